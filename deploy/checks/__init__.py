@@ -1,0 +1,1 @@
+"""One file a category of checks; each decides from evidence alone."""

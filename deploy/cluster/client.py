@@ -1,0 +1,284 @@
+"""The only door to the Kubernetes API: plain objects in and out, a timeout on every call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+from urllib.parse import quote
+
+import urllib3
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException, new_client_from_config
+from kubernetes.config.kube_config import list_kube_config_contexts
+
+from mirror.core.errors import ClusterError
+from mirror.core.wait import Deadline
+
+Object: TypeAlias = dict[str, Any]  # a Kubernetes object as JSON
+
+FIELD_MANAGER = "pypi-mirror"
+_CALL = 15.0  # seconds, the most one call may take
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where the objects of a kind stand in the API."""
+
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+KINDS: Mapping[str, Kind] = {
+    "ConfigMap": Kind("v1", "configmaps"),
+    "Event": Kind("v1", "events"),
+    "Namespace": Kind("v1", "namespaces", namespaced=False),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
+    "Node": Kind("v1", "nodes", namespaced=False),
+    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
+    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "Pod": Kind("v1", "pods"),
+    "Secret": Kind("v1", "secrets"),
+    "Service": Kind("v1", "services"),
+    "ServiceAccount": Kind("v1", "serviceaccounts"),
+    "StatefulSet": Kind("apps/v1", "statefulsets"),
+    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
+}
+
+
+class ApiRefusal(ClusterError):
+    """The API server answered with an error. ``status`` is the HTTP status, ``reason`` its word."""
+
+    def __init__(self, status: int, reason: str, message: str, what: str, next_step: str) -> None:
+        super().__init__(what, why=message, next_step=next_step)
+        self.status = status
+        self.reason = reason
+
+
+class Cluster:
+    """One context of a kubeconfig."""
+
+    def __init__(self, api: ApiClient, context: str, deadline: Deadline) -> None:
+        self._api = api
+        self.context = context
+        self.deadline = deadline
+        self.server: str = api.configuration.host
+
+    @classmethod
+    def connect(
+        cls, *, kubeconfig: Path | None, context: str | None, deadline: Deadline
+    ) -> Cluster:
+        """Read a kubeconfig; nothing is sent yet. Raises ClusterError that lists the contexts."""
+        config_file = str(kubeconfig) if kubeconfig else None
+        try:
+            contexts, active = list_kube_config_contexts(config_file=config_file)
+            chosen = context or (active or {}).get("name")
+            if context and context not in [one["name"] for one in contexts]:
+                raise ClusterError(
+                    f"no context {context!r} in the kubeconfig",
+                    why="it has: " + ", ".join(sorted(one["name"] for one in contexts)),
+                    next_step="choose one with --context",
+                )
+            api = new_client_from_config(
+                config_file=config_file, context=chosen, persist_config=False
+            )
+        except (ConfigException, OSError, TypeError, ValueError) as broken:
+            raise ClusterError(
+                "no cluster to talk to: the kubeconfig cannot be used",
+                why=str(broken),
+                next_step="give --kubeconfig FILE (MicroK8s: microk8s config > FILE), "
+                "or use `mirror up --local` without a cluster",
+            ) from broken
+        # one failed call must not become four waits: callers retry where it makes sense
+        api.configuration.retries = False
+        api.rest_client.pool_manager.connection_pool_kw["retries"] = False
+        return cls(api, str(chosen), deadline)
+
+    # -- the one call ---------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        seconds: float = _CALL,
+    ) -> str:
+        """Send one request and return the body as text.
+
+        Raises ApiRefusal for an answer ≥ 400, ClusterError when there is none.
+        """
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        words = self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        left = max(min(seconds, self.deadline.left()), 0.5)
+        try:
+            answer = self._api.call_api(*words, _request_timeout=(min(left, 5.0), left))
+            text: str = answer.read().decode(errors="replace")
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as broken:
+            raise ClusterError(
+                f"the API server of context {self.context} does not answer ({self.server})",
+                why=_first_line(broken),
+                next_step="check the address and `kubectl --context "
+                f"{self.context} get --raw /readyz`, or choose another --context",
+            ) from broken
+        if answer.status >= 400:
+            raise self._refusal(answer.status, text, method, path)
+        return text
+
+    def _refusal(self, status: int, text: str, method: str, path: str) -> ApiRefusal:
+        try:
+            told = json.loads(text)
+        except ValueError:
+            told = {}
+        told = told if isinstance(told, dict) else {}
+        message = str(told.get("message") or text.strip()[:500])
+        next_step = {
+            401: f"log in again for context {self.context}, or give another --kubeconfig",
+            403: f"ask for the right with which `kubectl --context {self.context} auth can-i` "
+            "says yes, or use another --context",
+        }.get(status, "")
+        what = f"the API server refused {method} {path} ({status})"
+        return ApiRefusal(status, str(told.get("reason", "")), message, what, next_step)
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """One object, or None where there is none."""
+        try:
+            return self._object("GET", KINDS[kind].path(namespace, name))
+        except ApiRefusal as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        """All objects of a kind that match the label and field selectors."""
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        told = self._object(
+            "GET", KINDS[kind].path(namespace), {k: v for k, v in query.items() if v}
+        )
+        return cast("list[Object]", told["items"])
+
+    def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply under our field manager; ours are all fields that ``obj`` names."""
+        kind = KINDS[obj["kind"]]
+        meta = obj["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
+        path = kind.path(meta.get("namespace"), meta["name"])
+        return self._object("PATCH", path, query, obj, "application/apply-patch+yaml")
+
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Create; ApiRefusal with status 409 where the name is taken."""
+        path = KINDS[obj["kind"]].path(obj["metadata"].get("namespace"))
+        return self._object("POST", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
+
+    def delete(
+        self, kind: str, name: str, namespace: str | None = None, *, grace: int | None = None
+    ) -> bool:
+        """Delete with its dependents; False where there was nothing. ``grace`` in seconds."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options["propagationPolicy"] = "Background"
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            self._object("DELETE", KINDS[kind].path(namespace, name), None, options)
+        except ApiRefusal as refusal:
+            if refusal.status == 404:
+                return False
+            raise
+        return True
+
+    def logs(self, namespace: str, pod: str, container: str, *, lines: int = 200) -> str:
+        """The last lines of a container's log; empty where there is none yet."""
+        path = f"{KINDS['Pod'].path(namespace, pod)}/log"
+        try:
+            return self.request(
+                "GET", path, query={"container": container, "tailLines": str(lines)}
+            )
+        except ApiRefusal:
+            return ""
+
+    def allowed(self, verb: str, kind: str, namespace: str | None = None) -> bool:
+        """Whether we may do this (SelfSubjectAccessReview)."""
+        return self.allowed_raw(verb, KINDS[kind].group, KINDS[kind].plural, namespace)
+
+    def allowed_raw(self, verb: str, group: str, resource: str, namespace: str | None) -> bool:
+        """The same for a resource by its name; ``pods/log`` names a subresource."""
+        plural, _, sub = resource.partition("/")
+        attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
+        if namespace:
+            attributes["namespace"] = namespace
+        review: Object = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._object("POST", path, None, review)["status"].get("allowed"))
+
+    def version(self) -> str:
+        """The API server's version, e.g. v1.34.4."""
+        return str(self._object("GET", "/version")["gitVersion"])
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        text = self.request(method, path, query=query, body=body, content_type=content_type)
+        return cast("Object", json.loads(text))
+
+    @property
+    def api(self) -> ApiClient:
+        """For the tunnel, which speaks websocket over the same credentials."""
+        return self._api
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+@contextmanager
+def temporary(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
+    """Create objects, and delete them again however the block ends (Ctrl-C included)."""
+    made: list[Object] = []
+    try:
+        for obj in objects:
+            made.append(cluster.create(obj))  # noqa: PERF401 - a failure keeps what was made
+        yield made
+    finally:
+        for obj in made:
+            meta = obj["metadata"]
+            cluster.delete(obj["kind"], meta["name"], meta.get("namespace"), grace=0)

@@ -1,0 +1,89 @@
+"""Programs run in pods of our own, on the nodes we choose, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from deploy.cluster.client import Cluster, Object, temporary
+from deploy.cluster.explain import explain_pod, waiting_reasons
+from mirror.core.errors import WaitTimeout
+from mirror.core.wait import Deadline, until
+
+_HOPELESS = {"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
+_DOUBTFUL = {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRun:
+    """How one pod ended. ``code`` is None where its program never ran to an end, then ``why``."""
+
+    name: str
+    node: str
+    code: int | None
+    out: str
+    why: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+def run_pods(
+    cluster: Cluster,
+    pods: Sequence[Object],
+    deadline: Deadline,
+    told: Callable[[int], None] = lambda _: None,
+) -> list[PodRun]:
+    """Run pods (one container, restartPolicy Never) side by side to their ends, then delete them.
+
+    A pod that has not ended at the deadline, or whose image cannot be had, gives a PodRun with
+    ``code`` None and the explanation; nothing is raised for it.
+    """
+    namespace = pods[0]["metadata"]["namespace"]
+    ended: dict[str, PodRun] = {}
+    with temporary(cluster, *pods):
+        wanted = {pod["metadata"]["name"]: pod for pod in pods}
+
+        def look() -> bool:
+            for name in wanted.keys() - ended.keys():
+                pod = cluster.get("Pod", name, namespace)
+                run = _ended(cluster, pod) if pod else None
+                if run:
+                    ended[name] = run
+                    told(len(ended))
+            return len(ended) == len(wanted)
+
+        with suppress(WaitTimeout):
+            until(look, deadline=deadline, what="pods")
+        for name in wanted.keys() - ended.keys():
+            ended[name] = PodRun(
+                name=name,
+                node=wanted[name]["spec"].get("nodeName", ""),
+                code=None,
+                out=cluster.logs(namespace, name, _container(wanted[name])),
+                why="not ended in time\n" + explain_pod(cluster, namespace, name),
+            )
+    return [ended[pod["metadata"]["name"]] for pod in pods]
+
+
+def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
+    meta, status = pod["metadata"], pod.get("status", {})
+    node = pod["spec"].get("nodeName", "")
+    reasons = set(waiting_reasons(pod).values())
+    if status.get("phase") in {"Succeeded", "Failed"}:
+        states = [one.get("state", {}) for one in status.get("containerStatuses", [])]
+        codes = [state.get("terminated", {}).get("exitCode") for state in states]
+        code = codes[0] if codes else None
+        out = cluster.logs(meta["namespace"], meta["name"], _container(pod), lines=2000)
+        why = "" if code is not None else explain_pod(cluster, meta["namespace"], meta["name"])
+        return PodRun(name=meta["name"], node=node, code=code, out=out, why=why)
+    if reasons & (_HOPELESS | _DOUBTFUL):
+        why = explain_pod(cluster, meta["namespace"], meta["name"])
+        return PodRun(name=meta["name"], node=node, code=None, out="", why=why)
+    return None
+
+
+def _container(pod: Object) -> str:
+    return str(pod["spec"]["containers"][0]["name"])

@@ -1,0 +1,1 @@
+"""One file a way of bringing an image to the nodes."""

@@ -1,0 +1,1 @@
+"""Images: recipes are data, the build is a straight line."""

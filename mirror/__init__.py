@@ -1,0 +1,1 @@
+"""The mirror itself: settings, processes, client. Knows nothing of clusters."""

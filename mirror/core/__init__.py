@@ -1,0 +1,1 @@
+"""Errors, progress, waiting, programs: what every part stands on."""
