@@ -1,0 +1,134 @@
+"""What a person sees: tables, JSON, YAML and live progress. The only place that knows rich."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from cli.options import OutputFormat
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, paths, addresses and enums as JSON types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, IPv4Address | Path):
+        return str(value)
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
+        return [plain(one) for one in value]
+    return value
+
+
+def document(value: Any, output: OutputFormat) -> None:
+    """Print a result as JSON or YAML on stdout."""
+    if output == "yaml":
+        yaml_documents([plain(value)])
+    else:
+        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def yaml_documents(objects: Sequence[Any]) -> None:
+    """Print objects as a stream of YAML documents."""
+    writer = YAML()
+    writer.default_flow_style = False
+    writer.indent(mapping=2, sequence=4, offset=2)
+    for number, obj in enumerate(objects):
+        if number:
+            click.echo("---")
+        writer.dump(obj, sys.stdout)
+
+
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Name and value, one a line, under a title."""
+    out.print(title, style="bold")
+    for name, value in rows:
+        out.print(f"  {name:<11} ", end="", style="dim")
+        out.print(value, markup=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    out.print(drawn)
+
+
+class _Live:
+    """Steps on stderr: a spinner line in a terminal, plain lines elsewhere."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, visible=False) if bar else None
+        self._text = ""
+        self._since = time.monotonic()
+
+    def step(self, text: str) -> None:
+        self.close()
+        self._text, self._since = text, time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.reset(self._task, description=text, total=None, visible=True)
+        else:
+            click.echo(f"… {text}", err=True)
+
+    def count(self, done: int, total: int, text: str = "") -> None:
+        if self._bar is not None and self._task is not None:
+            words = f"{self._text}: {text}" if text else self._text
+            self._bar.update(self._task, completed=done, total=total, description=words)
+
+    def note(self, text: str) -> None:
+        (self._bar.console if self._bar else err).print(f"  {text}", style="dim", markup=False)
+
+    def close(self, failed: bool = False) -> None:
+        """Leave the last step's line on the screen."""
+        if self._text and self._bar is not None and self._task is not None:
+            mark = "[red]✗[/]" if failed else "[green]✓[/]"
+            took = time.monotonic() - self._since
+            self._bar.console.print(mark, self._text, f"[dim]{took:.1f} s[/]")
+            self._bar.update(self._task, visible=False)
+        self._text = ""
+
+
+@contextmanager
+def progress() -> Iterator[_Live]:
+    """Live progress for the length of a block."""
+    if not err.is_terminal:
+        yield _Live(None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        live = _Live(bar)
+        try:
+            yield live
+        except BaseException:
+            live.close(failed=True)
+            raise
+        live.close()

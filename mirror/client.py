@@ -1,0 +1,216 @@
+"""What we ask of a devpi server: login, indexes, upload. The only HTTP client of the mirror."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from mirror.core.errors import InputError, MirrorIndexError, RefusedError
+from mirror.core.wait import Deadline
+from mirror.devpi import mirror_index_config, workloads_index_config
+from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
+
+_CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """One file and what became of it: ``added``, or ``present`` with the same bytes."""
+
+    filename: str
+    sha256: str
+    outcome: Literal["added", "present"]
+
+
+class IndexClient:
+    """A session with one server; ``root`` is its URL without a trailing slash."""
+
+    def __init__(self, root: str, deadline: Deadline) -> None:
+        self.root = root
+        self._deadline = deadline
+        # trust_env off: a proxy of the environment must not stand before a cluster address
+        self._http = httpx.Client(trust_env=False, follow_redirects=True)
+        self._headers = {"Accept": "application/json"}
+
+    def __enter__(self) -> IndexClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def alive(self, seconds: float = 2.0) -> bool:
+        """Whether a devpi server answers here."""
+        try:
+            answer = self._http.get(f"{self.root}/+api", headers=self._headers, timeout=seconds)
+            return answer.status_code == 200 and answer.json().get("type") == "apiconfig"
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    def server_version(self) -> str:
+        """The version of devpi-server, e.g. 6.20.3."""
+        told = self._call("GET", "/+status")
+        return str(told.get("versioninfo", {}).get("devpi-server", "unknown"))
+
+    def login(self, user: str, password: str) -> None:
+        """Authenticate all later calls. Raises RefusedError for a wrong password."""
+        try:
+            told = self._call("POST", "/+login", {"user": user, "password": password})
+        except MirrorIndexError as error:
+            if "401" not in error.what:
+                raise
+            raise RefusedError(
+                f"the mirror at {self.root} does not accept our password of user {user}",
+                why="its data were made with another password than the one that is stored",
+                next_step="restore the secret that belongs to the data, "
+                "or remove both with `mirror down --purge`",
+            ) from error
+        token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
+        self._headers["X-Devpi-Auth"] = token
+
+    def ensure_indexes(self, upstream: str) -> tuple[str, ...]:
+        """Make the two indexes, or bring them to their settings; the names of those changed."""
+        changed = []
+        user, _, _ = WORKLOADS_INDEX.partition("/")
+        users = self._call("GET", "/")
+        if user not in users:
+            # nobody logs in as this user: it only owns the index
+            self._call("PUT", f"/{user}", {"password": secrets.token_urlsafe(32)})
+        for name, config in (
+            (MIRROR_INDEX, mirror_index_config(upstream)),
+            (WORKLOADS_INDEX, workloads_index_config(MIRROR_INDEX)),
+        ):
+            owner, _, index = name.partition("/")
+            now = users.get(owner, {}).get("indexes", {}).get(index)
+            if now is None:
+                self._call("PUT", f"/{name}", config)
+            elif any(
+                now.get(key, [] if key == "mirror_whitelist" else None) != value
+                for key, value in config.items()
+            ):
+                self._call("PATCH", f"/{name}", {k: v for k, v in config.items() if k != "type"})
+            else:
+                continue
+            changed.append(name)
+        return tuple(changed)
+
+    def upload(self, path: Path, index: str = WORKLOADS_INDEX) -> Uploaded:
+        """Upload one wheel or sdist by devpi-client's protocol.
+
+        A file that is there with the same bytes is left alone; with other bytes it is refused: a
+        published file never changes.
+        """
+        fields = _metadata(path)
+        digest = _sha256(path)
+        name, version = fields["name"], fields["version"]
+        for link in self._links(index, name, version):
+            if link["basename"] != path.name:
+                continue
+            if link.get("sha256") == digest:
+                return Uploaded(filename=path.name, sha256=digest, outcome="present")
+            raise RefusedError(
+                f"{path.name} is in {index} already, with other bytes",
+                why=f"there sha256 {link.get('sha256')}, here {digest}",
+                next_step="raise the version: a file that somebody may have locked never changes",
+            )
+        form: dict[str, Any] = {**fields, ":action": "file_upload", "protocol_version": "1"}
+        form["sha256_digest"] = digest
+        with path.open("rb") as content:
+            self._send(
+                "POST",
+                f"/{index}/",
+                data=form,
+                files={"content": (path.name, content)},
+                timeout=self._deadline.left(),
+            )
+        return Uploaded(filename=path.name, sha256=digest, outcome="added")
+
+    def _links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
+        """The files of one private release: basename and sha256."""
+        answer = self._send(
+            "GET", f"/{index}/{name}/{version}", params={"ignore_bases": ""}, missing_ok=True
+        )
+        if answer is None:
+            return ()
+        links = answer.json().get("result", {}).get("+links", [])
+        found = []
+        for link in links:
+            hashes = link.get("hashes") or {}
+            spec = str(link.get("hash_spec", ""))
+            sha256 = hashes.get("sha256") or spec.removeprefix("sha256=")
+            found.append({"basename": link["href"].rpartition("/")[2], "sha256": sha256})
+        return found
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self._send(method, path, json=body)
+        assert answer is not None
+        told = answer.json()
+        return told.get("result", told) if isinstance(told, dict) else told
+
+    def _send(
+        self, method: str, path: str, *, missing_ok: bool = False, **words: Any
+    ) -> httpx.Response | None:
+        words.setdefault("timeout", max(min(_CALL, self._deadline.left()), 0.5))
+        if words.get("json", ...) is None:
+            del words["json"]
+        try:
+            answer = self._http.request(method, self.root + path, headers=self._headers, **words)
+        except httpx.HTTPError as broken:
+            raise MirrorIndexError(
+                f"the mirror at {self.root} does not answer",
+                why=f"{type(broken).__name__}: {broken}",
+                next_step="see `mirror status`",
+            ) from broken
+        if answer.status_code == 404 and missing_ok:
+            return None
+        if answer.status_code >= 400:
+            raise MirrorIndexError(
+                f"the mirror refused {method} {path} ({answer.status_code})", why=_reason(answer)
+            )
+        return answer
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(json.loads(answer.text).get("message", ""))[:500]
+    except (ValueError, AttributeError):
+        return answer.text.strip()[:300]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """The core metadata as the upload form has it, read by devpi-client's own code."""
+    from devpi.upload import get_pkginfo
+    from devpi_common import metadata
+
+    if not path.is_file():
+        raise InputError(f"no such file: {path}", next_step="give a wheel or an sdist")
+    try:
+        info = get_pkginfo(path)
+        pyversion, filetype = metadata.get_pyversion_filetype(path.name)
+    except Exception as broken:
+        raise InputError(
+            f"neither a wheel nor an sdist: {path}",
+            why=f"{type(broken).__name__}: {broken}",
+            next_step="give a .whl or a .tar.gz that a build made",
+        ) from broken
+    if not getattr(info, "name", None) or not getattr(info, "version", None):
+        raise InputError(
+            f"neither a wheel nor an sdist: {path}",
+            why="it names no project and version in its metadata",
+            next_step="give a .whl or a .tar.gz that a build made",
+        )
+    fields = {attr: getattr(info, attr) for attr in info}
+    fields |= {"pyversion": pyversion, "filetype": filetype}
+    return {key: value for key, value in fields.items() if value not in (None, "", (), [])}

@@ -1,0 +1,388 @@
+"""The mirror on this machine: devpi and nginx as ordinary processes, no root, no cluster."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psutil
+
+from mirror import devpi, nginx
+from mirror.client import IndexClient
+from mirror.core import process
+from mirror.core.errors import InputError, MirrorError, RefusedError, UnfitError, WaitTimeout
+from mirror.core.progress import SILENT, Progress
+from mirror.core.wait import Deadline, until
+from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_url, check_port
+from mirror.store.prepare import prepare
+
+_APP = "pypi-mirror"
+_STOP_SECONDS = 10.0
+_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where distributions put nginx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """What `up --local` was told; kept, so that the next `up` needs no options."""
+
+    port: int = DEFAULT_PORT
+    upstream: str | None = None
+    ca_bundle: str | None = None
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+        if self.upstream is not None:
+            check_index_url(self.upstream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One process of ours; ``created`` (epoch seconds) tells it from a later one of that pid."""
+
+    pid: int
+    created: float
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it is still the one we started."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.created) < 0.01
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStatus:
+    """What is there now. ``front`` is "nginx" or "none (devpi alone)"."""
+
+    state: str  # running, stopped, broken or absent
+    endpoint: Endpoint
+    front: str
+    version: str
+    data: Path
+    cached_files: int
+    cached_bytes: int
+    log: Path
+
+
+class LocalMirror:
+    """The one local mirror of this user."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        """``home`` puts everything below one folder, for tests; default: the platform's folders."""
+        dirs = platformdirs.PlatformDirs(_APP, appauthor=False)
+        self.data = home / "data" if home else dirs.user_data_path
+        self.state = home / "state" if home else dirs.user_state_path
+        self.config = (home / "config" if home else dirs.user_config_path) / "local.json"
+        self.serverdir = self.data / "devpi"
+        self._secrets = self.data / "secrets"
+        self._processes = self.state / "processes.json"
+
+    # -- verbs ----------------------------------------------------------------------------------
+
+    def up(
+        self,
+        *,
+        changes: Mapping[str, Any],
+        progress: Progress = SILENT,
+        deadline: Deadline,
+    ) -> LocalStatus:
+        """Start, or find running; returns when packages can be installed.
+
+        ``changes`` are the settings that were given now; the others stay as they were.
+        """
+        with self._lock():
+            before = self.settings()
+            settings = replace(before, **changes)
+            if self._alive() and settings == before:
+                return self.status(deadline)
+            self._stop()
+            progress.step("prepare the data folder")
+            self._prepare(settings)
+            progress.step("start devpi" + (" and nginx" if _nginx() else ""))
+            self._start(settings, progress)
+            endpoint = _endpoint(settings)
+            with IndexClient(endpoint.root, deadline) as client:
+                self._until_ready(client, deadline)
+                progress.step("make the indexes")
+                client.login("root", self.password())
+                client.ensure_indexes(settings.upstream or devpi.default_upstream())
+            return self.status(deadline)
+
+    def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
+        """Stop; with ``purge`` remove packages, settings and secrets too. True if anything was."""
+        with self._lock():
+            progress.step("stop the mirror on this machine")
+            stopped = self._stop()
+            if purge:
+                stopped = stopped or self.data.exists() or self.config.exists()
+                for folder in (self.serverdir, self._secrets, self.state / "run"):
+                    shutil.rmtree(folder, ignore_errors=True)
+                for log in self.state.glob("*.log"):
+                    log.unlink()
+                self.config.unlink(missing_ok=True)
+                for folder in (self.data, self.config.parent):
+                    _remove_empty(folder)
+            return stopped
+
+    def status(self, deadline: Deadline) -> LocalStatus:
+        """Look, change nothing."""
+        settings = self.settings()
+        endpoint = _endpoint(settings)
+        known = self._known()
+        alive = [name for name, one in known.items() if one.find()]
+        version = ""
+        with IndexClient(endpoint.root, deadline) as client:
+            answers = bool(alive) and client.alive()
+            version = client.server_version() if answers else ""
+        files, size = _count(self.serverdir / "+files")
+        if answers and len(alive) == len(known):
+            state = "running"
+        elif alive:
+            state = "broken"
+        else:
+            state = "stopped" if self.serverdir.exists() else "absent"
+        return LocalStatus(
+            state=state,
+            endpoint=endpoint,
+            front="nginx" if "nginx" in known or (not known and _nginx()) else "none (devpi alone)",
+            version=version,
+            data=self.data,
+            cached_files=files,
+            cached_bytes=size,
+            log=self.state / "devpi.log",
+        )
+
+    def settings(self) -> LocalSettings:
+        """The kept settings, or the defaults."""
+        try:
+            kept = json.loads(self.config.read_text())
+            return LocalSettings(**kept)
+        except FileNotFoundError:
+            return LocalSettings()
+        except (OSError, ValueError, TypeError, MirrorError) as broken:
+            raise InputError(
+                f"the settings cannot be read: {self.config}",
+                why=str(broken),
+                next_step=f"mend the file, or remove it: rm {self.config}",
+            ) from broken
+
+    def running_endpoint(self, deadline: Deadline) -> Endpoint:
+        """Where the mirror answers now, or UnfitError."""
+        endpoint = _endpoint(self.settings())
+        with IndexClient(endpoint.root, deadline) as client:
+            if self._alive() and client.alive():
+                return endpoint
+        raise UnfitError(
+            "no mirror runs on this machine",
+            why=f"nothing of ours answers at {endpoint.root}",
+            next_step="mirror up --local",
+        )
+
+    def password(self) -> str:
+        """The password of devpi's root user."""
+        return (self._secrets / "root-password").read_text()
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def _prepare(self, settings: LocalSettings) -> None:
+        for folder in (self.data, self.state, self.config.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._secrets.mkdir(mode=0o700, exist_ok=True)
+        for name in ("root-password", "secretfile"):
+            path = self._secrets / name
+            if not path.exists():
+                with os.fdopen(
+                    os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+                ) as f:
+                    f.write(secrets.token_urlsafe(48))
+        prepare(
+            serverdir=self.serverdir,
+            run=self.state / "run",
+            secrets=self._secrets,
+            program=_script("devpi-init"),
+        )
+        _write(self.config, json.dumps(asdict(settings), indent=2))
+
+    def _start(self, settings: LocalSettings, progress: Progress) -> None:
+        front = _nginx()
+        backend = settings.port
+        _check_free(settings.port)
+        if front:
+            backend = _free_port()
+        else:
+            progress.note("no nginx found on this machine: devpi serves alone (slower)")
+        server = devpi.server_argv(
+            _script("devpi-server"),
+            devpi.Layout(serverdir=self.serverdir, run=self.state / "run"),
+            ServerSettings(upstream=settings.upstream),
+            port=backend,
+        )
+        env = {**os.environ, **devpi.environment(settings.ca_bundle)}
+        self._spawn("devpi", server, env)
+        if front:
+            scratch = self.state / "nginx"
+            scratch.mkdir(exist_ok=True)
+            config = scratch / "nginx.conf"
+            listen = f"127.0.0.1:{settings.port}"
+            text = nginx.render(listen=listen, backend_port=backend, scratch=scratch, health=None)
+            _write(config, text)
+            self._spawn("nginx", nginx.argv(front, scratch, config), dict(os.environ))
+
+    def _spawn(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
+        log = self.state / f"{name}.log"
+        log.unlink(missing_ok=True)
+        pid = process.spawn(argv, log=log, env=env, cwd=self.state)
+        known = self._known()
+        known[name] = Running(pid=pid, created=psutil.Process(pid).create_time())
+        _write(self._processes, json.dumps({n: asdict(one) for n, one in known.items()}))
+
+    def _until_ready(self, client: IndexClient, deadline: Deadline) -> None:
+        def look() -> bool:
+            for name, one in self._known().items():
+                if one.find() is None:
+                    raise UnfitError(
+                        f"{name} ended while it started",
+                        why=self._tail(name),
+                        next_step=f"see {self.state / name}.log",
+                    )
+            return client.alive()
+
+        try:
+            until(look, deadline=deadline, what="the mirror answers", ceiling=0.3)
+        except (MirrorError, KeyboardInterrupt) as stopped:
+            self._stop()
+            if isinstance(stopped, WaitTimeout):
+                raise WaitTimeout(stopped.what, why=self._tail("devpi")) from stopped
+            raise
+
+    def _tail(self, name: str) -> str:
+        try:
+            lines = (self.state / f"{name}.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-10:])
+
+    def _known(self) -> dict[str, Running]:
+        try:
+            kept = json.loads(self._processes.read_text())
+            return {name: Running(**one) for name, one in kept.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _alive(self) -> bool:
+        known = self._known()
+        return bool(known) and all(one.find() for one in known.values())
+
+    def _stop(self) -> bool:
+        """End what we started, and nothing else. devpi takes SIGINT only."""
+        found = {name: one.find() for name, one in self._known().items()}
+        ours = {name: one for name, one in found.items() if one is not None}
+        children = [child for one in ours.values() for child in one.children(recursive=True)]
+        for name, one in ours.items():
+            one.send_signal(signal.SIGQUIT if name == "nginx" else signal.SIGINT)
+        _, left = psutil.wait_procs([*ours.values(), *children], timeout=_STOP_SECONDS)
+        for one in left:
+            one.kill()
+        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        self._processes.unlink(missing_ok=True)
+        return bool(ours)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One writer at a time; the other is told who holds it. Freed by the kernel on a kill."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        with (self.state / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as held:
+                lock.seek(0)
+                raise RefusedError(
+                    "another `mirror … --local` is at work",
+                    why=f"process {lock.read().strip() or 'unknown'} holds {lock.name}",
+                    next_step="wait for it to end, then run the command again",
+                ) from held
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+            lock.truncate(0)
+
+
+def _endpoint(settings: LocalSettings) -> Endpoint:
+    return Endpoint(address=IPv4Address("127.0.0.1"), port=settings.port)
+
+
+def _nginx() -> str | None:
+    return shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + _SYSTEM_PATH)
+
+
+def _script(name: str) -> str:
+    """A program of our own environment, which need not be on PATH (uv tool, pipx)."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name
+
+
+def _check_free(port: int) -> None:
+    """Raise RefusedError that names who listens on the port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as taken:
+        raise RefusedError(
+            f"port {port} is in use",
+            why=f"by {_owner(port)}",
+            next_step=f"end it, or choose another: mirror up --local --port {port + 1}",
+        ) from taken
+
+
+def _owner(port: int) -> str:
+    try:
+        for one in psutil.net_connections(kind="tcp"):
+            if (
+                one.status == psutil.CONN_LISTEN
+                and one.laddr
+                and one.laddr.port == port
+                and one.pid
+            ):
+                owner = psutil.Process(one.pid)
+                words = " ".join(owner.cmdline())[:120]
+                return f"process {one.pid} of {owner.username()}: {words or owner.name()}"
+    except psutil.Error:
+        pass
+    return "a process of another user (as root, `ss -ltnp` names it)"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _write(path: Path, text: str) -> None:
+    """Atomically: a kill leaves the old file or the new one."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
