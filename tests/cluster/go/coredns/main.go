@@ -1,0 +1,9 @@
+// CoreDNS with the plugins of its own default build.
+package main
+
+import (
+	_ "github.com/coredns/coredns/core/plugin"
+	"github.com/coredns/coredns/coremain"
+)
+
+func main() { coremain.Run() }

@@ -1,0 +1,271 @@
+"""A lab from the outside: bring it up, use it, take it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.binaries import ensure_binaries
+from tests.cluster.cleanup import sweep
+from tests.cluster.debian import install_debian_packages
+from tests.cluster.images import ensure_images
+from tests.cluster.keeper import Order
+from tests.cluster.nodes import ROOT
+from tests.cluster.options import REGISTRY_PORT, LabOptions, Site, state_root
+from tests.cluster.process import run
+from tests.cluster.progress import Progress, silent
+from tests.cluster.record import Record, alive, started
+from tests.cluster.waiting import wait_for
+
+DOWN_SECONDS = 60
+REQUEST_SECONDS = 180
+
+
+class LabFailed(RuntimeError):
+    """A lab did not come up or could not do what it was asked."""
+
+
+class Lab:
+    """A lab that runs. The cluster is used with kubeconfig, the nodes with exec."""
+
+    def __init__(self, record: Record, keeper: subprocess.Popen[str] | None = None) -> None:
+        self._record = record
+        self._keeper = keeper
+
+    @property
+    def name(self) -> str:
+        return self._record.options.name
+
+    @property
+    def options(self) -> LabOptions:
+        return self._record.options
+
+    @property
+    def site(self) -> Site:
+        """The lab's addresses and paths."""
+        return self._record.site
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.site.kubeconfig
+
+    @property
+    def logs_dir(self) -> Path:
+        """The logs of every program; they stay after down, until the next up of this name."""
+        return self.site.logs
+
+    @property
+    def keeper_pid(self) -> int:
+        return self._record.keeper
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes that run."""
+        return tuple(self._ask("status")["nodes"])
+
+    @property
+    def registry(self) -> str:
+        """host:port at which this machine pushes; in the cluster it is localhost:32000 too."""
+        return f"{self.site.node_address(2)}:{REGISTRY_PORT}"
+
+    def address(self, node: str) -> IPv4Address:
+        """The address of a node's eth0. Raises CommandFailed for a node that does not run."""
+        shown = self.exec(node, "ip", "-json", "-4", "address", "show", "eth0").stdout
+        return IPv4Address(json.loads(shown)[0]["addr_info"][0]["local"])
+
+    def kubectl(
+        self, *argv: str, stdin: str | None = None, timeout: float = 60, check: bool = True
+    ) -> str:
+        """What kubectl printed. Raises CommandFailed unless check is off."""
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "GODEBUG": ""}
+        kubelite = str(self._record.kubelite)
+        done = run(kubelite, "kubectl", *argv, stdin=stdin, timeout=timeout, env=env, check=check)
+        return done.stdout if check else done.stdout + done.stderr
+
+    def exec(
+        self,
+        node: str,
+        *argv: str,
+        stdin: str | bytes | None = None,
+        timeout: float = 60,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in all namespaces of a node. Raises CommandFailed unless check is off."""
+        return run(*self.entry(node), *argv, stdin=stdin, timeout=timeout, check=check)
+
+    def entry(self, node: str) -> tuple[str, ...]:
+        """The command prefix that leads into a node. Raises LabFailed where it does not run."""
+        try:
+            pid = (self.site.node_folder(node) / "pid").read_text()
+        except OSError:
+            raise LabFailed(f"lab {self.name} has no node {node}") from None
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+        return ("nsenter", "--target", pid, *spaces, "--wd=/", "--")
+
+    def load_image(self, archive: Path, nodes: Iterable[str] | None = None) -> None:
+        """Import a Docker or OCI archive into containerd of the nodes (all that run)."""
+        for node in self.nodes if nodes is None else nodes:
+            self.exec(node, "ctr", "-n", "k8s.io", "images", "import", str(archive), timeout=180)
+
+    def remove_image(self, node: str, reference: str) -> None:
+        """Take an image away from one node; reference as the kubelet would write it."""
+        full = reference if "/" in reference else f"library/{reference}"
+        first = full.split("/")[0]
+        if not ("." in first or ":" in first or first == "localhost"):
+            full = f"docker.io/{full}"
+        self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
+
+    def kill_node(self, node: str) -> None:
+        """End a node at once, as a power failure does; its disk stays."""
+        self._ask("kill_node", node)
+
+    def start_node(self, node: str) -> None:
+        """Start a killed node again; returns when it is Ready."""
+        self._ask("start_node", node)
+
+    def add_node(self, node: str) -> None:
+        """Add one more node; returns when it is Ready."""
+        self._ask("start_node", node)
+
+    def stop_apiserver(self) -> None:
+        self._ask("stop_apiserver")
+
+    def start_apiserver(self) -> None:
+        """Returns when the API server is ready again."""
+        self._ask("start_apiserver")
+
+    def reset(self) -> None:
+        """Back to the cluster as it was after up: same addresses and access, nothing else."""
+        self._ask("reset")
+
+    def down(self) -> None:
+        """End the lab and wait until nothing of it is left. Raises NotInTime."""
+        take_down(self.name)
+        if self._keeper is not None:
+            self._keeper.wait(DOWN_SECONDS)
+
+    def _ask(self, what: str, *arguments: str) -> Any:
+        path = self.site.socket
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(REQUEST_SECONDS)
+            folder = os.open(path.parent, os.O_PATH)
+            try:
+                connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+            finally:
+                os.close(folder)
+            with connection.makefile("rwb") as stream:
+                stream.write(json.dumps({"ask": what, "with": arguments}).encode() + b"\n")
+                stream.flush()
+                answer = stream.readline()
+        if not answer:
+            raise LabFailed(f"lab {self.name} ended while it was asked to {what}")
+        reply = json.loads(answer)
+        if "error" in reply:
+            raise LabFailed(f"{what} {' '.join(arguments)}: {reply['error']}")
+        return reply["result"]
+
+
+def bring_up(
+    options: LabOptions,
+    *,
+    stays: bool = False,
+    progress: Progress = silent,
+) -> Lab:
+    """Start a lab and return when its nodes, CoreDNS, storage and registry are ready.
+
+    Whatever is missing on the machine is installed and built first. The lab ends with this
+    process, however that ends, unless stays is set. Raises LabFailed with the reason.
+    """
+    if os.geteuid() != 0:
+        raise LabFailed("a lab makes namespaces and network links: run it as root")
+    install_debian_packages()
+    binaries = ensure_binaries(progress)
+    images = ensure_images(binaries, progress)
+    sweep()
+    order = Order(
+        options=options, kubelite=binaries.kubelite, images=images, owner=os.getpid(), stays=stays
+    )
+    logs = state_root() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{options.name}.keeper.log").open("w") as log:
+        keeper = subprocess.Popen(
+            (sys.executable, "-m", "tests.cluster.keeper", order.to_json()),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        _follow(keeper, progress)
+    except BaseException:
+        keeper.terminate()
+        keeper.wait(DOWN_SECONDS)
+        raise
+    record = Record.load(state_root() / options.name)
+    if record is None:
+        raise LabFailed(f"lab {options.name} ended at once: see {log.name}")
+    return Lab(record, keeper)
+
+
+def _follow(keeper: subprocess.Popen[str], progress: Progress) -> None:
+    assert keeper.stdout is not None
+    for line in keeper.stdout:
+        word, _, rest = line.strip().partition(" ")
+        if word == "ready":
+            return
+        if word == "failed":
+            raise LabFailed(rest.replace("\\n", "\n"))
+        if word != "pid":
+            progress(line.strip())
+    raise LabFailed(f"the lab's keeper ended before it was ready; logs: {state_root() / 'logs'}")
+
+
+def find(name: str = "lab") -> Lab | None:
+    """The running lab of this name, or None."""
+    folder = state_root() / name
+    record = Record.load(folder)
+    return Lab(record) if record is not None and alive(folder) else None
+
+
+def running_labs() -> tuple[Lab, ...]:
+    """All labs that run under this state folder."""
+    names = sorted(path.parent.name for path in state_root().glob("*/lab.json"))
+    return tuple(lab for name in names if (lab := find(name)) is not None)
+
+
+def take_down(name: str = "lab") -> bool:
+    """End the lab of this name and clean up after dead ones; whether it was up.
+
+    Raises NotInTime when something of it is still there after a minute.
+    """
+    folder = state_root() / name
+    record = Record.load(folder)
+    was_up = alive(folder)
+    if record is not None and started(record.keeper) == record.keeper_started:
+        os.kill(record.keeper, signal.SIGTERM)
+    wait_for(f"lab {name} to end", lambda: not alive(folder), timeout=DOWN_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)
+    sweep()
+    return was_up
+
+
+@contextmanager
+def lab(options: LabOptions) -> Iterator[Lab]:
+    """A lab for the length of a with block."""
+    up = bring_up(options)
+    try:
+        yield up
+    finally:
+        up.down()

@@ -1,0 +1,94 @@
+"""PID 1 of a lab: when it ends, however it ends, the kernel ends everything in the lab.
+
+python -m tests.cluster.lab_init LAB-FOLDER LIFELINE STATUS MACHINE-NETWORK
+(three descriptors: a pipe that closes with the keeper, a pipe for progress, the machine's network)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from tests.cluster.cleanup import clean
+from tests.cluster.inside import Inside
+from tests.cluster.namespaces import enter_network
+from tests.cluster.network import NETNS_FOLDER
+from tests.cluster.process import run
+from tests.cluster.record import Record
+
+LONGEST_REQUEST = 65536
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    lifeline, status, machine_network = (int(text) for text in sys.argv[2:5])
+    record = Record.load(folder)
+    if record is None:
+        raise SystemExit(f"{folder} holds no lab")
+
+    def say(text: str) -> None:
+        os.write(status, f"{text}\n".encode())
+
+    # The /proc seen here is still the machine's, so this is the pid that the keeper knows.
+    say(f"pid {Path('/proc/self').readlink()}")
+    if not os.read(lifeline, 1):
+        return
+    mourning = (record, lifeline, machine_network)
+    threading.Thread(target=_outlive_keeper, args=mourning, daemon=True).start()
+    NETNS_FOLDER.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "tmpfs", str(NETNS_FOLDER))
+    with _listen(record.site.socket) as listener:
+        lab = Inside(record, machine_network, say)
+        try:
+            lab.start()
+        except (OSError, RuntimeError, ValueError, SystemExit) as error:
+            say("failed " + str(error).replace("\n", "\\n"))
+            return
+        say("ready")
+        _serve(listener, lab)
+
+
+def _serve(listener: socket.socket, lab: Inside) -> None:
+    """One request a connection, one after the other: a JSON line in, a JSON line out."""
+    while True:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rwb") as stream:
+            try:
+                reply = lab.ask(json.loads(stream.readline(LONGEST_REQUEST)))
+                stream.write(json.dumps(reply).encode() + b"\n")
+                stream.flush()
+            except (OSError, ValueError):
+                continue
+
+
+def _outlive_keeper(record: Record, lifeline: int, machine_network: int) -> None:
+    """When the keeper dies before this process does, end everything and clean up in its place."""
+    while os.read(lifeline, 1):
+        pass
+    os.kill(-1, signal.SIGKILL)
+    try:
+        enter_network(machine_network)
+        clean(record.site.id, record.folder)
+    finally:
+        os._exit(1)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # A socket's path may have 107 characters: the folder is named by a descriptor instead.
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+    listener.listen()
+    return listener
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The lab's own network: a namespace with a bridge, one link to the machine, a veth a node.
+
+All of it lives in the network namespace of the lab's first process, so it vanishes with the lab.
+Only three things are the machine's: the outer end of the uplink (vanishes with its peer), one nft
+table for masquerading, and IPv4 forwarding, whose former value the table's comment remembers.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.cluster.options import Site
+from tests.cluster.process import run
+
+NETNS_FOLDER = Path("/run/netns")
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def connect_machine(site: Site, lab_pid: int) -> None:
+    """In the machine's namespace: the uplink to the lab, the route to its nodes, masquerading."""
+    link, near = f"{site.id}-up", site.outer
+    peer = ("peer", "name", site.uplink, "netns", str(lab_pid))
+    _ip("link", "add", link, "type", "veth", *peer)
+    _ip("address", "add", str(near), "dev", link)
+    _ip("link", "set", link, "up")
+    _ip("route", "replace", str(site.node_network), "via", str(site.inner.ip), "dev", link)
+    before = _remembered_forwarding() or FORWARDING.read_text().strip()
+    _nft(
+        f'table inet {site.id} {{ comment "ip_forward was {before}"\n'
+        f"chain leaving {{ type nat hook postrouting priority 100;\n"
+        f"ip saddr {{ {site.node_network}, {near.network} }} "
+        f'oifname != "{link}" masquerade; }}\n}}\n'
+    )
+    FORWARDING.write_text("1")
+
+
+def disconnect_machine(site_id: str) -> None:
+    """In the machine's namespace: undo connect_machine; the last lab restores forwarding."""
+    tables = _remembered_tables()
+    run("ip", "link", "delete", f"{site_id}-up", check=False)
+    if site_id not in tables:
+        return
+    run("nft", "delete", "table", "inet", site_id, check=False)
+    if len(tables) == 1:
+        FORWARDING.write_text(tables[site_id])
+
+
+def build_inside(site: Site, *, six: bool, cut_egress: bool) -> None:
+    """In the lab's namespace: loopback, bridge, uplink, forwarding and the forward rules."""
+    _ip("link", "set", "lo", "up")
+    _ip("link", "add", site.bridge, "type", "bridge")
+    _ip("address", "add", f"{site.router}/24", "dev", site.bridge)
+    _ip("link", "set", site.bridge, "up")
+    _ip("address", "add", str(site.inner), "dev", site.uplink)
+    _ip("link", "set", site.uplink, "up")
+    _ip("route", "add", "default", "via", str(site.outer.ip))
+    FORWARDING.write_text("1")
+    if six:
+        _ip("-6", "address", "add", f"{site.six_router}/64", "dev", site.bridge, "nodad")
+        Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+    leaving = f'iifname "{site.bridge}" oifname "{site.uplink}" ip saddr {site.pods}'
+    cut = f"{leaving} ip saddr != @open counter reject with icmp type admin-prohibited"
+    _nft(
+        "table inet lab {\n"
+        "set open { type ipv4_addr; }\n"
+        f"chain forward {{ type filter hook forward priority 0;\n{cut if cut_egress else ''}\n}}\n"
+        "chain leaving { type nat hook postrouting priority 100;\n"
+        f'ip saddr {site.pods} oifname "{site.uplink}" masquerade; }}\n}}\n'
+    )
+
+
+def open_egress(addresses: set[str]) -> None:
+    """In the lab's namespace: exactly these pod addresses may leave the cluster from now on."""
+    adding = f"add element inet lab open {{ {', '.join(sorted(addresses))} }}\n"
+    _nft("flush set inet lab open\n" + (adding if addresses else ""))
+
+
+def connect_node(site: Site, node: str, number: int, *, six: bool) -> None:
+    """In the lab's namespace: a network namespace for the node with its eth0 on the bridge."""
+    disconnect_node(node, number)
+    address, link = site.node_address(number), f"node{number}"
+    _ip("netns", "add", node)
+    _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", node)
+    _ip("link", "set", link, "master", site.bridge, "up")
+    _ip("-n", node, "link", "set", "lo", "up")
+    _ip("-n", node, "address", "add", f"{address}/24", "dev", "eth0")
+    _ip("-n", node, "link", "set", "eth0", "up")
+    _ip("-n", node, "route", "add", "default", "via", str(site.router))
+    _ip("route", "replace", str(site.node_pods(number)), "via", str(address))
+    if six:
+        own = str(site.six_node_address(number))
+        _ip("-n", node, "-6", "address", "add", f"{own}/64", "dev", "eth0", "nodad")
+        _ip("-n", node, "-6", "route", "add", str(site.six), "via", str(site.six_router))
+        _ip("-6", "route", "replace", str(site.six_node_pods(number)), "via", own)
+
+
+def disconnect_node(node: str, number: int) -> None:
+    """Undo connect_node; nothing happens where there is no such node."""
+    run("ip", "link", "delete", f"node{number}", check=False)
+    run("ip", "netns", "delete", node, check=False)
+
+
+def remembered_ids() -> tuple[str, ...]:
+    """The labs whose nft table is in the machine's namespace."""
+    return tuple(_remembered_tables())
+
+
+def _remembered_forwarding() -> str | None:
+    return next(iter(_remembered_tables().values()), None)
+
+
+def _remembered_tables() -> dict[str, str]:
+    listed = run("nft", "list", "tables", "inet", check=False).stdout
+    found: dict[str, str] = {}
+    for name in re.findall(r"^table inet (mlab\d+)$", listed, flags=re.MULTILINE):
+        text = run("nft", "list", "table", "inet", name, check=False).stdout
+        value = re.search(r"ip_forward was (\d)", text)
+        found[name] = value[1] if value else "1"
+    return found
+
+
+def _ip(*argv: str) -> None:
+    run("ip", *argv, timeout=10)
+
+
+def _nft(text: str) -> None:
+    run("nft", "-f", "-", stdin=text, timeout=10)

@@ -1,0 +1,97 @@
+"""The configuration files of a node: containerd, its registries, the CNI, the kubelet. Pure."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from tests.cluster import versions
+from tests.cluster.options import REGISTRY_PORT, SEARCH_DOMAIN, LabOptions, Site
+
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+NUMBERS = range(2, 20)
+"""The numbers that nodes may have: the last part of their address, the third of their pods'."""
+
+
+def resolv_conf(site: Site, options: LabOptions) -> str:
+    search = f"search {SEARCH_DOMAIN}\n" if options.poisoned else ""
+    return f"nameserver {site.router}\n{search}"
+
+
+def containerd_toml() -> str:
+    # Where CAP_SYS_RESOURCE is missing, runc fails without restrict_oom_score_adj.
+    return f"""version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{versions.PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
+"""
+
+
+def registry_hosts(site: Site, number: int) -> dict[str, str]:
+    """certs.d name → hosts.toml: localhost and every node's address lead to this node's port.
+
+    kube-proxy in nftables mode refuses localhost:32000, which is MicroK8s' own name for it.
+    """
+    own = f"http://{site.node_address(number)}:{REGISTRY_PORT}"
+    text = f'server = "{own}"\n[host."{own}"]\n  capabilities = ["pull", "resolve"]\n'
+    names = ("localhost", "127.0.0.1", *(str(site.node_address(other)) for other in NUMBERS))
+    return {f"{name}:{REGISTRY_PORT}": text for name in names}
+
+
+def conflist(site: Site, number: int, *, six: bool) -> str:
+    ranges = [[{"subnet": str(site.node_pods(number))}]]
+    routes = [{"dst": "0.0.0.0/0"}]
+    if six:
+        ranges.append([{"subnet": str(site.six_node_pods(number))}])
+        # Only the cluster's own prefix: an address outside of it has no route.
+        routes.append({"dst": str(site.six)})
+    bridge = {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": True,
+        "ipMasq": False,
+        "hairpinMode": True,
+        "ipam": {"type": "host-local", "ranges": ranges, "routes": routes},
+    }
+    portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+    plugins = [bridge, portmap]
+    return json.dumps({"cniVersion": "1.0.0", "name": "k8s-pod-network", "plugins": plugins})
+
+
+def kubelet_yaml(site: Site, node: str) -> str:
+    config = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "clusterDNS": [str(site.dns_service)],
+        "clusterDomain": "cluster.local",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{site.cgroup(node)}",
+        "failSwapOn": False,
+        "failCgroupV1": False,
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "evictionHard": {
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "resolvConf": "/etc/resolv.conf",
+    }
+    return yaml.safe_dump(config)

@@ -1,0 +1,155 @@
+"""PID 1 of a node: private folders, containerd, kubelet and kube-proxy, which it keeps running.
+
+Started in fresh pid, mount, uts and ipc namespaces and in the node's network namespace:
+python -m tests.cluster.node_init LAB-FOLDER NODE NUMBER
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cluster import node_files
+from tests.cluster.cgroups import make_cgroup
+from tests.cluster.process import run
+from tests.cluster.record import Record
+from tests.cluster.waiting import wait_for
+
+OWN = Path("/run/node")
+"""The node's folder of the machine, bound to a short path of its own."""
+
+OVERLAID = ("/etc", "/opt", "/var")
+RESTART_SECONDS = 1.0
+
+
+class Node:
+    """The services of this node."""
+
+    def __init__(self, record: Record, name: str, number: int) -> None:
+        self._record, self._name, self._number = record, name, number
+        self._site = record.site
+        self._logs = self._site.logs / name
+        self._services: dict[int, tuple[str, tuple[str, ...]]] = {}
+
+    def run(self) -> None:
+        """Bring the node up, then restart what ends and reap orphans for ever."""
+        self._private_folders()
+        self._write_files()
+        make_cgroup(self._site.cgroup(self._name))
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        if self._record.options.no_ipv6_route:
+            Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        self._start("containerd", "containerd", "-c", "/etc/containerd/lab.toml")
+        wait_for("containerd", lambda: run("ctr", "version", timeout=10), timeout=30)
+        system, *others = self._record.images
+        self._import(system)
+        self._start_kubernetes()
+        for archive in others:
+            self._import(archive)
+        (OWN / "imported").touch()
+        self._keep()
+
+    def _private_folders(self) -> None:
+        """Kubelets that share /var delete each other's logs; shared CNI state mixes addresses."""
+        folder = self._site.node_folder(self._name)
+        # Other nodes' network namespaces must not be held by this node's mounts.
+        run("umount", "-R", "-l", "/run/netns", check=False)
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+        OWN.mkdir()
+        run("mount", "--bind", str(folder), str(OWN))
+        for path in OVERLAID:
+            upper, work = OWN / "upper" / path[1:], OWN / "work" / path[1:]
+            upper.mkdir(parents=True, exist_ok=True)
+            work.mkdir(parents=True, exist_ok=True)
+            layers = f"lowerdir={path},upperdir={upper},workdir={work}"
+            run("mount", "-t", "overlay", "overlay", "-o", layers, path)
+        # Overlays cannot lie on an overlay: container disks and volumes go to the real disk.
+        for path in ("/var/lib/containerd", "/var/lib/kubelet"):
+            disk = OWN / Path(path).name
+            disk.mkdir(exist_ok=True)
+            Path(path).mkdir(parents=True, exist_ok=True)
+            run("mount", "--bind", str(disk), path)
+        for path in ("/var/log/pods", "/var/log/containers", "/var/lib/cni"):
+            shutil.rmtree(path, ignore_errors=True) if not (OWN / "imported").exists() else None
+            Path(path).mkdir(parents=True, exist_ok=True)
+        Path("/opt/cni/bin").mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
+        run("mount", "-t", "proc", "proc", "/proc")
+
+    def _write_files(self) -> None:
+        site, name, six = self._site, self._name, self._record.options.no_ipv6_route
+        socket.sethostname(name)
+        address = site.node_address(self._number)
+        _write("/etc/hostname", f"{name}\n")
+        _write("/etc/hosts", f"127.0.0.1 localhost\n{address} {name}\n")
+        _write("/etc/resolv.conf", node_files.resolv_conf(site, self._record.options))
+        _write("/etc/containerd/lab.toml", node_files.containerd_toml())
+        _write("/etc/kubelet.yaml", node_files.kubelet_yaml(site, name))
+        for host, text in node_files.registry_hosts(site, self._number).items():
+            _write(f"/etc/containerd/certs.d/{host}/hosts.toml", text)
+        network = Path("/etc/cni/net.d/10-lab.conflist")
+        if not network.exists():
+            # A node that starts again keeps what was changed by hand, as a real one does.
+            _write(str(network), node_files.conflist(site, self._number, six=six))
+
+    def _start_kubernetes(self) -> None:
+        record, site = self._record, self._site
+        kubelite, access = str(record.kubelite), ("--kubeconfig", str(OWN / "kubeconfig"))
+        shutil.copy(site.kubeconfig, OWN / "kubeconfig")
+        address, pods = str(site.node_address(self._number)), str(site.pods)
+        if record.options.no_ipv6_route:
+            address += f",{site.six_node_address(self._number)}"
+            pods += f",{site.six}"
+        named = ("--hostname-override", self._name)
+        config = ("--config", "/etc/kubelet.yaml", "--node-ip", address)
+        self._start("kubelet", kubelite, "kubelet", *access, *named, *config)
+        rules = ("--proxy-mode", "nftables", "--cluster-cidr", pods)
+        limits = ("--conntrack-max-per-core", "0")
+        self._start("kube-proxy", kubelite, "kube-proxy", *access, *named, *rules, *limits)
+
+    def _import(self, archive: Path) -> None:
+        if not (OWN / "imported").exists():
+            run("ctr", "-n", "k8s.io", "images", "import", str(archive), timeout=120)
+
+    def _start(self, service: str, *argv: str) -> None:
+        with (self._logs / f"{service}.log").open("ab") as log:
+            child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._services[child.pid] = (service, argv)
+
+    def _keep(self) -> None:
+        while True:
+            pid, _ = os.waitpid(-1, 0)
+            ended = self._services.pop(pid, None)
+            if ended is not None:
+                time.sleep(RESTART_SECONDS)
+                self._start(ended[0], *ended[1])
+
+
+def _write(path: str, text: str) -> None:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_text(text)
+
+
+def main() -> None:
+    folder, name, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    # The /proc seen here is still the machine's: this is the pid that others know the node by.
+    (folder / "nodes" / name / "pid").write_text(str(Path("/proc/self").readlink()))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    record = Record.load(folder)
+    if record is None:
+        raise SystemExit(f"{folder} holds no lab")
+    Node(record, name, number).run()
+
+
+if __name__ == "__main__":
+    main()

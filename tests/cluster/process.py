@@ -1,0 +1,53 @@
+"""Runs other programs: always an argument list, always a time limit, errors with the output."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class CommandFailed(RuntimeError):
+    """A program ended with an error or took too long; the text holds its last output."""
+
+    def __init__(self, argv: Sequence[str], code: int | None, output: str) -> None:
+        how = "took too long" if code is None else f"ended with {code}"
+        super().__init__(f"{' '.join(argv[:6])} {how}:\n{output[-2000:].strip()}")
+        self.code = code
+        self.output = output
+
+
+def run(
+    *argv: str,
+    timeout: float = 60,
+    stdin: str | bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+    pass_fds: tuple[int, ...] = (),
+) -> subprocess.CompletedProcess[str]:
+    """Run argv and return what it wrote, as text.
+
+    timeout is in seconds; after it the program is killed. Raises CommandFailed when it took too
+    long, and for a non-zero exit code when check is set.
+    """
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    try:
+        done = subprocess.run(
+            argv,
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=timeout,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+        )
+    except subprocess.TimeoutExpired as error:
+        seen = (error.stdout or b"") + (error.stderr or b"")
+        raise CommandFailed(argv, None, seen.decode(errors="replace")) from None
+    out = done.stdout.decode(errors="replace")
+    err = done.stderr.decode(errors="replace")
+    if check and done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, out + err)
+    return subprocess.CompletedProcess(list(argv), done.returncode, out, err)

@@ -1,0 +1,25 @@
+"""The versions of everything the test cluster is made of; each is one constant."""
+
+from __future__ import annotations
+
+KUBERNETES = "1.34.4"
+"""Later versions drop more of cgroup v1, which some test machines still have."""
+
+COREDNS = "1.12.4"
+LOCAL_PATH_PROVISIONER = "0.0.30"
+REGISTRY = "3.0.0"
+
+GO = "1.24.6"
+"""Fetched as a Go module where the installed Go is older than what Kubernetes asks for."""
+
+GO_MINIMUM = (1, 21)
+"""From this Go on, the go command fetches a newer toolchain by itself when a module asks."""
+
+DEBIAN_SUITE = "trixie"
+"""The suite of the base image: its python3 is 3.13, as in python:3.13-slim-trixie."""
+BASE_IMAGE = "python:3.13-slim-trixie"
+BUSYBOX_IMAGE = "busybox:1.36"
+PAUSE_IMAGE = "lab/pause:1"
+COREDNS_IMAGE = f"coredns:{COREDNS}"
+PROVISIONER_IMAGE = f"lab/local-path-provisioner:{LOCAL_PATH_PROVISIONER}"
+REGISTRY_IMAGE = f"lab/registry:{REGISTRY}"

@@ -1,0 +1,39 @@
+"""The one wait loop of the test cluster: a condition, a time limit, and why it did not come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class NotInTime(TimeoutError):
+    """A condition did not become true in time."""
+
+
+def wait_for(
+    what: str, condition: Callable[[], T | None], *, timeout: float, interval: float = 0.1
+) -> T:
+    """Return the first truthy value of condition, asked every interval seconds.
+
+    Raises NotInTime after timeout seconds; an exception of condition counts as "not yet" when it
+    is an OSError or RuntimeError, and the last one is named in the message.
+    """
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    last: Exception | None = None
+    while True:
+        try:
+            value = condition()
+        except (OSError, RuntimeError) as error:
+            last = error
+        else:
+            if value:
+                return value
+        if time.monotonic() > deadline:
+            reason = f": {last}" if last else ""
+            raise NotInTime(f"{what}: not within {timeout:g} s{reason}") from last
+        pause.wait(interval)
