@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.cluster.waiting import wait_for
 
 ROOT = Path("/sys/fs/cgroup")
+ENGINE = "mlabengine"
 CONTROLLERS = frozenset(
     ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
 )
@@ -43,6 +44,13 @@ def cgroup_owners() -> set[str]:
     names = (path.name for tree in _trees() for path in tree.glob("mlab*-*"))
     found = (re.match(r"(mlab\d+)-", name) for name in names)
     return {match[1] for match in found if match}
+
+
+def engine_owners() -> dict[str, int]:
+    """The cgroups of test engines, each with the pid of the process that wanted the engine."""
+    names = (path.name for tree in _trees() for path in tree.glob(f"{ENGINE}*-*"))
+    found = (re.fullmatch(rf"{ENGINE}(\d+)-\d+", name) for name in names)
+    return {match[0]: int(match[1]) for match in found if match}
 
 
 def _removed(prefix: str) -> bool:

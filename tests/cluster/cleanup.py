@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
-from tests.cluster.cgroups import cgroup_owners, remove_cgroups
+from tests.cluster.cgroups import cgroup_owners, engine_owners, remove_cgroups
 from tests.cluster.network import disconnect_machine, remembered_ids
 from tests.cluster.options import state_root
 from tests.cluster.process import run
@@ -26,8 +27,15 @@ def clean(site_id: str, folder: Path | None) -> None:
 
 
 def sweep() -> tuple[str, ...]:
-    """Clean up after labs that died together with their keeper; returns what was found."""
+    """Clean up after labs that died together with their keeper, and after engines whose owner
+    died; returns what was found.
+    """
     swept: list[str] = []
+    for cgroup, owner in engine_owners().items():
+        if not Path(f"/proc/{owner}").exists():
+            remove_cgroups(cgroup)
+            shutil.rmtree(Path(tempfile.gettempdir()) / cgroup, ignore_errors=True)
+            swept.append(cgroup)
     for site_id in sorted(remaining_ids()):
         held = claim_index(int(site_id.removeprefix("mlab")))
         if held is None:

@@ -104,7 +104,7 @@ def _keep(
     machine = os.open("/proc/self/ns/net", os.O_RDONLY)
     lab = subprocess.Popen(
         (
-            *("setpriv", "--pdeathsig", "KILL"),
+            # Not killed with the keeper: the lab's first process then still has to clean up.
             *("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net"),
             *(sys.executable, "-m", "tests.cluster.lab_init"),
             *(str(record.folder), str(lifeline), str(report), str(machine)),

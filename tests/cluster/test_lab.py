@@ -1,0 +1,182 @@
+"""The lab is the cluster of the field: nodes, DNS, storage, registry, egress."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dnslib import RCODE, DNSRecord
+
+from tests.cluster import versions
+from tests.cluster.conftest import Cluster
+from tests.cluster.egress import OPEN_LABELS
+from tests.cluster.engine import docker_engine
+from tests.cluster.images import ensure_system_images
+from tests.cluster.lab import Lab
+from tests.cluster.options import SEARCH_DOMAIN
+from tests.cluster.waiting import wait_for
+
+pytestmark = pytest.mark.cluster
+
+
+def run_pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE) -> None:
+    """Start a pod that waits, and wait until it is ready."""
+    waiting = ("--command", "--", "tail", "-f", "/dev/null")
+    lab.kubectl("run", name, f"--image={image}", *flags, *waiting)
+    lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", timeout=70)
+
+
+@contextmanager
+def pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE) -> Iterator[None]:
+    """A pod for the length of a with block."""
+    try:
+        run_pod(lab, name, *flags, image=image)
+        yield
+    finally:
+        lab.kubectl("delete", "pod", name, "--now", "--wait=false", "--ignore-not-found")
+
+
+def on(node: str) -> str:
+    """The flag that puts a pod on a node."""
+    return f"--overrides={json.dumps({'spec': {'nodeName': node}})}"
+
+
+def in_pod(lab: Lab, name: str, *argv: str, check: bool = True) -> str:
+    return lab.kubectl("exec", name, "--", *argv, check=check)
+
+
+@pytest.fixture
+def outside(field_lab: Lab) -> Iterator[str]:
+    """The address of a web server outside of the cluster, on this machine."""
+    address = str(field_lab.site.outer.ip)
+    server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{address}:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_nodes_of_the_field_are_ready(cluster: Cluster, field_lab: Lab) -> None:
+    assert cluster.nodes == ("anubis", "babel", "ra")
+    nodes = json.loads(field_lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    for node in nodes:
+        (ready,) = (c for c in node["status"]["conditions"] if c["type"] == "Ready")
+        assert ready["status"] == "True"
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{versions.KUBERNETES}"
+
+
+def test_the_addresses_are_those_of_the_field(field_lab: Lab) -> None:
+    path = "jsonpath={.spec.clusterIP}"
+    dns = field_lab.kubectl("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
+    assert dns == "10.152.183.10"
+    with pod(field_lab, "addresses"):
+        address = field_lab.kubectl("get", "pod", "addresses", "-o", "jsonpath={.status.podIP}")
+        assert address.startswith("10.1.")
+        resolv = in_pod(field_lab, "addresses", "cat", "/etc/resolv.conf")
+        assert f"svc.cluster.local cluster.local {SEARCH_DOMAIN}" in resolv
+
+
+def test_dns_is_the_poisoned_one_of_the_field(field_lab: Lab) -> None:
+    def ask(server: str, name: str, kind: str) -> tuple[str, str]:
+        reply = DNSRecord.parse(DNSRecord.question(name, kind).send(server, 53, timeout=5))
+        return RCODE[reply.header.rcode], " ".join(str(row.rdata) for row in reply.rr)
+
+    router = str(field_lab.site.router)
+    assert ask(router, f"anything.at.all.{SEARCH_DOMAIN}", "A") == ("NOERROR", "")
+    assert ask(router, "index.example", "A") == ("NOERROR", router)
+    assert ask(router, "index.example", "AAAA")[1].startswith("2001:db8::")
+    assert ask(router, "unknown.example", "A") == ("NXDOMAIN", "")
+    with pod(field_lab, "asks"):
+        found = in_pod(field_lab, "asks", "nslookup", "index.example.")
+        assert router in found
+        assert "2001:db8::" in found
+        found = in_pod(field_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
+        assert "10.152.183.1" in found
+
+
+def test_pods_have_ipv6_inside_and_no_route_to_the_outside(field_lab: Lab) -> None:
+    with pod(field_lab, "six", on("babel")):
+        listed = in_pod(field_lab, "six", "ip", "-6", "addr", "show", "eth0")
+        assert "fd70:8823:7283:" in listed
+        router = str(field_lab.site.six_router)
+        assert "1 packets received" in in_pod(field_lab, "six", "ping", "-c1", "-W2", router)
+        away = in_pod(field_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
+        assert "Network is unreachable" in away
+
+
+def test_pods_of_different_nodes_reach_each_other(field_lab: Lab) -> None:
+    with pod(field_lab, "here", on("anubis")), pod(field_lab, "there", on("ra")):
+        address = field_lab.kubectl("get", "pod", "there", "-o", "jsonpath={.status.podIP}")
+        assert "1 packets received" in in_pod(field_lab, "here", "ping", "-c1", "-W2", address)
+
+
+def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    mounting = {
+        "spec": {
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}],
+            "containers": [
+                {
+                    "name": "keeps",
+                    "image": versions.BUSYBOX_IMAGE,
+                    "command": ["tail", "-f", "/dev/null"],
+                    "volumeMounts": [{"name": "d", "mountPath": "/data"}],
+                }
+            ],
+        }
+    }
+    field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    try:
+        for text in ("", "kept"):
+            with pod(field_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
+                read = in_pod(field_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x")
+                assert read.strip() == text or (not text and "No such file" in read)
+            field_lab.kubectl("wait", "--for=delete", "pod/keeps", "--timeout=60s", timeout=70)
+    finally:
+        field_lab.kubectl("delete", "pvc", "data", "--wait=false", "--ignore-not-found")
+
+
+def test_an_image_pushed_to_the_registry_runs_on_every_node(field_lab: Lab, tmp_path: Path) -> None:
+    from tests.cluster.binaries import ensure_binaries
+
+    with docker_engine(tmp_path) as engine:
+        engine.load(ensure_system_images(ensure_binaries()))
+        engine.docker("tag", versions.BUSYBOX_IMAGE, f"{field_lab.registry}/pushed:1")
+        engine.docker("push", f"{field_lab.registry}/pushed:1")
+    for node in field_lab.nodes:
+        with pod(field_lab, f"pulls-{node}", on(node), image="localhost:32000/pushed:1"):
+            pass
+
+
+def test_egress_is_cut_but_for_the_mirror(field_lab: Lab, outside: str) -> None:
+    fetch = ("timeout", "5", "wget", "-q", "-O", "/dev/null", outside)
+    with pod(field_lab, "cut"), pod(field_lab, "mirror", f"--labels={OPEN_LABELS}"):
+        refused = in_pod(field_lab, "cut", *fetch, check=False)
+        assert "can't connect to remote host" in refused, "cut, and at once"
+        wait_for(
+            "the mirror's pod to reach out",
+            lambda: not in_pod(field_lab, "mirror", *fetch, check=False),
+            timeout=10,
+        )
+        field_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
+        wait_for(
+            "the pod without its label to be cut",
+            lambda: "can't connect" in in_pod(field_lab, "mirror", *fetch, check=False),
+            timeout=10,
+        )
+    assert field_lab.exec("ra", "busybox", "timeout", "5", "busybox", "wget", "-O-", outside)

@@ -1,0 +1,54 @@
+"""Everything of a lab that could be left on the machine, looked for by what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cluster.cgroups import ROOT
+from tests.cluster.lab import Lab
+from tests.cluster.process import run
+from tests.cluster.record import alive, started
+
+Process = tuple[int, str]
+
+
+def processes_of(lab: Lab) -> frozenset[Process]:
+    """The keeper and everything under it, each as pid and start."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(entry.name)] = int(fields[1])
+    found = {lab.keeper_pid}
+    while grown := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return frozenset((pid, started(pid)) for pid in found)
+
+
+def traces(lab: Lab, processes: frozenset[Process]) -> list[str]:
+    """What is left of a lab: a line for each process, mount, link, route, table, cgroup, file."""
+    name, folder = lab.site.id, str(lab.site.folder)
+    left = [f"process {pid}" for pid, start in processes if _runs(pid, start)]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    left += [f"mount {line}" for line in mounts if folder in line]
+    links = run("ip", "-brief", "link").stdout.splitlines()
+    left += [f"link {line}" for line in links if line.startswith(name)]
+    routes = run("ip", "route").stdout.splitlines()
+    left += [f"route {line}" for line in routes if str(lab.site.node_network) in line]
+    tables = run("nft", "list", "tables").stdout.splitlines()
+    left += [f"nft {line}" for line in tables if line.endswith(f" {name}")]
+    left += [f"cgroup {path}" for path in ROOT.rglob(f"{name}-*")]
+    left += [f"folder {folder}"] if Path(folder).exists() else []
+    left += [f"claim {folder}"] if alive(Path(folder)) else []
+    return left
+
+
+def _runs(pid: int, start: str) -> bool:
+    """A zombie counts as gone: it only waits for its parent to look."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return started(pid) == start and state != "Z"
