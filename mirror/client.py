@@ -192,13 +192,13 @@ def _sha256(path: Path) -> str:
 def _metadata(path: Path) -> dict[str, Any]:
     """The core metadata as the upload form has it, read by devpi-client's own code."""
     from devpi.upload import get_pkginfo
-    from devpi_common import metadata
+    from devpi_common.metadata import get_pyversion_filetype
 
     if not path.is_file():
         raise InputError(f"no such file: {path}", next_step="give a wheel or an sdist")
     try:
         info = get_pkginfo(path)
-        pyversion, filetype = metadata.get_pyversion_filetype(path.name)
+        pyversion, filetype = get_pyversion_filetype(path.name)
     except Exception as broken:
         raise InputError(
             f"neither a wheel nor an sdist: {path}",

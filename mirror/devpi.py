@@ -64,7 +64,6 @@ def server_argv(
         str(MAX_UPLOAD),
         "--restrict-modify",
         "root",
-        "--enable-core-metadata",
     )
 
 
@@ -82,7 +81,6 @@ def mirror_index_config(upstream: str) -> dict[str, object]:
         "volatile": False,
         "mirror_url": upstream,
         "mirror_no_project_list": True,
-        "mirror_provides_core_metadata": True,
     }
 
 

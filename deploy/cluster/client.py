@@ -46,6 +46,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "ConfigMap": Kind("v1", "configmaps"),
     "Event": Kind("v1", "events"),
+    "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
     "Namespace": Kind("v1", "namespaces", namespaced=False),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "Node": Kind("v1", "nodes", namespaced=False),

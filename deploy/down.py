@@ -1,0 +1,74 @@
+"""`mirror down`: the processes go, the packages and the address stay; `--purge` takes all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy import published
+from deploy.cluster.client import Cluster
+from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP
+from mirror.core.progress import Progress
+from mirror.core.wait import until
+
+_OWNER = "app.kubernetes.io/managed-by"
+_RUNNING = (
+    ("StatefulSet", NAME),
+    ("NetworkPolicy", NAME),
+    ("ConfigMap", FRONT_MAP),
+    ("ConfigMap", CA_MAP),
+)
+_KEPT = (
+    ("Service", NAME),
+    ("PersistentVolumeClaim", CLAIM),
+    ("Secret", NAME),
+    ("ConfigMap", RECORD_MAP),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down:
+    """What was removed, as kind/name; empty where there was nothing."""
+
+    removed: tuple[str, ...]
+    withdrawn: tuple[str, ...]  # namespaces that held the environment ConfigMap
+    purged: bool
+
+
+def down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> Down:
+    """Remove the mirror. Without ``purge`` its packages, password, Service and record stay."""
+    progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
+    withdrawn: tuple[str, ...] = ()
+    removed = _delete(cluster, namespace, _RUNNING)
+    until(
+        lambda: cluster.get("Pod", POD, namespace) is None,
+        deadline=cluster.deadline,
+        what="the mirror's pod has ended",
+        next_step=f"kubectl -n {namespace} describe pod {POD}",
+    )
+    if purge:
+        progress.step("remove packages, secrets and what was published")
+        withdrawn = published.withdraw(cluster, namespace)
+        removed += _delete(cluster, namespace, _KEPT)
+        removed += _delete_namespace(cluster, namespace)
+    return Down(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
+
+
+def _delete(cluster: Cluster, namespace: str, things: tuple[tuple[str, str], ...]) -> list[str]:
+    return [f"{kind}/{name}" for kind, name in things if cluster.delete(kind, name, namespace)]
+
+
+def _delete_namespace(cluster: Cluster, namespace: str) -> list[str]:
+    """Only one that we made, and only where nobody else's pods live in it."""
+    found = cluster.get("Namespace", namespace)
+    if found is None or found["metadata"].get("labels", {}).get(_OWNER) != NAME:
+        return []
+    if cluster.list("Pod", namespace):
+        return []
+    cluster.delete("Namespace", namespace)
+    until(
+        lambda: cluster.get("Namespace", namespace) is None,
+        deadline=cluster.deadline,
+        what=f"namespace {namespace} is gone",
+        next_step=f"kubectl get namespace {namespace} -o yaml",
+    )
+    return [f"Namespace/{namespace}"]

@@ -1,0 +1,1 @@
+"""Settings → Kubernetes objects. Pure."""

@@ -1,0 +1,138 @@
+"""The mirror's objects: settings → Kubernetes objects. Pure; one function an object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from deploy.manifests.model import (
+    CA_MAP,
+    CLAIM,
+    ENV_MAP,
+    FRONT_MAP,
+    NAME,
+    ClusterSettings,
+    Object,
+    labels,
+    new_object,
+    selector,
+)
+from deploy.manifests.pods import TMP, stateful_set
+from mirror import devpi, nginx
+from mirror.settings import Endpoint
+
+_LINK_LOCAL = "169.254.0.0/16"
+
+
+def objects(settings: ClusterSettings) -> tuple[Object, ...]:
+    """Everything but the Secret and the record, in the order of application."""
+    front = front_config(settings)
+    authority = [ca_config(settings)] if settings.ca_pem else []
+    return (
+        namespace(settings.namespace),
+        front,
+        *authority,
+        claim(settings),
+        service(settings),
+        network_policy(settings),
+        stateful_set(settings, digest=_digest([front, *authority])),
+    )
+
+
+def namespace(name: str) -> Object:
+    """Its pods pass Pod Security `restricted`, and the namespace insists on it."""
+    meta: Object = {
+        "name": name,
+        "labels": labels() | {"pod-security.kubernetes.io/enforce": "restricted"},
+    }
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def secret(namespace: str, values: Mapping[str, str]) -> Object:
+    """The root password and devpi's secretfile; made once, never applied over."""
+    body = new_object("v1", "Secret", NAME, namespace)
+    return body | {"type": "Opaque", "stringData": dict(values)}
+
+
+def config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
+    """A ConfigMap of ours."""
+    return new_object("v1", "ConfigMap", name, namespace) | {"data": dict(data)}
+
+
+def environment_map(namespace: str, endpoint: Endpoint) -> Object:
+    """What a workload takes by `envFrom`."""
+    return config_map(namespace, ENV_MAP, endpoint.environment())
+
+
+def front_config(settings: ClusterSettings) -> Object:
+    """nginx's configuration."""
+    text = nginx.render(
+        listen=f"0.0.0.0:{settings.port}",
+        backend_port=devpi.BACKEND_PORT,
+        scratch=TMP,
+        health=f"0.0.0.0:{nginx.HEALTH_PORT}",
+    )
+    return config_map(settings.namespace, FRONT_MAP, {"nginx.conf": text})
+
+
+def ca_config(settings: ClusterSettings) -> Object:
+    """The certificates that devpi trusts where the network intercepts TLS."""
+    return config_map(settings.namespace, CA_MAP, {"ca.crt": settings.ca_pem or ""})
+
+
+def claim(settings: ClusterSettings) -> Object:
+    """The volume; it outlives `mirror down`."""
+    spec: Object = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": settings.size}},
+    }
+    if settings.storage_class is not None:
+        spec["storageClassName"] = settings.storage_class
+    return new_object("v1", "PersistentVolumeClaim", CLAIM, settings.namespace) | {"spec": spec}
+
+
+def service(settings: ClusterSettings) -> Object:
+    """SingleStack IPv4, and always the same address."""
+    port: Object = {
+        "name": "index",
+        "port": settings.port,
+        "targetPort": "index",
+        "protocol": "TCP",
+    }
+    spec: Object = {
+        "type": "NodePort" if settings.node_port else "ClusterIP",
+        "ipFamilyPolicy": "SingleStack",
+        "ipFamilies": ["IPv4"],
+        "selector": selector(),
+        "ports": [port],
+    }
+    if settings.node_port:
+        port["nodePort"] = settings.node_port
+    if settings.cluster_ip:
+        spec["clusterIP"] = settings.cluster_ip
+    return new_object("v1", "Service", NAME, settings.namespace) | {"spec": spec}
+
+
+def network_policy(settings: ClusterSettings) -> Object:
+    """In: the index and the probes. Out: DNS, and IPv4 outside of the cluster only."""
+    outside: Object = {"cidr": "0.0.0.0/0", "except": sorted({*settings.inside, _LINK_LOCAL})}
+    spec: Object = {
+        "podSelector": {"matchLabels": selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [_port(settings.port), _port(nginx.HEALTH_PORT)]}],
+        "egress": [
+            {"ports": [_port(53, "UDP"), _port(53)]},
+            {"to": [{"ipBlock": outside}]},
+        ],
+    }
+    body = new_object("networking.k8s.io/v1", "NetworkPolicy", NAME, settings.namespace)
+    return body | {"spec": spec}
+
+
+def _port(number: int, protocol: str = "TCP") -> Object:
+    return {"port": number, "protocol": protocol}
+
+
+def _digest(parts: Sequence[Object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,187 @@
+"""The mirror's pod and its probes: two containers of one image, and an init container."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from deploy.manifests.model import (
+    CA_MAP,
+    CLAIM,
+    FRONT_MAP,
+    NAME,
+    ClusterSettings,
+    Object,
+    labels,
+    new_object,
+    selector,
+)
+from mirror import devpi, nginx
+from mirror.settings import ServerSettings
+
+UID = 10001  # the image's user
+TMP = PurePosixPath("/tmp")  # an emptyDir of the pod
+
+_DATA = PurePosixPath("/data")
+_RUN = PurePosixPath("/run/mirror")
+_SECRETS = PurePosixPath("/etc/mirror/secrets")
+_CONFIG = PurePosixPath("/etc/mirror/front")
+_CA = PurePosixPath("/etc/mirror/ca")
+
+
+def stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
+    """devpi and its front, two containers of one image. ``digest`` restarts them on a change."""
+    template: Object = {
+        "metadata": {"labels": labels(), "annotations": {f"{NAME}/config": digest}},
+        "spec": pod_spec(
+            containers=[_devpi(settings), _front(settings)],
+            init_containers=[_prepare(settings)],
+            volumes=_volumes(settings),
+            grace=20,
+        ),
+    }
+    if settings.node:
+        template["spec"]["nodeSelector"] = {"kubernetes.io/hostname": settings.node}
+    spec: Object = {
+        "replicas": 1,  # devpi has one writer
+        "serviceName": NAME,
+        "selector": {"matchLabels": selector()},
+        "template": template,
+    }
+    return new_object("apps/v1", "StatefulSet", NAME, settings.namespace) | {"spec": spec}
+
+
+def probe_pod(settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]) -> Object:
+    """A pod on one node that runs one program of the image to its end."""
+    spec = pod_spec(
+        containers=[
+            _container("probe", settings, command, memory="256Mi")
+            | {"volumeMounts": [_mount("tmp", TMP)]}
+        ],
+        init_containers=[],
+        volumes=[{"name": "tmp", "emptyDir": {}}],
+        grace=0,
+    )
+    spec |= {
+        "nodeName": node,
+        "restartPolicy": "Never",
+        "tolerations": [{"operator": "Exists"}],
+    }
+    body = new_object("v1", "Pod", name, settings.namespace)
+    body["metadata"]["labels"] = labels("probe")
+    return body | {"spec": spec}
+
+
+def pod_spec(
+    *,
+    containers: Sequence[Object],
+    init_containers: Sequence[Object],
+    volumes: Sequence[Object],
+    grace: int,
+) -> Object:
+    """A pod that passes Pod Security `restricted`; ndots 1: no search domain can break it."""
+    spec: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+        "terminationGracePeriodSeconds": grace,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": list(volumes),
+    }
+    if init_containers:
+        spec["initContainers"] = list(init_containers)
+    return spec
+
+
+# -- containers ---------------------------------------------------------------------------------
+
+
+def _container(
+    name: str, settings: ClusterSettings, command: Sequence[str], *, memory: str
+) -> Object:
+    return {
+        "name": name,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": list(command),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"cpu": "2", "memory": memory},
+        },
+    }
+
+
+def _prepare(settings: ClusterSettings) -> Object:
+    layout = _layout()
+    command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(layout.serverdir)]
+    command += ["--run", str(layout.run), "--secrets", str(_SECRETS)]
+    mounts = [_mount("data", _DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    mounts += [_mount("secrets", _SECRETS) | {"readOnly": True}]
+    made = _container("prepare", settings, command, memory="512Mi")
+    return made | {"volumeMounts": mounts}
+
+
+def _devpi(settings: ClusterSettings) -> Object:
+    server = ServerSettings(upstream=settings.upstream)
+    command = devpi.server_argv("devpi-server", _layout(), server, port=devpi.BACKEND_PORT)
+    made = _container("devpi", settings, command, memory="1Gi")
+    made["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
+    mounts = [_mount("data", _DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    if settings.ca_pem:
+        mounts += [_mount("ca", _CA) | {"readOnly": True}]
+        variables = devpi.environment(str(_CA / "ca.crt"))
+        made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+    # until it has started; afterwards nothing is asked of devpi's few threads
+    started = {"httpGet": {"path": "/started", "port": nginx.HEALTH_PORT}}
+    made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
+    return made | {"volumeMounts": mounts}
+
+
+def _front(settings: ClusterSettings) -> Object:
+    command = nginx.argv("nginx", TMP, _CONFIG / "nginx.conf")
+    made = _container("front", settings, command, memory="256Mi")
+    healthy = {"httpGet": {"path": "/healthz", "port": nginx.HEALTH_PORT}}
+    made |= {
+        "ports": [
+            {"name": "index", "containerPort": settings.port, "protocol": "TCP"},
+            {"name": "health", "containerPort": nginx.HEALTH_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": healthy | {"periodSeconds": 2},
+        "livenessProbe": healthy | {"periodSeconds": 10, "timeoutSeconds": 5},
+        "volumeMounts": [_mount("front", _CONFIG) | {"readOnly": True}, _mount("tmp", TMP)],
+    }
+    return made
+
+
+def _volumes(settings: ClusterSettings) -> list[Object]:
+    volumes: list[Object] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}},
+        {"name": "secrets", "secret": {"secretName": NAME}},
+        {"name": "front", "configMap": {"name": FRONT_MAP}},
+        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if settings.ca_pem:
+        volumes.append({"name": "ca", "configMap": {"name": CA_MAP}})
+    return volumes
+
+
+def _layout() -> devpi.Layout:
+    return devpi.Layout(serverdir=_DATA / "devpi", run=_RUN / "devpi")
+
+
+def _mount(name: str, path: PurePosixPath) -> Object:
+    return {"name": name, "mountPath": str(path)}

@@ -1,0 +1,59 @@
+"""The index's environment as a ConfigMap where workloads can take it with `envFrom`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deploy import reach, record
+from deploy.cluster.client import Cluster
+from deploy.manifests.model import ENV_MAP, NAME
+from deploy.manifests.objects import environment_map
+from mirror.core.errors import InputError, RefusedError
+from mirror.settings import Endpoint
+
+_OWNER = "app.kubernetes.io/managed-by"
+
+
+def publish(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
+    """Put the ConfigMap into each namespace, and remember them. All or nothing is checked first."""
+    endpoint = reach.endpoint(cluster, namespace)
+    for target in targets:
+        if cluster.get("Namespace", target) is None:
+            raise InputError(
+                f"no namespace {target!r} in the cluster",
+                next_step=f"kubectl create namespace {target}, or check the name",
+            )
+        _check_ours(cluster, target)
+    # remembered first: a kill in between leaves a name too many, never a ConfigMap forgotten
+    record.publish(cluster, namespace, tuple(targets))
+    for target in targets:
+        cluster.apply(environment_map(target, endpoint))
+    return endpoint
+
+
+def refresh(cluster: Cluster, namespace: str, endpoint: Endpoint) -> None:
+    """Bring every published ConfigMap to the endpoint; namespaces that are gone are passed over."""
+    for target in record.read(cluster, namespace).published:
+        if cluster.get("Namespace", target) is not None:
+            cluster.apply(environment_map(target, endpoint))
+
+
+def withdraw(cluster: Cluster, namespace: str) -> tuple[str, ...]:
+    """Remove what was published; the namespaces it was removed from."""
+    removed = []
+    for target in record.read(cluster, namespace).published:
+        held = cluster.get("ConfigMap", ENV_MAP, target)
+        if held and held["metadata"].get("labels", {}).get(_OWNER) == NAME:
+            cluster.delete("ConfigMap", ENV_MAP, target)
+            removed.append(target)
+    return tuple(removed)
+
+
+def _check_ours(cluster: Cluster, target: str) -> None:
+    held = cluster.get("ConfigMap", ENV_MAP, target)
+    if held and held["metadata"].get("labels", {}).get(_OWNER) != NAME:
+        raise RefusedError(
+            f"ConfigMap {target}/{ENV_MAP} exists and is not ours",
+            why=f"it does not carry the label {_OWNER}={NAME}",
+            next_step="rename or remove it, then publish again",
+        )

@@ -1,0 +1,255 @@
+"""`mirror up`: from nothing to packages in pods on every node, in one straight line."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deploy import preflight, published, reach, ready, record
+from deploy.cluster import ranges
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.run import PodRun, run_pods
+from deploy.manifests.model import NAME, ClusterSettings
+from deploy.manifests.objects import namespace, objects, secret, service
+from deploy.manifests.pods import probe_pod
+from mirror.core.errors import RefusedError, UnfitError
+from mirror.core.progress import Progress
+from mirror.devpi import default_upstream
+from mirror.settings import Endpoint
+
+_PROBE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user gave now; None means: as it was, or the default."""
+
+    namespace: str
+    options: Mapping[str, Any]  # fields of ClusterSettings that are kept between runs
+    ca_pem: str | None = None
+    new_address: bool = False
+    probe_package: str = "iniconfig"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Whether a pod on this node could install a package from the index."""
+
+    node: str
+    ok: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Up:
+    """A mirror that works: its address, where it runs, and what proved it."""
+
+    context: str
+    namespace: str
+    endpoint: Endpoint
+    image: str
+    node: str
+    probes: tuple[Probe, ...]
+    not_ready: tuple[str, ...]  # nodes that could not be probed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One object and what `up` would do to it."""
+
+    kind: str
+    name: str
+    action: str  # create, change or nothing
+
+
+GetImage = Callable[[preflight.Ground, str | None], str]
+
+
+def up(
+    cluster: Cluster,
+    request: Request,
+    get_image: GetImage,
+    progress: Progress,
+) -> Up:
+    """Bring the mirror to these settings and prove it from every node. Idempotent.
+
+    ``get_image`` makes sure that the nodes have an image (given the one of the last run) and
+    returns its reference; it is called before anything is written.
+    """
+    settings, kept, ground = _settle(cluster, request, get_image, progress)
+    progress.step("apply the objects")
+    cluster.apply(namespace(request.namespace))
+    endpoint = _address(cluster, settings, kept)
+    settings = replace(settings, cluster_ip=str(endpoint.address))
+    _ensure_secret(cluster, request.namespace)
+    for obj in objects(settings):
+        cluster.apply(obj)
+    progress.step("wait until the mirror is ready")
+    pod = ready.until_ready(cluster, request.namespace)
+    progress.step("make the indexes")
+    with reach.client(cluster, request.namespace, endpoint) as client:
+        client.login("root", reach.root_password(cluster, request.namespace))
+        client.ensure_indexes(settings.upstream or default_upstream())
+    published.refresh(cluster, request.namespace, endpoint)
+    return Up(
+        context=cluster.context,
+        namespace=request.namespace,
+        endpoint=endpoint,
+        image=settings.image,
+        node=pod["spec"]["nodeName"],
+        probes=_probe(cluster, settings, ground, endpoint, request.probe_package, progress),
+        not_ready=tuple(
+            node["metadata"]["name"] for node in ground.nodes if not preflight.is_ready(node)
+        ),
+    )
+
+
+def plan(
+    cluster: Cluster, request: Request, get_image: GetImage, progress: Progress
+) -> tuple[tuple[Planned, ...], tuple[Object, ...]]:
+    """What `up` would do, by the API server's own dry run; nothing is written."""
+    settings, _, _ = _settle(cluster, request, get_image, progress)
+    exists = cluster.get("Namespace", request.namespace) is not None
+    steps = []
+    wanted = objects(settings)
+    for obj in wanted:
+        meta = obj["metadata"]
+        now = cluster.get(obj["kind"], meta["name"], meta.get("namespace"))
+        if now is None:
+            action = "create"
+        elif _same(cluster.apply(obj, dry_run=True), now):
+            action = "nothing"
+        else:
+            action = "change"
+        steps.append(Planned(kind=obj["kind"], name=meta["name"], action=action))
+    held = exists and cluster.get("Secret", NAME, request.namespace)
+    steps.append(Planned(kind="Secret", name=NAME, action="nothing" if held else "create"))
+    return tuple(steps), wanted
+
+
+def _same(one: Object, other: Object) -> bool:
+    """Equal but for the server's bookkeeping."""
+
+    def content(obj: Object) -> Object:
+        meta = obj["metadata"]
+        kept = {key: meta.get(key) for key in ("name", "namespace", "labels", "annotations")}
+        return {**{k: v for k, v in obj.items() if k != "status"}, "metadata": kept}
+
+    return content(one) == content(other)
+
+
+def _settle(
+    cluster: Cluster, request: Request, get_image: GetImage, progress: Progress
+) -> tuple[ClusterSettings, record.Record, preflight.Ground]:
+    """Everything that can be known before the first write."""
+    progress.step(f"check context {cluster.context} ({cluster.server})")
+    cluster.version()
+    remembered = record.read(cluster, request.namespace)
+    options = {**remembered.settings, **request.options}
+    settings = ClusterSettings(image="", namespace=request.namespace, **options)
+    wanted = preflight.Wanted(
+        namespace=request.namespace,
+        storage_class=settings.storage_class,
+        size=settings.size,
+        node=settings.node,
+    )
+    ground = preflight.check(cluster, wanted)
+    image = get_image(ground, remembered.image)
+    kept = record.Record(
+        cluster_ip=None if request.new_address else remembered.cluster_ip,
+        port=settings.port,
+        image=image,
+        settings=options,
+        published=remembered.published,
+    )
+    settings = replace(
+        settings,
+        image=image,
+        cluster_ip=kept.cluster_ip,
+        ca_pem=request.ca_pem or settings.ca_pem,
+        inside=ranges.inside(cluster, list(ground.nodes)),
+    )
+    return settings, kept, ground
+
+
+def _address(cluster: Cluster, settings: ClusterSettings, kept: record.Record) -> Endpoint:
+    """The Service, with the address that was promised, and the promise written down."""
+    now = cluster.get("Service", NAME, settings.namespace)
+    if now and kept.cluster_ip and now["spec"].get("clusterIP") != kept.cluster_ip:
+        # somebody made it again without the address; an address cannot be changed in place
+        cluster.delete("Service", NAME, settings.namespace)
+    try:
+        made = cluster.apply(service(settings))
+    except ApiRefusal as refusal:
+        if kept.cluster_ip and "already allocated" in refusal.why:
+            raise _taken(cluster, kept.cluster_ip) from refusal
+        raise
+    kept = replace(kept, cluster_ip=made["spec"]["clusterIP"])
+    record.write(cluster, settings.namespace, kept)
+    assert kept.endpoint is not None
+    return kept.endpoint
+
+
+def _taken(cluster: Cluster, address: str) -> RefusedError:
+    holders = [
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+        for one in cluster.list("Service")
+        if address in one["spec"].get("clusterIPs", [])
+    ]
+    holder = holders[0] if holders else "another Service"
+    return RefusedError(
+        f"the mirror's address {address} was taken meanwhile by Service {holder}",
+        why="workloads were given this address; the mirror must come back at the same one",
+        next_step="delete that Service and run `mirror up` again, or give the promise up with "
+        "`mirror up --new-address` (published ConfigMaps follow, running pods do not)",
+    )
+
+
+def _ensure_secret(cluster: Cluster, namespace: str) -> None:
+    """Random, made once; a second `up` leaves it alone."""
+    if cluster.get("Secret", NAME, namespace) is not None:
+        return
+    values = {key: secrets.token_urlsafe(48) for key in ("root-password", "secretfile")}
+    try:
+        cluster.create(secret(namespace, values))
+    except ApiRefusal as refusal:
+        if refusal.status != 409:
+            raise
+
+
+def _probe(
+    cluster: Cluster,
+    settings: ClusterSettings,
+    ground: preflight.Ground,
+    endpoint: Endpoint,
+    package: str,
+    progress: Progress,
+) -> tuple[Probe, ...]:
+    """Install one package on every Ready node with the static musl uv, from a fresh pod."""
+    nodes = [node["metadata"]["name"] for node in ground.ready]
+    progress.step(f"install {package} from a pod on each node")
+    command = ["/opt/probe/uv", "pip", "install", "--no-cache", "--no-deps", "--target", "/tmp/out"]
+    command += ["--python", "/opt/mirror/bin/python3", "--default-index", endpoint.url, package]
+    mark = secrets.token_hex(3)
+    pods = [
+        probe_pod(settings, name=f"{NAME}-probe-{mark}-{number}", node=node, command=command)
+        for number, node in enumerate(nodes)
+    ]
+    deadline = cluster.deadline.within(_PROBE_SECONDS)
+    runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
+    probes = tuple(Probe(node=run.node, ok=run.ok, why=_probe_why(run)) for run in runs)
+    failed = [probe for probe in probes if not probe.ok]
+    if failed:
+        raise UnfitError(
+            "the mirror runs, but pods cannot install from it on "
+            + ", ".join(probe.node for probe in failed),
+            why="\n".join(f"{probe.node}: {probe.why}" for probe in failed),
+            next_step="mend what is said above and run `mirror up` again; `mirror doctor` may help",
+        )
+    return probes
+
+
+def _probe_why(run: PodRun) -> str:
+    return "" if run.ok else (run.why or run.out.strip()[-600:])
