@@ -11,7 +11,7 @@ import click
 from tests.cluster.lab import Lab, LabFailed, bring_up, find, running_labs, take_down
 from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import NotInTime
+from tests.cluster.waiting import Hopeless, NotInTime
 
 named = click.option("--name", default="lab", show_default=True, help="Which lab.")
 
@@ -103,6 +103,6 @@ def _found(name: str) -> Lab:
 if __name__ == "__main__":
     try:
         main()
-    except (LabFailed, NotInTime, CommandFailed, LookupError) as error:
+    except (LabFailed, NotInTime, Hopeless, CommandFailed, LookupError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -12,9 +12,9 @@ import pytest
 from tests.cluster.lab import Lab, LabFailed, lab
 from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import NotInTime
+from tests.cluster.waiting import Hopeless, NotInTime
 
-CANNOT_START = (LabFailed, CommandFailed, NotInTime, LookupError, OSError)
+CANNOT_START = (LabFailed, CommandFailed, NotInTime, Hopeless, LookupError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -15,11 +14,11 @@ import yaml
 from tests.cluster.options import API_PORT, LabOptions, Site
 from tests.cluster.pki import make_pki
 from tests.cluster.process import run
-from tests.cluster.waiting import wait_for
+from tests.cluster.waiting import Hopeless, wait_for
 
 ETCD = "http://127.0.0.1:2379"
 ETCD_PEER = "http://127.0.0.1:2380"
-STOP_SECONDS = 20
+STOP_SECONDS = 20.0
 
 
 class ControlPlane:
@@ -57,7 +56,7 @@ class ControlPlane:
         self._run("kube-scheduler", *access)
 
     def start_apiserver(self) -> None:
-        """Start the API server; returns when it is ready, or raises NotInTime."""
+        """Start the API server; returns when it is ready, or raises NotInTime or Hopeless."""
         site, pki = self._site, self._pki
         self._run(
             "kube-apiserver",
@@ -84,7 +83,7 @@ class ControlPlane:
         self._stop("kube-apiserver")
 
     def stop(self) -> None:
-        """End all four in the order in which none waits for another."""
+        """End all four."""
         for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             self._stop(name)
 
@@ -99,7 +98,7 @@ class ControlPlane:
     def _ready(self) -> bool:
         died = [name for name, child in self._running.items() if child.poll() is not None]
         if died:
-            raise SystemExit(f"{', '.join(died)} ended at once: see {self._site.logs}")
+            raise Hopeless(f"{', '.join(died)} ended at once: see {self._site.logs}")
         return bool(self.kubectl("get", "--raw", "/readyz", timeout=10))
 
     def _both(self, four: str, six: str) -> str:
@@ -116,15 +115,12 @@ class ControlPlane:
             )
 
     def _stop(self, component: str) -> None:
+        """At once: a polite API server waits half a minute for those who watch it."""
         child = self._running.pop(component, None)
         if child is None:
             return
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait(STOP_SECONDS)
+        child.kill()
+        child.wait(STOP_SECONDS)
 
     def _write_access(self) -> None:
         """The admin's token and a kubeconfig that is complete in itself, so it can be copied."""

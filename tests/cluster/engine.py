@@ -18,7 +18,7 @@ from tests.cluster.cgroups import ENGINE, remove_cgroups
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.nodes import ROOT
 from tests.cluster.process import run
-from tests.cluster.waiting import wait_for
+from tests.cluster.waiting import Hopeless, wait_for
 
 LAB_REGISTRIES = "10.99.0.0/16"
 """The node networks of all labs: their registries speak plain HTTP."""
@@ -55,7 +55,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
 
     Several may run at once. It has no bridge: a build step has the machine's network or none. It
     ends with this thread's process, too, however that ends. Raises NotInTime when it does not
-    start, with the end of its log.
+    start and Hopeless with the end of its log when it ends at once.
     """
     install_debian_packages(("docker.io",))
     own = folder.resolve() / "docker"
@@ -83,7 +83,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
 
     def answers() -> bool:
         if child.poll() is not None:
-            raise ChildProcessError(f"dockerd ended:\n{log.read_text()[-2000:]}")
+            raise Hopeless(f"dockerd ended:\n{log.read_text()[-2000:]}")
         return bool(engine.docker("version", timeout=10))
 
     try:

@@ -16,7 +16,7 @@ from tests.cluster.nodes import ROOT, Nodes
 from tests.cluster.objects import render_objects
 from tests.cluster.options import REGISTRY_PORT
 from tests.cluster.record import Record
-from tests.cluster.waiting import wait_for
+from tests.cluster.waiting import Hopeless, wait_for
 
 Reply = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Inside:
         }
         try:
             return {"result": operations[request["ask"]](*request.get("with", []))}
-        except (OSError, RuntimeError, ValueError, KeyError, SystemExit) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, Hopeless) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def status(self) -> Reply:

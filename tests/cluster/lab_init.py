@@ -20,6 +20,7 @@ from tests.cluster.namespaces import enter_network
 from tests.cluster.network import NETNS_FOLDER
 from tests.cluster.process import run
 from tests.cluster.record import Record
+from tests.cluster.waiting import Hopeless
 
 LONGEST_REQUEST = 65536
 
@@ -46,7 +47,7 @@ def main() -> None:
         lab = Inside(record, machine_network, say)
         try:
             lab.start()
-        except (OSError, RuntimeError, ValueError, SystemExit) as error:
+        except (OSError, RuntimeError, ValueError, Hopeless) as error:
             say("failed " + str(error).replace("\n", "\\n"))
             return
         say("ready")

@@ -13,7 +13,7 @@ from tests.cluster.cgroups import remove_cgroups
 from tests.cluster.network import connect_node, disconnect_node
 from tests.cluster.node_files import NUMBERS
 from tests.cluster.record import Record
-from tests.cluster.waiting import wait_for
+from tests.cluster.waiting import Hopeless, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,10 +62,10 @@ class Nodes:
             )
 
     def imported(self, name: str) -> bool:
-        """Whether a node has all images; raises ChildProcessError when it ended meanwhile."""
+        """Whether a node has all images; raises Hopeless when it ended meanwhile."""
         if name not in self.running():
             log = self._site.logs / name / "init.log"
-            raise ChildProcessError(f"node {name} ended: {log.read_text()[-1500:]}")
+            raise Hopeless(f"node {name} ended: {log.read_text()[-1500:]}")
         return (self._site.node_folder(name) / "imported").exists()
 
     def kill(self, name: str) -> None:
@@ -83,7 +83,7 @@ class Nodes:
         remove_cgroups(self._site.cgroup(name))
 
     def forget(self) -> None:
-        """Kill all nodes and wipe their disks but for the images; added nodes are dropped."""
+        """Kill all nodes and wipe their disks; added nodes are dropped."""
         for name in self.running():
             self.kill(name)
         for name in tuple(self.numbers):

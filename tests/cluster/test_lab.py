@@ -13,6 +13,7 @@ import pytest
 from dnslib import RCODE, DNSRecord
 
 from tests.cluster import versions
+from tests.cluster.binaries import ensure_binaries
 from tests.cluster.conftest import Cluster
 from tests.cluster.egress import OPEN_LABELS
 from tests.cluster.engine import docker_engine
@@ -152,8 +153,6 @@ def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
 
 
 def test_an_image_pushed_to_the_registry_runs_on_every_node(field_lab: Lab, tmp_path: Path) -> None:
-    from tests.cluster.binaries import ensure_binaries
-
     with docker_engine(tmp_path) as engine:
         engine.load(ensure_system_images(ensure_binaries()))
         engine.docker("tag", versions.BUSYBOX_IMAGE, f"{field_lab.registry}/pushed:1")

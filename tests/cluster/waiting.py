@@ -14,13 +14,17 @@ class NotInTime(TimeoutError):
     """A condition did not become true in time."""
 
 
+class Hopeless(Exception):
+    """Raised by a condition that can no longer become true: the wait ends at once with it."""
+
+
 def wait_for(
     what: str, condition: Callable[[], T | None], *, timeout: float, interval: float = 0.1
 ) -> T:
     """Return the first truthy value of condition, asked every interval seconds.
 
-    Raises NotInTime after timeout seconds; an exception of condition counts as "not yet" when it
-    is an OSError or RuntimeError, and the last one is named in the message.
+    Raises NotInTime after timeout seconds, and Hopeless when condition does. Any other OSError or
+    RuntimeError of condition counts as "not yet"; the last one is named in the message.
     """
     deadline = time.monotonic() + timeout
     pause = threading.Event()
