@@ -91,3 +91,10 @@ def local_option(function: F) -> F:
     return click.option(
         "--local", is_flag=True, help="The mirror on this machine instead of a cluster's."
     )(function)
+
+
+def dry_run_option(function: F) -> F:
+    """--dry-run as ``dry_run``."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Show what would be written; write nothing."
+    )(function)

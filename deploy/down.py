@@ -15,9 +15,9 @@ _RUNNING = (
     ("StatefulSet", NAME),
     ("NetworkPolicy", NAME),
     ("ConfigMap", FRONT_MAP),
-    ("ConfigMap", CA_MAP),
 )
 _KEPT = (
+    ("ConfigMap", CA_MAP),
     ("Service", NAME),
     ("PersistentVolumeClaim", CLAIM),
     ("Secret", NAME),

@@ -11,7 +11,7 @@ from deploy import preflight, published, reach, ready, record
 from deploy.cluster import ranges
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.run import PodRun, run_pods
-from deploy.manifests.model import NAME, ClusterSettings
+from deploy.manifests.model import CA_MAP, NAME, ClusterSettings
 from deploy.manifests.objects import namespace, objects, secret, service
 from deploy.manifests.pods import probe_pod
 from mirror.core.errors import RefusedError, UnfitError
@@ -168,10 +168,16 @@ def _settle(
         settings,
         image=image,
         cluster_ip=kept.cluster_ip,
-        ca_pem=request.ca_pem or settings.ca_pem,
+        ca_pem=request.ca_pem or _held_authority(cluster, request.namespace),
         inside=ranges.inside(cluster, list(ground.nodes)),
     )
     return settings, kept, ground
+
+
+def _held_authority(cluster: Cluster, namespace: str) -> str | None:
+    """The certificates of an earlier `up`: an option that was given once stays."""
+    held = cluster.get("ConfigMap", CA_MAP, namespace)
+    return held["data"]["ca.crt"] if held else None
 
 
 def _address(cluster: Cluster, settings: ClusterSettings, kept: record.Record) -> Endpoint:

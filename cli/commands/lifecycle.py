@@ -2,66 +2,263 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import show
-from cli.options import OutputFormat, local_option, output_option
+from cli.connect import connect
+from cli.images import ImageOptions, image_options, image_source, read_ca_bundle
+from cli.options import (
+    ClusterOptions,
+    OutputFormat,
+    cluster_options,
+    dry_run_option,
+    local_option,
+    output_option,
+)
+from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror, LocalStatus
+from mirror.settings import check_index_url, check_port
 
 
 @click.command()
 @local_option
-@click.option("--port", type=int, help="Port to listen on.  [default: 3141]")
+@cluster_options(default_timeout=600)
+@click.option("--port", type=int, help="Port of the index.  [default: 3141]")
 @click.option("--upstream", metavar="URL", help="Index to mirror.  [default: devpi's own]")
 @click.option(
     "--ca-bundle",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CA certificates (PEM), where the network intercepts TLS.",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CA certificates (PEM) to trust, where the network intercepts TLS.",
 )
-@click.option("--timeout", type=float, default=300, show_default=True, metavar="SECONDS")
+@click.option("--size", metavar="QUANTITY", help="Size of the volume.  [default: 20Gi]")
+@click.option("--storage-class", metavar="NAME", help="[default: the cluster's default]")
+@click.option("--node", metavar="NAME", help="Run on this node.  [default: any]")
+@click.option("--node-port", type=int, help="Also serve on this port of every node.")
+@click.option("--new-address", is_flag=True, help="Give up the recorded ClusterIP.")
+@image_options
+@dry_run_option
 @output_option
 def up(
     local: bool,
+    target: ClusterOptions,
     port: int | None,
     upstream: str | None,
     ca_bundle: Path | None,
-    timeout: float,
+    size: str | None,
+    storage_class: str | None,
+    node: str | None,
+    node_port: int | None,
+    new_address: bool,
+    image: ImageOptions,
+    dry_run: bool,
     output: OutputFormat,
 ) -> None:
-    """Start the mirror, or bring it to these settings."""
-    given: dict[str, Any] = {
-        "port": port,
-        "upstream": upstream,
-        "ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None,
+    """Start the mirror, or bring it to these settings; prove it from every node.
+
+    Options that were given once are remembered: a later `up` needs none of them.
+
+    \b
+    mirror up --local                       on this machine, no cluster
+    mirror up                               in the cluster of the current context
+    mirror up --storage-class fast --size 50Gi --node ra
+    mirror up --image registry.example/pypi-mirror:1  with an image of your own
+    mirror up --dry-run -o yaml             the objects, nothing written
+    """
+    pem = read_ca_bundle(ca_bundle)
+    common = {"port": port, "upstream": upstream}
+    if port is not None:
+        check_port(port)
+    if upstream is not None:
+        check_index_url(upstream)
+    cluster_only = {
+        "size": size,
+        "storage_class": storage_class,
+        "node": node,
+        "node_port": node_port,
     }
-    changes = {key: value for key, value in given.items() if value is not None}
+    if local:
+        _refuse(cluster_only | {"image": image.image, "dry_run": dry_run or None})
+        settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
+        with show.progress() as progress:
+            begun = Deadline.after(target.timeout)
+            status = LocalMirror().up(changes=_given(settings), progress=progress, deadline=begun)
+        _show_local(status, output)
+        return
+    from deploy import up as deployment
+
+    cluster = connect(target)
+    request = deployment.Request(
+        namespace=target.namespace,
+        options=_given(common | cluster_only),
+        ca_pem=pem,
+        new_address=new_address,
+    )
     with show.progress() as progress:
-        status = LocalMirror().up(
-            changes=changes, progress=progress, deadline=Deadline.after(timeout)
+        source = image_source(
+            cluster, replace(image, ca_bundle=ca_bundle), progress, dry_run=dry_run
         )
-    _show_local(status, output)
+        if dry_run:
+            steps, wanted = deployment.plan(cluster, request, source, progress)
+        else:
+            done = deployment.up(cluster, request, source, progress)
+    if dry_run:
+        _show_plan(steps, wanted, output)
+    elif output != "table":
+        show.document({**show.plain(done), "url": done.endpoint.url}, output)
+    else:
+        show.facts(
+            f"mirror in {done.context}, namespace {done.namespace}: running",
+            [
+                ("index", done.endpoint.url),
+                ("node", done.node),
+                ("image", done.image),
+                ("proved on", ", ".join(probe.node for probe in done.probes)),
+                *(("NOT proved", f"{name} (NotReady)") for name in done.not_ready),
+            ],
+        )
+        click.echo("\nnext: mirror env --publish NAMESPACE   gives it to the pods of a namespace")
 
 
 @click.command()
 @local_option
+@cluster_options(default_timeout=30)
 @output_option
-def status(local: bool, output: OutputFormat) -> None:
-    """Show whether the mirror is well, and where."""
-    _show_local(LocalMirror().status(Deadline.after(10)), output)
+def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
+    """Show whether the mirror is well, and where.
+
+    Ends with 1 where it is not running.
+    """
+    if local:
+        here = LocalMirror().status(Deadline.after(target.timeout))
+        _show_local(here, output)
+        click.get_current_context().exit(0 if here.state == "running" else 1)
+    from deploy.status import status as look
+
+    seen = look(connect(target), target.namespace)
+    if output != "table":
+        show.document({**show.plain(seen), "url": seen.endpoint and seen.endpoint.url}, output)
+    else:
+        show.facts(
+            f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
+            [
+                ("index", seen.endpoint.url if seen.endpoint else "-"),
+                ("devpi", seen.version or "-"),
+                ("image", seen.image or "-"),
+                ("node", seen.node or "-"),
+                ("volume", seen.volume or "-"),
+                (
+                    "published",
+                    ", ".join(seen.published) or "nowhere: mirror env --publish NAMESPACE",
+                ),
+                *(("trouble", line) for line in seen.trouble),
+            ],
+        )
+    click.get_current_context().exit(0 if seen.state == "running" else 1)
 
 
 @click.command()
 @local_option
+@cluster_options(default_timeout=120)
 @click.option("--purge", is_flag=True, help="Remove packages, settings and secrets too.")
-def down(local: bool, purge: bool) -> None:
-    """Stop the mirror; packages stay unless --purge."""
+@output_option
+def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat) -> None:
+    """Stop the mirror; packages and its address stay unless --purge."""
+    if local:
+        with show.progress() as progress:
+            stopped = LocalMirror().down(purge=purge, progress=progress)
+        if output != "table":
+            show.document({"stopped": stopped, "purged": purge}, output)
+        else:
+            click.echo("stopped" if stopped else "nothing was running")
+        return
+    from deploy.down import down as take_down
+
     with show.progress() as progress:
-        stopped = LocalMirror().down(purge=purge, progress=progress)
-    click.echo("stopped" if stopped else "nothing was running")
+        done = take_down(connect(target), target.namespace, purge=purge, progress=progress)
+    if output != "table":
+        show.document(done, output)
+        return
+    for name in done.removed:
+        click.echo(f"removed {name}")
+    for name in done.withdrawn:
+        click.echo(f"removed the environment from namespace {name}")
+    if not done.removed:
+        click.echo("nothing was running")
+    elif not purge:
+        click.echo("packages, password and address are kept: `mirror up` brings them back")
+
+
+@click.command()
+@cluster_options(default_timeout=30)
+@click.option("--image", required=True, help="Reference that the nodes can pull.")
+@click.option("--port", type=int, default=3141, show_default=True, help="Port of the index.")
+@click.option("--cluster-ip", help="Address of the Service; without it the cluster chooses.")
+@click.option("--size", default="20Gi", show_default=True, help="Size of the volume.")
+@click.option("--storage-class", help="[default: the cluster's default]")
+@click.option("--node", help="Run on this node.")
+@click.option("--node-port", type=int, help="Also serve on this port of every node.")
+@click.option("--upstream", metavar="URL", help="Index to mirror.  [default: devpi's own]")
+@click.option("--ca-bundle", type=click.Path(path_type=Path), metavar="FILE")
+@click.option(
+    "--inside",
+    multiple=True,
+    metavar="CIDR",
+    help="Range of the cluster, not to be reached out to.",
+)
+def manifests(
+    target: ClusterOptions,
+    image: str,
+    ca_bundle: Path | None,
+    inside: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Print the mirror's objects as YAML, for GitOps. Talks to no cluster; holds no secret.
+
+    The StatefulSet refers to a Secret `pypi-mirror` with the keys root-password and secretfile
+    (random, 32 bytes or more). `mirror up` makes it; with GitOps, make it with your own tool.
+    """
+    from deploy.manifests.model import ClusterSettings
+    from deploy.manifests.objects import objects
+
+    settings = ClusterSettings(
+        image=image,
+        namespace=target.namespace,
+        ca_pem=read_ca_bundle(ca_bundle),
+        inside=inside,
+        **_given(options),
+    )
+    show.yaml_documents(objects(settings))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in _given(options)]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: not with --local",
+            why="a mirror on this machine has no nodes and no volumes",
+            next_step="leave it out, or leave --local out",
+        )
+
+
+def _show_plan(steps: Any, wanted: Any, output: OutputFormat) -> None:
+    if output == "yaml":
+        show.yaml_documents(wanted)
+    elif output == "json":
+        show.document(steps, output)
+    else:
+        show.table(("", "kind", "name"), [(s.action, s.kind, s.name) for s in steps])
+        click.echo("\nnothing was written; -o yaml shows the objects")
 
 
 def _show_local(status: LocalStatus, output: OutputFormat) -> None:
@@ -76,7 +273,10 @@ def _show_local(status: LocalStatus, output: OutputFormat) -> None:
             ("devpi", status.version or "-"),
             ("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB"),
             ("data", str(status.data)),
+            ("log", str(status.log)),
         ],
     )
     if status.state == "running":
-        click.echo('\nnext: eval "$(mirror env --local)" and install as ever')
+        click.echo('\nnext: eval "$(mirror env --local)"   and install as ever')
+    elif status.state != "running":
+        click.echo("\nnext: mirror up --local")

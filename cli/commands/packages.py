@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from cli import show
-from cli.options import OutputFormat, local_option, output_option
+from cli.connect import connect
+from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
+from deploy import reach
 from mirror.client import IndexClient
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
@@ -17,12 +20,12 @@ from mirror.local import LocalMirror
 
 @click.command()
 @local_option
+@cluster_options(default_timeout=600)
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHEEL|SDIST|DIR..."
 )
-@click.option("--timeout", type=float, default=600, show_default=True, metavar="SECONDS")
 @output_option
-def add(local: bool, paths: tuple[Path, ...], timeout: float, output: OutputFormat) -> None:
+def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: OutputFormat) -> None:
     """Upload distributions into the private index workloads/stable.
 
     A file that is there already with the same bytes is left alone; with other bytes it is
@@ -32,22 +35,35 @@ def add(local: bool, paths: tuple[Path, ...], timeout: float, output: OutputForm
     mirror add dist/                      all wheels and sdists of a folder
     mirror add mylib-1.0-py3-none-any.whl
     """
-    deadline = Deadline.after(timeout)
     files = list(distributions(paths))
-    mirror = LocalMirror()
-    with show.progress() as progress:
-        endpoint = mirror.running_endpoint(deadline)
+    with show.progress() as progress, _logged_in(local, target) as client:
+        progress.step(f"upload {len(files)} files")
         done = []
-        with IndexClient(endpoint.root, deadline) as client:
-            client.login("root", mirror.password())
-            progress.step(f"upload {len(files)} files")
-            for number, path in enumerate(files):
-                progress.count(number, len(files), path.name)
-                done.append(client.upload(path))
+        for number, path in enumerate(files):
+            progress.count(number, len(files), path.name)
+            done.append(client.upload(path))
     if output == "table":
         show.table(("file", "sha256", ""), [(u.filename, u.sha256[:12], u.outcome) for u in done])
     else:
         show.document(done, output)
+
+
+@contextmanager
+def _logged_in(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
+    """A client of the chosen mirror, as its root user."""
+    if local:
+        mirror = LocalMirror()
+        deadline = Deadline.after(target.timeout)
+        with IndexClient(mirror.running_endpoint(deadline).root, deadline) as client:
+            client.login("root", mirror.password())
+            yield client
+        return
+    cluster = connect(target)
+    endpoint = reach.endpoint(cluster, target.namespace)
+    password = reach.root_password(cluster, target.namespace)
+    with reach.client(cluster, target.namespace, endpoint) as client:
+        client.login("root", password)
+        yield client
 
 
 def distributions(paths: tuple[Path, ...]) -> Iterator[Path]:

@@ -8,29 +8,74 @@ from collections.abc import Mapping
 
 import click
 
-from cli.options import local_option
+from cli import show
+from cli.connect import connect
+from cli.options import ClusterOptions, cluster_options, local_option
+from deploy import reach
+from deploy.manifests.model import ENV_MAP
+from deploy.manifests.objects import environment_map
+from deploy.published import publish as publish_to
+from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
+from mirror.settings import Endpoint
 
 
 @click.command()
 @local_option
+@cluster_options(default_timeout=30)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["shell", "dotenv", "json"]),
+    type=click.Choice(["shell", "dotenv", "json", "configmap"]),
     default="shell",
     show_default=True,
+    help="configmap: the object as YAML, for GitOps.",
 )
-def env(local: bool, form: str) -> None:
-    """Print the environment that makes uv and pip use the mirror.
+@click.option("--publish", is_flag=True, help="Put it into the given namespaces as a ConfigMap.")
+@click.argument("namespaces", nargs=-1, metavar="[NAMESPACE]...")
+def env(
+    local: bool, target: ClusterOptions, form: str, publish: bool, namespaces: tuple[str, ...]
+) -> None:
+    """Print the environment that makes uv and pip use the mirror, or publish it.
 
     \b
-    eval "$(mirror env --local)"          this shell
-    mirror env --format dotenv > .env     a file for compose or systemd
+    eval "$(mirror env)"                    this shell
+    mirror env --format dotenv > .env       a file for compose or systemd
+    mirror env --publish chronicle speech   a ConfigMap `pypi-mirror-env` in these namespaces
     """
-    endpoint = LocalMirror().running_endpoint(Deadline.after(10))
-    click.echo(render(endpoint.environment(), form))
+    if publish != bool(namespaces):
+        raise InputError(
+            "--publish takes the namespaces of the workloads, and they take --publish",
+            next_step="mirror env --publish chronicle",
+        )
+    if local:
+        if publish:
+            raise InputError(
+                "--publish: not with --local",
+                why="pods do not reach a mirror on this machine's loopback",
+                next_step="mirror up, then mirror env --publish NAMESPACE",
+            )
+        endpoint = LocalMirror().running_endpoint(Deadline.after(target.timeout))
+    elif publish:
+        endpoint = publish_to(connect(target), target.namespace, namespaces)
+        _tell(endpoint, namespaces)
+        return
+    else:
+        endpoint = reach.endpoint(connect(target), target.namespace)
+    if form == "configmap":
+        show.yaml_documents([environment_map(None, endpoint)])
+    else:
+        click.echo(render(endpoint.environment(), form))
+
+
+def _tell(endpoint: Endpoint, namespaces: tuple[str, ...]) -> None:
+    for name in namespaces:
+        click.echo(f"published in {name}: ConfigMap {ENV_MAP}  ({endpoint.url})")
+    click.echo("\nnext: let the containers take it, by kubectl or in their manifests:")
+    for name in namespaces:
+        click.echo(f"  kubectl -n {name} set env deployment/NAME --from=configmap/{ENV_MAP}")
+    click.echo(f"  envFrom: [{{configMapRef: {{name: {ENV_MAP}}}}}]")
 
 
 def render(environment: Mapping[str, str], form: str) -> str:

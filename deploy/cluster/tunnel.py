@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, cast
 
 from kubernetes.client.api.core_v1_api import CoreV1Api
@@ -67,7 +67,7 @@ def _join(near: socket.socket, connect: Any) -> None:
             far = connect()
         except ClusterError:
             return
-        with far:
+        with closing(far):
             back = threading.Thread(target=_pump, args=(far, near), daemon=True)
             back.start()
             _pump(near, far)

@@ -60,9 +60,12 @@ def config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
     return new_object("v1", "ConfigMap", name, namespace) | {"data": dict(data)}
 
 
-def environment_map(namespace: str, endpoint: Endpoint) -> Object:
-    """What a workload takes by `envFrom`."""
-    return config_map(namespace, ENV_MAP, endpoint.environment())
+def environment_map(namespace: str | None, endpoint: Endpoint) -> Object:
+    """What a workload takes by `envFrom`; None leaves the namespace to whoever applies it."""
+    made = config_map(namespace or "", ENV_MAP, endpoint.environment())
+    if namespace is None:
+        del made["metadata"]["namespace"]
+    return made
 
 
 def front_config(settings: ClusterSettings) -> Object:

@@ -1,0 +1,18 @@
+"""From the shared options to an open cluster."""
+
+from __future__ import annotations
+
+from cli.options import ClusterOptions
+from deploy.cluster.client import Cluster
+from mirror.core.wait import Deadline
+from mirror.settings import check_dns_label
+
+
+def connect(target: ClusterOptions) -> Cluster:
+    """The cluster of the chosen context; its deadline is the command's."""
+    check_dns_label(target.namespace, "namespace")
+    return Cluster.connect(
+        kubeconfig=target.kubeconfig,
+        context=target.context,
+        deadline=Deadline.after(target.timeout),
+    )
