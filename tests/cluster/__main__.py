@@ -8,7 +8,7 @@ import time
 
 import click
 
-from tests.cluster.lab import Lab, LabFailed, bring_up, find, running_labs, take_down
+from tests.cluster.lab import Lab, LabFailed, bring_up, find, prepare, running_labs, take_down
 from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandFailed
 from tests.cluster.waiting import Hopeless, NotInTime
@@ -19,6 +19,16 @@ named = click.option("--name", default="lab", show_default=True, help="Which lab
 @click.group()
 def main() -> None:
     """A real Kubernetes on this machine, for tests. Needs root."""
+
+
+def tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@main.command()
+def build() -> None:
+    """Make all that `up` needs: packages, programs, images. Once; cached."""
+    prepare(tell)
 
 
 @main.command()
@@ -48,7 +58,7 @@ def up(
         cut_egress=cut_egress or field,
         hosts=dict(pair.split("=", 1) for pair in hosts),
     )
-    lab = bring_up(options, stays=True, progress=lambda text: click.echo(text, err=True))
+    lab = bring_up(options, stays=True, progress=tell)
     click.echo(f"lab {name} is ready after {time.monotonic() - begun:.0f} s", err=True)
     click.echo(f"export KUBECONFIG={lab.kubeconfig}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.waiting import wait_for
 
 ROOT = Path("/sys/fs/cgroup")
-ENGINE = "mlabengine"
 CONTROLLERS = frozenset(
     ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
 )
@@ -19,7 +19,9 @@ def make_cgroup(name: str) -> None:
     """Create the cgroup that a node's kubelet hangs its pods under, in every controller."""
     if (ROOT / "cgroup.controllers").exists():
         for controller in (ROOT / "cgroup.controllers").read_text().split():
-            (ROOT / "cgroup.subtree_control").write_text(f"+{controller}")
+            # The kubelet names those that it misses; not every one can be had everywhere.
+            with suppress(OSError):
+                (ROOT / "cgroup.subtree_control").write_text(f"+{controller}")
         (ROOT / name).mkdir(exist_ok=True)
         return
     for tree in _trees():
@@ -44,13 +46,6 @@ def cgroup_owners() -> set[str]:
     names = (path.name for tree in _trees() for path in tree.glob("mlab*-*"))
     found = (re.match(r"(mlab\d+)-", name) for name in names)
     return {match[1] for match in found if match}
-
-
-def engine_owners() -> dict[str, int]:
-    """The cgroups of test engines, each with the pid of the process that wanted the engine."""
-    names = (path.name for tree in _trees() for path in tree.glob(f"{ENGINE}*-*"))
-    found = (re.fullmatch(rf"{ENGINE}(\d+)-\d+", name) for name in names)
-    return {match[0]: int(match[1]) for match in found if match}
 
 
 def _removed(prefix: str) -> bool:

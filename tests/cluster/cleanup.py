@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
-from tests.cluster.cgroups import cgroup_owners, engine_owners, remove_cgroups
+from tests.cluster.cgroups import ROOT, cgroup_owners, remove_cgroups
 from tests.cluster.network import disconnect_machine, remembered_ids
 from tests.cluster.options import state_root
 from tests.cluster.process import run
 from tests.cluster.record import claim_folder, claim_index
+
+ENGINE = "mlabengine"
+"""An engine is called by this, the pid of the process that wanted it, a dash and a number."""
+
+LOG_SECONDS = 3 * 24 * 3600.0
 
 
 def clean(site_id: str, folder: Path | None) -> None:
@@ -26,16 +32,26 @@ def clean(site_id: str, folder: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def engine_door(engine: str) -> Path:
+    """The folder of an engine's socket; not in its own, as a socket's path may have 107 bytes."""
+    return Path(tempfile.gettempdir()) / engine
+
+
+def clean_engine(engine: str) -> None:
+    """What a Docker engine leaves outside of its data folder, once its processes are gone."""
+    shutil.rmtree(engine_door(engine), ignore_errors=True)
+    remove_cgroups(engine)
+
+
 def sweep() -> tuple[str, ...]:
     """Clean up after labs that died together with their keeper, and after engines whose owner
     died; returns what was found.
     """
     swept: list[str] = []
-    for cgroup, owner in engine_owners().items():
+    for engine, owner in _engines().items():
         if not Path(f"/proc/{owner}").exists():
-            remove_cgroups(cgroup)
-            shutil.rmtree(Path(tempfile.gettempdir()) / cgroup, ignore_errors=True)
-            swept.append(cgroup)
+            clean_engine(engine)
+            swept.append(engine)
     for site_id in sorted(remaining_ids()):
         held = claim_index(int(site_id.removeprefix("mlab")))
         if held is None:
@@ -50,7 +66,21 @@ def sweep() -> tuple[str, ...]:
         with held:
             shutil.rmtree(record.parent, ignore_errors=True)
         swept.append(record.parent.name)
+    _forget_old_logs()
     return tuple(swept)
+
+
+def _engines() -> dict[str, int]:
+    """The engines of which something is left, alive or dead, with the pids of their owners."""
+    paths = (*ROOT.glob(f"*/{ENGINE}*"), *ROOT.glob(f"{ENGINE}*"), *engine_door("").glob("*"))
+    found = (re.fullmatch(rf"{ENGINE}(\d+)-\d+", path.name) for path in paths)
+    return {match[0]: int(match[1]) for match in found if match}
+
+
+def _forget_old_logs() -> None:
+    for path in (state_root() / "logs").glob("*"):
+        if path.stat().st_mtime < time.time() - LOG_SECONDS:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def remaining_ids() -> set[str]:

@@ -1,69 +1,7 @@
-"""The session's cluster: a lab as in the field, or the one that --kubeconfig names."""
+"""The cluster fixtures for the tests of this folder."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from tests.cluster.fixtures import cluster, field_lab
 
-import pytest
-
-from tests.cluster.lab import Lab, LabFailed, lab
-from tests.cluster.options import LabOptions
-from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import Hopeless, NotInTime
-
-CANNOT_START = (LabFailed, CommandFailed, NotInTime, Hopeless, LookupError, OSError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """A cluster for tests. lab is None where it is somebody else's."""
-
-    kubeconfig: Path
-    nodes: tuple[str, ...]
-    lab: Lab | None
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """With --kubeconfig that cluster; otherwise a lab with every trouble of the field."""
-    given = request.config.getoption("--kubeconfig", default=None)
-    if given:
-        path = Path(given).resolve()
-        yield Cluster(kubeconfig=path, nodes=_nodes(path), lab=None)
-        return
-    name = f"pytest-{os.getpid()}"
-    manager = lab(LabOptions.as_in_the_field(name))
-    try:
-        up = manager.__enter__()
-    except CANNOT_START as error:
-        _give_up(error)
-    try:
-        yield Cluster(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)
-    finally:
-        manager.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="session")
-def field_lab(cluster: Cluster) -> Lab:
-    """The session's lab, for tests that need more than a kubeconfig."""
-    if cluster.lab is None:
-        pytest.skip("needs the lab itself, not another cluster")
-    return cluster.lab
-
-
-def _give_up(error: Exception) -> None:
-    text = f"the test cluster did not start: {error}"
-    if os.environ.get("CI") == "true" or os.environ.get("MIRROR_REQUIRE_CLUSTER") == "1":
-        pytest.fail(text, pytrace=False)
-    pytest.skip(text)
-
-
-def _nodes(kubeconfig: Path) -> tuple[str, ...]:
-    import kubernetes
-
-    client = kubernetes.config.new_client_from_config(config_file=str(kubeconfig))
-    listed = kubernetes.client.CoreV1Api(client).list_node(_request_timeout=30)
-    return tuple(sorted(node.metadata.name for node in listed.items))
+__all__ = ["cluster", "field_lab"]

@@ -8,13 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cgroups import ENGINE, remove_cgroups
+from tests.cluster.cleanup import ENGINE, clean_engine, engine_door
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.nodes import ROOT
 from tests.cluster.process import run
@@ -61,8 +60,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
     own = folder.resolve() / "docker"
     own.mkdir(parents=True)
     name = f"{ENGINE}{os.getpid()}-{next(_numbers)}"
-    # Not under the folder: a socket's path may have 107 characters.
-    door = Path(tempfile.gettempdir()) / name
+    door = engine_door(name)
     door.mkdir(mode=0o700)
     log = own / "log"
     with log.open("ab") as output:
@@ -92,8 +90,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
     finally:
         _stop(child)
         shutil.rmtree(own, ignore_errors=True)
-        shutil.rmtree(door, ignore_errors=True)
-        remove_cgroups(name)
+        clean_engine(name)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,10 @@ from tests.cluster.process import run
 
 def environment(**more: str) -> dict[str, str]:
     """The process environment with what every build here needs."""
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", **more}
+    ours = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "auto"}
+    # A GOROOT of another Go would be taken for the fetched one's.
+    theirs = {name: value for name, value in os.environ.items() if name != "GOROOT"}
+    return {**theirs, **ours, **more}
 
 
 @cache

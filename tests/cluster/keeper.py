@@ -144,6 +144,8 @@ def _over(watch: selectors.BaseSelector, order: Order, owner: int, status: int) 
             return True
         for line in text.splitlines():
             _say(line)
+            if line.startswith("failed "):
+                return True
             if line == "ready":
                 if order.stays:
                     watch.unregister(owner)

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.binaries import ensure_binaries
+from tests.cluster.binaries import Binaries, ensure_binaries
 from tests.cluster.cleanup import sweep
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.images import ensure_images
@@ -96,7 +96,7 @@ class Lab:
         self,
         node: str,
         *argv: str,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | Path | None = None,
         timeout: float = 60,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,9 @@ class Lab:
     def load_image(self, archive: Path, nodes: Iterable[str] | None = None) -> None:
         """Import a Docker or OCI archive into containerd of the nodes (all that run)."""
         for node in self.nodes if nodes is None else nodes:
-            self.exec(node, "ctr", "-n", "k8s.io", "images", "import", str(archive), timeout=180)
+            self.exec(
+                node, "ctr", "-n", "k8s.io", "images", "import", "-", stdin=archive, timeout=180
+            )
 
     def remove_image(self, node: str, reference: str) -> None:
         """Take an image away from one node; reference as the kubelet would write it."""
@@ -175,6 +177,18 @@ class Lab:
         return reply["result"]
 
 
+def prepare(progress: Progress = silent) -> tuple[Binaries, tuple[Path, ...]]:
+    """Install, build and cache what a lab is made of; quick when it is all there.
+
+    Raises LabFailed without root, CommandFailed when an installation or a build fails.
+    """
+    if os.geteuid() != 0:
+        raise LabFailed("a lab makes namespaces and network links: run it as root")
+    install_debian_packages()
+    binaries = ensure_binaries(progress)
+    return binaries, ensure_images(binaries, progress)
+
+
 def bring_up(
     options: LabOptions,
     *,
@@ -186,11 +200,7 @@ def bring_up(
     Whatever is missing on the machine is installed and built first. The lab ends with this
     process, however that ends, unless stays is set. Raises LabFailed with the reason.
     """
-    if os.geteuid() != 0:
-        raise LabFailed("a lab makes namespaces and network links: run it as root")
-    install_debian_packages()
-    binaries = ensure_binaries(progress)
-    images = ensure_images(binaries, progress)
+    binaries, images = prepare(progress)
     sweep()
     order = Order(
         options=options, kubelite=binaries.kubelite, images=images, owner=os.getpid(), stays=stays

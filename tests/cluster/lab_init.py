@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.cleanup import clean
@@ -33,13 +34,15 @@ def main() -> None:
         raise SystemExit(f"{folder} holds no lab")
 
     def say(text: str) -> None:
-        os.write(status, f"{text}\n".encode())
+        # Without a keeper nobody listens, and what follows from that is _outlive_keeper's.
+        with suppress(BrokenPipeError):
+            os.write(status, f"{text}\n".encode())
 
     # The /proc seen here is still the machine's, so this is the pid that the keeper knows.
     say(f"pid {Path('/proc/self').readlink()}")
-    if not os.read(lifeline, 1):
-        return
     mourning = (record, lifeline, machine_network)
+    if not os.read(lifeline, 1):
+        _outlive_keeper(*mourning)
     threading.Thread(target=_outlive_keeper, args=mourning, daemon=True).start()
     NETNS_FOLDER.mkdir(exist_ok=True)
     run("mount", "-t", "tmpfs", "tmpfs", str(NETNS_FOLDER))
@@ -49,7 +52,8 @@ def main() -> None:
             lab.start()
         except (OSError, RuntimeError, ValueError, Hopeless) as error:
             say("failed " + str(error).replace("\n", "\\n"))
-            return
+            # The keeper ends this process now, or has died and the other thread cleans up.
+            threading.Event().wait()
         say("ready")
         _serve(listener, lab)
 

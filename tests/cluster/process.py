@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class CommandFailed(RuntimeError):
@@ -20,28 +21,35 @@ class CommandFailed(RuntimeError):
 def run(
     *argv: str,
     timeout: float = 60,
-    stdin: str | bytes | None = None,
+    stdin: str | bytes | Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
-    pass_fds: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run argv and return what it wrote, as text.
+    """Run argv and return what it wrote, as text; stdin is the input, or a file that holds it.
 
     timeout is in seconds; after it the program is killed. Raises CommandFailed when it took too
     long, and for a non-zero exit code when check is set.
     """
+    if isinstance(stdin, Path):
+        with stdin.open("rb") as file:
+            return _run(argv, {"stdin": file}, timeout, env, cwd, check)
     data = stdin.encode() if isinstance(stdin, str) else stdin
+    feed = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
+    return _run(argv, feed, timeout, env, cwd, check)
+
+
+def _run(
+    argv: Sequence[str],
+    feed: Mapping[str, Any],
+    timeout: float,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    check: bool,
+) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(
-            argv,
-            input=data,
-            stdin=subprocess.DEVNULL if data is None else None,
-            capture_output=True,
-            timeout=timeout,
-            env=env,
-            cwd=cwd,
-            pass_fds=pass_fds,
+            argv, capture_output=True, timeout=timeout, env=env, cwd=cwd, check=False, **feed
         )
     except subprocess.TimeoutExpired as error:
         seen = (error.stdout or b"") + (error.stderr or b"")

@@ -74,15 +74,16 @@ def test_a_killed_owner_leaves_nothing() -> None:
     gone(lab, processes)
 
 
-def test_an_owner_killed_while_the_lab_starts_leaves_nothing() -> None:
+@pytest.mark.parametrize("victim", ["owner", "keeper"])
+def test_one_killed_while_the_lab_starts_leaves_nothing(victim: str) -> None:
     name = small("early").name
     owner = subprocess.Popen((sys.executable, "-c", OWNER.format(name=name)), cwd=ROOT)
     lab = wait_for("the lab to begin", lambda: find(name), timeout=60)
     node = lab.site.node_folder("anubis") / "pid"
     wait_for("its node to begin", node.exists, timeout=60)
     processes = processes_of(lab)
-    owner.kill()
-    owner.wait(10)
+    os.kill(owner.pid if victim == "owner" else lab.keeper_pid, signal.SIGKILL)
+    owner.wait(30)
     gone(lab, processes)
 
 

@@ -14,9 +14,9 @@ from dnslib import RCODE, DNSRecord
 
 from tests.cluster import versions
 from tests.cluster.binaries import ensure_binaries
-from tests.cluster.conftest import Cluster
 from tests.cluster.egress import OPEN_LABELS
 from tests.cluster.engine import docker_engine
+from tests.cluster.fixtures import Cluster
 from tests.cluster.images import ensure_system_images
 from tests.cluster.lab import Lab
 from tests.cluster.options import SEARCH_DOMAIN

@@ -1,0 +1,58 @@
+"""Runs in a workload's pod: installs a hashed lock with one program after the other, and reports.
+
+The only thing it is given is the environment that `mirror env --publish` put into the namespace.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+LOCK = "/lock/requirements.txt"
+PYTHON = "/usr/bin/python3"
+
+
+def command(program: str, target: str) -> list[str]:
+    """An install of the whole lock into a fresh virtual environment."""
+    if program == "pip":
+        return [
+            f"{target}/bin/pip",
+            "install",
+            "-q",
+            "--no-cache-dir",
+            "--require-hashes",
+            "-r",
+            LOCK,
+        ]
+    uv = [f"/usr/local/bin/{program}", "pip", "install", "--no-cache", "--require-hashes"]
+    return [*uv, "--python", f"{target}/bin/python", "-r", LOCK]
+
+
+def main() -> int:
+    failed = False
+    for program in sys.argv[1:]:
+        target = f"/tmp/{program}"
+        subprocess.run([PYTHON, "-m", "venv", target], check=True, timeout=120)
+        begun = time.monotonic()
+        done = subprocess.run(
+            command(program, target), capture_output=True, text=True, timeout=840, check=False
+        )
+        listed = subprocess.run(
+            [f"{target}/bin/pip", "list", "--format", "json"], capture_output=True, timeout=120
+        )
+        names = sorted(one["name"] for one in json.loads(listed.stdout))
+        report = {
+            "program": program,
+            "code": done.returncode,
+            "seconds": round(time.monotonic() - begun, 1),
+            "names": names,
+            "said": (done.stdout + done.stderr)[-1500:],
+        }
+        print(json.dumps(report), flush=True)
+        failed = failed or done.returncode != 0
+        shutil.rmtree(target)
+    return 1 if failed else 0
+
+
+sys.exit(main())
