@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-import psutil
-
 from mirror import devpi, nginx
 from mirror.client import IndexClient
-from mirror.core import process
 from mirror.core.errors import InputError, MirrorError, RefusedError, UnfitError, WaitTimeout
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline, until
+from mirror.processes import Processes, check_free, free_port, write_whole
 from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_url, check_port
 from mirror.store.prepare import prepare
 
 _APP = "pypi-mirror"
-_STOP_SECONDS = 10.0
+_STOP = {"nginx": signal.SIGQUIT, "devpi": signal.SIGINT}  # devpi ignores SIGTERM
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where distributions put nginx
 
 
@@ -46,23 +43,6 @@ class LocalSettings:
         check_port(self.port)
         if self.upstream is not None:
             check_index_url(self.upstream)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """One process of ours; ``created`` (epoch seconds) tells it from a later one of that pid."""
-
-    pid: int
-    created: float
-
-    def find(self) -> psutil.Process | None:
-        """The process, if it is still the one we started."""
-        try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 0.01
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
-            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +70,7 @@ class LocalMirror:
         self.config = (home / "config" if home else dirs.user_config_path) / "local.json"
         self.serverdir = self.data / "devpi"
         self._secrets = self.data / "secrets"
-        self._processes = self.state / "processes.json"
+        self._processes = Processes(self.state)
 
     # -- verbs ----------------------------------------------------------------------------------
 
@@ -108,9 +88,9 @@ class LocalMirror:
         with self._lock():
             before = self.settings()
             settings = replace(before, **changes)
-            if self._alive() and settings == before:
+            if self._processes.alive() and settings == before:
                 return self.status(deadline)
-            self._stop()
+            self._processes.stop(_STOP)
             progress.step("prepare the data folder")
             self._prepare(settings)
             progress.step("start devpi" + (" and nginx" if _nginx() else ""))
@@ -127,7 +107,7 @@ class LocalMirror:
         """Stop; with ``purge`` remove packages, settings and secrets too. True if anything was."""
         with self._lock():
             progress.step("stop the mirror on this machine")
-            stopped = self._stop()
+            stopped = self._processes.stop(_STOP)
             if purge:
                 stopped = stopped or self.data.exists() or self.config.exists()
                 for folder in (self.serverdir, self._secrets, self.state / "run"):
@@ -143,7 +123,7 @@ class LocalMirror:
         """Look, change nothing."""
         settings = self.settings()
         endpoint = _endpoint(settings)
-        known = self._known()
+        known = self._processes.known()
         alive = [name for name, one in known.items() if one.find()]
         version = ""
         with IndexClient(endpoint.root, deadline) as client:
@@ -185,7 +165,7 @@ class LocalMirror:
         """Where the mirror answers now, or UnfitError."""
         endpoint = _endpoint(self.settings())
         with IndexClient(endpoint.root, deadline) as client:
-            if self._alive() and client.alive():
+            if self._processes.alive() and client.alive():
                 return endpoint
         raise UnfitError(
             "no mirror runs on this machine",
@@ -216,14 +196,14 @@ class LocalMirror:
             secrets=self._secrets,
             program=_script("devpi-init"),
         )
-        _write(self.config, json.dumps(asdict(settings), indent=2))
+        write_whole(self.config, json.dumps(asdict(settings), indent=2))
 
     def _start(self, settings: LocalSettings, progress: Progress) -> None:
         front = _nginx()
         backend = settings.port
-        _check_free(settings.port)
+        check_free(settings.port)
         if front:
-            backend = _free_port()
+            backend = free_port()
         else:
             progress.note("no nginx found on this machine: devpi serves alone (slower)")
         server = devpi.server_argv(
@@ -233,31 +213,23 @@ class LocalMirror:
             port=backend,
         )
         env = {**os.environ, **devpi.environment(settings.ca_bundle)}
-        self._spawn("devpi", server, env)
+        self._processes.start("devpi", server, env)
         if front:
             scratch = self.state / "nginx"
             scratch.mkdir(exist_ok=True)
             config = scratch / "nginx.conf"
             listen = f"127.0.0.1:{settings.port}"
             text = nginx.render(listen=listen, backend_port=backend, scratch=scratch, health=None)
-            _write(config, text)
-            self._spawn("nginx", nginx.argv(front, scratch, config), dict(os.environ))
-
-    def _spawn(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
-        log = self.state / f"{name}.log"
-        log.unlink(missing_ok=True)
-        pid = process.spawn(argv, log=log, env=env, cwd=self.state)
-        known = self._known()
-        known[name] = Running(pid=pid, created=psutil.Process(pid).create_time())
-        _write(self._processes, json.dumps({n: asdict(one) for n, one in known.items()}))
+            write_whole(config, text)
+            self._processes.start("nginx", nginx.argv(front, scratch, config), dict(os.environ))
 
     def _until_ready(self, client: IndexClient, deadline: Deadline) -> None:
         def look() -> bool:
-            for name, one in self._known().items():
+            for name, one in self._processes.known().items():
                 if one.find() is None:
                     raise UnfitError(
                         f"{name} ended while it started",
-                        why=self._tail(name),
+                        why=self._processes.tail(name),
                         next_step=f"see {self.state / name}.log",
                     )
             return client.alive()
@@ -265,42 +237,10 @@ class LocalMirror:
         try:
             until(look, deadline=deadline, what="the mirror answers", ceiling=0.3)
         except (MirrorError, KeyboardInterrupt) as stopped:
-            self._stop()
+            self._processes.stop(_STOP)
             if isinstance(stopped, WaitTimeout):
-                raise WaitTimeout(stopped.what, why=self._tail("devpi")) from stopped
+                raise WaitTimeout(stopped.what, why=self._processes.tail("devpi")) from stopped
             raise
-
-    def _tail(self, name: str) -> str:
-        try:
-            lines = (self.state / f"{name}.log").read_text(errors="replace").splitlines()
-        except OSError:
-            return ""
-        return "\n".join(lines[-10:])
-
-    def _known(self) -> dict[str, Running]:
-        try:
-            kept = json.loads(self._processes.read_text())
-            return {name: Running(**one) for name, one in kept.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
-
-    def _alive(self) -> bool:
-        known = self._known()
-        return bool(known) and all(one.find() for one in known.values())
-
-    def _stop(self) -> bool:
-        """End what we started, and nothing else. devpi takes SIGINT only."""
-        found = {name: one.find() for name, one in self._known().items()}
-        ours = {name: one for name, one in found.items() if one is not None}
-        children = [child for one in ours.values() for child in one.children(recursive=True)]
-        for name, one in ours.items():
-            one.send_signal(signal.SIGQUIT if name == "nginx" else signal.SIGINT)
-        _, left = psutil.wait_procs([*ours.values(), *children], timeout=_STOP_SECONDS)
-        for one in left:
-            one.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
-        self._processes.unlink(missing_ok=True)
-        return bool(ours)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -335,47 +275,6 @@ def _script(name: str) -> str:
     """A program of our own environment, which need not be on PATH (uv tool, pipx)."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name
-
-
-def _check_free(port: int) -> None:
-    """Raise RefusedError that names who listens on the port."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as taken:
-        raise RefusedError(
-            f"port {port} is in use",
-            why=f"by {_owner(port)}",
-            next_step=f"end it, or choose another: mirror up --local --port {port + 1}",
-        ) from taken
-
-
-def _owner(port: int) -> str:
-    try:
-        for one in psutil.net_connections(kind="tcp"):
-            if (
-                one.status == psutil.CONN_LISTEN
-                and one.laddr
-                and one.laddr.port == port
-                and one.pid
-            ):
-                owner = psutil.Process(one.pid)
-                words = " ".join(owner.cmdline())[:120]
-                return f"process {one.pid} of {owner.username()}: {words or owner.name()}"
-    except psutil.Error:
-        pass
-    return "a process of another user (as root, `ss -ltnp` names it)"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def _write(path: Path, text: str) -> None:
-    """Atomically: a kill leaves the old file or the new one."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def _count(folder: Path) -> tuple[int, int]:

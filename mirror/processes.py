@@ -1,0 +1,133 @@
+"""Processes of ours that outlive a command: started, found again, ended; never anybody else's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from mirror.core import process
+from mirror.core.errors import RefusedError
+
+_STOP_SECONDS = 10.0
+_TAIL = 10  # lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One process of ours; ``created`` (epoch seconds) tells it from a later one of that pid."""
+
+    pid: int
+    created: float
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it is still the one we started."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.created) < 0.01
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+class Processes:
+    """The named processes whose record and logs stand in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._record = folder / "processes.json"
+
+    def start(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
+        """Start one that outlives us; its output goes to ``<name>.log``, made anew."""
+        log = self.log(name)
+        log.unlink(missing_ok=True)
+        pid = process.spawn(argv, log=log, env=env, cwd=self.folder)
+        known = self.known()
+        known[name] = Running(pid=pid, created=psutil.Process(pid).create_time())
+        write_whole(self._record, json.dumps({n: asdict(one) for n, one in known.items()}))
+
+    def known(self) -> dict[str, Running]:
+        """What was started, dead or alive; nothing where the record is unreadable."""
+        try:
+            kept = json.loads(self._record.read_text())
+            return {name: Running(**one) for name, one in kept.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def alive(self) -> bool:
+        """Whether something was started, and all of it still runs."""
+        known = self.known()
+        return bool(known) and all(one.find() for one in known.values())
+
+    def stop(self, signals: Mapping[str, signal.Signals]) -> bool:
+        """End what we started, each with its own signal; True if anything ran."""
+        found = {name: one.find() for name, one in self.known().items()}
+        ours = {name: one for name, one in found.items() if one is not None}
+        children = [child for one in ours.values() for child in one.children(recursive=True)]
+        for name, one in ours.items():
+            one.send_signal(signals.get(name, signal.SIGTERM))
+        _, left = psutil.wait_procs([*ours.values(), *children], timeout=_STOP_SECONDS)
+        for one in left:
+            one.kill()
+        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        self._record.unlink(missing_ok=True)
+        return bool(ours)
+
+    def log(self, name: str) -> Path:
+        """Where its output goes."""
+        return self.folder / f"{name}.log"
+
+    def tail(self, name: str) -> str:
+        """The last lines it printed."""
+        try:
+            lines = self.log(name).read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-_TAIL:])
+
+
+def check_free(port: int) -> None:
+    """Raise RefusedError that names who listens on the port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as taken:
+        raise RefusedError(
+            f"port {port} is in use",
+            why=f"by {_owner(port)}",
+            next_step=f"end it, or choose another: mirror up --local --port {port + 1}",
+        ) from taken
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Atomically: a kill leaves the old file or the new one."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _owner(port: int) -> str:
+    try:
+        for one in psutil.net_connections(kind="tcp"):
+            if (
+                one.status == psutil.CONN_LISTEN
+                and one.laddr
+                and one.laddr.port == port
+                and one.pid
+            ):
+                owner = psutil.Process(one.pid)
+                words = " ".join(owner.cmdline())[:120]
+                return f"process {one.pid} of {owner.username()}: {words or owner.name()}"
+    except psutil.Error:
+        pass
+    return "a process of another user (as root, `ss -ltnp` names it)"
