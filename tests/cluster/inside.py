@@ -86,8 +86,8 @@ class Inside:
         api = Api(self._site.kubeconfig)
 
         def ready() -> bool:
-            if not all(self._nodes.imported(name) for name in names):
-                return False
+            for name in names:
+                self._nodes.check(name)
             return all(_is_true(api.get(f"/api/v1/nodes/{name}"), "Ready") for name in names)
 
         wait_for(f"{', '.join(names)} to be Ready", ready, timeout=timeout, interval=0.3)

@@ -31,7 +31,7 @@ class Order:
 
     options: LabOptions
     kubelite: Path
-    images: tuple[Path, ...]
+    store: Path
     owner: int
     stays: bool
 
@@ -40,7 +40,7 @@ class Order:
             {
                 "options": self.options.to_json(),
                 "kubelite": str(self.kubelite),
-                "images": [str(path) for path in self.images],
+                "store": str(self.store),
                 "owner": self.owner,
                 "stays": self.stays,
             }
@@ -52,7 +52,7 @@ class Order:
         return cls(
             options=LabOptions.from_json(data["options"]),
             kubelite=Path(data["kubelite"]),
-            images=tuple(Path(path) for path in data["images"]),
+            store=Path(data["store"]),
             owner=data["owner"],
             stays=data["stays"],
         )
@@ -80,7 +80,7 @@ def main() -> None:
         index=index,
         folder=folder,
         kubelite=order.kubelite,
-        images=order.images,
+        store=order.store,
         keeper=os.getpid(),
         keeper_started=started(os.getpid()),
     )

@@ -18,6 +18,7 @@ from typing import Any
 from tests.cluster.binaries import Binaries, ensure_binaries
 from tests.cluster.cleanup import sweep
 from tests.cluster.debian import install_debian_packages
+from tests.cluster.image_store import ensure_image_store
 from tests.cluster.images import ensure_images
 from tests.cluster.keeper import Order
 from tests.cluster.nodes import ROOT
@@ -177,16 +178,16 @@ class Lab:
         return reply["result"]
 
 
-def prepare(progress: Progress = silent) -> tuple[Binaries, tuple[Path, ...]]:
+def prepare(progress: Progress = silent) -> tuple[Binaries, Path]:
     """Install, build and cache what a lab is made of; quick when it is all there.
 
-    Raises LabFailed without root, CommandFailed when an installation or a build fails.
+    Returns the programs and the image store. Raises LabFailed without root, CommandFailed when an installation or a build fails.
     """
     if os.geteuid() != 0:
         raise LabFailed("a lab makes namespaces and network links: run it as root")
     install_debian_packages()
     binaries = ensure_binaries(progress)
-    return binaries, ensure_images(binaries, progress)
+    return binaries, ensure_image_store(ensure_images(binaries, progress), progress)
 
 
 def bring_up(
@@ -200,10 +201,10 @@ def bring_up(
     Whatever is missing on the machine is installed and built first. The lab ends with this
     process, however that ends, unless stays is set. Raises LabFailed with the reason.
     """
-    binaries, images = prepare(progress)
+    binaries, store = prepare(progress)
     sweep()
     order = Order(
-        options=options, kubelite=binaries.kubelite, images=images, owner=os.getpid(), stays=stays
+        options=options, kubelite=binaries.kubelite, store=store, owner=os.getpid(), stays=stays
     )
     logs = state_root() / "logs"
     logs.mkdir(parents=True, exist_ok=True)

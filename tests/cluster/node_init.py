@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.cluster import node_files
 from tests.cluster.cgroups import make_cgroup
+from tests.cluster.image_store import clone
 from tests.cluster.process import run
 from tests.cluster.record import Record
 from tests.cluster.waiting import wait_for
@@ -25,6 +26,13 @@ OWN = Path("/run/node")
 """The node's folder of the machine, bound to a short path of its own."""
 
 OVERLAID = ("/etc", "/opt", "/var")
+ON_DISK = (
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+)
 RESTART_SECONDS = 1.0
 
 
@@ -47,12 +55,7 @@ class Node:
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
         self._start("containerd", "containerd", "-c", "/etc/containerd/lab.toml")
         wait_for("containerd", lambda: run("ctr", "version", timeout=10), timeout=30)
-        system, *others = self._record.images
-        self._import(system)
         self._start_kubernetes()
-        for archive in others:
-            self._import(archive)
-        (OWN / "imported").touch()
         self._keep()
 
     def _private_folders(self) -> None:
@@ -70,14 +73,12 @@ class Node:
             layers = f"lowerdir={path},upperdir={upper},workdir={work}"
             run("mount", "-t", "overlay", "overlay", "-o", layers, path)
         # Overlays cannot lie on an overlay: container disks and volumes go to the real disk.
-        for path in ("/var/lib/containerd", "/var/lib/kubelet"):
-            disk = OWN / Path(path).name
+        clone(self._record.store, OWN / "var-lib-containerd")
+        for path in ON_DISK:
+            disk = OWN / path[1:].replace("/", "-")
             disk.mkdir(exist_ok=True)
             Path(path).mkdir(parents=True, exist_ok=True)
             run("mount", "--bind", str(disk), path)
-        for path in ("/var/log/pods", "/var/log/containers", "/var/lib/cni"):
-            shutil.rmtree(path, ignore_errors=True) if not (OWN / "imported").exists() else None
-            Path(path).mkdir(parents=True, exist_ok=True)
         Path("/opt/cni/bin").mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
         run("mount", "-t", "proc", "proc", "/proc")
@@ -112,10 +113,6 @@ class Node:
         rules = ("--proxy-mode", "nftables", "--cluster-cidr", pods)
         limits = ("--conntrack-max-per-core", "0")
         self._start("kube-proxy", kubelite, "kube-proxy", *access, *named, *rules, *limits)
-
-    def _import(self, archive: Path) -> None:
-        if not (OWN / "imported").exists():
-            run("ctr", "-n", "k8s.io", "images", "import", str(archive), timeout=120)
 
     def _start(self, service: str, *argv: str) -> None:
         with (self._logs / f"{service}.log").open("ab") as log:

@@ -61,12 +61,11 @@ class Nodes:
                 start_new_session=True,
             )
 
-    def imported(self, name: str) -> bool:
-        """Whether a node has all images; raises Hopeless when it ended meanwhile."""
+    def check(self, name: str) -> None:
+        """Raise Hopeless with a node's last words when it has ended."""
         if name not in self.running():
             log = self._site.logs / name / "init.log"
             raise Hopeless(f"node {name} ended: {log.read_text()[-1500:]}")
-        return (self._site.node_folder(name) / "imported").exists()
 
     def kill(self, name: str) -> None:
         """End a node at once, as a power failure does; its disk stays. Raises KeyError."""

@@ -21,7 +21,7 @@ class Record:
     index: int
     folder: Path
     kubelite: Path
-    images: tuple[Path, ...]
+    store: Path
     keeper: int
     keeper_started: str
 
@@ -34,7 +34,7 @@ class Record:
             "options": json.loads(self.options.to_json()),
             "index": self.index,
             "kubelite": str(self.kubelite),
-            "images": [str(path) for path in self.images],
+            "store": str(self.store),
             "keeper": self.keeper,
             "keeper_started": self.keeper_started,
         }
@@ -50,7 +50,7 @@ class Record:
                 index=data["index"],
                 folder=folder,
                 kubelite=Path(data["kubelite"]),
-                images=tuple(Path(path) for path in data["images"]),
+                store=Path(data["store"]),
                 keeper=data["keeper"],
                 keeper_started=data["keeper_started"],
             )

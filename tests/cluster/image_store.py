@@ -1,0 +1,90 @@
+"""containerd's own folder with all images in it, filled once and cloned for every node.
+
+Importing the archives takes a node ten seconds of disk; linking takes none. Blobs and committed
+snapshots are never written in place, so nodes may share them; only the databases are copied.
+As a program this is the first process of the containerd that fills the folder:
+python -m tests.cluster.image_store FOLDER ARCHIVE...
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster.cache import cached, digest
+from tests.cluster.process import CommandFailed, run
+from tests.cluster.progress import Progress, silent
+from tests.cluster.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+SHORT = Path("/mnt")
+"""Private memory here holds containerd's sockets, whose paths may have 107 characters."""
+
+STOP_SECONDS = 30.0
+
+
+def ensure_image_store(archives: Sequence[Path], progress: Progress = silent) -> Path:
+    """The folder to clone, with the images of the archives imported and unpacked."""
+
+    def make(target: Path) -> None:
+        progress("importing the images (once; cached)")
+        target.mkdir()
+        fresh = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
+        init = (sys.executable, "-m", "tests.cluster.image_store", str(target))
+        run(*fresh, *init, *map(str, archives), cwd=ROOT, timeout=300)
+
+    version = run("containerd", "--version", timeout=10).stdout
+    return cached(f"stores/{digest(version, *(path.name for path in archives))}", make)
+
+
+def clone(store: Path, target: Path) -> None:
+    """Make target a store of its own; nothing happens where it exists already."""
+    if target.exists():
+        return
+    half = target.with_name(f".{target.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    try:
+        run("cp", "--archive", "--link", str(store), str(half), timeout=60)
+    except CommandFailed:
+        # The cache and the lab's folder lie on different file systems.
+        shutil.rmtree(half, ignore_errors=True)
+        run("cp", "--archive", str(store), str(half), timeout=120)
+    for database in half.glob("*/*.db"):
+        copy = database.with_suffix(".copy")
+        shutil.copy2(database, copy)
+        copy.rename(database)
+    half.rename(target)
+
+
+def _fill(folder: str, archives: Sequence[str]) -> None:
+    run("mount", "-t", "tmpfs", "tmpfs", str(SHORT))
+    socket, config = str(SHORT / "containerd.sock"), SHORT / "config.toml"
+    config.write_text(
+        f'version = 2\nroot = "{folder}"\nstate = "{SHORT}/state"\n'
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\n  address = "{socket}"\n'
+        f'[plugins."io.containerd.internal.v1.opt"]\n  path = "{SHORT}/opt"\n'
+    )
+    log = SHORT / "log"
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            ("containerd", "--config", str(config)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    ctr = ("ctr", "--address", socket, "--namespace", "k8s.io")
+    wait_for("containerd", lambda: run(*ctr, "version", timeout=10), timeout=30)
+    for archive in archives:
+        run(*ctr, "images", "import", archive, timeout=180)
+    daemon.terminate()
+    daemon.wait(STOP_SECONDS)
+    os.sync()
+
+
+if __name__ == "__main__":
+    _fill(sys.argv[1], sys.argv[2:])

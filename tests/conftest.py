@@ -1,0 +1,65 @@
+"""Options and fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+CA_BUNDLE = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kubeconfig", help="Run the cluster tests on this cluster instead of a lab of their own."
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_index_of_the_machine() -> None:
+    """Which index is used is what these tests are about."""
+    for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_TRUSTED_HOST"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def program() -> Run:
+    """Run one of the console scripts as a user does: `program("mirror", "status", …)`."""
+
+    def run(
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 300,
+        input: str | None = None,  # noqa: A002 - as in subprocess
+    ) -> subprocess.CompletedProcess[str]:
+        found = shutil.which(words[0])
+        assert found, f"{words[0]} is not installed: run the tests by tests/run"
+        return subprocess.run(
+            [found, *words[1:]],
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            input=input,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chronicle_lock() -> Path:
+    """Chronicle's 160 requirements that an index has, with their hashes."""
+    return Path(__file__).parent / "data/chronicle/requirements.txt"
+
+
+@pytest.fixture(scope="session")
+def ca_bundle() -> Path:
+    """What this machine trusts: its network may intercept TLS."""
+    return Path(CA_BUNDLE)

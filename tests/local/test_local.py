@@ -1,0 +1,304 @@
+"""`mirror … --local`: real devpi and nginx on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import Run
+
+
+class Place:
+    """A user's folders of their own, and a port."""
+
+    def __init__(self, root: Path, program: Run) -> None:
+        self.root = root
+        self.env = {
+            "XDG_DATA_HOME": str(root / "data"),
+            "XDG_STATE_HOME": str(root / "state"),
+            "XDG_CONFIG_HOME": str(root / "config"),
+        }
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = int(listener.getsockname()[1])
+        self._program = program
+
+    def mirror(
+        self, *words: str, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self._program("mirror", *words, "--local", env=self.env | (env or {}), timeout=120)
+
+    def up(self, *words: str, env: dict[str, str] | None = None) -> dict[str, object]:
+        done = self.mirror("up", "--port", str(self.port), "-o", "json", *words, env=env)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert isinstance(told, dict)
+        return told
+
+    @property
+    def processes(self) -> dict[str, dict[str, float]]:
+        path = self.root / "state/pypi-mirror/processes.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def pids(self) -> list[int]:
+        return [int(one["pid"]) for one in self.processes.values()]
+
+
+@pytest.fixture
+def place(tmp_path: Path, program: Run) -> Iterator[Place]:
+    made = Place(tmp_path, program)
+    yield made
+    made.mirror("down")
+    assert not any(psutil.pid_exists(pid) for pid in made.pids())
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    return make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
+
+
+def make_wheel(folder: Path, name: str, version: str, code: str) -> Path:
+    module = name.replace("-", "_")
+    path = folder / f"{module}-{version}-py3-none-any.whl"
+    info = f"{module}-{version}.dist-info"
+    with ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{module}.py", code)
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_up_status_env_add_install_down(place: Place, wheel: Path, tmp_path: Path) -> None:
+    told = place.up()
+    assert told["state"] == "running"
+    assert told["front"] == "nginx"
+    assert told["url"] == f"http://127.0.0.1:{place.port}/workloads/stable/+simple/"
+    pids = place.pids()
+
+    assert place.up()["state"] == "running"
+    assert place.pids() == pids, "a second up restarts nothing"
+
+    env = json.loads(place.mirror("env", "--format", "json").stdout)
+    assert env["UV_INDEX_URL"] == told["url"]
+
+    first = json.loads(place.mirror("add", str(wheel), "-o", "json").stdout)
+    again = json.loads(place.mirror("add", str(wheel), "-o", "json").stdout)
+    assert [first[0]["outcome"], again[0]["outcome"]] == ["added", "present"]
+
+    target = tmp_path / "target"
+    for installer in (
+        ("uv", "pip", "install", "--no-cache", "--target", str(target / "uv"), "house-lib"),
+        (
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--target",
+            str(target / "pip"),
+            "house-lib",
+        ),
+    ):
+        subprocess.run(installer, env={**os.environ, **env, "PIP_FIND_LINKS": ""}, check=True)
+    assert (target / "uv/house_lib.py").read_text() == "x = 1\n"
+    assert (target / "pip/house_lib.py").read_text() == "x = 1\n"
+
+    assert place.mirror("down").returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert place.mirror("status").returncode == 1
+    assert place.up()["state"] == "running"
+    page = httpx.get(f"{env['UV_INDEX_URL']}house-lib/", trust_env=False)
+    assert wheel.name in page.text, "down keeps what was added"
+
+
+def test_a_file_never_changes(place: Place, wheel: Path, tmp_path: Path) -> None:
+    place.up()
+    assert place.mirror("add", str(wheel)).returncode == 0
+    (tmp_path / "other").mkdir()
+    other = make_wheel(tmp_path / "other", "house-lib", "1.0", "x = 2\n")
+    refused = place.mirror("add", str(other))
+    assert refused.returncode == 5
+    assert "with other bytes" in refused.stderr
+    assert "raise the version" in refused.stderr
+
+
+def test_purge_removes_everything(place: Place, wheel: Path) -> None:
+    place.up()
+    place.mirror("add", str(wheel))
+    assert place.mirror("down", "--purge").returncode == 0
+    assert not (place.root / "data/pypi-mirror").exists()
+    left = [path.name for path in place.root.rglob("*") if path.is_file()]
+    assert left == [wheel.name, "lock"]
+    place.up()
+    page = httpx.get(f"http://127.0.0.1:{place.port}/workloads/stable/house-lib", trust_env=False)
+    assert page.status_code == 404
+
+
+def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mirror import local
+
+    monkeypatch.setattr(local, "_SYSTEM_PATH", "")
+    for name, value in (place.env | {"PATH": str(Path(sys.executable).parent)}).items():
+        monkeypatch.setenv(name, value)
+    from mirror.core.wait import Deadline
+
+    notes: list[str] = []
+
+    class Heard:
+        def step(self, text: str) -> None: ...
+        def count(self, done: int, total: int, text: str = "") -> None: ...
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    status = local.LocalMirror().up(
+        changes={"port": place.port}, progress=Heard(), deadline=Deadline.after(60)
+    )
+    assert status.state == "running"
+    assert status.front == "none (devpi alone)"
+    assert any("no nginx" in note for note in notes)
+    assert local.LocalMirror().down(purge=False)
+
+
+def test_a_port_in_use_is_named_with_its_owner(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", place.port)):
+        done = place.mirror("up", "--port", str(place.port))
+    assert done.returncode == 5
+    assert f"port {place.port} is in use" in done.stderr
+    assert f"process {os.getpid()}" in done.stderr
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
+    place.up()
+    for pid in place.pids():
+        os.kill(pid, signal.SIGKILL)
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    try:
+        path = place.root / "state/pypi-mirror/processes.json"
+        record = place.processes
+        for one in record.values():
+            one["pid"] = bystander.pid  # as after a reboot: the pid lives, as something else
+        path.write_text(json.dumps(record))
+        assert place.mirror("down").returncode == 0
+        assert bystander.poll() is None
+        assert place.up()["state"] == "running"
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait(10)
+
+
+def test_one_process_dead_is_seen_and_mended(place: Place) -> None:
+    place.up()
+    os.kill(int(place.processes["devpi"]["pid"]), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while "running" in place.mirror("status").stdout and time.monotonic() < deadline:
+        time.sleep(0.1)
+    broken = place.mirror("status")
+    assert broken.returncode == 1
+    assert "broken" in broken.stdout
+    assert place.up()["state"] == "running"
+
+
+def test_it_outlives_its_terminal(place: Place, program: Run) -> None:
+    """Started in a session of its own whose leader then ends: the hang-up reaches nobody."""
+    script = f"mirror up --local --port {place.port}"
+    subprocess.run(
+        ["script", "-qec", script, "/dev/null"],
+        env={**os.environ, **place.env},
+        check=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    assert place.mirror("status").returncode == 0
+
+
+def test_two_at_once_one_names_the_holder(place: Place) -> None:
+    import fcntl
+
+    lock = place.root / "state/pypi-mirror/lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        held.write("4242")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = place.mirror("up", "--port", str(place.port))
+    assert done.returncode == 5
+    assert "process 4242" in done.stderr
+
+
+def test_anonymous_writers_are_refused(place: Place, wheel: Path) -> None:
+    told = place.up()
+    root = f"http://127.0.0.1:{place.port}"
+    headers = {"Accept": "application/json"}
+    with httpx.Client(trust_env=False, headers=headers) as anyone:
+        made = anyone.put(f"{root}/mallory", json={"password": "x"})
+        assert made.status_code == 403
+        empty = anyone.post(f"{root}/+login", json={"user": "root", "password": ""})
+        assert empty.status_code == 401
+        inside = anyone.put(f"{root}/root/x", json={"type": "mirror", "mirror_url": root})
+        assert inside.status_code in {401, 403}
+        form = {":action": "file_upload", "name": "evil", "version": "1"}
+        sent = anyone.post(
+            f"{root}/workloads/stable/", data=form, files={"content": ("evil-1.tar.gz", b"x")}
+        )
+        assert sent.status_code in {401, 403}
+    assert told["state"] == "running"
+
+
+def test_no_secret_in_argv_or_logs(place: Place) -> None:
+    place.up()
+    password = (place.root / "data/pypi-mirror/secrets/root-password").read_text()
+    for pid in place.pids():
+        words = " ".join(psutil.Process(pid).cmdline())
+        assert password not in words
+        assert password not in str(psutil.Process(pid).environ())
+    for log in (place.root / "state").rglob("*.log"):
+        assert password not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("up", "--port", "80"), "not a usable port"),
+        (("up", "--upstream", "nonsense"), "not an index URL"),
+        (("up", "--size", "5Gi"), "not with --local"),
+        (("up", "--ca-bundle", "/nonexistent.pem"), "bad CA file"),
+        (("env",), "no mirror runs"),
+        (("add", "/nonexistent.whl"), "no mirror runs"),
+    ],
+)
+def test_bad_input_is_one_clear_error(place: Place, words: tuple[str, ...], part: str) -> None:
+    done = place.mirror(*words)
+    assert done.returncode in {2, 3}
+    assert part in done.stderr
+    assert "next:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_settings_are_named(place: Place) -> None:
+    path = place.root / "config/pypi-mirror/local.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{broken")
+    done = place.mirror("status")
+    assert done.returncode == 2
+    assert str(path) in done.stderr
