@@ -1,0 +1,232 @@
+"""The mirror image, in a straight line: recipe → context → build → checks → name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import ssl
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+import mirror
+from images.dockerfile import CA_FILE, SYSTEM, render
+from images.engine import Engine, EngineImage
+from images.recipe import RECIPES, Recipe, load_recipe
+from mirror.core.errors import EngineError, InputError, UnfitError
+from mirror.core.progress import Progress
+
+INPUTS_LABEL = "io.github.pypi-mirror.inputs"
+_PROJECT = "pypi-mirror"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image that the engine holds. ``size`` in bytes; ``built`` False where it was there."""
+
+    reference: str
+    id: str
+    architecture: str
+    size: int
+    built: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that decides what the image is, and so its name. ``inputs`` is their SHA-256 (hex)."""
+
+    recipe: Recipe
+    base: str
+    architecture: str
+    files: Mapping[str, bytes]  # path in the build context → content
+    version: str
+    inputs: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.recipe.name}:{self.version}-{self.inputs[:12]}"
+
+
+def build_mirror(
+    engine: Engine, *, base: str | None = None, ca_bundle: Path | None = None, progress: Progress
+) -> Image:
+    """The mirror image under its name: found where nothing has changed, else built.
+
+    Raises InputError for a bad CA file, EngineError with the end of the log for a failed build,
+    which leaves no name and no container behind.
+    """
+    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
+    plan = plan_mirror(engine, base=base, progress=progress)
+    found = engine.find(plan.reference)
+    if found:
+        return _image(plan, found, built=False)
+    progress.step(f"build {plan.reference}")
+    made = _build(engine, plan, ca, progress)
+    progress.step(f"check {plan.reference}")
+    _check(engine, plan.recipe, made)
+    engine.tag(made, plan.reference)
+    named = engine.find(plan.reference)
+    if named is None:
+        raise EngineError(f"{plan.reference} was built and is gone again")
+    return _image(plan, named, built=True)
+
+
+def plan_mirror(engine: Engine, *, base: str | None = None, progress: Progress) -> Plan:
+    """What would be built, and under which name; fetches the base image where it is missing."""
+    recipe = load_recipe("mirror")
+    name = base or recipe.base
+    held = engine.find(name) or _fetch_base(engine, name, progress)
+    if held.architecture not in recipe.probe.platforms:
+        raise UnfitError(
+            f"no mirror image for {held.architecture}: {name} is for that architecture",
+            why="the recipe has " + ", ".join(recipe.probe.platforms),
+            next_step="give another base image with --base",
+        )
+    files = _files(recipe)
+    text = render(recipe, base=name, architecture=held.architecture, ca=False)
+    inputs = _digest({**files, "Dockerfile": text.encode(), "base": held.id.encode()})
+    return Plan(
+        recipe=recipe,
+        base=name,
+        architecture=held.architecture,
+        files=files,
+        version=_version(),
+        inputs=inputs,
+    )
+
+
+def read_ca_bundle(path: Path) -> str:
+    """The certificates of a PEM file, nothing else of it. InputError where there are none."""
+
+    def bad(why: str) -> InputError:
+        return InputError(
+            f"bad CA file: {path}",
+            why=why,
+            next_step="give --ca-bundle a file of certificates in PEM form",
+        )
+
+    try:
+        blocks = _CERTIFICATE.findall(path.read_text(errors="replace"))
+    except OSError as broken:
+        raise bad(broken.strerror or str(broken)) from broken
+    if not blocks:
+        raise bad("it holds no -----BEGIN CERTIFICATE-----")
+    text = "\n".join(blocks) + "\n"
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        trust.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as broken:
+        raise bad(f"a certificate in it cannot be read: {broken}") from broken
+    return text
+
+
+# -- steps --------------------------------------------------------------------------------------
+
+
+def _fetch_base(engine: Engine, name: str, progress: Progress) -> EngineImage:
+    try:
+        return engine.pull(name, progress)
+    except EngineError as broken:
+        raise EngineError(
+            f"no base image: the Docker engine has no {name} and cannot fetch it",
+            why=broken.why,
+            next_step="load it (`docker load`), or name one the engine has or can fetch "
+            "with --base: Debian with Python 3.13",
+        ) from broken
+
+
+def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> str:
+    text = render(plan.recipe, base=plan.base, architecture=plan.architecture, ca=ca is not None)
+    files = {**plan.files, "Dockerfile": text.encode()}
+    if ca:
+        files[CA_FILE] = ca.encode()
+    labels = {
+        "org.opencontainers.image.title": plan.recipe.title,
+        "org.opencontainers.image.version": plan.version,
+        INPUTS_LABEL: plan.inputs,
+    }
+    path = _log_path()
+    with path.open("w") as log, _context(files) as context:
+        try:
+            return engine.build(context, log=log, progress=progress, labels=labels)
+        except EngineError as broken:
+            broken.next_step = broken.next_step or f"the whole log: {path}"
+            raise
+
+
+def _check(engine: Engine, recipe: Recipe, image: str) -> None:
+    for argv in recipe.checks:
+        ran = engine.run(image, argv)
+        if ran.code != 0:
+            raise EngineError(
+                f"the image was built, but {argv[0]} does not run in it ({ran.code})",
+                why=ran.out[-1500:].strip(),
+                next_step="is the base image Debian with Python 3.13? give another with --base",
+            )
+
+
+def _image(plan: Plan, held: EngineImage, *, built: bool) -> Image:
+    return Image(
+        reference=plan.reference,
+        id=held.id,
+        architecture=held.architecture,
+        size=held.size,
+        built=built,
+    )
+
+
+# -- what goes in -------------------------------------------------------------------------------
+
+
+def _files(recipe: Recipe) -> dict[str, bytes]:
+    names = (recipe.requirements, recipe.probe.requirements, SYSTEM)
+    files = {name: (RECIPES / name).read_bytes() for name in names}
+    code = Path(mirror.__file__).parent
+    for path in sorted(code.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[f"mirror/{path.relative_to(code).as_posix()}"] = path.read_bytes()
+    return files
+
+
+def _digest(parts: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name, content in sorted(parts.items()):
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
+
+
+def _context(files: Mapping[str, bytes]) -> io.BytesIO:
+    """The same bytes for the same files: no time, owner or mode of this machine's."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    out.seek(0)
+    return out
+
+
+def _version() -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(_PROJECT)
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    return str(tomllib.loads(project.read_text())["project"]["version"])
+
+
+def _log_path() -> Path:
+    folder = platformdirs.user_log_path(_PROJECT, appauthor=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PROJECT}-"))
+    return folder / "build.log"

@@ -1,0 +1,280 @@
+"""The only door to the Docker engine: a time limit on every call, EngineError for every failure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+import urllib3
+from docker import APIClient
+from docker.context import ContextAPI
+from docker.errors import APIError, DockerException, NotFound
+from docker.utils import kwargs_from_env
+
+from mirror.core.errors import EngineError
+from mirror.core.progress import Progress
+from mirror.core.wait import Deadline
+
+_CALL = 60.0  # seconds, the most an answer may take that needs no work
+_LONG = 1800.0  # seconds between two words of a build, pull, push or save
+_TAIL = 15  # lines of a failed build's log that its error shows
+_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
+_FAILED = (DockerException, urllib3.exceptions.HTTPError, OSError)
+_NO_ENGINE = (
+    "start Docker (or set DOCKER_HOST to an engine you may use), or give a ready image with --image"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineImage:
+    """An image that the engine holds. ``size`` in bytes; ``architecture`` as Docker names it."""
+
+    id: str
+    architecture: str
+    size: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A program that ended in a container; ``out`` has both of its streams."""
+
+    code: int
+    out: str
+
+
+class Engine:
+    """A Docker engine. Its calls raise EngineError and share one deadline."""
+
+    def __init__(self, api: APIClient, deadline: Deadline) -> None:
+        self._api = api
+        self._deadline = deadline
+
+    @classmethod
+    def connect(cls, deadline: Deadline) -> Engine:
+        """The engine of DOCKER_HOST, else of the current docker context, else the local one."""
+        words = dict[str, Any](kwargs_from_env())
+        try:
+            words = words if words.get("base_url") else _context()
+            api = APIClient(**words, version="auto", timeout=_seconds(deadline, 10))
+        except (*_FAILED, ValueError) as broken:
+            where = words.get("base_url") or "the local engine"
+            raise EngineError(
+                f"no Docker engine to build with: {where} does not answer",
+                why=_reason(broken),
+                next_step=_NO_ENGINE,
+            ) from broken
+        return cls(api, deadline)
+
+    # -- what is there --------------------------------------------------------------------------
+
+    def find(self, reference: str) -> EngineImage | None:
+        """The image of this name or id, or None where the engine has none."""
+        with self._call(f"look for {reference}"):
+            try:
+                told: Any = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except NotFound:
+                return None
+        return EngineImage(
+            id=told["Id"],
+            architecture=told["Architecture"],
+            size=told["Size"],
+            labels=told["Config"].get("Labels") or {},
+        )
+
+    def architecture(self, reference: str) -> str:
+        """The architecture of an image that the engine holds."""
+        return self._held(reference).architecture
+
+    def _held(self, reference: str) -> EngineImage:
+        found = self.find(reference)
+        if found is None:
+            raise EngineError(
+                f"the Docker engine has no image {reference}",
+                why="it was never built or loaded there, or has been removed",
+                next_step="build it again, or load it with `docker load`",
+            )
+        return found
+
+    # -- making ---------------------------------------------------------------------------------
+
+    def pull(self, reference: str, progress: Progress) -> EngineImage:
+        """Fetch an image from its registry."""
+        name, tag = _split(reference)
+        progress.step(f"fetch {reference}")
+        with self._call(f"fetch {reference}", _LONG):
+            for told in self._api.pull(name, tag=tag, stream=True, decode=True):
+                if "error" in told:
+                    raise EngineError(f"cannot fetch {reference}", why=str(told["error"]))
+        return self._held(reference)
+
+    def build(
+        self,
+        context: IO[bytes],
+        *,
+        log: IO[str],
+        progress: Progress,
+        labels: Mapping[str, str],
+        network_mode: str = "host",
+        buildargs: Mapping[str, str] | None = None,
+    ) -> str:
+        """Build a context (a tar with a Dockerfile) and return the image's id; it gets no name.
+
+        Steps go to ``progress``, every line to ``log``. Containers of the build are removed
+        however it ends; an interrupted client makes the engine stop. Raises EngineError with the
+        failed step and the last lines.
+        """
+        tail: list[str] = []
+        step, made = "", ""
+        with self._call("build", _LONG):
+            # closing the stream closes its connection, by which the engine knows to stop
+            stream = self._api.build(
+                fileobj=context,
+                custom_context=True,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                network_mode=network_mode,
+                buildargs=dict(buildargs or {}),
+                labels=dict(labels),
+                timeout=self._api.timeout,
+            )
+            with closing(cast("Any", stream)):
+                for told in stream:
+                    self._in_time(f"build ({step})")
+                    text = str(told.get("error") or told.get("stream") or told.get("status") or "")
+                    log.write(text)
+                    tail = [*tail, *(line for line in text.splitlines() if line.strip())][-_TAIL:]
+                    if now := _STEP.match(text):
+                        step = now[3].strip()
+                        progress.count(int(now[1]), int(now[2]), step)
+                    if "error" in told:
+                        log.write("\n")
+                        raise EngineError(f"the build failed at: {step}", why="\n".join(tail))
+                    made = told.get("aux", {}).get("ID", made)
+        if not made:
+            raise EngineError("the build gave no image", why="\n".join(tail))
+        return made
+
+    def run(
+        self,
+        image: str,
+        argv: Sequence[str],
+        *,
+        network_mode: str = "none",
+        read_only: bool = True,
+        user: str | None = None,
+    ) -> Ran:
+        """Run a program to its end in a container that is removed afterwards; /tmp is writable."""
+        made = None
+        with self._call(f"run {argv[0]} in {image}"):
+            host = self._api.create_host_config(
+                network_mode=network_mode, read_only=read_only, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
+            )
+            try:
+                made = self._api.create_container(
+                    image, list(argv), user=user, entrypoint=[], host_config=host
+                )["Id"]
+                self._api.start(made)
+                code = self._api.wait(made, timeout=self._api.timeout)["StatusCode"]
+                out = self._api.logs(made).decode(errors="replace")
+            finally:
+                if made:
+                    with suppress(*_FAILED):
+                        self._api.remove_container(made, force=True, v=True)
+        return Ran(code=code, out=out)
+
+    def tag(self, image: str, reference: str) -> None:
+        """Give an image a name; it moves from the image that had it."""
+        name, tag = _split(reference)
+        with self._call(f"name {image} {reference}"):
+            self._api.tag(image, name, tag, force=True)
+
+    def untag(self, reference: str) -> None:
+        """Take a name away, and the image with it where that was its only one."""
+        with self._call(f"remove {reference}"), suppress(NotFound):
+            self._api.remove_image(reference, noprune=True)
+
+    # -- handing out ----------------------------------------------------------------------------
+
+    def save(self, reference: str, out: IO[bytes]) -> int:
+        """Write the image as `docker save` does; returns the bytes written."""
+        written = 0
+        with self._call(f"save {reference}", _LONG):
+            for chunk in self._api.get_image(reference):
+                self._in_time(f"save {reference}")
+                written += out.write(chunk)
+        return written
+
+    def push(self, reference: str, progress: Progress) -> str:
+        """Push a name to the registry in it; returns the manifest's digest (sha256:…)."""
+        name, tag = _split(reference)
+        digest = ""
+        layers: dict[str, bool] = {}
+        with self._call(f"push {reference}", _LONG):
+            for told in self._api.push(name, tag=tag, stream=True, decode=True):
+                self._in_time(f"push {reference}")
+                if "error" in told:
+                    raise EngineError(f"cannot push {reference}", why=str(told["error"]))
+                if "id" in told:
+                    status = str(told.get("status", ""))
+                    layers[told["id"]] = status in {"Pushed", "Layer already exists"}
+                    progress.count(sum(layers.values()), len(layers), "layers")
+                digest = (told.get("aux") or {}).get("Digest", digest)
+        if not digest:
+            raise EngineError(f"pushed {reference}, but was told no digest")
+        return str(digest)
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def _in_time(self, doing: str) -> None:
+        if self._deadline.over:
+            raise EngineError(
+                f"the Docker engine did not {doing} in time",
+                next_step="run again with a longer --timeout: what is done is kept",
+            )
+
+    @contextmanager
+    def _call(self, doing: str, seconds: float = _CALL) -> Iterator[None]:
+        self._in_time(doing)
+        self._api.timeout = _seconds(self._deadline, seconds)
+        try:
+            yield
+        except _FAILED as broken:
+            self._in_time(doing)
+            raise EngineError(
+                f"the Docker engine could not {doing}", why=_reason(broken)
+            ) from broken
+
+
+def _seconds(deadline: Deadline, most: float) -> int:
+    return max(1, int(min(most, deadline.left())))
+
+
+def _context() -> dict[str, Any]:
+    """What the current docker context (DOCKER_CONTEXT, else `docker context use`) says."""
+    context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+    if context is None or context.name == "default":
+        return {}
+    host = context.Host or ""
+    return {
+        "base_url": host,
+        "tls": context.TLSConfig or False,
+        "use_ssh_client": host.startswith("ssh://"),
+    }
+
+
+def _split(reference: str) -> tuple[str, str]:
+    """Name and tag; a colon before the last slash belongs to a registry's port."""
+    name, colon, tag = reference.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (reference, "latest")
+
+
+def _reason(broken: BaseException) -> str:
+    if isinstance(broken, APIError) and broken.explanation:
+        return str(broken.explanation)
+    return str(broken)[:500] or type(broken).__name__
