@@ -1,0 +1,232 @@
+"""What was seen of a cluster, what is asked of it, and what is concluded. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeAlias, TypeVar
+
+from mirror.probe.model import PodDns
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """What could not be looked at, and why: a missing right, no probe image. Never "ok"."""
+
+    reason: str
+
+
+Seen: TypeAlias = T | Unseen
+
+NOT_ASKED = Unseen(reason="no check asked for it")
+
+
+class Need(StrEnum):
+    """A subject of evidence; its value is the field of Evidence that holds it."""
+
+    NODES = "nodes"
+    DNS_SERVICE = "dns_service"
+    DNS_PODS = "dns_pods"
+    COREFILE = "corefile"
+    POD_DNS = "pod_dns"
+
+
+# -- evidence -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node by the API server's word. Addresses are InternalIPs of both families."""
+
+    name: str
+    ready: bool
+    architecture: str
+    addresses: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsService:
+    """The Service that pods' resolv.conf names, and how it chooses its pods."""
+
+    name: str
+    addresses: tuple[str, ...]  # ClusterIPs of both families
+    selector: str  # label selector, e.g. k8s-app=kube-dns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsPod:
+    """A pod that answers for the DNS Service. ``trouble`` says why it is not ready."""
+
+    name: str
+    node: str
+    ready: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corefile:
+    """CoreDNS' configuration: the ConfigMap's key as it stands there."""
+
+    namespace: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDns:
+    """What a pod on one node sees of DNS."""
+
+    node: str
+    view: Seen[PodDns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that was collected in one go. Saved as JSON it can be judged again elsewhere.
+
+    ``taken`` is a UTC time (ISO 8601). A field that no check needed is NOT_ASKED.
+    """
+
+    context: str
+    server: str
+    taken: str
+    nodes: Seen[tuple[Node, ...]] = NOT_ASKED
+    dns_service: Seen[DnsService | None] = NOT_ASKED
+    dns_pods: Seen[tuple[DnsPod, ...]] = NOT_ASKED
+    corefile: Seen[Corefile | None] = NOT_ASKED
+    pod_dns: Seen[tuple[NodeDns, ...]] = NOT_ASKED
+
+    def gaps(self, need: Need) -> tuple[str, ...]:
+        """Why (parts of) this subject could not be seen; empty when all of it was."""
+        value = getattr(self, need.value)
+        if isinstance(value, Unseen):
+            return (value.reason,)
+        if need is Need.POD_DNS:
+            return tuple(
+                f"{one.node}: {one.view.reason}" for one in value if isinstance(one.view, Unseen)
+            )
+        return ()
+
+    def wholly_unseen(self, need: Need) -> bool:
+        """Whether there is nothing at all to look at for this need."""
+        value = getattr(self, need.value)
+        if isinstance(value, Unseen):
+            return True
+        return need is Need.POD_DNS and all(isinstance(one.view, Unseen) for one in value)
+
+
+def sight(value: Seen[T]) -> T:
+    """The thing itself, for a check: the runner calls no check whose needs are unseen."""
+    if isinstance(value, Unseen):
+        raise LookupError(f"looked at without having been seen: {value.reason}")
+    return value
+
+
+# -- judgement ------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """error: pods fail because of it. warning: some will. note: worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+Reach: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mend:
+    """One way to end a cause. ``reach`` is what it touches, ``price`` what it costs."""
+
+    text: str
+    reach: Reach
+    command: str = ""
+    price: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Evidence that reads best in columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A cause, in words; what shows it; and the mends, the least invasive first.
+
+    ``why`` explains in plain words why one program fails where another works.
+    """
+
+    check: str
+    severity: Severity
+    cause: str
+    nodes: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    why: str = ""
+    table: Table | None = None
+    mends: tuple[Mend, ...] = ()
+
+
+Stage: TypeAlias = Literal["before", "after"]
+"""before: what must hold before `mirror up` writes; after: what is looked at in a running cluster.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question. ``fact`` reads as a fact once it holds.
+
+    ``look`` is pure and is called only when something of each of ``needs`` was seen. After a
+    ``fatal`` check that finds something the rest of its category is skipped.
+    """
+
+    id: str
+    fact: str
+    needs: frozenset[Need]
+    look: Callable[[Evidence], Iterable[Finding]]
+    stage: Stage = "after"
+    fatal: bool = False
+
+
+Outcome: TypeAlias = Literal["ok", "found", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one check ended. ``gaps`` are the reasons why it, or a part of it, was not seen.
+
+    A check that found nothing but could not see everything is skipped, never ok.
+    """
+
+    category: str
+    check: str
+    fact: str
+    outcome: Outcome
+    gaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All results in the order of the checks, and what was found."""
+
+    context: str
+    results: tuple[Result, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def skipped(self) -> tuple[Result, ...]:
+        return tuple(one for one in self.results if one.outcome == "skipped")
+
+    def worst(self) -> Severity | None:
+        """The severity that decides the exit code."""
+        order = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+        return next((one for one in order if one in {f.severity for f in self.findings}), None)
