@@ -181,7 +181,8 @@ class Lab:
 def prepare(progress: Progress = silent) -> tuple[Binaries, Path]:
     """Install, build and cache what a lab is made of; quick when it is all there.
 
-    Returns the programs and the image store. Raises LabFailed without root, CommandFailed when an installation or a build fails.
+    Returns the programs and the image store. Raises LabFailed without root, and CommandFailed
+    when an installation or a build fails.
     """
     if os.geteuid() != 0:
         raise LabFailed("a lab makes namespaces and network links: run it as root")
