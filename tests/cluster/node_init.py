@@ -61,6 +61,8 @@ class Node:
     def _private_folders(self) -> None:
         """Kubelets that share /var delete each other's logs; shared CNI state mixes addresses."""
         folder = self._site.node_folder(self._name)
+        # Not through the mount made below: links between two mounts are refused.
+        clone(self._record.store, folder / "var-lib-containerd")
         # Other nodes' network namespaces must not be held by this node's mounts.
         run("umount", "-R", "-l", "/run/netns", check=False)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
@@ -73,7 +75,6 @@ class Node:
             layers = f"lowerdir={path},upperdir={upper},workdir={work}"
             run("mount", "-t", "overlay", "overlay", "-o", layers, path)
         # Overlays cannot lie on an overlay: container disks and volumes go to the real disk.
-        clone(self._record.store, OWN / "var-lib-containerd")
         for path in ON_DISK:
             disk = OWN / path[1:].replace("/", "-")
             disk.mkdir(exist_ok=True)
