@@ -58,7 +58,7 @@ def render(recipe: Recipe, *, base: str, architecture: str, ca: bool) -> str:
         _run("ln", "-s", "/usr/bin/busybox", f"{PROBE}/busybox"),
         _copy(HOME, HOME, stage="packages"),
         f"ENV PATH={HOME}/bin:{_SEARCH_PATH} PYTHONPATH={APP}"
-         " HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1",
+        " HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1",
         _copy("mirror/", f"{APP}/mirror/"),
         _compile(APP),
         f"USER {recipe.user_id}:{recipe.user_id}",

@@ -106,10 +106,13 @@ class Engine:
         """Fetch an image from its registry."""
         name, tag = _split(reference)
         progress.step(f"fetch {reference}")
+        moved = _Moved(progress)
         with self._call(f"fetch {reference}", _LONG):
             for told in self._api.pull(name, tag=tag, stream=True, decode=True):
+                self._in_time(f"fetch {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot fetch {reference}", why=str(told["error"]))
+                moved.tell(told)
         return self._held(reference)
 
     def build(
@@ -214,16 +217,13 @@ class Engine:
         """Push a name to the registry in it; returns the manifest's digest (sha256:…)."""
         name, tag = _split(reference)
         digest = ""
-        layers: dict[str, bool] = {}
+        moved = _Moved(progress)
         with self._call(f"push {reference}", _LONG):
             for told in self._api.push(name, tag=tag, stream=True, decode=True):
                 self._in_time(f"push {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot push {reference}", why=str(told["error"]))
-                if "id" in told:
-                    status = str(told.get("status", ""))
-                    layers[told["id"]] = status in {"Pushed", "Layer already exists"}
-                    progress.count(sum(layers.values()), len(layers), "layers")
+                moved.tell(told)
                 digest = (told.get("aux") or {}).get("Digest", digest)
         if not digest:
             raise EngineError(f"pushed {reference}, but was told no digest")
@@ -249,6 +249,28 @@ class Engine:
             raise EngineError(
                 f"the Docker engine could not {doing}", why=_reason(broken)
             ) from broken
+
+
+class _Moved:
+    """Layers on their way → megabytes, told only when they change."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._layers: dict[str, tuple[int, int]] = {}  # bytes moved, bytes in all
+        self._told = (0, 0)
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        name, detail = str(event.get("id", "")), event.get("progressDetail") or {}
+        if event.get("status") in {"Downloading", "Pushing"} and detail.get("total"):
+            total = int(detail["total"])
+            self._layers[name] = (min(int(detail.get("current", 0)), total), total)
+        elif event.get("status") in {"Download complete", "Pushed"} and name in self._layers:
+            self._layers[name] = (self._layers[name][1],) * 2
+        done = sum(moved for moved, _ in self._layers.values()) // 10**6
+        total = sum(whole for _, whole in self._layers.values()) // 10**6
+        if (done, total) != self._told:
+            self._told = (done, total)
+            self._progress.count(done, total, "MB")
 
 
 def _seconds(deadline: Deadline, most: float) -> int:
