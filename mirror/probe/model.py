@@ -8,6 +8,15 @@ from typing import Literal, TypeAlias
 Move: TypeAlias = Literal["finds", "goes on", "stops", "not asked"]
 """What a resolver's rules make of one answer of the search list."""
 
+Reached: TypeAlias = Literal["connects", "unreachable", "refused", "timeout", "failed"]
+
+Outcome: TypeAlias = Reached | Literal["resolves", "no-address", "no-name", "try-again", "absent"]
+"""What a program's words mean.
+
+resolves: it has an address and did not go on; connects: it reached the index; no-address,
+no-name and try-again: the resolver gave up; absent: the image has no such program.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvConf:
@@ -21,9 +30,9 @@ class ResolvConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A DNS answer. ``code`` is an rcode's name, or TIMEOUT, or what the network said.
+    """A DNS answer: the rcode's name, or TIMEOUT, UNREACHABLE or MALFORMED where there is none.
 
-    ``addresses`` are those of the asked type only, CNAMEs followed by the server.
+    ``addresses`` are those of the asked type; the server has followed CNAMEs.
     """
 
     code: str
@@ -44,35 +53,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What a real resolver said. ``outcome`` is what the words mean.
+    """What a real program said. ``asked`` ends in a dot where the search list was left out."""
 
-    resolves: an address was had (and the connection not tried, or made); connects: a connection
-    was made; no-address and no-name: musl's two ways to give up; unreachable: resolved, no route;
-    refused, timeout: resolved, or not known whether; failed: something else, see ``text``.
-    """
-
-    program: str
-    outcome: Literal[
-        "resolves",
-        "connects",
-        "no-address",
-        "no-name",
-        "unreachable",
-        "refused",
-        "timeout",
-        "failed",
-        "absent",
-    ]
+    program: str  # with its version
+    libc: Literal["musl", "glibc", "own"]
+    asked: str
+    outcome: Outcome
     text: str = ""  # its own words, the telling line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A TCP connection tried to one address. ``port`` is the one of the index, normally 443."""
+    """A TCP connection tried to one address."""
 
     address: str
-    port: int
-    outcome: Literal["connects", "unreachable", "refused", "timeout", "failed"]
+    outcome: Reached
     text: str = ""
 
 
@@ -81,6 +76,7 @@ class NameView:
     """One name, walked along the search list by rule and asked of the real resolvers."""
 
     name: str
+    port: int
     steps: tuple[Step, ...]
     programs: tuple[Program, ...]
     connections: tuple[Connection, ...]
@@ -88,10 +84,10 @@ class NameView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuffixView:
-    """What a search domain says to names that cannot exist.
+    """What a search domain says of names that cannot exist, one random label in each.
 
     ``expanded`` is the answer to the shape that search expansion makes (two labels before the
-    suffix), ``single`` to one label. The worse of A and AAAA: whatever is not NXDOMAIN.
+    suffix), ``single`` to one label. Of A and AAAA the one that is not NXDOMAIN, if either.
     """
 
     suffix: str

@@ -1,0 +1,40 @@
+"""python3 -m mirror.probe dns --name HOST[:PORT] ... : one JSON document on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+from mirror.probe.look import Ground, Place, look
+
+_NAME = re.compile(r"(?=.{1,200}\Z)([a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.?)+\Z")
+
+
+def place(text: str) -> Place:
+    """HOST or HOST:PORT. Raises ValueError, which argparse shows."""
+    name, colon, port = text.partition(":")
+    if not _NAME.match(name):
+        raise ValueError(f"not a DNS name: {name!r}")
+    return Place(name=name, port=int(port) if colon else 443)
+
+
+def main(argv: list[str]) -> int:
+    """Print what this pod sees. Ends with 0: what is found is not the probe's failure."""
+    parser = argparse.ArgumentParser(prog="python3 -m mirror.probe")
+    dns = parser.add_subparsers(dest="what", required=True).add_parser("dns")
+    dns.add_argument("--name", dest="places", type=place, action="append", required=True)
+    dns.add_argument("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
+    dns.add_argument("--tools", type=Path, default=Path("/opt/probe"))
+    dns.add_argument("--dns-port", type=int, default=53)
+    given = parser.parse_args(argv)
+    ground = Ground(resolv_conf=given.resolv_conf, tools=given.tools, dns_port=given.dns_port)
+    print(json.dumps(dataclasses.asdict(look(given.places, ground))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""The look of one pod: all questions at once, then the real programs beside the connections."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mirror.probe import programs, routes
+from mirror.probe.model import Answer, Connection, NameView, PodDns, Program, ResolvConf, SuffixView
+from mirror.probe.walk import Both, candidates, read_resolv_conf, walk
+from mirror.probe.wire import AAAA, A, ask
+
+_SIDE_BY_SIDE = 48  # threads; they wait on the network
+_ADDRESSES = 2  # of each family are tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A name to look at, and the port its index listens on."""
+
+    name: str
+    port: int = 443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Where to look. The defaults are a probe pod's; tests bring their own."""
+
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    tools: Path = Path("/opt/probe")
+    dns_port: int = 53
+
+
+def look(places: Iterable[Place], ground: Ground) -> PodDns:
+    """Everything about DNS that this pod can see, in about the time of the slowest question."""
+    begun = time.monotonic()
+    conf = read_resolv_conf(ground.resolv_conf)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        views = [_begin_name(pool, place, conf, ground) for place in places]
+        suffixes = [_begin_suffix(pool, suffix, conf, ground) for suffix in conf.search]
+        return PodDns(
+            resolv_conf=conf,
+            suffixes=tuple(one.end() for one in suffixes),
+            names=tuple(one.end(pool, conf) for one in views),
+            ipv6_addresses=routes.ipv6_addresses(),
+            ipv6_default_route=routes.ipv6_default_route(),
+            seconds=round(time.monotonic() - begun, 2),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The questions for A and AAAA of one name, on their way."""
+
+    a: Future[Answer]
+    aaaa: Future[Answer]
+
+    @classmethod
+    def begin(cls, pool: Executor, name: str, conf: ResolvConf, ground: Ground) -> _Pair:
+        question = partial(ask, conf.nameservers, name, port=ground.dns_port)
+        return cls(pool.submit(question, A), pool.submit(question, AAAA))
+
+    def end(self) -> Both:
+        return self.a.result(), self.aaaa.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Suffix:
+    suffix: str
+    expanded: _Pair
+    single: _Pair
+
+    def end(self) -> SuffixView:
+        return SuffixView(
+            suffix=self.suffix,
+            expanded=_telling(self.expanded.end()),
+            single=_telling(self.single.end()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    place: Place
+    pairs: list[_Pair]
+    asked: list[Future[Program]]
+
+    def end(self, pool: Executor, conf: ResolvConf) -> NameView:
+        steps = walk(self.place.name, conf, [pair.end() for pair in self.pairs])
+        itself = next(step for step in steps if not step.suffix)
+        addresses = [*itself.a.addresses[:_ADDRESSES], *itself.aaaa.addresses[:_ADDRESSES]]
+        tried: list[Future[Connection]] = [
+            pool.submit(routes.connect, address, self.place.port) for address in addresses
+        ]
+        return NameView(
+            name=self.place.name,
+            port=self.place.port,
+            steps=steps,
+            programs=tuple(one.result() for one in self.asked),
+            connections=tuple(one.result() for one in tried),
+        )
+
+
+def _begin_suffix(pool: Executor, suffix: str, conf: ResolvConf, ground: Ground) -> _Suffix:
+    mark = f"mirror-doctor-{secrets.token_hex(4)}"  # in no cache and in no zone
+    pair = partial(_Pair.begin, pool, conf=conf, ground=ground)
+    return _Suffix(suffix, pair(f"{mark}.example.{suffix}"), pair(f"{mark}.{suffix}"))
+
+
+def _begin_name(pool: Executor, place: Place, conf: ResolvConf, ground: Ground) -> _Name:
+    pairs = [_Pair.begin(pool, tried, conf, ground) for tried, _ in candidates(place.name, conf)]
+    uv, busybox = ground.tools / "uv", ground.tools / "busybox"
+    absolute = place.name.rstrip(".") + "."
+    asked = [
+        pool.submit(programs.uv, uv, place.name, place.port),
+        pool.submit(programs.uv, uv, absolute, place.port),
+        pool.submit(programs.glibc, place.name),
+        pool.submit(programs.busybox, busybox, place.name),
+    ]
+    return _Name(place, pairs, asked)
+
+
+def _telling(both: Both) -> Answer:
+    """Of two answers the one that is no clean "there is no such name"."""
+    return next((one for one in both if one.code != "NXDOMAIN"), both[0])
