@@ -122,11 +122,12 @@ class Lab:
 
     def remove_image(self, node: str, reference: str) -> None:
         """Take an image away from one node; reference as the kubelet would write it."""
-        full = reference if "/" in reference else f"library/{reference}"
-        first = full.split("/")[0]
-        if not ("." in first or ":" in first or first == "localhost"):
-            full = f"docker.io/{full}"
-        self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
+        listed = self.exec(node, "ctr", "-n", "k8s.io", "images", "list", "-q").stdout.split()
+        # containerd knows a short name by its full one.
+        full = [name for name in listed if name == reference or name.endswith(f"/{reference}")]
+        if not full:
+            raise LabFailed(f"node {node} has no image {reference}")
+        self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", *full)
 
     def kill_node(self, node: str) -> None:
         """End a node at once, as a power failure does; its disk stays."""
