@@ -91,7 +91,7 @@ def plan_mirror(engine: Engine, *, base: str | None = None, progress: Progress) 
             why="the recipe has " + ", ".join(recipe.probe.platforms),
             next_step="give another base image with --base",
         )
-    files = _files(recipe)
+    files = context_files(recipe)
     text = render(recipe, base=name, architecture=held.architecture, ca=False)
     inputs = _digest({**files, "Dockerfile": text.encode(), "base": held.id.encode()})
     return Plan(
@@ -155,7 +155,7 @@ def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> st
         INPUTS_LABEL: plan.inputs,
     }
     path = _log_path()
-    with path.open("w") as log, _context(files) as context:
+    with path.open("w") as log, pack(files) as context:
         try:
             return engine.build(context, log=log, progress=progress, labels=labels)
         except EngineError as broken:
@@ -187,7 +187,8 @@ def _image(plan: Plan, held: EngineImage, *, built: bool) -> Image:
 # -- what goes in -------------------------------------------------------------------------------
 
 
-def _files(recipe: Recipe) -> dict[str, bytes]:
+def context_files(recipe: Recipe) -> dict[str, bytes]:
+    """Path in the build context → content, but for the Dockerfile and the CA."""
     names = (recipe.requirements, recipe.probe.requirements, SYSTEM)
     files = {name: (RECIPES / name).read_bytes() for name in names}
     code = Path(mirror.__file__).parent
@@ -204,7 +205,7 @@ def _digest(parts: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def _context(files: Mapping[str, bytes]) -> io.BytesIO:
+def pack(files: Mapping[str, bytes]) -> io.BytesIO:
     """The same bytes for the same files: no time, owner or mode of this machine's."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

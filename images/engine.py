@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,10 +87,6 @@ class Engine:
             labels=told["Config"].get("Labels") or {},
         )
 
-    def architecture(self, reference: str) -> str:
-        """The architecture of an image that the engine holds."""
-        return self._held(reference).architecture
-
     def _held(self, reference: str) -> EngineImage:
         found = self.find(reference)
         if found is None:
@@ -123,7 +120,6 @@ class Engine:
         progress: Progress,
         labels: Mapping[str, str],
         network_mode: str = "host",
-        buildargs: Mapping[str, str] | None = None,
     ) -> str:
         """Build a context (a tar with a Dockerfile) and return the image's id; it gets no name.
 
@@ -142,7 +138,6 @@ class Engine:
                 forcerm=True,
                 decode=True,
                 network_mode=network_mode,
-                buildargs=dict(buildargs or {}),
                 labels=dict(labels),
                 timeout=self._api.timeout,
             )
@@ -274,20 +269,23 @@ class _Moved:
 
 
 def _seconds(deadline: Deadline, most: float) -> int:
-    return max(1, int(min(most, deadline.left())))
+    return max(1, math.ceil(min(most, deadline.left())))
 
 
 def _context() -> dict[str, Any]:
     """What the current docker context (DOCKER_CONTEXT, else `docker context use`) says."""
-    context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
-    if context is None or context.name == "default":
+    name = os.environ.get("DOCKER_CONTEXT")
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as broken:  # the SDK raises that where it cannot read a file
+        raise ValueError(str(broken)) from broken
+    if context is None:
+        raise ValueError(f"there is no docker context {name or 'as config.json names it'}")
+    if context.name == "default":
         return {}
     host = context.Host or ""
-    return {
-        "base_url": host,
-        "tls": context.TLSConfig or False,
-        "use_ssh_client": host.startswith("ssh://"),
-    }
+    ssh = host.startswith("ssh://")
+    return {"base_url": host, "tls": context.TLSConfig or False, "use_ssh_client": ssh}
 
 
 def _split(reference: str) -> tuple[str, str]:

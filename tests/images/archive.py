@@ -1,0 +1,53 @@
+"""The mirror image as an archive, made once: for tests that need the image and not its making."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from images.build import build_mirror, context_files
+from images.dockerfile import render
+from images.engine import Engine
+from images.recipe import load_recipe
+from mirror.core.progress import SILENT
+from mirror.core.wait import Deadline
+from tests.cluster.cache import cached, digest
+from tests.cluster.engine import docker_engine
+from tests.cluster.images import ensure_base_image
+
+BUILD_SECONDS = 900
+SYSTEM_CA = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+
+
+def ensure_mirror_archive() -> Path:
+    """As `docker save` writes it, under the name that build_mirror gives it; cached by content."""
+
+    def make(target: Path) -> None:
+        with docker_engine(target.parent) as own:
+            own.load(ensure_base_image())
+            engine = connect(own.host)
+            image = build_mirror(engine, ca_bundle=SYSTEM_CA, progress=SILENT)
+            with target.open("wb") as out:
+                engine.save(image.reference, out)
+
+    recipe = load_recipe("mirror")
+    parts = {
+        **context_files(recipe),
+        "Dockerfile": render(recipe, base=recipe.base, architecture="amd64", ca=True).encode(),
+        "base": ensure_base_image().name.encode(),
+    }
+    key = digest(*(part for item in sorted(parts.items()) for part in item))
+    return cached(f"images/mirror-{key}.tar", make)
+
+
+def connect(host: str, seconds: float = BUILD_SECONDS) -> Engine:
+    """The engine at an address, whatever the environment says."""
+    before = os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = host
+    try:
+        return Engine.connect(Deadline.after(seconds))
+    finally:
+        if before is None:
+            del os.environ["DOCKER_HOST"]
+        else:
+            os.environ["DOCKER_HOST"] = before
