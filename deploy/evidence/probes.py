@@ -1,0 +1,92 @@
+"""Probe pods: one on each node, side by side, that see DNS as a workload there does."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from deploy.cluster.client import ApiRefusal, Cluster, temporary
+from deploy.cluster.run import PodRun, run_pods
+from deploy.evidence.codec import load
+from deploy.evidence.model import Seen, Unseen
+from deploy.manifests.model import NAME, ClusterSettings, Object
+from deploy.manifests.objects import namespace as namespace_object
+from deploy.manifests.pods import probe_pod
+from mirror.core.errors import InputError, WaitTimeout
+from mirror.core.progress import Progress
+from mirror.core.wait import until
+from mirror.probe.model import PodDns
+
+_SECONDS = 60.0  # the most that probe pods get: an image may have to be pulled first
+_ACCOUNT_SECONDS = 10.0
+
+
+def probe_dns(
+    cluster: Cluster,
+    image: str,
+    home: str,
+    nodes: tuple[str, ...],
+    names: tuple[str, ...],
+    progress: Progress,
+) -> Mapping[str, Seen[PodDns]]:
+    """Node → what a pod there sees. ``home`` is the mirror's namespace, used where it exists.
+
+    Nothing is left behind, however it ends.
+    """
+    if not nodes:
+        return {}
+    progress.step(f"ask for {', '.join(names)} from a pod on each node")
+    try:
+        with _namespace(cluster, home) as where:
+            pods = [_pod(image, where, node, names) for node in nodes]
+            deadline = cluster.deadline.within(_SECONDS)
+            runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
+    except (ApiRefusal, WaitTimeout) as refused:
+        reason = Unseen(reason=f"no probe pods: {refused.why or refused.what}")
+        return dict.fromkeys(nodes, reason)
+    return {node: _read(run) for node, run in zip(nodes, runs, strict=True)}
+
+
+def _pod(image: str, namespace: str, node: str, names: tuple[str, ...]) -> Object:
+    """As the mirror's own probes, but with the resolv.conf that any workload gets."""
+    settings = replace(ClusterSettings(image=image), namespace=namespace)
+    command = ["python3", "-m", "mirror.probe", "dns"]
+    for name in names:
+        command += ["--name", name]
+    mark = secrets.token_hex(3)
+    pod = probe_pod(settings, name=f"{NAME}-doctor-{mark}", node=node, command=command)
+    del pod["spec"]["dnsConfig"]
+    return pod
+
+
+@contextmanager
+def _namespace(cluster: Cluster, home: str) -> Iterator[str]:
+    """The mirror's own namespace, else one that lives only as long as the look."""
+    found = cluster.get("Namespace", home)
+    if found and not found["metadata"].get("deletionTimestamp"):
+        yield home
+        return
+    name = f"{NAME}-doctor-{secrets.token_hex(3)}"
+    with temporary(cluster, namespace_object(name)):
+        # pods are refused until the controller has made the account they run as
+        until(
+            lambda: cluster.get("ServiceAccount", "default", name),
+            deadline=cluster.deadline.within(_ACCOUNT_SECONDS),
+            what=f"the default ServiceAccount of namespace {name}",
+            interval=0.1,
+        )
+        yield name
+
+
+def _read(run: PodRun) -> Seen[PodDns]:
+    if not run.ok:
+        return Unseen(
+            reason=run.why or f"the probe ended with {run.code}: {run.out.strip()[-300:]}"
+        )
+    try:
+        return load(PodDns, json.loads(run.out))
+    except (ValueError, InputError) as broken:
+        return Unseen(reason=f"the probe's answer cannot be read ({broken}): image too old or new?")
