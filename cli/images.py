@@ -1,47 +1,45 @@
-"""How an image is asked for on the command line, and how it gets to the nodes."""
+"""Options that say where the mirror's image comes from and how it gets to the nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from deploy.cluster.client import Cluster
-from deploy.up import GetImage
-from mirror.core.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
+    """As they were given; deploy.obtain.Wish is what becomes of them."""
+
     image: str | None
     base: str | None
+    deliver: str | None
     registry: str | None
     import_command: str | None
-    deliver: str | None
-    ca_bundle: Path | None = None
 
 
 def image_options(function: F) -> F:
+    """--image, --base, --deliver, --registry and --import-command as ``image: ImageOptions``."""
+
     def gathered(
         *args: Any,
         image: str | None,
         base: str | None,
+        deliver: str | None,
         registry: str | None,
         import_command: str | None,
-        deliver: str | None,
         **kwargs: Any,
     ) -> Any:
         options = ImageOptions(
             image=image,
             base=base,
+            deliver=deliver,
             registry=registry,
             import_command=import_command,
-            deliver=deliver,
         )
         return function(*args, image=options, **kwargs)
 
@@ -52,22 +50,22 @@ def image_options(function: F) -> F:
         click.option(
             "--import-command",
             metavar="TEMPLATE",
-            help="How a node takes an image tar on stdin, with {node} and {address}.",
+            help="Import on each node by this command, the image's tar on its stdin; "
+            "{node} and {address} are filled in. E.g. 'ssh {address} sudo ctr -n k8s.io "
+            "images import -'",
         ),
-        click.option("--registry", metavar="HOST[:PORT][/PATH]", help="Push there."),
-        click.option("--deliver", metavar="WAY", help="How the image gets to the nodes."),
-        click.option("--base", metavar="IMAGE", help="Base image to build on."),
-        click.option("--image", metavar="REF", help="A ready image."),
+        click.option(
+            "--registry",
+            metavar="HOST[:PORT][/PATH]",
+            help="Push the image there.  [default: the cluster's own, as MicroK8s has it]",
+        ),
+        click.option(
+            "--deliver",
+            metavar="WAY",
+            help="registry or nodes.  [default: the first that can be used]",
+        ),
+        click.option("--base", metavar="IMAGE", help="Build on this base image."),
+        click.option("--image", metavar="REF", help="Use this image instead of building one."),
     ):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
-
-
-def read_ca_bundle(path: Path | None) -> str | None:
-    return path.read_text() if path else None
-
-
-def image_source(
-    cluster: Cluster, options: ImageOptions, progress: Progress, *, dry_run: bool
-) -> GetImage:
-    return lambda ground, remembered: options.image or remembered or "?"

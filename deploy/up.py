@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deploy import preflight, published, reach, ready, record
+from deploy import obtain, preflight, published, reach, ready, record
 from deploy.cluster import ranges
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.run import PodRun, run_pods
@@ -64,21 +64,17 @@ class Planned:
     action: str  # create, change or nothing
 
 
-GetImage = Callable[[preflight.Ground, str | None], str]
-
-
 def up(
     cluster: Cluster,
     request: Request,
-    get_image: GetImage,
+    wish: obtain.Wish,
     progress: Progress,
 ) -> Up:
     """Bring the mirror to these settings and prove it from every node. Idempotent.
 
-    ``get_image`` makes sure that the nodes have an image (given the one of the last run) and
-    returns its reference; it is called before anything is written.
+    The image is on the nodes, or can be pulled, before anything is written to the cluster.
     """
-    settings, kept, ground = _settle(cluster, request, get_image, progress)
+    settings, kept, ground = _settle(cluster, request, wish, progress)
     progress.step("apply the objects")
     cluster.apply(namespace(request.namespace))
     endpoint = _address(cluster, settings, kept)
@@ -107,10 +103,10 @@ def up(
 
 
 def plan(
-    cluster: Cluster, request: Request, get_image: GetImage, progress: Progress
+    cluster: Cluster, request: Request, wish: obtain.Wish, progress: Progress
 ) -> tuple[tuple[Planned, ...], tuple[Object, ...]]:
     """What `up` would do, by the API server's own dry run; nothing is written."""
-    settings, _, _ = _settle(cluster, request, get_image, progress)
+    settings, _, _ = _settle(cluster, request, wish, progress, dry_run=True)
     exists = cluster.get("Namespace", request.namespace) is not None
     steps = []
     wanted = objects(settings)
@@ -141,7 +137,12 @@ def _same(one: Object, other: Object) -> bool:
 
 
 def _settle(
-    cluster: Cluster, request: Request, get_image: GetImage, progress: Progress
+    cluster: Cluster,
+    request: Request,
+    wish: obtain.Wish,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
 ) -> tuple[ClusterSettings, record.Record, preflight.Ground]:
     """Everything that can be known before the first write."""
     progress.step(f"check context {cluster.context} ({cluster.server})")
@@ -156,7 +157,10 @@ def _settle(
         node=settings.node,
     )
     ground = preflight.check(cluster, wanted)
-    image = get_image(ground, remembered.image)
+    if dry_run:
+        image = obtain.foresee(cluster, wish, remembered.image, progress)
+    else:
+        image = obtain.obtain(cluster, wish, ground, remembered.image, progress)
     kept = record.Record(
         cluster_ip=None if request.new_address else remembered.cluster_ip,
         port=settings.port,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+
 from mirror import devpi, nginx
 from mirror.client import IndexClient
 from mirror.core.errors import InputError, MirrorError, RefusedError, UnfitError, WaitTimeout
@@ -110,7 +111,8 @@ class LocalMirror:
             stopped = self._processes.stop(_STOP)
             if purge:
                 stopped = stopped or self.data.exists() or self.config.exists()
-                for folder in (self.serverdir, self._secrets, self.state / "run"):
+                scratch = (self.state / "run", self.state / "nginx")
+                for folder in (self.serverdir, self._secrets, *scratch):
                     shutil.rmtree(folder, ignore_errors=True)
                 for log in self.state.glob("*.log"):
                     log.unlink()

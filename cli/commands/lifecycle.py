@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import show
-from cli.connect import connect
-from cli.images import ImageOptions, image_options, image_source, read_ca_bundle
+from cli.images import ImageOptions, image_options
 from cli.options import (
     ClusterOptions,
     OutputFormat,
@@ -71,7 +69,6 @@ def up(
     mirror up --image registry.example/pypi-mirror:1  with an image of your own
     mirror up --dry-run -o yaml             the objects, nothing written
     """
-    pem = read_ca_bundle(ca_bundle)
     common = {"port": port, "upstream": upstream}
     if port is not None:
         check_port(port)
@@ -83,17 +80,30 @@ def up(
         "node": node,
         "node_port": node_port,
     }
+    pem = _read_ca_bundle(ca_bundle)
     if local:
-        _refuse(cluster_only | {"image": image.image, "dry_run": dry_run or None})
+        given = cluster_only | show.plain(image) | {"dry_run": dry_run or None}
+        _refuse(given | {"new_address": new_address or None})
         settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
         with show.progress() as progress:
             begun = Deadline.after(target.timeout)
             status = LocalMirror().up(changes=_given(settings), progress=progress, deadline=begun)
         _show_local(status, output)
         return
+    from cli.connect import connect
+    from deploy import obtain
     from deploy import up as deployment
+    from deploy.delivery import Options
 
     cluster = connect(target)
+    wish = obtain.Wish(
+        image=image.image,
+        base=image.base,
+        ca_bundle=ca_bundle,
+        delivery=Options(
+            way=image.deliver, registry=image.registry, import_command=image.import_command
+        ),
+    )
     request = deployment.Request(
         namespace=target.namespace,
         options=_given(common | cluster_only),
@@ -101,13 +111,10 @@ def up(
         new_address=new_address,
     )
     with show.progress() as progress:
-        source = image_source(
-            cluster, replace(image, ca_bundle=ca_bundle), progress, dry_run=dry_run
-        )
         if dry_run:
-            steps, wanted = deployment.plan(cluster, request, source, progress)
+            steps, wanted = deployment.plan(cluster, request, wish, progress)
         else:
-            done = deployment.up(cluster, request, source, progress)
+            done = deployment.up(cluster, request, wish, progress)
     if dry_run:
         _show_plan(steps, wanted, output)
     elif output != "table":
@@ -139,6 +146,7 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
         here = LocalMirror().status(Deadline.after(target.timeout))
         _show_local(here, output)
         click.get_current_context().exit(0 if here.state == "running" else 1)
+    from cli.connect import connect
     from deploy.status import status as look
 
     seen = look(connect(target), target.namespace)
@@ -178,6 +186,7 @@ def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat)
         else:
             click.echo("stopped" if stopped else "nothing was running")
         return
+    from cli.connect import connect
     from deploy.down import down as take_down
 
     with show.progress() as progress:
@@ -230,11 +239,19 @@ def manifests(
     settings = ClusterSettings(
         image=image,
         namespace=target.namespace,
-        ca_pem=read_ca_bundle(ca_bundle),
+        ca_pem=_read_ca_bundle(ca_bundle),
         inside=inside,
         **_given(options),
     )
     show.yaml_documents(objects(settings))
+
+
+def _read_ca_bundle(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    from images.build import read_ca_bundle
+
+    return read_ca_bundle(path)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from pathlib import Path
 import click
 
 from cli import show
-from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
-from deploy import reach
 from mirror.client import IndexClient
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
@@ -58,6 +56,9 @@ def _logged_in(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
             client.login("root", mirror.password())
             yield client
         return
+    from cli.connect import connect
+    from deploy import reach
+
     cluster = connect(target)
     endpoint = reach.endpoint(cluster, target.namespace)
     password = reach.root_password(cluster, target.namespace)

@@ -9,12 +9,9 @@ from collections.abc import Mapping
 import click
 
 from cli import show
-from cli.connect import connect
 from cli.options import ClusterOptions, cluster_options, local_option
-from deploy import reach
 from deploy.manifests.model import ENV_MAP
 from deploy.manifests.objects import environment_map
-from deploy.published import publish as publish_to
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
@@ -57,11 +54,15 @@ def env(
                 next_step="mirror up, then mirror env --publish NAMESPACE",
             )
         endpoint = LocalMirror().running_endpoint(Deadline.after(target.timeout))
-    elif publish:
-        endpoint = publish_to(connect(target), target.namespace, namespaces)
-        _tell(endpoint, namespaces)
-        return
     else:
+        # not at the top: Kubernetes' client takes a second to load, and --local needs none of it
+        from cli.connect import connect
+        from deploy import published, reach
+
+        if publish:
+            endpoint = published.publish(connect(target), target.namespace, namespaces)
+            _tell(endpoint, namespaces)
+            return
         endpoint = reach.endpoint(connect(target), target.namespace)
     if form == "configmap":
         show.yaml_documents([environment_map(None, endpoint)])

@@ -1,0 +1,61 @@
+"""DNS as pods have it: why a name resolves for one program and not for another."""
+
+from __future__ import annotations
+
+from deploy.checks.dns import reach, search, server
+from deploy.evidence.model import Check, Need
+
+CATEGORY = "dns"
+
+_PODS = frozenset({Need.POD_DNS})
+
+CHECKS = (
+    Check(
+        id="dns.service",
+        fact="the DNS Service has ready pods behind it",
+        needs=frozenset({Need.DNS_SERVICE, Need.DNS_PODS}),
+        look=server.service_has_pods,
+    ),
+    Check(
+        id="dns.forward",
+        fact="CoreDNS knows whom to ask for names outside of the cluster",
+        needs=frozenset({Need.COREFILE}),
+        look=server.forwards,
+    ),
+    Check(
+        id="dns.answers",
+        fact="DNS answers a pod on every node",
+        needs=_PODS,
+        look=server.answers,
+    ),
+    Check(
+        id="dns.search-domains",
+        fact="every search domain says of names that do not exist that they do not exist",
+        needs=_PODS,
+        look=search.poisoned,
+    ),
+    Check(
+        id="dns.names",
+        fact="the index's name has an IPv4 address",
+        needs=_PODS,
+        look=reach.names,
+    ),
+    Check(
+        id="dns.programs",
+        fact="musl, glibc and busybox programs find the same names",
+        needs=_PODS,
+        look=search.programs_differ,
+    ),
+    Check(
+        id="dns.ipv6-answers",
+        fact="IPv6 addresses are answered only where IPv6 leads somewhere",
+        needs=_PODS,
+        look=reach.ipv6_without_route,
+    ),
+    Check(
+        id="dns.egress",
+        fact="pods reach the index over IPv4",
+        needs=_PODS,
+        look=reach.egress,
+    ),
+)

@@ -1,0 +1,131 @@
+"""Behind the name: whether it has an address, and whether a pod gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from deploy.checks.dns.words import MIRROR, both, on, places, quoted
+from deploy.evidence.model import Evidence, Finding, Mend, Severity
+from mirror.probe.model import Connection, NameView, Step
+
+_ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"}
+
+
+def names(evidence: Evidence) -> Iterator[Finding]:
+    """Names that have no IPv4 address on some nodes, asked for without the search list."""
+    lost: dict[str, dict[str, Step]] = {}
+    for node, name in places(evidence):
+        itself = _itself(name)
+        if not itself.a.addresses and itself.a.code in _ANSWERED:
+            lost.setdefault(name.name, {})[node] = itself
+    for name_text, steps in lost.items():
+        one = next(iter(steps.values()))
+        yield Finding(
+            check="dns.names",
+            severity=Severity.ERROR,
+            cause=f"{name_text} has no IPv4 address {on(steps)}",
+            nodes=tuple(steps),
+            evidence=tuple(f"{node}: {both(step.a, step.aaaa)}" for node, step in steps.items()),
+            why="The DNS that the nodes use does not know the name: no program finds it, whatever "
+            "its C library."
+            if one.a.code == "NXDOMAIN"
+            else "The DNS that the nodes use has an answer without an IPv4 address.",
+            mends=(
+                Mend(text="Check the name for a slip of the pen.", reach="workload"),
+                MIRROR,
+                Mend(
+                    text="See whom CoreDNS asks (`forward`), and ask that server yourself.",
+                    reach="cluster",
+                    command="kubectl -n kube-system get configmap coredns -o yaml",
+                ),
+            ),
+        )
+
+
+def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
+    """AAAA answers whose addresses cannot be reached."""
+    hit: dict[str, dict[str, NameView]] = {}
+    for node, name in places(evidence):
+        six, four = _families(name)
+        bad = {"unreachable"} | ({"timeout"} if _connects(four) else set())
+        if six and all(one.outcome in bad for one in six):
+            hit.setdefault(name.name, {})[node] = name
+    for name_text, by_node in hit.items():
+        name = next(iter(by_node.values()))
+        six, four = _families(name)
+        stumbles = [one for one in name.programs if one.libc == "musl" and "nreach" in one.text]
+        if stumbles and _connects(four):
+            severity = Severity.ERROR
+        else:
+            severity = Severity.WARNING if stumbles or not _connects(four) else Severity.NOTE
+        yield Finding(
+            check="dns.ipv6-answers",
+            severity=severity,
+            cause=f"{name_text} is answered with IPv6 addresses, and no IPv6 leads there "
+            f"{on(by_node)}",
+            nodes=tuple(by_node),
+            evidence=(
+                *(f"{one.address}: {one.text}" for one in six),
+                *(quoted(one) for one in stumbles),
+            ),
+            why="A program that tries IPv6 first says `Network unreachable (os error 101)`. "
+            + (
+                "curl and others fall back to IPv4 on their own."
+                if _connects(four)
+                else "Here IPv4 does not get through either (see dns.egress): the message names "
+                "the wrong half of the trouble."
+            ),
+            mends=(
+                MIRROR,
+                Mend(
+                    text="Let CoreDNS leave IPv6 addresses out: put this before `forward` in the "
+                    "server block.\ntemplate IN AAAA . {\n    rcode NOERROR\n}",
+                    reach="cluster",
+                    command="kubectl -n kube-system edit configmap coredns",
+                    price="no pod reaches anything over IPv6 by name",
+                ),
+            ),
+        )
+
+
+def egress(evidence: Evidence) -> Iterator[Finding]:
+    """Resolved, but no IPv4 connection gets through."""
+    hit: dict[str, dict[str, Connection]] = {}
+    for node, name in places(evidence):
+        _, four = _families(name)
+        if four and not _connects(four):
+            hit.setdefault(f"{name.name}:{name.port}", {})[node] = four[0]
+    for place, by_node in hit.items():
+        outcomes = {one.outcome for one in by_node.values()}
+        yield Finding(
+            check="dns.egress",
+            severity=Severity.WARNING,
+            cause=f"pods do not get through to {place} over IPv4 {on(by_node)}",
+            nodes=tuple(by_node),
+            evidence=tuple(
+                f"{node}: {one.address} {one.outcome} ({one.text})" for node, one in by_node.items()
+            ),
+            why="The name resolves; the connection does not come about. "
+            + (
+                "Refused: something answered, and nothing listens there or a firewall says no."
+                if outcomes == {"refused"}
+                else "A firewall, a NetworkPolicy or a missing route is in between. "
+                "Where that is meant, the mirror is the way in."
+            ),
+            mends=(MIRROR,),
+        )
+
+
+def _itself(name: NameView) -> Step:
+    return next(step for step in name.steps if not step.suffix)
+
+
+def _families(name: NameView) -> tuple[list[Connection], list[Connection]]:
+    """Connections over IPv6 and over IPv4."""
+    six = [one for one in name.connections if ip_address(one.address).version == 6]
+    return six, [one for one in name.connections if one not in six]
+
+
+def _connects(tried: list[Connection]) -> bool:
+    return any(one.outcome == "connects" for one in tried)

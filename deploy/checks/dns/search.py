@@ -1,0 +1,154 @@
+"""The search list: domains that answer where they should not, and who falls over it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from deploy.checks.dns.words import GAVE_UP, MIRROR, both, on, places, quoted, said, views
+from deploy.evidence.model import Evidence, Finding, Mend, Severity, Table, Unseen
+from mirror.probe.model import Answer, NameView
+
+_PATCH = (
+    "kubectl -n NAMESPACE patch deployment NAME --patch "
+    '\'{"spec":{"template":{"spec":{"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}}}}}\''
+)
+_FIELD = "failed to lookup address information: Name has no usable address"
+
+
+def poisoned(evidence: Evidence) -> Iterator[Finding]:
+    """Search domains that do not answer NXDOMAIN to names that cannot exist; one finding each."""
+    told: dict[str, dict[str, Answer]] = {}
+    for node, view in views(evidence):
+        for one in view.suffixes:
+            if one.expanded.code != "NXDOMAIN":
+                told.setdefault(one.suffix, {})[node] = one.expanded
+    for suffix, by_node in told.items():
+        yield _poisoned(evidence, suffix, by_node)
+
+
+def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, Answer]) -> Finding:
+    answer = next(iter(by_node.values()))
+    hit = [
+        (node, name)
+        for node, name in places(evidence)
+        if node in by_node
+        and any(step.suffix == suffix and step.musl in {"stops", "finds"} for step in name.steps)
+    ]
+    cause, why = _words(suffix, answer)
+    shown = [f"a made-up name under {suffix}: {said(answer)} ({on(by_node)})"]
+    if hit:
+        shown += _heard(evidence, hit[0][1].name, set(by_node))
+    return Finding(
+        check="dns.search-domains",
+        severity=Severity.ERROR if hit else Severity.WARNING,
+        cause=cause,
+        nodes=tuple(by_node),
+        evidence=tuple(shown),
+        why=why,
+        table=_table(*hit[0]) if hit else None,
+        mends=_mends(evidence, suffix),
+    )
+
+
+def _words(suffix: str, answer: Answer) -> tuple[str, str]:
+    if answer.addresses:
+        return (
+            f"search domain {suffix} answers every name under it with {answer.addresses[0]}",
+            "Every program tries a name in the search domains first, finds that address there, "
+            "and talks to the wrong host.",
+        )
+    if answer.code == "NOERROR":
+        return (
+            f"search domain {suffix} is poisoned: it answers NOERROR with no address to every "
+            f"name under it. This is the cause of `{_FIELD}`",
+            "A short name is tried in each search domain before it is tried as it is. "
+            "musl (static programs such as uv, Alpine images) takes that empty answer for the "
+            "last word and gives up; older ones say `Name does not resolve`. "
+            "glibc (curl, apt, python on Debian) goes on to the name itself, and busybox nslookup "
+            "never tries the search domains: both find it. "
+            "The domain comes from /etc/resolv.conf of the nodes, pods inherit it.",
+        )
+    return (
+        f"search domain {suffix} answers {said(answer)} to names that do not exist",
+        "musl programs (static uv, Alpine images) give up there with `Try again`; glibc programs "
+        "go on to the name itself, after waiting where there is no answer.",
+    )
+
+
+def _heard(evidence: Evidence, name: str, nodes: set[str]) -> list[str]:
+    """What the real programs said; nodes that heard the same share a line."""
+    lines: dict[str, list[str]] = {}
+    seen = 0
+    for node, view in places(evidence):
+        if view.name == name and node in nodes:
+            seen += 1
+            for program in view.programs:
+                if program.outcome != "absent":
+                    lines.setdefault(quoted(program), []).append(node)
+    return [
+        line if len(heard) == seen else f"{line} ({on(heard)})" for line, heard in lines.items()
+    ]
+
+
+def _table(node: str, name: NameView) -> Table:
+    return Table(
+        title=f"how a pod on {node} looks for {name.name}",
+        columns=("name tried", "answer", "musl (uv)", "glibc (curl)"),
+        rows=tuple(
+            (step.tried, both(step.a, step.aaaa), step.musl, step.glibc) for step in name.steps
+        ),
+    )
+
+
+def _mends(evidence: Evidence, suffix: str) -> tuple[Mend, ...]:
+    found = evidence.corefile
+    where = "coredns"
+    if not isinstance(found, Unseen) and found is not None:
+        where = found.name
+    pattern = re.escape(suffix)
+    return (
+        Mend(
+            text="Let one workload try names as they are first (ndots 1).",
+            reach="workload",
+            command=_PATCH,
+            price="there, short names such as service.namespace stop resolving (use "
+            "service.namespace.svc.cluster.local); its pods restart",
+        ),
+        MIRROR,
+        Mend(
+            text=f"Let CoreDNS answer for {suffix} itself: put this before `forward` in the "
+            f"server block.\ntemplate ANY ANY {suffix} {{\n"
+            f"    match ^([^.]+\\.){{2,}}{pattern}\\.$\n    rcode NXDOMAIN\n    fallthrough\n}}",
+            reach="cluster",
+            command=f"kubectl -n kube-system edit configmap {where}",
+            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do)",
+        ),
+        Mend(
+            text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "
+            "systemd-resolved), then restart the kubelets and the pods.",
+            reach="nodes",
+            price="the nodes' own short names under it stop resolving",
+        ),
+    )
+
+
+def programs_differ(evidence: Evidence) -> Iterator[Finding]:
+    """musl gives a name up that glibc finds, and no search domain explains it."""
+    for node, name in places(evidence):
+        if any(step.suffix and step.musl in {"stops", "finds"} for step in name.steps):
+            continue  # dns.search-domains says it
+        gave_up = [one for one in name.programs if one.libc == "musl" and one.outcome in GAVE_UP]
+        found = [one for one in name.programs if one.libc == "glibc" and one.outcome == "resolves"]
+        if gave_up and found:
+            yield Finding(
+                check="dns.programs",
+                severity=Severity.WARNING,
+                cause=f"{gave_up[0].program} cannot resolve {name.name} on {node}, glibc can",
+                nodes=(node,),
+                evidence=tuple(quoted(one) for one in name.programs),
+                why="A server that answers one question and not the other (A and AAAA), or not "
+                "always: musl gives up at the first bad answer.",
+                table=_table(node, name),
+                mends=(MIRROR,),
+            )

@@ -1,0 +1,107 @@
+"""The servers: the Service, its pods, CoreDNS' configuration, and whether they answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from deploy.checks.dns.words import on, seen, silent
+from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
+
+_FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
+
+
+def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
+    """No Service, or none of its pods is Ready."""
+    service, pods = sight(evidence.dns_service), sight(evidence.dns_pods)
+    if service is None:
+        yield Finding(
+            check="dns.service",
+            severity=Severity.WARNING,
+            cause="there is no Service kube-dns or coredns in kube-system",
+            why="Pods normally ask that Service for every name. Where DNS is run in another way, "
+            "what the pods themselves see counts.",
+            mends=(
+                Mend(
+                    text="Turn the cluster's DNS on (MicroK8s: microk8s enable dns).",
+                    reach="cluster",
+                ),
+            ),
+        )
+        return
+    ready = [pod for pod in pods if pod.ready]
+    if ready:
+        return
+    namespace = service.name.partition("/")[0]
+    yield Finding(
+        check="dns.service",
+        severity=Severity.ERROR,
+        cause=f"no pod behind the DNS Service {service.name} is Ready",
+        evidence=tuple(
+            f"pod {pod.name} on {pod.node or 'no node'}: not Ready"
+            + (f" ({pod.trouble})" if pod.trouble else "")
+            for pod in pods
+        )
+        or (f"no pod has the labels {service.selector}",),
+        why="No name resolves in any pod until one of them is.",
+        mends=(
+            Mend(
+                text="See why they are not Ready.",
+                reach="cluster",
+                command=f"kubectl -n {namespace} describe pods -l {service.selector}",
+            ),
+        ),
+    )
+
+
+def forwards(evidence: Evidence) -> Iterator[Finding]:
+    """A Corefile without `forward` knows the cluster's own names only."""
+    found = sight(evidence.corefile)
+    if found is None or _FORWARD.search(found.text) or "import" in found.text:
+        return
+    yield Finding(
+        check="dns.forward",
+        severity=Severity.ERROR,
+        cause=f"the Corefile in ConfigMap {found.namespace}/{found.name} forwards no questions",
+        why="Names of the cluster resolve, every other name does not exist.",
+        mends=(
+            Mend(
+                text="Add `forward . /etc/resolv.conf` to its server block.",
+                reach="cluster",
+                command=f"kubectl -n {found.namespace} edit configmap {found.name}",
+            ),
+        ),
+    )
+
+
+def answers(evidence: Evidence) -> Iterator[Finding]:
+    """Nodes from which no question at all was answered."""
+    unanswered = {
+        node: view.resolv_conf.nameservers for node, view in seen(evidence) if silent(view)
+    }
+    if not unanswered:
+        return
+    everywhere = len(unanswered) == len(list(seen(evidence)))
+    yield Finding(
+        check="dns.answers",
+        severity=Severity.ERROR,
+        cause=f"DNS does not answer pods {on(unanswered)}",
+        nodes=tuple(unanswered),
+        evidence=tuple(
+            f"{node}: no answer from {', '.join(servers) or 'any server (none in resolv.conf)'}"
+            for node, servers in unanswered.items()
+        ),
+        why="Not one question came back, so no program there resolves anything. "
+        + (
+            "It is so on every node: the DNS pods, or the way to the Service."
+            if everywhere
+            else "Other nodes get answers: look at kube-proxy and the pod network of these nodes."
+        ),
+        mends=(
+            Mend(
+                text="Look at the DNS pods, and at the pods of these nodes that make the network.",
+                reach="cluster",
+                command="kubectl -n kube-system get pods -o wide",
+            ),
+        ),
+    )

@@ -1,0 +1,78 @@
+"""What the checks of DNS share: nodes that were seen, and evidence put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from deploy.evidence.model import Evidence, Mend, Unseen, sight
+from mirror.probe.model import Answer, NameView, PodDns, Program
+
+_SILENT = frozenset({"TIMEOUT", "UNREACHABLE"})
+GAVE_UP = frozenset({"no-address", "no-name", "try-again"})
+
+MIRROR = Mend(
+    text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
+    "and nothing outside of the cluster is reached.",
+    reach="namespace",
+    command="mirror up && mirror env --publish NAMESPACE",
+)
+
+
+def seen(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
+    """The nodes whose pods could be seen."""
+    for one in sight(evidence.pod_dns):
+        if not isinstance(one.view, Unseen):
+            yield one.node, one.view
+
+
+def silent(view: PodDns) -> bool:
+    """Whether not one question was answered: dns.answers says so, nothing else can be said."""
+    told = [one for name in view.names for step in name.steps for one in (step.a, step.aaaa)]
+    return bool(told) and all(one.code in _SILENT for one in told)
+
+
+def views(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
+    """The nodes whose pods could be seen and get answers."""
+    for node, view in seen(evidence):
+        if not silent(view):
+            yield node, view
+
+
+def places(evidence: Evidence) -> Iterator[tuple[str, NameView]]:
+    """Node and name, for every name of every seen node."""
+    for node, view in views(evidence):
+        for name in view.names:
+            yield node, name
+
+
+def said(answer: Answer) -> str:
+    """An answer in a few words."""
+    if answer.addresses:
+        return ", ".join(answer.addresses)
+    return {
+        "NOERROR": "NOERROR, but no address",
+        "NXDOMAIN": "no such name (NXDOMAIN)",
+        "TIMEOUT": "no answer",
+    }.get(answer.code, answer.code)
+
+
+def both(a: Answer, aaaa: Answer) -> str:
+    """The answers to A and AAAA, once where they say the same."""
+    if said(a) == said(aaaa):
+        return said(a)
+    if a.addresses and aaaa.addresses:
+        return f"{said(a)}, {said(aaaa)}"
+    return f"A: {said(a)}; AAAA: {said(aaaa)}"
+
+
+def quoted(program: Program) -> str:
+    """What a program made of the name, in its own words."""
+    libc = f" ({program.libc})" if program.libc not in {"own", program.program.split()[0]} else ""
+    alone = ", told to leave the search list out" if program.asked.endswith(".") else ""
+    return f"{program.program}{libc}{alone}: {program.text or program.outcome}"
+
+
+def on(nodes: Iterable[str]) -> str:
+    """Nodes as the end of a sentence."""
+    names = list(dict.fromkeys(nodes))
+    return "on " + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if names[6:] else "")
