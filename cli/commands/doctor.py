@@ -16,7 +16,7 @@ from deploy.cluster.client import ApiRefusal, Cluster
 from deploy.evidence.codec import dump, load
 from deploy.evidence.collect import Look
 from deploy.evidence.model import Evidence, Severity
-from mirror.core.errors import InputError
+from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import default_upstream
 from mirror.probe.__main__ import place
 
@@ -105,10 +105,10 @@ def _observe(
 
 
 def _record(cluster: Cluster, namespace: str) -> record.Record:
-    """What the last `mirror up` wrote down; nothing where we may not read it."""
+    """What the last `mirror up` wrote down; nothing where it cannot be read."""
     try:
         return record.read(cluster, namespace)
-    except ApiRefusal:
+    except (ApiRefusal, RefusedError):
         return record.Record()
 
 

@@ -72,6 +72,8 @@ def _may_be(kind: Any, told: Any) -> bool:
         return isinstance(told, Mapping) and needed <= told.keys() <= known
     if typing.get_origin(kind) is tuple:
         return isinstance(told, list)
+    if typing.get_origin(kind) is typing.Literal:
+        return told in typing.get_args(kind)
     return type(told) is kind
 
 

@@ -22,6 +22,7 @@ from deploy.evidence.model import (
     Unseen,
 )
 from deploy.evidence.probes import probe_dns
+from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
 _SYSTEM = "kube-system"
@@ -48,7 +49,8 @@ def collect(
 ) -> Evidence:
     """Look at everything that is needed; what cannot be seen is Unseen with the reason.
 
-    Raises ClusterError only when the API server does not answer at all.
+    Raises ClusterError only when the API server does not answer at all, InputError for a node
+    that does not exist.
     """
     progress.step(f"look at context {cluster.context} ({cluster.server})")
     cluster.version()
@@ -159,7 +161,14 @@ def _pod_dns(
             return Unseen(reason=f"the nodes are not known ({nodes.reason}): give --node NAME")
         asked, down = look.nodes, set[str]()
     else:
-        asked = look.nodes or tuple(node.name for node in nodes)
+        known = tuple(node.name for node in nodes)
+        asked = look.nodes or known
+        if unknown := [name for name in asked if name not in known]:
+            raise InputError(
+                f"no node {unknown[0]!r} in the cluster",
+                why="it has: " + ", ".join(known),
+                next_step="choose one of them with --node",
+            )
         down = {node.name for node in nodes if not node.ready}
     ready = tuple(name for name in asked if name not in down)
     seen = probe_dns(cluster, look.image, look.namespace, ready, look.names, progress)

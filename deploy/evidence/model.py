@@ -106,9 +106,11 @@ class Evidence:
         if isinstance(value, Unseen):
             return (value.reason,)
         if need is Need.POD_DNS:
-            return tuple(
-                f"{one.node}: {one.view.reason}" for one in value if isinstance(one.view, Unseen)
-            )
+            reasons: dict[str, list[str]] = {}
+            for one in value:
+                if isinstance(one.view, Unseen):
+                    reasons.setdefault(one.view.reason, []).append(one.node)
+            return tuple(f"{', '.join(nodes)}: {reason}" for reason, nodes in reasons.items())
         return ()
 
     def wholly_unseen(self, need: Need) -> bool:

@@ -18,7 +18,7 @@ _HTTP = "2"  # seconds uv gives a connection
 _GLIBC = (
     "import socket, sys\n"
     "found = socket.getaddrinfo(sys.argv[1], 443, type=socket.SOCK_STREAM)\n"
-    "print(' '.join(dict.fromkeys(str(one[4][0]) for one in found)))\n"
+    "print(' '.join(sorted({str(one[4][0]) for one in found})))\n"
 )
 # words of a program → what they mean; the first that is found counts
 _MEANING: tuple[tuple[str, Outcome], ...] = (
@@ -94,7 +94,8 @@ def _telling(done: Done) -> str:
     lines = [line.strip() for line in (done.out + done.err).splitlines() if line.strip()]
     if done.ok:
         found = [line.removeprefix("Address: ") for line in lines if line.startswith("Address: ")]
-        return " ".join(found) or (lines[-1] if lines else "")
+        # sorted: servers turn the order of addresses round from answer to answer
+        return " ".join(sorted(found) or lines[-1:])
     causes = [line for line in lines if line.lower().startswith(("cause:", "caused by:"))]
     text = (causes or lines or [f"ended with {done.code}"])[-1]
     return text.partition(": ")[2] if causes else text

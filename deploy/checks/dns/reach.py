@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from deploy.checks.dns.words import MIRROR, both, on, places, quoted
+from deploy.checks.dns.words import MIRROR, both, grouped, on, places, quoted
 from deploy.evidence.model import Evidence, Finding, Mend, Severity
 from mirror.probe.model import Connection, NameView, Step
 

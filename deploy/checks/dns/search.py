@@ -47,7 +47,7 @@ def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, Answer]) ->
         evidence=tuple(shown),
         why=why,
         table=_table(*hit[0]) if hit else None,
-        mends=_mends(evidence, suffix),
+        mends=_mends(evidence, suffix, _without_list([name for _, name in hit])),
     )
 
 
@@ -101,7 +101,27 @@ def _table(node: str, name: NameView) -> Table:
     )
 
 
-def _mends(evidence: Evidence, suffix: str) -> tuple[Mend, ...]:
+def _without_list(names: list[NameView]) -> str:
+    """Whether a name tried as it is gets further: what ndots 1 does, tried with a final dot."""
+    tried = [
+        one
+        for name in names
+        for one in name.programs
+        if one.libc == "musl" and one.asked.endswith(".") and one.outcome != "absent"
+    ]
+    if not tried:
+        return ""
+    if all(one.outcome in {"connects", "resolves"} for one in tried):
+        return f" Tried here: {tried[0].program} then reaches {names[0].name}."
+    if any(one.outcome in GAVE_UP for one in tried):
+        return ""
+    return (
+        f" Tried here: {tried[0].program} then resolves {names[0].name}, but does not get there "
+        "yet; the findings below say why."
+    )
+
+
+def _mends(evidence: Evidence, suffix: str, tried: str) -> tuple[Mend, ...]:
     found = evidence.corefile
     where = "coredns"
     if not isinstance(found, Unseen) and found is not None:
@@ -109,7 +129,7 @@ def _mends(evidence: Evidence, suffix: str) -> tuple[Mend, ...]:
     pattern = re.escape(suffix)
     return (
         Mend(
-            text="Let one workload try names as they are first (ndots 1).",
+            text="Let one workload try names as they are first (ndots 1)." + tried,
             reach="workload",
             command=_PATCH,
             price="there, short names such as service.namespace stop resolving (use "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from deploy.evidence.model import Evidence, Mend, Unseen, sight
 from mirror.probe.model import Answer, NameView, PodDns, Program
@@ -76,3 +76,11 @@ def on(nodes: Iterable[str]) -> str:
     """Nodes as the end of a sentence."""
     names = list(dict.fromkeys(nodes))
     return "on " + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if names[6:] else "")
+
+
+def grouped(by_node: Mapping[str, str]) -> tuple[str, ...]:
+    """Lines of nodes; nodes that say the same share one."""
+    lines: dict[str, list[str]] = {}
+    for node, line in by_node.items():
+        lines.setdefault(line, []).append(node)
+    return tuple(f"{line} ({on(nodes)})" for line, nodes in lines.items())
