@@ -1,0 +1,148 @@
+"""The image gets to real nodes, each way, and a pod on every node runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.run import run_pods
+from deploy.delivery import (
+    Delivered,
+    Options,
+    check_architecture,
+    choose,
+    full_reference,
+    nodes_missing,
+)
+from images.build import Image, build_mirror
+from images.engine import Engine
+from mirror.core.errors import DeliveryError
+from mirror.core.progress import SILENT
+from mirror.core.wait import Deadline, until
+from tests.cluster.engine import docker_engine
+from tests.cluster.images import ensure_base_image
+from tests.cluster.lab import Lab
+from tests.images.archive import connect, ensure_mirror_archive
+
+pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
+
+SECONDS = 600.0
+IMPORT = "-m tests.cluster exec --name {lab} {{node}} ctr -n k8s.io images import -"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that has the base and, by its archive, the mirror image."""
+    archive = ensure_mirror_archive()
+    with docker_engine(tmp_path_factory.mktemp("engine")) as own:
+        own.load(ensure_base_image())
+        own.load(archive)
+        yield connect(own.host, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> Image:
+    found = build_mirror(engine, progress=SILENT)
+    assert not found.built
+    return found
+
+
+@pytest.fixture
+def api(field_lab: Lab) -> Cluster:
+    deadline = Deadline.after(SECONDS)
+    return Cluster.connect(kubeconfig=field_lab.kubeconfig, context=None, deadline=deadline)
+
+
+@pytest.fixture
+def nowhere(field_lab: Lab, image: Image) -> Iterator[None]:
+    """No node has the image when the test begins and when it has ended."""
+
+    def forget() -> None:
+        full = full_reference(image.reference)
+        for node in field_lab.nodes:
+            words = ("ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
+            field_lab.exec(node, *words, check=False)
+
+    forget()
+    yield
+    forget()
+
+
+def pods(delivered: Delivered, nodes: tuple[str, ...]) -> list[Object]:
+    def one(node: str) -> Object:
+        container = {
+            "name": "main",
+            "image": delivered.reference,
+            "imagePullPolicy": "IfNotPresent",
+        }
+        container["command"] = ["devpi-server", "--version"]
+        spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
+        meta = {"name": f"delivered-{delivered.way}-{node}", "namespace": "default"}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+    return [one(node) for node in nodes]
+
+
+def run_everywhere(api: Cluster, delivered: Delivered, nodes: tuple[str, ...]) -> None:
+    for run in run_pods(api, pods(delivered, nodes), Deadline.after(120)):
+        assert run.ok, f"{run.node}: {run.why}{run.out}"
+
+
+def test_by_the_clusters_own_registry(
+    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+) -> None:
+    way = choose(api, Options())
+    assert way.name == "registry"
+    check_architecture(image.architecture, api.list("Node"))
+    delivered = way.deliver(image, engine, api, Options(), SILENT)
+    assert delivered.reference.startswith(f"localhost:32000/{image.reference}@sha256:")
+    again = way.deliver(image, engine, api, Options(), SILENT)
+    assert again == delivered, "the reference stays, so nothing that uses it changes"
+    run_everywhere(api, delivered, field_lab.nodes)
+
+
+def test_by_a_given_registry(
+    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+) -> None:
+    """Another name for it, as a company's registry would have."""
+    options = Options(registry=f"{field_lab.registry}/team")
+    delivered = choose(api, options).deliver(image, engine, api, options, SILENT)
+    assert delivered.reference.startswith(f"{field_lab.registry}/team/pypi-mirror:")
+    run_everywhere(api, delivered, field_lab.nodes)
+
+
+def test_by_import_on_each_node(
+    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+) -> None:
+    options = Options(import_command=f"{sys.executable} {IMPORT.format(lab=field_lab.name)}")
+    way = choose(api, options)
+    assert way.name == "nodes"
+    delivered = way.deliver(image, engine, api, options, SILENT)
+    assert set(delivered.nodes) <= set(field_lab.nodes)
+    run_everywhere(api, delivered, field_lab.nodes)
+    until(
+        lambda: not nodes_missing(api, delivered.reference),
+        deadline=Deadline.after(90),
+        what="the nodes tell that they have it",
+    )
+    assert way.deliver(image, engine, api, options, SILENT).nodes == ()
+
+
+def test_a_node_that_cannot_be_reached_is_named(
+    api: Cluster, engine: Engine, image: Image, field_lab: Lab, tmp_path: Path
+) -> None:
+    unknown = replace(image, reference="pypi-mirror:on-no-node")
+    engine.tag(image.id, unknown.reference)
+    fails = tmp_path / "import"
+    fails.write_text('#!/bin/sh\ncat > /dev/null\n[ "$1" != "$2" ] || { echo down >&2; exit 7; }\n')
+    fails.chmod(0o755)
+    last = field_lab.nodes[-1]
+    options = Options(import_command=f"{fails} {{node}} {last}")
+    with pytest.raises(DeliveryError, match=f"not imported on {last}") as failed:
+        choose(api, options).deliver(unknown, engine, api, options, SILENT)
+    assert "down" in failed.value.why
