@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from deploy.cluster.client import Cluster
 from deploy.delivery import Options, check_architecture, choose, full_reference, nodes_missing, ways
@@ -20,7 +19,6 @@ class Wish:
 
     image: str | None = None
     base: str | None = None
-    ca_bundle: Path | None = None
     delivery: Options = field(default_factory=Options)
 
     @property
@@ -30,12 +28,19 @@ class Wish:
 
 
 def obtain(
-    cluster: Cluster, wish: Wish, ground: Ground, last: str | None, progress: Progress
+    cluster: Cluster,
+    wish: Wish,
+    ground: Ground,
+    progress: Progress,
+    *,
+    last: str | None,
+    ca: str | None,
 ) -> str:
     """Make sure that the nodes have an image; its reference as pods name it.
 
-    ``last`` is the reference of the run before. Raises DeliveryError with every way there is
-    where there is neither an image nor an engine, UnfitError for nodes that lack a given one.
+    ``last`` is the reference of the run before, ``ca`` what to trust while building. Raises
+    DeliveryError with every way there is where there is neither an image nor an engine,
+    UnfitError for nodes that lack a given one.
     """
     if wish.image:
         return _given(cluster, wish.image)
@@ -47,7 +52,7 @@ def obtain(
             return _given(cluster, last)
         raise _no_engine(absent) from absent
     way = choose(cluster, wish.delivery)
-    image = build_mirror(engine, base=wish.base, ca_bundle=wish.ca_bundle, progress=progress)
+    image = build_mirror(engine, base=wish.base, ca=ca, progress=progress)
     check_architecture(image.architecture, ground.nodes)
     return way.deliver(image, engine, cluster, wish.delivery, progress).reference
 

@@ -157,10 +157,11 @@ def _settle(
         node=settings.node,
     )
     ground = preflight.check(cluster, wanted)
+    authority = request.ca_pem or _held_authority(cluster, request.namespace)
     if dry_run:
         image = obtain.foresee(cluster, wish, remembered.image, progress)
     else:
-        image = obtain.obtain(cluster, wish, ground, remembered.image, progress)
+        image = obtain.obtain(cluster, wish, ground, progress, last=remembered.image, ca=authority)
     kept = record.Record(
         cluster_ip=None if request.new_address else remembered.cluster_ip,
         port=settings.port,
@@ -172,7 +173,7 @@ def _settle(
         settings,
         image=image,
         cluster_ip=kept.cluster_ip,
-        ca_pem=request.ca_pem or _held_authority(cluster, request.namespace),
+        ca_pem=authority,
         inside=ranges.inside(cluster, list(ground.nodes)),
     )
     return settings, kept, ground

@@ -57,14 +57,13 @@ class Plan:
 
 
 def build_mirror(
-    engine: Engine, *, base: str | None = None, ca_bundle: Path | None = None, progress: Progress
+    engine: Engine, *, base: str | None = None, ca: str | None = None, progress: Progress
 ) -> Image:
     """The mirror image under its name: found where nothing has changed, else built.
 
-    Raises InputError for a bad CA file, EngineError with the end of the log for a failed build,
-    which leaves no name and no container behind.
+    ``ca``: certificates to trust while building, as read_ca_bundle gives them. Raises EngineError
+    with the end of the log for a failed build, which leaves no name and no container behind.
     """
-    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
     plan = plan_mirror(engine, base=base, progress=progress)
     found = engine.find(plan.reference)
     if found:
@@ -160,6 +159,11 @@ def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> st
             return engine.build(context, log=log, progress=progress, labels=labels)
         except EngineError as broken:
             broken.next_step = broken.next_step or f"the whole log: {path}"
+            if "CERTIFICATE_VERIFY_FAILED" in broken.why:
+                broken.next_step = (
+                    "your network intercepts TLS: name the certificates to trust with "
+                    f"--ca-bundle FILE; {broken.next_step}"
+                )
             raise
 
 

@@ -39,7 +39,7 @@ def build_image(
     build-image --list
     build-image mirror          the mirror's own image, for `mirror up --image` elsewhere
     """
-    from images.build import build_mirror
+    from images.build import build_mirror, read_ca_bundle
     from images.engine import Engine
     from images.recipe import RECIPES
 
@@ -54,9 +54,10 @@ def build_image(
             why="there are: " + ", ".join(known),
             next_step="build-image mirror",
         )
+    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
     with show.progress() as progress:
         engine = Engine.connect(Deadline.after(timeout))
-        made = build_mirror(engine, base=base, ca_bundle=ca_bundle, progress=progress)
+        made = build_mirror(engine, base=base, ca=ca, progress=progress)
     if output != "table":
         show.document(made, output)
         return

@@ -99,7 +99,6 @@ def up(
     wish = obtain.Wish(
         image=image.image,
         base=image.base,
-        ca_bundle=ca_bundle,
         delivery=Options(
             way=image.deliver, registry=image.registry, import_command=image.import_command
         ),

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, cast
 
 from kubernetes.client.api.core_v1_api import CoreV1Api
+from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward
 
@@ -25,13 +26,16 @@ def tunnel(cluster: Cluster, namespace: str, pod: str, port: int) -> Iterator[in
     Every connection is a websocket of its own to the API server. Raises ClusterError when the
     first one cannot be made (a missing right, a pod that is gone).
     """
-    api = CoreV1Api(cluster.api)
+    # a client of its own and one at a time: portforward swaps the client's call for its length
+    api = CoreV1Api(ApiClient(configuration=cluster.api.configuration))
+    turn = threading.Lock()
 
     def connect() -> socket.socket:
         try:
-            forward: Any = portforward(
-                api.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
-            )
+            with turn:
+                forward: Any = portforward(
+                    api.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
+                )
             return cast("socket.socket", forward.socket(port))
         except (ApiException, OSError) as broken:
             raise ClusterError(

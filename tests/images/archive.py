@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from images.build import build_mirror, context_files
+from images.build import build_mirror, context_files, read_ca_bundle
 from images.dockerfile import render
 from images.engine import Engine
 from images.recipe import load_recipe
@@ -26,7 +26,7 @@ def ensure_mirror_archive() -> Path:
         with docker_engine(target.parent) as own:
             own.load(ensure_base_image())
             engine = connect(own.host)
-            image = build_mirror(engine, ca_bundle=SYSTEM_CA, progress=SILENT)
+            image = build_mirror(engine, ca=read_ca_bundle(SYSTEM_CA), progress=SILENT)
             with target.open("wb") as out:
                 engine.save(image.reference, out)
 

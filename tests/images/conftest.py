@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import Image, build_mirror
+from images.build import Image, build_mirror, read_ca_bundle
 from images.engine import Engine
 from mirror.core.progress import SILENT
 from tests.cluster.engine import DockerEngine, docker_engine
@@ -65,7 +65,7 @@ def ca_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(private: DockerEngine, ca_bundle: Path) -> Built:
     begun = time.monotonic()
-    image = build_mirror(connect(private.host), ca_bundle=ca_bundle, progress=SILENT)
+    image = build_mirror(connect(private.host), ca=read_ca_bundle(ca_bundle), progress=SILENT)
     planted = ca_bundle.read_text().strip().splitlines()[-3]
     return Built(image=image, seconds=time.monotonic() - begun, planted=planted)
 

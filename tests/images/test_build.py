@@ -16,7 +16,7 @@ import pytest
 
 import mirror
 from images import build
-from images.build import build_mirror, pack
+from images.build import build_mirror, pack, read_ca_bundle
 from images.engine import Engine
 from images.recipe import load_recipe
 from mirror.core.errors import EngineError
@@ -56,7 +56,7 @@ def copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_unchanged_it_is_found_and_not_built(
     engine: Engine, built: Built, copy: Path, ca_bundle: Path
 ) -> None:
-    first = build_mirror(engine, ca_bundle=ca_bundle, progress=SILENT)
+    first = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     (copy / "__pycache__").mkdir(exist_ok=True)
     (copy / "__pycache__" / "left.pyc").write_bytes(b"of another run")
     begun = time.monotonic()
@@ -70,7 +70,7 @@ def test_a_change_of_the_code_renews_the_last_layers_only(
 ) -> None:
     (copy / "added.py").write_text('"""New."""\n')
     begun = time.monotonic()
-    changed = build_mirror(engine, ca_bundle=ca_bundle, progress=SILENT)
+    changed = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     assert changed.built
     assert time.monotonic() - begun < 60
     assert changed.reference != built.image.reference
@@ -119,7 +119,7 @@ def test_an_image_that_does_not_work_gets_no_name(
     monkeypatch.setattr(build, "load_recipe", lambda _: broken)
     before = named(private)
     with pytest.raises(EngineError, match="false does not run in it"):
-        build_mirror(engine, ca_bundle=ca_bundle, progress=SILENT)
+        build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     assert named(private) == before
     assert not containers(private)
 
