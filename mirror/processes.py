@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +35,22 @@ class Running:
             return found if same and found.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    def family(self) -> list[psutil.Process]:
+        """It and what it left: nginx's workers outlive a killed master and hold its port.
+
+        It leads a session. While the session has members its number is not given to anybody
+        else, so they are ours if the leader is, or if there is none any more.
+        """
+        leader = self.find()
+        if leader is None and psutil.pid_exists(self.pid):
+            return []
+        members = []
+        for one in psutil.stubborniter():
+            with suppress(OSError, psutil.Error):
+                if os.getsid(one.pid) == self.pid and one.create_time() >= self.created - 0.01:
+                    members.append(one)
+        return members
 
 
 class Processes:
@@ -66,17 +84,22 @@ class Processes:
 
     def stop(self, signals: Mapping[str, signal.Signals]) -> bool:
         """End what we started, each with its own signal; True if anything ran."""
-        found = {name: one.find() for name, one in self.known().items()}
-        ours = {name: one for name, one in found.items() if one is not None}
-        children = [child for one in ours.values() for child in one.children(recursive=True)]
-        for name, one in ours.items():
-            one.send_signal(signals.get(name, signal.SIGTERM))
-        _, left = psutil.wait_procs([*ours.values(), *children], timeout=_STOP_SECONDS)
-        for one in left:
-            one.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        asked: list[psutil.Process] = []
+        orphans: list[psutil.Process] = []
+        for name, one in self.known().items():
+            leader, family = one.find(), one.family()
+            if leader is None:
+                orphans += family
+            else:
+                asked += family
+                leader.send_signal(signals.get(name, signal.SIGTERM))
+        _, left = psutil.wait_procs(asked, timeout=_STOP_SECONDS)
+        for stubborn in [*left, *orphans]:
+            with suppress(psutil.NoSuchProcess):
+                stubborn.kill()
+        psutil.wait_procs([*left, *orphans], timeout=_STOP_SECONDS)
         self._record.unlink(missing_ok=True)
-        return bool(ours)
+        return bool(asked or orphans)
 
     def log(self, name: str) -> Path:
         """Where its output goes."""

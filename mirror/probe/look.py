@@ -125,5 +125,6 @@ def _begin_name(pool: Executor, place: Place, conf: ResolvConf, ground: Ground) 
 
 
 def _telling(both: Both) -> Answer:
-    """Of two answers the one that is no clean "there is no such name"."""
-    return next((one for one in both if one.code != "NXDOMAIN"), both[0])
+    """The answer that musl decides by: the one to A, in all its versions."""
+    a, aaaa = both
+    return aaaa if aaaa.addresses and not a.addresses else a

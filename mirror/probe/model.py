@@ -87,7 +87,8 @@ class SuffixView:
     """What a search domain says of names that cannot exist, one random label in each.
 
     ``expanded`` is the answer to the shape that search expansion makes (two labels before the
-    suffix), ``single`` to one label. Of A and AAAA the one that is not NXDOMAIN, if either.
+    suffix), ``single`` to one label. The answer to A, by which musl decides, unless only AAAA has
+    addresses.
     """
 
     suffix: str

@@ -147,7 +147,11 @@ def test_purge_removes_everything(place: Place, wheel: Path) -> None:
     left = [path.name for path in place.root.rglob("*") if path.is_file()]
     assert left == [wheel.name, "lock"]
     place.up()
-    page = httpx.get(f"http://127.0.0.1:{place.port}/workloads/stable/house-lib", trust_env=False)
+    page = httpx.get(
+        f"http://127.0.0.1:{place.port}/workloads/stable/house-lib",
+        headers={"Accept": "application/json"},
+        trust_env=False,
+    )
     assert page.status_code == 404
 
 
@@ -189,7 +193,7 @@ def test_a_port_in_use_is_named_with_its_owner(place: Place) -> None:
 def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
     place.up()
     for pid in place.pids():
-        os.kill(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     try:
         path = place.root / "state/pypi-mirror/processes.json"
@@ -204,6 +208,12 @@ def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
     finally:
         bystander.kill()
         bystander.wait(10)
+
+
+def test_what_a_killed_nginx_leaves_is_ended(place: Place) -> None:
+    place.up()
+    os.kill(int(place.processes["nginx"]["pid"]), signal.SIGKILL)
+    assert place.up()["state"] == "running", "its workers held the port"
 
 
 def test_one_process_dead_is_seen_and_mended(place: Place) -> None:
