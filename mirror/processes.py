@@ -46,7 +46,7 @@ class Running:
         if leader is None and psutil.pid_exists(self.pid):
             return []
         members = []
-        for one in psutil.stubborniter():
+        for one in psutil.process_iter():
             with suppress(OSError, psutil.Error):
                 if os.getsid(one.pid) == self.pid and one.create_time() >= self.created - 0.01:
                     members.append(one)

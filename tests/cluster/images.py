@@ -61,7 +61,9 @@ def ensure_base_image(progress: Progress = silent) -> Path:
         options = ("--variant=minbase", f"--include={BASE_PACKAGES}")
         suite = (versions.DEBIAN_SUITE, str(root), debian_mirror())
         run("mmdebstrap", *options, *suite, timeout=900)
-        python = _tar({}, {f"usr/local/bin/{n}": "/usr/bin/python3" for n in ("python", "python3")})
+        python = layer(
+            {}, {f"usr/local/bin/{n}": "/usr/bin/python3" for n in ("python", "python3")}
+        )
         image = Image(name=versions.BASE_IMAGE, layers=(root, python), command=("python3",))
         write_archive(target, [image])
 
@@ -74,12 +76,12 @@ def write_archive(target: Path, images: Sequence[Image]) -> None:
     manifest: list[dict[str, object]] = []
     with tarfile.open(target, "w") as archive:
         for image in images:
-            sums = [_layer_sum(layer) for layer in image.layers]
+            sums = [_layer_sum(one) for one in image.layers]
             config = json.dumps(_config(image, sums)).encode()
             config_name = f"{hashlib.sha256(config).hexdigest()}.json"
             _add(archive, config_name, config)
-            for layer, layer_sum in zip(image.layers, sums, strict=True):
-                _add(archive, f"{layer_sum}.tar", layer)
+            for content, layer_sum in zip(image.layers, sums, strict=True):
+                _add(archive, f"{layer_sum}.tar", content)
             layers = [f"{layer_sum}.tar" for layer_sum in sums]
             named = {"Config": config_name, "RepoTags": [image.name]}
             manifest.append({**named, "Layers": layers})
@@ -91,7 +93,7 @@ def _system_images(binaries: Binaries) -> list[Image]:
     links = {f"bin/{name}": "/bin/busybox" for name in applets if name != "busybox"}
     passwd = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
     files = {"bin/busybox": BUSYBOX.read_bytes(), "etc/passwd": passwd}
-    shell = _tar(files, links, folders=("tmp", "root", "var", "proc", "sys", "dev"))
+    shell = layer(files, links, folders=("tmp", "root", "var", "proc", "sys", "dev"))
     waiting = ("/bin/busybox", "tail", "-f", "/dev/null")
     programs = (
         (versions.COREDNS_IMAGE, "coredns", binaries.coredns),
@@ -104,7 +106,7 @@ def _system_images(binaries: Binaries) -> list[Image]:
         *(
             Image(
                 name=name,
-                layers=(_tar({program: path.read_bytes()}, {}, folders=("tmp",)),),
+                layers=(layer({program: path.read_bytes()}, {}, folders=("tmp",)),),
                 entrypoint=(f"/{program}",),
             )
             for name, program, path in programs
@@ -126,10 +128,10 @@ def _config(image: Image, sums: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _layer_sum(layer: bytes | Path) -> str:
-    if isinstance(layer, bytes):
-        return hashlib.sha256(layer).hexdigest()
-    with layer.open("rb") as file:
+def _layer_sum(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -146,20 +148,20 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
         archive.addfile(entry, file)
 
 
-def _tar(files: dict[str, bytes], links: dict[str, str], folders: Sequence[str] = ()) -> bytes:
+def layer(files: dict[str, bytes], links: dict[str, str], folders: Sequence[str] = ()) -> bytes:
     """A layer of executable files, symbolic links and world-writable folders, without times."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as layer:
+    with tarfile.open(fileobj=buffer, mode="w") as written:
         for name in folders:
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            layer.addfile(entry)
+            written.addfile(entry)
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o755
-            layer.addfile(entry, io.BytesIO(content))
+            written.addfile(entry, io.BytesIO(content))
         for name, target in links.items():
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = tarfile.SYMTYPE, target
-            layer.addfile(entry)
+            written.addfile(entry)
     return buffer.getvalue()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tarfile
 from pathlib import Path
 
 from images.build import build_mirror, context_files, read_ca_bundle
@@ -38,6 +40,15 @@ def ensure_mirror_archive() -> Path:
     }
     key = digest(*(part for item in sorted(parts.items()) for part in item))
     return cached(f"images/mirror-{key}.tar", make)
+
+
+def archive_reference(archive: Path) -> str:
+    """The name of an archive's image, as nodes write it."""
+    with tarfile.open(archive) as opened:
+        manifest = opened.extractfile("manifest.json")
+        assert manifest is not None
+        (image,) = json.loads(manifest.read())
+    return f"docker.io/library/{image['RepoTags'][0]}"
 
 
 def connect(host: str, seconds: float = BUILD_SECONDS) -> Engine:

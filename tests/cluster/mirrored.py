@@ -1,0 +1,83 @@
+"""The mirror as a user of the lab has it: by the console script, with the image on the nodes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.lab import Lab
+from tests.conftest import Run
+
+NAMESPACE = "pypi-mirror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrored:
+    """One lab, the program, and the image that is on its nodes."""
+
+    lab: Lab
+    program: Run
+    image: str
+    ca_bundle: Path
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {"KUBECONFIG": str(self.lab.kubeconfig)}
+
+    def mirror(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return self.program("mirror", *words, env=self.env, timeout=timeout)
+
+    def up(self, *words: str) -> dict[str, Any]:
+        """`mirror up` with the image at hand; what it told."""
+        given = ("--image", self.image, "--ca-bundle", str(self.ca_bundle), "-o", "json")
+        done = self.mirror("up", *given, *words)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert isinstance(told, dict)
+        return told
+
+    def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+        told = self.lab.kubectl("get", kind, name, "-n", namespace, "-o", "json")
+        found = json.loads(told)
+        assert isinstance(found, dict)
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Every object of the mirror's with its resourceVersion."""
+        kinds = "secret,configmap,service,statefulset,networkpolicy,persistentvolumeclaim,pod"
+        told = self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-o", "json")
+        items = json.loads(told)["items"] + [self.get("namespace", NAMESPACE)]
+        return {
+            f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
+            for one in items
+        }
+
+    def run_pods(self, pods: list[dict[str, Any]], seconds: float) -> dict[str, tuple[str, str]]:
+        """Run pods to their ends; name → (phase, log). They are removed."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": pods}
+        names = [pod["metadata"]["name"] for pod in pods]
+        namespace = pods[0]["metadata"]["namespace"]
+        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+        try:
+            deadline = time.monotonic() + seconds
+            while True:
+                phases = {
+                    name: self.get("pod", name, namespace)["status"]["phase"] for name in names
+                }
+                if set(phases.values()) <= {"Succeeded", "Failed"}:
+                    break
+                assert time.monotonic() < deadline, phases
+                time.sleep(1)
+            return {
+                name: (phases[name], self.lab.kubectl("logs", "-n", namespace, name))
+                for name in names
+            }
+        finally:
+            self.lab.kubectl(
+                "delete", "pod", "-n", namespace, "--wait=true", "--ignore-not-found", *names
+            )
