@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploy.cluster.client import KINDS, ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.manifests.model import CLAIM
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 
-# verb, resource → in the mirror's namespace (True) or the whole cluster (False)
-_RIGHTS: tuple[tuple[str, str, bool], ...] = (
+# (verb, resource, in the mirror's namespace or else in the whole cluster)
+RIGHTS: tuple[tuple[str, str, bool], ...] = (
     ("list", "nodes", False),
     ("get", "namespaces", False),
     ("patch", "namespaces", False),
@@ -31,7 +31,6 @@ _RIGHTS: tuple[tuple[str, str, bool], ...] = (
     *((verb, "pods", True) for verb in ("get", "list", "create", "delete")),
     *(("get", "pods/log", True), ("list", "events", True), ("create", "pods/portforward", True)),
 )
-_GROUPS = {kind.plural: kind.group for kind in KINDS.values()}
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -95,13 +94,12 @@ def _raise(problems: list[MirrorError]) -> None:
 def _rights(cluster: Cluster, namespace: str) -> Iterator[MirrorError]:
     def missing(right: tuple[str, str, bool]) -> str | None:
         verb, resource, inside = right
-        group = _GROUPS[resource.partition("/")[0]]
-        if cluster.allowed_raw(verb, group, resource, namespace if inside else None):
+        if cluster.allowed(verb, resource, namespace if inside else None):
             return None
         return f"{verb} {resource}" + (f" in {namespace}" if inside else " in the whole cluster")
 
     with ThreadPoolExecutor(8) as pool:
-        lacking = [one for one in pool.map(missing, _RIGHTS) if one]
+        lacking = [one for one in pool.map(missing, RIGHTS) if one]
     if lacking:
         yield ClusterError(
             f"context {cluster.context} lacks rights that `mirror up` needs",

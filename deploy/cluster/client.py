@@ -61,6 +61,9 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+_GROUPS = {kind.plural: kind.group for kind in KINDS.values()}
+
+
 class ApiRefusal(ClusterError):
     """The API server answered with an error. ``status`` is the HTTP status, ``reason`` its word."""
 
@@ -224,13 +227,10 @@ class Cluster:
         except ApiRefusal:
             return ""
 
-    def allowed(self, verb: str, kind: str, namespace: str | None = None) -> bool:
-        """Whether we may do this (SelfSubjectAccessReview)."""
-        return self.allowed_raw(verb, KINDS[kind].group, KINDS[kind].plural, namespace)
-
-    def allowed_raw(self, verb: str, group: str, resource: str, namespace: str | None) -> bool:
-        """The same for a resource by its name; ``pods/log`` names a subresource."""
+    def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+        """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""
         plural, _, sub = resource.partition("/")
+        group = _GROUPS[plural]
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
         if namespace:
             attributes["namespace"] = namespace

@@ -115,7 +115,7 @@ def _behind(
     pods = [pod for pod in cluster.list("Pod", NAMESPACE, labels=labels) if _ready(pod)]
     if not pods:
         return None, f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"
-    if not cluster.allowed_raw("create", "", "pods/portforward", NAMESPACE):
+    if not cluster.allowed("create", "pods/portforward", NAMESPACE):
         return None, f"no right to create pods/portforward in namespace {NAMESPACE}"
     return (pods[0]["metadata"]["name"], _target(pods[0], port)), None
 

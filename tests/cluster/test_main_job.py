@@ -29,8 +29,10 @@ def test_without_the_mirror_pods_fail_with_the_message_of_the_field(mirrored: Mi
         pod(
             f"bare-{node}-{version.replace('.', '-')}",
             node,
-            [f"/usr/local/bin/uv-{version}", "pip", "install", "--no-cache", "--target", "/tmp/x"]
-            + ["--index-url", "http://index.example/simple/", "iniconfig"],
+            [
+                *(f"/usr/local/bin/uv-{version}", "pip", "install", "--no-cache", "iniconfig"),
+                *("--target", "/tmp/x", "--index-url", "http://index.example/simple/"),
+            ],
             env_map=None,
         )
         for node in nodes

@@ -13,6 +13,8 @@ from images.engine import Engine
 from tests.cluster.engine import DockerEngine
 from tests.images.conftest import Built
 
+REPOSITORY = Path(__file__).parents[2]
+
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
 
@@ -28,6 +30,9 @@ def test_it_was_built_and_named_by_its_inputs(engine: Engine, built: Built) -> N
     assert held is not None
     assert held.labels[INPUTS_LABEL].startswith(built.image.reference.rpartition("-")[2])
     assert held.labels["org.opencontainers.image.version"]
+    if (REPOSITORY / ".git").exists():
+        revision = held.labels["org.opencontainers.image.revision"].removesuffix("-dirty")
+        assert len(bytes.fromhex(revision)) == 20
     print(f"{built.seconds:.0f} s, {built.image.size / 1e6:.0f} MB")
     assert built.image.size < 300e6
 
@@ -89,7 +94,7 @@ def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
             assert layer is not None
             content = layer.read()
             assert built.planted.encode() not in content
-            assert str(Path(__file__).parents[2]).encode() not in content
+            assert str(REPOSITORY).encode() not in content
             layer.seek(0)
             with tarfile.open(fileobj=layer) as files:
                 names |= {one.name for one in files if one.isfile()}

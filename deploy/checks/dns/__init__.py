@@ -30,7 +30,7 @@ CHECKS = (
     ),
     Check(
         id="dns.search-domains",
-        fact="every search domain says of names that do not exist that they do not exist",
+        fact="no search domain answers for names that do not exist",
         needs=_PODS,
         look=search.poisoned,
     ),

@@ -26,7 +26,7 @@ def names(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.ERROR,
             cause=f"{name_text} has no IPv4 address {on(steps)}",
             nodes=tuple(steps),
-            evidence=tuple(f"{node}: {both(step.a, step.aaaa)}" for node, step in steps.items()),
+            evidence=grouped({node: both(step.a, step.aaaa) for node, step in steps.items()}),
             why="The DNS that the nodes use does not know the name: no program finds it, whatever "
             "its C library."
             if one.a.code == "NXDOMAIN"
@@ -55,10 +55,10 @@ def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
         name = next(iter(by_node.values()))
         six, four = _families(name)
         stumbles = [one for one in name.programs if one.libc == "musl" and "nreach" in one.text]
-        if stumbles and _connects(four):
-            severity = Severity.ERROR
+        if not _connects(four):
+            severity = Severity.WARNING
         else:
-            severity = Severity.WARNING if stumbles or not _connects(four) else Severity.NOTE
+            severity = Severity.ERROR if stumbles else Severity.NOTE
         yield Finding(
             check="dns.ipv6-answers",
             severity=severity,
@@ -69,13 +69,12 @@ def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
                 *(f"{one.address}: {one.text}" for one in six),
                 *(quoted(one) for one in stumbles),
             ),
-            why="A program that tries IPv6 first says `Network unreachable (os error 101)`. "
-            + (
-                "curl and others fall back to IPv4 on their own."
-                if _connects(four)
-                else "Here IPv4 does not get through either (see dns.egress): the message names "
-                "the wrong half of the trouble."
-            ),
+            why="Programs that fall back to IPv4 work, uv and curl among them; one that does not "
+            "says `Network unreachable (os error 101)`."
+            if _connects(four)
+            else "`Network unreachable (os error 101)` is said of the IPv6 address, which is tried "
+            "first. Here IPv4 does not get through either (dns.egress), so the message names the "
+            "wrong half of the trouble.",
             mends=(
                 MIRROR,
                 Mend(
@@ -103,9 +102,7 @@ def egress(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.WARNING,
             cause=f"pods do not get through to {place} over IPv4 {on(by_node)}",
             nodes=tuple(by_node),
-            evidence=tuple(
-                f"{node}: {one.address} {one.outcome} ({one.text})" for node, one in by_node.items()
-            ),
+            evidence=grouped({node: f"{one.address}: {one.text}" for node, one in by_node.items()}),
             why="The name resolves; the connection does not come about. "
             + (
                 "Refused: something answered, and nothing listens there or a firewall says no."

@@ -62,7 +62,8 @@ def _words(suffix: str, answer: Answer) -> tuple[str, str]:
         return (
             f"search domain {suffix} is poisoned: it answers NOERROR with no address to every "
             f"name under it. This is the cause of `{_FIELD}`",
-            "A short name is tried in each search domain before it is tried as it is. "
+            "A name with fewer than ndots dots is tried in every search domain before it is tried "
+            "as it is (pods have ndots 5). "
             "musl (static programs such as uv, Alpine images) takes that empty answer for the "
             "last word and gives up; older ones say `Name does not resolve`. "
             "glibc (curl, apt, python on Debian) goes on to the name itself, and busybox nslookup "

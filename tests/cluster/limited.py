@@ -1,0 +1,69 @@
+"""A user of the cluster with chosen rights only."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import yaml
+
+from deploy.cluster.client import Cluster
+from deploy.preflight import RIGHTS, Wanted, check
+from mirror.core.wait import Deadline
+from tests.cluster.mirrored import Mirrored
+
+
+class Limited:
+    """A user with chosen rights only."""
+
+    def __init__(self, mirrored: Mirrored, folder: Path) -> None:
+        self._lab = mirrored.lab
+        self.kubeconfig = folder / "limited"
+        self._lab.kubectl("create", "serviceaccount", "limited", "-n", "default")
+        token = self._lab.kubectl("create", "token", "limited", "-n", "default").strip()
+        config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        self.kubeconfig.write_text(yaml.safe_dump(config))
+
+    def allow(self, rights: list[tuple[str, str, bool]]) -> None:
+        """These rights, in the whole cluster, and no others."""
+        rules = [
+            {"apiGroups": ["*"], "resources": [resource], "verbs": [verb]}
+            for verb, resource, _ in rights
+        ]
+        meta = {"name": "limited"}
+        api = "rbac.authorization.k8s.io"
+        role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
+        binding = {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "limited"},
+            "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": "default"}],
+        }
+        for obj in (role, binding):
+            self._lab.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not self._as_allowed(rights):
+            time.sleep(0.05)
+
+    def _as_allowed(self, rights: list[tuple[str, str, bool]]) -> bool:
+        """The authorizer reads roles by a watch: wait until it has seen this one."""
+        cluster = self._connect()
+        missing = [one for one in RIGHTS if one not in rights]
+        return not any(cluster.allowed(verb, what, "pypi-mirror") for verb, what, _ in missing)
+
+    def _connect(self) -> Cluster:
+        return Cluster.connect(
+            kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(30)
+        )
+
+    def preflight(self) -> None:
+        """What `mirror up` checks before it writes."""
+        wanted = Wanted(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
+        check(self._connect(), wanted)
+
+    def remove(self) -> None:
+        self._lab.kubectl("delete", "clusterrole,clusterrolebinding", "limited")
+        self._lab.kubectl("delete", "serviceaccount", "limited", "-n", "default")

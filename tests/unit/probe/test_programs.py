@@ -1,0 +1,76 @@
+"""What programs say, and what is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mirror.probe import programs
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        # uv 0.13.9 and uv 0.6.10, static musl, on a poisoned search list
+        ("failed to lookup address information: Name has no usable address", "no-address"),
+        ("failed to lookup address information: Name does not resolve", "no-name"),
+        ("failed to lookup address information: Try again", "try-again"),
+        ("tcp connect error: Network unreachable (os error 101)", "unreachable"),
+        ("tcp connect error: No route to host (os error 113)", "unreachable"),
+        ("tcp connect error: Connection refused (os error 111)", "refused"),
+        ("error: operation timed out", "timeout"),
+        ("invalid peer certificate: UnknownIssuer", "connects"),
+        ("mirror-doctor-asks was not found in the package registry", "connects"),
+        ("HTTP status server error (503 Service Unavailable)", "connects"),
+        ("socket.gaierror: [Errno -2] Name or service not known", "no-name"),
+        ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "try-again"),
+        ("** server can't find nowhere.example: NXDOMAIN", "no-name"),
+        ("thread 'main' panicked", "failed"),
+    ],
+)
+def test_words_have_a_meaning(text: str, outcome: str) -> None:
+    assert programs.meaning(text) == outcome
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_last_cause_is_what_a_program_said(tmp_path: Path) -> None:
+    uv = script(
+        tmp_path,
+        '[ "$1" = --version ] && { echo "uv 0.6.10 (x86_64)"; exit; }\n'
+        'printf "error: Failed\\n  Caused by: dns error\\n  Caused by: Name does not resolve\\n"'
+        " >&2; exit 2",
+    )
+    said = programs.uv(uv, "index.example", 443)
+    assert (said.program, said.outcome, said.text) == (
+        "uv 0.6.10",
+        "no-name",
+        "Name does not resolve",
+    )
+
+
+def test_addresses_are_told_in_one_order(tmp_path: Path) -> None:
+    busybox = script(tmp_path, 'printf "Name: x\\nAddress: 2001:db8::1\\nAddress: 192.0.2.1\\n"')
+    said = programs.busybox(busybox, "index.example")
+    assert (said.outcome, said.text) == ("resolves", "192.0.2.1 2001:db8::1")
+
+
+def test_a_program_that_is_not_there_is_absent(tmp_path: Path) -> None:
+    assert programs.uv(tmp_path / "uv", "index.example", 443).outcome == "absent"
+
+
+def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "SECONDS", 0.3)
+    assert programs.busybox(script(tmp_path, "exec sleep 60"), "x").outcome == "timeout"
+
+
+def test_getaddrinfo_of_this_machine() -> None:
+    said = programs.glibc("localhost")
+    assert said.outcome == "resolves"
+    assert "127.0.0.1" in said.text or "::1" in said.text

@@ -1,0 +1,72 @@
+"""The rules of musl and glibc, as their sources have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mirror.probe.model import Answer, ResolvConf
+from mirror.probe.walk import candidates, read_resolv_conf, walk
+
+NX = Answer(code="NXDOMAIN")
+EMPTY = Answer(code="NOERROR")
+FOUR = Answer(code="NOERROR", addresses=("192.0.2.1",))
+FAIL = Answer(code="SERVFAIL")
+SILENCE = Answer(code="TIMEOUT")
+CONF = ResolvConf(nameservers=("10.0.0.1",), search=("cluster.local", "home"), ndots=5)
+
+
+def moves(name: str, *answers: tuple[Answer, Answer], conf: ResolvConf = CONF) -> tuple[str, str]:
+    """What musl and what glibc does, a letter a step: f(inds) g(oes on) s(tops) n(ot asked)."""
+    steps = walk(name, conf, answers)
+    return "".join(s.musl[0] for s in steps), "".join(s.glibc[0] for s in steps)
+
+
+@pytest.mark.parametrize(
+    ("home", "itself", "musl", "glibc"),
+    [
+        ((NX, NX), (FOUR, EMPTY), "ggf", "ggf"),
+        ((EMPTY, EMPTY), (FOUR, EMPTY), "gsn", "ggf"),  # the poisoned domain
+        ((FAIL, FAIL), (FOUR, EMPTY), "gsn", "ggf"),
+        ((SILENCE, SILENCE), (FOUR, EMPTY), "gsn", "gsf"),
+        ((NX, EMPTY), (FOUR, EMPTY), "ggf", "ggf"),  # AAAA blocked with NOERROR for all names
+        ((FOUR, EMPTY), (FOUR, EMPTY), "gfn", "gfn"),  # a wildcard
+        ((NX, NX), (FOUR, NX), "ggs", "ggf"),  # AAAA blocked with NXDOMAIN
+        ((NX, NX), (NX, NX), "ggs", "ggs"),
+    ],
+)
+def test_the_search_list(
+    home: tuple[Answer, Answer], itself: tuple[Answer, Answer], musl: str, glibc: str
+) -> None:
+    assert moves("index.example", (NX, NX), home, itself) == (musl, glibc)
+
+
+def test_with_enough_dots_the_name_goes_first_and_musl_leaves_the_list_out() -> None:
+    conf = ResolvConf(nameservers=(), search=("home",), ndots=1)
+    assert candidates("index.example", conf) == (
+        ("index.example", ""),
+        ("index.example.home", "home"),
+    )
+    assert moves("index.example", (FOUR, EMPTY), (EMPTY, EMPTY), conf=conf) == ("fn", "fn")
+    assert moves("index.example", (NX, NX), (FOUR, EMPTY), conf=conf) == ("sn", "gf")
+
+
+def test_a_final_dot_leaves_the_list_out() -> None:
+    assert candidates("index.example.", CONF) == (("index.example", ""),)
+
+
+def test_resolv_conf_as_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "domain old\nsearch Cluster.Local. home # mine\nnameserver 10.0.0.1\n"
+        "nameserver fe80::1%eth0\nnameserver 3\nnameserver 4\noptions ndots:99 timeout:1\nsortlist"
+    )
+    assert read_resolv_conf(path) == ResolvConf(
+        nameservers=("10.0.0.1", "fe80::1", "3"),
+        search=("cluster.local", "home"),
+        ndots=15,
+        options=("ndots:99", "timeout:1"),
+    )
+    path.write_text("nameserver 1.1.1.1\noptions ndots:x\n")
+    assert read_resolv_conf(path).ndots == 1

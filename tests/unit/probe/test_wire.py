@@ -1,0 +1,69 @@
+"""DNS packets, against another implementation and against garbage."""
+
+from __future__ import annotations
+
+import pytest
+from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSRecord
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.probe import wire
+from mirror.probe.model import Answer
+
+
+def reply(name: str, kind: int, *answers: RR, code: int = 0) -> bytes:
+    made = DNSRecord.parse(wire.question(7, name, kind)).reply()
+    made.header.rcode = code
+    for answer in answers:
+        made.add_answer(answer)
+    return bytes(made.pack())
+
+
+def test_a_question_is_what_a_server_expects() -> None:
+    asked = DNSRecord.parse(wire.question(0x1234, "index.example", wire.AAAA))
+    assert (asked.header.id, asked.header.rd) == (0x1234, 1)
+    assert (str(asked.q.qname), QTYPE[asked.q.qtype]) == ("index.example.", "AAAA")
+
+
+def test_addresses_of_the_asked_type_are_read_behind_a_cname() -> None:
+    answers = RR.fromZone(
+        "index.example. 5 IN CNAME far.example.\nfar.example. 5 IN A 192.0.2.1\n"
+        "far.example. 5 IN A 192.0.2.2"
+    )
+    packet = reply("index.example", wire.A, *answers)
+    assert wire.decode(packet, wire.A) == Answer(
+        code="NOERROR", addresses=("192.0.2.1", "192.0.2.2")
+    )
+
+
+def test_ipv6_addresses_are_read() -> None:
+    packet = reply("i.example", wire.AAAA, RR("i.example", QTYPE.AAAA, rdata=AAAA("2001:db8::1")))
+    assert wire.decode(packet, wire.AAAA).addresses == ("2001:db8::1",)
+
+
+@pytest.mark.parametrize("code", [RCODE.NOERROR, RCODE.NXDOMAIN, RCODE.SERVFAIL, RCODE.REFUSED])
+def test_the_code_is_told_by_its_name(code: int) -> None:
+    assert wire.decode(reply("i.example", wire.A, code=code), wire.A).code == RCODE[code]
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_malformed_and_nothing_worse(packet: bytes) -> None:
+    assert isinstance(wire.decode(packet, wire.A), Answer)
+
+
+@given(st.data())
+def test_a_packet_that_is_cut_is_never_misread(data: st.DataObject) -> None:
+    packet = reply("i.example", wire.A, RR("i.example", QTYPE.A, rdata=A("192.0.2.1")))
+    cut = packet[: data.draw(st.integers(0, len(packet) - 1))]
+    assert wire.decode(cut, wire.A).code == "MALFORMED"
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "x" * 64, ".".join(["x" * 60] * 5)])
+def test_what_is_no_name_is_not_asked(name: str) -> None:
+    with pytest.raises(ValueError, match="not a DNS name"):
+        wire.question(1, name, wire.A)
+
+
+def test_a_server_that_is_not_there_is_told_as_such() -> None:
+    assert wire.ask(("127.0.0.1",), "i.example", wire.A, port=1).code == "UNREACHABLE"
+    assert wire.ask((), "i.example", wire.A) == wire.TIMEOUT
