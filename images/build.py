@@ -21,8 +21,10 @@ import mirror
 from images.dockerfile import CA_FILE, SYSTEM, render
 from images.engine import Engine, EngineImage
 from images.recipe import RECIPES, Recipe, load_recipe
-from mirror.core.errors import EngineError, InputError, UnfitError
+from mirror.core.errors import EngineError, InputError, ProgramError, UnfitError
+from mirror.core.process import run
 from mirror.core.progress import Progress
+from mirror.core.wait import Deadline
 
 INPUTS_LABEL = "io.github.pypi-mirror.inputs"
 _PROJECT = "pypi-mirror"
@@ -153,6 +155,8 @@ def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> st
         "org.opencontainers.image.version": plan.version,
         INPUTS_LABEL: plan.inputs,
     }
+    if revision := _revision():
+        labels["org.opencontainers.image.revision"] = revision
     path = _log_path()
     with path.open("w") as log, pack(files) as context:
         try:
@@ -226,6 +230,21 @@ def _version() -> str:
         return metadata.version(_PROJECT)
     project = Path(__file__).parents[1] / "pyproject.toml"
     return str(tomllib.loads(project.read_text())["project"]["version"])
+
+
+def _revision() -> str | None:
+    """The commit this project stands at, with -dirty where it was edited; None outside of git.
+
+    A label only, not an input: a commit that changes nothing in the image does not renew it.
+    """
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    try:
+        return run(("git", "-C", root, *words), deadline=Deadline.after(5)).out.strip()
+    except ProgramError:
+        return None
 
 
 def _log_path() -> Path:

@@ -23,7 +23,6 @@ from mirror.core.errors import EngineError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from tests.cluster.engine import DockerEngine
-from tests.cluster.images import _tar
 from tests.cluster.waiting import wait_for
 from tests.images.archive import connect
 from tests.images.conftest import Built
@@ -83,7 +82,7 @@ def test_a_change_of_the_code_renews_the_last_layers_only(
 def hollow(private: DockerEngine, tmp_path: Path) -> str:
     """An image with nothing in it."""
     tar = tmp_path / "hollow.tar"
-    tar.write_bytes(_tar({}, {}, folders=("tmp",)))
+    tar.write_bytes(pack({"nothing": b""}).read())
     private.docker("import", str(tar), "hollow:1")
     return "hollow:1"
 
