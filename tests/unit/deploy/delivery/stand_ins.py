@@ -47,7 +47,7 @@ def cluster(*nodes: Object, refuses: bool = False, **others: list[Object]) -> Cl
                 raise ApiRefusal(403, "Forbidden", "not yours", f"cannot list {kind}", "ask")
             return list(nodes) if kind == "Node" else others.get(kind, [])
 
-        def allowed_raw(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
             return "allowed" in others
 
     return cast("Cluster", StandIn())
