@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mirror.probe.look import Ground, Place, look
 
-_NAME = re.compile(r"(?=.{1,200}\Z)([a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?\.?)+\Z")
+_LABEL = r"[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})*\.?\Z")
 
 
 def place(text: str) -> Place:

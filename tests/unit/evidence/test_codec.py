@@ -33,7 +33,7 @@ def test_what_was_left_out_is_not_asked() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "place"),
     [
-        ("context", 7, r"\$.context is int 7"),
+        ("context", 7, r"\$.context is int '7'"),
         ("nodes", "ra", r"\$.nodes is none of tuple, Unseen"),
         ("nodes", [{"name": "ra"}], r"\$.nodes\[0\] is no Node"),
         ("more", 1, r"\$ is no Evidence"),

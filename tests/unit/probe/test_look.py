@@ -70,7 +70,9 @@ def test_names_with_and_without_a_port() -> None:
     assert place("index.example.") == Place(name="index.example.")
 
 
-@pytest.mark.parametrize("text", ["", "a b", "-x", "a;b", "x:y", "a..b", "x" * 300])
+@pytest.mark.parametrize(
+    "text", ["", "a b", "-x", "a;b", "x:y", "a..b", "x" * 300, "x" * 199 + "!"]
+)
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a DNS name|invalid literal"):
         place(text)

@@ -1,0 +1,67 @@
+"""`mirror doctor --from`: the report of a saved file, without a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.commands.doctor import doctor
+from mirror.core.errors import InputError
+
+CASES = Path(__file__).parents[1] / "cases" / "checks"
+
+
+def ask(case: str, *options: str) -> Result:
+    argv = ["--from", str(CASES / case / "evidence.json"), *options]
+    return CliRunner().invoke(doctor, argv, standalone_mode=True)
+
+
+def test_the_field() -> None:
+    said = ask("field")
+    assert said.exit_code == 1
+    out = " ".join(said.stdout.split())
+    assert "✗ no search domain answers for names that do not exist" in out
+    assert "search domain communityfibre.co.uk is poisoned" in out
+    assert "Name has no usable address" in out
+    first, second = out.index('"name":"ndots","value":"1"'), out.index("mirror env --publish")
+    assert first < second < out.index("kubectl -n kube-system edit configmap coredns")
+
+
+def test_a_healthy_cluster() -> None:
+    said = ask("healthy")
+    assert said.exit_code == 0
+    assert said.stdout.count("✓") == 8
+    assert said.stdout.endswith("nothing found\n")
+
+
+def test_what_was_left_out_is_said() -> None:
+    said = ask("no-probe-image")
+    assert said.exit_code == 0
+    assert said.stdout.count("  – ") == 7
+    assert "not seen (6 checks): no probe image: give --image REF" in said.stdout
+
+
+def test_warnings_alone_end_with_0() -> None:
+    assert ask("egress-cut").exit_code == 0
+
+
+def test_json_and_saved_again(tmp_path: Path) -> None:
+    saved = tmp_path / "again.json"
+    said = ask("field", "-o", "json", "--save", str(saved))
+    told = json.loads(said.stdout)
+    assert told["findings"][0]["check"] == "dns.search-domains"
+    assert told["findings"][0]["mends"][0]["reach"] == "workload"
+    assert json.loads(saved.read_text()) == json.loads(
+        (CASES / "field" / "evidence.json").read_text()
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"context": 1}', "\xff"])
+def test_what_is_no_evidence_is_refused(text: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(text)
+    said = CliRunner().invoke(doctor, ["--from", str(bad)])
+    assert isinstance(said.exception, InputError)

@@ -1,0 +1,158 @@
+"""What is collected, and what becomes of what may not be seen."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.cluster.run import PodRun
+from deploy.evidence import collect as collecting
+from deploy.evidence import probes
+from deploy.evidence.collect import Look, collect
+from deploy.evidence.model import Corefile, DnsPod, DnsService, Need, Node, Unseen, sight
+from mirror.core.errors import InputError
+from mirror.core.progress import SILENT
+from mirror.core.wait import Deadline
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+NODE = {
+    "metadata": {"name": "ra"},
+    "spec": {"podCIDRs": ["10.1.4.0/24"]},
+    "status": {
+        **READY,
+        "nodeInfo": {"architecture": "arm64"},
+        "addresses": [
+            {"type": "InternalIP", "address": "10.99.0.4"},
+            {"type": "Hostname", "address": "ra"},
+        ],
+    },
+}
+SERVICE = {"spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}}}
+POD = {
+    "metadata": {"name": "coredns-1"},
+    "spec": {"nodeName": "ra"},
+    "status": {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrPull"}}}]},
+}
+
+
+class Fake:
+    """A cluster with one node; ``refused`` kinds answer 403."""
+
+    context, server = "fake", "https://192.0.2.1"
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.deadline = Deadline.after(5)
+
+    def version(self) -> str:
+        return "v1"
+
+    def _check(self, kind: str) -> None:
+        if kind in self.refused:
+            raise ApiRefusal(403, "Forbidden", f"you cannot read {kind}", "refused", "")
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
+        self._check(kind)
+        there = {
+            ("Service", "kube-dns"): SERVICE,
+            ("ConfigMap", "coredns"): {"data": {"Corefile": ".:53 {}"}},
+        }
+        return there.get((kind, name))
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> Any:
+        self._check(kind)
+        return {"Node": [NODE], "Pod": [POD]}[kind]
+
+
+def seen(look: Look, *refused: str) -> Any:
+    return collect(cast("Cluster", Fake(*refused)), frozenset(Need), look)
+
+
+def test_from_the_api_alone() -> None:
+    evidence = seen(Look(namespace="pypi-mirror"))
+    node = Node(
+        name="ra",
+        ready=True,
+        architecture="arm64",
+        addresses=("10.99.0.4",),
+        pod_cidrs=("10.1.4.0/24",),
+    )
+    assert evidence.nodes == (node,)
+    assert evidence.dns_service == DnsService(
+        name="kube-system/kube-dns", addresses=("10.152.183.10",), selector="k8s-app=kube-dns"
+    )
+    assert evidence.dns_pods == (
+        DnsPod(name="coredns-1", node="ra", ready=False, trouble="ErrPull"),
+    )
+    assert evidence.corefile == Corefile(namespace="kube-system", name="coredns", text=".:53 {}")
+    assert "no probe image" in evidence.pod_dns.reason
+
+
+def test_a_missing_right_leaves_the_rest_seen() -> None:
+    evidence = seen(Look(namespace="pypi-mirror"), "ConfigMap", "Node")
+    assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
+    assert evidence.nodes == Unseen(reason="you cannot read Node")
+    assert isinstance(evidence.dns_service, DnsService)
+
+
+def test_without_rights_on_nodes_they_have_to_be_named() -> None:
+    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
+    assert "give --node" in seen(look, "Node").pod_dns.reason
+
+
+def test_a_node_that_does_not_exist_is_refused() -> None:
+    look = Look(namespace="pypi-mirror", image="i", names=("index.example",), nodes=("rah",))
+    with pytest.raises(InputError, match="no node 'rah'"):
+        seen(look)
+
+
+def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = sight(seen(look, "Namespace").pod_dns)
+    assert one.view == Unseen(reason="no probe pods: you cannot read Namespace")
+
+
+def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(collecting._API, Need.NODES, lambda _: (_not_ready(),))  # type: ignore[index]
+    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = sight(seen(look).pod_dns)
+    assert one.view == Unseen(reason="the node is not Ready")
+
+
+def _not_ready() -> Node:
+    return Node(name="ra", ready=False, architecture="amd64")
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (PodRun(name="p", node="ra", code=None, out="", why="ErrImagePull"), "ErrImagePull"),
+        (PodRun(name="p", node="ra", code=1, out="No module named mirror.probe"), "ended with 1"),
+        (PodRun(name="p", node="ra", code=0, out="{}"), "cannot be read"),
+        (PodRun(name="p", node="ra", code=0, out="noise"), "cannot be read"),
+    ],
+)
+def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
+    view = probes._read(run)
+    assert isinstance(view, Unseen)
+    assert reason in view.reason
+
+
+def test_a_probe_pod_sees_what_a_workload_sees() -> None:
+    spec = probes._pod("image", "home", "ra", ("index.example:80",))["spec"]
+    assert "dnsConfig" not in spec
+    assert "dnsPolicy" not in spec
+    assert spec["nodeName"] == "ra"
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    (container,) = spec["containers"]
+    assert container["command"] == [
+        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80")
+    ]
+
+
+def test_nothing_is_made_where_no_node_can_run_it() -> None:
+    fake = cast("Cluster", Fake())
+    assert probes.probe_dns(fake, "image", "home", (), ("index.example",), SILENT) == {}
