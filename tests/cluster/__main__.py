@@ -76,7 +76,10 @@ def down(name: str, every: bool) -> None:
 def status() -> None:
     """List the labs that run, with their nodes."""
     for lab in running_labs():
-        click.echo(f"{lab.name}: nodes {', '.join(lab.nodes)}; {lab.kubeconfig}")
+        try:
+            click.echo(f"{lab.name}: nodes {', '.join(lab.nodes)}; {lab.kubeconfig}")
+        except LabFailed as error:
+            click.echo(str(error))
 
 
 @main.command()

@@ -162,9 +162,14 @@ class Lab:
         path = self.site.socket
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(REQUEST_SECONDS)
-            folder = os.open(path.parent, os.O_PATH)
+            try:
+                folder = os.open(path.parent, os.O_PATH)
+            except FileNotFoundError:
+                raise LabFailed(f"lab {self.name} is starting or ending") from None
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+            except (FileNotFoundError, ConnectionRefusedError):
+                raise LabFailed(f"lab {self.name} is starting or ending") from None
             finally:
                 os.close(folder)
             with connection.makefile("rwb") as stream:

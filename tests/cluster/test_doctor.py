@@ -1,0 +1,186 @@
+"""doctor in real clusters: as in the field, and healthy. The probe pods run the real image."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.mirror import mirror
+from tests.cluster.fixtures import CANNOT_START, give_up
+from tests.cluster.lab import Lab, lab
+from tests.cluster.options import SEARCH_DOMAIN, LabOptions
+from tests.images.archive import ensure_mirror_archive
+
+pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
+
+SECONDS = 10.0
+FIELD = "failed to lookup address information: Name has no usable address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What doctor printed as JSON, its exit code and how long it took (seconds)."""
+
+    code: int
+    report: dict[str, Any]
+    seconds: float
+
+    def finding(self, check: str) -> dict[str, Any]:
+        (found,) = [one for one in self.report["findings"] if one["check"] == check]
+        return dict(found)
+
+    def outcome(self, check: str) -> str:
+        (found,) = [one for one in self.report["results"] if one["check"] == check]
+        return str(found["outcome"])
+
+
+def ask(where: Lab, *options: str) -> Told:
+    argv = ["doctor", "--kubeconfig", str(where.kubeconfig), "-o", "json", *options]
+    begun = time.monotonic()
+    done = CliRunner().invoke(mirror, argv)
+    seconds = time.monotonic() - begun
+    assert done.exit_code in {0, 1}, done.exception
+    return Told(code=done.exit_code, report=json.loads(done.stdout), seconds=seconds)
+
+
+def load(where: Lab, archive: Path) -> str:
+    """Bring the image to every node; its name there."""
+    with tarfile.open(archive) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        reference: str = json.load(manifest)[0]["RepoTags"][0]
+    where.load_image(archive)
+    return reference
+
+
+@pytest.fixture(scope="module")
+def archive() -> Path:
+    return ensure_mirror_archive()
+
+
+@pytest.fixture(scope="module")
+def image(field_lab: Lab, archive: Path) -> str:
+    return load(field_lab, archive)
+
+
+@pytest.fixture(scope="module")
+def healthy(archive: Path) -> Iterator[tuple[Lab, str]]:
+    """A cluster without troubles, and the image on its node."""
+    options = LabOptions(name=f"well-{os.getpid()}", nodes=("anubis",), hosts={})
+    try:
+        running = lab(options)
+        with running as well:
+            yield well, load(well, archive)
+    except CANNOT_START as error:
+        give_up(error)
+
+
+def namespaces(where: Lab) -> list[str]:
+    """Namespaces of doctors that are not being deleted."""
+    every = json.loads(where.kubectl("get", "namespaces", "-o", "json"))["items"]
+    names = [one["metadata"]["name"] for one in every if one["status"]["phase"] == "Active"]
+    return [name for name in names if name.startswith("pypi-mirror-doctor-")]
+
+
+def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: str) -> None:
+    told = ask(field_lab, "--image", image, "--name", "index.example")
+    assert told.code == 1
+    found = told.finding("dns.search-domains")
+    assert found["severity"] == "error"
+    assert SEARCH_DOMAIN in found["cause"]
+    assert FIELD in found["cause"]
+    assert sorted(found["nodes"]) == sorted(field_lab.nodes)
+    heard = "\n".join(found["evidence"])
+    assert f"(musl): {FIELD}" in heard, "the real uv says the sentence of the field"
+    assert "glibc 2" in heard
+    assert [mend["reach"] for mend in found["mends"]] == [
+        *("workload", "namespace", "cluster", "nodes")
+    ]
+    rows = {row[0]: row[2:] for row in found["table"]["rows"]}
+    assert rows[f"index.example.{SEARCH_DOMAIN}"] == ["stops", "goes on"]
+    assert rows["index.example"] == ["not asked", "finds"]
+    assert told.outcome("dns.answers") == "ok"
+    assert told.outcome("dns.ipv6-answers") == "found"
+    assert namespaces(field_lab) == []
+    assert told.seconds <= SECONDS
+
+
+def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
+    """The command that doctor prints, on a workload that fails without it."""
+    field_lab.kubectl("create", "namespace", "mended")
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "asks", "namespace": "mended"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "asks"}},
+            "template": {
+                "metadata": {"labels": {"app": "asks"}},
+                "spec": {
+                    "containers": [{"name": "main", "image": image, "command": ["sleep", "3600"]}],
+                    "terminationGracePeriodSeconds": 0,
+                },
+            },
+        },
+    }
+    try:
+        field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
+        assert FIELD in _uv(field_lab)
+        found = ask(field_lab, "--image", image, "--name", "index.example").finding(
+            "dns.search-domains"
+        )
+        command = found["mends"][0]["command"]
+        words, _, patch = command.partition(" --patch ")
+        assert words == "kubectl -n NAMESPACE patch deployment NAME"
+        field_lab.kubectl("-n", "mended", "patch", "deployment", "asks", "--patch", patch[1:-1])
+        mended = _uv(field_lab)
+        assert "lookup" not in mended
+        assert "os error 101" in mended, "the next trouble of the field: AAAA without a route"
+    finally:
+        field_lab.kubectl("delete", "namespace", "mended", "--wait=false", check=False)
+
+
+def _uv(where: Lab) -> str:
+    """What uv says in the deployment's pod."""
+    where.kubectl("-n", "mended", "rollout", "status", "deployment/asks", "--timeout=60s")
+    argv = ("/opt/probe/uv", "pip", "install", "--dry-run", "--no-cache", "--target", "/tmp/x")
+    index = ("--python", "/opt/mirror/bin/python3", "--index-url", "https://index.example/simple")
+    pod = ("-n", "mended", "exec", "deployment/asks", "--", "env", "UV_HTTP_RETRIES=0")
+    return where.kubectl(*pod, *argv, *index, "anything", check=False)
+
+
+def test_without_an_image_it_says_what_it_left_out(field_lab: Lab) -> None:
+    told = ask(field_lab, "--name", "index.example", "--namespace", "no-mirror-here")
+    assert told.outcome("dns.service") == "ok"
+    assert told.outcome("dns.search-domains") == "skipped"
+    gaps = {gap for one in told.report["results"] for gap in one["gaps"]}
+    assert gaps == {"no probe image: give --image REF, or bring the mirror up once (mirror up)"}
+
+
+def test_a_node_without_the_image_is_named(field_lab: Lab) -> None:
+    node = field_lab.nodes[0]
+    missing = ("--image", "lab/nowhere:1", "--name", "index.example", "--node", node)
+    told = ask(field_lab, *missing)
+    assert told.outcome("dns.search-domains") == "skipped"
+    (gap,) = {gap for one in told.report["results"] for gap in one["gaps"]}
+    assert gap.startswith(f"{node}: ")
+    assert "lab/nowhere:1" in gap
+    assert namespaces(field_lab) == []
+
+
+def test_a_healthy_cluster_has_nothing_that_makes_pods_fail(healthy: tuple[Lab, str]) -> None:
+    well, image = healthy
+    port = well.kubeconfig.read_text().partition("server: https://")[2].split()[0].split(":")[1]
+    told = ask(well, "--image", image, "--name", f"index.example:{port}")
+    assert told.code == 0
+    assert told.report["findings"] == []
+    assert {one["outcome"] for one in told.report["results"]} == {"ok"}
