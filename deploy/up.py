@@ -16,7 +16,6 @@ from deploy.manifests.objects import namespace, objects, secret, service
 from deploy.manifests.pods import probe_pod
 from mirror.core.errors import RefusedError, UnfitError
 from mirror.core.progress import Progress
-from mirror.devpi import default_upstream
 from mirror.settings import Endpoint
 
 _PROBE_SECONDS = 120.0
@@ -87,7 +86,7 @@ def up(
     progress.step("make the indexes")
     with reach.client(cluster, request.namespace, endpoint) as client:
         client.login("root", reach.root_password(cluster, request.namespace))
-        client.ensure_indexes(settings.upstream or default_upstream())
+        client.ensure_indexes(settings.upstream)
     published.refresh(cluster, request.namespace, endpoint)
     return Up(
         context=cluster.context,

@@ -15,7 +15,7 @@ import httpx
 
 from mirror.core.errors import InputError, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
-from mirror.devpi import mirror_index_config, workloads_index_config
+from mirror.devpi import default_upstream, mirror_index_config, workloads_index_config
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 
 _CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline
@@ -75,26 +75,28 @@ class IndexClient:
         token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
         self._headers["X-Devpi-Auth"] = token
 
-    def ensure_indexes(self, upstream: str) -> tuple[str, ...]:
-        """Make the two indexes, or bring them to their settings; the names of those changed."""
+    def ensure_indexes(self, upstream: str | None) -> tuple[str, ...]:
+        """Make the two indexes, or bring them to their settings; the names of those changed.
+
+        ``upstream`` None means devpi's own default for a new index, and what it has for an old one.
+        """
         changed = []
         user, _, _ = WORKLOADS_INDEX.partition("/")
         users = self._call("GET", "/")
         if user not in users:
             # nobody logs in as this user: it only owns the index
             self._call("PUT", f"/{user}", {"password": secrets.token_urlsafe(32)})
-        for name, config in (
-            (MIRROR_INDEX, mirror_index_config(upstream)),
-            (WORKLOADS_INDEX, workloads_index_config(MIRROR_INDEX)),
-        ):
+        for name in (MIRROR_INDEX, WORKLOADS_INDEX):
             owner, _, index = name.partition("/")
             now = users.get(owner, {}).get("indexes", {}).get(index)
+            if name == WORKLOADS_INDEX:
+                config = workloads_index_config(MIRROR_INDEX)
+            else:
+                held = now["mirror_url"] if now else None
+                config = mirror_index_config(upstream or held or default_upstream())
             if now is None:
                 self._call("PUT", f"/{name}", config)
-            elif any(
-                now.get(key, [] if key == "mirror_whitelist" else None) != value
-                for key, value in config.items()
-            ):
+            elif any((now.get(key) or None) != (value or None) for key, value in config.items()):
                 self._call("PATCH", f"/{name}", {k: v for k, v in config.items() if k != "type"})
             else:
                 continue

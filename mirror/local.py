@@ -101,7 +101,7 @@ class LocalMirror:
                 self._until_ready(client, deadline)
                 progress.step("make the indexes")
                 client.login("root", self.password())
-                client.ensure_indexes(settings.upstream or devpi.default_upstream())
+                client.ensure_indexes(settings.upstream)
             return self.status(deadline)
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
@@ -221,7 +221,12 @@ class LocalMirror:
             scratch.mkdir(exist_ok=True)
             config = scratch / "nginx.conf"
             listen = f"127.0.0.1:{settings.port}"
-            text = nginx.render(listen=listen, backend_port=backend, scratch=scratch, health=None)
+            text = nginx.render(
+                listen=listen,
+                backend_port=backend,
+                scratch=scratch,
+                user="root" if os.getuid() == 0 else None,
+            )
             write_whole(config, text)
             self._processes.start("nginx", nginx.argv(front, scratch, config), dict(os.environ))
 

@@ -42,9 +42,12 @@ class Running:
         It leads a session. While the session has members its number is not given to anybody
         else, so they are ours if the leader is, or if there is none any more.
         """
-        leader = self.find()
-        if leader is None and psutil.pid_exists(self.pid):
-            return []
+        try:
+            # a killed leader may stay as a zombie: the number is still its own
+            if abs(psutil.Process(self.pid).create_time() - self.created) >= 0.01:
+                return []
+        except psutil.Error:
+            pass
         members = []
         for one in psutil.process_iter():
             with suppress(OSError, psutil.Error):
