@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
-from pathlib import PurePath
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 
+from mirror.core.errors import UnfitError
 from mirror.settings import MAX_UPLOAD, ServerSettings
 
 BACKEND_PORT = 3142  # loopback, behind the front
+_DEFAULT_INDEX = "_pypi_ixconfig_default"  # of devpi_server.main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,17 @@ def workloads_index_config(base: str) -> dict[str, object]:
 
 
 def default_upstream() -> str:
-    """devpi's own default upstream, read from devpi itself. Imports devpi-server: slow (1 s)."""
-    from devpi_server.main import _pypi_ixconfig_default
+    """devpi's own default upstream, read from the source of the devpi that is installed.
 
-    return str(_pypi_ixconfig_default["mirror_url"])
+    Importing it instead would start half of a server, which takes seconds.
+    """
+    found = find_spec("devpi_server.main")
+    if found is not None and found.origin is not None:
+        for node in ast.parse(Path(found.origin).read_text()).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _DEFAULT_INDEX:
+                return str(ast.literal_eval(node.value)["mirror_url"])
+    raise UnfitError(
+        "the default upstream of the installed devpi-server is unknown",
+        why=f"devpi_server.main has no {_DEFAULT_INDEX}",
+        next_step="name the index to mirror: --upstream URL",
+    )
