@@ -63,6 +63,8 @@ def render(recipe: Recipe, *, base: str, architecture: str, ca: bool) -> str:
         _compile(APP),
         f"USER {recipe.user_id}:{recipe.user_id}",
         "WORKDIR /",
+        # devpi as PID 1 ignores SIGTERM, and stops at once on SIGINT; so does nginx
+        "STOPSIGNAL SIGINT",
         "",
     ]
     return "\n".join(lines)

@@ -16,15 +16,9 @@ PYTHON = "/usr/bin/python3"
 def command(program: str, target: str) -> list[str]:
     """An install of the whole lock into a fresh virtual environment."""
     if program == "pip":
-        return [
-            f"{target}/bin/pip",
-            "install",
-            "-q",
-            "--no-cache-dir",
-            "--require-hashes",
-            "-r",
-            LOCK,
-        ]
+        # one of the lock's distributions says "not for Python 3.13", which only pip obeys
+        words = ["--no-cache-dir", "--no-compile", "--ignore-requires-python", "--require-hashes"]
+        return [f"{target}/bin/pip", "install", "-q", *words, "-r", LOCK]
     uv = [f"/usr/local/bin/{program}", "pip", "install", "--no-cache", "--require-hashes"]
     return [*uv, "--python", f"{target}/bin/python", "-r", LOCK]
 

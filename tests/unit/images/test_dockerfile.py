@@ -51,7 +51,8 @@ def test_the_code_comes_last(recipe: Recipe) -> None:
     _, last = stages(render(recipe, base="b", architecture="amd64", ca=False))
     lines = last.strip().splitlines()
     assert lines[-4].startswith('COPY ["mirror/"')
-    assert lines[-2:] == ["USER 10001:10001", "WORKDIR /"]
+    assert lines[-4:-2] == ["USER 10001:10001", "WORKDIR /"]
+    assert lines[-1] == "STOPSIGNAL SIGINT"
 
 
 @pytest.mark.parametrize("name", ["mirror-requirements.txt", "mirror-probe.txt"])
