@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from deploy import published
 from deploy.cluster.client import Cluster
-from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP
+from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP, is_ours
 from mirror.core.progress import Progress
 from mirror.core.wait import until
 
-_OWNER = "app.kubernetes.io/managed-by"
 _RUNNING = (
     ("StatefulSet", NAME),
     ("NetworkPolicy", NAME),
@@ -60,7 +59,7 @@ def _delete(cluster: Cluster, namespace: str, things: tuple[tuple[str, str], ...
 def _delete_namespace(cluster: Cluster, namespace: str) -> list[str]:
     """Only one that we made, and only where nobody else's pods live in it."""
     found = cluster.get("Namespace", namespace)
-    if found is None or found["metadata"].get("labels", {}).get(_OWNER) != NAME:
+    if found is None or not is_ours(found):
         return []
     if cluster.list("Pod", namespace):
         return []

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from deploy import reach, record
 from deploy.cluster.client import Cluster
-from deploy.manifests.model import ENV_MAP, NAME
+from deploy.manifests.model import ENV_MAP, MANAGED_BY, NAME, is_ours
 from deploy.manifests.objects import environment_map
 from mirror.core.errors import InputError, RefusedError
 from mirror.settings import Endpoint
-
-_OWNER = "app.kubernetes.io/managed-by"
 
 
 def publish(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
@@ -43,7 +41,7 @@ def withdraw(cluster: Cluster, namespace: str) -> tuple[str, ...]:
     removed = []
     for target in record.read(cluster, namespace).published:
         held = cluster.get("ConfigMap", ENV_MAP, target)
-        if held and held["metadata"].get("labels", {}).get(_OWNER) == NAME:
+        if held and is_ours(held):
             cluster.delete("ConfigMap", ENV_MAP, target)
             removed.append(target)
     return tuple(removed)
@@ -51,9 +49,9 @@ def withdraw(cluster: Cluster, namespace: str) -> tuple[str, ...]:
 
 def _check_ours(cluster: Cluster, target: str) -> None:
     held = cluster.get("ConfigMap", ENV_MAP, target)
-    if held and held["metadata"].get("labels", {}).get(_OWNER) != NAME:
+    if held and not is_ours(held):
         raise RefusedError(
             f"ConfigMap {target}/{ENV_MAP} exists and is not ours",
-            why=f"it does not carry the label {_OWNER}={NAME}",
+            why=f"it does not carry the label {MANAGED_BY}={NAME}",
             next_step="rename or remove it, then publish again",
         )

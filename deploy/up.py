@@ -11,7 +11,7 @@ from deploy import obtain, preflight, published, reach, ready, record
 from deploy.cluster import ranges
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.run import PodRun, run_pods
-from deploy.manifests.model import CA_MAP, NAME, ClusterSettings
+from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
 from deploy.manifests.objects import namespace, objects, secret, service
 from deploy.manifests.pods import probe_pod
 from mirror.core.errors import RefusedError, UnfitError
@@ -75,7 +75,7 @@ def up(
     """
     settings, kept, ground = _settle(cluster, request, wish, progress)
     progress.step("apply the objects")
-    cluster.apply(namespace(request.namespace))
+    _ensure_namespace(cluster, request.namespace)
     endpoint = _address(cluster, settings, kept)
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
@@ -114,6 +114,8 @@ def plan(
         now = cluster.get(obj["kind"], meta["name"], meta.get("namespace"))
         if now is None:
             action = "create"
+        elif obj["kind"] == "Namespace" and not is_ours(now):
+            action = "nothing"
         elif _same(cluster.apply(obj, dry_run=True), now):
             action = "nothing"
         else:
@@ -215,6 +217,13 @@ def _taken(cluster: Cluster, address: str) -> RefusedError:
         next_step="delete that Service and run `mirror up` again, or give the promise up with "
         "`mirror up --new-address` (published ConfigMaps follow, running pods do not)",
     )
+
+
+def _ensure_namespace(cluster: Cluster, name: str) -> None:
+    """Make it, or keep ours as it should be; somebody else's is used as it is, unlabelled."""
+    held = cluster.get("Namespace", name)
+    if held is None or is_ours(held):
+        cluster.apply(namespace(name))
 
 
 def _ensure_secret(cluster: Cluster, namespace: str) -> None:

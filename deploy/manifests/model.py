@@ -36,12 +36,20 @@ class ClusterSettings:
     inside: tuple[str, ...] = ()  # CIDRs of the cluster that the mirror must not reach
 
 
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def is_ours(obj: Object) -> bool:
+    """Whether we made this object, by its label."""
+    return bool(obj["metadata"].get("labels", {}).get(MANAGED_BY) == NAME)
+
+
 def labels(component: str = "index") -> dict[str, str]:
     """The labels that our objects carry."""
     return {
         "app.kubernetes.io/name": NAME,
         "app.kubernetes.io/component": component,
-        "app.kubernetes.io/managed-by": NAME,
+        MANAGED_BY: NAME,
     }
 
 

@@ -75,7 +75,7 @@ def nowhere(field_lab: Lab, image: Image) -> Iterator[None]:
 
 def pods(delivered: Delivered, nodes: tuple[str, ...]) -> list[Object]:
     def one(node: str) -> Object:
-        container = {
+        container: Object = {
             "name": "main",
             "image": delivered.reference,
             "imagePullPolicy": "IfNotPresent",

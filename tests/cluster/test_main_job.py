@@ -230,6 +230,17 @@ def test_purge_takes_everything_of_ours(mirrored: Mirrored) -> None:
     assert mirrored.mirror("down", "--purge").returncode == 0
 
 
+def test_a_namespace_of_somebody_else_is_used_and_left_as_it_is(mirrored: Mirrored) -> None:
+    mirrored.lab.kubectl("create", "namespace", "tools")
+    before = mirrored.get("namespace", "tools")
+    assert mirrored.up("-n", "tools")["probes"]
+    assert mirrored.get("namespace", "tools") == before
+    assert mirrored.mirror("down", "--purge", "-n", "tools").returncode == 0
+    assert mirrored.get("namespace", "tools") == before
+    left = mirrored.lab.kubectl("get", "all,pvc,secret,networkpolicy", "-n", "tools", "-o", "name")
+    assert left == ""
+
+
 def _restarts(mirrored: Mirrored) -> list[int]:
     states = mirrored.get("pod", "pypi-mirror-0")["status"]["containerStatuses"]
     return [one["restartCount"] for one in states]

@@ -115,7 +115,7 @@ def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(collecting._API, Need.NODES, lambda _: (_not_ready(),))  # type: ignore[index]
+    monkeypatch.setitem(collecting._API, Need.NODES, lambda _: (_not_ready(),))
     look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
     (one,) = sight(seen(look).pod_dns)
     assert one.view == Unseen(reason="the node is not Ready")

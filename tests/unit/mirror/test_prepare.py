@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,11 @@ def secrets(tmp_path: Path) -> Path:
 
 
 def test_it_is_made_once_and_private(tmp_path: Path, secrets: Path) -> None:
-    places = {"serverdir": tmp_path / "data/devpi", "run": tmp_path / "run", "secrets": secrets}
+    places: dict[str, Any] = {
+        "serverdir": tmp_path / "data/devpi",
+        "run": tmp_path / "run",
+        "secrets": secrets,
+    }
     assert prepare(**places) is True
     before = (tmp_path / "data/devpi/.nodeinfo").read_bytes()
     assert prepare(**places) is False
@@ -33,7 +38,11 @@ def test_what_a_kill_left_is_made_again(tmp_path: Path, secrets: Path) -> None:
     half = tmp_path / "data/devpi.new"
     half.mkdir(parents=True)
     (half / ".sqlite").write_text("half")
-    places = {"serverdir": tmp_path / "data/devpi", "run": tmp_path / "run", "secrets": secrets}
+    places: dict[str, Any] = {
+        "serverdir": tmp_path / "data/devpi",
+        "run": tmp_path / "run",
+        "secrets": secrets,
+    }
     assert prepare(**places) is True
     assert not half.exists()
 

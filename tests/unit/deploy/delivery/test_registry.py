@@ -57,7 +57,7 @@ def test_a_push_that_fails() -> None:
         ({"Service": [service()], "Pod": [pod()], "allowed": []}, None),
     ],
 )
-def test_the_clusters_own(others: dict[str, list[Any]], reason: str | None) -> None:
+def test_the_clusters_own(others: dict[str, Any], reason: str | None) -> None:
     told = DELIVERY.usable(cluster(**others), Options())
     assert (told is None) if reason is None else (told is not None and reason in told)
 
