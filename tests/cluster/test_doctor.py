@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -17,7 +20,9 @@ from click.testing import CliRunner
 from cli.mirror import mirror
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import Lab, lab
+from tests.cluster.nodes import ROOT
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
+from tests.cluster.waiting import wait_for
 from tests.images.archive import ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
@@ -174,6 +179,46 @@ def test_a_node_without_the_image_is_named(field_lab: Lab) -> None:
     (gap,) = {gap for one in told.report["results"] for gap in one["gaps"]}
     assert gap.startswith(f"{node}: ")
     assert "lab/nowhere:1" in gap
+    assert namespaces(field_lab) == []
+
+
+def test_beside_a_mirror_its_namespace_and_image_are_used(field_lab: Lab, image: str) -> None:
+    home = "doctor-home"
+    stateful_set = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "pypi-mirror", "namespace": home},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "stand-in"}},
+            "template": {
+                "metadata": {"labels": {"app": "stand-in"}},
+                "spec": {"containers": [{"name": "main", "image": image}]},
+            },
+        },
+    }
+    field_lab.kubectl("create", "namespace", home)
+    try:
+        field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(stateful_set))
+        told = ask(field_lab, "--name", "index.example", "--namespace", home)
+        tried = told.finding("dns.search-domains")["table"]["rows"][0][0]
+        assert tried == f"index.example.{home}.svc.cluster.local"
+        assert field_lab.kubectl("-n", home, "get", "pods", "-o", "name") == ""
+    finally:
+        field_lab.kubectl("delete", "namespace", home, "--wait=false", check=False)
+
+
+def test_ctrl_c_leaves_nothing(field_lab: Lab, image: str) -> None:
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += "from cli.mirror import main; main()"
+    argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(field_lab.kubeconfig)]
+    argv += ["--image", image, "--name", "index.example"]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        wait_for("its pods", lambda: namespaces(field_lab), timeout=20, interval=0.1)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert "Traceback" not in said
     assert namespaces(field_lab) == []
 
 
