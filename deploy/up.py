@@ -114,9 +114,9 @@ def plan(
         now = cluster.get(obj["kind"], meta["name"], meta.get("namespace"))
         if now is None:
             action = "create"
-        elif obj["kind"] == "Namespace" and not is_ours(now):
-            action = "nothing"
-        elif _same(cluster.apply(obj, dry_run=True), now):
+        elif (obj["kind"] == "Namespace" and not is_ours(now)) or _same(
+            cluster.apply(obj, dry_run=True), now
+        ):
             action = "nothing"
         else:
             action = "change"

@@ -56,7 +56,7 @@ def run_pods(
             return len(ended) == len(wanted)
 
         with suppress(WaitTimeout):
-            until(look, deadline=deadline, what="pods")
+            until(look, deadline=deadline, what="pods", ceiling=0.5)
         for name in wanted.keys() - ended.keys():
             ended[name] = PodRun(
                 name=name,

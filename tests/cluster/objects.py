@@ -8,7 +8,7 @@ from string import Template
 from tests.cluster import versions
 from tests.cluster.options import REGISTRY_PORT, Site
 
-FOLDER = Path(__file__).parent / "objects"
+FOLDER = Path(__file__).parent / "yaml"
 
 
 def render_objects(site: Site) -> str:

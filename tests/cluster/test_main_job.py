@@ -124,7 +124,7 @@ def test_a_dry_run_writes_nothing_and_says_so(mirrored: Mirrored) -> None:
 def test_every_command_works_where_no_cluster_ip_is_routable(
     mirrored: Mirrored, tmp_path: Path
 ) -> None:
-    from tests.local.test_local import make_wheel
+    from tests.local.place import make_wheel
 
     assert mirrored.mirror("status").returncode == 0
     told = json.loads(mirrored.mirror("status", "-o", "json").stdout)

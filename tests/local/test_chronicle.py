@@ -13,7 +13,7 @@ from tests.cluster import workload_install
 from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.workloads import IMAGE, UVS, ensure_workload_archive
 from tests.conftest import Run
-from tests.local.test_local import Place
+from tests.local.place import Place
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

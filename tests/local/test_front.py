@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.conftest import Run
-from tests.local.test_local import Place
+from tests.local.place import Place
 
 JSON = "application/vnd.pypi.simple.v1+json"
 PROJECTS = [f"new-{number}" for number in range(12)]

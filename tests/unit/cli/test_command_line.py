@@ -1,0 +1,90 @@
+"""The console scripts as a person meets them; nothing here needs a cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.preflight import RIGHTS
+from tests.conftest import Run
+
+COMMANDS = ["up", "status", "down", "manifests", "env", "add", "doctor"]
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(program: Run, command: str) -> None:
+    done = program("mirror", command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: mirror {command}")
+    assert len(done.stdout.splitlines()) > 8
+
+
+def test_the_overview_names_every_command(program: Run) -> None:
+    done = program("mirror", "--help")
+    assert all(f"  {command} " in done.stdout for command in COMMANDS)
+
+
+def test_help_is_quick(program: Run) -> None:
+    begun = time.monotonic()
+    program("mirror", "--version")
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("mirror", "nonsense"),
+        ("mirror", "up", "--nonsense"),
+        ("mirror", "up", "--local", "--port", "x"),
+        ("mirror", "env", "--publish"),
+        ("mirror", "env", "chronicle"),
+        ("mirror", "env", "--local", "--publish", "chronicle"),
+        ("mirror", "status", "--namespace", "Not_A_Name"),
+        ("build-image",),
+        ("build-image", "nonsense"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_without_a_traceback(
+    program: Run, words: tuple[str, ...]
+) -> None:
+    done = program(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr
+
+
+def test_the_recipes_are_listed(program: Run) -> None:
+    assert program("build-image", "--list").stdout.split() == ["mirror"]
+
+
+def test_without_a_cluster_the_local_way_is_named(program: Run, tmp_path: Path) -> None:
+    env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    done = program("mirror", "status", env=env)
+    assert done.returncode == 3
+    assert "--local" in done.stderr
+
+
+def test_manifests_need_no_cluster(program: Run, tmp_path: Path) -> None:
+    env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    done = program("mirror", "manifests", "--image", "registry.example/m:1", env=env)
+    assert done.returncode == 0
+    assert "kind: StatefulSet" in done.stdout
+    assert "kind: Secret" not in done.stdout
+
+
+def test_status_as_json_is_json_even_when_absent(program: Run, tmp_path: Path) -> None:
+    env = {f"XDG_{what}_HOME": str(tmp_path / what) for what in ("DATA", "STATE", "CONFIG")}
+    done = program("mirror", "status", "--local", "-o", "json", env=env)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["state"] == "absent"
+
+
+def test_the_rights_page_names_every_right() -> None:
+    page = (DOCS / "rights.md").read_text()
+    for verb, resource, _ in RIGHTS:
+        (line,) = [one for one in page.splitlines() if f"resources: [{resource}]" in one]
+        assert verb in line
