@@ -57,7 +57,7 @@ def doctor(
     source: Path | None,
     output: OutputFormat,
 ) -> None:
-    """Find out why packages do not arrive in pods, and name the smallest mend. Changes nothing.
+    """Find out why packages do not arrive in pods. Changes nothing.
 
     A pod on each node looks for the index with a static musl uv, glibc and busybox. Without an
     image for these pods only the API is looked at, and the report says what was left out.

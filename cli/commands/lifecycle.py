@@ -58,9 +58,10 @@ def up(
     dry_run: bool,
     output: OutputFormat,
 ) -> None:
-    """Start the mirror, or bring it to these settings; prove it from every node.
+    """Start the mirror, or bring it to these settings.
 
-    Options that were given once are remembered: a later `up` needs none of them.
+    In a cluster it is proved by a pod on every node, which installs a package. Options that were
+    given once are remembered: a later `up` needs none of them.
 
     \b
     mirror up --local                       on this machine, no cluster

@@ -24,10 +24,11 @@ from mirror.local import LocalMirror
 )
 @output_option
 def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: OutputFormat) -> None:
-    """Upload distributions into the private index workloads/stable.
+    """Upload wheels and sdists into the private index.
 
-    A file that is there already with the same bytes is left alone; with other bytes it is
-    refused. A name that is in the private index is never served from the public one.
+    They go to workloads/stable, which workloads use. A file that is there already with the same
+    bytes is left alone; with other bytes it is refused. A name that is in the private index is
+    never served from the public one.
 
     \b
     mirror add dist/                      all wheels and sdists of a folder

@@ -34,7 +34,7 @@ from mirror.settings import Endpoint
 def env(
     local: bool, target: ClusterOptions, form: str, publish: bool, namespaces: tuple[str, ...]
 ) -> None:
-    """Print the environment that makes uv and pip use the mirror, or publish it.
+    """Print what makes uv and pip use the mirror, or publish it.
 
     \b
     eval "$(mirror env)"                    this shell
