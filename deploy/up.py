@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +53,7 @@ class Up:
     node: str
     probes: tuple[Probe, ...]
     not_ready: tuple[str, ...]  # nodes that could not be probed
+    seconds: float  # from the first write until the index could be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def up(
     The image is on the nodes, or can be pulled, before anything is written to the cluster.
     """
     settings, kept, ground = _settle(cluster, request, wish, progress)
+    begun = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
     endpoint = _address(cluster, settings, kept)
@@ -88,6 +91,7 @@ def up(
         client.login("root", reach.root_password(cluster, request.namespace))
         client.ensure_indexes(settings.upstream)
     published.refresh(cluster, request.namespace, endpoint)
+    seconds = round(time.monotonic() - begun, 1)
     return Up(
         context=cluster.context,
         namespace=request.namespace,
@@ -98,6 +102,7 @@ def up(
         not_ready=tuple(
             node["metadata"]["name"] for node in ground.nodes if not preflight.is_ready(node)
         ),
+        seconds=seconds,
     )
 
 
