@@ -50,9 +50,8 @@ def test_the_probe_is_for_the_architecture(recipe: Recipe) -> None:
 def test_the_code_comes_last(recipe: Recipe) -> None:
     _, last = stages(render(recipe, base="b", architecture="amd64", ca=False))
     lines = last.strip().splitlines()
-    assert lines[-4].startswith('COPY ["mirror/"')
-    assert lines[-4:-2] == ["USER 10001:10001", "WORKDIR /"]
-    assert lines[-1] == "STOPSIGNAL SIGINT"
+    assert lines[-5].startswith('COPY ["mirror/"')
+    assert lines[-3:] == ["USER 10001:10001", "WORKDIR /", "STOPSIGNAL SIGINT"]
 
 
 @pytest.mark.parametrize("name", ["mirror-requirements.txt", "mirror-probe.txt"])
