@@ -21,8 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For runs on several workers: one of them has the field's lab, others take whole files."""
+    """For runs on several workers: one of them has the field's lab, others take whole files.
+
+    First, because xdist's own hook reads the groups.
+    """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         group = "field" if {"cluster", "field_lab"} & set(fixtures) else str(item.path)
