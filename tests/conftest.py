@@ -21,18 +21,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For runs on several workers: one of them has the field's lab, others take whole files.
-
-    First, because xdist's own hook reads the groups.
-    """
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = "field" if {"cluster", "field_lab"} & set(fixtures) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _no_index_of_the_machine() -> None:
     """Which index is used is what these tests are about."""
