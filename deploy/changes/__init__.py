@@ -1,0 +1,1 @@
+"""Changes to what is not ours: stored before, compared first, undone exactly."""

@@ -1,0 +1,1 @@
+"""Fixes: one module each, with FIX; pure functions from evidence to changes."""

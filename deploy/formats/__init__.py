@@ -1,0 +1,1 @@
+"""Other programs' formats, edited without losing a byte."""
