@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
-from urllib.parse import quote
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
@@ -16,6 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.config.kube_config import list_kube_config_contexts
 
+from deploy.cluster.kinds import GROUPS, KINDS
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
 
@@ -23,45 +22,6 @@ Object: TypeAlias = dict[str, Any]  # a Kubernetes object as JSON
 
 FIELD_MANAGER = "pypi-mirror"
 _CALL = 15.0  # seconds, the most one call may take
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Where the objects of a kind stand in the API."""
-
-    api_version: str
-    plural: str
-    namespaced: bool = True
-
-    @property
-    def group(self) -> str:
-        return self.api_version.rpartition("/")[0]
-
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
-        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
-        return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
-
-
-KINDS: Mapping[str, Kind] = {
-    "ConfigMap": Kind("v1", "configmaps"),
-    "Event": Kind("v1", "events"),
-    "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
-    "Namespace": Kind("v1", "namespaces", namespaced=False),
-    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
-    "Node": Kind("v1", "nodes", namespaced=False),
-    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
-    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
-    "Pod": Kind("v1", "pods"),
-    "Secret": Kind("v1", "secrets"),
-    "Service": Kind("v1", "services"),
-    "ServiceAccount": Kind("v1", "serviceaccounts"),
-    "StatefulSet": Kind("apps/v1", "statefulsets"),
-    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
-}
-
-
-_GROUPS = {kind.plural: kind.group for kind in KINDS.values()}
 
 
 class ApiRefusal(ClusterError):
@@ -201,12 +161,29 @@ class Cluster:
         path = KINDS[obj["kind"]].path(obj["metadata"].get("namespace"))
         return self._object("POST", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
+    def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Replace an object as it was read: ApiRefusal 409 where somebody wrote it meanwhile."""
+        meta = obj["metadata"]
+        path = KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"])
+        return self._object("PUT", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
+
     def delete(
-        self, kind: str, name: str, namespace: str | None = None, *, grace: int | None = None
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace: int | None = None,
+        version: str | None = None,
     ) -> bool:
-        """Delete with its dependents; False where there was nothing. ``grace`` in seconds."""
+        """Delete with its dependents; False where there was nothing. ``grace`` in seconds.
+
+        With ``version`` (a resourceVersion) only as it was read, else ApiRefusal 409.
+        """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         options["propagationPolicy"] = "Background"
+        if version is not None:
+            options["preconditions"] = {"resourceVersion": version}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         try:
@@ -230,7 +207,7 @@ class Cluster:
     def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
         """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""
         plural, _, sub = resource.partition("/")
-        group = _GROUPS[plural]
+        group = GROUPS[plural]
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
         if namespace:
             attributes["namespace"] = namespace
