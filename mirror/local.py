@@ -93,7 +93,7 @@ class LocalMirror:
                 return self.status(deadline)
             self._processes.stop(_STOP)
             progress.step("prepare the data folder")
-            self._prepare(settings)
+            self._prepare(settings, progress)
             progress.step("start devpi" + (" and nginx" if _nginx() else ""))
             self._start(settings, progress)
             endpoint = _endpoint(settings)
@@ -181,7 +181,7 @@ class LocalMirror:
 
     # -- steps ----------------------------------------------------------------------------------
 
-    def _prepare(self, settings: LocalSettings) -> None:
+    def _prepare(self, settings: LocalSettings, progress: Progress) -> None:
         for folder in (self.data, self.state, self.config.parent):
             folder.mkdir(parents=True, exist_ok=True)
         self._secrets.mkdir(mode=0o700, exist_ok=True)
@@ -197,6 +197,7 @@ class LocalMirror:
             run=self.state / "run",
             secrets=self._secrets,
             program=_script("devpi-init"),
+            told=progress.note,
         )
         write_whole(self.config, json.dumps(asdict(settings), indent=2))
 

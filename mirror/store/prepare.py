@@ -1,4 +1,4 @@
-"""Before devpi starts: a private run folder with its secrets, and a server folder made once.
+"""Before devpi starts: a private run folder with its secrets, and a server folder made or mended.
 
 Runs as the pod's init container (`python3 -m mirror.store.prepare …`) and in `mirror up --local`.
 Standard library only, beside mirror.core.
@@ -18,6 +18,8 @@ from mirror.core import process
 from mirror.core.errors import MirrorError, RefusedError, UnfitError
 from mirror.core.wait import Deadline
 from mirror.devpi import Layout, init_argv
+from mirror.store.database import mend
+from mirror.store.rights import own
 
 _INIT_SECONDS = 120.0
 
@@ -30,7 +32,7 @@ def prepare(
     program: str = "devpi-init",
     told: Callable[[str], None] = lambda _: None,
 ) -> bool:
-    """Make ready; True where a new server was made.
+    """Make ready; True where a new server was made, False where one was checked and mended.
 
     ``secrets`` holds the files ``root-password`` and ``secretfile`` (a Secret volume, or a folder
     of the user's). devpi refuses a group-readable secretfile and a group-writable folder, which
@@ -41,8 +43,10 @@ def prepare(
     layout = Layout(serverdir=serverdir, run=run)
     _private_file(Path(layout.secretfile), _read_secret(secrets / "secretfile"))
     _check_writable(serverdir.parent)
+    own(serverdir.parent, told)
     if (serverdir / ".serverversion").exists():
         told(f"{serverdir} holds a server already")
+        mend(serverdir, told)
         return False
     if serverdir.exists() and any(serverdir.iterdir()):
         raise RefusedError(
