@@ -99,6 +99,7 @@ def _observe(
         image=image or diagnose.probe_image(cluster, target.namespace) or kept.image,
         nodes=nodes,
         names=tuple(map(_checked, names)) or (_index_host(kept.settings.get("upstream")),),
+        mirror=f"{kept.cluster_ip}:{kept.port}" if kept.cluster_ip else None,
     )
     with show.progress() as progress:
         return diagnose.observe(cluster, asked, look, progress)

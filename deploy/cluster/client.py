@@ -196,13 +196,30 @@ class Cluster:
 
     def logs(self, namespace: str, pod: str, container: str, *, lines: int = 200) -> str:
         """The last lines of a container's log; empty where there is none yet."""
-        path = f"{KINDS['Pod'].path(namespace, pod)}/log"
         try:
-            return self.request(
-                "GET", path, query={"container": container, "tailLines": str(lines)}
-            )
+            return self.log(namespace, pod, container, lines=lines)
         except ApiRefusal:
             return ""
+
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int | None = None,
+        most_bytes: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """The last ``lines`` of a log, or its first ``most_bytes``; ApiRefusal where there is none.
+
+        ``previous`` is the run before the last restart.
+        """
+        query = {"container": container, "previous": "true" if previous else ""}
+        query["tailLines"] = "" if lines is None else str(lines)
+        query["limitBytes"] = "" if most_bytes is None else str(most_bytes)
+        path = f"{KINDS['Pod'].path(namespace, pod)}/log"
+        return self.request("GET", path, query={k: v for k, v in query.items() if v})
 
     def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
         """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""

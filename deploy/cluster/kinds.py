@@ -31,6 +31,8 @@ KINDS: Mapping[str, Kind] = {
     "DaemonSet": Kind("apps/v1", "daemonsets"),
     "Deployment": Kind("apps/v1", "deployments"),
     "Event": Kind("v1", "events"),
+    "FelixConfiguration": Kind("crd.projectcalico.org/v1", "felixconfigurations", namespaced=False),
+    "Installation": Kind("operator.tigera.io/v1", "installations", namespaced=False),
     "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
     "Job": Kind("batch/v1", "jobs"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),

@@ -44,6 +44,8 @@ def _load(kind: Any, told: Any, where: str) -> Any:
         return told
     if kind is float and isinstance(told, int | float) and not isinstance(told, bool):
         return float(told)
+    if isinstance(kind, type) and issubclass(kind, Enum) and _may_be(kind, told):
+        return kind(told)
     if type(told) is kind:
         return told
     raise _misfit(where, f"{type(told).__name__} {str(told)[:60]!r}")
@@ -74,6 +76,8 @@ def _may_be(kind: Any, told: Any) -> bool:
         return isinstance(told, list)
     if typing.get_origin(kind) is typing.Literal:
         return told in typing.get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return told in [one.value for one in kind]
     return type(told) is kind
 
 

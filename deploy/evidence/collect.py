@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
+from deploy.evidence.access import read_access
+from deploy.evidence.mirrored import read_mirror
 from deploy.evidence.model import (
     Corefile,
     DnsPod,
     DnsService,
     Evidence,
+    LeftOut,
     Need,
     Node,
     NodeDns,
     Seen,
     Unseen,
 )
-from deploy.evidence.probes import probe_dns
+from deploy.evidence.network import read_calico, read_pools
+from deploy.evidence.probes import Question, probe_dns
+from deploy.evidence.workloads import read_warned, read_workloads
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
 _SYSTEM = "kube-system"
 _SERVICES = ("kube-dns", "coredns", "rke2-coredns-rke2-coredns")  # by distribution
+_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
 _COREFILES = ("coredns", "rke2-coredns-rke2-coredns")
 
 
@@ -42,6 +48,7 @@ class Look:
     image: str | None = None
     nodes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # HOST or HOST:PORT
+    mirror: str | None = None  # ADDRESS:PORT that workloads were given; pods ask it too
 
 
 def collect(
@@ -54,16 +61,22 @@ def collect(
     """
     progress.step(f"look at context {cluster.context} ({cluster.server})")
     cluster.version()
-    wanted = {need: read for need, read in _API.items() if need in needs or need is Need.NODES}
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        begun = {need: pool.submit(_seen, read, cluster) for need, read in wanted.items()}
-        found: dict[str, Any] = {need.value: one.result() for need, one in begun.items()}
-    if Need.POD_DNS in needs:
-        found[Need.POD_DNS.value] = _pod_dns(cluster, look, found[Need.NODES.value], progress)
+    left_out: list[LeftOut] = []
+    readers = _readers(look, left_out)
+    wanted = [need for need in readers if need in needs or need is Need.NODES]
+    with ThreadPoolExecutor(len(wanted) + 1) as pool:
+        begun = {need: pool.submit(_seen, readers[need], cluster) for need in wanted}
+        found: dict[str, Any] = {}
+        if Need.POD_DNS in needs:
+            # pods take the longest: they are under way while the rest is read
+            nodes = begun[Need.NODES].result()
+            found[Need.POD_DNS.value] = _pod_dns(cluster, look, nodes, progress)
+        found |= {need.value: one.result() for need, one in begun.items()}
     return Evidence(
         context=cluster.context,
         server=cluster.server,
         taken=datetime.now(UTC).isoformat(timespec="seconds"),
+        left_out=tuple(left_out),
         **found,
     )
 
@@ -80,18 +93,39 @@ def _seen(read: Callable[[Cluster], Any], cluster: Cluster) -> Any:
 
 def _nodes(cluster: Cluster) -> tuple[Node, ...]:
     def one(node: Object) -> Node:
-        status, spec = node.get("status", {}), node.get("spec", {})
+        meta, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
+        about = status.get("nodeInfo", {})
         return Node(
-            name=node["metadata"]["name"],
+            name=meta["name"],
             ready=_condition(node, "Ready"),
-            architecture=status.get("nodeInfo", {}).get("architecture", ""),
+            architecture=about.get("architecture", ""),
             addresses=tuple(
                 at["address"] for at in status.get("addresses", []) if at["type"] == "InternalIP"
             ),
             pod_cidrs=tuple(spec.get("podCIDRs", [])),
+            trouble=_not_ready(status),
+            pressures=tuple(kind for kind in _PRESSURES if _condition(node, kind)),
+            cordoned=bool(spec.get("unschedulable")),
+            kubelet=about.get("kubeletVersion", ""),
+            os_image=about.get("osImage", ""),
+            distribution=_distribution(meta.get("labels", {}), about.get("kubeletVersion", "")),
         )
 
     return tuple(sorted(map(one, cluster.list("Node")), key=lambda node: node.name))
+
+
+def _not_ready(status: Object) -> str:
+    for one in status.get("conditions", []):
+        if one["type"] == "Ready" and one["status"] != "True":
+            return f"{one.get('reason', '')}: {one.get('message', '')}"
+    return ""
+
+
+def _distribution(labels: Object, kubelet: str) -> str:
+    """Who made this Kubernetes, by what it writes on its nodes."""
+    if any("microk8s" in key for key in labels):
+        return "microk8s"
+    return next((name for name in ("k3s", "rke2") if f"+{name}" in kubelet), "")
 
 
 def _dns_service(cluster: Cluster) -> DnsService | None:
@@ -136,12 +170,29 @@ def _condition(obj: Object, kind: str) -> bool:
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)
 
 
-_API: Mapping[Need, Callable[[Cluster], Any]] = {
-    Need.NODES: _nodes,
-    Need.DNS_SERVICE: _dns_service,
-    Need.DNS_PODS: _dns_pods,
-    Need.COREFILE: _corefile,
-}
+Reader: TypeAlias = Callable[[Cluster], Any]
+
+
+def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
+    """How each subject that the API shows is read. Parts that cannot be go to ``left_out``."""
+
+    def workloads(cluster: Cluster) -> Any:
+        found, gaps = read_workloads(cluster, look.namespace)
+        left_out.extend(LeftOut(need=Need.WORKLOADS, reason=reason) for reason in gaps)
+        return found
+
+    return {
+        Need.NODES: _nodes,
+        Need.DNS_SERVICE: _dns_service,
+        Need.DNS_PODS: _dns_pods,
+        Need.COREFILE: _corefile,
+        Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
+        Need.IP_POOLS: read_pools,
+        Need.CALICO: read_calico,
+        Need.MIRROR: lambda cluster: read_mirror(cluster, look.namespace),
+        Need.WORKLOADS: workloads,
+        Need.WARNED: read_warned,
+    }
 
 
 # -- from pods ------------------------------------------------------------------------------------
@@ -171,6 +222,7 @@ def _pod_dns(
             )
         down = {node.name for node in nodes if not node.ready}
     ready = tuple(name for name in asked if name not in down)
-    seen = probe_dns(cluster, look.image, look.namespace, ready, look.names, progress)
+    question = Question(image=look.image, home=look.namespace, names=look.names, mirror=look.mirror)
+    seen = probe_dns(cluster, question, ready, progress)
     not_ready = Unseen(reason="the node is not Ready")
     return tuple(NodeDns(node=name, view=seen.get(name, not_ready)) for name in asked)

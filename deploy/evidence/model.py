@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar
 
+from deploy.evidence.things import Access, Calico, IpPool, MirrorState, Warned, Workload
 from mirror.probe.model import PodDns
 
 T = TypeVar("T")
@@ -32,6 +33,12 @@ class Need(StrEnum):
     DNS_PODS = "dns_pods"
     COREFILE = "corefile"
     POD_DNS = "pod_dns"
+    ACCESS = "access"
+    IP_POOLS = "ip_pools"
+    CALICO = "calico"
+    MIRROR = "mirror"
+    WORKLOADS = "workloads"
+    WARNED = "warned"
 
 
 # -- evidence -------------------------------------------------------------------------------------
@@ -46,6 +53,12 @@ class Node:
     architecture: str
     addresses: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
+    trouble: str = ""  # why it is not Ready
+    pressures: tuple[str, ...] = ()  # DiskPressure, MemoryPressure, …
+    cordoned: bool = False
+    kubelet: str = ""  # its version
+    os_image: str = ""
+    distribution: str = ""  # microk8s, k3s, rke2; empty: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +91,18 @@ class Corefile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDns:
-    """What a pod on one node sees of DNS."""
+    """What a pod on one node sees of DNS, IPv6 and the mirror."""
 
     node: str
     view: Seen[PodDns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A part of a subject that could not be seen, beside what could."""
+
+    need: Need
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +120,13 @@ class Evidence:
     dns_pods: Seen[tuple[DnsPod, ...]] = NOT_ASKED
     corefile: Seen[Corefile | None] = NOT_ASKED
     pod_dns: Seen[tuple[NodeDns, ...]] = NOT_ASKED
+    access: Seen[Access] = NOT_ASKED
+    ip_pools: Seen[tuple[IpPool, ...]] = NOT_ASKED
+    calico: Seen[Calico | None] = NOT_ASKED
+    mirror: Seen[MirrorState] = NOT_ASKED
+    workloads: Seen[tuple[Workload, ...]] = NOT_ASKED
+    warned: Seen[tuple[Warned, ...]] = NOT_ASKED
+    left_out: tuple[LeftOut, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:
         """Why (parts of) this subject could not be seen; empty when all of it was."""
@@ -111,7 +139,7 @@ class Evidence:
                 if isinstance(one.view, Unseen):
                     reasons.setdefault(one.view.reason, []).append(one.node)
             return tuple(f"{', '.join(nodes)}: {reason}" for reason, nodes in reasons.items())
-        return ()
+        return tuple(one.reason for one in self.left_out if one.need is need)
 
     def wholly_unseen(self, need: Need) -> bool:
         """Whether there is nothing at all to look at for this need."""

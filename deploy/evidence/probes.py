@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from deploy.cluster.client import ApiRefusal, Cluster, temporary
 from deploy.cluster.run import PodRun, run_pods
@@ -22,26 +22,33 @@ from mirror.probe.model import PodDns
 
 _SECONDS = 60.0  # the most that probe pods get: an image may have to be pulled first
 _ACCOUNT_SECONDS = 10.0
+_USAGE = 2  # a program that does not know its arguments
+_OTHER_VERSION = (
+    "the image of the probe pods is of another version of this program: bring the mirror to this "
+    "one (mirror up), or give --image REF"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What probe pods are asked. ``home`` is the mirror's namespace, used where it exists."""
+
+    image: str
+    home: str
+    names: tuple[str, ...]  # HOST or HOST:PORT
+    mirror: str | None = None  # ADDRESS:PORT
 
 
 def probe_dns(
-    cluster: Cluster,
-    image: str,
-    home: str,
-    nodes: tuple[str, ...],
-    names: tuple[str, ...],
-    progress: Progress,
+    cluster: Cluster, question: Question, nodes: tuple[str, ...], progress: Progress
 ) -> Mapping[str, Seen[PodDns]]:
-    """Node → what a pod there sees. ``home`` is the mirror's namespace, used where it exists.
-
-    Nothing is left behind, however it ends.
-    """
+    """Node → what a pod there sees. Nothing is left behind, however it ends."""
     if not nodes:
         return {}
-    progress.step(f"ask for {', '.join(names)} from a pod on each node")
+    progress.step(f"ask for {', '.join(question.names)} from a pod on each node")
     try:
-        with _namespace(cluster, home) as where:
-            pods = [_pod(image, where, node, names) for node in nodes]
+        with _namespace(cluster, question.home) as where:
+            pods = [_pod(question, where, node) for node in nodes]
             deadline = cluster.deadline.within(_SECONDS)
             runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
     except (ApiRefusal, WaitTimeout) as refused:
@@ -50,12 +57,14 @@ def probe_dns(
     return {node: _read(run) for node, run in zip(nodes, runs, strict=True)}
 
 
-def _pod(image: str, namespace: str, node: str, names: tuple[str, ...]) -> Object:
+def _pod(question: Question, namespace: str, node: str) -> Object:
     """As the mirror's own probes, but with the resolv.conf that any workload gets."""
-    settings = replace(ClusterSettings(image=image), namespace=namespace)
+    settings = replace(ClusterSettings(image=question.image), namespace=namespace)
     command = ["python3", "-m", "mirror.probe", "dns"]
-    for name in names:
+    for name in question.names:
         command += ["--name", name]
+    if question.mirror:
+        command += ["--mirror", question.mirror]
     mark = secrets.token_hex(3)
     pod = probe_pod(settings, name=f"{NAME}-doctor-{mark}", node=node, command=command)
     del pod["spec"]["dnsConfig"]
@@ -82,6 +91,8 @@ def _namespace(cluster: Cluster, home: str) -> Iterator[str]:
 
 
 def _read(run: PodRun) -> Seen[PodDns]:
+    if run.code == _USAGE and "usage: " in run.out:
+        return Unseen(reason=_OTHER_VERSION)
     if not run.ok:
         return Unseen(
             reason=run.why or f"the probe ended with {run.code}: {run.out.strip()[-300:]}"
@@ -89,4 +100,4 @@ def _read(run: PodRun) -> Seen[PodDns]:
     try:
         return load(PodDns, json.loads(run.out))
     except (ValueError, InputError) as broken:
-        return Unseen(reason=f"the probe's answer cannot be read ({broken}): image too old or new?")
+        return Unseen(reason=f"the probe's answer cannot be read ({broken}): {_OTHER_VERSION}")

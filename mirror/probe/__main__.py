@@ -1,4 +1,4 @@
-"""python3 -m mirror.probe dns --name HOST[:PORT] ... : one JSON document on stdout."""
+"""python3 -m mirror.probe dns --name HOST[:PORT] … [--mirror ADDRESS:PORT]: JSON on stdout."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m mirror.probe")
     dns = parser.add_subparsers(dest="what", required=True).add_parser("dns")
     dns.add_argument("--name", dest="places", type=place, action="append", required=True)
+    dns.add_argument("--mirror", type=place, metavar="ADDRESS:PORT")
     dns.add_argument("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
     dns.add_argument("--tools", type=Path, default=Path("/opt/probe"))
     dns.add_argument("--dns-port", type=int, default=53)
     given = parser.parse_args(argv)
-    ground = Ground(resolv_conf=given.resolv_conf, tools=given.tools, dns_port=given.dns_port)
+    ground = Ground(
+        resolv_conf=given.resolv_conf,
+        tools=given.tools,
+        dns_port=given.dns_port,
+        mirror=given.mirror,
+    )
     print(json.dumps(dataclasses.asdict(look(given.places, ground))))
     return 0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mirror.probe import programs, routes
+from mirror.probe import front, programs, routes
 from mirror.probe.model import Answer, Connection, NameView, PodDns, Program, ResolvConf, SuffixView
 from mirror.probe.walk import Both, candidates, read_resolv_conf, walk
 from mirror.probe.wire import AAAA, A, ask
@@ -34,6 +34,7 @@ class Ground:
     resolv_conf: Path = Path("/etc/resolv.conf")
     tools: Path = Path("/opt/probe")
     dns_port: int = 53
+    mirror: Place | None = None  # the mirror's address and port
 
 
 def look(places: Iterable[Place], ground: Ground) -> PodDns:
@@ -43,12 +44,17 @@ def look(places: Iterable[Place], ground: Ground) -> PodDns:
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         views = [_begin_name(pool, place, conf, ground) for place in places]
         suffixes = [_begin_suffix(pool, suffix, conf, ground) for suffix in conf.search]
+        at = ground.mirror
+        mirror = pool.submit(front.mirror, at.name, at.port) if at else None
         return PodDns(
             resolv_conf=conf,
             suffixes=tuple(one.end() for one in suffixes),
             names=tuple(one.end(pool, conf) for one in views),
             ipv6_addresses=routes.ipv6_addresses(),
             ipv6_default_route=routes.ipv6_default_route(),
+            ipv6_disabled=routes.ipv6_disabled(),
+            gai_conf=routes.gai_conf(),
+            mirror=mirror.result() if mirror else None,
             seconds=round(time.monotonic() - begun, 2),
         )
 

@@ -97,8 +97,24 @@ class SuffixView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorView:
+    """The mirror as one pod reaches it, by the address that workloads were given.
+
+    ``http`` is the status of its answer, 0 without one. Bytes of the volume and the word on its
+    upstream are None where this mirror does not tell.
+    """
+
+    connection: Connection
+    http: int = 0
+    text: str = ""
+    volume_free: int | None = None
+    volume_size: int | None = None
+    upstream: str | None = None  # ok or away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodDns:
-    """DNS and routes as one pod sees them."""
+    """DNS, IPv6, routes and the mirror as one pod sees them."""
 
     resolv_conf: ResolvConf
     suffixes: tuple[SuffixView, ...]
@@ -106,3 +122,6 @@ class PodDns:
     ipv6_addresses: tuple[str, ...]  # of global scope
     ipv6_default_route: bool
     seconds: float  # the probe took
+    ipv6_disabled: bool | None = None  # net.ipv6.conf.all.disable_ipv6; None: no such sysctl
+    gai_conf: tuple[str, ...] = ()  # lines of /etc/gai.conf that say something
+    mirror: MirrorView | None = None  # where it was asked for

@@ -30,6 +30,19 @@ def ipv6_default_route(proc: Path = Path("/proc/net")) -> bool:
     )
 
 
+def ipv6_disabled(sysctl: Path = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")) -> bool | None:
+    """Whether IPv6 is switched off here; None where the kernel knows no IPv6."""
+    return sysctl.read_text().strip() == "1" if sysctl.exists() else None
+
+
+def gai_conf(path: Path = Path("/etc/gai.conf")) -> tuple[str, ...]:
+    """What /etc/gai.conf says to glibc. musl reads no such file."""
+    if not path.exists():
+        return ()
+    lines = (line.split("#")[0].strip() for line in path.read_text(errors="replace").splitlines())
+    return tuple(line for line in lines if line)
+
+
 def _rows(path: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.commands.doctor import doctor
+from deploy.evidence.codec import load
+from deploy.evidence.model import Evidence
 from mirror.core.errors import InputError
 
 CASES = Path(__file__).parents[1] / "cases" / "checks"
@@ -54,9 +56,8 @@ def test_json_and_saved_again(tmp_path: Path) -> None:
     told = json.loads(said.stdout)
     assert told["findings"][0]["check"] == "dns.search-domains"
     assert told["findings"][0]["mends"][0]["reach"] == "workload"
-    assert json.loads(saved.read_text()) == json.loads(
-        (CASES / "field" / "evidence.json").read_text()
-    )
+    first = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
+    assert load(Evidence, json.loads(saved.read_text())) == first
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"context": 1}', "\xff"])

@@ -31,8 +31,8 @@ NODE = {
 }
 SERVICE = {"spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}}}
 POD = {
-    "metadata": {"name": "coredns-1"},
-    "spec": {"nodeName": "ra"},
+    "metadata": {"name": "coredns-1", "namespace": "kube-system", "uid": "1"},
+    "spec": {"nodeName": "ra", "containers": [{"name": "c", "image": "i"}]},
     "status": {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrPull"}}}]},
 }
 
@@ -53,6 +53,9 @@ class Fake:
         if kind in self.refused:
             raise ApiRefusal(403, "Forbidden", f"you cannot read {kind}", "refused", "")
 
+    def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+        return not self.refused
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
         self._check(kind)
         there = {
@@ -61,9 +64,16 @@ class Fake:
         }
         return there.get((kind, name))
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> Any:
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Any:
         self._check(kind)
-        return {"Node": [NODE], "Pod": [POD]}[kind]
+        if kind in {"IPPool", "Installation"}:
+            raise ApiRefusal(404, "NotFound", "no such resource", "refused", "")
+        return {"Node": [NODE], "Pod": [POD]}.get(kind, [])
+
+    def log(self, *words: str, **options: Any) -> str:
+        return ""
 
 
 def seen(look: Look, *refused: str) -> Any:
@@ -115,7 +125,7 @@ def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(collecting._API, Need.NODES, lambda _: (_not_ready(),))
+    monkeypatch.setattr(collecting, "_nodes", lambda _: (_not_ready(),))
     look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
     (one,) = sight(seen(look).pod_dns)
     assert one.view == Unseen(reason="the node is not Ready")
@@ -130,6 +140,7 @@ def _not_ready() -> Node:
     [
         (PodRun(name="p", node="ra", code=None, out="", why="ErrImagePull"), "ErrImagePull"),
         (PodRun(name="p", node="ra", code=1, out="No module named mirror.probe"), "ended with 1"),
+        (PodRun(name="p", node="ra", code=2, out="usage: …"), "another version"),
         (PodRun(name="p", node="ra", code=0, out="{}"), "cannot be read"),
         (PodRun(name="p", node="ra", code=0, out="noise"), "cannot be read"),
     ],
@@ -141,7 +152,10 @@ def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
 
 
 def test_a_probe_pod_sees_what_a_workload_sees() -> None:
-    spec = probes._pod("image", "home", "ra", ("index.example:80",))["spec"]
+    asked = probes.Question(
+        image="image", home="home", names=("index.example:80",), mirror="10.152.183.7:3141"
+    )
+    spec = probes._pod(asked, "home", "ra")["spec"]
     assert "dnsConfig" not in spec
     assert "dnsPolicy" not in spec
     assert spec["nodeName"] == "ra"
@@ -149,10 +163,12 @@ def test_a_probe_pod_sees_what_a_workload_sees() -> None:
     assert spec["securityContext"]["runAsNonRoot"] is True
     (container,) = spec["containers"]
     assert container["command"] == [
-        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80")
+        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80"),
+        *("--mirror", "10.152.183.7:3141"),
     ]
 
 
 def test_nothing_is_made_where_no_node_can_run_it() -> None:
     fake = cast("Cluster", Fake())
-    assert probes.probe_dns(fake, "image", "home", (), ("index.example",), SILENT) == {}
+    asked = probes.Question(image="image", home="home", names=("index.example",))
+    assert probes.probe_dns(fake, asked, (), SILENT) == {}

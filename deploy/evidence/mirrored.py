@@ -1,0 +1,122 @@
+"""The mirror by its record and its objects, and what was published of it. No Secret is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Any
+
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.explain import explain_claim, explain_pod
+from deploy.evidence.heard import masked
+from deploy.evidence.things import MirrorState, Published, Volume
+from deploy.manifests.model import CLAIM, ENV_MAP, NAME, POD, RECORD_MAP, is_ours
+from mirror.settings import DEFAULT_PORT, Endpoint
+
+_KEY = "record.json"
+_WORDS = ("No space left", "database or disk is full", "disk I/O error", "readonly database")
+
+
+def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
+    """All that the API shows of it."""
+    record, record_trouble = _record(cluster, namespace)
+    promised = str(record.get("cluster_ip") or "")
+    port = int(record.get("port") or DEFAULT_PORT)
+    endpoint = Endpoint(address=IPv4Address(promised), port=port) if promised else None
+    service = (cluster.get("Service", NAME, namespace) or {}).get("spec", {})
+    held = cluster.get("StatefulSet", NAME, namespace)
+    pod = cluster.get("Pod", POD, namespace)
+    ready = bool(held and held.get("status", {}).get("readyReplicas"))
+    wanted = held["spec"].get("replicas", 1) if held else None
+    troubled = bool(wanted) and not ready
+    explained = explain_pod(cluster, namespace, POD) if troubled else ""
+    return MirrorState(
+        namespace=namespace,
+        promised=promised,
+        port=port,
+        url=endpoint.url if endpoint else "",
+        service=service.get("clusterIP", ""),
+        families=tuple(service.get("ipFamilies", ())),
+        wanted=wanted,
+        ready=ready,
+        node=(pod or {}).get("spec", {}).get("nodeName", ""),
+        image=held["spec"]["template"]["spec"]["containers"][0]["image"] if held else "",
+        recorded_image=str(record.get("image") or ""),
+        trouble=tuple(masked(line) for line in explained.splitlines()),
+        said=tuple(_said(cluster, pod)) if pod else (),
+        volume=_volume(cluster, namespace),
+        published=tuple(_published(cluster, record, endpoint)),
+        record_trouble=record_trouble,
+    )
+
+
+def _record(cluster: Cluster, namespace: str) -> tuple[dict[str, Any], str]:
+    """What `mirror up` wrote down, and why it cannot be read."""
+    held = cluster.get("ConfigMap", RECORD_MAP, namespace)
+    if held is None:
+        return {}, ""
+    try:
+        told = json.loads(held["data"][_KEY])
+        if told["cluster_ip"]:
+            IPv4Address(told["cluster_ip"])
+        return dict(told), ""
+    except (KeyError, ValueError, TypeError) as broken:
+        return {}, f"ConfigMap {namespace}/{RECORD_MAP}: {type(broken).__name__}: {broken}"
+
+
+def _said(cluster: Cluster, pod: Object) -> Iterator[str]:
+    """Lines of its logs that tell of a full or broken disk."""
+    meta = pod["metadata"]
+    for one in pod["spec"]["containers"]:
+        log = cluster.logs(meta["namespace"], meta["name"], one["name"], lines=100)
+        found = [line for line in log.splitlines() if any(word in line for word in _WORDS)]
+        yield from (f"{one['name']}: {masked(line.strip())[:200]}" for line in found[-2:])
+
+
+def _volume(cluster: Cluster, namespace: str) -> Volume | None:
+    claim = cluster.get("PersistentVolumeClaim", CLAIM, namespace)
+    if claim is None:
+        return None
+    phase = claim.get("status", {}).get("phase", "Unknown")
+    trouble = "" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM)
+    return Volume(
+        claim=CLAIM,
+        phase=phase,
+        size=claim["spec"].get("resources", {}).get("requests", {}).get("storage", ""),
+        storage_class=claim["spec"].get("storageClassName", ""),
+        nodes=_bound_to(cluster, claim["spec"].get("volumeName", "")),
+        trouble=trouble,
+    )
+
+
+def _bound_to(cluster: Cluster, volume: str) -> tuple[str, ...]:
+    """The nodes that a local volume is tied to; empty where it is not, or cannot be read."""
+    try:
+        held = cluster.get("PersistentVolume", volume) if volume else None
+    except ApiRefusal:
+        return ()
+    required = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
+    names: list[str] = []
+    for term in required.get("nodeSelectorTerms", ()):
+        for rule in [*term.get("matchExpressions", ()), *term.get("matchFields", ())]:
+            if rule["key"] in {"kubernetes.io/hostname", "metadata.name"}:
+                names += rule.get("values", ())
+    return tuple(dict.fromkeys(names))
+
+
+def _published(
+    cluster: Cluster, record: dict[str, Any], endpoint: Endpoint | None
+) -> Iterator[Published]:
+    wanted = endpoint.environment() if endpoint else {}
+    for target in record.get("published", ()):
+        held = cluster.get("ConfigMap", ENV_MAP, target)
+        data = (held or {}).get("data") or {}
+        if held is None:
+            gone = cluster.get("Namespace", target) is None
+            state = "no namespace" if gone else "missing"
+        elif not is_ours(held):
+            state = "foreign"
+        else:
+            state = "right" if data == wanted else "stale"
+        yield Published(namespace=target, state=state, url=masked(data.get("UV_DEFAULT_INDEX", "")))

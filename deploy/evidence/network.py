@@ -1,0 +1,110 @@
+"""Calico read through the API: pools, calico-node, and the conflist it writes to the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.explain import waiting_reasons
+from deploy.evidence.things import AgentPod, Calico, IpPool
+
+T = TypeVar("T")
+
+_HOMES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
+_DAEMON = "calico-node"
+_CONFIG = ("calico-config", "cni_network_config")
+_VARIABLES = {
+    "CALICO_IPV4POOL_CIDR",
+    "CALICO_IPV6POOL_CIDR",
+    "CALICO_IPV6POOL_NAT_OUTGOING",
+    "FELIX_IPV6SUPPORT",
+    "IP",
+    "IP6",
+    "IP6_AUTODETECTION_METHOD",
+    "IP_AUTODETECTION_METHOD",
+    "NO_DEFAULT_POOLS",
+}
+
+
+def read_pools(cluster: Cluster) -> tuple[IpPool, ...]:
+    """All pools by name; none where Calico's resources are not in the API."""
+    found = _or_none(lambda: cluster.list("IPPool")) or []
+    return tuple(sorted(map(_pool, found), key=lambda pool: pool.name))
+
+
+def _pool(obj: Object) -> IpPool:
+    spec = obj.get("spec", {})
+    modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
+    return IpPool(
+        name=obj["metadata"]["name"],
+        cidr=spec.get("cidr", ""),
+        disabled=bool(spec.get("disabled")),
+        nat_outgoing=bool(spec.get("natOutgoing")),
+        mode=next((name for name, mode in modes.items() if mode != "Never"), "none"),
+        node_selector=spec.get("nodeSelector", ""),
+        uses=tuple(spec.get("allowedUses", ())),
+    )
+
+
+def read_calico(cluster: Cluster) -> Calico | None:
+    """None where nothing of Calico is there."""
+    operator = bool(_or_none(lambda: cluster.list("Installation")))
+    felix = _or_none(lambda: cluster.get("FelixConfiguration", "default"))
+    ipv6 = felix.get("spec", {}).get("ipv6Support") if felix else None
+    for home in _HOMES:
+        daemon = cluster.get("DaemonSet", _DAEMON, home)
+        config = cluster.get("ConfigMap", _CONFIG[0], home)
+        if daemon or config:
+            return Calico(
+                namespace=home,
+                operator=operator,
+                installed=daemon is not None,
+                image=_container(daemon).get("image", "") if daemon else "",
+                env=_variables(_container(daemon)) if daemon else (),
+                felix_ipv6=ipv6,
+                config=(config or {}).get("data", {}).get(_CONFIG[1]),
+                pods=_pods(cluster, home, daemon) if daemon else (),
+            )
+    if operator or felix:
+        return Calico(namespace=_HOMES[0], operator=operator, installed=False, felix_ipv6=ipv6)
+    return None
+
+
+def _container(daemon: Object) -> Object:
+    every: list[Object] = daemon["spec"]["template"]["spec"]["containers"]
+    return next((one for one in every if one["name"] == _DAEMON), every[0])
+
+
+def _variables(container: Object) -> tuple[str, ...]:
+    pairs = ((one["name"], one.get("value", "")) for one in container.get("env", ()))
+    return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
+
+
+def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[AgentPod, ...]:
+    chosen = daemon["spec"]["selector"].get("matchLabels", {})
+    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
+    return tuple(
+        AgentPod(
+            name=pod["metadata"]["name"],
+            node=pod["spec"].get("nodeName", ""),
+            ready=_is_ready(pod),
+            trouble=", ".join(waiting_reasons(pod).values()),
+        )
+        for pod in cluster.list("Pod", home, labels=labels)
+    )
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """None where the API does not know such resources."""
+    try:
+        return read()
+    except ApiRefusal as refusal:
+        if refusal.status == 404:
+            return None
+        raise

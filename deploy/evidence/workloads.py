@@ -1,0 +1,235 @@
+"""Workloads by their pods: what they start, where they download from, what their logs tell.
+
+One list of pods, and the logs of those that may download or that fail. Secrets are masked; of the
+environment only variables that steer downloads are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.evidence.heard import is_secret_name, masked, telling
+from deploy.evidence.things import Container, Warned, Workload, WorkloadPod
+from deploy.manifests.model import NAME
+
+_MOST_LOGS = 60  # containers whose logs are read
+_HEAD = 24 * 1024  # bytes of the beginning of a log: there stands what is done at a start
+_TAIL = 60  # lines of its end, where it fails
+_LOG_SECONDS = 8.0
+_STEERS = re.compile(
+    r"(UV|PIP|HF|HUGGINGFACE|TRANSFORMERS|SENTENCE_TRANSFORMERS|TORCH|SPACY|NLTK|WHISPER|POETRY)_\w+"
+    r"|(HTTPS?|NO|ALL)_PROXY|PYTHON_VERSION|NLTK_DATA",
+    re.IGNORECASE,
+)
+# images that start what they are made for; nothing of theirs is asked for
+_PYTHON = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
+PROOF = f"{NAME}/proof"  # label or annotation of pods whose image was proved to start alone
+
+
+def read_workloads(cluster: Cluster, mirror: str) -> tuple[tuple[Workload, ...], tuple[str, ...]]:
+    """Workloads, and why parts of them could not be seen. ``mirror`` is its namespace."""
+    pods = [pod for pod in cluster.list("Pod") if _counts(pod, mirror)]
+    logs, refused = _logs(cluster, pods)
+    groups: dict[tuple[str, str, str], list[Object]] = {}
+    for pod in pods:
+        groups.setdefault(_owner(pod), []).append(pod)
+    found = [_workload(owner, members, logs) for owner, members in sorted(groups.items())]
+    return tuple(found), refused
+
+
+def _counts(pod: Object, mirror: str) -> bool:
+    """Not the mirror's own and not those that the nodes run from files."""
+    meta = pod["metadata"]
+    labels = meta.get("labels", {})
+    ours = labels.get("app.kubernetes.io/name") == NAME and meta["namespace"] == mirror
+    probe = labels.get("app.kubernetes.io/managed-by") == NAME
+    return not (ours or probe or "kubernetes.io/config.mirror" in meta.get("annotations", {}))
+
+
+def _owner(pod: Object) -> tuple[str, str, str]:
+    """(namespace, kind, name) of what a person wrote: a Deployment, not its ReplicaSet."""
+    meta = pod["metadata"]
+    space = meta["namespace"]
+    owner = next((one for one in meta.get("ownerReferences", ()) if one.get("controller")), None)
+    if owner is None:
+        return space, "Pod", meta["name"]
+    kind, name = owner["kind"], owner["name"]
+    mark = meta.get("labels", {}).get("pod-template-hash")
+    if kind == "ReplicaSet" and mark and name.endswith(f"-{mark}"):
+        return space, "Deployment", name.removesuffix(f"-{mark}")
+    if kind == "Job" and (cron := re.fullmatch(r"(.+)-\d{8,}", name)):
+        return space, "CronJob", cron[1]
+    return space, kind, name
+
+
+def _workload(
+    owner: tuple[str, str, str], members: list[Object], logs: dict[str, tuple[str, ...]]
+) -> Workload:
+    space, kind, name = owner
+    members.sort(key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
+    first = members[0]  # the newest, as the template is now
+    spec, meta = first["spec"], first["metadata"]
+    options = (spec.get("dnsConfig") or {}).get("options") or ()
+    ndots = [one.get("value") for one in options if one.get("name") == "ndots"]
+    return Workload(
+        kind=kind,
+        namespace=space,
+        name=name,
+        containers=tuple(_containers(spec)),
+        pods=tuple(_pod(pod, logs) for pod in members),
+        ndots=int(ndots[0]) if ndots and str(ndots[0]).isdigit() else None,
+        host_network=bool(spec.get("hostNetwork")),
+        proof=str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF, "")),
+    )
+
+
+def _containers(spec: Object) -> Iterable[Container]:
+    for field in ("initContainers", "containers"):
+        for one in spec.get(field, ()):
+            maps = [source.get("configMapRef") or {} for source in one.get("envFrom", ())]
+            words = [*(one.get("command") or ()), *(one.get("args") or ())]
+            yield Container(
+                name=one["name"],
+                image=one.get("image", ""),
+                command=tuple(masked(word)[:2000] for word in words),
+                env=tuple(_variables(one)),
+                env_maps=tuple(found["name"] for found in maps if "name" in found),
+                init=field == "initContainers",
+            )
+
+
+def _variables(container: Object) -> Iterable[str]:
+    for one in container.get("env", ()):
+        name = one["name"]
+        if _STEERS.fullmatch(name) and not is_secret_name(name):
+            yield f"{name}={masked(one.get('value', ''))}"
+
+
+def _pod(pod: Object, logs: dict[str, tuple[str, ...]]) -> WorkloadPod:
+    meta, status = pod["metadata"], pod.get("status", {})
+    states = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
+    return WorkloadPod(
+        name=meta["name"],
+        node=pod["spec"].get("nodeName", ""),
+        phase=status.get("phase", "Unknown"),
+        ready=conditions.get("Ready") == "True",
+        restarts=sum(one.get("restartCount", 0) for one in states),
+        trouble=_trouble(states),
+        heard=logs.get(meta["uid"], ()),
+    )
+
+
+def _trouble(states: list[Object]) -> str:
+    for one in states:
+        state = one.get("state", {})
+        reason = state.get("waiting", {}).get("reason", "")
+        if reason and reason not in {"ContainerCreating", "PodInitializing"}:
+            return str(reason)
+        if state.get("terminated", {}).get("exitCode"):
+            return f"ended with {state['terminated']['exitCode']}"
+    return ""
+
+
+# -- logs -----------------------------------------------------------------------------------------
+
+
+def _logs(
+    cluster: Cluster, pods: list[Object]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """uid → telling lines, of the pods whose logs are worth reading; those that fail first."""
+    wanted = [(pod, state) for pod in pods for state in _worth(pod)]
+    wanted.sort(key=lambda pair: not _failed(pair[1]))
+    refused: dict[str, None] = {}
+    if len(wanted) > _MOST_LOGS:
+        refused[f"logs of {len(wanted) - _MOST_LOGS} containers (more than {_MOST_LOGS})"] = None
+    found: dict[str, tuple[str, ...]] = {}
+    deadline = cluster.deadline.within(_LOG_SECONDS)
+
+    def one(pair: tuple[Object, Object]) -> tuple[str, str]:
+        pod, state = pair
+        meta = pod["metadata"]
+        if deadline.over:
+            refused["some logs: no time was left"] = None
+            return meta["uid"], ""
+        try:
+            return meta["uid"], _read(cluster, meta, state)
+        except ApiRefusal as refusal:
+            if refusal.status in {401, 403}:
+                refused[f"logs: {refusal.why}" if not refused else next(iter(refused))] = None
+            return meta["uid"], ""
+
+    with ThreadPoolExecutor(12) as pool:
+        for uid, log in pool.map(one, wanted[:_MOST_LOGS]):
+            found[uid] = tuple(dict.fromkeys((*found.get(uid, ()), *telling(log))))
+    return found, tuple(refused)
+
+
+def _worth(pod: Object) -> Iterable[Object]:
+    """States of the containers that have started and may have downloaded."""
+    status, spec = pod.get("status", {}), pod["spec"]
+    specs = {one["name"]: one for one in [*spec.get("initContainers", ()), *spec["containers"]]}
+    for state in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        container = specs.get(state["name"], {})
+        words = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
+        steered = any(_STEERS.fullmatch(one["name"]) for one in container.get("env", ()))
+        quiet = bool(words) and not _PYTHON.search(words) and not steered
+        if state.get("containerID") and (_failed(state) or not quiet):
+            yield state
+
+
+def _failed(state: Object) -> bool:
+    now = state.get("state", {})
+    waits = now.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+    return bool(waits or state.get("restartCount") or now.get("terminated", {}).get("exitCode"))
+
+
+def _read(cluster: Cluster, meta: Object, state: Object) -> str:
+    """The beginning of a log and, where it fails, its end; of the run before while it waits."""
+    before = "waiting" in state.get("state", {}) and bool(state.get("restartCount"))
+    where = (meta["namespace"], meta["name"], state["name"])
+    head = cluster.log(*where, previous=before, most_bytes=_HEAD)
+    if not _failed(state) or len(head) < _HEAD:
+        return head
+    return head + "\n" + cluster.log(*where, previous=before, lines=_TAIL)
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+_REASONS = {"FailedCreatePodSandBox", "DNSConfigForming", "FailedMount", "FailedAttachVolume"}
+
+
+def read_warned(cluster: Cluster) -> tuple[Warned, ...]:
+    """Warnings that tell why pods do not start or have no proper DNS; same words together."""
+    groups: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    last: dict[tuple[str, str, str, str], str] = {}
+    for event in cluster.list("Event", fields="type=Warning"):
+        about = event.get("involvedObject", {})
+        if event.get("reason") not in _REASONS:
+            continue
+        message = _plain(event.get("message", ""))
+        key = (about.get("kind", ""), about.get("namespace", ""), event["reason"], message)
+        node = event.get("source", {}).get("host") or event.get("reportingInstance", "")
+        groups.setdefault(key, {})[about.get("name", "")] = node
+        at = event.get("lastTimestamp") or event.get("eventTime") or ""
+        last[key] = max(last.get(key, ""), at)
+    return tuple(
+        Warned(
+            kind=kind,
+            namespace=space,
+            names=tuple(sorted(names)),
+            reason=reason,
+            message=message,
+            nodes=tuple(sorted({node for node in names.values() if node})),
+            last=last[kind, space, reason, message],
+        )
+        for (kind, space, reason, message), names in sorted(groups.items())
+    )
+
+
+def _plain(message: str) -> str:
+    """A message without what differs from pod to pod: long ids."""
+    return masked(re.sub(r"[0-9a-f]{32,}", "…", message.strip()))[:600]
