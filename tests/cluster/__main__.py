@@ -37,6 +37,7 @@ def build() -> None:
 @click.option("--aaaa", is_flag=True, help="DNS answers AAAA for every name that has an A.")
 @click.option("--no-ipv6-route", is_flag=True, help="Dual stack, with no IPv6 to the outside.")
 @click.option("--cut-egress", is_flag=True, help="Only the mirror's pods may reach out.")
+@click.option("--calico", is_flag=True, help="Calico's own CNI plugin and IPAM.")
 @click.option("--field", is_flag=True, help="All four at once.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="A name DNS knows.")
 def up(
@@ -45,6 +46,7 @@ def up(
     aaaa: bool,
     no_ipv6_route: bool,
     cut_egress: bool,
+    calico: bool,
     field: bool,
     hosts: tuple[str, ...],
 ) -> None:
@@ -56,6 +58,7 @@ def up(
         aaaa=aaaa or field,
         no_ipv6_route=no_ipv6_route or field,
         cut_egress=cut_egress or field,
+        calico=calico,
         hosts=dict(pair.split("=", 1) for pair in hosts),
     )
     lab = bring_up(options, stays=True, progress=tell)

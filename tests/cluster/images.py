@@ -71,6 +71,14 @@ def ensure_base_image(progress: Progress = silent) -> Path:
     return cached(f"images/base-{versions.DEBIAN_SUITE}-{key}.tar", make)
 
 
+def layers_of(archive: Path, scratch: Path) -> tuple[Path, ...]:
+    """The layers of an archive with one image, unpacked under scratch."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(scratch, filter="data")
+    (manifest,) = json.loads((scratch / "manifest.json").read_text())
+    return tuple(scratch / name for name in manifest["Layers"])
+
+
 def write_archive(target: Path, images: Sequence[Image]) -> None:
     """Write the images as `docker save` does; both containerd and the engine take it."""
     manifest: list[dict[str, object]] = []

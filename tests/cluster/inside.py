@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.cluster.api import Api
+from tests.cluster.calico.objects import render_crds, render_node
+from tests.cluster.calico.routes import BlockRoutes
 from tests.cluster.control import ControlPlane
 from tests.cluster.egress import EgressGuard
 from tests.cluster.network import build_inside
@@ -38,6 +40,8 @@ class Inside:
         options = self._record.options
         build_inside(self._site, six=options.no_ipv6_route, cut_egress=options.cut_egress)
         self._start_dns()
+        if options.calico:
+            BlockRoutes(self._site).start()
         self._start_cluster()
         EgressGuard(self._site).start()
 
@@ -77,6 +81,9 @@ class Inside:
         self._progress("starting the nodes")
         for name in self._record.options.nodes:
             self._nodes.start(name)
+        if self._record.options.calico:
+            self._control.kubectl("create", "-f", "-", stdin=render_crds())
+            self._control.kubectl("create", "-f", "-", stdin=render_node(self._record))
         self._control.kubectl("apply", "-f", "-", stdin=render_objects(self._site))
         self._wait_for_nodes(self._record.options.nodes, timeout=120)
         self._progress("waiting for CoreDNS, storage and the registry")

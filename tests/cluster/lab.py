@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.binaries import Binaries, ensure_binaries
+from tests.cluster.calico.build import ensure_archive
 from tests.cluster.cleanup import sweep
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.image_store import ensure_image_store
@@ -184,7 +185,7 @@ class Lab:
         return reply["result"]
 
 
-def prepare(progress: Progress = silent) -> tuple[Binaries, Path]:
+def prepare(progress: Progress = silent, *, calico: bool = False) -> tuple[Binaries, Path]:
     """Install, build and cache what a lab is made of; quick when it is all there.
 
     Returns the programs and the image store. Raises LabFailed without root, and CommandFailed
@@ -194,7 +195,10 @@ def prepare(progress: Progress = silent) -> tuple[Binaries, Path]:
         raise LabFailed("a lab makes namespaces and network links: run it as root")
     install_debian_packages()
     binaries = ensure_binaries(progress)
-    return binaries, ensure_image_store(ensure_images(binaries, progress), progress)
+    archives = ensure_images(binaries, progress)
+    if calico:
+        archives += (ensure_archive(progress),)
+    return binaries, ensure_image_store(archives, progress)
 
 
 def bring_up(
@@ -208,7 +212,7 @@ def bring_up(
     Whatever is missing on the machine is installed and built first. The lab ends with this
     process, however that ends, unless stays is set. Raises LabFailed with the reason.
     """
-    binaries, store = prepare(progress)
+    binaries, store = prepare(progress, calico=options.calico)
     sweep()
     order = Order(
         options=options, kubelite=binaries.kubelite, store=store, owner=os.getpid(), stays=stays

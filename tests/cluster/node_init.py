@@ -81,8 +81,19 @@ class Node:
             Path(path).mkdir(parents=True, exist_ok=True)
             run("mount", "--bind", str(disk), path)
         Path("/opt/cni/bin").mkdir(parents=True, exist_ok=True)
-        run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
+        self._mount_plugins()
         run("mount", "-t", "proc", "proc", "/proc")
+
+    def _mount_plugins(self) -> None:
+        """Debian's plugins; Calico puts its own beside them."""
+        if not self._record.options.calico:
+            run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
+            return
+        upper, work = OWN / "upper/cni-bin", OWN / "work/cni-bin"
+        upper.mkdir(exist_ok=True)
+        work.mkdir(exist_ok=True)
+        layers = f"lowerdir=/usr/lib/cni,upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, "/opt/cni/bin")
 
     def _write_files(self) -> None:
         site, name, six = self._site, self._name, self._record.options.no_ipv6_route
@@ -96,7 +107,8 @@ class Node:
         for host, text in node_files.registry_hosts(site, self._number).items():
             _write(f"/etc/containerd/certs.d/{host}/hosts.toml", text)
         network = Path("/etc/cni/net.d/10-lab.conflist")
-        if not network.exists():
+        network.parent.mkdir(parents=True, exist_ok=True)
+        if not network.exists() and not self._record.options.calico:
             # A node that starts again keeps what was changed by hand, as a real one does.
             _write(str(network), node_files.conflist(site, self._number, six=six))
 

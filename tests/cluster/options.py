@@ -24,7 +24,8 @@ class LabOptions:
     """One lab. Two with different names stand side by side; both look as in the field inside.
 
     hosts gives names that the lab's DNS server answers with an address of its own choice,
-    besides index.example, which is the lab's router.
+    besides index.example, which is the lab's router. calico: pods are connected by Calico's own
+    plugin and IPAM, dual stack with no_ipv6_route, instead of bridge and host-local.
     """
 
     name: str = "lab"
@@ -33,6 +34,7 @@ class LabOptions:
     aaaa: bool = False
     no_ipv6_route: bool = False
     cut_egress: bool = False
+    calico: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     api_flags: tuple[str, ...] = ()
 

@@ -9,6 +9,12 @@ COREDNS = "1.12.4"
 LOCAL_PATH_PROVISIONER = "0.0.30"
 REGISTRY = "3.0.0"
 
+CALICO = "v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
+"""Calico 3.28's release branch; the module has no newer version that can be asked for by name."""
+
+CALICO_API = "v0.0.0-20240708202104-e3f70b269c2c"
+HCSSHIM = "v0.11.7"
+
 GO = "1.24.6"
 """Fetched as a Go module where the installed Go is older than what Kubernetes asks for."""
 
@@ -22,4 +28,5 @@ BUSYBOX_IMAGE = "busybox:1.36"
 PAUSE_IMAGE = "lab/pause:1"
 COREDNS_IMAGE = f"coredns:{COREDNS}"
 PROVISIONER_IMAGE = f"lab/local-path-provisioner:{LOCAL_PATH_PROVISIONER}"
+CALICO_IMAGE = "lab/calico-node:1"
 REGISTRY_IMAGE = f"lab/registry:{REGISTRY}"

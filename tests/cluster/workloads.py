@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 from tests.cluster.cache import cached, digest
-from tests.cluster.images import Image, ensure_base_image, layer, write_archive
+from tests.cluster.images import Image, ensure_base_image, layer, layers_of, write_archive
 
 IMAGE = "lab/workload:1"
 UVS = ("0.6.10", "0.13.9")  # the field's, and the newest
@@ -26,10 +24,7 @@ def ensure_workload_archive() -> Path:
 
     def make(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            with tarfile.open(base) as archive:
-                (manifest,) = json.loads(_read(archive, "manifest.json"))
-                archive.extractall(scratch, filter="data")
-            layers = tuple(Path(scratch) / name for name in manifest["Layers"])
+            layers = layers_of(base, Path(scratch))
             uvs = layer({f"usr/local/bin/uv-{v}": static_uv(v).read_bytes() for v in UVS}, {})
             write_archive(target, [Image(name=IMAGE, layers=(*layers, uvs))])
 
@@ -80,9 +75,3 @@ def pod(name: str, node: str, command: list[str], *, env_map: str | None) -> dic
             "volumes": volumes,
         },
     }
-
-
-def _read(archive: tarfile.TarFile, name: str) -> bytes:
-    found = archive.extractfile(name)
-    assert found is not None
-    return found.read()

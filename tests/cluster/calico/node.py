@@ -1,0 +1,164 @@
+"""The stand-in for calico-node, in its image: what Calico's own start-up code does, and no routing.
+
+``node.py install`` is the init container: the plugins' binaries, their kubeconfig, and the conflist
+as the ConfigMap's text says it, written at each start. ``node.py run`` is the container: addresses
+(and the end with IP6=autodetect where there is none), missing pools, ClusterInformation, nodename.
+Read for it: node/pkg/lifecycle/startup and cni-plugin/pkg/install of Calico 3.28. Stdlib only.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+import os
+import secrets
+import shutil
+import ssl
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+NET_D = Path("/host/etc/cni/net.d")
+BIN = Path("/host/opt/cni/bin")
+VAR_LIB = Path("/var/lib/calico")
+POOLS = "/apis/crd.projectcalico.org/v1/ippools"
+INFORMATION = "/apis/crd.projectcalico.org/v1/clusterinformations"
+STORED = "projectcalico.org/IPv6Address"  # an annotation of the Node: the datastore's memory
+
+
+def ask(method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+    """One call to the API server; None for 404."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"https://{host}:{port}{path}", data, method=method)
+    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
+    request.add_header("Content-Type", kind)
+    tls = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Python 3.13 refuses authorities without a key usage, which clusters have.
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    try:
+        with urllib.request.urlopen(request, timeout=20, context=tls) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as refused:
+        if refused.code in (404, 409):
+            return None
+        raise SystemExit(f"{method} {path}: {refused.code} {refused.read()[:500]!r}") from None
+
+
+def install() -> None:
+    """The binaries, the kubeconfig and, last, the conflist."""
+    for name in ("calico", "calico-ipam"):
+        half = BIN / f".{name}"
+        shutil.copy("/calico", half)
+        half.rename(BIN / name)
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    authority = base64.b64encode((ACCOUNT / "ca.crt").read_bytes()).decode()
+    server = {"server": f"https://{host}:{port}", "certificate-authority-data": authority}
+    access = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "local", "cluster": server}],
+        "users": [{"name": "calico", "user": {"token": (ACCOUNT / "token").read_text()}}],
+        "contexts": [{"name": "c", "context": {"cluster": "local", "user": "calico"}}],
+        "current-context": "c",
+    }
+    (NET_D / "calico-kubeconfig").write_text(json.dumps(access))
+    text = os.environ["CNI_NETWORK_CONFIG"]
+    for word, value in (
+        ("__KUBERNETES_NODE_NAME__", os.environ["NODENAME"]),
+        ("__KUBECONFIG_FILEPATH__", "/etc/cni/net.d/calico-kubeconfig"),
+        ("__CNI_MTU__", os.environ["CNI_MTU"]),
+    ):
+        text = text.replace(word, value)
+    (NET_D / "10-calico.conflist").write_text(text)
+
+
+def addresses() -> None:
+    """IPv6 by autodetection, or as it was stored; the end where there is neither."""
+    if os.environ.get("IP6") != "autodetect":
+        return
+    path = f"/api/v1/nodes/{os.environ['NODENAME']}"
+    stored = ask("GET", path)["metadata"].get("annotations", {}).get(STORED)
+    found = global_address()
+    if found:
+        patch = {"metadata": {"annotations": {STORED: found}}}
+        ask("PATCH", path, patch, "application/merge-patch+json")
+    elif stored:
+        print(f"Autodetection of IPv6 address failed, keeping existing value: {stored}", flush=True)
+    else:
+        raise SystemExit("Failed to autodetect an IPv6 address")
+
+
+def global_address() -> str | None:
+    """The first IPv6 address of eth0 that is not link-local, with its prefix."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        digits, _, prefix, scope, _, link = line.split()
+        if link == "eth0" and int(scope, 16) == 0:
+            return f"{ipaddress.IPv6Address(bytes.fromhex(digits))}/{int(prefix, 16)}"
+    return None
+
+
+def pools() -> None:
+    """A pool of each family where there is none at all of it; one that is disabled counts."""
+    four, six = (os.environ.get(f"CALICO_IPV{n}POOL_CIDR", "") for n in (4, 6))
+    if os.environ.get("NO_DEFAULT_POOLS", "").lower() == "true":
+        if four or six:
+            raise SystemExit(
+                "Invalid configuration with NO_DEFAULT_POOLS defined and CALICO_IPV4POOL_CIDR "
+                "or CALICO_IPV6POOL_CIDR defined."
+            )
+        return
+    listed = [item["spec"]["cidr"] for item in ask("GET", POOLS)["items"]]
+    versions = {ipaddress.ip_network(cidr, strict=False).version for cidr in listed}
+    if 4 not in versions:
+        pool("default-ipv4-ippool", four or "192.168.0.0/16", 26, nat=True)
+    if 6 not in versions and Path("/proc/sys/net/ipv6").exists():
+        ula = ipaddress.IPv6Address(b"\xfd" + secrets.token_bytes(5) + bytes(10))
+        try:
+            cidr = str(ipaddress.IPv6Network(six or f"{ula}/48"))
+        except ValueError:
+            text = f"Invalid CIDR specified in CALICO_IPV6POOL_CIDR '{six}'"
+            raise SystemExit(text) from None
+        pool("default-ipv6-ippool", cidr, 122, nat=False)
+
+
+def pool(name: str, cidr: str, block_size: int, *, nat: bool) -> None:
+    spec = {
+        "allowedUses": ["Workload", "Tunnel"],
+        "assignmentMode": "Automatic",
+        "blockSize": block_size,
+        "cidr": cidr,
+        "ipipMode": "Never",
+        "natOutgoing": nat,
+        "nodeSelector": "all()",
+        "vxlanMode": "Never",
+    }
+    made = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}}
+    ask("POST", POOLS, {**made, "spec": spec})
+    print(f"Created default pool {name} ({cidr})", flush=True)
+
+
+def run() -> None:
+    """Start-up, then nothing until it is ended."""
+    addresses()
+    pools()
+    made = {
+        "apiVersion": "crd.projectcalico.org/v1",
+        "kind": "ClusterInformation",
+        "metadata": {"name": "default"},
+        "spec": {"clusterGUID": "0" * 32, "calicoVersion": "lab", "datastoreReady": True},
+    }
+    ask("POST", INFORMATION, made)
+    (VAR_LIB / "nodename").write_text(os.environ["NODENAME"])
+    print("ready", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    {"install": install, "run": run}[sys.argv[1]]()
