@@ -18,6 +18,7 @@ _COMMANDS = {
     "manifests": "lifecycle",
     "env": "workloads",
     "add": "packages",
+    "verify": "kept",
     "doctor": "doctor",
 }
 

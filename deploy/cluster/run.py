@@ -35,11 +35,13 @@ def run_pods(
     pods: Sequence[Object],
     deadline: Deadline,
     told: Callable[[int], None] = lambda _: None,
+    seen: Callable[[str], None] = lambda _: None,
 ) -> list[PodRun]:
     """Run pods (one container, restartPolicy Never) side by side to their ends, then delete them.
 
     A pod that has not ended at the deadline, or whose image cannot be had, gives a PodRun with
-    ``code`` None and the explanation; nothing is raised for it.
+    ``code`` None and the explanation; nothing is raised for it. ``told`` is given how many have
+    ended, ``seen`` the name of each pod that has not, again and again.
     """
     namespace = pods[0]["metadata"]["namespace"]
     ended: dict[str, PodRun] = {}
@@ -53,6 +55,8 @@ def run_pods(
                 if run:
                     ended[name] = run
                     told(len(ended))
+                elif pod:
+                    seen(name)
             return len(ended) == len(wanted)
 
         with suppress(WaitTimeout):

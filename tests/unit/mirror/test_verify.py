@@ -1,0 +1,182 @@
+"""Kept files that rot, are emptied, or go missing: found, all of them, and mended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from devpi_server.fileutil import dumps
+
+from mirror.store.verify import Flaw, Verified, main, verify
+
+UPLOAD = "workloads/stable/+f/abc/def/lib-1.tar.gz"
+
+
+def shelf(data: Path, project: str, content: bytes) -> Path:
+    digest = hashlib.sha256(content).hexdigest()
+    path = data / f"public/files/{project}/{digest}/{project}-1.0.tar.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """100 cached files, a page, one without a hash of its upstream, and one upload."""
+    for number in range(100):
+        shelf(tmp_path, f"p{number}", random.Random(number).randbytes(20_000 + number))
+    (tmp_path / "public/pages").mkdir()
+    (tmp_path / "public/pages/p1.json").write_text('{"files": []}')
+    unhashed = tmp_path / "public/files/odd/url-0123/odd-1.0.tar.gz"
+    unhashed.parent.mkdir(parents=True)
+    unhashed.write_bytes(b"odd")
+    unhashed.with_name("odd-1.0.tar.gz.sha256").write_text(hashlib.sha256(b"odd").hexdigest())
+    upload = tmp_path / "devpi/+files" / UPLOAD
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(b"upload")
+    value = {"hash_spec": f"sha256={hashlib.sha256(b'upload').hexdigest()}", "last_modified": "now"}
+    never = "workloads/stable/+f/aaa/bbb/never-1.tar.gz"
+    with closing(sqlite3.connect(tmp_path / "devpi/.sqlite")) as base, base:
+        base.execute("CREATE TABLE changelog (serial INTEGER PRIMARY KEY, data BLOB)")
+        base.execute("CREATE TABLE kv (key TEXT, keyname TEXT, serial INTEGER)")
+        changes = {
+            UPLOAD: ("STAGEFILE", -1, value),
+            never: ("STAGEFILE", -1, {**value, "last_modified": None}),
+        }
+        base.execute("INSERT INTO changelog VALUES (1, ?)", (dumps((changes, [])),))
+        base.executemany("INSERT INTO kv VALUES (?, 'STAGEFILE', 1)", [(key,) for key in changes])
+    return tmp_path
+
+
+def files(data: Path) -> list[Path]:
+    return sorted(data.glob("public/files/p*/*/*"))
+
+
+def states(found: Verified) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for flaw in found.flaws:
+        counted[flaw.state] = counted.get(flaw.state, 0) + 1
+    return counted
+
+
+def test_what_is_sound(data: Path) -> None:
+    found = verify(data)
+    assert (found.files, found.unknown, found.flaws) == (103, 0, ())
+    assert found.sound
+    assert found.size > 2_000_000
+
+
+def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) -> None:
+    rotten, emptied, deleted = files(data)[:10], files(data)[10:20], files(data)[20:30]
+    for path in rotten:  # one bit, the size as it was
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    for path in emptied:
+        path.write_bytes(b"")
+    for path in deleted:
+        path.unlink()
+    (data / "public/pages/p1.json").write_text('{"files": [')
+    found = verify(data)
+    assert states(found) == {"corrupt": 11, "empty": 10, "missing": 10}
+    assert not found.sound
+    assert verify(data).flaws == found.flaws, "looking changes nothing"
+    mended = verify(data, repair=True)
+    assert mended.sound
+    assert {flaw.outcome for flaw in mended.flaws} == {"removed"}
+    again = verify(data)
+    assert again.flaws == ()
+    assert len(files(data)) == 70
+
+
+def test_an_upload_is_never_deleted_nor_served_wrong(data: Path) -> None:
+    path = data / "devpi/+files" / UPLOAD
+    path.write_bytes(b"uploaD")
+    found = verify(data, repair=True)
+    (flaw,) = found.flaws
+    assert (flaw.private, flaw.state, flaw.outcome) == (True, "corrupt", "set aside")
+    assert not found.sound
+    assert "mirror add lib-1.tar.gz" in flaw.next_step
+    assert not path.exists()
+    assert (data / "damaged/devpi/+files" / UPLOAD).read_bytes() == b"uploaD"
+    (lost,) = verify(data, repair=True).flaws
+    assert (lost.state, lost.outcome) == ("missing", "lost")
+
+
+def test_a_file_without_a_hash_from_upstream_has_the_measured_one(data: Path) -> None:
+    path = data / "public/files/odd/url-0123/odd-1.0.tar.gz"
+    path.write_bytes(b"oDd")
+    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    assert not path.parent.exists(), "the measured hash goes with it"
+    assert verify(data).flaws == ()
+
+
+def test_without_a_hash_it_is_counted_not_called_sound(data: Path) -> None:
+    (data / "public/files/odd/url-0123/odd-1.0.tar.gz.sha256").unlink()
+    assert verify(data).unknown == 1
+
+
+class Index(BaseHTTPRequestHandler):
+    """Puts a file back where it is asked for it, as the mirror does."""
+
+    data: Path
+    content: dict[str, bytes]
+
+    def do_GET(self) -> None:
+        _, _, rest = self.path.partition("/+f/")
+        body = self.content[rest.rpartition("/")[2]]
+        place = self.data / "public/files" / rest
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def index(data: Path) -> Iterator[str]:
+    content = {path.name: path.read_bytes() for path in files(data)}
+    handler = type("Bound", (Index,), {"data": data, "content": content})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_what_is_removed_is_fetched_again(data: Path, index: str) -> None:
+    path = files(data)[0]
+    good = path.read_bytes()
+    path.write_bytes(b"rotten")
+    (flaw,) = verify(data, repair=True, root=index).flaws
+    assert flaw.outcome == "fetched again"
+    assert path.read_bytes() == good
+
+
+def test_where_nothing_answers_it_comes_with_the_next_request(data: Path) -> None:
+    files(data)[0].write_bytes(b"rotten")
+    (flaw,) = verify(data, repair=True, root="http://127.0.0.1:9").flaws
+    assert flaw.outcome == "removed"
+
+
+def test_as_a_program(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(data)[0].unlink()
+    monkeypatch.setattr("sys.argv", ["verify", "--data", str(data)])
+    assert main() == 0
+    *progress, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert progress[0]["total"] == 103
+    report = last["report"]
+    assert [Flaw(**one).state for one in report.pop("flaws")] == ["missing"]
+    assert report["files"] == 103
