@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import httpx
 
@@ -23,11 +24,16 @@ _CALL = 30.0  # seconds, the most one call may take; uploads have the whole dead
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploaded:
-    """One file and what became of it: ``added``, or ``present`` with the same bytes."""
+    """One file and what became of it.
+
+    ``present``: there with the same bytes; ``restored``: known with these bytes, and the file
+    itself was missing; ``refused``: there with other bytes, ``why`` says it.
+    """
 
     filename: str
     sha256: str
-    outcome: Literal["added", "present"]
+    outcome: Literal["added", "present", "restored", "refused"]
+    why: str = ""
 
 
 class IndexClient:
@@ -112,11 +118,19 @@ class IndexClient:
         fields = _metadata(path)
         digest = _sha256(path)
         name, version = fields["name"], fields["version"]
+        outcome: Literal["added", "restored"] = "added"
         for link in self._links(index, name, version):
             if link["basename"] != path.name:
                 continue
             if link.get("sha256") == digest:
-                return Uploaded(filename=path.name, sha256=digest, outcome="present")
+                # asked for JSON, devpi tells of a file that is not there
+                held = self._send("HEAD", link["path"], missing_ok=True, accept="*/*")
+                if held is not None:
+                    return Uploaded(filename=path.name, sha256=digest, outcome="present")
+                # devpi answers an upload of what it knows with 200 and stores nothing
+                self._send("DELETE", link["path"], params={"force": ""})
+                outcome = "restored"
+                continue
             raise RefusedError(
                 f"{path.name} is in {index} already, with other bytes",
                 why=f"there sha256 {link.get('sha256')}, here {digest}",
@@ -132,10 +146,10 @@ class IndexClient:
                 files={"content": (path.name, content)},
                 timeout=self._deadline.left(),
             )
-        return Uploaded(filename=path.name, sha256=digest, outcome="added")
+        return Uploaded(filename=path.name, sha256=digest, outcome=outcome)
 
     def _links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
-        """The files of one private release: basename and sha256."""
+        """The files of one private release: basename, sha256, and the path of its URL."""
         answer = self._send(
             "GET", f"/{index}/{name}/{version}", params={"ignore_bases": ""}, missing_ok=True
         )
@@ -147,7 +161,10 @@ class IndexClient:
             hashes = link.get("hashes") or {}
             spec = str(link.get("hash_spec", ""))
             sha256 = hashes.get("sha256") or spec.removeprefix("sha256=")
-            found.append({"basename": link["href"].rpartition("/")[2], "sha256": sha256})
+            place = httpx.URL(link["href"]).path
+            found.append(
+                {"basename": place.rpartition("/")[2], "sha256": sha256, "path": quote(place)}
+            )
         return found
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -157,13 +174,20 @@ class IndexClient:
         return told.get("result", told) if isinstance(told, dict) else told
 
     def _send(
-        self, method: str, path: str, *, missing_ok: bool = False, **words: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        missing_ok: bool = False,
+        accept: str = "application/json",
+        **words: Any,
     ) -> httpx.Response | None:
+        headers = {**self._headers, "Accept": accept}
         words.setdefault("timeout", max(min(_CALL, self._deadline.left()), 0.5))
         if words.get("json", ...) is None:
             del words["json"]
         try:
-            answer = self._http.request(method, self.root + path, headers=self._headers, **words)
+            answer = self._http.request(method, self.root + path, headers=headers, **words)
         except httpx.HTTPError as broken:
             raise MirrorIndexError(
                 f"the mirror at {self.root} does not answer",
@@ -189,6 +213,11 @@ def _reason(answer: httpx.Response) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def check_distribution(path: Path) -> None:
+    """Raise InputError for what could not be uploaded, before anything is."""
+    _metadata(path)
 
 
 def _metadata(path: Path) -> dict[str, Any]:

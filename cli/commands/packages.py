@@ -10,10 +10,12 @@ import click
 
 from cli import show
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
-from mirror.client import IndexClient
-from mirror.core.errors import InputError
+from mirror.client import IndexClient, Uploaded, check_distribution
+from mirror.core.errors import InputError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
+
+_ENDINGS = (".whl", ".tar.gz", ".zip")
 
 
 @click.command()
@@ -26,25 +28,47 @@ from mirror.local import LocalMirror
 def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: OutputFormat) -> None:
     """Upload wheels and sdists into the private index.
 
-    They go to workloads/stable, which workloads use. A file that is there already with the same
-    bytes is left alone; with other bytes it is refused. A name that is in the private index is
-    never served from the public one.
+    They go to workloads/stable, which workloads use. All files are looked at before the first is
+    sent. A file that is there already with the same bytes is left alone; with other bytes it is
+    refused, the others go on, and the command ends with 5. A name that is in the private index
+    is never served from the public one.
 
     \b
     mirror add dist/                      all wheels and sdists of a folder
     mirror add mylib-1.0-py3-none-any.whl
     """
     files = list(distributions(paths))
-    with show.progress() as progress, _logged_in(local, target) as client:
-        progress.step(f"upload {len(files)} files")
-        done = []
-        for number, path in enumerate(files):
-            progress.count(number, len(files), path.name)
-            done.append(client.upload(path))
+    with show.progress() as progress:
+        progress.step(f"look at {len(files)} files")
+        for path in files:
+            check_distribution(path)
+        with _logged_in(local, target) as client:
+            progress.step(f"upload {len(files)} files")
+            done = []
+            for number, path in enumerate(files):
+                progress.count(number, len(files), path.name)
+                done.append(_upload(client, path, alone=len(files) == 1))
     if output == "table":
         show.table(("file", "sha256", ""), [(u.filename, u.sha256[:12], u.outcome) for u in done])
     else:
         show.document(done, output)
+    refused = [one for one in done if one.outcome == "refused"]
+    if refused:
+        raise RefusedError(
+            f"{len(refused)} of {len(done)} files were refused",
+            why="\n".join(one.why for one in refused),
+            next_step="raise their versions: a file that somebody may have locked never changes",
+        )
+
+
+def _upload(client: IndexClient, path: Path, *, alone: bool) -> Uploaded:
+    """One file; among several a refused one does not stop the others."""
+    try:
+        return client.upload(path)
+    except RefusedError as refused:
+        if alone:
+            raise
+        return Uploaded(filename=path.name, sha256="", outcome="refused", why=str(refused))
 
 
 @contextmanager
@@ -69,12 +93,19 @@ def _logged_in(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
 
 
 def distributions(paths: tuple[Path, ...]) -> Iterator[Path]:
-    """The files to upload, folders searched one level deep. Raises InputError for what is none."""
+    """The files to upload, each once; folders are searched one level deep.
+
+    Raises InputError for a folder without any.
+    """
+    seen: set[Path] = set()
     for path in paths:
         if not path.is_dir():
-            yield path
-            continue
-        found = sorted(p for p in path.iterdir() if p.name.endswith((".whl", ".tar.gz")))
+            found = [path]
+        else:
+            found = sorted(p for p in path.iterdir() if p.name.endswith(_ENDINGS))
         if not found:
             raise InputError(f"no wheel and no sdist in {path}", next_step="build some: uv build")
-        yield from found
+        for one in found:
+            if one.resolve() not in seen:
+                seen.add(one.resolve())
+                yield one

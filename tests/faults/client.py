@@ -1,0 +1,33 @@
+"""What an installer asks of the mirror: a page, then its files, whole and with their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urljoin
+
+import httpx
+
+from tests.faults.upstream import JSON
+from tests.local.place import Place
+
+
+def page(place: Place, project: str) -> httpx.Response:
+    url = f"http://127.0.0.1:{place.port}/workloads/stable/+simple/{project}/"
+    return httpx.get(
+        url, headers={"Accept": JSON}, timeout=60, trust_env=False, follow_redirects=True
+    )
+
+
+def file_url(place: Place, project: str) -> str:
+    """The URL of a project's only file."""
+    answer = page(place, project)
+    answer.raise_for_status()
+    (file,) = answer.json()["files"]
+    return urljoin(str(answer.url), str(file["url"])).partition("#")[0]
+
+
+def digest(url: str) -> str:
+    """SHA-256 of what stands there. Raises httpx.HTTPError for anything but a whole 200."""
+    answer = httpx.get(url, timeout=60, trust_env=False, follow_redirects=True)
+    answer.raise_for_status()
+    return hashlib.sha256(answer.content).hexdigest()

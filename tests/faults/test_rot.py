@@ -1,0 +1,79 @@
+"""Kept files of a running mirror rot, are emptied or deleted: `mirror verify` (faults, row 4)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mirror.core.wait import Deadline, until
+from tests.faults.client import digest, file_url
+from tests.faults.upstream import Upstream
+from tests.local.place import Place, make_wheel
+
+PROJECTS = [f"rot-{number}" for number in range(12)]
+
+
+def kept(place: Place, suffix: str) -> list[Path]:
+    data = place.root / "data/pypi-mirror"
+    return sorted(path for path in data.rglob(f"*{suffix}") if path.is_file())
+
+
+def verify(place: Place, *words: str) -> tuple[int, dict[str, Any]]:
+    done = place.mirror("verify", "-o", "json", *words)
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    assert isinstance(told, dict)
+    return done.returncode, told
+
+
+def test_found_mended_and_right_again(place: Place, source: Upstream) -> None:
+    names = {project: source.add(project, 60_000) for project in PROJECTS}
+    urls = {project: file_url(place, project) for project in PROJECTS}
+    for project, url in urls.items():
+        assert digest(url) == source.sha256(names[project])
+    # an answer may end before its file has its name
+    until(
+        lambda: len(kept(place, ".whl")) == len(PROJECTS), deadline=Deadline.after(10), what="kept"
+    )
+    wheels = kept(place, ".whl")
+    assert verify(place)[1]["flaws"] == []
+    for path in wheels[:3]:
+        content = bytearray(path.read_bytes())
+        content[1000] ^= 4
+        path.write_bytes(content)
+    for path in wheels[3:6]:
+        path.write_bytes(b"")
+    for path in wheels[6:9]:
+        path.unlink()
+    code, found = verify(place)
+    assert code == 1
+    assert sorted(flaw["state"] for flaw in found["flaws"]) == (
+        ["corrupt"] * 3 + ["empty"] * 3 + ["missing"] * 3
+    )
+    code, mended = verify(place, "--repair")
+    assert code == 0, mended
+    assert mended["sound"]
+    code, again = verify(place)
+    assert (code, again["flaws"]) == (0, [])
+    for project, url in urls.items():
+        assert digest(url) == source.sha256(names[project])
+
+
+def test_an_upload_that_rotted_is_named_and_comes_back_by_add(place: Place, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
+    assert place.mirror("add", str(wheel)).returncode == 0
+    (stored,) = kept(place, wheel.name)
+    good = stored.read_bytes()
+    stored.write_bytes(good[:-1] + b"?")
+    code, found = verify(place, "--repair")
+    assert code == 1
+    assert found["flaws"][0]["outcome"] == "set aside"
+    told = place.mirror("verify")
+    assert told.returncode == 1
+    assert f"mirror add {wheel.name}" in told.stdout
+    done = place.mirror("add", str(wheel), "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["outcome"] == "restored"
+    assert verify(place)[1]["flaws"] == []
+    assert [path for path in kept(place, wheel.name) if path.read_bytes() == good]
