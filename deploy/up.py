@@ -83,7 +83,8 @@ def up(
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
     for obj in objects(settings):
-        cluster.apply(obj)
+        if obj["kind"] != "Namespace":  # seen to above: it may be somebody else's
+            cluster.apply(obj)
     progress.step("wait until the mirror is ready")
     pod = ready.until_ready(cluster, request.namespace)
     progress.step("make the indexes")

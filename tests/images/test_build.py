@@ -145,7 +145,7 @@ def test_ctrl_c_ends_the_build_in_the_engine_too(private: DockerEngine) -> None:
     try:
         wait_for("the build's container", lambda: bool(containers(private)), timeout=30)
         child.send_signal(signal.SIGINT)
-        assert child.wait(10) != 0
+        assert child.wait(60) != 0
         wait_for("the container's end", lambda: not containers(private), timeout=15)
     finally:
         child.kill()
