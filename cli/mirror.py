@@ -20,6 +20,8 @@ _COMMANDS = {
     "add": "packages",
     "verify": "kept",
     "doctor": "doctor",
+    "fix": "fixes",
+    "rollback": "fixes",
 }
 
 

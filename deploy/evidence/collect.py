@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.evidence.access import read_access
+from deploy.evidence.coredns import read_coredns
 from deploy.evidence.mirrored import read_mirror
 from deploy.evidence.model import (
     Corefile,
@@ -186,6 +187,7 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         Need.DNS_SERVICE: _dns_service,
         Need.DNS_PODS: _dns_pods,
         Need.COREFILE: _corefile,
+        Need.COREDNS: read_coredns,
         Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
         Need.IP_POOLS: read_pools,
         Need.CALICO: read_calico,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar
 
+from deploy.evidence.coredns import CoreDns
 from deploy.evidence.things import Access, Calico, IpPool, MirrorState, Warned, Workload
 from mirror.probe.model import PodDns
 
@@ -39,6 +40,7 @@ class Need(StrEnum):
     MIRROR = "mirror"
     WORKLOADS = "workloads"
     WARNED = "warned"
+    COREDNS = "coredns"
 
 
 # -- evidence -------------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ class Evidence:
     mirror: Seen[MirrorState] = NOT_ASKED
     workloads: Seen[tuple[Workload, ...]] = NOT_ASKED
     warned: Seen[tuple[Warned, ...]] = NOT_ASKED
+    coredns: Seen[CoreDns | None] = NOT_ASKED
     left_out: tuple[LeftOut, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def probe_dns(
         return {}
     progress.step(f"ask for {', '.join(question.names)} from a pod on each node")
     try:
-        with _namespace(cluster, question.home) as where:
+        with probe_namespace(cluster, question.home) as where:
             pods = [_pod(question, where, node) for node in nodes]
             deadline = cluster.deadline.within(_SECONDS)
             runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
@@ -72,7 +72,7 @@ def _pod(question: Question, namespace: str, node: str) -> Object:
 
 
 @contextmanager
-def _namespace(cluster: Cluster, home: str) -> Iterator[str]:
+def probe_namespace(cluster: Cluster, home: str) -> Iterator[str]:
     """The mirror's own namespace, else one that lives only as long as the look."""
     found = cluster.get("Namespace", home)
     if found and not found["metadata"].get("deletionTimestamp"):

@@ -1,4 +1,8 @@
-"""python3 -m mirror.probe dns --name HOST[:PORT] … [--mirror ADDRESS:PORT]: JSON on stdout."""
+"""What probe pods run; JSON on stdout.
+
+python3 -m mirror.probe dns --name HOST[:PORT] … [--mirror ADDRESS:PORT]
+python3 -m mirror.probe expect NAME/QTYPE/WANTED … [--server ADDRESS] [--seconds N]
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ import re
 import sys
 from pathlib import Path
 
+from mirror.probe.expect import expect, question
 from mirror.probe.look import Ground, Place, look
+from mirror.probe.walk import read_resolv_conf
 
 _LABEL = r"[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})*\.?\Z")
@@ -26,13 +32,25 @@ def place(text: str) -> Place:
 def main(argv: list[str]) -> int:
     """Print what this pod sees. Ends with 0: what is found is not the probe's failure."""
     parser = argparse.ArgumentParser(prog="python3 -m mirror.probe")
-    dns = parser.add_subparsers(dest="what", required=True).add_parser("dns")
+    kinds = parser.add_subparsers(dest="what", required=True)
+    wait = kinds.add_parser("expect")
+    wait.add_argument("questions", type=question, nargs="+", metavar="NAME/QTYPE/WANTED")
+    wait.add_argument("--server", dest="servers", action="append", default=[])
+    wait.add_argument("--seconds", type=float, default=60)
+    wait.add_argument("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
+    wait.add_argument("--dns-port", type=int, default=53)
+    dns = kinds.add_parser("dns")
     dns.add_argument("--name", dest="places", type=place, action="append", required=True)
     dns.add_argument("--mirror", type=place, metavar="ADDRESS:PORT")
     dns.add_argument("--resolv-conf", type=Path, default=Path("/etc/resolv.conf"))
     dns.add_argument("--tools", type=Path, default=Path("/opt/probe"))
     dns.add_argument("--dns-port", type=int, default=53)
     given = parser.parse_args(argv)
+    if given.what == "expect":
+        servers = (*read_resolv_conf(given.resolv_conf).nameservers, *given.servers)
+        told = expect(given.questions, dict.fromkeys(servers), given.seconds, given.dns_port)
+        print(json.dumps(dataclasses.asdict(told)))
+        return 0
     ground = Ground(
         resolv_conf=given.resolv_conf,
         tools=given.tools,

@@ -1,0 +1,256 @@
+"""The only way to change what is not ours: plan, write ahead, write, settle; and back.
+
+For each target there is one ledger entry: its base and the edits over it, folded in the order of
+the fixes. A step takes a target from what stands there to what should, and its entry with it:
+
+1. the entry is written with what is intended, marked as pending;
+2. the target is written, if it is still what was read;
+3. the entry is settled: what was written is what is there. Without edits it is removed.
+
+After a kill between any two, what stands in the target tells which, and the same command or a
+rollback goes on from there. Where somebody edited the target since, his changes are merged into the
+base (merge.py); where they touch ours the step is a conflict, and done only by force.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version as installed
+
+from deploy.changes import lease
+from deploy.changes.ledger import RIGHTS, Ledger
+from deploy.changes.merge import Merged
+from deploy.changes.model import (
+    Applied,
+    CannotEdit,
+    Change,
+    ConfigMapKey,
+    Fix,
+    Hand,
+    LedgerEntry,
+    Moved,
+    ObjectSpec,
+    Right,
+    Target,
+)
+from deploy.changes.step import Step, rebase, refusal
+from deploy.changes.targets import ConfigMapHand, ObjectHand
+from deploy.cluster.client import Cluster
+from mirror.core.errors import ClusterError, RefusedError
+
+_TRIES = 5  # times that somebody may write a target between our look and our write
+
+
+class Engine:
+    """Plans and does. ``fixes`` by name give the edits; ``hands`` by type of target are those
+    besides the API's own.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        fixes: Mapping[str, Fix],
+        hands: Mapping[type, Hand] | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._fixes = fixes
+        self._hands: Mapping[type, Hand] = {
+            ConfigMapKey: ConfigMapHand(cluster),
+            ObjectSpec: ObjectHand(cluster),
+            **(hands or {}),
+        }
+        self._ledger = Ledger(cluster)
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def entries(self) -> list[LedgerEntry]:
+        """All that is in the ledger."""
+        return [page.entry for page in self._ledger.pages()]
+
+    def held(self, fix: str) -> tuple[Change, ...]:
+        """The changes of a fix that are in the ledger, in the order in which they were made."""
+        found = [
+            (one.step, Change(target=entry.target, edit=one.edit, why=one.why))
+            for entry in self.entries()
+            for one in entry.edits
+            if one.edit.fix == fix
+        ]
+        return tuple(change for _, change in sorted(found, key=lambda pair: pair[0]))
+
+    def look(self, entry: LedgerEntry) -> Step:
+        """What would make this entry's target as it should be."""
+        return self._step(entry.target, lambda edits: edits)
+
+    # -- planning -------------------------------------------------------------------------------
+
+    def plan(self, changes: Sequence[Change]) -> list[Step]:
+        """The steps that make these changes, each target once. Raises RefusedError (CannotEdit).
+
+        All changes of a fix have to be given: edits of it on other targets are kept as they are.
+        """
+        steps: dict[Target, list[Applied]] = {}
+        of = {change.edit.fix: 0 for change in changes}
+        total = {fix: sum(c.edit.fix == fix for c in changes) for fix in of}
+        for change in changes:
+            fix = change.edit.fix
+            of[fix] += 1
+            edit = replace(change.edit, options=json.loads(json.dumps(dict(change.edit.options))))
+            applied = Applied(edit=edit, step=of[fix], steps=total[fix], why=change.why)
+            steps.setdefault(change.target, []).append(applied)
+        return [self._step(target, partial(_with, more)) for target, more in steps.items()]
+
+    def plan_rollback(self, fixes: Iterable[str]) -> list[Step]:
+        """The steps that take the edits of these fixes away, the last one first."""
+        gone = set(fixes)
+        found = [
+            (max(self._place(one) for one in entry.edits if one.edit.fix in gone), entry.target)
+            for entry in self.entries()
+            if any(one.edit.fix in gone for one in entry.edits)
+        ]
+        # an entry whose rollback was interrupted has no edits left, and is still to be finished
+        found += [((-1, 0), entry.target) for entry in self.entries() if not entry.edits]
+        found.sort(key=lambda pair: pair[0], reverse=True)
+        return [self._step(target, partial(_without, gone)) for _, target in found]
+
+    def _place(self, applied: Applied) -> tuple[int, int]:
+        return self._order(applied), applied.step
+
+    def _order(self, applied: Applied) -> int:
+        fix = self._fixes.get(applied.edit.fix)
+        if fix is None:
+            raise RefusedError(
+                f"the ledger holds changes of a fix that this version does not know: "
+                f"{applied.edit.fix}",
+                why="they were made by another version of this tool",
+                next_step="use that version, or a newer one",
+            )
+        return fix.order
+
+    def _step(
+        self, target: Target, change: Callable[[tuple[Applied, ...]], tuple[Applied, ...]]
+    ) -> Step:
+        page = self._ledger.page(target)
+        held = self._hand(target).read(target)
+        entry = page.entry if page else None
+        based = rebase(entry, held.content) if entry else Merged(content=held.content)
+        edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
+        after = based.content
+        try:
+            for one in edits:
+                after = self._fixes[one.edit.fix].edit(one.edit, target, after)
+        except CannotEdit as reason:
+            raise RefusedError(f"{target} cannot be edited safely", why=str(reason)) from reason
+        return Step(
+            target=target,
+            held=held,
+            page=page,
+            base=based.content,
+            edits=edits,
+            after=after,
+            kept=bool(entry and based.content != entry.base),
+            conflicts=based.conflicts,
+        )
+
+    # -- doing ----------------------------------------------------------------------------------
+
+    def missing(self, targets: Iterable[Target], more: Iterable[Right] = ()) -> list[Right]:
+        """Verbs that we lack to change these targets and keep the ledger."""
+        wanted = {*RIGHTS, *lease.RIGHTS, *more}
+        for target in targets:
+            wanted |= set(self._hand(target).rights(target))
+
+        def lacks(right: Right) -> bool:
+            return not self._cluster.allowed(right.verb, right.resource, right.namespace)
+
+        ordered = sorted(wanted, key=lambda r: (r.namespace or "", r.resource, r.verb))
+        with ThreadPoolExecutor(8) as pool:
+            lacking = list(pool.map(lacks, ordered))
+        return [right for right, lacked in zip(ordered, lacking, strict=True) if lacked]
+
+    def check_rights(self, targets: Iterable[Target], more: Iterable[Right] = ()) -> None:
+        """Raises ClusterError that names every verb that is missing. Writes nothing."""
+        lacking = self.missing(targets, more)
+        if lacking:
+            raise ClusterError(
+                f"rights are missing: {'; '.join(map(str, lacking))}",
+                why="nothing was changed",
+                next_step="ask for them (docs/rights.md has the role), or use another --context",
+            )
+
+    def only_writer(self) -> AbstractContextManager[None]:
+        """Everything that is done has to be done inside of this."""
+        return lease.only_writer(self._cluster)
+
+    def do(self, step: Step, *, force: bool = False) -> Step:
+        """One step, to its end; the step as it was done, which differs where somebody wrote.
+
+        Raises RefusedError for a conflict, unless ``force``.
+        """
+        for _ in range(_TRIES):
+            if step.conflicts and not force:
+                raise refusal(step)
+            try:
+                self._do(step)
+                return step
+            except Moved:
+                wanted = step.edits
+                step = self._step(step.target, partial(_instead, wanted))
+        raise RefusedError(
+            f"{step.target} is being written by somebody else all the time",
+            why=f"tried {_TRIES} times; what he wrote stands there",
+            next_step="find out who writes it (managedFields of the object), then run this again",
+        )
+
+    def _do(self, step: Step) -> None:
+        if step.idle:
+            return
+        page, result = step.page, step.after
+        frame = page.entry.frame if page and page.entry.base is not None else step.held.frame
+        entry = LedgerEntry(
+            target=step.target,
+            base=step.base,
+            edits=step.edits,
+            written=step.before,
+            intended=step.after,
+            pending=True,
+            frame=frame,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            by=lease.who(),
+            tool_version=installed("pypi-mirror"),
+        )
+        if step.writes:
+            page = self._ledger.put(entry, page)
+            hand = self._hand(step.target)
+            result = hand.write(step.target, step.after, step.held, frame).content
+        if step.edits:
+            self._ledger.put(replace(entry, written=result, intended=None, pending=False), page)
+        elif page is not None:
+            self._ledger.drop(page)
+
+    def _hand(self, target: Target) -> Hand:
+        return self._hands[type(target)]
+
+
+def _instead(wanted: tuple[Applied, ...], _: Iterable[Applied]) -> tuple[Applied, ...]:
+    return wanted
+
+
+def _with(more: Sequence[Applied], edits: Sequence[Applied]) -> tuple[Applied, ...]:
+    """These edits and those of other fixes; an edit that is there already stays as it is told."""
+    replaced = {one.edit.fix for one in more}
+    there = {(one.edit.fix, one.step, one.steps): one for one in edits}
+    chosen = []
+    for one in more:
+        known = there.get((one.edit.fix, one.step, one.steps))
+        chosen.append(known if known and known.edit == one.edit else one)
+    return (*(one for one in edits if one.edit.fix not in replaced), *chosen)
+
+
+def _without(gone: set[str], edits: Iterable[Applied]) -> tuple[Applied, ...]:
+    return tuple(one for one in edits if one.edit.fix not in gone)

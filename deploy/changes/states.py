@@ -1,0 +1,84 @@
+"""How each fix stands: absent, applied, drifted, partial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deploy.changes.engine import Engine
+from deploy.changes.model import LedgerEntry, State
+from mirror.core.errors import MirrorError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """One target of a fix. ``detail`` says what is unlike."""
+
+    target: str
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixState:
+    """One fix. drifted: something was changed back. partial: begun and not finished."""
+
+    fix: str
+    state: State
+    at: str = ""
+    by: str = ""
+    targets: tuple[TargetState, ...] = ()
+
+
+def states(engine: Engine, fixes: Iterable[str]) -> tuple[FixState, ...]:
+    """The state of each of these fixes, and of whatever else is in the ledger."""
+    entries = engine.entries()
+    # an interrupted rollback leaves an entry without edits: whose it was is not known any more
+    found = {one.edit.fix for entry in entries for one in entry.edits}
+    names = [*fixes, *sorted(found - set(fixes))]
+    seen = {id(entry): _target(engine, entry) for entry in entries}
+    told = [_fix(name, entries, seen) for name in names]
+    rest = [seen[id(entry)] for entry in entries if not entry.edits]
+    if rest:
+        told.append(FixState(fix="(rollback)", state="partial", targets=tuple(rest)))
+    return tuple(told)
+
+
+def _fix(name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]) -> FixState:
+    mine = [
+        (one.step, one.steps, entry)
+        for entry in entries
+        for one in entry.edits
+        if one.edit.fix == name
+    ]
+    if not mine:
+        return FixState(fix=name, state="absent")
+    mine.sort(key=lambda found: found[0])
+    targets = tuple(seen[id(entry)] for _, _, entry in mine)
+    standing = {one.state for one in targets}
+    last = max((entry for _, _, entry in mine), key=lambda entry: entry.at)
+    state: State = "applied"
+    if "drifted" in standing:
+        state = "drifted"
+    elif "partial" in standing or len(mine) < max(steps for _, steps, _ in mine):
+        state = "partial"
+    elif "unknown" in standing:
+        state = "unknown"
+    return FixState(fix=name, state=state, at=last.at, by=last.by, targets=targets)
+
+
+def _target(engine: Engine, entry: LedgerEntry) -> TargetState:
+    name = str(entry.target)
+    if entry.pending:
+        return TargetState(target=name, state="partial", detail="a write was begun, not finished")
+    try:
+        step = engine.look(entry)
+    except MirrorError as broken:
+        return TargetState(target=name, state="unknown", detail=str(broken))
+    if step.conflicts:
+        return TargetState(target=name, state="drifted", detail="edited where the fix changed it")
+    if step.writes:
+        gone = "it stands as it did before the fix" if step.before == step.base else "changed back"
+        return TargetState(target=name, state="drifted", detail=gone)
+    detail = "somebody's later edits are kept" if step.kept else ""
+    return TargetState(target=name, state="applied", detail=detail)

@@ -1,0 +1,23 @@
+"""Domain names that people give: checked before they go into another program's configuration."""
+
+from __future__ import annotations
+
+import re
+
+from mirror.core.errors import InputError
+
+_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*\Z"
+)
+
+
+def domain(text: str) -> str:
+    """In lower case without the last dot. Raises InputError for what is no domain name."""
+    name = text.lower().removesuffix(".")
+    if not _NAME.match(name):
+        raise InputError(
+            f"not a domain name: {text[:80]!r}",
+            why="labels of letters, digits, `-` and `_` with dots between",
+            next_step="give a name such as home.example",
+        )
+    return name

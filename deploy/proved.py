@@ -1,0 +1,96 @@
+"""A fix proved by its effect: pods are answered as expected, and the checks that it cures hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deploy import diagnose, taken_up
+from deploy.changes.model import Expect, Fix
+from deploy.cluster.client import Cluster
+from deploy.evidence.collect import Look, collect
+from deploy.evidence.model import Evidence, Finding, Need, Unseen
+from deploy.planned import Outcome, Plan
+from mirror.core.progress import Progress
+
+_AGAIN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """``failures`` say what did not come about; ``harm``: pods cannot work like this."""
+
+    failures: tuple[str, ...]
+    harm: bool
+    outcomes: tuple[Outcome, ...]
+    nodes: tuple[str, ...]
+    not_seen: tuple[str, ...]
+
+
+def prove(
+    cluster: Cluster, look: Look, planned: Plan, fixes: Sequence[Fix], progress: Progress
+) -> Proof:
+    """Wait for the effect, then look again as `mirror doctor` does."""
+    before = planned.evidence
+    assert before is not None
+    wanted: list[Expect] = []
+    for fix in fixes:
+        made = next(one.changes for one in planned.decided if one.fix == fix.name)
+        wanted += [one for one in fix.expects(made, before) if one not in wanted]
+    missed = taken_up.wait(cluster, look, before, wanted, progress)
+    after = collect(cluster, needs_of_cures(fixes), look, progress)
+    found = _uncured(after, fixes)
+    for _ in range(_AGAIN):
+        if not found:
+            break
+        # a question that was lost is no failure of the fix: what holds is seen again
+        after = collect(cluster, needs_of_cures(fixes), look, progress)
+        found = _uncured(after, fixes)
+    return Proof(
+        failures=(*missed.lines, *(one.cause for one in found)),
+        harm=missed.broken,
+        outcomes=_outcomes(before, after),
+        nodes=missed.nodes,
+        not_seen=missed.not_seen,
+    )
+
+
+def needs_of_cures(fixes: Iterable[Fix]) -> frozenset[Need]:
+    """What has to be seen to know whether these fixes work."""
+    cures = {cure for fix in fixes for cure in fix.cures}
+    checks = [one for category in diagnose.categories() for one in category.checks]
+    return frozenset(need for one in checks if one.id in cures for need in one.needs)
+
+
+def _uncured(evidence: Evidence, fixes: Sequence[Fix]) -> list[Finding]:
+    cures = {cure for fix in fixes for cure in fix.cures}
+    asked = tuple(
+        diagnose.Category(
+            name=one.name, checks=tuple(check for check in one.checks if check.id in cures)
+        )
+        for one in diagnose.categories()
+    )
+    return list(diagnose.judge(evidence, asked).findings)
+
+
+def _outcomes(before: Evidence, after: Evidence) -> tuple[Outcome, ...]:
+    """What the same programs said of the same names, before and after."""
+
+    def said(evidence: Evidence) -> dict[tuple[str, str, str, str], str]:
+        if isinstance(evidence.pod_dns, Unseen):
+            return {}
+        return {
+            (one.node, name.name, program.program, program.libc): program.text or program.outcome
+            for one in evidence.pod_dns
+            if not isinstance(one.view, Unseen)
+            for name in one.view.names
+            for program in name.programs
+            if not program.asked.endswith(".") and program.outcome != "absent"
+        }
+
+    earlier, later = said(before), said(after)
+    return tuple(
+        Outcome(node=k[0], name=k[1], program=k[2], libc=k[3], before=earlier[k], after=later[k])
+        for k in earlier
+        if k in later
+    )

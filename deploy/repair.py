@@ -1,0 +1,182 @@
+"""`mirror fix` and `mirror rollback`: observe, decide, show; then write, prove by the effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deploy import taken_up, trial
+from deploy.changes.engine import Engine
+from deploy.changes.model import Fix, Refusal, Right, Target
+from deploy.changes.states import FixState, states
+from deploy.changes.step import Step, refusal
+from deploy.cluster.client import Cluster
+from deploy.evidence.collect import collect
+from deploy.evidence.coredns import read_coredns
+from deploy.evidence.model import Evidence, Unseen
+from deploy.planned import (
+    Decided,
+    Plan,
+    ProofError,
+    Repaired,
+    Request,
+    chosen,
+    corefiles,
+    diff,
+    known,
+    restarts,
+)
+from deploy.proved import Proof, needs_of_cures, prove
+from mirror.core.errors import RefusedError
+from mirror.core.progress import SILENT, Progress
+
+
+def engine(cluster: Cluster) -> Engine:
+    """The engine with every fix there is."""
+    return Engine(cluster, known())
+
+
+def standing(cluster: Cluster) -> tuple[FixState, ...]:
+    """How each fix stands."""
+    return states(engine(cluster), known())
+
+
+# -- fix ------------------------------------------------------------------------------------------
+
+
+def plan(cluster: Cluster, request: Request, progress: Progress = SILENT) -> Plan:
+    """Look and decide; writes nothing but pods that look."""
+    works = engine(cluster)
+    needs = frozenset(need for fix in request.fixes for need in fix.needs)
+    needs |= needs_of_cures(request.fixes)
+    evidence = collect(cluster, needs, request.look, progress)
+    decided = [_decide(works, fix, evidence, request) for fix in request.fixes]
+    wanted = [change for one in decided for change in one.changes]
+    steps = works.plan(wanted)
+    core = None if isinstance(evidence.coredns, Unseen) else evidence.coredns
+    return Plan(
+        decided=tuple(decided),
+        diffs=tuple(diff(step, wanted) for step in steps),
+        restarts=restarts(core, steps),
+        evidence=evidence,
+        core=core,
+        steps=tuple(steps),
+    )
+
+
+def _decide(works: Engine, fix: Fix, evidence: Evidence, request: Request) -> Decided:
+    mine = {one.name: request.options.get(one.name) for one in fix.options}
+    made = fix.changes(evidence, mine, works.held(fix.name))
+    told: dict[str, Any] = {"fix": fix.name, "fact": fix.fact, "blast": fix.blast}
+    if isinstance(made, Refusal):
+        return Decided(**told, refusal=made)
+    return Decided(**told, changes=made)
+
+
+def carry_out(
+    cluster: Cluster, request: Request, planned: Plan, progress: Progress = SILENT
+) -> Repaired:
+    """Write what was planned and prove it. Raises RefusedError, ProofError."""
+    for one in planned.stops:
+        assert one.refusal is not None
+        raise RefusedError(
+            f"fix {one.fix}: {one.refusal.reason}",
+            why="\n".join(one.refusal.objects),
+            next_step=one.refusal.next_step,
+        )
+    works = engine(cluster)
+    for step in planned.steps:
+        if step.conflicts and not request.force:
+            raise refusal(step)
+    written = _write(cluster, works, planned, progress, force=request.force)
+    made = {one.fix for one in planned.decided if one.changes}
+    fixes = [fix for fix in request.fixes if fix.name in made]
+    if not fixes:
+        return Repaired(written=(), states=states(works, known()))
+    proof = prove(cluster, request.look, planned, fixes, progress)
+    if proof.failures:
+        raise _failed(cluster, fixes, proof, progress)
+    return Repaired(
+        written=written,
+        states=states(works, known()),
+        outcomes=proof.outcomes,
+        proved_on=proof.nodes,
+        not_seen=proof.not_seen,
+    )
+
+
+def _failed(cluster: Cluster, fixes: Sequence[Fix], proof: Proof, progress: Progress) -> ProofError:
+    """What to say; where pods cannot work like this, it is undone first."""
+    names = [fix.name for fix in fixes]
+    said, why = " ".join(names), "\n".join(proof.failures)
+    if proof.harm or any(fix.undo_at_once for fix in fixes):
+        progress.note("it does harm: it is rolled back")
+        undo(cluster, plan_rollback(cluster, names), progress, force=False)
+        return ProofError(
+            f"fix {said} did harm and was rolled back", why=why, next_step="mirror doctor"
+        )
+    return ProofError(
+        f"fix {said} was written, but what it should bring about is not there",
+        why=why,
+        next_step=f"mirror rollback {said} puts back what was there; mirror doctor looks further",
+    )
+
+
+def _write(
+    cluster: Cluster, works: Engine, planned: Plan, progress: Progress, *, force: bool
+) -> tuple[str, ...]:
+    steps = [step for step in planned.steps if not step.idle]
+    if not steps:
+        return ()
+    core = planned.core
+    texts = corefiles(core, steps)
+    progress.step("check the rights to change, to store and to undo")
+    more: list[Right] = []
+    if core and texts:
+        more += [*trial.rights(core.namespace), *taken_up.rights(core, planned.restarts)]
+    works.check_rights([step.target for step in steps], more)
+    written = []
+    with works.only_writer():
+        if core:
+            # what a rollback puts back has run before; somebody's edits on top of it have not
+            tried = {k: t for k, t in texts.items() if planned.decided or _kept(steps, k)}
+            trial.trial(cluster, core.workload, tried, progress)
+        for step in steps:
+            progress.step(f"write {step.target}")
+            done = works.do(step, force=force)
+            written += [str(step.target)] if done.writes else []
+        if core and texts:
+            taken_up.hasten(cluster, core, planned.restarts, progress)
+    return tuple(written)
+
+
+def _kept(steps: Iterable[Step], target: Target) -> bool:
+    return any(step.kept for step in steps if step.target == target)
+
+
+# -- rollback -------------------------------------------------------------------------------------
+
+
+def plan_rollback(cluster: Cluster, names: Iterable[str]) -> Plan:
+    """What taking these fixes away (all that are in the ledger, when none is named) would write."""
+    works = engine(cluster)
+    wanted = [fix.name for fix in chosen(names)] or list(known())
+    steps = works.plan_rollback(wanted)
+    core = read_coredns(cluster) if steps else None
+    return Plan(
+        decided=(),
+        diffs=tuple(map(diff, steps)),
+        restarts=restarts(core, steps),
+        core=core,
+        steps=tuple(steps),
+    )
+
+
+def undo(cluster: Cluster, planned: Plan, progress: Progress = SILENT, *, force: bool) -> Repaired:
+    """Put back what was there. Raises RefusedError where somebody's later edit would be lost."""
+    works = engine(cluster)
+    for step in planned.steps:
+        if step.conflicts and not force:
+            raise refusal(step)
+    written = _write(cluster, works, planned, progress, force=force)
+    return Repaired(written=written, states=states(works, known()))

@@ -1,0 +1,147 @@
+"""A changed Corefile taken up by CoreDNS, and seen from pods on every node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from deploy.changes.model import Expect, Right
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.kinds import KINDS
+from deploy.evidence.answers import await_answers
+from deploy.evidence.collect import Look
+from deploy.evidence.coredns import CoreDns
+from deploy.evidence.model import Evidence, Unseen
+from deploy.formats import corefile
+from deploy.formats.corefile import CorefileError
+from mirror.core.progress import Progress
+from mirror.core.wait import until
+from mirror.probe.expect import Question
+
+SECONDS = 150.0  # kubelets bring a ConfigMap to its pods within about 90 s, `reload` looks every 30
+_MARK = "pypi-mirror/corefile-written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """What was not answered as expected. ``broken``: the cluster's own names are gone.
+
+    ``nodes`` are those that saw everything, ``not_seen`` the reasons why others could not look.
+    """
+
+    lines: tuple[str, ...]
+    broken: bool
+    nodes: tuple[str, ...]
+    not_seen: tuple[str, ...]
+
+
+def reloads(text: str) -> bool:
+    """Whether a server block has `reload`: one is enough, it is CoreDNS' own."""
+    try:
+        found = corefile.parse(text)
+    except CorefileError:
+        return False
+    return any(one.name == "reload" for block in found.servers for one in found.inside(block))
+
+
+def rights(core: CoreDns, restarts: str) -> tuple[Right, ...]:
+    """What a restart needs."""
+    if not restarts:
+        return ()
+    resource = KINDS[restarts.partition("/")[0]].plural
+    return tuple(
+        Right(verb=v, resource=resource, namespace=core.namespace) for v in ("get", "update")
+    )
+
+
+def hasten(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -> None:
+    """Restart CoreDNS where it has no `reload`; else have its pods' ConfigMap brought up to date.
+
+    A kubelet looks at a pod's volumes when the pod changes: an annotation saves up to a minute. It
+    is left out where pods may not be changed.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if restarts:
+        progress.step(f"restart {restarts}: its Corefile has no `reload`")
+        kind, _, name = restarts.partition("/")
+        found = cluster.get(kind, name, core.namespace)
+        assert found is not None
+        template = found["spec"]["template"]
+        marks = template.setdefault("metadata", {}).setdefault("annotations", {})
+        marks["kubectl.kubernetes.io/restartedAt"] = now
+        asked = cluster.replace(found)["metadata"]["generation"]
+        until(
+            lambda: _rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
+            deadline=cluster.deadline,
+            what=f"{restarts} is restarted",
+            next_step=f"kubectl -n {core.namespace} rollout status {restarts.lower()}",
+        )
+        return
+    with suppress(ApiRefusal):
+        for pod in _pods(cluster, core):
+            pod["metadata"].setdefault("annotations", {})[_MARK] = now
+            cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
+
+
+def _rolled_out(found: Object, generation: int) -> bool:
+    status = found.get("status", {})
+    if status.get("observedGeneration", 0) < generation:
+        return False
+    if "desiredNumberScheduled" in status:
+        wanted = status["desiredNumberScheduled"]
+        return bool(status.get("updatedNumberScheduled") == wanted == status.get("numberReady"))
+    wanted = found["spec"].get("replicas", 1)
+    counts = [status.get(one, 0) for one in ("updatedReplicas", "readyReplicas", "replicas")]
+    return counts == [wanted] * 3
+
+
+def _pods(cluster: Cluster, core: CoreDns) -> list[Object]:
+    kind, _, name = core.workload.partition("/")
+    found = cluster.get(kind, name, core.namespace) if core.workload else None
+    if found is None:
+        return []
+    chosen = found["spec"]["selector"].get("matchLabels") or {}
+    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
+    return cluster.list("Pod", core.namespace, labels=labels)
+
+
+def wait(
+    cluster: Cluster,
+    look: Look,
+    evidence: Evidence,
+    wanted: Sequence[Expect],
+    progress: Progress,
+) -> Missed:
+    """Ask from a pod on each Ready node, each DNS pod by address too, until all is as wanted."""
+    core = evidence.coredns
+    if not wanted or isinstance(core, Unseen) or core is None:
+        return Missed(lines=(), broken=False, nodes=(), not_seen=())
+    if look.image is None or isinstance(evidence.nodes, Unseen):
+        reason = "no probe image" if look.image is None else evidence.nodes.reason  # type: ignore[union-attr]
+        return Missed(lines=(), broken=False, nodes=(), not_seen=(f"not proved: {reason}",))
+    nodes = [n.name for n in evidence.nodes if n.ready and (not look.nodes or n.name in look.nodes)]
+    servers = [
+        pod["status"]["podIP"]
+        for pod in _pods(cluster, core)
+        if pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
+    ]
+    asked = [Question(name=one.name, qtype=one.qtype, wanted=one.answer) for one in wanted]
+    told = await_answers(
+        cluster, look.image, look.namespace, nodes, asked, servers, SECONDS, progress
+    )
+    lines, not_seen, fine, broken = list[str](), list[str](), list[str](), False
+    for node, seen in told.items():
+        if isinstance(seen, Unseen):
+            not_seen.append(f"{node}: {seen.reason}")
+            continue
+        for one in seen.unmet:
+            said = ", ".join(one.addresses) or one.code
+            lines.append(
+                f"{node}: {one.server} says {said} to {one.qtype} {one.name}, not {one.wanted}"
+            )
+            broken = broken or one.wanted == "exists"
+        if not seen.unmet:
+            fine.append(node)
+    return Missed(lines=tuple(lines), broken=broken, nodes=tuple(fine), not_seen=tuple(not_seen))
