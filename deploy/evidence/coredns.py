@@ -77,7 +77,7 @@ def _custom(cluster: Cluster) -> tuple[CustomFile, ...] | None:
 
 
 def _owner(found: Object) -> str:
-    meta = found["metadata"]
+    meta = found.get("metadata", {})
     marks = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
     if marks.get("addonmanager.kubernetes.io/mode") == "EnsureExists":
         return ""
