@@ -28,7 +28,8 @@ def categories(wanted: Iterable[str] = (), *, stage: Stage = "after") -> tuple[C
 
     Raises InputError for one that does not exist.
     """
-    known = {part.CATEGORY: part.CHECKS for part in parts(deploy.checks)}
+    ranked = sorted(parts(deploy.checks), key=lambda part: part.RANK)
+    known = {part.CATEGORY: part.CHECKS for part in ranked}
     chosen = tuple(wanted) or tuple(known)
     for name in chosen:
         if name not in known:
@@ -86,7 +87,9 @@ def _judge_category(
 ) -> Iterator[tuple[Result, tuple[Finding, ...]]]:
     stopped = ""
     for check in category.checks:
-        gaps = tuple(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
+        gaps = tuple(
+            dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
+        )
         found: tuple[Finding, ...] = ()
         if stopped:
             gaps = (f"not looked at, because of {stopped}",)

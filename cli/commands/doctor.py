@@ -11,11 +11,13 @@ import click
 from cli import show
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
+from cli.report import report as show_report
 from deploy import diagnose, record
+from deploy.bundle import write as write_bundle
 from deploy.cluster.client import ApiRefusal, Cluster
 from deploy.evidence.codec import dump, load
 from deploy.evidence.collect import Look
-from deploy.evidence.model import Evidence, Severity
+from deploy.evidence.model import Evidence, Report, Severity, Unseen
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import default_upstream
 from mirror.probe.__main__ import place
@@ -46,6 +48,20 @@ from mirror.probe.__main__ import place
     metavar="FILE",
     help="Judge a saved file; talks to no cluster.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what a bug report needs (.tar.gz); secrets are left out.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note", "never"]),
+    default="error",
+    show_default=True,
+    help="End with 1 for findings of this severity or a worse one.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show the facts that hold, too.")
 @output_option
 def doctor(
     target: ClusterOptions,
@@ -55,34 +71,67 @@ def doctor(
     image: str | None,
     save: Path | None,
     source: Path | None,
+    bundle: Path | None,
+    fail_on: str,
+    verbose: bool,
     output: OutputFormat,
 ) -> None:
     """Find out why packages do not arrive in pods. Changes nothing.
 
-    A pod on each node looks for the index with a static musl uv, glibc and busybox. Without an
-    image for these pods only the API is looked at, and the report says what was left out.
+    Looks at the API and its rights, the nodes, DNS, IPv6, Calico, the mirror and the workloads. A
+    pod on each node looks for the index with a static musl uv, glibc and busybox. Without an image
+    for these pods only the API is looked at; whatever was left out is said.
 
-    Ends with 1 when something was found that makes pods fail, else with 0.
+    Ends with 1 when something was found that makes pods fail, else with 0 (see --fail-on).
 
     \b
     mirror doctor                             the whole cluster
     mirror doctor --node ra --name index.example
+    mirror doctor --category dns              one category; several, when given again
+    mirror doctor --bundle report.tar.gz      for a bug report, without secrets
     mirror doctor --save seen.json            for somebody else to look at:
     mirror doctor --from seen.json            the same report, no cluster needed
     """
     asked = diagnose.categories(wanted)
-    if source is not None:
+    cluster = connect(target) if source is None else None
+    if cluster is None:
+        assert source is not None
         evidence = _read(source)
     else:
-        evidence = _observe(connect(target), target, asked, nodes, names, image)
+        evidence = _observe(cluster, target, asked, nodes, names, image)
     if save is not None:
         _write(save, evidence)
     report = diagnose.judge(evidence, asked)
+    if bundle is not None:
+        with show.progress() as progress:
+            write_bundle(bundle, evidence, report, cluster, target.namespace, progress)
     if output == "table":
-        show.report(report)
+        show_report(report, _title(evidence), every_fact=verbose)
+        if bundle is not None:
+            click.echo(f"\nwritten: {bundle} (look through it before you give it away)")
     else:
         show.document({**show.plain(report), "taken": evidence.taken}, output)
-    click.get_current_context().exit(1 if report.worst() is Severity.ERROR else 0)
+    click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
+
+
+def _fails(report: Report, fail_on: str) -> bool:
+    order = [one.value for one in Severity]
+    limit = order.index(fail_on) if fail_on in order else -1
+    return any(order.index(one.severity) <= limit for one in report.findings)
+
+
+def _title(evidence: Evidence) -> str:
+    """Which cluster this was, in a line."""
+    words = [evidence.context]
+    if not isinstance(evidence.access, Unseen):
+        words.append(f"Kubernetes {evidence.access.version}")
+    if not isinstance(evidence.nodes, Unseen):
+        count = len(evidence.nodes)
+        known = {"microk8s": "MicroK8s "}
+        kind = next((one.distribution for one in evidence.nodes if one.distribution), "")
+        kind = known.get(kind, f"{kind} " if kind else "")
+        words.append(f"{count} {kind}node{'s' if count != 1 else ''}")
+    return ", ".join(words)
 
 
 def _observe(

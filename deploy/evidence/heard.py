@@ -1,9 +1,11 @@
-"""Which lines of logs tell of downloads, and how secrets leave a line. Pure."""
+"""Which lines of logs tell of downloads. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+
+from deploy.evidence.masking import masked
 
 _MOST = 10  # lines of each kind that are kept of one log
 _LONG = 240  # characters of a line
@@ -35,49 +37,6 @@ TELLING: dict[str, re.Pattern[str]] = {
         r"|LocalEntryNotFoundError|couldn't connect to|Can't load .* offline"
     ),
 }
-
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?P<keep>\w+://)[^\s/@]*@"), r"\g<keep>***@"),
-    (
-        re.compile(
-            r"(?i)(?P<keep>[\w.-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key"
-            r"|private[_-]?key|credential|passphrase|auth)[\w.-]*[\"']?\s*[=:]\s*[\"']?)"
-            r"(?!\*\*\*)(?:(?:bearer|basic)\s+)?[^\s\"',;&]+"
-        ),
-        r"\g<keep>***",
-    ),
-    (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\g<keep>***"),
-    (re.compile(r"(?i)(?P<keep>--?(?:password|token|secret|api-key)\s+)\S+"), r"\g<keep>***"),
-    # shapes of tokens that need no name: JWT, GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
-    (
-        re.compile(
-            r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}"
-            r"|\bglpat-[\w-]{16,}|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bpypi-[\w-]{32,}"
-            r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bxox[abpr]-[\w-]{10,}"
-        ),
-        "***",
-    ),
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)", re.DOTALL),
-        "***",
-    ),
-)
-_SECRET_NAME = re.compile(
-    r"(?i)passw|secret|token|api_?key|access_?key|private_?key|credential|passphrase|auth|cookie"
-    r"|session|_key$|^key$|_dsn$|salt|signature"
-)
-
-
-def masked(text: str) -> str:
-    """The same text without passwords, tokens, keys and the users of URLs."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return text
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a variable or key of this name holds something that must not be shown."""
-    return bool(_SECRET_NAME.search(name))
 
 
 def kinds(line: str) -> set[str]:

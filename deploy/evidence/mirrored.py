@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
-from deploy.evidence.heard import masked
+from deploy.evidence.masking import masked
 from deploy.evidence.things import MirrorState, Published, Volume
 from deploy.manifests.model import CLAIM, ENV_MAP, NAME, POD, RECORD_MAP, is_ours
 from mirror.settings import DEFAULT_PORT, Endpoint

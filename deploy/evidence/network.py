@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
-from deploy.evidence.things import AgentPod, Calico, IpPool
+from deploy.evidence.things import AgentPod, Calico, Conflist, IpPool
 
 T = TypeVar("T")
+
+_PLACE = re.compile(r"__\w+?__")
 
 _HOMES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
 _DAEMON = "calico-node"
@@ -55,6 +59,7 @@ def read_calico(cluster: Cluster) -> Calico | None:
     for home in _HOMES:
         daemon = cluster.get("DaemonSet", _DAEMON, home)
         config = cluster.get("ConfigMap", _CONFIG[0], home)
+        text = (config or {}).get("data", {}).get(_CONFIG[1])
         if daemon or config:
             return Calico(
                 namespace=home,
@@ -63,12 +68,34 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 image=_container(daemon).get("image", "") if daemon else "",
                 env=_variables(_container(daemon)) if daemon else (),
                 felix_ipv6=ipv6,
-                config=(config or {}).get("data", {}).get(_CONFIG[1]),
+                config=text,
+                conflist=read_conflist(text) if text is not None else None,
                 pods=_pods(cluster, home, daemon) if daemon else (),
             )
     if operator or felix:
         return Calico(namespace=_HOMES[0], operator=operator, installed=False, felix_ipv6=ipv6)
     return None
+
+
+def read_conflist(text: str) -> Conflist:
+    """A conflist, or Calico's template of one, whose __PLACES__ are filled in on the node."""
+    try:
+        told = json.loads(_PLACE.sub("0", text))
+        plugins = [one for one in told["plugins"] if isinstance(one, dict)]
+    except (ValueError, KeyError, TypeError) as broken:
+        return Conflist(broken=f"{type(broken).__name__}: {broken}")
+    ipam: Object = next((one["ipam"] for one in plugins if isinstance(one.get("ipam"), dict)), {})
+    tuned = [one.get("sysctl") or {} for one in plugins if one.get("type") == "tuning"]
+    return Conflist(
+        plugins=tuple(str(one.get("type", "")) for one in plugins),
+        assign_ipv4=str(ipam.get("assign_ipv4", True)).lower() == "true",
+        assign_ipv6=str(ipam.get("assign_ipv6", False)).lower() == "true",
+        tunes_ipv6_off=any(
+            key.endswith(".disable_ipv6") and str(value) == "1"
+            for sysctl in tuned
+            for key, value in sysctl.items()
+        ),
+    )
 
 
 def _container(daemon: Object) -> Object:

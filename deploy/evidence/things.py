@@ -60,6 +60,17 @@ class AgentPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conflist:
+    """What a CNI configuration says of addresses and of IPv6. ``broken``: why it is no JSON."""
+
+    plugins: tuple[str, ...] = ()  # types, in their order
+    assign_ipv4: bool = True  # calico-ipam's own default
+    assign_ipv6: bool = False
+    tunes_ipv6_off: bool = False  # a chained `tuning` sets disable_ipv6
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calico:
     """Calico as the API shows it; how it was installed decides where it is configured.
 
@@ -74,6 +85,7 @@ class Calico:
     env: tuple[str, ...] = ()
     felix_ipv6: bool | None = None  # FelixConfiguration default, ipv6Support
     config: str | None = None
+    conflist: Conflist | None = None  # what that template says; None where there is none
     pods: tuple[AgentPod, ...] = ()
 
     def variable(self, name: str) -> str | None:

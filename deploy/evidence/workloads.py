@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.evidence.heard import is_secret_name, masked, telling
+from deploy.evidence.heard import telling
+from deploy.evidence.masking import STEERS, is_secret_name, masked, masked_words
 from deploy.evidence.things import Container, Warned, Workload, WorkloadPod
 from deploy.manifests.model import NAME
 
@@ -19,12 +20,7 @@ _MOST_LOGS = 60  # containers whose logs are read
 _HEAD = 24 * 1024  # bytes of the beginning of a log: there stands what is done at a start
 _TAIL = 60  # lines of its end, where it fails
 _LOG_SECONDS = 8.0
-_STEERS = re.compile(
-    r"(UV|PIP|HF|HUGGINGFACE|TRANSFORMERS|SENTENCE_TRANSFORMERS|TORCH|SPACY|NLTK|WHISPER|POETRY)_\w+"
-    r"|(HTTPS?|NO|ALL)_PROXY|PYTHON_VERSION|NLTK_DATA",
-    re.IGNORECASE,
-)
-# images that start what they are made for; nothing of theirs is asked for
+# commands that may download; an image's own start command is not in the API, so it may too
 _PYTHON = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
 PROOF = f"{NAME}/proof"  # label or annotation of pods whose image was proved to start alone
 
@@ -94,7 +90,7 @@ def _containers(spec: Object) -> Iterable[Container]:
             yield Container(
                 name=one["name"],
                 image=one.get("image", ""),
-                command=tuple(masked(word)[:2000] for word in words),
+                command=tuple(word[:2000] for word in masked_words(words)),
                 env=tuple(_variables(one)),
                 env_maps=tuple(found["name"] for found in maps if "name" in found),
                 init=field == "initContainers",
@@ -104,7 +100,7 @@ def _containers(spec: Object) -> Iterable[Container]:
 def _variables(container: Object) -> Iterable[str]:
     for one in container.get("env", ()):
         name = one["name"]
-        if _STEERS.fullmatch(name) and not is_secret_name(name):
+        if STEERS.fullmatch(name) and not is_secret_name(name):
             yield f"{name}={masked(one.get('value', ''))}"
 
 
@@ -175,7 +171,7 @@ def _worth(pod: Object) -> Iterable[Object]:
     for state in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
         container = specs.get(state["name"], {})
         words = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
-        steered = any(_STEERS.fullmatch(one["name"]) for one in container.get("env", ()))
+        steered = any(STEERS.fullmatch(one["name"]) for one in container.get("env", ()))
         quiet = bool(words) and not _PYTHON.search(words) and not steered
         if state.get("containerID") and (_failed(state) or not quiet):
             yield state

@@ -6,6 +6,7 @@ from deploy.checks.dns import reach, search, server
 from deploy.evidence.model import Check, Need
 
 CATEGORY = "dns"
+RANK = 30  # where it stands in the report
 
 _PODS = frozenset({Need.POD_DNS})
 

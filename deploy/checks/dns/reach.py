@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from deploy.checks.dns.words import MIRROR, both, grouped, on, places, quoted
+from deploy import mends
+from deploy.checks.dns.words import both, places, quoted
 from deploy.evidence.model import Evidence, Finding, Mend, Severity
+from deploy.phrases import grouped, on
 from mirror.probe.model import Connection, NameView, Step
 
 _ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"}
@@ -33,7 +35,7 @@ def names(evidence: Evidence) -> Iterator[Finding]:
             else "The DNS that the nodes use has an answer without an IPv4 address.",
             mends=(
                 Mend(text="Check the name for a slip of the pen.", reach="workload"),
-                MIRROR,
+                mends.MIRROR,
                 Mend(
                     text="See whom CoreDNS asks (`forward`), and ask that server yourself.",
                     reach="cluster",
@@ -76,14 +78,8 @@ def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
             "first. Here IPv4 does not get through either (dns.egress), so the message names the "
             "wrong half of the trouble.",
             mends=(
-                MIRROR,
-                Mend(
-                    text="Let CoreDNS leave IPv6 addresses out: put this before `forward` in the "
-                    "server block.\ntemplate IN AAAA . {\n    rcode NOERROR\n}",
-                    reach="cluster",
-                    command="kubectl -n kube-system edit configmap coredns",
-                    price="no pod reaches anything over IPv6 by name",
-                ),
+                mends.MIRROR,
+                mends.answers_without_ipv6(),
             ),
         )
 
@@ -110,7 +106,7 @@ def egress(evidence: Evidence) -> Iterator[Finding]:
                 else "A firewall, a NetworkPolicy or a missing route is in between. "
                 "Where that is meant, the mirror is the way in."
             ),
-            mends=(MIRROR,),
+            mends=(mends.MIRROR,),
         )
 
 

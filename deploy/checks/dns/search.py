@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
-from deploy.checks.dns.words import GAVE_UP, MIRROR, both, on, places, quoted, said, views
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, Table, Unseen
+from deploy import mends
+from deploy.checks.dns.words import GAVE_UP, both, places, quoted, said, views
+from deploy.evidence.model import Evidence, Finding, Mend, Severity, Table
+from deploy.phrases import on
 from mirror.probe.model import Answer, NameView
 
-_PATCH = (
-    "kubectl -n NAMESPACE patch deployment NAME --patch "
-    '\'{"spec":{"template":{"spec":{"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}}}}}\''
-)
 _FIELD = "failed to lookup address information: Name has no usable address"
 
 
@@ -47,7 +44,7 @@ def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, Answer]) ->
         evidence=tuple(shown),
         why=why,
         table=_table(*hit[0]) if hit else None,
-        mends=_mends(evidence, suffix, _without_list([name for _, name in hit])),
+        mends=_mends(suffix, _without_list([name for _, name in hit])),
     )
 
 
@@ -122,28 +119,18 @@ def _without_list(names: list[NameView]) -> str:
     )
 
 
-def _mends(evidence: Evidence, suffix: str, tried: str) -> tuple[Mend, ...]:
-    found = evidence.corefile
-    where = "coredns"
-    if not isinstance(found, Unseen) and found is not None:
-        where = found.name
-    pattern = re.escape(suffix)
+def _mends(suffix: str, tried: str) -> tuple[Mend, ...]:
     return (
-        Mend(
-            text="Let one workload try names as they are first (ndots 1)." + tried,
-            reach="workload",
-            command=_PATCH,
-            price="there, short names such as service.namespace stop resolving (use "
-            "service.namespace.svc.cluster.local); its pods restart",
+        mends.ndots(
+            "Let one workload try names as they are first (ndots 1), from the mirror." + tried
         ),
-        MIRROR,
+        mends.MIRROR,
         Mend(
-            text=f"Let CoreDNS answer for {suffix} itself: put this before `forward` in the "
-            f"server block.\ntemplate ANY ANY {suffix} {{\n"
-            f"    match ^([^.]+\\.){{2,}}{pattern}\\.$\n    rcode NXDOMAIN\n    fallthrough\n}}",
+            text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",
             reach="cluster",
-            command=f"kubectl -n kube-system edit configmap {where}",
-            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do)",
+            command=mends.SEARCH_DOMAINS,
+            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; --keep "
+            "NAME leaves others out)",
         ),
         Mend(
             text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "
@@ -171,5 +158,5 @@ def programs_differ(evidence: Evidence) -> Iterator[Finding]:
                 why="A server that answers one question and not the other (A and AAAA), or not "
                 "always: musl gives up at the first bad answer.",
                 table=_table(node, name),
-                mends=(MIRROR,),
+                mends=(mends.MIRROR,),
             )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.checks.dns.words import on, seen, silent
+from deploy import mends
+from deploy.checks.dns.words import silent
 from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
+from deploy.evidence.sights import seen
+from deploy.phrases import on
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 
@@ -23,8 +26,9 @@ def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
             "what the pods themselves see counts.",
             mends=(
                 Mend(
-                    text="Turn the cluster's DNS on (MicroK8s: microk8s enable dns).",
+                    text="Turn the cluster's DNS on.",
                     reach="cluster",
+                    command=mends.addon(evidence, "dns", ""),
                 ),
             ),
         )

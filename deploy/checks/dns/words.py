@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Mend, Unseen, sight
+from deploy.evidence.model import Evidence
+from deploy.evidence.sights import seen
 from mirror.probe.model import Answer, NameView, PodDns, Program
 
 _SILENT = frozenset({"TIMEOUT", "UNREACHABLE"})
 GAVE_UP = frozenset({"no-address", "no-name", "try-again"})
-
-MIRROR = Mend(
-    text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
-    "and nothing outside of the cluster is reached.",
-    reach="namespace",
-    command="mirror up && mirror env --publish NAMESPACE",
-)
-
-
-def seen(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
-    """The nodes whose pods could be seen."""
-    for one in sight(evidence.pod_dns):
-        if not isinstance(one.view, Unseen):
-            yield one.node, one.view
 
 
 def silent(view: PodDns) -> bool:
@@ -70,17 +57,3 @@ def quoted(program: Program) -> str:
     libc = f" ({program.libc})" if program.libc not in {"own", program.program.split()[0]} else ""
     alone = ", told to leave the search list out" if program.asked.endswith(".") else ""
     return f"{program.program}{libc}{alone}: {program.text or program.outcome}"
-
-
-def on(nodes: Iterable[str]) -> str:
-    """Nodes as the end of a sentence."""
-    names = list(dict.fromkeys(nodes))
-    return "on " + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if names[6:] else "")
-
-
-def grouped(by_node: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines of nodes; nodes that say the same share one."""
-    lines: dict[str, list[str]] = {}
-    for node, line in by_node.items():
-        lines.setdefault(line, []).append(node)
-    return tuple(f"{line} ({on(nodes)})" for line, nodes in lines.items())

@@ -28,22 +28,22 @@ def test_the_field() -> None:
     assert "✗ no search domain answers for names that do not exist" in out
     assert "search domain communityfibre.co.uk is poisoned" in out
     assert "Name has no usable address" in out
-    first, second = out.index('"name":"ndots","value":"1"'), out.index("mirror env --publish")
-    assert first < second < out.index("kubectl -n kube-system edit configmap coredns")
+    assert "no search domain answers for names that do not exist → 1" in out
+    first, second = out.index("--in NAMESPACE --ndots"), out.index("mirror env --publish")
+    assert first < second < out.index("mirror fix search-domains")
 
 
 def test_a_healthy_cluster() -> None:
     said = ask("healthy")
     assert said.exit_code == 0
-    assert said.stdout.count("✓") == 8
-    assert said.stdout.endswith("nothing found\n")
+    assert "✓ dns        8\n" in said.stdout
+    assert "nothing found" not in said.stdout, "it is of an older version, and saw less"
 
 
 def test_what_was_left_out_is_said() -> None:
     said = ask("no-probe-image")
     assert said.exit_code == 0
-    assert said.stdout.count("  – ") == 7
-    assert "not seen (6 checks): no probe image: give --image REF" in said.stdout
+    assert "not seen (16 checks): no probe image: give --image REF" in " ".join(said.stdout.split())
 
 
 def test_warnings_alone_end_with_0() -> None:

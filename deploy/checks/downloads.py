@@ -1,0 +1,121 @@
+"""Workloads that download when they start: packages, Python itself, models.
+
+Whatever is downloaded at a start makes the start depend on the network. A proved image (a label of
+its pods, see deploy.evidence.workloads.PROOF) is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from deploy import mends
+from deploy.evidence.habits import (
+    fetches_models,
+    fetches_python,
+    installers,
+    installs,
+    mirror_of,
+    takes_mirror,
+)
+from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
+from deploy.evidence.things import Workload
+
+CATEGORY = "downloads"
+RANK = 90  # where it stands in the report
+
+
+def _downloading(
+    evidence: Evidence, tells: Callable[[Workload], tuple[str, ...]]
+) -> Iterator[tuple[Workload, tuple[str, ...]]]:
+    for workload in sight(evidence.workloads):
+        shown = tells(workload)
+        if shown and not workload.proof:
+            yield workload, shown
+
+
+def packages(evidence: Evidence) -> Iterator[Finding]:
+    """Packages, at every start."""
+    state = mirror_of(evidence)
+    for workload, shown in _downloading(evidence, installs):
+        mirrored = all(takes_mirror(one, state) for one in installers(workload))
+        yield Finding(
+            check="downloads.packages",
+            severity=Severity.NOTE,
+            cause=f"{workload.title} installs packages each time it starts"
+            + (", from the mirror" if mirrored else ""),
+            evidence=shown[:4],
+            why="It starts as slowly as its packages come, and not at all while they do not. `uv "
+            "run` syncs first even where everything is installed: UV_NO_SYNC=1 in an image that "
+            "has it all stops that.",
+            mends=(mends.build_image(workload.title),),
+        )
+
+
+def python(evidence: Evidence) -> Iterator[Finding]:
+    """A Python interpreter, from outside of every index."""
+    for workload, shown in _downloading(evidence, fetches_python):
+        yield Finding(
+            check="downloads.python",
+            severity=Severity.WARNING,
+            cause=f"{workload.title} downloads Python itself when it starts",
+            evidence=shown[:4],
+            why="uv fetches interpreters from the release files of a code host: that is no package "
+            "index, so neither a mirror nor an index setting helps.",
+            mends=(
+                Mend(
+                    text="Use an image that has the Python of the project's requires-python, and "
+                    "tell uv to take it.",
+                    reach="workload",
+                    command=f"kubectl -n {workload.namespace} set env "
+                    f"{workload.kind.lower()}/{workload.name} UV_PYTHON_DOWNLOADS=never",
+                    price="where no fitting Python is in the image it fails at once, and says so",
+                ),
+                mends.build_image(workload.title),
+            ),
+        )
+
+
+def models(evidence: Evidence) -> Iterator[Finding]:
+    """Models, from their own hubs."""
+    for workload, shown in _downloading(evidence, fetches_models):
+        yield Finding(
+            check="downloads.models",
+            severity=Severity.WARNING,
+            cause=f"{workload.title} downloads models when it starts",
+            evidence=shown[:4],
+            why="Models come from hubs of their own (gigabytes at times), not from the package "
+            "index: the mirror does not hold them.",
+            mends=(
+                Mend(
+                    text="Keep them on a volume, or bake them into the image; HF_HUB_OFFLINE=1 "
+                    "then keeps the libraries from asking.",
+                    reach="workload",
+                    command=f"build-image PATH   # {workload.title}: files and offline settings "
+                    "stand in its recipe",
+                ),
+            ),
+        )
+
+
+_NEEDS = frozenset({Need.WORKLOADS, Need.MIRROR})
+
+CHECKS = (
+    Check(
+        id="downloads.packages",
+        fact="no workload installs packages at its start",
+        needs=_NEEDS,
+        look=packages,
+    ),
+    Check(
+        id="downloads.python",
+        fact="no workload downloads Python itself",
+        needs=frozenset({Need.WORKLOADS}),
+        look=python,
+    ),
+    Check(
+        id="downloads.models",
+        fact="no workload downloads models",
+        needs=frozenset({Need.WORKLOADS}),
+        look=models,
+    ),
+)

@@ -1,0 +1,93 @@
+"""IPv6 in pods: an address, a route, and what a connection makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy import mends
+from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, Unseen
+from deploy.evidence.sights import leads_nowhere, seen, six
+from deploy.phrases import grouped, listed, on
+
+CATEGORY = "ipv6"
+RANK = 40  # where it stands in the report
+
+
+def pods(evidence: Evidence) -> Iterator[Finding]:
+    """Pods have IPv6 addresses that lead nowhere."""
+    lost = {node: view for node, view in seen(evidence) if leads_nowhere(view)}
+    if not lost:
+        return
+    shown = {}
+    for node, view in lost.items():
+        tried = [f"{one.address}: {one.text or one.outcome}" for one in six(view)[:1]]
+        route = "a default route" if view.ipv6_default_route else "no default route"
+        shown[node] = "; ".join([f"has {listed(view.ipv6_addresses, 2)}", route, *tried])
+    yield Finding(
+        check="ipv6.pods",
+        severity=Severity.WARNING,
+        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on(lost)}",
+        nodes=tuple(lost),
+        evidence=grouped(shown),
+        why="A program with an IPv6 address of its own believes that it has IPv6: it asks for AAAA "
+        "and tries those first. curl and browsers try both families side by side, so they work; "
+        "a program that takes addresses one by one waits, or ends with `Network unreachable (os "
+        "error 101)`. Sysctls of the nodes do not reach pods: each pod has its own.",
+        mends=(
+            mends.attach(),
+            mends.MIRROR,
+            mends.answers_without_ipv6(),
+            mends.POD_SYSCTL,
+            *_pools(evidence),
+        ),
+    )
+
+
+def _pools(evidence: Evidence) -> tuple[Mend, ...]:
+    """Where Calico gives the addresses it can stop."""
+    calico = not isinstance(evidence.calico, Unseen) and evidence.calico
+    return (mends.IPPOOL,) if calico else ()
+
+
+def half(evidence: Evidence) -> Iterator[Finding]:
+    """Pods on some nodes have IPv6, on others not."""
+    views = dict(seen(evidence))
+    have = [node for node, view in views.items() if view.ipv6_addresses]
+    without = [node for node in views if node not in have]
+    if not have or not without:
+        return
+    fewer = min((have, without), key=len)
+    yield Finding(
+        check="ipv6.same",
+        severity=Severity.WARNING,
+        cause=f"new pods get an IPv6 address {on(have)} and none {on(without)}",
+        nodes=tuple(fewer),
+        evidence=grouped(
+            {
+                node: listed(view.ipv6_addresses, 2)
+                or ("IPv6 is off (disable_ipv6 = 1)" if view.ipv6_disabled else "no IPv6 address")
+                for node, view in views.items()
+            }
+        ),
+        why="One Deployment then behaves differently from node to node. A fix has reached only "
+        "some of the nodes, or the CNI's configuration differs.",
+        mends=(mends.POD_SYSCTL, *_pools(evidence)),
+    )
+
+
+_PODS = frozenset({Need.POD_DNS})
+
+CHECKS = (
+    Check(
+        id="ipv6.pods",
+        fact="where pods have IPv6 it leads out",
+        needs=_PODS,
+        look=pods,
+    ),
+    Check(
+        id="ipv6.same",
+        fact="pods have IPv6 on all nodes or on none",
+        needs=_PODS,
+        look=half,
+    ),
+)

@@ -1,0 +1,91 @@
+"""Whether it runs, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.checks.mirror.words import up, waiting
+from deploy.evidence.model import Evidence, Finding, Mend, Severity, Unseen, sight
+from deploy.evidence.things import MirrorState
+
+
+def running(evidence: Evidence) -> Iterator[Finding]:
+    """Stopped, or not Ready."""
+    state = sight(evidence.mirror)
+    if state.record_trouble:
+        yield Finding(
+            check="mirror.running",
+            severity=Severity.ERROR,
+            cause="the mirror's record cannot be read: it holds the address that workloads use",
+            evidence=(state.record_trouble,),
+            mends=(
+                Mend(
+                    text="Restore it; only if no workload uses the mirror yet, delete it and start "
+                    "anew.",
+                    reach="namespace",
+                    command=f"kubectl -n {state.namespace} get configmap -o yaml",
+                ),
+            ),
+        )
+        return
+    if not state.known or state.ready:
+        return
+    if not state.wanted:
+        gone = "does not exist" if state.wanted is None else "has 0 replicas"
+        yield Finding(
+            check="mirror.running",
+            severity=Severity.ERROR if state.published else Severity.WARNING,
+            cause="the mirror is stopped"
+            + (", and workloads are sent to it" if state.published else ""),
+            evidence=(
+                f"StatefulSet {state.namespace}/pypi-mirror {gone}",
+                *waiting(state),
+            ),
+            why="Its packages and its address are kept: what used it works again once it runs.",
+            mends=(up("Start it again."),),
+        )
+        return
+    yield Finding(
+        check="mirror.running",
+        severity=Severity.ERROR,
+        cause="the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
+        nodes=(state.node,) if state.node else (),
+        evidence=state.trouble[:8],
+        why=_why_not_ready(evidence, state),
+        mends=(
+            up("Start it again; it says what is in the way."),
+            Mend(
+                text="See why it does not start.",
+                reach="namespace",
+                command=f"kubectl -n {state.namespace} describe pod pypi-mirror-0",
+            ),
+        ),
+    )
+
+
+def _why_not_ready(evidence: Evidence, state: MirrorState) -> str:
+    text = " ".join(state.trouble)
+    if "Pending" in text and state.volume and state.volume.phase != "Bound":
+        return "Its volume is not there yet: see mirror.volume."
+    if "ImagePull" in text or "ErrImage" in text:
+        return "The node does not have its image and cannot pull it: `mirror up` delivers it."
+    nodes = evidence.nodes
+    down = () if isinstance(nodes, Unseen) else tuple(n.name for n in nodes if not n.ready)
+    if state.node in down:
+        return f"Node {state.node}, which runs it, is not Ready."
+    return ""
+
+
+def image(evidence: Evidence) -> Iterator[Finding]:
+    """Somebody changed the mirror's image, or pods of it are of another version than this tool."""
+    state = sight(evidence.mirror)
+    if not state.image or not state.recorded_image or state.image == state.recorded_image:
+        return
+    yield Finding(
+        check="mirror.image",
+        severity=Severity.WARNING,
+        cause="the mirror runs another image than `mirror up` gave it",
+        evidence=(f"runs {state.image}", f"was given {state.recorded_image}"),
+        why="Somebody changed the StatefulSet. The next `mirror up` takes the recorded image.",
+        mends=(up("Bring the recorded image back."),),
+    )

@@ -1,0 +1,216 @@
+"""Workloads that fail for want of what they download, or pass the mirror by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from deploy import mends
+from deploy.evidence.habits import (
+    ignores_index,
+    index_of,
+    installers,
+    installs,
+    mirror_of,
+    takes_mirror,
+    target,
+)
+from deploy.evidence.heard import kinds, of_kind
+from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
+from deploy.evidence.things import Workload
+from deploy.phrases import listed, on
+
+CATEGORY = "workloads"
+RANK = 80  # where it stands in the report
+
+_MUSL = re.compile(r"Name has no usable address|failed to lookup address .*Name does not resolve")
+_NAME = re.compile(
+    r"Name has no usable address|Name does not resolve|Name or service not known"
+    r"|Temporary failure in name resolution|No address associated|Could not resolve|lookup address"
+)
+_ROUTE = re.compile(r"etwork (is )?unreachable|os error 101")
+_DOWNLOADS = re.compile(
+    r"Failed to (fetch|download)|error sending request for url|No matching distribution"
+    r"|Could not find a version|pip\b|simple/|LocalEntryNotFoundError|couldn't connect to"
+)
+_NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
+
+
+def failing(evidence: Evidence) -> Iterator[Finding]:
+    """Pods that fail, and whose logs tell of downloads that did not come."""
+    for workload in sight(evidence.workloads):
+        fails = [pod for pod in workload.pods if pod.fails]
+        said = of_kind((line for pod in fails for line in pod.heard), "failed")
+        text = "\n".join(said)
+        guilty = bool(installs(workload)) or _DOWNLOADS.search(text) or _MUSL.search(text)
+        if not fails or not said or not guilty:
+            continue
+        yield Finding(
+            check="workloads.failing",
+            severity=Severity.ERROR,
+            cause=f"{workload.title} fails: what it downloads does not come",
+            nodes=tuple(dict.fromkeys(pod.node for pod in fails if pod.node)),
+            evidence=(
+                *(
+                    f"pod {pod.name} {on([pod.node])}: {pod.trouble or pod.phase}, "
+                    f"{pod.restarts} restarts"
+                    for pod in fails[:3]
+                ),
+                *(f"says: {line}" for line in said[:4]),
+            ),
+            why=_why(text),
+            mends=_mends(workload, text),
+        )
+
+
+def _why(text: str) -> str:
+    if _MUSL.search(text):
+        return (
+            "`Name has no usable address` (older: `Name does not resolve`) is what musl says when "
+            "a search domain answers where it should not: dns.search-domains tells which. curl in "
+            "the same pod finds the name."
+        )
+    if _NAME.search(text):
+        return "The name is not found: see dns."
+    if _ROUTE.search(text):
+        return (
+            "The address that was tried has no way out: an IPv6 one where IPv6 leads nowhere, or "
+            "pods may not leave the cluster: see dns.ipv6-answers, ipv6.pods and dns.egress."
+        )
+    return "The index, or the way to it, did not answer: see dns.egress and mirror."
+
+
+def _mends(workload: Workload, text: str) -> tuple[Mend, ...]:
+    ways = [mends.attach(target(workload), workload.namespace)]
+    if _NAME.search(text):
+        ways.insert(0, mends.ndots(workload=target(workload), namespace=workload.namespace))
+    return (
+        *ways,
+        mends.build_image(workload.title),
+        mends.publish([workload.namespace]),
+    )
+
+
+def config_missing(evidence: Evidence) -> Iterator[Finding]:
+    """Pods that wait for the mirror's ConfigMap."""
+    for workload in sight(evidence.workloads):
+        waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
+        if waiting and any("pypi-mirror-env" in one.env_maps for one in workload.containers):
+            yield Finding(
+                check="workloads.config",
+                severity=Severity.ERROR,
+                cause=f"{workload.title} does not start: it takes the ConfigMap pypi-mirror-env",
+                nodes=tuple(dict.fromkeys(pod.node for pod in waiting)),
+                evidence=tuple(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
+                why="Containers take it by envFrom, and it is not in their namespace.",
+                mends=(
+                    Mend(
+                        text="Publish it there.",
+                        reach="namespace",
+                        command=f"mirror env --publish {workload.namespace}",
+                    ),
+                ),
+            )
+
+
+def unmirrored(evidence: Evidence) -> Iterator[Finding]:
+    """Workloads that install packages, and not from the mirror."""
+    state = mirror_of(evidence)
+    for workload in sight(evidence.workloads):
+        shown = installs(workload)
+        if not shown or workload.proof:
+            continue
+        past = [one for one in installers(workload) if not takes_mirror(one, state)]
+        if past:
+            told = [f"container {one.name} uses {url}" for one in past if (url := index_of(one))]
+            there = bool(state and state.ready)
+            yield Finding(
+                check="workloads.mirror",
+                severity=Severity.WARNING,
+                cause=f"{workload.title} installs packages, and not from the mirror",
+                evidence=(*shown[:3], *told[:2]),
+                why="Each start depends on the public index, on its name and on the way to it."
+                if not told or not any("3141" in one for one in told)
+                else "It is told another address than the mirror's: a copy of an old one?",
+                mends=(
+                    mends.attach(target(workload), workload.namespace),
+                    mends.build_image(workload.title),
+                    *(() if there else (mends.publish([workload.namespace]),)),
+                ),
+            )
+            continue
+        frozen = [one.name for one in workload.containers if ignores_index(one)]
+        if frozen:
+            yield Finding(
+                check="workloads.mirror",
+                severity=Severity.WARNING,
+                cause=f"{workload.title} was given the mirror and passes it by: --frozen",
+                evidence=shown[:3],
+                why="`uv run --frozen` and `uv sync --frozen` fetch the URLs that stand in uv.lock "
+                f"and ignore every index setting (container {listed(frozen)}).",
+                mends=(
+                    mends.build_image(workload.title),
+                    Mend(
+                        text="Or leave --frozen out (uv.lock must be writable), or export the lock "
+                        "and install with --require-hashes: docs/workloads.md.",
+                        reach="workload",
+                    ),
+                ),
+            )
+
+
+def restarting(evidence: Evidence) -> Iterator[Finding]:
+    """Pods that fail without a word about downloads are said too, in one line."""
+    other = []
+    for workload in sight(evidence.workloads):
+        fails = [pod for pod in workload.pods if pod.fails and pod.trouble not in _NOT_STARTED]
+        told = [line for pod in fails for line in pod.heard if "failed" in kinds(line)]
+        if fails and not told:
+            other.append(f"{workload.title}: {fails[0].trouble or fails[0].phase}")
+    if other:
+        yield Finding(
+            check="workloads.other",
+            severity=Severity.NOTE,
+            cause=f"{len(other)} workload{'s fail' if other[1:] else ' fails'} for other reasons "
+            "than downloads",
+            evidence=tuple(other[:8]),
+            why="Their logs tell of no download. They may be no concern of the mirror's.",
+            mends=(
+                Mend(
+                    text="Read what they say.",
+                    reach="workload",
+                    command=f"kubectl -n {other[0].partition('/')[0]} logs "
+                    f"{other[0].partition('/')[2].partition(':')[0]} --previous --tail=50",
+                ),
+            ),
+        )
+
+
+_WORKLOADS = frozenset({Need.WORKLOADS})
+
+CHECKS = (
+    Check(
+        id="workloads.failing",
+        fact="no workload fails for want of a download",
+        needs=_WORKLOADS,
+        look=failing,
+    ),
+    Check(
+        id="workloads.config",
+        fact="no workload waits for the mirror's ConfigMap",
+        needs=_WORKLOADS,
+        look=config_missing,
+    ),
+    Check(
+        id="workloads.mirror",
+        fact="workloads that install packages take them from the mirror",
+        needs=_WORKLOADS | {Need.MIRROR},
+        look=unmirrored,
+    ),
+    Check(
+        id="workloads.other",
+        fact="no workload fails for another reason",
+        needs=_WORKLOADS,
+        look=restarting,
+    ),
+)

@@ -1,0 +1,34 @@
+"""Questions to the views of probe pods that several categories ask. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.evidence.model import Evidence, Unseen, sight
+from mirror.probe.model import Connection, PodDns
+
+
+def seen(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
+    """The nodes whose pods could be seen."""
+    for one in sight(evidence.pod_dns):
+        if not isinstance(one.view, Unseen):
+            yield one.node, one.view
+
+
+def six(view: PodDns) -> tuple[Connection, ...]:
+    """Connections that were tried to IPv6 addresses outside, in a pod."""
+    return tuple(one for name in view.names for one in name.connections if ":" in one.address)
+
+
+def leads_nowhere(view: PodDns) -> bool:
+    """A pod has an IPv6 address, and every IPv6 connection that was tried outside fails.
+
+    Where DNS gave no IPv6 address nothing was tried and nothing is hurt: addresses that serve the
+    cluster alone are no fault.
+    """
+    tried = six(view)
+    return bool(
+        view.ipv6_addresses
+        and tried
+        and all(one.outcome in {"unreachable", "timeout"} for one in tried)
+    )

@@ -1,0 +1,101 @@
+"""The mends that several checks offer, from the least invasive: one workload, a namespace, the
+cluster, the nodes. The commands of this program stand here and nowhere else in the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploy.evidence.model import Evidence, Mend, Unseen
+
+WORKLOAD = "deployment/NAME"
+NAMESPACE = "NAMESPACE"
+
+
+def ndots(text: str = "", workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
+    """One workload leaves the search list out."""
+    return Mend(
+        text=text or "Let one workload try names as they are first (ndots 1), from the mirror.",
+        reach="workload",
+        command=f"mirror attach {workload} --in {namespace} --ndots",
+        price="there, short names such as service.namespace stop resolving (use "
+        "service.namespace.svc.cluster.local); its pods restart",
+    )
+
+
+def attach(workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
+    """One workload takes the mirror."""
+    return Mend(
+        text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
+        "and nothing outside of the cluster is reached.",
+        reach="workload",
+        command=f"mirror attach {workload} --in {namespace}",
+        price="its pods restart",
+    )
+
+
+def publish(namespaces: Iterable[str] = (NAMESPACE,)) -> Mend:
+    """A namespace is given the mirror's environment."""
+    return Mend(
+        text="Give a whole namespace the mirror: its URL is an IPv4 address, so no name is looked "
+        "up and nothing outside of the cluster is reached.",
+        reach="namespace",
+        command="mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
+    )
+
+
+MIRROR = publish()
+
+SEARCH_DOMAINS = "mirror fix search-domains"
+DNS = "mirror fix dns"
+
+POD_SYSCTL = Mend(
+    text="Start new pods without IPv6 (a `tuning` entry in the CNI's configuration); running pods "
+    "keep theirs until they restart.",
+    reach="nodes",
+    command="mirror fix pod-sysctl",
+    price="no pod has IPv6, inside of the cluster either",
+)
+IPPOOL = Mend(
+    text="Stop giving pods IPv6 addresses: `assign_ipv6` off first, then the pool disabled.",
+    reach="nodes",
+    command="mirror fix ippool",
+    price="no new pod has IPv6; running pods keep their address until they restart",
+)
+HOST_SYSCTL = Mend(
+    text="Turn IPv6 off on the nodes themselves.",
+    reach="nodes",
+    command="mirror fix host-sysctl",
+    price="the nodes lose IPv6 altogether; pods are not touched by it",
+)
+
+
+def build_image(workload: str, path: str = "PATH") -> Mend:
+    """The packages go into the image."""
+    return Mend(
+        text=f"Bake what {workload} downloads into its image: it then starts with no network.",
+        reach="workload",
+        command=f"build-image {path}",
+        price="the image is built anew when its lock changes",
+    )
+
+
+def on_microk8s(evidence: Evidence) -> bool:
+    """Whether the nodes say that they are MicroK8s'."""
+    nodes = evidence.nodes
+    return not isinstance(nodes, Unseen) and any(node.distribution == "microk8s" for node in nodes)
+
+
+def addon(evidence: Evidence, name: str, otherwise: str) -> str:
+    """How a missing add-on is turned on: MicroK8s' command, or ``otherwise`` in words."""
+    return f"microk8s enable {name}" if on_microk8s(evidence) else otherwise
+
+
+def answers_without_ipv6() -> Mend:
+    """CoreDNS leaves AAAA records out."""
+    return Mend(
+        text="Let CoreDNS leave IPv6 addresses out of its answers.",
+        reach="cluster",
+        command=DNS,
+        price="no pod reaches anything over IPv6 by name",
+    )
