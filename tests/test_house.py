@@ -73,6 +73,15 @@ def test_every_part_has_a_page(kind: str) -> None:
         assert module.name in page, f"docs/ says nothing of deploy.{kind}.{module.name}"
 
 
+def test_every_check_has_an_anchor() -> None:
+    from deploy.diagnose import categories
+
+    for category in categories():
+        page = (ROOT / "docs" / "checks" / f"{category.name}.md").read_text()
+        told = [line[3:] for line in page.splitlines() if line.startswith("## ")]
+        assert sorted(told) == sorted(one.id for one in category.checks)
+
+
 def test_the_wheel_holds_the_four_packages_only(tmp_path: Path) -> None:
     from zipfile import ZipFile
 

@@ -12,6 +12,7 @@ from deploy.evidence.habits import (
     installers,
     installs,
     mirror_of,
+    names_index,
     takes_mirror,
     target,
 )
@@ -56,7 +57,8 @@ def failing(evidence: Evidence) -> Iterator[Finding]:
                     f"{pod.restarts} restarts"
                     for pod in fails[:3]
                 ),
-                *(f"says: {line}" for line in said[:4]),
+                # the first names what was asked for, the last ones the cause
+                *(f"says: {line}" for line in dict.fromkeys((*said[:1], *said[-3:]))),
             ),
             why=_why(text),
             mends=_mends(workload, text),
@@ -130,8 +132,12 @@ def unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 cause=f"{workload.title} installs packages, and not from the mirror",
                 evidence=(*shown[:3], *told[:2]),
                 why="Each start depends on the public index, on its name and on the way to it."
-                if not told or not any("3141" in one for one in told)
-                else "It is told another address than the mirror's: a copy of an old one?",
+                + (
+                    " What stands in its command wins over the environment: the --index-url there "
+                    "has to go first."
+                    if any(names_index(one) for one in past)
+                    else ""
+                ),
                 mends=(
                     mends.attach(target(workload), workload.namespace),
                     mends.build_image(workload.title),

@@ -83,6 +83,11 @@ def index_of(container: Container) -> str | None:
     )
 
 
+def names_index(container: Container) -> bool:
+    """Whether its command names an index itself: that wins over the environment."""
+    return bool(_INDEX.search(words(container)))
+
+
 def takes_mirror(container: Container, state: MirrorState | None) -> bool:
     """Whether it installs from the mirror."""
     index = index_of(container)

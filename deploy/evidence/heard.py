@@ -13,8 +13,9 @@ _LONG = 240  # characters of a line
 # kind → what its lines look like, as uv, pip, huggingface_hub, spaCy, whisper, torch and nltk say
 TELLING: dict[str, re.Pattern[str]] = {
     "packages": re.compile(
-        r"^\s*(Prepared|Installed|Downloaded) \d+ packages? in|^\s*Downloading \S+ \([\d.]+ ?\w+\)"
-        r"|^\s*(Collecting|Downloading) \S+(\.whl|\.tar\.gz|[=<>~]=?\S*)|^\s*Collecting [\w.-]+\s*$"
+        r"^\s*(Prepared|Installed|Downloaded) \d+ packages? in"
+        r"|^\s*Downloading (?!cpython-)\S+ \([\d.]+ ?\w+\)|^\s*Collecting [\w.-]+\s*$"
+        r"|^\s*(Collecting|Downloading) (?!cpython-)\S+(\.whl|\.tar\.gz|[=<>~]=?\S*)"
         r"|Successfully installed \S+-\d|Installing collected packages"
     ),
     "python": re.compile(
