@@ -11,6 +11,7 @@ from mirror.core.errors import UnfitError
 from mirror.settings import MAX_UPLOAD, ServerSettings
 
 BACKEND_PORT = 3142  # loopback, behind the front
+PUBLIC_PORT = 3144  # loopback: the program of mirror.public
 _DEFAULT_INDEX = "_pypi_ixconfig_default"  # of devpi_server.main
 
 
@@ -47,11 +48,11 @@ def init_argv(program: str, layout: Layout) -> tuple[str, ...]:
 
 
 def server_argv(
-    program: str, layout: Layout, settings: ServerSettings, *, port: int
+    python: str, layout: Layout, settings: ServerSettings, *, port: int, marks: PurePath
 ) -> tuple[str, ...]:
-    """Serve on loopback. Each option's reason: docs/reliability.md."""
+    """Serve on loopback, with our plugin. Each option's reason: docs/reliability.md."""
     return (
-        program,
+        *(python, "-m", "mirror.private", "--marks", str(marks)),
         "--serverdir",
         str(layout.serverdir),
         "--secretfile",
@@ -68,6 +69,18 @@ def server_argv(
         str(MAX_UPLOAD),
         "--restrict-modify",
         "root",
+        "--enable-core-metadata",
+    )
+
+
+def public_argv(
+    python: str, *, root: PurePath, port: int, upstream: str | None, ca_bundle: str | None
+) -> tuple[str, ...]:
+    """The program beside devpi that fetches public pages and files into ``root``."""
+    return (
+        *(python, "-m", "mirror.public", "--root", str(root), "--port", str(port)),
+        *(("--upstream", upstream) if upstream else ()),
+        *(("--ca-bundle", ca_bundle) if ca_bundle else ()),
     )
 
 

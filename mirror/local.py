@@ -24,6 +24,7 @@ from mirror.core.errors import InputError, MirrorError, RefusedError, UnfitError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline, until
 from mirror.processes import Processes, check_free, free_port, write_whole
+from mirror.public.shelf import count_files
 from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_url, check_port
 from mirror.store.prepare import prepare
 
@@ -112,7 +113,8 @@ class LocalMirror:
             if purge:
                 stopped = stopped or self.data.exists() or self.config.exists()
                 scratch = (self.state / "run", self.state / "nginx")
-                for folder in (self.serverdir, self._secrets, *scratch):
+                kept = (self.serverdir, self.data / "public", self.data / "private")
+                for folder in (*kept, self._secrets, *scratch):
                     shutil.rmtree(folder, ignore_errors=True)
                 for log in self.state.glob("*.log"):
                     log.unlink()
@@ -131,7 +133,7 @@ class LocalMirror:
         with IndexClient(endpoint.root, deadline) as client:
             answers = bool(alive) and client.alive()
             version = client.server_version() if answers else ""
-        files, size = _count(self.serverdir / "+files")
+        files, size = count_files(self.serverdir / "+files", self.data / "public/files")
         if answers and len(alive) == len(known):
             state = "running"
         elif alive:
@@ -203,28 +205,36 @@ class LocalMirror:
 
     def _start(self, settings: LocalSettings, progress: Progress) -> None:
         front = _nginx()
-        backend = settings.port
         check_free(settings.port)
-        if front:
-            backend = free_port()
-        else:
+        backend, public = (free_port(), free_port()) if front else (settings.port, None)
+        if not front:
             progress.note("no nginx found on this machine: devpi serves alone (slower)")
         server = devpi.server_argv(
-            _script("devpi-server"),
+            sys.executable,
             devpi.Layout(serverdir=self.serverdir, run=self.state / "run"),
             ServerSettings(upstream=settings.upstream),
             port=backend,
+            marks=self.data / "private",
         )
         env = {**os.environ, **devpi.environment(settings.ca_bundle)}
         self._processes.start("devpi", server, env)
-        if front:
+        if front and public:
+            program = devpi.public_argv(
+                sys.executable,
+                root=self.data / "public",
+                port=public,
+                upstream=settings.upstream,
+                ca_bundle=settings.ca_bundle,
+            )
+            self._processes.start("public", program, dict(os.environ))
             scratch = self.state / "nginx"
             scratch.mkdir(exist_ok=True)
             config = scratch / "nginx.conf"
-            listen = f"127.0.0.1:{settings.port}"
             text = nginx.render(
-                listen=listen,
+                listen=f"127.0.0.1:{settings.port}",
                 backend_port=backend,
+                public_port=public,
+                data=self.data,
                 scratch=scratch,
                 user="root" if os.getuid() == 0 else None,
             )
@@ -283,11 +293,6 @@ def _script(name: str) -> str:
     """A program of our own environment, which need not be on PATH (uv tool, pipx)."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name
-
-
-def _count(folder: Path) -> tuple[int, int]:
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return len(sizes), sum(sizes)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from mirror.settings import MAX_UPLOAD
+from mirror.settings import MAX_UPLOAD, MIRROR_INDEX, WORKLOADS_INDEX
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _JSON_PATTERN = _JSON.replace(".", r"\.").replace("+", r"\+")
@@ -21,19 +21,21 @@ def render(
     *,
     listen: str,
     backend_port: int,
+    public_port: int,
+    data: PurePath,
     scratch: PurePath,
     health: str | None = None,
     user: str | None = None,
 ) -> str:
     """The whole configuration.
 
-    ``listen`` and ``health`` are host:port; ``scratch`` a writable folder for temporary files.
-    ``user`` is for a master that runs as root: its workers would be nobody, who may not enter.
-    Clients must not shape pages for others: the headers by which devpi lets them are set here.
+    ``listen`` and ``health`` are host:port; ``data`` the folder that holds ``public`` and
+    ``private``, ``scratch`` a writable one for temporary files. ``user`` is for a master that runs
+    as root: its workers would be nobody, who may not enter.
 
-    devpi answers 404 to all but the first of several requests that ask for a new project at once
-    (their transactions are older than the page). So a page is asked for once at a time, and a
-    404 once more.
+    A name with a marker is devpi's. Everything else is a file on the volume, or asked of the
+    program of mirror.public, which answers with a file on the volume: no page is cached here, and
+    nothing that a client sends but its path and whether it takes JSON has a part in the answer.
     """
     temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     lines = (
@@ -42,28 +44,25 @@ def render(
         "worker_processes 2;",
         f"pid {scratch}/nginx.pid;",
         "error_log stderr warn;",
-        "events { worker_connections 2048; }",
+        "events { worker_connections 4096; }",
         "http {",
         *(f"    {kind}_temp_path {scratch}/{kind};" for kind in temporary),
-        f"    proxy_cache_path {scratch}/pages keys_zone=pages:10m max_size=256m inactive=10m"
-        " use_temp_path=off;",
         "    access_log off;",
         "    server_tokens off;",
         "    sendfile on;",
         "    tcp_nopush on;",
         "    keepalive_timeout 75s;",
+        "    keepalive_requests 10000;",
         f"    client_max_body_size {MAX_UPLOAD};",
-        "    upstream devpi {",
-        *(f"        server 127.0.0.1:{backend_port} max_fails=0;" for _ in range(2)),
-        "        keepalive 8;",
-        "    }",
-        "    map $http_accept $page_type {",
-        "        default text/html;",
-        f"        ~{_JSON_PATTERN} {_JSON};",
-        "    }",
-        *(_health(health, f"http://127.0.0.1:{backend_port}") if health else ()),
+        "    default_type application/octet-stream;",
+        *_upstream("devpi", backend_port, keepalive=8),
+        *_upstream("public", public_port, keepalive=32),
+        f"    map $http_accept $kind {{ default html; ~{_JSON_PATTERN} json; }}",
+        f"    map $kind $accept {{ default text/html; json {_JSON}; }}",
+        *(_health(health) if health else ()),
         "    server {",
-        f"        listen {listen};",
+        f"        listen {listen} backlog=4096;",
+        f"        root {data}/public;",
         "        proxy_http_version 1.1;",
         "        proxy_connect_timeout 5s;",
         "        proxy_read_timeout 600s;",
@@ -71,23 +70,39 @@ def render(
         "        proxy_request_buffering off;",
         "        proxy_max_temp_file_size 0;",
         "        proxy_next_upstream off;",
-        "        location / {",
-        "            proxy_pass http://devpi;",
-        *_headers(),
-        "        }",
-        r"        location ~ ^/[^/]+/[^/]+/\+simple/[^/]+/$ {",
-        "            proxy_pass http://devpi;",
-        *_headers("Accept $page_type"),
-        "            proxy_next_upstream http_404;",
-        "            proxy_next_upstream_tries 2;",
-        "            proxy_cache pages;",
-        '            proxy_cache_key "$uri $page_type";',
-        "            proxy_cache_valid 200 1s;",
-        "            proxy_cache_lock on;",
-        "            proxy_cache_lock_age 120s;",
-        "            proxy_cache_lock_timeout 120s;",
-        "            proxy_ignore_headers Vary Cache-Control Expires Set-Cookie X-Accel-Expires;",
-        "        }",
+        *_location("/", *_DEVPI),
+        *_location("@devpi", *_DEVPI),
+        *_location("@public", *_PUBLIC, "error_page 502 504 = @kept"),
+        *_location("@public_file", *_PUBLIC),
+        *_location("@late", "return 503"),
+        # the program is gone: pages of any age are better than none
+        *_location("@kept", *_AS_PAGE, "try_files /pages/$project.$kind =503"),
+        *_location(
+            rf"~ ^/{_INDEX[1]}/\+simple/(?<project>{_NAME})/$",
+            f"if (-e {data}/private/$project) {{ return 418; }}",
+            "error_page 418 = @devpi",
+            "error_page 404 = @public",  # its time ended between two looks
+            *_AS_PAGE,
+            "try_files /fresh/$project.$kind @public",
+        ),
+        *_location(
+            rf"~ ^/{_INDEX[0]}/\+simple/(?<project>{_NAME})/$",
+            "error_page 404 = @public",
+            *_AS_PAGE,
+            "try_files /fresh/$project.$kind @public",
+        ),
+        # another spelling of a name: redirected
+        *_location(rf"~ ^/(?:{'|'.join(_INDEX)})/\+simple/[^/]+/?$", *_PUBLIC),
+        *_location(
+            rf"~ ^/{_INDEX[0]}/\+f/(?<file>{_NAME}/(?:url-)?[0-9a-f]{_HEX}/[^/]+)$",
+            "error_page 404 = @public_file",
+            *_AS_FILE,
+            "try_files /files/$file @public_file",
+        ),
+        *_location("/+held/pages/", "internal", *_AS_PAGE, f"alias {data}/public/pages/", _LATE),
+        *_location("/+held/files/", "internal", *_AS_FILE, f"alias {data}/public/files/", _LATE),
+        *_location("= /+mirror/status", *_PUBLIC),
+        *_location("= /+mirror/requests", "stub_status"),
         "    }",
         "}",
         "",
@@ -95,23 +110,60 @@ def render(
     return "\n".join(lines)
 
 
-def _headers(*more: str) -> tuple[str, ...]:
-    """What devpi is told of a request; a location that sets one header has to set them all."""
-    set_ = (
-        'Connection ""',
-        "Host $http_host",
-        "X-Outside-URL $scheme://$http_host",
-        'X-Devpi-Absolute-Urls ""',
-        *more,
+_INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
+_LATE = "error_page 404 =503 @late"  # removed between two looks; never "there is no such thing"
+_NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"  # as PEP 503 normalises it
+_HEX = "{64}"
+_DEVPI = (
+    "proxy_pass http://devpi",
+    'proxy_set_header Connection ""',
+    "proxy_set_header Host $http_host",
+    # by these a client could have pages made for others; devpi's pages have relative links
+    "proxy_set_header X-Outside-URL $scheme://$http_host",
+    'proxy_set_header X-Devpi-Absolute-Urls ""',
+)
+_PUBLIC = (
+    "proxy_pass http://public",
+    "proxy_pass_request_headers off",
+    'proxy_set_header Connection ""',
+    "proxy_set_header Host public",
+    "proxy_set_header Accept $accept",
+)
+# clients ask again whether a page has changed: what was uploaded is seen by the next request
+_AS_PAGE = (
+    f"types {{ {_JSON} json; text/html html; }}",
+    "charset utf-8",
+    "gzip_static on",
+    "gzip_vary on",
+    "add_header Cache-Control no-cache",
+    "add_header Vary Accept",
+)
+_AS_FILE = ("types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
+
+
+def _location(where: str, *words: str) -> tuple[str, ...]:
+    """A location; quoted, since a pattern may hold braces."""
+    kind, _, pattern = where.rpartition(" ")
+    name = f'{kind} "{pattern}"' if kind else f'"{pattern}"' if pattern[0] == "/" else pattern
+    body = (f"            {one}{'' if one.endswith('}') else ';'}" for one in words)
+    return (f"        location {name} {{", *body, "        }")
+
+
+def _upstream(name: str, port: int, *, keepalive: int) -> tuple[str, ...]:
+    return (
+        f"    upstream {name} {{",
+        f"        server 127.0.0.1:{port} max_fails=0;",
+        f"        keepalive {keepalive};",
+        "    }",
     )
-    return tuple(f"            proxy_set_header {words};" for words in set_)
 
 
-def _health(listen: str, backend: str) -> tuple[str, ...]:
+def _health(listen: str) -> tuple[str, ...]:
     return (
         "    server {",
         f"        listen {listen};",
         '        location = /healthz { return 200 "ok\\n"; }',
-        f"        location = /started {{ proxy_pass {backend}/+api; }}",
+        "        location = /started { proxy_pass http://devpi/+api; }",
+        "        location = /public { proxy_pass http://public/healthz; }",
         "    }",
     )

@@ -18,7 +18,7 @@ from deploy.manifests.model import (
     new_object,
     selector,
 )
-from deploy.manifests.pods import TMP, stateful_set
+from deploy.manifests.pods import DATA, TMP, stateful_set
 from mirror import devpi, nginx
 from mirror.settings import Endpoint
 
@@ -73,6 +73,8 @@ def front_config(settings: ClusterSettings) -> Object:
     text = nginx.render(
         listen=f"0.0.0.0:{settings.port}",
         backend_port=devpi.BACKEND_PORT,
+        public_port=devpi.PUBLIC_PORT,
+        data=DATA,
         scratch=TMP,
         health=f"0.0.0.0:{nginx.HEALTH_PORT}",
     )

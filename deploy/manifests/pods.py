@@ -21,8 +21,8 @@ from mirror.settings import ServerSettings
 
 UID = 10001  # the image's user
 TMP = PurePosixPath("/tmp")  # an emptyDir of the pod
+DATA = PurePosixPath("/data")  # the volume
 
-_DATA = PurePosixPath("/data")
 _RUN = PurePosixPath("/run/mirror")
 _SECRETS = PurePosixPath("/etc/mirror/secrets")
 _CONFIG = PurePosixPath("/etc/mirror/front")
@@ -30,11 +30,14 @@ _CA = PurePosixPath("/etc/mirror/ca")
 
 
 def stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
-    """devpi and its front, two containers of one image. ``digest`` restarts them on a change."""
+    """devpi, what fetches public packages, and the front: containers of one image.
+
+    ``digest`` restarts them on a change.
+    """
     template: Object = {
         "metadata": {"labels": labels(), "annotations": {f"{NAME}/config": digest}},
         "spec": pod_spec(
-            containers=[_devpi(settings), _front(settings)],
+            containers=[_devpi(settings), _public(settings), _front(settings)],
             init_containers=[_prepare(settings)],
             volumes=_volumes(settings),
             grace=20,
@@ -128,7 +131,7 @@ def _prepare(settings: ClusterSettings) -> Object:
     layout = _layout()
     command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(layout.serverdir)]
     command += ["--run", str(layout.run), "--secrets", str(_SECRETS)]
-    mounts = [_mount("data", _DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    mounts = [_mount("data", DATA), _mount("run", _RUN), _mount("tmp", TMP)]
     mounts += [_mount("secrets", _SECRETS) | {"readOnly": True}]
     made = _container("prepare", settings, command, memory="512Mi")
     return made | {"volumeMounts": mounts}
@@ -136,16 +139,36 @@ def _prepare(settings: ClusterSettings) -> Object:
 
 def _devpi(settings: ClusterSettings) -> Object:
     server = ServerSettings(upstream=settings.upstream)
-    command = devpi.server_argv("devpi-server", _layout(), server, port=devpi.BACKEND_PORT)
+    command = devpi.server_argv(
+        "python3", _layout(), server, port=devpi.BACKEND_PORT, marks=DATA / "private"
+    )
     made = _container("devpi", settings, command, memory="1Gi")
     made["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
-    mounts = [_mount("data", _DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    mounts = [_mount("data", DATA), _mount("run", _RUN), _mount("tmp", TMP)]
     if settings.ca_pem:
         mounts += [_mount("ca", _CA) | {"readOnly": True}]
         variables = devpi.environment(str(_CA / "ca.crt"))
         made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
     # until it has started; afterwards nothing is asked of devpi's few threads
     started = {"httpGet": {"path": "/started", "port": nginx.HEALTH_PORT}}
+    made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
+    return made | {"volumeMounts": mounts}
+
+
+def _public(settings: ClusterSettings) -> Object:
+    command = devpi.public_argv(
+        "python3",
+        root=DATA / "public",
+        port=devpi.PUBLIC_PORT,
+        upstream=settings.upstream,
+        ca_bundle=str(_CA / "ca.crt") if settings.ca_pem else None,
+    )
+    made = _container("public", settings, command, memory="512Mi")
+    made["resources"]["requests"] = {"cpu": "100m", "memory": "128Mi"}
+    mounts = [_mount("data", DATA), _mount("tmp", TMP)]
+    if settings.ca_pem:
+        mounts += [_mount("ca", _CA) | {"readOnly": True}]
+    started = {"httpGet": {"path": "/public", "port": nginx.HEALTH_PORT}}
     made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
     return made | {"volumeMounts": mounts}
 
@@ -161,7 +184,11 @@ def _front(settings: ClusterSettings) -> Object:
         ],
         "readinessProbe": healthy | {"periodSeconds": 2},
         "livenessProbe": healthy | {"periodSeconds": 10, "timeoutSeconds": 5},
-        "volumeMounts": [_mount("front", _CONFIG) | {"readOnly": True}, _mount("tmp", TMP)],
+        "volumeMounts": [
+            _mount("front", _CONFIG) | {"readOnly": True},
+            _mount("data", DATA) | {"readOnly": True},
+            _mount("tmp", TMP),
+        ],
     }
     return made
 
@@ -180,7 +207,7 @@ def _volumes(settings: ClusterSettings) -> list[Object]:
 
 
 def _layout() -> devpi.Layout:
-    return devpi.Layout(serverdir=_DATA / "devpi", run=_RUN / "devpi")
+    return devpi.Layout(serverdir=DATA / "devpi", run=_RUN / "devpi")
 
 
 def _mount(name: str, path: PurePosixPath) -> Object:

@@ -17,9 +17,11 @@ def test_devpi_takes_every_option_it_is_given() -> None:
     from devpi_server.config import get_parser, parseoptions
     from devpi_server.main import get_pluginmanager
 
-    argv = devpi.server_argv("devpi-server", LAYOUT, ServerSettings(), port=3142)
+    marks = PurePath("/data/private")
+    argv = devpi.server_argv("python3", LAYOUT, ServerSettings(), port=3142, marks=marks)
+    assert argv[1:5] == ("-m", "mirror.private", "--marks", str(marks))
     manager = get_pluginmanager()
-    config = parseoptions(manager, list(argv), get_parser(manager))
+    config = parseoptions(manager, ["devpi-server", *argv[5:]], get_parser(manager))
     assert config.args.host == "127.0.0.1"
     assert config.args.threads == 4
     assert config.args.request_timeout == 60

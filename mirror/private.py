@@ -1,0 +1,86 @@
+"""devpi-server with our plugin: it marks the names that are private, for the front.
+
+``python3 -m mirror.private --marks FOLDER …devpi-server's own options…``. A marker is an empty
+file named like the project. It is there before an upload or a registration is answered, so the
+very next request for the name is devpi's to answer; and all are made again at each start.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pluggy import HookimplMarker
+
+from mirror.settings import WORKLOADS_INDEX
+
+_hook = HookimplMarker("devpiserver")
+_App = Callable[..., Iterable[bytes]]  # WSGI
+
+
+class Marks:
+    """The plugin, as devpi's plugin manager takes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    @_hook
+    def devpiserver_cmdline_run(self, xom: Any) -> None:
+        """Called before the server makes its application and listens."""
+        self.renew(xom)
+        make = xom.create_app
+        xom.create_app = lambda: self.watch(make(), xom)
+
+    def watch(self, app: _App, xom: Any) -> _App:
+        """The application; after a change, and before it is answered, the markers follow.
+
+        Round the whole application, since inside of it (a tween) the change is not committed yet.
+        """
+
+        def watched(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
+                return app(environ, start)
+            told: list[tuple[Any, ...]] = []
+            body = app(environ, lambda *words: told.append(words))
+            if told[-1][0][:1] == "2":
+                self.renew(xom)
+            start(*told[-1])
+            return body
+
+        return watched
+
+    def renew(self, xom: Any) -> None:
+        """Markers for exactly the projects that the index has now."""
+        with self._lock:
+            with xom.keyfs.read_transaction(allow_reuse=True):
+                stage = xom.model.getstage(WORKLOADS_INDEX)
+                names = set(stage.list_projects_perstage()) if stage else set()
+            there = {one.name for one in self._folder.iterdir()}
+            for name in names - there:
+                (self._folder / name).touch(0o644)
+            for name in there - names:
+                (self._folder / name).unlink()
+
+
+def main(argv: list[str]) -> int:
+    """devpi-server's own main, with the plugin."""
+    from devpi_server.config import get_pluginmanager
+    from devpi_server.main import CommandRunner, _main
+
+    folder = Path(argv[argv.index("--marks") + 1])
+    at = argv.index("--marks")
+    plugins = get_pluginmanager()
+    plugins.register(Marks(folder))
+    with CommandRunner(pluginmanager=plugins) as runner:
+        rest = ["devpi-server", *argv[:at], *argv[at + 2 :]]
+        runner.return_code = _main(runner.pluginmanager, argv=rest)
+    return int(runner.return_code or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

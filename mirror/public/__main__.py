@@ -1,0 +1,36 @@
+"""`python3 -m mirror.public`: fetch public pages and files for the front."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from mirror.devpi import default_upstream
+from mirror.public.server import Public, Server
+from mirror.public.upstream import Upstream
+
+_CONNECTIONS = 32  # to the upstream, kept: pages and files at once
+
+
+def main() -> int:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(prog="mirror.public", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="the folder for pages and files")
+    parser.add_argument("--port", type=int, required=True, help="on loopback")
+    parser.add_argument("--upstream", help="the simple index to mirror (default: devpi's own)")
+    parser.add_argument("--ca-bundle", help="PEM of the authorities to trust")
+    words = parser.parse_args()
+    upstream = Upstream(
+        words.upstream or default_upstream(), connections=_CONNECTIONS, ca_bundle=words.ca_bundle
+    )
+    server = Server(words.port, Public(words.root, upstream))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Project pages: fetched once for whoever asks, kept, and served stale while upstream is away."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror.public import page
+from mirror.public.errors import Absent, Unavailable, UpstreamAway, UpstreamRefused
+from mirror.public.shelf import Shelf
+from mirror.public.upstream import PAUSE, Upstream
+
+FRESH = 600.0  # seconds for which a page is not asked for again: what public indexes allow
+PATIENCE = 0.4  # seconds to wait for a newer page where there is an older one
+ASKED = 50.0  # seconds a client waits for a page that we do not have
+GONE = 900.0  # seconds for which a project has to be absent until we believe it
+_READERS = 16  # pages under way at once
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start."""
+
+    asked: int = 0
+    fetched: int = 0
+
+
+class Pages:
+    """The pages of one upstream."""
+
+    def __init__(self, shelf: Shelf, upstream: Upstream) -> None:
+        self.counters = Counters()
+        self._shelf = shelf
+        self._upstream = upstream
+        self._flights: dict[str, Future[bytes | None]] = {}
+        self._missing: dict[str, float] = {}  # known projects that upstream does not have: since
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()  # one page in memory as objects, however large
+        self._workers = ThreadPoolExecutor(_READERS, "page")
+        self._expiry = _Expiry(shelf)
+
+    def ask(self, project: str, kind: str) -> Path | bytes:
+        """Where the page lies, or its bytes where the volume takes none.
+
+        Absent, or Unavailable: the upstream has to be asked and gives no page.
+        """
+        self.counters.asked += 1
+        held = self._shelf.held(project)
+        now = time.time()
+        if held and now - held.checked < FRESH:
+            return self._publish(project, kind, FRESH - (now - held.checked))
+        if held and self._upstream.is_away:
+            return self._publish(project, kind, PAUSE)
+        flight = self._fly(project)
+        try:
+            content = flight.result(PATIENCE if held else ASKED)
+        except NotYet:
+            if held:
+                return self._shelf.page(project, "json") if kind == "json" else self._html(project)
+            raise UpstreamAway(f"no page within {ASKED:.0f} s") from None
+        except Unavailable:
+            if held:
+                return self._publish(project, kind, PAUSE)
+            raise
+        if content is not None:
+            return content if kind == "json" else page.html(page.loads(content))
+        return self._publish(project, kind, FRESH)
+
+    def refresh(self, project: str) -> None:
+        """Ask the upstream now. Raises as ``ask`` does."""
+        self._fly(project).result(ASKED)
+
+    def _fly(self, project: str) -> Future[bytes | None]:
+        """The one request for this page that is under way."""
+        with self._lock:
+            flight = self._flights.get(project)
+            if flight is None:
+                flight = self._workers.submit(self._fetch, project)
+                self._flights[project] = flight
+                flight.add_done_callback(lambda _: self._landed(project))
+            return flight
+
+    def _landed(self, project: str) -> None:
+        with self._lock:
+            self._flights.pop(project, None)
+
+    def _fetch(self, project: str) -> bytes | None:
+        """Ask the upstream; the page itself only where it could not be kept."""
+        held = self._shelf.held(project)
+        if held and time.time() - held.checked < 1.0:
+            return None  # somebody's request ended while this one was made
+        try:
+            answer = self._upstream.page(project, held.etag if held else "")
+        except Absent as told:
+            self._absent(project, known=held is not None, why=str(told))
+            raise
+        self._missing.pop(project, None)
+        self.counters.fetched += 1
+        if answer.body is None:
+            self._shelf.checked(project)
+            return None
+        with self._reading:
+            got = page.read(
+                answer.body, content_type=answer.content_type, url=answer.url, project=project
+            )
+            try:
+                self._shelf.keep(project, got, answer.etag)
+            except OSError:
+                return got.json()  # the volume is full: this one is served from memory
+        return None
+
+    def _absent(self, project: str, *, known: bool, why: str) -> None:
+        """A 404 of a project that we know may be a passing one: it has to last."""
+        if not known:
+            return
+        since = self._missing.setdefault(project, time.monotonic())
+        if time.monotonic() - since < GONE:
+            raise UpstreamRefused(f"{why} for a project that it had")
+        self._shelf.forget(project)
+        del self._missing[project]
+
+    def _publish(self, project: str, kind: str, seconds: float) -> Path:
+        try:
+            if kind == "html":
+                self._html(project)
+            self._shelf.publish(project, kind)
+            self._expiry.at(time.monotonic() + seconds, project, kind)
+        except OSError:
+            pass  # a full volume: asked again next time
+        return self._shelf.page(project, kind)
+
+    def _html(self, project: str) -> Path:
+        with self._reading:
+            return self._shelf.html(project)
+
+
+class _Expiry:
+    """Takes pages out of nginx's hands when their time is over."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._heap: list[tuple[float, str, str]] = []
+        self._due: dict[tuple[str, str], float] = {}
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name="expiry", daemon=True).start()
+
+    def at(self, when: float, project: str, kind: str) -> None:
+        with self._changed:
+            self._due[project, kind] = when
+            heapq.heappush(self._heap, (when, project, kind))
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._heap or self._heap[0][0] > time.monotonic():
+                    left = self._heap[0][0] - time.monotonic() if self._heap else None
+                    self._changed.wait(left)
+                when, project, kind = heapq.heappop(self._heap)
+                if self._due.get((project, kind)) != when:
+                    continue  # it was published again
+                del self._due[project, kind]
+                self._shelf.withdraw(project, (kind,))

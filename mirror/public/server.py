@@ -1,0 +1,184 @@
+"""What nginx asks: HTTP on loopback, a thread a connection.
+
+Whole pages and files are answered by X-Accel-Redirect: nginx sends them from the volume.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mirror.public.errors import Absent, Unavailable
+from mirror.public.files import SOON, Download, Files
+from mirror.public.names import METADATA, is_file, is_folder, is_normal, normalize
+from mirror.public.page import FILES, JSON
+from mirror.public.pages import Pages
+from mirror.public.shelf import Shelf
+from mirror.public.upstream import STALL, Upstream
+
+_TYPES = {"json": JSON, "html": "text/html; charset=utf-8"}
+_AGAIN = 5  # seconds after which a client may ask again
+
+
+class Public:
+    """The parts that answer, put together."""
+
+    def __init__(self, root: Path, upstream: Upstream) -> None:
+        self.shelf = Shelf(root)
+        self.upstream = upstream
+        self.shelf.open_for(upstream.url)
+        self.pages = Pages(self.shelf, upstream)
+        self.files = Files(self.shelf, upstream, self.pages)
+
+    def status(self) -> dict[str, object]:
+        """What is there and how the upstream is."""
+        pages, files, upstream = self.pages.counters, self.files.counters, self.upstream
+        about = shutil.disk_usage(self.shelf.root)
+        return {
+            "upstream": {
+                "url": upstream.url,
+                "state": "away" if upstream.trouble else "ok",
+                "since": upstream.since,
+                "error": upstream.trouble,
+            },
+            **self.shelf.count(),
+            "asked": {"pages": pages.asked, "files": files.asked},
+            "fetched": {"pages": pages.fetched, "files": files.fetched, "bytes": files.bytes},
+            "volume": {"free": about.free, "size": about.total},
+        }
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on loopback; connections that nginx keeps hold a thread each."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, port: int, public: Public) -> None:
+        self.public = public
+        super().__init__(("127.0.0.1", port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 120.0
+    wbufsize = -1  # one write an answer
+
+    def do_GET(self) -> None:
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        try:
+            if parts == ["healthz"]:
+                self._say(HTTPStatus.OK, "ok")
+            elif parts == ["+mirror", "status"]:
+                body = json.dumps(self.server.public.status()).encode()
+                self._answer(HTTPStatus.OK, "application/json", body)
+            elif len(parts) == 4 and parts[2] == "+simple":
+                self._page(unquote(parts[3]))
+            elif len(parts) == 6 and "/".join(parts[:3]) == FILES:
+                self._file(parts[3], parts[4], unquote(parts[5]))
+            else:
+                self._say(HTTPStatus.NOT_FOUND, "no such page")
+        except Absent as told:
+            self._say(HTTPStatus.NOT_FOUND, str(told))
+        except Unavailable as told:
+            self.log_error("%s: %s", self.path, told)
+            self._say(HTTPStatus(told.status), f"{told}\n", again=True)
+
+    do_HEAD = do_GET
+
+    def _page(self, name: str) -> None:
+        project = normalize(name)
+        if not is_normal(project):
+            raise Absent("no project can have this name")
+        if project != name or not self.path.partition("?")[0].endswith("/"):
+            slash = self.path.partition("?")[0].endswith("/")
+            self.send_response(HTTPStatus.MOVED_PERMANENTLY)
+            self.send_header("Location", f"{'../' if slash else ''}{project}/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        kind = "json" if JSON in self.headers.get("Accept", "") else "html"
+        found = self.server.public.pages.ask(project, kind)
+        if isinstance(found, bytes):
+            self._answer(HTTPStatus.OK, _TYPES[kind], found)
+        else:
+            self._held(found)
+
+    def _file(self, project: str, folder: str, filename: str) -> None:
+        if not (
+            is_normal(project) and is_folder(folder) and is_file(filename.removesuffix(METADATA))
+        ):
+            raise Absent("no file can have this name")
+        found = self.server.public.files.ask(project, folder, filename)
+        if isinstance(found, Download):
+            if found.wait(SOON):
+                found = found.target
+            else:
+                self._stream(found)
+                return
+        self._held(found)
+
+    def _stream(self, download: Download) -> None:
+        """A file that is still under way. If it goes wrong its end never comes."""
+        download.wait_for_begin(STALL + SOON)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("X-Accel-Buffering", "no")
+        if download.total is None:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(download.total))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        try:
+            for block in download.blocks():
+                if download.total is None:
+                    self.wfile.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
+                else:
+                    self.wfile.write(block)
+                self.wfile.flush()
+            if download.total is None:
+                self.wfile.write(b"0\r\n\r\n")
+        except (Unavailable, Absent) as told:
+            self.log_error("%s: %s", self.path, told)
+            self.close_connection = True
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _held(self, path: Path) -> None:
+        """nginx sends it: /+held/ is our root, for it alone."""
+        inside = path.relative_to(self.server.public.shelf.root).as_posix()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("X-Accel-Redirect", f"/+held/{quote(inside)}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _say(self, status: HTTPStatus, text: str, *, again: bool = False) -> None:
+        self._answer(status, "text/plain; charset=utf-8", text.encode(), again=again)
+
+    def _answer(
+        self, status: HTTPStatus, content_type: str, body: bytes, *, again: bool = False
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        if again:
+            self.send_header("Retry-After", str(_AGAIN))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Only what goes wrong is told."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        words = time.strftime("%H:%M:%S ") + format % args
+        print(words.encode("ascii", "backslashreplace").decode(), flush=True)

@@ -1,0 +1,198 @@
+"""Where public pages and files lie on the volume. Whole things only: each is renamed into place.
+
+files/<project>/<folder>/<file>   folder: the file's sha256, or url-<sha256 of its URL>
+pages/<project>.json|.html        links/<project>: the upstream's URL of each of its files
+fresh/<project>.json|.html        hard links to pages: nginx serves them without asking
+partial/                          what is under way
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from mirror.public import page as pages
+from mirror.public.names import METADATA, in_url
+
+KINDS = ("json", "html")
+_GZIP = ".gz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A page that is there: the upstream's ETag, and when it was last found right (epoch)."""
+
+    etag: str
+    checked: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A file of a page: where it comes from; ``sha256`` empty where the page has none."""
+
+    url: str
+    sha256: str
+
+
+class Shelf:
+    """The folders below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._number = count()
+        for name in ("files", "pages", "links", "fresh", "partial"):
+            (root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def open_for(self, upstream: str) -> None:
+        """At start: nothing is fresh or under way; pages of another upstream are forgotten."""
+        for name in ("fresh", "partial"):
+            for left in (self.root / name).iterdir():
+                left.unlink()
+        record = self.root / "upstream"
+        if not record.exists() or record.read_text() != upstream:
+            for name in ("links", "pages"):
+                shutil.rmtree(self.root / name)
+                (self.root / name).mkdir(mode=0o755)
+            self._put(record, upstream.encode())
+
+    # -- pages ----------------------------------------------------------------------------------
+
+    def page(self, project: str, kind: str) -> Path:
+        return self.root / "pages" / f"{project}.{kind}"
+
+    def held(self, project: str) -> Held | None:
+        """What is known of a page, if it is there and whole."""
+        try:
+            with self._links(project).open("rb") as links:
+                told = json.loads(links.readline())
+                if self.page(project, "json").stat().st_size != told["size"]:
+                    return None
+                return Held(etag=told["etag"], checked=os.fstat(links.fileno()).st_mtime)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, project: str, got: pages.Page, etag: str) -> None:
+        """Put a page in the place of an older one. Its links first: no page without them."""
+        content = got.json()
+        target = self.page(project, "json")
+        head = json.dumps({"etag": etag, "size": len(content)})
+        self._put(self._links(project), (head + got.links).encode())
+        self._put_page(target, content)
+        self._remove(self.page(project, "html"))
+        self.withdraw(project)
+
+    def checked(self, project: str) -> None:
+        """The upstream says that the page is still right."""
+        os.utime(self._links(project))
+
+    def forget(self, project: str) -> None:
+        """The project is gone. Its files stay: their URLs may be in somebody's lock."""
+        self.withdraw(project)
+        for kind in KINDS:
+            self._remove(self.page(project, kind))
+        self._links(project).unlink(missing_ok=True)
+
+    def publish(self, project: str, kind: str) -> None:
+        """Let nginx serve the page without asking."""
+        source = self.page(project, kind)
+        fresh = self.root / "fresh" / source.name
+        for suffix in (_GZIP, ""):  # last the one that nginx looks for
+            beside = self._beside()
+            os.link(f"{source}{suffix}", beside)
+            beside.rename(f"{fresh}{suffix}")
+            beside.unlink(missing_ok=True)  # rename does nothing where both are the same file
+
+    def html(self, project: str) -> Path:
+        """The HTML form of a page that is there; made when it is first asked for."""
+        made = self.page(project, "html")
+        if not made.exists():
+            self._put_page(made, pages.html(pages.loads(self.page(project, "json").read_bytes())))
+        return made
+
+    def withdraw(self, project: str, kinds: tuple[str, ...] = KINDS) -> None:
+        """nginx has to ask again."""
+        for kind in kinds:
+            self._remove(self.root / "fresh" / f"{project}.{kind}")
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def file(self, project: str, folder: str, filename: str) -> Path:
+        return self.root / "files" / project / folder / filename
+
+    def wanted(self, project: str, folder: str, filename: str) -> Wanted | None:
+        """Where a file comes from, as the page said; None where no page names it."""
+        name = filename.removesuffix(METADATA)
+        try:
+            links = self._links(project).read_bytes()
+        except OSError:
+            return None
+        start = links.find(f"\n{folder} {in_url(name)} ".encode())
+        if start < 0:
+            return None
+        line = links[start + 1 : links.index(b"\n", start + 1)].decode()
+        _, _, url, metadata = line.split(" ")
+        if name == filename:
+            return Wanted(url=url, sha256="" if folder.startswith("url-") else folder)
+        if metadata == "-":
+            return None
+        return Wanted(url=url + METADATA, sha256=metadata.removeprefix("?"))
+
+    def begin(self) -> Path:
+        """A new place for what is under way."""
+        return self._beside()
+
+    def finish(self, partial: Path, target: Path, measured: str) -> None:
+        """A whole file, written and hashed: on the disk before it is in its place."""
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if target.parent.name.startswith("url-"):
+            self._put(target.with_name(f"{target.name}.sha256"), measured.encode())
+        partial.rename(target)
+
+    def count(self) -> dict[str, int]:
+        """Pages, files and their bytes."""
+        files, size = count_files(self.root / "files")
+        pages = sum(1 for one in os.scandir(self.root / "links") if one.is_file())
+        return {"pages": pages, "files": files, "bytes": size}
+
+    def _links(self, project: str) -> Path:
+        return self.root / "links" / project
+
+    def _beside(self) -> Path:
+        return self.root / "partial" / f"{os.getpid()}-{time.time_ns()}-{next(self._number)}"
+
+    def _put_page(self, path: Path, content: bytes) -> None:
+        self._put(path.with_name(path.name + _GZIP), gzip.compress(content, 1, mtime=0))
+        self._put(path, content)
+
+    def _remove(self, page: Path) -> None:
+        page.unlink(missing_ok=True)
+        page.with_name(page.name + _GZIP).unlink(missing_ok=True)
+
+    def _put(self, path: Path, content: bytes) -> None:
+        beside = self._beside()
+        try:
+            beside.write_bytes(content)
+            beside.rename(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def count_files(*folders: Path) -> tuple[int, int]:
+    """Distributions below the folders, and their bytes; what stands beside one is none."""
+    files = size = 0
+    for folder in folders:
+        for below, _, names in os.walk(folder):
+            for name in names:
+                if not name.endswith((METADATA, ".sha256")):
+                    with suppress(OSError):
+                        size += (Path(below) / name).stat().st_size
+                        files += 1
+    return files, size

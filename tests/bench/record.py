@@ -1,0 +1,156 @@
+"""The public index of the benchmark: pages and files of Chronicle's lock, recorded once.
+
+Through an ordinary client at an ordinary pace, into the cache outside of the repository. Later
+runs talk to the record only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from packaging.requirements import Requirement
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from mirror.devpi import default_upstream
+from tests.cluster.cache import cache_root, digest, locked
+
+PYTHON = (3, 12)  # what Chronicle takes
+JSON = "application/vnd.pypi.simple.v1+json"
+LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
+_ENVIRONMENT = {
+    "python_version": "3.12",
+    "python_full_version": "3.12.11",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "os_name": "posix",
+    "platform_python_implementation": "CPython",
+    "implementation_name": "cpython",
+    "extra": "",
+}
+_CONNECTIONS = 4  # an ordinary installer has more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """One project of the lock: name, version and the sha256 of each file that may be taken."""
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One project as it was recorded: its page's body, and one wheel."""
+
+    name: str
+    version: str
+    page: Path
+    wheel: Path
+    url: str  # the wheel's, in the page
+    sha256: str
+
+
+def pins() -> Iterator[Pin]:
+    """The pins that apply on Linux with CPython 3.12."""
+    text = LOCK.read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words, *hashes = line.split(" --hash=sha256:")
+        wanted = Requirement(words.strip())
+        if wanted.marker is None or wanted.marker.evaluate(dict(_ENVIRONMENT)):
+            version = str(wanted.specifier).removeprefix("==")
+            yield Pin(
+                name=canonicalize_name(wanted.name),
+                version=version,
+                hashes=frozenset(one.strip() for one in hashes),
+            )
+
+
+def record() -> tuple[Recorded, ...]:
+    """What was recorded; done now where it was not."""
+    folder = cache_root() / f"public-index-{digest(LOCK.read_bytes(), repr(PYTHON))}"
+    with locked("public-index"):
+        index = folder / "index.json"
+        if not index.exists():
+            for name in ("pages", "files"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            with (
+                httpx.Client(follow_redirects=True, timeout=60) as client,
+                ThreadPoolExecutor(_CONNECTIONS) as pool,
+            ):
+                found = list(pool.map(lambda pin: _project(client, folder, pin), pins()))
+            index.write_text(json.dumps([one for one in found if one], indent=1))
+    told: list[dict[str, str]] = json.loads((folder / "index.json").read_text())
+    return tuple(
+        Recorded(
+            name=one["name"],
+            version=one["version"],
+            page=folder / "pages" / one["name"],
+            wheel=folder / "files" / one["filename"],
+            url=one["url"],
+            sha256=one["sha256"],
+        )
+        for one in told
+    )
+
+
+def _project(client: httpx.Client, folder: Path, pin: Pin) -> dict[str, str] | None:
+    page = folder / "pages" / pin.name
+    if not page.exists():
+        got = client.get(f"{default_upstream()}{pin.name}/", headers={"Accept": JSON})
+        got.raise_for_status()
+        page.write_bytes(got.content)
+    chosen = _choose(json.loads(page.read_bytes())["files"], pin)
+    if chosen is None:
+        return None
+    wheel = folder / "files" / chosen["filename"]
+    sha256 = str(chosen["hashes"]["sha256"])
+    if not wheel.exists() or hashlib.sha256(wheel.read_bytes()).hexdigest() != sha256:
+        beside = wheel.with_suffix(".partial")
+        with client.stream("GET", chosen["url"]) as got, beside.open("wb") as out:
+            got.raise_for_status()
+            for block in got.iter_bytes():
+                out.write(block)
+        assert hashlib.sha256(beside.read_bytes()).hexdigest() == sha256
+        beside.rename(wheel)
+    metadata = wheel.with_name(f"{wheel.name}.metadata")
+    if (chosen.get("core-metadata") or False) and not metadata.exists():
+        metadata.write_bytes(client.get(f"{chosen['url']}.metadata").raise_for_status().content)
+    return {
+        "name": pin.name,
+        "version": pin.version,
+        "filename": str(chosen["filename"]),
+        "url": str(chosen["url"]),
+        "sha256": sha256,
+    }
+
+
+def _choose(files: list[dict[str, Any]], pin: Pin) -> dict[str, Any] | None:
+    """The wheel that an installer takes on a Debian of today, None where there is none."""
+    platforms = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)]
+    platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
+    platforms += ["linux_x86_64"]
+    ranks: dict[Tag, int] = {}
+    for tag in cpython_tags(PYTHON, platforms=platforms):
+        ranks.setdefault(tag, len(ranks))
+    for tag in compatible_tags(PYTHON, "cp312", platforms):
+        ranks.setdefault(tag, len(ranks))
+    best: tuple[int, dict[str, Any]] | None = None
+    for one in files:
+        if one["hashes"].get("sha256") not in pin.hashes or not one["filename"].endswith(".whl"):
+            continue
+        for tag in parse_wheel_filename(one["filename"])[3]:
+            if tag in ranks and (best is None or ranks[tag] < best[0]):
+                best = (ranks[tag], one)
+    return best[1] if best else None
