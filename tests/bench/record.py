@@ -50,13 +50,13 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One project as it was recorded: its page's body, and one wheel."""
+    """One project as it was recorded: its page's body, and one file."""
 
     name: str
     version: str
     page: Path
-    wheel: Path
-    url: str  # the wheel's, in the page
+    file: Path
+    url: str  # the file's, in the page
     sha256: str
 
 
@@ -97,7 +97,7 @@ def record() -> tuple[Recorded, ...]:
             name=one["name"],
             version=one["version"],
             page=folder / "pages" / one["name"],
-            wheel=folder / "files" / one["filename"],
+            file=folder / "files" / one["filename"],
             url=one["url"],
             sha256=one["sha256"],
         )
@@ -114,17 +114,17 @@ def _project(client: httpx.Client, folder: Path, pin: Pin) -> dict[str, str] | N
     chosen = _choose(json.loads(page.read_bytes())["files"], pin)
     if chosen is None:
         return None
-    wheel = folder / "files" / chosen["filename"]
+    file = folder / "files" / chosen["filename"]
     sha256 = str(chosen["hashes"]["sha256"])
-    if not wheel.exists() or hashlib.sha256(wheel.read_bytes()).hexdigest() != sha256:
-        beside = wheel.with_suffix(".partial")
+    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        beside = file.with_suffix(".partial")
         with client.stream("GET", chosen["url"]) as got, beside.open("wb") as out:
             got.raise_for_status()
             for block in got.iter_bytes():
                 out.write(block)
         assert hashlib.sha256(beside.read_bytes()).hexdigest() == sha256
-        beside.rename(wheel)
-    metadata = wheel.with_name(f"{wheel.name}.metadata")
+        beside.rename(file)
+    metadata = file.with_name(f"{file.name}.metadata")
     if (chosen.get("core-metadata") or False) and not metadata.exists():
         metadata.write_bytes(client.get(f"{chosen['url']}.metadata").raise_for_status().content)
     return {
@@ -137,7 +137,7 @@ def _project(client: httpx.Client, folder: Path, pin: Pin) -> dict[str, str] | N
 
 
 def _choose(files: list[dict[str, Any]], pin: Pin) -> dict[str, Any] | None:
-    """The wheel that an installer takes on a Debian of today, None where there is none."""
+    """What an installer takes on a Debian of today: a wheel, or the sdist."""
     platforms = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
     platforms += ["linux_x86_64"]
@@ -153,4 +153,5 @@ def _choose(files: list[dict[str, Any]], pin: Pin) -> dict[str, Any] | None:
         for tag in parse_wheel_filename(one["filename"])[3]:
             if tag in ranks and (best is None or ranks[tag] < best[0]):
                 best = (ranks[tag], one)
-    return best[1] if best else None
+    sdists = [one for one in files if one["hashes"].get("sha256") in pin.hashes]
+    return best[1] if best else next(iter(sdists), None)

@@ -1,0 +1,191 @@
+"""`python -m tests.bench`: the mirror beside nginx alone, devpi alone and proxpi, on this machine.
+
+Everything is local: the upstream is a stand-in with recorded pages and files. Prints the figures;
+with --write they go to docs/benchmarks.md and its plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.bench import installs, load, report, servers
+from tests.bench.record import record
+from tests.cluster.cache import cache_root, digest, locked
+
+_PACKAGES = ("proxpi==1.3.1", "gunicorn==23.0.0", "matplotlib>=3.9,<4")
+_CLIENTS = (1, 8, 50, 200)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="of each warm figure")
+    parser.add_argument("--only", nargs="*", default=[], help="cold, warm, installs")
+    parser.add_argument("--write", action="store_true", help="docs/benchmarks.md and its plot")
+    words = parser.parse_args()
+    python = _environment()
+    told = measure(words.repeats, set(words.only) or {"cold", "warm", "installs"}, python)
+    kept = cache_root() / "bench-results.json"
+    kept.write_text(json.dumps(told, indent=1))
+    print(report.table(told))
+    if words.write:
+        docs = Path(__file__).parents[2] / "docs"
+        report.write(told, docs / "benchmarks.md")
+        plot = Path(__file__).with_name("plot.py")
+        subprocess.run(
+            [str(python), str(plot), str(kept), str(docs / "benchmarks.svg")],
+            check=True,
+            timeout=120,
+        )
+    return 0
+
+
+def measure(repeats: int, parts: set[str], python: Path) -> dict[str, Any]:
+    """All figures. The servers run side by side and are asked in turn, so that ratios are fair."""
+    lock = record()
+    names = [one.name for one in lock]
+    requests, transferred = load.ceiling(clients=8)
+    told: dict[str, Any] = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
+        "ceiling": {"requests": requests, "bytes": transferred},
+        "cold": [],
+        "warm": [],
+        "installs": [],
+        "memory": {},
+    }
+    with ExitStack() as stack:
+        base = Path(stack.enter_context(_folder()))
+        wheels = installs.requirements(lock, base)
+        upstream = stack.enter_context(servers.stand_in(_new(base, "upstream"), lock))
+        direct = [(f"/packages/{one.url.partition('/packages/')[2]}", one.sha256) for one in lock]
+        _say("direct")
+        told["direct"] = {
+            "pages": asdict(load.run(upstream.address, load.pages("/simple/", names), clients=50)),
+            "files": asdict(load.run(upstream.address, load.files(direct), clients=50)),
+            "install": asdict(installs.install(upstream, "uv", wheels)),
+            "installs": asdict(installs.install(upstream, "uv", wheels, at_once=4)),
+        }
+        if "cold" in parts:
+            # a mirror of its own: four whole installs at once, with nothing in it
+            with servers.mirror(_new(base, "cold"), upstream) as cold:
+                _say("cold installs")
+                seen = len(upstream.asked())
+                got = installs.install(cold, "uv", wheels, at_once=4)
+                asked = Counter(upstream.asked()[seen:])
+                told["cold_installs"] = asdict(got) | {"twice": _twice(asked)}
+        home = _new(base, "mirror")
+        tested = [
+            stack.enter_context(servers.mirror(home, upstream)),
+            stack.enter_context(servers.proxpi(_new(base, "proxpi"), upstream, python)),
+            stack.enter_context(servers.devpi_alone(_new(base, "devpi"), upstream)),
+        ]
+        paths: dict[str, list[tuple[str, str]]] = {}
+        for one in tested:
+            _say(f"cold {one.name}")
+            seen = len(upstream.asked())
+            cpu = one.cpu()
+            pages = load.run(one.address, load.pages(one.simple, names), clients=50)
+            paths[one.name] = servers.found_files(one, lock)
+            files = load.run(one.address, load.files(paths[one.name]), clients=50)
+            told["cold"].append(
+                {
+                    "server": one.name,
+                    "pages": asdict(pages),
+                    "files": asdict(files),
+                    "cpu": one.cpu() - cpu,
+                    "twice": _twice(Counter(upstream.asked()[seen:])),
+                }
+            )
+        mirror = tested[0]
+        load.run(mirror.address, load.pages(mirror.simple, names, load.HTML), clients=8)
+        limit = stack.enter_context(servers.limit(_new(base, "limit"), home / "data", lock))
+        paths[limit.name] = servers.found_files(limit, lock)
+        tested.insert(0, limit)
+        if "warm" in parts:
+            told["warm"] = _warm(tested, names, paths, repeats)
+        if "installs" in parts:
+            told["installs"] = _installs(tested, wheels, repeats)
+        told["memory"] = {one.name: one.memory() for one in tested}
+    return told
+
+
+def _warm(
+    tested: list[servers.Served],
+    names: list[str],
+    paths: dict[str, list[tuple[str, str]]],
+    repeats: int,
+) -> list[dict[str, Any]]:
+    rows = []
+    for clients in _CLIENTS:
+        for turn in range(repeats):
+            _say(f"warm, {clients} clients, {turn + 1} of {repeats}")
+            for one in tested:
+                if one.name == "devpi alone" and turn:
+                    continue  # seconds against tenths: once tells enough
+                for kind, wanted in (
+                    ("json", load.pages(one.simple, names)),
+                    ("html", load.pages(one.simple, names, load.HTML)),
+                    ("files", load.files(paths[one.name])),
+                ):
+                    cpu = one.cpu()
+                    got = load.run(one.address, wanted, clients=clients)
+                    row = asdict(got) | {"server": one.name, "kind": kind, "clients": clients}
+                    rows.append(row | {"cpu": one.cpu() - cpu})
+    return rows
+
+
+def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> list[dict[str, Any]]:
+    rows = []
+    for program, times in (("uv", repeats), ("pip", 1)):
+        for turn in range(times):
+            for one in tested:
+                _say(f"{program} from {one.name}, {turn + 1} of {times}")
+                got = installs.install(one, program, wheels)
+                rows.append(asdict(got) | {"server": one.name})
+    return rows
+
+
+def _twice(asked: Counter[str]) -> int:
+    """How many URLs the upstream was asked for more than once."""
+    return sum(1 for times in asked.values() if times > 1)
+
+
+def _environment() -> Path:
+    """A Python with the peer and the plotter; made once, in the cache."""
+    folder = cache_root() / f"bench-venv-{digest(*_PACKAGES)}"
+    with locked("bench-venv"):
+        if not (folder / "complete").exists():
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
+            words = [str(folder / "bin/python"), "-m", "pip", "install", "-q", *_PACKAGES]
+            subprocess.run(words, check=True, timeout=600)
+            (folder / "complete").touch()
+    return folder / "bin/python"
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    # beside the record: its files are linked, not copied
+    return tempfile.TemporaryDirectory(dir=cache_root(), prefix="bench-")
+
+
+def _new(base: Path, name: str) -> Path:
+    made = base / name
+    made.mkdir()
+    return made
+
+
+def _say(text: str) -> None:
+    print(f"… {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The compiled client: built once, given a file of requests, read back."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.record import JSON
+from tests.cluster.cache import cache_root, digest, locked
+from tests.cluster.golang import environment, go_command
+
+_SOURCE = Path(__file__).with_name("load.go")
+HTML = "text/html"
+AGENTS = tuple(
+    f"{name}/{major}.{minor} (python 3.{python})"
+    for name in ("pip", "uv", "poetry", "pdm", "curl")
+    for major, minor, python in ((1, 0, 9), (2, 3, 11), (24, 0, 12), (25, 1, 13), (0, 6, 10))
+    for _ in range(1)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one run told. Times in seconds; ``p50``, ``p95`` and ``max`` in milliseconds."""
+
+    requests: int
+    wrong: dict[str, int]
+    bytes: int
+    seconds: float
+    p50: float
+    p95: float
+    max: float
+
+
+def program() -> Path:
+    """The client's program."""
+    built = cache_root() / f"bench-load-{digest(_SOURCE.read_bytes())}"
+    with locked("bench-load"):
+        if not built.exists():
+            beside = built.with_suffix(".new")
+            subprocess.run(
+                [go_command(), "build", "-trimpath", "-o", str(beside), str(_SOURCE)],
+                env=environment(),
+                check=True,
+                timeout=900,
+            )
+            beside.rename(built)
+    return built
+
+
+def pages(simple: str, names: Sequence[str], accept: str = JSON) -> list[str]:
+    """Requests for project pages, each by another user agent."""
+    return [
+        f"{simple}{name}/\t{accept}\t{AGENTS[n % len(AGENTS)]}\t-" for n, name in enumerate(names)
+    ]
+
+
+def files(found: Sequence[tuple[str, str]]) -> list[str]:
+    """Requests for files, whose bytes are checked."""
+    return [
+        f"{path}\t*/*\t{AGENTS[n % len(AGENTS)]}\t{sha256}"
+        for n, (path, sha256) in enumerate(found)
+    ]
+
+
+def run(address: str, requests: Sequence[str], *, clients: int, repeat: int = 1) -> Load:
+    """Send them all, ``repeat`` times, over so many connections at once."""
+    shuffled = list(requests)
+    random.Random(clients).shuffle(shuffled)
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as told:
+        told.write("\n".join(shuffled))
+        told.flush()
+        words = ["-address", address, "-clients", str(clients), "-repeat", str(repeat)]
+        done = subprocess.run(
+            [str(program()), *words, "-requests", told.name],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=900,
+        )
+    return Load(**json.loads(done.stdout))
+
+
+def ceiling(*, clients: int) -> tuple[float, float]:
+    """What the client itself can do on this machine: requests a second, and bytes a second.
+
+    Against a server that costs next to nothing: it sends ready bytes for each request.
+    """
+    rates = []
+    for size, repeat in ((64, 60_000), (4_000_000, 800)):
+        server = subprocess.Popen(
+            [str(program()), "-serve", str(size)], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            got = run(address, ["/\t*/*\tceiling\t-"], clients=clients, repeat=repeat)
+            rates.append((got.requests / got.seconds, got.bytes / got.seconds))
+        finally:
+            server.terminate()
+            server.wait(10)
+    return rates[0][0], rates[1][1]
