@@ -81,9 +81,8 @@ def test_a_page_of_ten_thousand_files(
     assert mirror.get(mirror.link("huge", 9_999)).content == b"x9999"
     peak = _peak(int(place.processes["public"]["pid"]))
     assert peak < POD_LIMIT / 2
-    print(
-        f"10,000 files: {took:.1f} s for 16 clients, peak {peak / 1e6:.0f} MB of {POD_LIMIT / 1e6:.0f}"
-    )
+    of = f"{peak / 1e6:.0f} of {POD_LIMIT / 1e6:.0f} MB"
+    print(f"10,000 files: {took:.1f} s for 16 clients, peak {of}")
 
 
 def test_core_metadata_is_announced_where_it_is_and_kept(
