@@ -85,7 +85,7 @@ def plan_mirror(engine: Engine, *, base: str | None = None, progress: Progress) 
     """What would be built, and under which name; fetches the base image where it is missing."""
     recipe = load_recipe("mirror")
     name = base or recipe.base
-    held = engine.find(name) or _fetch_base(engine, name, progress)
+    held = engine.find(name) or fetch_base(engine, name, progress)
     if held.architecture not in recipe.probe.platforms:
         raise UnfitError(
             f"no mirror image for {held.architecture}: {name} is for that architecture",
@@ -133,7 +133,7 @@ def read_ca_bundle(path: Path) -> str:
 # -- steps --------------------------------------------------------------------------------------
 
 
-def _fetch_base(engine: Engine, name: str, progress: Progress) -> EngineImage:
+def fetch_base(engine: Engine, name: str, progress: Progress) -> EngineImage:
     try:
         return engine.pull(name, progress)
     except EngineError as broken:
@@ -157,7 +157,7 @@ def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> st
     }
     if revision := _revision():
         labels["org.opencontainers.image.revision"] = revision
-    path = _log_path()
+    path = log_path()
     with path.open("w") as log, pack(files) as context:
         try:
             return engine.build(context, log=log, progress=progress, labels=labels)
@@ -247,7 +247,7 @@ def _revision() -> str | None:
         return None
 
 
-def _log_path() -> Path:
+def log_path() -> Path:
     folder = platformdirs.user_log_path(_PROJECT, appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,70 +3,84 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cli import show
-from cli.options import HELP, OutputFormat, output_option
-from mirror.core.errors import InputError
-from mirror.core.wait import Deadline
+from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options, output_option
+
+_PATH = click.Path(path_type=Path)
 
 
 @click.command(name="build-image", context_settings=HELP)
-@click.argument("name", metavar="RECIPE", required=False)
+@click.argument("what", metavar="RECIPE|PATH", required=False)
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
+@click.option("--source", metavar="DIR|GIT_URL[@REV]", help="The project, for a recipe.")
+@click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="A recipe of your own.")
+@click.option("--extra", "extras", multiple=True, metavar="NAME", help="Install this extra too.")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Install this group too.")
 @click.option("--base", metavar="IMAGE", help="Build on this base image.")
+@click.option("--tag", metavar="REF", help="Name of the image.  [default: RECIPE:ID]")
+@click.option(
+    "--mirror",
+    "mirror_url",
+    metavar="URL",
+    help="Index to install from.  [default: this machine's mirror, else the cluster's]",
+)
+@click.option("--apt-mirror", metavar="URL", help="Take the distribution's packages from there.")
+@click.option(
+    "--vendor",
+    "vendors",
+    multiple=True,
+    metavar="NAME=WHEEL|DIR|URL",
+    help="Use this in place of a locked source that cannot be reached.",
+)
+@click.option("--no-proof", is_flag=True, help="Do not prove it; a label says so.")
+@click.option(
+    "--print",
+    "printed",
+    type=click.Choice(["recipe", "dockerfile"]),
+    help="Show it; build nothing.",
+)
+@click.option("--report", type=_PATH, metavar="FILE", help="Write the whole report there as JSON.")
+@click.option("--sbom", type=_PATH, metavar="FILE", help="Write a CycloneDX bill of materials.")
+@click.option("--save", type=_PATH, metavar="TAR", help="Write the image as `docker save` does.")
+@click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
+@click.option(
+    "--deliver", metavar="WAY", help="Bring it to the cluster's nodes: registry or nodes."
+)
+@click.option("--registry", metavar="HOST[:PORT][/PATH]", help="For --deliver registry.")
+@click.option("--import-command", metavar="TEMPLATE", help="For --deliver nodes; as in mirror up.")
 @click.option(
     "--ca-bundle",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     metavar="FILE",
-    help="CA certificates (PEM) to trust while building; they stay in no layer.",
+    help="CA certificates (PEM) to trust while building the mirror's image.",
 )
-@click.option("--timeout", type=float, default=900, show_default=True, metavar="SECONDS")
+@cluster_options(default_timeout=1800)
 @output_option
 @click.version_option(package_name="pypi-mirror")
 def build_image(
-    name: str | None,
-    listed: bool,
-    base: str | None,
-    ca_bundle: Path | None,
-    timeout: float,
-    output: OutputFormat,
+    what: str | None, listed: bool, output: OutputFormat, target: ClusterOptions, **told: Any
 ) -> None:
-    """Build an image from a recipe with the Docker engine.
+    """Build an image with everything baked in, and prove that it starts with no network.
+
+    All packages come from the mirror, at the versions and hashes of the project's lock.
 
     \b
     build-image --list
-    build-image mirror          the mirror's own image, for `mirror up --image` elsewhere
+    build-image mirror                       the mirror's own image
+    build-image chronicle --source ~/chronicle --tag chronicle:1
+    build-image .                            any project with a uv.lock
+    build-image . --print recipe > my.toml   ... then edit it: build-image . --recipe my.toml
+    build-image . --vendor mylib=../mylib --deliver nodes
     """
-    from images.build import build_mirror, read_ca_bundle
-    from images.engine import Engine
-    from images.recipe import RECIPES
+    from cli import baking
 
-    known = sorted(path.stem for path in RECIPES.glob("*.toml"))
     if listed:
-        for one in known:
-            click.echo(one)
-        return
-    if name not in known:
-        raise InputError(
-            f"no recipe {name!r}" if name else "which recipe?",
-            why="there are: " + ", ".join(known),
-            next_step="build-image mirror",
-        )
-    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
-    with show.progress() as progress:
-        engine = Engine.connect(Deadline.after(timeout))
-        made = build_mirror(engine, base=base, ca=ca, progress=progress)
-    if output != "table":
-        show.document(made, output)
-        return
-    show.facts(
-        made.reference,
-        [
-            ("id", made.id),
-            ("for", made.architecture),
-            ("size", f"{made.size / 1e6:.0f} MB"),
-            ("", "built now" if made.built else "was there already, unchanged"),
-        ],
-    )
+        for name, title in baking.listed():
+            click.echo(f"{name:<12} {title}")
+    elif what == "mirror":
+        baking.mirror(target, told["base"], told["ca_bundle"], output)
+    else:
+        baking.application(baking.wish(what, told), target, output)

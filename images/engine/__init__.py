@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -12,10 +11,11 @@ from typing import IO, Any, cast
 
 import urllib3
 from docker import APIClient
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
+from images.engine.context import current_context
+from images.engine.moved import Moved
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
@@ -24,7 +24,7 @@ _CALL = 60.0  # seconds, the most an answer may take that needs no work
 _LONG = 1800.0  # seconds between two words of a build, pull, push or save
 _TAIL = 15  # lines of a failed build's log that its error shows
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
-_FAILED = (DockerException, urllib3.exceptions.HTTPError, OSError)
+FAILED = (DockerException, urllib3.exceptions.HTTPError, OSError)
 _NO_ENGINE = (
     "start Docker (or set DOCKER_HOST to an engine you may use), or give a ready image with --image"
 )
@@ -52,7 +52,7 @@ class Engine:
     """A Docker engine. Its calls raise EngineError and share one deadline."""
 
     def __init__(self, api: APIClient, deadline: Deadline) -> None:
-        self._api = api
+        self.api = api
         self._deadline = deadline
 
     @classmethod
@@ -60,9 +60,9 @@ class Engine:
         """The engine of DOCKER_HOST, else of the current docker context, else the local one."""
         words = dict[str, Any](kwargs_from_env())
         try:
-            words = words if words.get("base_url") else _context()
+            words = words if words.get("base_url") else current_context()
             api = APIClient(**words, version="auto", timeout=_seconds(deadline, 10))
-        except (*_FAILED, ValueError) as broken:
+        except (*FAILED, ValueError) as broken:
             where = words.get("base_url") or "the local engine"
             raise EngineError(
                 f"no Docker engine to build with: {where} does not answer",
@@ -75,9 +75,9 @@ class Engine:
 
     def find(self, reference: str) -> EngineImage | None:
         """The image of this name or id, or None where the engine has none."""
-        with self._call(f"look for {reference}"):
+        with self.call(f"look for {reference}"):
             try:
-                told: Any = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+                told: Any = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except NotFound:
                 return None
         return EngineImage(
@@ -86,6 +86,12 @@ class Engine:
             size=told["Size"],
             labels=told["Config"].get("Labels") or {},
         )
+
+    def history(self, reference: str) -> tuple[tuple[str, int], ...]:
+        """What made each layer, and its bytes; the newest first."""
+        with self.call(f"look at {reference}"):
+            told: Any = self.api.history(reference)  # type: ignore[no-untyped-call]
+        return tuple((str(one["CreatedBy"]), int(one["Size"])) for one in told)
 
     def _held(self, reference: str) -> EngineImage:
         found = self.find(reference)
@@ -103,10 +109,10 @@ class Engine:
         """Fetch an image from its registry."""
         name, tag = _split(reference)
         progress.step(f"fetch {reference}")
-        moved = _Moved(progress)
-        with self._call(f"fetch {reference}", _LONG):
-            for told in self._api.pull(name, tag=tag, stream=True, decode=True):
-                self._in_time(f"fetch {reference}")
+        moved = Moved(progress)
+        with self.call(f"fetch {reference}", _LONG):
+            for told in self.api.pull(name, tag=tag, stream=True, decode=True):
+                self.in_time(f"fetch {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot fetch {reference}", why=str(told["error"]))
                 moved.tell(told)
@@ -129,9 +135,9 @@ class Engine:
         """
         tail: list[str] = []
         step, made = "", ""
-        with self._call("build", _LONG):
+        with self.call("build", _LONG):
             # closing the stream closes its connection, by which the engine knows to stop
-            stream = self._api.build(
+            stream = self.api.build(
                 fileobj=context,
                 custom_context=True,
                 rm=True,
@@ -139,11 +145,11 @@ class Engine:
                 decode=True,
                 network_mode=network_mode,
                 labels=dict(labels),
-                timeout=self._api.timeout,
+                timeout=self.api.timeout,
             )
             with closing(cast("Any", stream)):
                 for told in stream:
-                    self._in_time(f"build ({step})")
+                    self.in_time(f"build ({step})")
                     text = str(told.get("error") or told.get("stream") or told.get("status") or "")
                     log.write(text)
                     tail = [*tail, *(line for line in text.splitlines() if line.strip())][-_TAIL:]
@@ -169,42 +175,42 @@ class Engine:
     ) -> Ran:
         """Run a program to its end in a container that is removed afterwards; /tmp is writable."""
         made = None
-        with self._call(f"run {argv[0]} in {image}"):
-            host = self._api.create_host_config(
+        with self.call(f"run {argv[0]} in {image}"):
+            host = self.api.create_host_config(
                 network_mode=network_mode, read_only=read_only, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
             )
             try:
-                made = self._api.create_container(
+                made = self.api.create_container(
                     image, list(argv), user=user, entrypoint=[], host_config=host
                 )["Id"]
-                self._api.start(made)
-                code = self._api.wait(made, timeout=self._api.timeout)["StatusCode"]
-                out = self._api.logs(made).decode(errors="replace")
+                self.api.start(made)
+                code = self.api.wait(made, timeout=self.api.timeout)["StatusCode"]
+                out = self.api.logs(made).decode(errors="replace")
             finally:
                 if made:
-                    with suppress(*_FAILED):
-                        self._api.remove_container(made, force=True, v=True)
+                    with suppress(*FAILED):
+                        self.api.remove_container(made, force=True, v=True)
         return Ran(code=code, out=out)
 
     def tag(self, image: str, reference: str) -> None:
         """Give an image a name; it moves from the image that had it."""
         name, tag = _split(reference)
-        with self._call(f"name {image} {reference}"):
-            self._api.tag(image, name, tag, force=True)
+        with self.call(f"name {image} {reference}"):
+            self.api.tag(image, name, tag, force=True)
 
     def untag(self, reference: str) -> None:
         """Take a name away, and the image with it where that was its only one."""
-        with self._call(f"remove {reference}"), suppress(NotFound):
-            self._api.remove_image(reference, noprune=True)
+        with self.call(f"remove {reference}"), suppress(NotFound):
+            self.api.remove_image(reference, noprune=True)
 
     # -- handing out ----------------------------------------------------------------------------
 
     def save(self, reference: str, out: IO[bytes]) -> int:
         """Write the image as `docker save` does; returns the bytes written."""
         written = 0
-        with self._call(f"save {reference}", _LONG):
-            for chunk in self._api.get_image(reference):
-                self._in_time(f"save {reference}")
+        with self.call(f"save {reference}", _LONG):
+            for chunk in self.api.get_image(reference):
+                self.in_time(f"save {reference}")
                 written += out.write(chunk)
         return written
 
@@ -212,10 +218,10 @@ class Engine:
         """Push a name to the registry in it; returns the manifest's digest (sha256:…)."""
         name, tag = _split(reference)
         digest = ""
-        moved = _Moved(progress)
-        with self._call(f"push {reference}", _LONG):
-            for told in self._api.push(name, tag=tag, stream=True, decode=True):
-                self._in_time(f"push {reference}")
+        moved = Moved(progress)
+        with self.call(f"push {reference}", _LONG):
+            for told in self.api.push(name, tag=tag, stream=True, decode=True):
+                self.in_time(f"push {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot push {reference}", why=str(told["error"]))
                 moved.tell(told)
@@ -226,7 +232,7 @@ class Engine:
 
     # -- limits ---------------------------------------------------------------------------------
 
-    def _in_time(self, doing: str) -> None:
+    def in_time(self, doing: str) -> None:
         if self._deadline.over:
             raise EngineError(
                 f"the Docker engine did not {doing} in time",
@@ -234,58 +240,20 @@ class Engine:
             )
 
     @contextmanager
-    def _call(self, doing: str, seconds: float = _CALL) -> Iterator[None]:
-        self._in_time(doing)
-        self._api.timeout = _seconds(self._deadline, seconds)
+    def call(self, doing: str, seconds: float = _CALL) -> Iterator[None]:
+        self.in_time(doing)
+        self.api.timeout = _seconds(self._deadline, seconds)
         try:
             yield
-        except _FAILED as broken:
-            self._in_time(doing)
+        except FAILED as broken:
+            self.in_time(doing)
             raise EngineError(
                 f"the Docker engine could not {doing}", why=_reason(broken)
             ) from broken
 
 
-class _Moved:
-    """Layers on their way → megabytes, told only when they change."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._layers: dict[str, tuple[int, int]] = {}  # bytes moved, bytes in all
-        self._told = (0, 0)
-
-    def tell(self, event: Mapping[str, Any]) -> None:
-        name, detail = str(event.get("id", "")), event.get("progressDetail") or {}
-        if event.get("status") in {"Downloading", "Pushing"} and detail.get("total"):
-            total = int(detail["total"])
-            self._layers[name] = (min(int(detail.get("current", 0)), total), total)
-        elif event.get("status") in {"Download complete", "Pushed"} and name in self._layers:
-            self._layers[name] = (self._layers[name][1],) * 2
-        done = sum(moved for moved, _ in self._layers.values()) // 10**6
-        total = sum(whole for _, whole in self._layers.values()) // 10**6
-        if (done, total) != self._told:
-            self._told = (done, total)
-            self._progress.count(done, total, "MB")
-
-
 def _seconds(deadline: Deadline, most: float) -> int:
     return max(1, math.ceil(min(most, deadline.left())))
-
-
-def _context() -> dict[str, Any]:
-    """What the current docker context (DOCKER_CONTEXT, else `docker context use`) says."""
-    name = os.environ.get("DOCKER_CONTEXT")
-    try:
-        context = ContextAPI.get_context(name)
-    except Exception as broken:  # the SDK raises that where it cannot read a file
-        raise ValueError(str(broken)) from broken
-    if context is None:
-        raise ValueError(f"there is no docker context {name or 'as config.json names it'}")
-    if context.name == "default":
-        return {}
-    host = context.Host or ""
-    ssh = host.startswith("ssh://")
-    return {"base_url": host, "tls": context.TLSConfig or False, "use_ssh_client": ssh}
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -1,0 +1,211 @@
+"""What `build-image` does with its options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from packaging.utils import canonicalize_name
+
+from cli import show
+from cli.connect import connect
+from cli.mirrors import open_mirror
+from cli.options import ClusterOptions, OutputFormat
+from images.application import Application, is_application, load_application, recipe_names
+from images.bake import Order, bake, planned
+from images.bill import Report, bill_of_materials
+from images.build import Image, build_mirror, read_ca_bundle
+from images.derive import derive, toml
+from images.engine import Engine
+from images.recipe import RECIPES, load_recipe
+from images.source import open_source
+from mirror.core.errors import InputError
+from mirror.core.wait import Deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """The options of an application's build; the recipe may still have to be read."""
+
+    what: str
+    source: str
+    options: Mapping[str, Any]
+
+
+def listed() -> Iterator[tuple[str, str]]:
+    """Name and title of each recipe."""
+    for name in recipe_names():
+        if is_application(name):
+            yield name, load_application(RECIPES / f"{name}.toml").title
+        else:
+            yield name, load_recipe(name).title
+
+
+def mirror(
+    target: ClusterOptions, base: str | None, ca_bundle: Path | None, output: OutputFormat
+) -> None:
+    """The mirror's own image."""
+    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
+    with show.progress() as progress:
+        engine = Engine.connect(Deadline.after(target.timeout))
+        made = build_mirror(engine, base=base, ca=ca, progress=progress)
+    if output != "table":
+        show.document(made, output)
+        return
+    show.facts(
+        made.reference,
+        [
+            ("id", made.id),
+            ("for", made.architecture),
+            ("size", f"{made.size / 1e6:.0f} MB"),
+            ("", "built now" if made.built else "was there already, unchanged"),
+        ],
+    )
+
+
+def wish(what: str | None, options: Mapping[str, Any]) -> Wish:
+    """Which project is meant. InputError for a name that is neither a recipe nor a folder."""
+    names = recipe_names()
+    source = options["source"]
+    if what is None:
+        raise InputError(
+            "which recipe?", why="there are: " + ", ".join(names), next_step="build-image --help"
+        )
+    if what in names and source is None:
+        raise InputError(
+            f"where is the source of {what}?",
+            why="the recipe says how to build it, not where it is",
+            next_step=f"build-image {what} --source DIR (or a git URL, with @REV)",
+        )
+    if what not in names and not Path(what).is_dir() and "://" not in what:
+        raise InputError(
+            f"no recipe {what!r}, and no such folder",
+            why="there are: " + ", ".join(names),
+            next_step="build-image mirror, or build-image PATH",
+        )
+    return Wish(what=what, source=str(source or what), options=options)
+
+
+def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> None:
+    """Build, prove, name; then save, push or deliver."""
+    told, deadline = asked.options, Deadline.after(target.timeout)
+    recipe = _recipe(asked, deadline)
+    if told["printed"] == "recipe":
+        click.echo(toml(recipe), nl=False)
+        return
+    order = Order(
+        recipe=recipe,
+        source=asked.source,
+        index="",
+        tag=told["tag"],
+        apt_mirror=told["apt_mirror"],
+        given=_vendors(told["vendors"]),
+        proof=not told["no_proof"],
+    )
+    if told["printed"] == "dockerfile":
+        click.echo(planned(order, deadline), nl=False)
+        return
+    with show.progress() as progress:
+        engine = Engine.connect(deadline)
+        with open_mirror(told["mirror_url"], target, deadline) as found:
+            order = replace(order, index=found.index)
+            report = bake(engine, order, found.upload, progress, deadline)
+        if told["save"]:
+            progress.step(f"write {told['save']}")
+            with told["save"].open("wb") as out:
+                engine.save(report.reference, out)
+        if told["push"]:
+            engine.push(report.reference, progress)
+        where = _deliver(engine, report, target, told, progress)
+    if told["report"]:
+        told["report"].write_text(json.dumps(show.plain(report), indent=2) + "\n")
+    if told["sbom"]:
+        told["sbom"].write_text(bill_of_materials(report))
+    if output == "table":
+        _table(report, where)
+    else:
+        show.document(report, output)
+
+
+def _recipe(asked: Wish, deadline: Deadline) -> Application:
+    told = asked.options
+    if told["recipe_file"]:
+        recipe = load_application(told["recipe_file"])
+    elif asked.what in recipe_names():
+        recipe = load_application(RECIPES / f"{asked.what}.toml")
+    else:
+        with open_source(asked.source, "", deadline) as source:
+            recipe = derive(source.folder)
+    return replace(
+        recipe,
+        base=told["base"] or recipe.base,
+        extras=tuple(dict.fromkeys((*recipe.extras, *told["extras"]))),
+        groups=tuple(dict.fromkeys((*recipe.groups, *told["groups"]))),
+    )
+
+
+def _vendors(words: tuple[str, ...]) -> dict[str, str]:
+    given = {}
+    for word in words:
+        name, equals, origin = word.partition("=")
+        if not (name and equals and origin):
+            raise InputError(
+                f"not NAME=WHEEL|DIR|URL: {word!r}", next_step="--vendor mylib=../mylib"
+            )
+        given[str(canonicalize_name(name))] = origin
+    return given
+
+
+def _deliver(
+    engine: Engine, report: Report, target: ClusterOptions, told: Mapping[str, Any], progress: Any
+) -> str:
+    if not told["deliver"]:
+        return ""
+    from deploy.delivery import Options, check_architecture, choose
+
+    options = Options(
+        way=told["deliver"], registry=told["registry"], import_command=told["import_command"]
+    )
+    cluster = connect(target)
+    way = choose(cluster, options)
+    check_architecture(report.architecture, cluster.list("Node"))
+    image = Image(
+        reference=report.reference,
+        id=report.id,
+        architecture=report.architecture,
+        size=report.size,
+        built=True,
+    )
+    return way.deliver(image, engine, cluster, options, progress).reference
+
+
+def _table(report: Report, where: str) -> None:
+    def mega(size: int) -> str:
+        return f"{size / 1e6:.0f} MB"
+
+    layers = ", ".join(f"{one.name} {mega(one.bytes)}" for one in report.layers)
+    took = ", ".join(f"{name} {value:.1f} s" for name, value in report.seconds.items())
+    rows = [
+        ("id", report.id),
+        ("size", f"{mega(report.size)}: {layers}"),
+        ("packages", f"{len(report.distributions)} from {report.lock} {report.lock_sha256[:12]}"),
+        ("files", f"{report.files}, sha256 {report.files_sha256}"),
+        ("build", f"{report.relayed} connections to the mirror, {report.elsewhere} elsewhere"),
+        ("time", took),
+    ]
+    rows += [
+        (f"{one.name}", f"vendored {one.version}" + (" (stand-in)" if one.stand_in else ""))
+        for one in report.vendored
+    ]
+    rows += [("left out", ", ".join(report.left_out))] if report.left_out else []
+    if where:
+        rows.append(("on the nodes", where))
+    if not report.proof:
+        rows.append(("proof", "none: --no-proof"))
+    for one in report.proof:
+        rows.append(("proof", f"✓ {one.said}"))
+    show.facts(report.reference, rows)

@@ -1,0 +1,1 @@
+"""Programs of the standard library alone that are put into containers; never imported by us."""

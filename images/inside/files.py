@@ -1,0 +1,42 @@
+"""The hash of all files of an image: path, mode, owner, kind and content; no times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+
+# what the engine itself puts into a container, and what is not of files
+SKIPPED = {"/proc", "/sys", "/dev", "/pypi-mirror", "/.dockerenv"}
+SKIPPED |= {f"/etc/{name}" for name in ("hosts", "hostname", "resolv.conf", "mtab")}
+
+
+def main() -> None:
+    total, count, size = hashlib.sha256(), 0, 0
+    for folder, folders, names in os.walk("/"):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = [
+            n for n in folders if os.path.join(folder, n) not in SKIPPED and n not in links
+        ]
+        for name in sorted([*names, *links, *folders]):
+            path = os.path.join(folder, name)
+            if path in SKIPPED:
+                continue
+            info = os.lstat(path)
+            content = ""
+            if stat.S_ISREG(info.st_mode):
+                with open(path, "rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                count, size = count + 1, size + info.st_size
+            elif stat.S_ISLNK(info.st_mode):
+                content = os.readlink(path)
+            total.update(
+                f"{path}\0{info.st_mode:o}\0{info.st_uid}:{info.st_gid}\0{content}\n".encode()
+            )
+    print(json.dumps({"digest": total.hexdigest(), "files": count, "bytes": size}))
+
+
+if __name__ == "__main__":
+    main()

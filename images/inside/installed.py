@@ -1,0 +1,41 @@
+"""What an environment has: its markers' values, and each distribution's version, as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+
+
+def main() -> None:
+    version = sys.implementation.version
+    full = f"{version.major}.{version.minor}.{version.micro}"
+    markers = {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full,
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "platform_python_implementation": platform.python_implementation(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+        "extra": "",
+    }
+    found = [
+        {
+            "name": one.metadata["Name"],
+            "version": one.version,
+            "licence": one.metadata["License-Expression"] or "",
+        }
+        for one in importlib.metadata.distributions()
+    ]
+    print(json.dumps({"markers": markers, "distributions": found}))
+
+
+if __name__ == "__main__":
+    main()

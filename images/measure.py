@@ -1,0 +1,96 @@
+"""What a built image is, measured: its files, layers and distributions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from images.bill import Distribution, Layer, Report
+from images.engine import Engine, EngineImage
+from images.engine.containers import Plan, container
+from images.jail import Attempt
+from images.proof import INSIDE, Outcome, Subject
+from images.proof.distributions import installed
+from images.source import Source
+from images.vendor import Vendored
+from mirror.core.errors import EngineError
+
+
+def measure(
+    subject: Subject,
+    reference: str,
+    outcomes: tuple[Outcome, ...],
+    vendored: tuple[Vendored, ...],
+    source: Source,
+    base: EngineImage,
+    seconds: Mapping[str, float],
+    *,
+    relayed: int,
+    elsewhere: tuple[Attempt, ...],
+) -> Report:
+    held = subject.engine.find(subject.image)
+    if held is None:
+        raise EngineError("the image that was built is gone again")
+    files = _files(subject)
+    hashes = {pin.name: pin.hashes for pin in subject.locked.pins}
+    found = installed(subject)["distributions"]
+    return Report(
+        reference=reference,
+        id=held.id,
+        architecture=held.architecture,
+        base=subject.recipe.base,
+        size=held.size,
+        layers=tuple(_layers(subject.engine, held.id, base, len(subject.recipe.writable))),
+        distributions=tuple(
+            Distribution(
+                name=one["name"],
+                version=one["version"],
+                licence=one["licence"],
+                hashes=hashes.get(canonicalize_name(one["name"]), ()),
+            )
+            for one in sorted(found, key=lambda one: str(one["name"]).lower())
+        ),
+        vendored=vendored,
+        built_from_sdist=(),
+        lock=subject.locked.file,
+        lock_sha256=subject.locked.digest,
+        revision=source.revision,
+        files_sha256=files["digest"],
+        files=files["files"],
+        relayed=relayed,
+        elsewhere=len(elsewhere),
+        left_out=source.left_out,
+        proof=outcomes,
+        seconds=seconds,
+    )
+
+
+def _files(subject: Subject) -> dict[str, Any]:
+    program = "/pypi-mirror/files.py"
+    plan = Plan(
+        image=subject.image,
+        argv=("python3", program),
+        user="0",
+        capabilities=("DAC_OVERRIDE",),
+        files={program: (INSIDE / "files.py").read_bytes()},
+    )
+    with container(subject.engine, plan) as running:
+        code = subject.ended(running, "the count of files")
+        log = running.log(errors=False)
+    if code != 0:
+        raise EngineError("the files of the image could not be counted", why=log[-500:])
+    return dict(json.loads(log))
+
+
+def _layers(engine: Engine, image: str, base: EngineImage, writable: int) -> Iterator[Layer]:
+    """By what put them there, the newest first in the engine's own list; see stages.render."""
+    yield Layer(name="system", bytes=base.size)
+    names = ("source",) * (writable + 2) + ("dependencies", "source", "uv")
+    copies = [size for text, size in engine.history(image) if "COPY" in text]
+    total = dict.fromkeys(("uv", "dependencies", "source"), 0)
+    for name, size in zip(names, copies, strict=False):
+        total[name] += size
+    yield from (Layer(name=name, bytes=size) for name, size in total.items())

@@ -1,0 +1,125 @@
+"""Whether an image starts with no network at all: one check a file, run before it gets its name.
+
+A check is a module with ``ORDER`` and ``check(subject) -> Outcome``. What every check has in
+common is here: the watched network, the hook for Python programs, and which hosts are allowed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Protocol, cast
+
+from images.application import Application
+from images.engine import Engine
+from images.engine.containers import Container, Plan, container
+from images.jail import Attempt, Jail, jail
+from images.requirements import Locked
+from mirror.core.progress import Progress
+from mirror.core.wait import Deadline, until
+
+INSIDE = Path(__file__).parents[1] / "inside"
+_HOOK = "/pypi-mirror/hook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The image on trial and what it was made of. ``packages``: the project's own, importable."""
+
+    engine: Engine
+    image: str
+    recipe: Application
+    locked: Locked
+    packages: tuple[str, ...]
+    progress: Progress
+    deadline: Deadline
+
+    @contextmanager
+    def network(self) -> Iterator[Jail]:
+        """A network that leads nowhere, watched."""
+        with jail(self.engine, self.image, self.deadline, None) as watched:
+            yield watched
+
+    @contextmanager
+    def started(
+        self, watched: Jail, argv: Sequence[str], program: str = "", **env: str
+    ) -> Iterator[Container]:
+        """A program of the image as pods start it, in that network; ``program``: one of INSIDE."""
+        files = {f"{_HOOK}/sitecustomize.py": (INSIDE / "sitecustomize.py").read_bytes()}
+        if program:
+            files[f"/pypi-mirror/{program}"] = (INSIDE / program).read_bytes()
+            argv = ("python3", f"/pypi-mirror/{program}", *argv)
+        for name, text in self.recipe.proof_files.items():
+            files[f"{self.recipe.folder}/{name}"] = text.encode()
+        own = self.recipe.environment.get("PYTHONPATH", "")
+        path = _HOOK + (f":{own}" if own else "")
+        environment = {**self.recipe.proof_environment, **env, "PYTHONPATH": path}
+        plan = Plan(
+            image=self.image,
+            argv=tuple(argv),
+            network=watched.network,
+            pids=watched.network,
+            environment=environment,
+            files=files,
+        )
+        with container(self.engine, plan) as running:
+            yield running
+
+    def ended(self, running: Container, what: str, seconds: float = 300) -> int:
+        """Its exit code, once it has one."""
+        codes: list[int] = []
+
+        def look() -> bool:
+            code = running.code()
+            if code is not None:
+                codes.append(code)
+            return bool(codes)
+
+        until(look, deadline=self.deadline.within(seconds), what=what, interval=0.05, ceiling=0.5)
+        return codes[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a check found. ``faults`` is empty where all is well; ``tried`` all that was called."""
+
+    check: str
+    said: str
+    faults: tuple[str, ...]
+    tried: tuple[Attempt, ...] = ()
+
+
+class Check(Protocol):
+    """A module of this package."""
+
+    ORDER: int
+
+    def check(self, subject: Subject) -> Outcome: ...
+
+
+def prove(subject: Subject) -> tuple[Outcome, ...]:
+    """Every check's outcome. None of them raises for a fault of the image."""
+    names = [one.name for one in pkgutil.iter_modules(__path__)]
+    parts = [cast("Check", importlib.import_module(f"{__name__}.{name}")) for name in names]
+    return tuple(part.check(subject) for part in sorted(parts, key=lambda part: part.ORDER))
+
+
+def unexpected(tried: Sequence[Attempt], allowed: Sequence[str]) -> tuple[str, ...]:
+    """A line for each host outside of the allowed patterns: who called it, and from where."""
+    lines: dict[str, str] = {}
+    for one in tried:
+        if any(fnmatchcase(one.host, pattern.lower()) for pattern in allowed):
+            continue
+        port = f":{one.port}" if one.port else ""
+        by = f" by {one.process}" if one.process else ""
+        at = f" in {' < '.join(one.modules)}" if one.modules else ""
+        # the audit hook knows most, the wire least: the longest account of a host is kept
+        line = f"it tries to reach {one.host}{port if one.kind != 'dns' else ''}{by}{at}"
+        if len(line) > len(lines.get(one.host, "")):
+            lines[one.host] = line
+    return tuple(lines.values())

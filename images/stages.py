@@ -1,0 +1,133 @@
+"""Recipe → the Dockerfiles of an application. Pure; every RUN and COPY in exec form."""
+
+from __future__ import annotations
+
+import json
+
+from images.application import Application
+
+REQUIREMENTS = "requirements.txt"
+CONSTRAINTS = "build-backends.txt"
+UV = "uv.txt"
+SETTLE = "settle.py"
+SYSTEM = "application.sh"
+SOURCE = "source"
+EMPTY = "empty"
+
+_BUILD = "/build"
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OFFLINE = {
+    "UV_NO_SYNC": "1",
+    "UV_OFFLINE": "1",
+    "UV_FROZEN": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_NO_CACHE": "1",
+}
+
+
+def venv(recipe: Application) -> str:
+    """Where uv itself expects the project's environment."""
+    return f"{recipe.folder}/.venv"
+
+
+def render_system(
+    recipe: Application, *, base: str, packages: tuple[str, ...], apt_mirror: str | None
+) -> str:
+    """The base image with the distribution's packages: the only step that sees its archive."""
+    words = (recipe.user, str(recipe.user_id), apt_mirror or "-", *packages)
+    lines = (
+        f"FROM {base}",
+        "ENTRYPOINT []",
+        _copy(SYSTEM, f"{_BUILD}/"),
+        _run("sh", f"{_BUILD}/{SYSTEM}", *words),
+        "",
+    )
+    return "\n".join(lines)
+
+
+def render(
+    recipe: Application, *, build_base: str, run_base: str, index: str, local: tuple[str, ...]
+) -> str:
+    """Builder, project and run stage. ``index`` is the mirror as the jail has it.
+
+    ``local``: folders of the source to install ("." is the project itself), () for none.
+    """
+    home, uv = venv(recipe), f"{_BUILD}/uv/bin/uv"
+    python = f"{home}/bin/python3"
+    install = (uv, "pip", "install", "--python", python, "--no-deps")
+    builds = ("--build-constraints", f"{_BUILD}/{CONSTRAINTS}")
+    folders = [f"{recipe.folder}/{one}".removesuffix("/.") for one in local]
+    sources = [w for one in folders for w in (("--editable", one) if recipe.editable else (one,))]
+    environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    environment |= {"VIRTUAL_ENV": home, "HOME": "/tmp", **recipe.environment}
+    owner = f"{recipe.user_id}:{recipe.user_id}"
+    command = recipe.starts[0].argv if recipe.starts else ("python3",)
+    lines = [
+        f"FROM {build_base} AS builder",
+        # the same bytecode from build to build; nobody can write it later
+        "ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH NO_COLOR=1 PYTHONHASHSEED=0"
+        " UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 UV_LINK_MODE=hardlink UV_COMPILE_BYTECODE=0"
+        f" UV_DEFAULT_INDEX={index} PIP_INDEX_URL={index} PIP_DISABLE_PIP_VERSION_CHECK=1"
+        " PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=315532800 UV_HTTP_TIMEOUT=120",
+        _copy(UV, CONSTRAINTS, SETTLE, f"{_BUILD}/"),
+        _run("python3", "-m", "venv", f"{_BUILD}/uv"),
+        _run(
+            *(f"{_BUILD}/uv/bin/python3", "-m", "pip", "install", "--require-hashes"),
+            *("--only-binary", ":all:", "--no-cache-dir", "--requirement", f"{_BUILD}/{UV}"),
+        ),
+        _run("python3", "-m", "venv", "--without-pip", home),
+        _copy(REQUIREMENTS, f"{_BUILD}/"),
+        _run(
+            *install,
+            *(
+                "--require-hashes",
+                "--no-cache",
+                "--compile-bytecode",
+                *builds,
+                "--requirement",
+                f"{_BUILD}/{REQUIREMENTS}",
+            ),
+        ),
+        _run("python3", f"{_BUILD}/{SETTLE}", "tidy", home),
+        "",
+        "FROM builder AS project",
+        _copy(f"{SOURCE}/", f"{recipe.folder}/"),
+        *(
+            [_run(*install, "--no-cache", "--compile-bytecode", *builds, *sources)]
+            if sources
+            else []
+        ),
+        _run("python3", f"{_BUILD}/{SETTLE}", "added", home, "/project"),
+        "",
+        f"FROM {run_base}",
+        _copy(f"{_BUILD}/uv/bin/uv", "/usr/local/bin/uv", stage="builder"),
+        _copy(f"{EMPTY}/", f"{recipe.folder}/", owner=owner),  # programs make files beside theirs
+        _copy(home, home, stage="builder"),
+        f"ENV PATH={home}/bin:{_SEARCH_PATH} " + _environment(environment),
+        _copy(f"{SOURCE}/", f"{recipe.folder}/", owner=owner),
+        _copy("/project/", f"{home}/", stage="project"),
+        *(_copy(f"{EMPTY}/", f"{recipe.folder}/{one}/", owner=owner) for one in recipe.writable),
+        f"USER {owner}",
+        f"WORKDIR {recipe.folder}",
+        f"CMD {json.dumps(command)}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _environment(values: dict[str, str]) -> str:
+    return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    """A value in which the builder finds no variable and no quote of its own."""
+    return json.dumps(value, ensure_ascii=False).replace("$", "\\$")
+
+
+def _run(*argv: str) -> str:
+    return f"RUN {json.dumps(argv)}"
+
+
+def _copy(*paths: str, stage: str | None = None, owner: str | None = None) -> str:
+    options = (f"--from={stage} " if stage else "") + (f"--chown={owner} " if owner else "")
+    return f"COPY {options}{json.dumps(paths)}"
