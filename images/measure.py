@@ -8,13 +8,15 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from images.application import Application
 from images.bill import Distribution, Layer, Report
-from images.engine import Engine, EngineImage
+from images.engine import EngineImage
 from images.engine.containers import Plan, container
 from images.jail import Attempt
 from images.proof import INSIDE, Outcome, Subject
 from images.proof.distributions import installed
 from images.source import Source
+from images.stages import UV_PATH, venv
 from images.vendor import Vendored
 from mirror.core.errors import EngineError
 
@@ -43,7 +45,7 @@ def measure(
         architecture=held.architecture,
         base=subject.recipe.base,
         size=held.size,
-        layers=tuple(_layers(subject.engine, held.id, base, len(subject.recipe.writable))),
+        layers=tuple(_layers(subject.recipe, base, files["below"])),
         distributions=tuple(
             Distribution(
                 name=one["name"],
@@ -72,7 +74,7 @@ def _files(subject: Subject) -> dict[str, Any]:
     program = "/pypi-mirror/files.py"
     plan = Plan(
         image=subject.image,
-        argv=("python3", program),
+        argv=("python3", program, UV_PATH, venv(subject.recipe), subject.recipe.folder),
         user="0",
         capabilities=("DAC_OVERRIDE",),
         files={program: (INSIDE / "files.py").read_bytes()},
@@ -85,12 +87,10 @@ def _files(subject: Subject) -> dict[str, Any]:
     return dict(json.loads(log))
 
 
-def _layers(engine: Engine, image: str, base: EngineImage, writable: int) -> Iterator[Layer]:
-    """By what put them there, the newest first in the engine's own list; see stages.render."""
+def _layers(recipe: Application, base: EngineImage, below: Mapping[str, int]) -> Iterator[Layer]:
+    """The base's own layers are one. The others by their files' bytes: what the engine tells of
+    each layer is wrong where the base has layers without history."""
     yield Layer(name="system", bytes=base.size)
-    names = ("source",) * (writable + 2) + ("dependencies", "source", "uv")
-    copies = [size for text, size in engine.history(image) if "COPY" in text]
-    total = dict.fromkeys(("uv", "dependencies", "source"), 0)
-    for name, size in zip(names, copies, strict=False):
-        total[name] += size
-    yield from (Layer(name=name, bytes=size) for name, size in total.items())
+    yield Layer(name="uv", bytes=below[UV_PATH])
+    yield Layer(name="dependencies", bytes=below[venv(recipe)])
+    yield Layer(name="source", bytes=below[recipe.folder])

@@ -13,6 +13,7 @@ SETTLE = "settle.py"
 SYSTEM = "application.sh"
 SOURCE = "source"
 EMPTY = "empty"
+UV_PATH = "/usr/local/bin/uv"
 
 _BUILD = "/build"
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -100,7 +101,7 @@ def render(
         _run("python3", f"{_BUILD}/{SETTLE}", "added", home, "/project"),
         "",
         f"FROM {run_base}",
-        _copy(f"{_BUILD}/uv/bin/uv", "/usr/local/bin/uv", stage="builder"),
+        _copy(f"{_BUILD}/uv/bin/uv", UV_PATH, stage="builder"),
         _copy(f"{EMPTY}/", f"{recipe.folder}/", owner=owner),  # programs make files beside theirs
         _copy(home, home, stage="builder"),
         f"ENV PATH={home}/bin:{_SEARCH_PATH} " + _environment(environment),

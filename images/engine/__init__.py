@@ -87,12 +87,6 @@ class Engine:
             labels=told["Config"].get("Labels") or {},
         )
 
-    def history(self, reference: str) -> tuple[tuple[str, int], ...]:
-        """What made each layer, and its bytes; the newest first."""
-        with self.call(f"look at {reference}"):
-            told: Any = self.api.history(reference)  # type: ignore[no-untyped-call]
-        return tuple((str(one["CreatedBy"]), int(one["Size"])) for one in told)
-
     def _held(self, reference: str) -> EngineImage:
         found = self.find(reference)
         if found is None:
