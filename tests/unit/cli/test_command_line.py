@@ -58,7 +58,7 @@ def test_bad_usage_ends_with_2_and_without_a_traceback(
 
 
 def test_the_recipes_are_listed(program: Run) -> None:
-    assert program("build-image", "--list").stdout
+    listed = program("build-image", "--list").stdout
     assert [line.split()[0] for line in listed.splitlines()] == ["chronicle", "mirror"]
 
 
