@@ -20,6 +20,8 @@ _COMMANDS = {
     "add": "packages",
     "verify": "kept",
     "doctor": "doctor",
+    "attach": "attach",
+    "detach": "attach",
     "fix": "fixes",
     "rollback": "fixes",
 }

@@ -25,8 +25,13 @@ class ClusterOptions:
     timeout: float
 
 
-def cluster_options(default_timeout: float = 300) -> Callable[[F], F]:
-    """--kubeconfig, --context, --namespace and --timeout as one ``target: ClusterOptions``."""
+def cluster_options(
+    default_timeout: float = 300, *, mirror_flags: tuple[str, ...] = ("-n", "--namespace")
+) -> Callable[[F], F]:
+    """--kubeconfig, --context, --namespace and --timeout as one ``target: ClusterOptions``.
+
+    ``mirror_flags`` name the mirror's namespace where --namespace is that of workloads.
+    """
 
     def decorate(function: F) -> F:
         def gathered(
@@ -55,8 +60,8 @@ def cluster_options(default_timeout: float = 300) -> Callable[[F], F]:
                 help="Give up after this long.",
             ),
             click.option(
-                "-n",
-                "--namespace",
+                *mirror_flags,
+                "namespace",
                 default="pypi-mirror",
                 show_default=True,
                 help="Namespace of the mirror.",

@@ -9,9 +9,12 @@ from rich.text import Text
 
 from cli import show
 from cli.options import OutputFormat
+from deploy import repair
 from deploy.changes.model import Fix
 from deploy.changes.states import FixState
+from deploy.cluster.client import Cluster
 from deploy.planned import Decided, Diff, Plan, Repaired
+from mirror.core.errors import MirrorError
 
 _COLOURS = {"absent": "dim", "applied": "green", "drifted": "red", "partial": "yellow"}
 
@@ -29,8 +32,7 @@ def plan(planned: Plan, output: OutputFormat) -> None:
         return
     for one in planned.decided:
         _told(one)
-    for diff in planned.diffs:
-        _diff(diff)
+    diffs(planned.diffs)
     if planned.restarts:
         show.out.print(Text(f"\n{planned.restarts} is restarted: its Corefile has no `reload`."))
     if planned.diffs and planned.idle:
@@ -57,6 +59,12 @@ def _told(one: Decided) -> None:
         show.out.print(Text(f"    {line}", style="dim"))
     if one.refusal.next_step:
         show.out.print(Text(f"    next: {one.refusal.next_step}"))
+
+
+def diffs(found: Sequence[Diff]) -> None:
+    """Every target with its difference."""
+    for one in found:
+        _diff(one)
 
 
 def _diff(diff: Diff) -> None:
@@ -123,6 +131,22 @@ def standing(found: Sequence[FixState], output: OutputFormat, fixes: Mapping[str
         for line in state_lines(one):
             click.echo(line)
     click.echo("\nmirror fix NAME --dry-run shows what it would change")
+
+
+def standing_of(cluster: Cluster) -> tuple[FixState, ...] | str:
+    """How the fixes stand, or why that cannot be seen."""
+    try:
+        return repair.standing(cluster)
+    except MirrorError as broken:
+        return str(broken)
+
+
+def rows(found: tuple[FixState, ...] | str) -> list[tuple[str, str]]:
+    """For `mirror status`: a line a fix, and one for each target that is not as it should be."""
+    if isinstance(found, str):
+        return [("fixes", f"not seen: {found}")]
+    told = [("fixes", ", ".join(f"{one.fix} {one.state}" for one in found))]
+    return told + [("", line.strip()) for one in found for line in state_lines(one)]
 
 
 def state_lines(state: FixState) -> list[str]:

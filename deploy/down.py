@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy import published
-from deploy.cluster.client import Cluster
+from deploy import published, repair
+from deploy.cluster.client import ApiRefusal, Cluster
 from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP, is_ours
+from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import until
 
@@ -35,6 +36,8 @@ class Down:
 
 def down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> Down:
     """Remove the mirror. Without ``purge`` its packages, password, Service and record stay."""
+    if purge:
+        _refuse_while_applied(cluster)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
     removed = _delete(cluster, namespace, _RUNNING)
@@ -50,6 +53,22 @@ def down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -
         removed += _delete(cluster, namespace, _KEPT)
         removed += _delete_namespace(cluster, namespace)
     return Down(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
+
+
+def _refuse_while_applied(cluster: Cluster) -> None:
+    """What is not ours is put back first: the mirror's image is what proves and undoes it."""
+    try:
+        there = [one for one in repair.standing(cluster) if one.state != "absent"]
+    except ApiRefusal as refusal:
+        if refusal.status == 403:
+            return  # who may not read the ledger has made none, and purging does not take it along
+        raise
+    if there:
+        raise RefusedError(
+            "not purged: changes to what is not the mirror's own are in place",
+            why="; ".join(f"{one.fix} is {one.state}" for one in there),
+            next_step="mirror rollback takes fixes back, mirror detach workloads; then purge again",
+        )
 
 
 def _delete(cluster: Cluster, namespace: str, things: tuple[tuple[str, str], ...]) -> list[str]:

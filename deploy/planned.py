@@ -22,10 +22,15 @@ class ProofError(MirrorError):
     """A fix was written, and what it should bring about did not come."""
 
 
-def known() -> Mapping[str, Fix]:
-    """All fixes by name, in the order in which they are made."""
+def every() -> Mapping[str, Fix]:
+    """Whatever changes what is not ours, by name, in the order in which it is made."""
     found = sorted((part.FIX for part in parts(deploy.fixes)), key=lambda fix: fix.order)
     return {fix.name: fix for fix in found}
+
+
+def known() -> Mapping[str, Fix]:
+    """The fixes of `mirror fix` by name."""
+    return {name: fix for name, fix in every().items() if fix.command == "fix"}
 
 
 def chosen(names: Iterable[str]) -> tuple[Fix, ...]:

@@ -23,6 +23,7 @@ from deploy.planned import (
     chosen,
     corefiles,
     diff,
+    every,
     known,
     restarts,
 )
@@ -33,7 +34,7 @@ from mirror.core.progress import SILENT, Progress
 
 def engine(cluster: Cluster) -> Engine:
     """The engine with every fix there is."""
-    return Engine(cluster, known())
+    return Engine(cluster, every())
 
 
 def standing(cluster: Cluster) -> tuple[FixState, ...]:

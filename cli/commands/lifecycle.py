@@ -146,12 +146,15 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
         here = LocalMirror().status(Deadline.after(target.timeout))
         _show_local(here, output)
         click.get_current_context().exit(0 if here.state == "running" else 1)
+    from cli import show_fixes
     from cli.connect import connect
     from deploy.status import status as look
 
-    seen = look(connect(target), target.namespace)
+    cluster = connect(target)
+    seen, fixes = look(cluster, target.namespace), show_fixes.standing_of(cluster)
     if output != "table":
-        show.document({**show.plain(seen), "url": seen.endpoint and seen.endpoint.url}, output)
+        url = seen.endpoint and seen.endpoint.url
+        show.document({**show.plain(seen), "url": url, "fixes": show.plain(fixes)}, output)
     else:
         show.facts(
             f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
@@ -161,11 +164,9 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
                 ("image", seen.image or "-"),
                 ("node", seen.node or "-"),
                 ("volume", seen.volume or "-"),
-                (
-                    "published",
-                    ", ".join(seen.published) or "nowhere: mirror env --publish NAMESPACE",
-                ),
+                ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
                 *(("trouble", line) for line in seen.trouble),
+                *show_fixes.rows(fixes),
             ],
         )
     click.get_current_context().exit(0 if seen.state == "running" else 1)

@@ -15,7 +15,7 @@ base (merge.py); where they touch ours the step is a conflict, and done only by 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -105,16 +105,19 @@ class Engine:
             steps.setdefault(change.target, []).append(applied)
         return [self._step(target, partial(_with, more)) for target, more in steps.items()]
 
-    def plan_rollback(self, fixes: Iterable[str]) -> list[Step]:
-        """The steps that take the edits of these fixes away, the last one first."""
+    def plan_rollback(
+        self, fixes: Iterable[str], targets: Collection[Target] | None = None
+    ) -> list[Step]:
+        """The steps that take these fixes' edits away (from these targets), the last one first."""
         gone = set(fixes)
+        entries = [e for e in self.entries() if targets is None or e.target in targets]
         found = [
             (max(self._place(one) for one in entry.edits if one.edit.fix in gone), entry.target)
-            for entry in self.entries()
+            for entry in entries
             if any(one.edit.fix in gone for one in entry.edits)
         ]
         # an entry whose rollback was interrupted has no edits left, and is still to be finished
-        found += [((-1, 0), entry.target) for entry in self.entries() if not entry.edits]
+        found += [((-1, 0), entry.target) for entry in entries if not entry.edits]
         found.sort(key=lambda pair: pair[0], reverse=True)
         return [self._step(target, partial(_without, gone)) for _, target in found]
 

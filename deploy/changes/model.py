@@ -211,6 +211,7 @@ class Fix:
     options: tuple[Option, ...] = ()
     expects: Callable[[tuple[Change, ...], Evidence], tuple[Expect, ...]] = _expects_nothing
     undo_at_once: bool = False
+    command: str = "fix"  # that makes it; others than `mirror fix` are not among its names
 
 
 # -- the ledger -----------------------------------------------------------------------------------
