@@ -143,12 +143,11 @@ class Engine:
         entry = page.entry if page else None
         based = rebase(entry, held.content) if entry else Merged(content=held.content)
         edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
-        after = based.content
-        try:
-            for one in edits:
-                after = self._fixes[one.edit.fix].edit(one.edit, target, after)
-        except CannotEdit as reason:
-            raise RefusedError(f"{target} cannot be edited safely", why=str(reason)) from reason
+        after = self._folded(edits, target, based.content)
+        if entry and based.clean and edits == entry.edits and after != held.content:
+            # all of ours is there, only in another order than it would come by itself: let it be
+            there = self._folded(edits, target, held.content) == held.content
+            after = held.content if there else after
         return Step(
             target=target,
             held=held,
@@ -159,6 +158,16 @@ class Engine:
             kept=bool(entry and based.content != entry.base),
             conflicts=based.conflicts,
         )
+
+    def _folded(
+        self, edits: Iterable[Applied], target: Target, content: bytes | None
+    ) -> bytes | None:
+        try:
+            for one in edits:
+                content = self._fixes[one.edit.fix].edit(one.edit, target, content)
+        except CannotEdit as reason:
+            raise RefusedError(f"{target} cannot be edited safely", why=str(reason)) from reason
+        return content
 
     # -- doing ----------------------------------------------------------------------------------
 
