@@ -18,6 +18,7 @@ _COMMANDS = {
     "manifests": "lifecycle",
     "env": "workloads",
     "add": "packages",
+    "warm": "warm",
     "verify": "kept",
     "doctor": "doctor",
     "attach": "attach",

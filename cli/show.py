@@ -77,7 +77,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     out.print(drawn)
 
 
-class _Live:
+class Live:
     """Steps on stderr: a spinner line in a terminal, plain lines elsewhere."""
 
     def __init__(self, bar: Progress | None) -> None:
@@ -113,10 +113,10 @@ class _Live:
 
 
 @contextmanager
-def progress() -> Iterator[_Live]:
+def progress() -> Iterator[Live]:
     """Live progress for the length of a block."""
     if not err.is_terminal:
-        yield _Live(None)
+        yield Live(None)
         return
     columns = (
         SpinnerColumn(),
@@ -125,7 +125,7 @@ def progress() -> Iterator[_Live]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        live = _Live(bar)
+        live = Live(bar)
         try:
             yield live
         except BaseException:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from deploy.manifests.model import CLAIM, ClusterSettings, Object, labels
+import base64
+
+from deploy.manifests.model import CLAIM, ClusterSettings, Object, labels, new_object
 from deploy.manifests.pods import probe_pod
 
+WARM = "warm"  # component of the Jobs that fill the cache
+ORDER_KEY = "order"
 _DATA = "/data"
+_ORDER = "/etc/mirror/order"
 
 
 def verify_pod(
@@ -23,3 +28,33 @@ def verify_pod(
     spec["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}})
     spec["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": _DATA})
     return pod
+
+
+def warm_job(settings: ClusterSettings, *, name: str, index: str, at_once: int) -> Object:
+    """A Job that asks for everything that the ConfigMap of its own name lists.
+
+    It ends with what is there and what is missing in its log, which stays for a day.
+    """
+    command = ["python3", "-m", "mirror.warm", "--index", index]
+    command += ["--order", f"{_ORDER}/{ORDER_KEY}", "--at-once", str(at_once)]
+    spec = probe_pod(settings, name=name, node="", command=command)["spec"]
+    del spec["nodeName"], spec["tolerations"]
+    spec["volumes"].append({"name": "order", "configMap": {"name": name}})
+    mount = {"name": "order", "mountPath": _ORDER, "readOnly": True}
+    spec["containers"][0]["volumeMounts"].append(mount)
+    job = new_object("batch/v1", "Job", name, settings.namespace)
+    job["metadata"]["labels"] = labels(WARM)
+    return job | {
+        "spec": {
+            "backoffLimit": 3,  # a node that is lost; the mirror itself is waited for
+            "ttlSecondsAfterFinished": 24 * 3600,
+            "template": {"metadata": {"labels": labels(WARM)}, "spec": spec},
+        }
+    }
+
+
+def order_map(settings: ClusterSettings, *, name: str, content: bytes) -> Object:
+    """What a warming reads."""
+    made = new_object("v1", "ConfigMap", name, settings.namespace)
+    made["metadata"]["labels"] = labels(WARM)
+    return made | {"binaryData": {ORDER_KEY: base64.b64encode(content).decode()}}

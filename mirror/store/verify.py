@@ -157,8 +157,10 @@ def _mend(
     if one.url:
         with suppress(OSError):
             one.path.parent.rmdir()
-    if one.url and root and fetch(root + one.url, one.spec):
-        return _flaw(data, one, state, "fetched again")
+    if one.url and root:
+        wanted = one.spec.removeprefix("sha256=") if one.spec.startswith("sha256=") else ""
+        if fetch(root + one.url, wanted).ok:
+            return _flaw(data, one, state, "fetched again")
     return _flaw(data, one, state, "removed")
 
 

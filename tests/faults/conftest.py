@@ -1,9 +1,8 @@
-"""A mirror of this machine before an upstream of this machine."""
+"""A mirror of this machine before an upstream of this machine; one of each for a file of tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,16 +11,25 @@ from tests.faults.upstream import Upstream, upstream
 from tests.local.place import Place
 
 
-@pytest.fixture
-def source() -> Iterator[Upstream]:
+@pytest.fixture(scope="module")
+def _source() -> Iterator[Upstream]:
     with upstream() as here:
         yield here
 
 
 @pytest.fixture
-def place(tmp_path: Path, program: Run, source: Upstream) -> Iterator[Place]:
-    """Not started yet; `up` needs no options: the upstream is remembered."""
-    made = Place(tmp_path / "place", program)
-    made.up("--upstream", f"{source.url}/simple/")
+def source(_source: Upstream) -> Upstream:
+    """Well and quick at the start of each test."""
+    _source.down, _source.pause = False, 0.0
+    _source.asked.clear()
+    return _source
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, program: Run, _source: Upstream
+) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("place"), program)
+    made.up("--upstream", f"{_source.url}/simple/")
     yield made
     made.mirror("down")

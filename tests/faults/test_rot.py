@@ -14,9 +14,9 @@ from tests.local.place import Place, make_wheel
 PROJECTS = [f"rot-{number}" for number in range(12)]
 
 
-def kept(place: Place, suffix: str) -> list[Path]:
+def kept(place: Place, pattern: str) -> list[Path]:
     data = place.root / "data/pypi-mirror"
-    return sorted(path for path in data.rglob(f"*{suffix}") if path.is_file())
+    return sorted(path for path in data.rglob(pattern) if path.is_file())
 
 
 def verify(place: Place, *words: str) -> tuple[int, dict[str, Any]]:
@@ -34,9 +34,11 @@ def test_found_mended_and_right_again(place: Place, source: Upstream) -> None:
         assert digest(url) == source.sha256(names[project])
     # an answer may end before its file has its name
     until(
-        lambda: len(kept(place, ".whl")) == len(PROJECTS), deadline=Deadline.after(10), what="kept"
+        lambda: len(kept(place, "rot_*.whl")) == len(PROJECTS),
+        deadline=Deadline.after(10),
+        what="kept",
     )
-    wheels = kept(place, ".whl")
+    wheels = kept(place, "rot_*.whl")
     assert verify(place)[1]["flaws"] == []
     for path in wheels[:3]:
         content = bytearray(path.read_bytes())

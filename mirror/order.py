@@ -1,0 +1,113 @@
+"""What a warming is told, and what it tells: the words between a command and its worker. Pure."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from mirror.lock import Pinned
+from mirror.wheels import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One release: its project, PEP 440 specifier, and the SHA-256 that files may have."""
+
+    name: str
+    specifier: str = ""
+    hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """What is not there now, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmed:
+    """What is there now. ``size`` in bytes, ``seconds`` from the first request to the last."""
+
+    projects: int
+    files: int
+    size: int
+    misses: tuple[Miss, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How far it is; ``left`` is an estimate in seconds, None before there is one."""
+
+    step: str
+    done: int
+    total: int
+    text: str
+    left: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """All that a warming is told; what its pod or process reads."""
+
+    wanted: tuple[Wanted, ...]
+    target: Target
+
+    def to_bytes(self) -> bytes:
+        """Compressed: a ConfigMap holds 1 MiB."""
+        return gzip.compress(json.dumps(asdict(self), sort_keys=True).encode(), mtime=0)
+
+    @property
+    def mark(self) -> str:
+        """The same for the same order: ten hexadecimal digits."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:10]
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Order:
+        told = json.loads(gzip.decompress(content))
+        wanted = tuple(Wanted(**{**one, "hashes": tuple(one["hashes"])}) for one in told["wanted"])
+        target = told["target"]
+        return cls(
+            wanted=wanted,
+            target=Target(
+                pythons=tuple(target["pythons"]),
+                machines=tuple(target["machines"]),
+                musl=target["musl"],
+            ),
+        )
+
+
+def order(pins: Sequence[Pinned], target: Target) -> tuple[Order, tuple[Miss, ...]]:
+    """What to ask for, and what no index has."""
+    wanted: dict[Wanted, None] = {}
+    misses = []
+    for pin in pins:
+        if pin.origin == "path":
+            continue  # the project itself
+        if pin.origin != "index":
+            why = f"comes from {'git' if pin.origin == 'git' else 'a URL'}, not from an index: "
+            misses.append(Miss(name=pin.name, why=why + "build it and `mirror add` it"))
+        elif target.wants(pin.marker):
+            hashes = tuple(sorted(pin.hashes))
+            wanted[Wanted(name=pin.name, specifier=pin.specifier, hashes=hashes)] = None
+    return Order(wanted=tuple(wanted), target=target), tuple(misses)
+
+
+def last_told(log: str) -> Step | Warmed | None:
+    """The newest that a worker's log says; None where it says nothing yet."""
+    for line in reversed(log.splitlines()):
+        try:
+            told = json.loads(line)
+            if "report" in told:
+                report = told["report"]
+                misses = tuple(Miss(**one) for one in report["misses"])
+                return Warmed(**{**report, "misses": misses})
+            return Step(**told)
+        except (ValueError, TypeError, KeyError):
+            continue  # not a line of ours
+    return None
