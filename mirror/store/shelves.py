@@ -2,70 +2,125 @@
 
 Below the data folder: ``public/files/<project>/<sha256>/<filename>`` are the cached files of the
 public index, renamed into place once they were whole (a folder ``url-…`` where the upstream gave
-no SHA-256; ``<filename>.sha256`` then holds the one that was measured). ``devpi/`` is the server's
-own folder; its database tells the files that were uploaded.
+no SHA-256; ``<filename>.sha256`` then holds the one that was measured). ``public/pages`` are its
+pages, each with a packed copy. ``devpi/`` is the server's own folder; its database tells the
+files that were uploaded.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from mirror.settings import MIRROR_INDEX
 from mirror.store.database import recorded
 
 _MEASURED = ".sha256"
 _METADATA = ".metadata"
+_PACKED = ".gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A file that should be there. ``spec`` is ALGORITHM=HEX, "json" for a page, "" if unknown.
+    """A file that should be there.
 
+    ``spec`` is ALGORITHM=HEX, or "page", or "folder" (its file has gone), or "" if unknown.
     ``url`` is its path on the index, where a request makes the mirror fetch it again; None for
-    what cannot be had again (uploads) or comes by itself (pages).
+    what cannot be had again (uploads) or comes by itself (pages). ``beside`` goes where it goes.
     """
 
     path: Path
     spec: str
     private: bool
     url: str | None = None
+    beside: tuple[Path, ...] = ()
 
 
 def kept(data: Path) -> Iterator[Kept]:
     """Everything that should be there; a folder of a hash without its file gives its file."""
-    yield from _public(data / "public/files")
-    for page in sorted((data / "public/pages").glob("**/*.json")):
-        yield Kept(path=page, spec="json", private=False)
+    yield from _public(data / "public")
+    yield from _pages(data / "public")
     yield from _served_by_devpi(data)
 
 
 def sound_page(path: Path) -> bool:
-    """Whether a page is whole: JSON that names its files."""
+    """Whether a page is whole JSON, and its packed copies (and those of its HTML) say the same."""
     try:
         told = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        for page in (path, path.with_suffix(".html")):
+            packed = page.with_name(page.name + _PACKED)
+            both = page.exists() and packed.exists()
+            if both and gzip.decompress(packed.read_bytes()) != page.read_bytes():
+                return False
+    except FileNotFoundError:
+        return True  # replaced by a newer one while we read
+    except (OSError, ValueError, EOFError, zlib.error):
         return False
     return isinstance(told, dict) and isinstance(told.get("files"), list)
 
 
-def _public(shelf: Path) -> Iterator[Kept]:
-    for folder in sorted(shelf.glob("*/*/")):
-        project, mark = folder.parts[-2:]
-        files = [path for path in folder.iterdir() if path.is_file()]
-        main = [path for path in files if not path.name.endswith((_MEASURED, _METADATA))]
-        if not main:
-            # the name went with the file; its hash tells all that is needed
-            yield Kept(path=folder, spec="folder", private=False)
-        for path in main:
+def _pages(public: Path) -> Iterator[Kept]:
+    for path in sorted((public / "pages").glob("*.json")):
+        project = path.name.removesuffix(".json")
+        names = [f"{project}.{kind}{end}" for kind in ("json", "html") for end in ("", _PACKED)]
+        beside = [public / folder / name for folder in ("fresh", "pages") for name in names]
+        yield Kept(
+            path=path,
+            spec="page",
+            private=False,
+            beside=(*beside, public / "links" / project),
+        )
+
+
+def _public(public: Path) -> Iterator[Kept]:
+    for shelf in sorted((public / "files").glob("*/")):
+        metadata = _metadata_hashes(public / "links" / shelf.name)
+        for folder in sorted(shelf.glob("*/")):
+            yield from _folder(folder, metadata)
+
+
+def _folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[Kept]:
+    project, mark = folder.parts[-2:]
+    files = [path for path in folder.iterdir() if path.is_file()]
+    main = [path for path in files if not path.name.endswith((_MEASURED, _METADATA))]
+    if not main:
+        # the name went with the file; its hash tells all that is needed
+        yield Kept(path=folder, spec="folder", private=False)
+    root = f"/{MIRROR_INDEX}/+f/{project}/{mark}"
+    for path in main:
+        others = (path.with_name(path.name + _MEASURED), path.with_name(path.name + _METADATA))
+        yield Kept(
+            path=path,
+            spec=_spec(mark, path),
+            private=False,
+            url=f"{root}/{quote(path.name)}",
+            beside=others,
+        )
+        if others[1].exists():
+            digest = metadata.get((mark, path.name), "")
             yield Kept(
-                path=path,
-                spec=_spec(mark, path),
+                path=others[1],
+                spec=f"sha256={digest}" if digest else "",
                 private=False,
-                url=f"/{MIRROR_INDEX}/+f/{project}/{mark}/{path.name}",
+                url=f"{root}/{quote(others[1].name)}",
             )
+
+
+def _metadata_hashes(links: Path) -> dict[tuple[str, str], str]:
+    """(folder, filename) → SHA-256 of the core metadata, where a project's page gives one."""
+    found = {}
+    with suppress(OSError, UnicodeDecodeError):
+        for line in links.read_text().splitlines():
+            words = line.split(" ")
+            if len(words) == 4 and len(words[3]) == 64:
+                found[words[0], unquote(words[1])] = words[3]
+    return found
 
 
 def _spec(mark: str, path: Path) -> str:

@@ -108,7 +108,7 @@ def verify(
 def _state(one: Kept, about: os.stat_result | None, pause: Callable[[int], None]) -> State:
     if about is None or one.spec == "folder":
         return "missing"
-    if one.spec == "json":
+    if one.spec == "page":
         return "sound" if sound_page(one.path) else "corrupt"
     algorithm, _, expected = one.spec.partition("=")
     if not expected or algorithm not in hashlib.algorithms_available:
@@ -131,12 +131,12 @@ def _state(one: Kept, about: os.stat_result | None, pause: Callable[[int], None]
 def _still(
     data: Path, bad: list[tuple[Kept, State, os.stat_result | None]]
 ) -> Iterator[tuple[Kept, State, os.stat_result | None]]:
-    """Those that should still be there: packages may be removed while we read."""
+    """Those that are still wrong: packages are removed, and pages replaced, while we read."""
     if not bad:
         return
     now = {one.path for one in kept(data)}
     for one, state, about in bad:
-        if one.path in now:
+        if one.path in now and not (one.spec == "page" and sound_page(one.path)):
             yield one, state, about
 
 
@@ -152,7 +152,7 @@ def _mend(
     now = _stat(one.path)
     if about and now and now.st_ino == about.st_ino:
         one.path.unlink(missing_ok=True)
-        for beside in one.path.parent.glob(f"{one.path.name}.*"):
+        for beside in one.beside:
             beside.unlink(missing_ok=True)
     if one.url:
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -33,8 +34,10 @@ def data(tmp_path: Path) -> Path:
     """100 cached files, a page, one without a hash of its upstream, and one upload."""
     for number in range(100):
         shelf(tmp_path, f"p{number}", random.Random(number).randbytes(20_000 + number))
-    (tmp_path / "public/pages").mkdir()
-    (tmp_path / "public/pages/p1.json").write_text('{"files": []}')
+    for place in ("pages/p1.json", "links/p1", "fresh/p1.json"):
+        (tmp_path / "public" / place).parent.mkdir(exist_ok=True)
+        (tmp_path / "public" / place).write_text('{"files": []}')
+    (tmp_path / "public/pages/p1.json.gz").write_bytes(gzip.compress(b'{"files": []}'))
     unhashed = tmp_path / "public/files/odd/url-0123/odd-1.0.tar.gz"
     unhashed.parent.mkdir(parents=True)
     unhashed.write_bytes(b"odd")
@@ -95,6 +98,30 @@ def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) 
     again = verify(data)
     assert again.flaws == ()
     assert len(files(data)) == 70
+
+
+@pytest.mark.parametrize("content", ['{"files": [', '{"files": [{}]}'])
+def test_a_page_that_rotted_goes_with_all_that_was_made_of_it(data: Path, content: str) -> None:
+    """The second one is JSON still; its packed copy says otherwise."""
+    (data / "public/pages/p1.json").write_text(content)
+    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    folders = ("pages", "links", "fresh")
+    assert [path for name in folders for path in (data / "public" / name).iterdir()] == []
+    assert verify(data).flaws == ()
+
+
+def test_core_metadata_is_compared_where_the_page_gives_its_hash(data: Path) -> None:
+    path = files(data)[0]
+    beside = path.with_name(path.name + ".metadata")
+    beside.write_text("Name: x\n")
+    digest = hashlib.sha256(b"Name: x\n").hexdigest()
+    links = data / "public/links" / path.parts[-3]
+    links.write_text(f"{{}}\n{path.parts[-2]} {path.name} https://files.example/x {digest}\n")
+    assert verify(data).flaws == ()
+    beside.write_text("Name: y\n")
+    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    assert path.exists()
+    assert not beside.exists()
 
 
 def test_an_upload_is_never_deleted_nor_served_wrong(data: Path) -> None:
