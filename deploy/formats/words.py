@@ -66,6 +66,8 @@ def _word(text: str, at: int) -> tuple[str, int]:
         if not comment and char != "\r":
             value.append(char)
         at += 1
+    while text[at - 1] == "\r":
+        at -= 1  # that of a line's end is no part of its place
     return "".join(value), at
 
 

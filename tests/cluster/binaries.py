@@ -58,6 +58,21 @@ def ensure_binaries(progress: Progress = silent) -> Binaries:
     )
 
 
+def ensure_corefile_reader() -> Path:
+    """A program that reads Corefiles by CoreDNS' own code; seconds to build."""
+    main = SOURCES / "corefile" / "main.go"
+
+    def make(target: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            shutil.copy(main, folder)
+            require = f"require github.com/coredns/caddy {versions.CADDY}\n"
+            (folder / "go.mod").write_text(f"module lab/corefile\n\ngo 1.24.0\n\n{require}")
+            _build(folder, target, LINKER_FLAGS)
+
+    return cached(f"bin/corefile-{versions.CADDY}-{digest(main.read_text())}", make)
+
+
 def _build_kubelite(target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -6,6 +6,9 @@ KUBERNETES = "1.34.4"
 """Later versions drop more of cgroup v1, which some test machines still have."""
 
 COREDNS = "1.12.4"
+CADDY = "v1.1.2-0.20241029205200-8de985351a98"
+"""That COREDNS reads its Corefile with."""
+
 LOCAL_PATH_PROVISIONER = "0.0.30"
 REGISTRY = "3.0.0"
 

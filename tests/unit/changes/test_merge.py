@@ -1,0 +1,94 @@
+"""Three-way merges: what touches, what does not, and what is told where it does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.changes.merge import canonical, merge
+
+LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"}\n", b"  d\n"]), max_size=12)
+
+
+def text(lines: list[bytes]) -> bytes:
+    return b"".join(lines)
+
+
+@given(LINES, LINES)
+def test_only_one_side_changed(old: list[bytes], new: list[bytes]) -> None:
+    assert merge(text(old), text(old), text(new)).content == text(new)
+    assert merge(text(old), text(new), text(old)).content == text(new)
+    both = merge(text(old), text(new), text(new))
+    assert both.clean
+    assert both.content == text(new)
+
+
+@given(LINES, LINES, st.integers(0, 12), st.integers(0, 12))
+def test_an_edit_elsewhere_is_kept(old: list[bytes], mine: list[bytes], at: int, to: int) -> None:
+    """A block put in at one place, somebody's line at another: either is what it would be alone."""
+    at, to = min(at, len(old)), min(to, len(old))
+    block = [b"begin\n", *mine, b"end\n"]
+    ours, mark = [*old[:at], *block, *old[at:]], b"somebody's\n"
+    # written with the block, edited by somebody, and now the block is to go
+    inside = to if to <= at else to + len(block)
+    theirs = [*ours[:inside], mark, *ours[inside:]]
+    merged = merge(text(ours), text(old), text(theirs))
+    if merged.clean:
+        assert mark in (merged.content or b"")
+        assert b"begin\n" not in (merged.content or b"")
+        left = (merged.content or b"").replace(mark, b"", 1)
+        assert left == text(old)
+
+
+def test_an_edit_inside_is_a_conflict_with_both_texts() -> None:
+    ours = b"a\nBEGIN\nx\nEND\nb\n"
+    merged = merge(ours, b"a\nb\n", b"a\nBEGIN\ny\nEND\nb\n")
+    (conflict,) = merged.conflicts
+    assert "y" in conflict.theirs
+    assert merged.content == b"a\nb\n"
+
+
+def test_what_they_took_away_of_ours_is_no_conflict() -> None:
+    assert merge(b"a\nX\nY\nb\n", b"a\nb\n", b"a\nX\nb\n").clean
+
+
+def test_absent_is_a_content_of_its_own() -> None:
+    assert merge(b"a", b"a", None).content is None
+    assert merge(None, None, b"a").content == b"a"
+    assert not merge(b"a\n", b"b\n", None).clean
+
+
+def spec(value: Any) -> bytes:
+    return canonical(value)
+
+
+@pytest.mark.parametrize(
+    ("old", "ours", "theirs", "wanted"),
+    [
+        ({"a": 1, "b": 1}, {"a": 1}, {"a": 2, "b": 1}, {"a": 2}),
+        (
+            {"c": [{"name": "x", "i": 1, "e": [1]}]},
+            {"c": [{"name": "x", "i": 1}]},
+            {"c": [{"name": "x", "i": 2, "e": [1]}, {"name": "y"}]},
+            {"c": [{"name": "x", "i": 2}, {"name": "y"}]},
+        ),
+        ({"l": [{"r": 1}]}, {}, {"l": [{"r": 1}, {"r": 2}]}, {"l": [{"r": 2}]}),
+        ({"d": {"o": [{"name": "n"}]}}, {}, {"d": {"o": [{"name": "n"}], "s": 1}}, {"d": {"s": 1}}),
+        ({"a": {"x": 1}}, {"a": {"x": 1, "y": 2}}, {}, None),
+    ],
+)
+def test_specs_by_their_keys(old: Any, ours: Any, theirs: Any, wanted: Any) -> None:
+    merged = merge(spec(old), spec(ours), spec(theirs), spec=True)
+    if wanted is not None:
+        assert merged.clean
+        assert json.loads(merged.content or b"") == wanted
+
+
+def test_specs_that_both_changed_conflict() -> None:
+    merged = merge(spec({"a": 1}), spec({"a": 2}), spec({"a": 3}), spec=True)
+    (conflict,) = merged.conflicts
+    assert (conflict.place, conflict.ours, conflict.theirs) == ("spec.a", "2", "3")
