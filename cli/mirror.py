@@ -19,6 +19,7 @@ _COMMANDS = {
     "env": "workloads",
     "add": "packages",
     "warm": "warm",
+    "reserve": "packages",
     "verify": "kept",
     "doctor": "doctor",
     "attach": "attach",

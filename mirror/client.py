@@ -81,10 +81,11 @@ class IndexClient:
         token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
         self._headers["X-Devpi-Auth"] = token
 
-    def ensure_indexes(self, upstream: str | None) -> tuple[str, ...]:
+    def ensure_indexes(self, upstream: str | None, *, fronted: bool = True) -> tuple[str, ...]:
         """Make the two indexes, or bring them to their settings; the names of those changed.
 
         ``upstream`` None means devpi's own default for a new index, and what it has for an old one.
+        ``fronted``: public names are answered before devpi is asked; else it answers them itself.
         """
         changed = []
         user, _, _ = WORKLOADS_INDEX.partition("/")
@@ -96,7 +97,7 @@ class IndexClient:
             owner, _, index = name.partition("/")
             now = users.get(owner, {}).get("indexes", {}).get(index)
             if name == WORKLOADS_INDEX:
-                config = workloads_index_config(MIRROR_INDEX)
+                config = workloads_index_config(None if fronted else MIRROR_INDEX)
             else:
                 held = now["mirror_url"] if now else None
                 config = mirror_index_config(upstream or held or default_upstream())
@@ -108,6 +109,16 @@ class IndexClient:
                 continue
             changed.append(name)
         return tuple(changed)
+
+    def reserve(self, name: str, index: str = WORKLOADS_INDEX) -> bool:
+        """Make a name private before anything is uploaded; False where it is already.
+
+        By devpi-client's protocol: a registered release without files.
+        """
+        if self._send("GET", f"/{index}/{name}", missing_ok=True) is not None:
+            return False
+        self._send("POST", f"/{index}/", data={":action": "submit", "name": name, "version": "0"})
+        return True
 
     def upload(self, path: Path, index: str = WORKLOADS_INDEX) -> Uploaded:
         """Upload one wheel or sdist by devpi-client's protocol.

@@ -101,15 +101,16 @@ def mirror_index_config(upstream: str) -> dict[str, object]:
     }
 
 
-def workloads_index_config(base: str) -> dict[str, object]:
+def workloads_index_config(base: str | None) -> dict[str, object]:
     """workloads/stable: releases cannot be replaced, and no name mixes with a public one.
 
-    An empty mirror_whitelist is what keeps them apart: a name that is here is served from here
-    alone.
+    Behind the front it has no base: devpi could not answer a public page there if it wanted to.
+    Where devpi serves alone, an empty mirror_whitelist is what keeps them apart: a name that is
+    here is served from here alone.
     """
     return {
         "type": "stage",
-        "bases": [base],
+        "bases": [base] if base else [],
         "volatile": False,
         "acl_upload": ["root"],
         "mirror_whitelist": [],

@@ -102,7 +102,7 @@ class LocalMirror:
                 self._until_ready(client, deadline)
                 progress.step("make the indexes")
                 client.login("root", self.password())
-                client.ensure_indexes(settings.upstream)
+                client.ensure_indexes(settings.upstream, fronted=_nginx() is not None)
             return self.status(deadline)
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:

@@ -32,7 +32,7 @@ class Marks:
     @_hook
     def devpiserver_cmdline_run(self, xom: Any) -> None:
         """Called before the server makes its application and listens."""
-        self.renew(xom)
+        self.renew(xom, exactly=True)
         make = xom.create_app
         xom.create_app = lambda: self.watch(make(), xom)
 
@@ -48,14 +48,17 @@ class Marks:
             told: list[tuple[Any, ...]] = []
             body = app(environ, lambda *words: told.append(words))
             if told[-1][0][:1] == "2":
-                self.renew(xom)
+                self.renew(xom, exactly=_is_release(environ))
             start(*told[-1])
             return body
 
         return watched
 
-    def renew(self, xom: Any) -> None:
-        """Markers for exactly the projects that the index has now."""
+    def renew(self, xom: Any, *, exactly: bool) -> None:
+        """Markers for the projects that the index has now; ``exactly``: and for no others.
+
+        A name whose last file is removed stays private: it may come back in a moment.
+        """
         with self._lock:
             with xom.keyfs.read_transaction(allow_reuse=True):
                 stage = xom.model.getstage(WORKLOADS_INDEX)
@@ -63,8 +66,14 @@ class Marks:
             there = {one.name for one in self._folder.iterdir()}
             for name in names - there:
                 (self._folder / name).touch(0o644)
-            for name in there - names:
+            for name in there - names if exactly else ():
                 (self._folder / name).unlink()
+
+
+def _is_release(environ: Mapping[str, Any]) -> bool:
+    """Whether a whole project was deleted: its name is given back."""
+    path = str(environ.get("PATH_INFO", "")).strip("/")
+    return bool(environ["REQUEST_METHOD"] == "DELETE") and path.count("/") == 2
 
 
 def main(argv: list[str]) -> int:

@@ -16,6 +16,7 @@ DEFAULT_THREADS = 4  # more contend for the one SQLite writer: docs/reliability.
 REQUEST_TIMEOUT = 60  # seconds devpi waits for its upstream; its default of 5 fails when cold
 MAX_UPLOAD = 4 * 1024**3  # bytes; the largest wheels on public indexes are below 4 GiB
 
+_PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
@@ -91,6 +92,18 @@ def check_dns_label(value: str, what: str) -> str:
             next_step=f"choose another {what}",
         )
     return value
+
+
+def check_project(name: str) -> str:
+    """The name of a project as indexes write it (PEP 503), or InputError."""
+    if not _PROJECT.match(name):
+        raise InputError(
+            f"not the name of a project: {name[:80]!r}",
+            why="it has letters, digits, '-', '_' and '.', and starts and ends with one of the "
+            "first two",
+            next_step="give names such as acme-billing",
+        )
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def check_port(value: int) -> int:

@@ -14,6 +14,7 @@ from mirror.client import IndexClient, Uploaded, check_distribution
 from mirror.core.errors import InputError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
+from mirror.settings import check_project
 
 _ENDINGS = (".whl", ".tar.gz", ".zip")
 
@@ -59,6 +60,31 @@ def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: Ou
             why="\n".join(one.why for one in refused),
             next_step="raise their versions: a file that somebody may have locked never changes",
         )
+
+
+@click.command()
+@local_option
+@cluster_options(default_timeout=60)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@output_option
+def reserve(
+    local: bool, target: ClusterOptions, names: tuple[str, ...], output: OutputFormat
+) -> None:
+    """Make names private before anything is uploaded under them.
+
+    From then on no public package of that name is served, whoever publishes one. A name that was
+    uploaded is private without this.
+
+    \b
+    mirror reserve acme-billing acme-auth
+    """
+    normal = list(dict.fromkeys(check_project(name) for name in names))
+    with _logged_in(local, target) as client:
+        done = [(name, "reserved" if client.reserve(name) else "present") for name in normal]
+    if output == "table":
+        show.table(("name", ""), done)
+    else:
+        show.document([{"name": name, "outcome": outcome} for name, outcome in done], output)
 
 
 def _upload(client: IndexClient, path: Path, *, alone: bool) -> Uploaded:

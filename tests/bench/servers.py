@@ -158,7 +158,7 @@ def devpi_alone(folder: Path, upstream: Served) -> Iterator[Served]:
     with _program("devpi alone", argv, port, "/workloads/stable/+simple/", folder) as served:
         with IndexClient(f"http://{served.address}", Deadline.after(60)) as client:
             client.login("root", (folder / "secrets/root-password").read_text())
-            client.ensure_indexes(f"http://{upstream.address}/simple/")
+            client.ensure_indexes(f"http://{upstream.address}/simple/", fronted=False)
         yield served
 
 

@@ -34,6 +34,7 @@ def test_no_secret_stands_in_argv() -> None:
 
 
 def test_private_names_never_mix_with_public_ones() -> None:
+    assert devpi.workloads_index_config(None)["bases"] == []
     config = devpi.workloads_index_config("root/pypi")
     assert config["mirror_whitelist"] == []
     assert config["volatile"] is False

@@ -1,0 +1,137 @@
+"""Rows 34 to 36: whose names and indexes they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.asking import Asked
+from tests.faults.unwell import JSON, FaultyUpstream
+from tests.local.place import Place, make_wheel
+
+PUBLIC = "99.0"  # higher than any version of ours
+
+
+def versions(mirror: Asked, project: str, accept: str = JSON) -> set[str]:
+    """What installers are offered of a project."""
+    answer = mirror.page(project, {"Accept": accept})
+    if answer.status_code == 404:
+        return set()
+    return {one["filename"].split("-")[1] for one in answer.raise_for_status().json()["files"]}
+
+
+def test_an_upload_is_seen_by_the_very_next_request(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """Although the public page of that name was fresh a moment before, in both forms."""
+    upstream.add("ours", PUBLIC)
+    assert versions(mirror, "ours") == {PUBLIC}
+    assert PUBLIC in mirror.page("ours", {"Accept": "text/html"}).text
+    for version in ("1.0", "1.1"):
+        wheel = make_wheel(tmp_path, "ours", version, "x = 1\n")
+        done = place.mirror("add", str(wheel))
+        assert done.returncode == 0, done.stderr
+        page = mirror.page("ours")
+        assert wheel.name in page.text
+        assert PUBLIC not in page.text
+        html = mirror.page("ours", {"Accept": "text/html"}).text
+        assert wheel.name in html
+        assert PUBLIC not in html
+
+
+def test_a_reserved_name_is_never_public(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    upstream.add("acme-billing", PUBLIC)
+    said = place.mirror("reserve", "Acme_Billing", "acme-auth", "-o", "json")
+    assert json.loads(said.stdout) == [
+        {"name": "acme-billing", "outcome": "reserved"},
+        {"name": "acme-auth", "outcome": "reserved"},
+    ]
+    assert "present" in place.mirror("reserve", "acme-billing").stdout
+    assert versions(mirror, "acme-billing") == set()
+    for accept in (JSON, "text/html"):
+        assert PUBLIC not in mirror.page("acme-billing", {"Accept": accept}).text
+    assert place.mirror("add", str(make_wheel(tmp_path, "acme-billing", "1.0", ""))).returncode == 0
+    assert versions(mirror, "acme-billing") == {"1.0"}
+    assert upstream.asked["/simple/acme-billing/"] == 0, "its name is not even told"
+
+
+def test_markers_come_back_with_a_start(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """As after a restore of the database alone."""
+    upstream.add("restored", PUBLIC)
+    assert place.mirror("add", str(make_wheel(tmp_path, "restored", "1.0", ""))).returncode == 0
+    place.mirror("down")
+    marks = place.root / "data/pypi-mirror/private"
+    for mark in marks.iterdir():
+        mark.unlink()
+    (marks / "nobodys").touch()
+    place.up()
+    assert versions(mirror, "restored") == {"1.0"}
+    assert not (marks / "nobodys").exists()
+
+
+def test_a_private_wheel_tells_its_metadata(mirror: Asked, place: Place, tmp_path: Path) -> None:
+    assert place.mirror("add", str(make_wheel(tmp_path, "told", "1.0", ""))).returncode == 0
+    page = mirror.page("told")
+    (file,) = page.json()["files"]
+    assert file["core-metadata"]
+    answer = mirror.get(page.url.join(file["url"] + ".metadata").path)
+    assert answer.status_code == 200
+    assert "Name: told" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/mallory", {"password": "x"}),
+        ("PUT", "/root/inside", {"type": "mirror", "mirror_url": "http://127.0.0.1:1/simple/"}),
+        ("PATCH", "/root/pypi", {"mirror_url": "http://127.0.0.1:1/simple/"}),
+        ("PATCH", "/workloads/stable", {"mirror_whitelist": ["*"]}),
+        ("DELETE", "/workloads/stable", None),
+        ("POST", "/+login", {"user": "root", "password": ""}),
+    ],
+)
+def test_nobody_changes_what_is_mirrored(
+    mirror: Asked, method: str, path: str, body: dict[str, object] | None
+) -> None:
+    """Users, indexes of an inside URL, the settings of ours: 401 or 403 without the password."""
+    answer = httpx.request(
+        method,
+        mirror.root + path,
+        json=body,
+        headers={"Accept": "application/json"},
+        timeout=30,
+        trust_env=False,
+    )
+    assert answer.status_code in {401, 403}, answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/pypi/+f/x/{hex}/..%2f..%2f..%2fdevpi%2f.nodeinfo",
+        "/root/pypi/+f/..%2f..%2fdevpi/{hex}/x-1.0.tar.gz",
+        "/root/pypi/+f/x/{hex}/x-1.0.tar.gz",
+        "/root/pypi/+f/x/url-{hex}/x-1.0.tar.gz",
+        "/workloads/stable/+simple/..%2f..%2fdevpi/",
+        "/+held/pages/x.json",
+        "/+held/files/../../devpi/.nodeinfo",
+        "/fresh/x.json",
+        "/upstream",
+        "/links/x",
+    ],
+)
+def test_no_path_leads_to_what_is_not_served(
+    mirror: Asked, upstream: FaultyUpstream, path: str
+) -> None:
+    """No file of the volume but those of pages, and no upstream URL of a client's choice."""
+    before = sum(upstream.asked.values())
+    answer = mirror.get(path.format(hex="0" * 64))
+    assert answer.status_code in {400, 403, 404, 503}, answer.text
+    assert sum(upstream.asked.values()) - before <= 1
