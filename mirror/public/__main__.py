@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--upstream", help="the simple index to mirror (default: devpi's own)")
     parser.add_argument("--ca-bundle", help="PEM of the authorities to trust")
     words = parser.parse_args()
+    gc.set_threshold(100_000, 20, 50)  # pages are many small objects without a cycle
     upstream = Upstream(
         words.upstream or default_upstream(), connections=_CONNECTIONS, ca_bundle=words.ca_bundle
     )

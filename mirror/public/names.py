@@ -40,6 +40,11 @@ def is_folder(name: str) -> bool:
     return _FOLDER.match(name) is not None
 
 
+def is_digest(text: str) -> bool:
+    """Whether it is a sha256 in hex."""
+    return len(text) == 64 and is_folder(text)
+
+
 def in_url(name: str) -> str:
     """A file name as a URL's last part."""
     return name if _PLAIN.match(name) else quote(name, safe="")

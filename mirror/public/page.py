@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +20,7 @@ from mirror.public.names import (
     DISTRIBUTIONS,
     check_project,
     in_url,
+    is_digest,
     is_file,
     is_folder,
     is_url,
@@ -30,6 +32,7 @@ ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 FILES = "root/pypi/+f"  # below the server's root
 
 _UP = "../../../.."  # from /user/index/+simple/project/
+_URL_VALUE = re.compile(rb'"url": ?"([^"\\]+)"')
 _METADATA_KEYS = ("core-metadata", "data-dist-info-metadata")
 
 
@@ -43,21 +46,17 @@ class Page:
 
     document: Mapping[str, Any]
     links: str
-
-    def json(self) -> bytes:
-        return json.dumps(self.document, separators=(",", ":")).encode()
+    body: bytes  # the document as JSON
 
 
 def read(body: bytes, *, content_type: str, url: str, project: str) -> Page:
     """The page in ``body``, which came from ``url``; NotAPage where it is none."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in {JSON, "application/json"}:
-        document = _from_json(body, project)
-    elif kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
-        document = _from_html(body, url, project)
-    else:
-        raise NotAPage(f"its content type is {kind[:80]!r}")
-    return _ours(document, url, project)
+        return _ours(_from_json(body, project), url, project, body)
+    if kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
+        return _ours(_from_html(body, url, project), url, project, b"")
+    raise NotAPage(f"its content type is {kind[:80]!r}")
 
 
 def loads(content: bytes) -> Mapping[str, Any]:
@@ -123,8 +122,9 @@ def _from_html(body: bytes, url: str, project: str) -> dict[str, Any]:
     return {"meta": {"api-version": "1.0"}, "name": project, "files": files}
 
 
-def _ours(document: dict[str, Any], base: str, project: str) -> Page:
+def _ours(document: dict[str, Any], base: str, project: str, body: bytes) -> Page:
     """Each file's URL turned to ours; files whose names could not be a path are left out."""
+    turned: dict[bytes, bytes] = {}
     kept: list[dict[str, Any]] = []
     lines: list[str] = [""]
     start = f"{_UP}/{FILES}/{project}/"
@@ -133,6 +133,8 @@ def _ours(document: dict[str, Any], base: str, project: str) -> Page:
             filename, url, hashes = one["filename"], one["url"], one.get("hashes")
             if not is_file(filename):
                 continue
+            if not isinstance(hashes, dict):
+                one["hashes"], hashes, body = {}, None, b""
             if not is_url(url):
                 url = urljoin(base, url).partition("#")[0]
                 if not is_url(url):
@@ -143,18 +145,31 @@ def _ours(document: dict[str, Any], base: str, project: str) -> Page:
         if not is_folder(folder):
             folder = f"url-{hashlib.sha256(url.encode()).hexdigest()}"
         name = in_url(filename)
-        one["url"] = f"{start}{folder}/{name}"
-        one.pop("gpg-sig", None)  # signature files are not served
+        ours = f"{start}{folder}/{name}"
+        turned[one["url"].encode()] = ours.encode()
+        one["url"] = ours
+        if one.pop("gpg-sig", None):  # signature files are not served
+            body = b""
         metadata = one.get("core-metadata", one.get("data-dist-info-metadata")) or "-"
         if metadata != "-":
-            metadata = metadata.get("sha256", "?") if isinstance(metadata, dict) else "?"
+            told = metadata.get("sha256") if isinstance(metadata, dict) else None
+            metadata = told if isinstance(told, str) and is_digest(told) else "?"
         lines.append(f"{folder} {name} {url} {metadata}")
         kept.append(one)
     if document["files"] and not kept:
         raise NotAPage("none of its files has a usable name and URL")
+    same = len(kept) == len(document["files"])
     document["files"] = kept
     lines.append("")
-    return Page(document=document, links="\n".join(lines))
+    made = _turn(body, turned) if same and body else b""
+    if made.count(start.encode()) != len(kept):
+        made = json.dumps(document, separators=(",", ":")).encode()
+    return Page(document=document, links="\n".join(lines), body=made)
+
+
+def _turn(body: bytes, turned: Mapping[bytes, bytes]) -> bytes:
+    """The body with other URLs: half of what it costs to write the whole document anew."""
+    return _URL_VALUE.sub(lambda found: b'"url":"%s"' % turned.get(found[1], found[1]), body)
 
 
 class _Anchors(HTMLParser):

@@ -108,10 +108,10 @@ class Pages:
             got = page.read(
                 answer.body, content_type=answer.content_type, url=answer.url, project=project
             )
-            try:
-                self._shelf.keep(project, got, answer.etag)
-            except OSError:
-                return got.json()  # the volume is full: this one is served from memory
+        try:
+            self._shelf.keep(project, got, answer.etag)
+        except OSError:
+            return got.body  # the volume is full: this one is served from memory
         return None
 
     def _absent(self, project: str, *, known: bool, why: str) -> None:

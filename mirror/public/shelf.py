@@ -80,7 +80,7 @@ class Shelf:
 
     def keep(self, project: str, got: pages.Page, etag: str) -> None:
         """Put a page in the place of an older one. Its links first: no page without them."""
-        content = got.json()
+        content = got.body
         target = self.page(project, "json")
         head = json.dumps({"etag": etag, "size": len(content)})
         self._put(self._links(project), (head + got.links).encode())
