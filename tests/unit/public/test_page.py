@@ -42,8 +42,11 @@ def test_each_file_leads_to_us_and_is_recorded() -> None:
         f"{ours}/some-lib-1.0.tar.gz",
     ]
     assert got.links.splitlines()[1:] == [
-        f"{SHA} some_lib-1.0-py3-none-any.whl https://files.example/p/some_lib-1.0-py3-none-any.whl -",
-        f"{SHA} some-lib-1.0.tar.gz https://files.example/p/some-lib-1.0.tar.gz {SHA}",
+        f"{SHA} {name} https://files.example/p/{name} {metadata}"
+        for name, metadata in (
+            ("some_lib-1.0-py3-none-any.whl", "-"),
+            ("some-lib-1.0.tar.gz", SHA),
+        )
     ]
 
 
