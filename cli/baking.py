@@ -168,7 +168,10 @@ def _deliver(
     from deploy.delivery import Options, check_architecture, choose
 
     options = Options(
-        way=told["deliver"], registry=told["registry"], import_command=told["import_command"]
+        way=told["deliver"],
+        registry=told["registry"],
+        import_command=told["import_command"],
+        ssh=told["ssh"],
     )
     cluster = connect(target)
     way = choose(cluster, options)

@@ -20,10 +20,11 @@ class ImageOptions:
     deliver: str | None
     registry: str | None
     import_command: str | None
+    ssh: str | None
 
 
 def image_options(function: F) -> F:
-    """--image, --base, --deliver, --registry and --import-command as ``image: ImageOptions``."""
+    """What says where the image comes from and how it is delivered, as ``image: ImageOptions``."""
 
     def gathered(
         *args: Any,
@@ -32,6 +33,7 @@ def image_options(function: F) -> F:
         deliver: str | None,
         registry: str | None,
         import_command: str | None,
+        ssh: str | None,
         **kwargs: Any,
     ) -> Any:
         options = ImageOptions(
@@ -40,6 +42,7 @@ def image_options(function: F) -> F:
             deliver=deliver,
             registry=registry,
             import_command=import_command,
+            ssh=ssh,
         )
         return function(*args, image=options, **kwargs)
 
@@ -47,6 +50,12 @@ def image_options(function: F) -> F:
     wrapped: Any = gathered
     wrapped.__click_params__ = list(getattr(function, "__click_params__", []))
     for option in (
+        click.option(
+            "--ssh",
+            metavar="TEMPLATE",
+            help="Import on each node over this command, which runs the words after it there; "
+            "{node} and {address} are filled in. E.g. 'ssh -o BatchMode=yes {address}'",
+        ),
         click.option(
             "--import-command",
             metavar="TEMPLATE",
@@ -62,7 +71,7 @@ def image_options(function: F) -> F:
         click.option(
             "--deliver",
             metavar="WAY",
-            help="registry or nodes.  [default: the first that can be used]",
+            help="nodes, ssh, registry, microk8s or kind.  [default: the first that can be used]",
         ),
         click.option("--base", metavar="IMAGE", help="Build on this base image."),
         click.option("--image", metavar="REF", help="Use this image instead of building one."),

@@ -71,7 +71,7 @@ def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
         raise UnfitError(
             f"node {node} does not have the image {image} and cannot pull it",
             why=why(),
-            next_step="deliver it: `mirror up --deliver registry|nodes` (docs/delivery.md), "
+            next_step="deliver it: `mirror up --deliver WAY` (docs/delivery.md), "
             "or give one that the nodes can pull with --image",
         )
     status = pod.get("status", {})

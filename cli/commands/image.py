@@ -47,10 +47,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--save", type=_PATH, metavar="TAR", help="Write the image as `docker save` does.")
 @click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
 @click.option(
-    "--deliver", metavar="WAY", help="Bring it to the cluster's nodes: registry or nodes."
+    "--deliver", metavar="WAY", help="To the nodes: nodes, ssh, registry, microk8s or kind."
 )
 @click.option("--registry", metavar="HOST[:PORT][/PATH]", help="For --deliver registry.")
 @click.option("--import-command", metavar="TEMPLATE", help="For --deliver nodes; as in mirror up.")
+@click.option("--ssh", metavar="TEMPLATE", help="For --deliver ssh; as in mirror up.")
 @click.option(
     "--ca-bundle",
     type=_PATH,

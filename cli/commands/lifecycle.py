@@ -101,7 +101,10 @@ def up(
         image=image.image,
         base=image.base,
         delivery=Options(
-            way=image.deliver, registry=image.registry, import_command=image.import_command
+            way=image.deliver,
+            registry=image.registry,
+            import_command=image.import_command,
+            ssh=image.ssh,
         ),
     )
     request = deployment.Request(

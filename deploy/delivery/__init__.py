@@ -6,19 +6,27 @@ a way that the user asked for by an option stands before one that was found.
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from deploy.cluster.client import Cluster, Object
 from deploy.discover import parts
 from images.build import Image
 from images.engine import Engine
-from mirror.core.errors import DeliveryError, InputError
+from mirror.core.errors import DeliveryError, InputError, ProgramError
+from mirror.core.process import run
 from mirror.core.progress import Progress
+from mirror.core.wait import Deadline
 
 _REPORTED = 50  # images a kubelet reports unless it was told otherwise (nodeStatusMaxImages)
+_AT_ONCE = 4  # nodes that are written to side by side
 _NOWHERE = "docker.io/library/"  # what a name without a registry becomes; ours is in none
 
 
@@ -29,6 +37,7 @@ class Options:
     way: str | None = None  # name of a way
     registry: str | None = None  # HOST[:PORT][/PATH]
     import_command: str | None = None  # argv template with {node} and {address}
+    ssh: str | None = None  # argv template, likewise, that runs the words after it on a node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,3 +164,95 @@ def full_reference(reference: str) -> str:
 def _untagged(name: str) -> str:
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(":")[0]
+
+
+# -- tars, and programs that take one on their standard input --------------------------------------
+
+
+@contextmanager
+def saved(image: Image, engine: Engine, progress: Progress) -> Iterator[Path]:
+    """The image as a tar, as `docker save` writes it, for the length of a block."""
+    with tempfile.NamedTemporaryFile(prefix="image-", suffix=".tar") as tar:
+        progress.step(f"save {image.reference}")
+        engine.save(image.reference, tar.file)
+        tar.flush()
+        yield Path(tar.name)
+
+
+def lacking(cluster: Cluster, reference: str, progress: Progress) -> list[Object]:
+    """The nodes that are Ready and are not known to have the image."""
+    nodes = cluster.list("Node")
+    for node in nodes:
+        if not is_ready(node):
+            progress.note(f"{name_of(node)} is NotReady: the image is not brought there")
+    return [node for node in nodes if is_ready(node) and not node_has(node, reference)]
+
+
+def filled(template: str, node: Object, *, option: str, example: str) -> tuple[str, ...]:
+    """The template's words with the node's name and address put in; no shell ever reads them.
+
+    Raises InputError, with the option and an example of it, where the template is no command.
+    """
+    try:
+        words = shlex.split(template)
+    except ValueError as broken:
+        raise bad_template(template, str(broken), option, example) from broken
+    if not words:
+        raise bad_template(template, "it is empty", option, example)
+    addresses = {one["type"]: one["address"] for one in node["status"].get("addresses", [])}
+    address = addresses.get("InternalIP") or addresses.get("ExternalIP") or name_of(node)
+    for field, value in {"{node}": name_of(node), "{address}": address}.items():
+        words = [word.replace(field, value) for word in words]
+    return tuple(words)
+
+
+def bad_template(template: str, why: str, option: str, example: str) -> InputError:
+    """The error for a template that cannot be used."""
+    return InputError(
+        f"not a usable {option}: {template!r}",
+        why=why,
+        next_step=f"name the node with {{node}} or {{address}}: {example}",
+    )
+
+
+def send(
+    tar: Path, argvs: Mapping[str, tuple[str, ...]], progress: Progress, deadline: Deadline
+) -> None:
+    """Run each node's command with the tar on its stdin, a few side by side.
+
+    Raises DeliveryError that names each node that failed and why.
+    """
+
+    def one(argv: tuple[str, ...]) -> str | None:
+        try:
+            with tar.open("rb") as file:
+                run(argv, deadline=deadline, input=file)
+        except ProgramError as broken:
+            return str(broken)
+        return None
+
+    failed = {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for number, (node, why) in enumerate(
+            zip(argvs, pool.map(one, argvs.values()), strict=True), start=1
+        ):
+            progress.count(number, len(argvs), node)
+            if why:
+                failed[node] = why
+    if failed:
+        raise DeliveryError(
+            f"the image was not imported on {', '.join(failed)}"
+            f"; {len(argvs) - len(failed)} of {len(argvs)} nodes have it",
+            why="\n".join(f"{node}: {why}" for node, why in failed.items()),
+            next_step="run the command by hand on one of them, mend it, and run again: "
+            "nodes that have the image are left alone",
+        )
+
+
+def is_ready(node: Object) -> bool:
+    states = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}
+    return states.get("Ready") == "True"
+
+
+def name_of(node: Object) -> str:
+    return str(node["metadata"]["name"])

@@ -1,0 +1,104 @@
+"""Delivery by the real ssh to a real sshd on loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.delivery import Options
+from deploy.delivery.ssh import DELIVERY
+from mirror.core.errors import DeliveryError
+from mirror.core.progress import SILENT
+from mirror.core.wait import Deadline, until
+from tests.cluster.debian import install_debian_packages
+from tests.unit.deploy.delivery.stand_ins import IMAGE, StandInEngine, cluster, node
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="installs and starts an sshd of its own")
+
+# sudo and ctr of the "node": what they were told, and what came on stdin
+SUDO = '#!/bin/sh\nprintf "%s\\n" "$*" > {folder}/words\ncat > {folder}/tar\n'
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A template that reaches the server, and the folder where its `sudo` keeps things."""
+    install_debian_packages(("openssh-server", "openssh-client"))
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("host", "client", "stranger"):
+        words = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
+        subprocess.run(words, check=True, timeout=30)
+    sudo = folder / "sudo"
+    sudo.write_text(SUDO.format(folder=folder))
+    sudo.chmod(0o755)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    options = (
+        f"HostKey={folder}/host",
+        f"AuthorizedKeysFile={folder}/client.pub",
+        f"ListenAddress=127.0.0.1:{port}",
+        f"PidFile={folder}/pid",
+        "StrictModes=no",
+        "PasswordAuthentication=no",
+        "PermitRootLogin=prohibit-password",
+        "UsePAM=no",
+    )
+    server_words = ("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null")
+    server = subprocess.Popen(
+        [*server_words, *(word for option in options for word in ("-o", option))],
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "log").open("wb"),
+    )
+    try:
+        until(
+            lambda: _listens(port),
+            deadline=Deadline.after(60),
+            what="sshd listens",
+            why=lambda: (folder / "log").read_text(),
+        )
+        user = pwd.getpwuid(os.getuid()).pw_name
+        plain = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        # a node finds its sudo on its own PATH; ours is put there by name
+        yield (
+            (
+                f"ssh -F /dev/null {plain} -o IdentitiesOnly=yes -i {folder}/client -p {port} "
+                f"{user}@{{address}} env PATH={folder}:/usr/bin:/bin"
+            ),
+            folder,
+        )
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_tar_arrives_and_is_imported(ssh: tuple[str, Path]) -> None:
+    template, folder = ssh
+    there = cluster(node("a", address="127.0.0.1"))
+    done = DELIVERY.deliver(IMAGE, StandInEngine().engine(), there, Options(ssh=template), SILENT)
+    assert done.nodes == ("a",)
+    assert (folder / "words").read_text() == "-n ctr -n k8s.io images import -\n"
+    assert (folder / "tar").read_bytes() == b"the image"
+
+
+def test_a_key_that_is_refused_names_the_node(ssh: tuple[str, Path]) -> None:
+    template, _ = ssh
+    options = Options(ssh=template.replace("/client ", "/stranger "))
+    with pytest.raises(DeliveryError, match="not imported on a"):
+        DELIVERY.deliver(
+            IMAGE,
+            StandInEngine().engine(),
+            cluster(node("a", address="127.0.0.1")),
+            options,
+            SILENT,
+        )
