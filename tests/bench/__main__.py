@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from tests.cluster.cache import cache_root, digest, locked
 
 _PACKAGES = ("proxpi==1.3.1", "gunicorn==23.0.0", "matplotlib>=3.9,<4")
 _CLIENTS = (1, 8, 50, 200)
+_FEW = (1, 50)
 
 
 def main() -> int:
@@ -33,6 +35,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="cold, warm, installs")
     parser.add_argument("--write", action="store_true", help="docs/benchmarks.md and its plot")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are ended
     python = _environment()
     told = measure(words.repeats, set(words.only) or {"cold", "warm", "installs"}, python)
     kept = cache_root() / "bench-results.json"
@@ -130,8 +133,8 @@ def _warm(
         for turn in range(repeats):
             _say(f"warm, {clients} clients, {turn + 1} of {repeats}")
             for one in tested:
-                if one.name == "devpi alone" and turn:
-                    continue  # seconds against tenths: once tells enough
+                if one.name == "devpi alone" and (turn or clients not in _FEW):
+                    continue  # seconds against tenths of one: less tells enough
                 for kind, wanted in (
                     ("json", load.pages(one.simple, names)),
                     ("html", load.pages(one.simple, names, load.HTML)),
@@ -149,6 +152,8 @@ def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> list[
     for program, times in (("uv", repeats), ("pip", 1)):
         for turn in range(times):
             for one in tested:
+                if turn and one.name in {"devpi alone", "proxpi"}:
+                    continue
                 _say(f"{program} from {one.name}, {turn + 1} of {times}")
                 got = installs.install(one, program, wheels)
                 rows.append(asdict(got) | {"server": one.name})

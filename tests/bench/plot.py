@@ -20,15 +20,16 @@ def main() -> None:
     titles = {"json": "146 pages, JSON", "html": "146 pages, HTML", "files": "146 files, 158 MB"}
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         for server in servers:
-            seconds = [
-                median(
+            took = {
+                count: [
                     one["seconds"]
                     for one in told["warm"]
                     if (one["server"], one["kind"], one["clients"]) == (server, kind, count)
-                )
+                ]
                 for count in clients
-            ]
-            axis.plot(clients, seconds, marker="o", label=server)
+            }
+            points = [(count, median(seconds)) for count, seconds in took.items() if seconds]
+            axis.plot(*zip(*points, strict=True), marker="o", label=server)
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks(clients, [str(count) for count in clients])

@@ -79,7 +79,7 @@ def _warm(told: dict[str, Any]) -> Iterable[str]:
             cells = []
             for server in servers:
                 took = _took(told, server, kind, clients)
-                cells.append(f"{median(took):.3f}")
+                cells.append(f"{median(took):.3f}" if took else "–")
             yield (
                 f"| {clients} | {words} | "
                 + " | ".join(cells)
