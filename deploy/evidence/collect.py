@@ -12,6 +12,7 @@ from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.evidence.access import read_access
 from deploy.evidence.coredns import read_coredns
+from deploy.evidence.hosts import read_hosts
 from deploy.evidence.mirrored import read_mirror
 from deploy.evidence.model import (
     Corefile,
@@ -22,12 +23,14 @@ from deploy.evidence.model import (
     Need,
     Node,
     NodeDns,
+    NodeHost,
     Seen,
     Unseen,
 )
 from deploy.evidence.network import read_calico, read_pools
 from deploy.evidence.probes import Question, probe_dns
 from deploy.evidence.workloads import read_warned, read_workloads
+from deploy.manifests.agent import AGENT, HOME
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
@@ -50,6 +53,7 @@ class Look:
     nodes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # HOST or HOST:PORT
     mirror: str | None = None  # ADDRESS:PORT that workloads were given; pods ask it too
+    agents: bool = False  # start the node agent where it does not run
 
 
 def collect(
@@ -65,13 +69,15 @@ def collect(
     left_out: list[LeftOut] = []
     readers = _readers(look, left_out)
     wanted = [need for need in readers if need in needs or need is Need.NODES]
-    with ThreadPoolExecutor(len(wanted) + 1) as pool:
+    with ThreadPoolExecutor(len(wanted) + 2) as pool:
         begun = {need: pool.submit(_seen, readers[need], cluster) for need in wanted}
         found: dict[str, Any] = {}
         if Need.POD_DNS in needs:
             # pods take the longest: they are under way while the rest is read
             nodes = begun[Need.NODES].result()
             found[Need.POD_DNS.value] = _pod_dns(cluster, look, nodes, progress)
+        if Need.HOSTS in needs:
+            found[Need.HOSTS.value] = _hosts(cluster, look, begun[Need.NODES].result(), progress)
         found |= {need.value: one.result() for need, one in begun.items()}
     return Evidence(
         context=cluster.context,
@@ -92,7 +98,7 @@ def _seen(read: Callable[[Cluster], Any], cluster: Cluster) -> Any:
 # -- from the API ---------------------------------------------------------------------------------
 
 
-def _nodes(cluster: Cluster) -> tuple[Node, ...]:
+def read_nodes(cluster: Cluster) -> tuple[Node, ...]:
     def one(node: Object) -> Node:
         meta, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
         about = status.get("nodeInfo", {})
@@ -183,7 +189,7 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         return found
 
     return {
-        Need.NODES: _nodes,
+        Need.NODES: read_nodes,
         Need.DNS_SERVICE: _dns_service,
         Need.DNS_PODS: _dns_pods,
         Need.COREFILE: _corefile,
@@ -195,6 +201,17 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         Need.WORKLOADS: workloads,
         Need.WARNED: read_warned,
     }
+
+
+def _hosts(
+    cluster: Cluster, look: Look, nodes: Seen[tuple[Node, ...]], progress: Progress
+) -> Seen[tuple[NodeHost, ...]]:
+    """By the node agent. Where it was never started nothing of ours is on the hosts: none."""
+    if isinstance(nodes, Unseen):
+        return nodes
+    if not look.agents and cluster.get("DaemonSet", AGENT, HOME) is None:
+        return ()
+    return read_hosts(cluster, look.image if look.agents else None, nodes, progress)
 
 
 # -- from pods ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar
 
 from deploy.evidence.coredns import CoreDns
+from deploy.evidence.host import HostView
 from deploy.evidence.things import Access, Calico, IpPool, MirrorState, Warned, Workload
 from mirror.probe.model import PodDns
 
@@ -41,6 +42,7 @@ class Need(StrEnum):
     WORKLOADS = "workloads"
     WARNED = "warned"
     COREDNS = "coredns"
+    HOSTS = "hosts"
 
 
 # -- evidence -------------------------------------------------------------------------------------
@@ -100,6 +102,14 @@ class NodeDns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHost:
+    """What the node agent sees of one host."""
+
+    node: str
+    view: Seen[HostView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """A part of a subject that could not be seen, beside what could."""
 
@@ -129,6 +139,7 @@ class Evidence:
     workloads: Seen[tuple[Workload, ...]] = NOT_ASKED
     warned: Seen[tuple[Warned, ...]] = NOT_ASKED
     coredns: Seen[CoreDns | None] = NOT_ASKED
+    hosts: Seen[tuple[NodeHost, ...]] = NOT_ASKED
     left_out: tuple[LeftOut, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:
@@ -136,7 +147,7 @@ class Evidence:
         value = getattr(self, need.value)
         if isinstance(value, Unseen):
             return (value.reason,)
-        if need is Need.POD_DNS:
+        if need in {Need.POD_DNS, Need.HOSTS}:
             reasons: dict[str, list[str]] = {}
             for one in value:
                 if isinstance(one.view, Unseen):

@@ -1,0 +1,73 @@
+"""The hand on nodes: files and network settings of hosts, through the node agent."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deploy.changes.model import Held, Moved, NodeFile, NodeSysctl, Right, Target
+from deploy.cluster.client import Cluster
+from deploy.evidence.collect import read_nodes
+from deploy.evidence.hosts import ask, ensure
+from deploy.manifests.agent import HOME
+from mirror.core.errors import ClusterError
+
+
+class NodeHand:
+    """Reads and writes by the agent's pods, which it finds, or starts with an image, when it is
+    first used.
+    """
+
+    def __init__(self, cluster: Cluster, image: str | None) -> None:
+        self._cluster, self._image = cluster, image
+        self._pods: Mapping[str, str] = {}
+
+    def rights(self, target: Target) -> Sequence[Right]:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        return [
+            Right(verb="list", resource="nodes"),
+            Right(verb="list", resource="pods", namespace=HOME),
+            Right(verb="create", resource="pods/exec", namespace=HOME),
+            *(
+                Right(verb=verb, resource="daemonsets", namespace=HOME)
+                for verb in ("get", "create", "patch", "delete")
+            ),
+        ]
+
+    def read(self, target: Target) -> Held:
+        return self._held(self._ask(target, {"do": "read"}))
+
+    def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
+        made = None if content is None else base64.b64encode(content).decode()
+        question = {"do": "write", "content": made, "seen": seen.version, "frame": frame}
+        return self._held(self._ask(target, question))
+
+    def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        name = target.path if isinstance(target, NodeFile) else target.key
+        told = ask(self._cluster, self._pod(target.node), {**question, "target": name})
+        if "moved" in told:
+            raise Moved(str(target))
+        return told
+
+    def _pod(self, node: str) -> str:
+        if node not in self._pods:
+            self._pods = ensure(self._cluster, self._image, read_nodes(self._cluster))
+        if node not in self._pods:
+            raise ClusterError(
+                f"node {node} cannot be reached: no agent runs there",
+                why="it is not Ready, is gone, or cannot start the agent's image",
+                next_step=f"kubectl describe node {node}; then run this again, or, for a node that "
+                "is gone for ever, with --force",
+            )
+        return self._pods[node]
+
+    @staticmethod
+    def _held(told: Mapping[str, Any]) -> Held:
+        content = told["content"]
+        return Held(
+            content=None if content is None else base64.b64decode(content),
+            version=told["version"],
+            frame=told["frame"],
+        )

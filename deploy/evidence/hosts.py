@@ -1,0 +1,133 @@
+"""The node agent from outside: started where it is needed, asked, ended when nothing needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.execute import execute
+from deploy.cluster.explain import explain_pod
+from deploy.evidence.codec import load
+from deploy.evidence.host import HostView
+from deploy.evidence.model import Node, NodeHost, Seen, Unseen
+from deploy.manifests.agent import AGENT, DO, HOME, agent_daemon_set
+from mirror.core.errors import ClusterError, InputError, WaitTimeout
+from mirror.core.progress import SILENT, Progress
+from mirror.core.wait import until
+
+_SECONDS = 60.0  # for the agents to run: an image may have to be pulled first
+_LABELS = "app.kubernetes.io/name=pypi-mirror,app.kubernetes.io/component=node-agent"
+
+
+def ensure(
+    cluster: Cluster, image: str | None, nodes: tuple[Node, ...], progress: Progress = SILENT
+) -> Mapping[str, str]:
+    """Node → the agent's pod there, once it runs; a node where it does not run is left out.
+
+    With an image the DaemonSet is made, or brought to it; without one it has to be there.
+    """
+    held = cluster.get("DaemonSet", AGENT, HOME)
+    if image and (held is None or _image(held) != image):
+        progress.step("start the node agent")
+        micro = any(node.distribution == "microk8s" for node in nodes)
+        cluster.apply(agent_daemon_set(image, microk8s=micro))
+    elif held is None:
+        return {}
+    ready = {node.name for node in nodes if node.ready}
+    wanted = image or _image(held or {})
+    running: dict[str, str] = {}
+
+    def look() -> bool:
+        pods = cluster.list("Pod", HOME, labels=_LABELS)
+        running.update(
+            (pod["spec"]["nodeName"], pod["metadata"]["name"])
+            for pod in pods
+            if _runs(pod) and pod["spec"]["containers"][0]["image"] == wanted
+        )
+        return ready <= running.keys()
+
+    try:
+        until(look, deadline=cluster.deadline.within(_SECONDS), what="the node agents")
+    except WaitTimeout:
+        progress.note(f"no node agent on {', '.join(sorted(ready - running.keys()))}")
+    return {node: pod for node, pod in running.items() if node in ready}
+
+
+def ask(cluster: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    """One question to one agent. Raises ClusterError where it does not answer, or refuses."""
+    line = json.dumps(question)
+    # the place of the host's folders is in the command of the pod itself
+    found = cluster.get("Pod", pod, HOME)
+    cni = found["spec"]["containers"][0]["command"][-1] if found else ""
+    code, out, err = execute(cluster, HOME, pod, [*DO, "--cni", cni], line)
+    try:
+        told: dict[str, Any] = json.loads(out)
+    except ValueError:
+        raise ClusterError(
+            f"the node agent {HOME}/{pod} failed ({code})", why=(err or out).strip()[-600:]
+        ) from None
+    if "refused" in told:
+        node = found["spec"].get("nodeName", "") if found else ""
+        raise ClusterError(f"the agent on node {node} refused", why=str(told["refused"]))
+    return told
+
+
+def read_hosts(
+    cluster: Cluster, image: str | None, nodes: tuple[Node, ...], progress: Progress
+) -> Seen[tuple[NodeHost, ...]]:
+    """Every node as its agent sees it; one that is not Ready, or has none, is Unseen."""
+    pods = ensure(cluster, image, nodes, progress)
+    if not pods:
+        return Unseen(reason="no node agent: give --image REF, or bring the mirror up (mirror up)")
+
+    def one(node: Node) -> NodeHost:
+        return NodeHost(node=node.name, view=_view(cluster, node, pods.get(node.name)))
+
+    with ThreadPoolExecutor(8) as pool:
+        return tuple(pool.map(one, nodes))
+
+
+def _view(cluster: Cluster, node: Node, pod: str | None) -> Seen[HostView]:
+    if not node.ready:
+        return Unseen(reason="the node is not Ready")
+    if pod is None:
+        pods = cluster.list("Pod", HOME, labels=_LABELS, fields=f"spec.nodeName={node.name}")
+        named = [one["metadata"]["name"] for one in pods]
+        why = explain_pod(cluster, HOME, named[0]) if named else "no pod"
+        return Unseen(reason=f"the node agent does not run: {why}")
+    try:
+        return load(HostView, ask(cluster, pod, {"do": "look"}))
+    except (ClusterError, InputError) as broken:
+        return Unseen(reason=str(broken))
+
+
+def retire(cluster: Cluster) -> tuple[str, ...]:
+    """End the agents; what standing orders did is undone first. What could not be, in words."""
+    if cluster.get("DaemonSet", AGENT, HOME) is None:
+        return ()
+    failed = []
+    for pod in cluster.list("Pod", HOME, labels=_LABELS):
+        node = pod["spec"].get("nodeName", "")
+        if not _runs(pod):
+            failed.append(f"{node}: its agent does not run")
+            continue
+        try:
+            told = ask(cluster, pod["metadata"]["name"], {"do": "release"})
+            failed += [f"{node}: {one}" for one in told["failed"]]
+        except ClusterError as broken:
+            failed.append(f"{node}: {broken}")
+    cluster.delete("DaemonSet", AGENT, HOME)
+    return tuple(failed)
+
+
+def _runs(pod: Object) -> bool:
+    states = pod.get("status", {}).get("containerStatuses", [])
+    alive = bool(states) and all("running" in one.get("state", {}) for one in states)
+    return alive and "deletionTimestamp" not in pod["metadata"]
+
+
+def _image(daemon: Object) -> str:
+    return str(daemon["spec"]["template"]["spec"]["containers"][0]["image"])

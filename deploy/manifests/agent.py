@@ -1,0 +1,79 @@
+"""The node agent's DaemonSet: the only pods of ours with a hand on hosts."""
+
+from __future__ import annotations
+
+from deploy.manifests.model import NAME, Object, labels, new_object
+
+AGENT = f"{NAME}-node-agent"
+HOME = "kube-system"  # beside the ledger: removing the mirror's namespace takes neither along
+ORDERS_MAP = f"{NAME}-node-orders"
+ORDERS_KEY = "orders.json"
+CNI_PLAIN = "/opt/cni/bin"
+CNI_MICROK8S = "/var/snap/microk8s/current"
+DO = ("python3", "-m", "mirror.agent", "do")
+
+
+def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent") -> Object:
+    """One pod on every node, whatever its taints, with no token and no other process in sight.
+
+    Root without privileges: the host's own network (for its settings), and of its files /etc, the
+    CNI's folder and the kernel's network settings, which stand under /proc.
+    """
+    cni = CNI_MICROK8S if microk8s else CNI_PLAIN
+    mounts = [
+        {"name": "etc", "mountPath": "/host/etc"},
+        {"name": "cni", "mountPath": "/host/cni", "readOnly": not microk8s},
+        {"name": "net", "mountPath": "/host/net"},
+        {"name": "orders", "mountPath": "/orders", "readOnly": True},
+    ]
+    container: Object = {
+        "name": "agent",
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "command": ["python3", "-m", "mirror.agent", "serve", "--cni", cni],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            # addresses and routes; the owner of a file that is made again
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "CHOWN", "FOWNER"]},
+        },
+        "resources": {
+            "requests": {"cpu": "5m", "memory": "24Mi"},
+            "limits": {"cpu": "500m", "memory": "128Mi"},
+        },
+        "volumeMounts": mounts,
+    }
+    spec: Object = {
+        "hostNetwork": True,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": "Default",
+        "priorityClassName": "system-node-critical",
+        "terminationGracePeriodSeconds": 1,
+        "tolerations": [{"operator": "Exists"}],
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "etc", "hostPath": {"path": "/etc", "type": "Directory"}},
+            {"name": "cni", "hostPath": {"path": cni, "type": "DirectoryOrCreate"}},
+            {"name": "net", "hostPath": {"path": "/proc/sys/net", "type": "Directory"}},
+            {"name": "orders", "configMap": {"name": ORDERS_MAP, "optional": True}},
+        ],
+    }
+    chosen = labels("node-agent")
+    body = new_object("apps/v1", "DaemonSet", AGENT, HOME)
+    body["metadata"]["labels"] = chosen
+    return body | {
+        "spec": {
+            "selector": {"matchLabels": chosen},
+            "updateStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": "100%"},
+            },
+            "template": {"metadata": {"labels": chosen}, "spec": spec},
+        }
+    }

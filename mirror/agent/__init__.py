@@ -1,0 +1,6 @@
+"""The node agent: the only program of the project that writes on hosts. Stdlib only.
+
+It runs on every node as root without privileges, in the host's network, and sees two folders of
+the host (/etc, and the CNI's) and the host's network settings. It has no token and opens no port:
+it is asked by `exec`, one JSON line in, one JSON line out.
+"""

@@ -1,0 +1,103 @@
+"""Files of the host: read whole, replaced by a rename, only while they are what was seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror.agent.place import Refused
+
+_HALF = ".pypi-mirror-"  # of files not yet renamed; a killed write leaves one at most
+_LARGEST = 1 << 20  # bytes
+
+
+class Moved(Exception):
+    """Not written: what stands there is not what was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What stands in one place of the host. ``frame``: JSON, for making it again as it was."""
+
+    content: bytes | None
+    version: str
+    frame: str = ""
+
+
+def read(path: Path) -> State:
+    """A file; content None where there is none. Raises Refused for what is no ordinary file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return State(content=None, version="absent")
+    except OSError as broken:
+        raise Refused(f"{path.name} cannot be read: {broken.strerror}") from broken
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
+            raise Refused(f"{path.name} is no ordinary file of at most {_LARGEST} bytes")
+        content = file.read()
+    frame = {"mode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
+    text = json.dumps(frame, sort_keys=True)
+    version = hashlib.sha256(text.encode() + content).hexdigest()
+    return State(content=content, version=version, frame=text)
+
+
+def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> State:
+    """Replace the file of version ``seen``; None removes it. Raises Moved, Refused.
+
+    At any moment the old or the new file is there, whole. The half-written one never stands in
+    the file's own folder: whatever reads that folder would load it.
+    """
+    now = read(path)
+    if now.version != seen:
+        raise Moved(now.version)
+    try:
+        if content is None:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that was made for it alone
+                if path.parent.name == "pypi-mirror":
+                    path.parent.rmdir()
+        else:
+            _replace(path, content, json.loads(now.frame or frame or "{}"))
+        _sync(path.parent)
+    except OSError as broken:
+        raise Refused(f"{path.name} cannot be written: {broken.strerror}") from broken
+    return read(path)
+
+
+def _replace(path: Path, content: bytes, frame: dict[str, int]) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    aside = path.parent.parent
+    for left in aside.glob(f"{_HALF}*"):
+        left.unlink(missing_ok=True)
+    fd, name = tempfile.mkstemp(prefix=_HALF, dir=aside)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            os.fchmod(fd, frame.get("mode", 0o644))
+            about = os.fstat(fd)
+            owner = (frame.get("uid", about.st_uid), frame.get("gid", about.st_gid))
+            if owner != (about.st_uid, about.st_gid):
+                os.fchown(fd, *owner)
+            file.flush()
+            os.fsync(fd)
+        os.replace(name, path)  # noqa: PTH105 - name is a str
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

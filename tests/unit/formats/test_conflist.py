@@ -1,0 +1,128 @@
+"""Conflists are changed where they have to be, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.formats.conflist import (
+    TUNING,
+    ConflistError,
+    assign_no_ipv6,
+    assigns_ipv6,
+    plugin_types,
+    tunes_ipv6_off,
+    turn_ipv6_off,
+)
+from tests.cluster.calico.objects import CONFIG
+
+TEMPLATE = CONFIG % "true"
+
+names = st.text(max_size=6).filter(lambda name: name not in ("plugins", "ipam", "sysctl", "type"))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+plugins = st.builds(
+    lambda more, kind: {**more, "type": kind},
+    st.dictionaries(names, values, max_size=4),
+    st.sampled_from(("calico", "bridge", "portmap", "bandwidth", "firewall")),
+)
+
+
+@st.composite
+def conflists(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
+    told: dict[str, Any] = draw(st.dictionaries(names, values, max_size=3))
+    told["plugins"] = draw(st.lists(plugins, min_size=1, max_size=4))
+    if draw(st.booleans()):
+        told["plugins"][0]["ipam"] = {"assign_ipv6": draw(st.sampled_from(("true", "false", True)))}
+    indent = draw(st.sampled_from((None, 0, 1, 2, 4, "\t")))
+    separators = draw(st.sampled_from(((", ", ": "), (",", ":"), (" , ", " :  "))))
+    return told, json.dumps(told, indent=indent, separators=separators)
+
+
+@given(conflists())
+def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
+    made: tuple[dict[str, Any], str],
+) -> None:
+    told, text = made
+    after = turn_ipv6_off(text)
+    wanted = [told["plugins"][0], *TUNING, *told["plugins"][1:]]
+    assert json.loads(after) == {**told, "plugins": wanted}
+    assert tunes_ipv6_off(after)
+    assert turn_ipv6_off(after) == after
+    added = next(n for n in range(len(text)) if text[n] != after[n])
+    assert text[:added] + text[added:] == text
+    assert after.endswith(text[added:])
+    assert len(after) - len(text) < 400
+
+
+@given(conflists())
+def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
+    told, text = made
+    before = told["plugins"][0].get("ipam", {}).get("assign_ipv6")
+    after = assign_no_ipv6(text)
+    assert not assigns_ipv6(after)
+    if before in ("true", True):
+        told["plugins"][0]["ipam"]["assign_ipv6"] = "false" if before == "true" else False
+        assert json.loads(after) == told
+    else:
+        assert after == text
+
+
+@given(conflists())
+def test_both_edits_do_not_mind_their_order(made: tuple[dict[str, Any], str]) -> None:
+    _, text = made
+    assert turn_ipv6_off(assign_no_ipv6(text)) == assign_no_ipv6(turn_ipv6_off(text))
+
+
+def test_the_template_of_calico_keeps_its_placeholders_and_its_layout() -> None:
+    after = turn_ipv6_off(TEMPLATE)
+    lines = after.splitlines()
+    added = [line for line in lines if line not in TEMPLATE.splitlines()]
+    assert [line.strip()[:18] for line in added] == ['{"type": "tuning",'] * 2
+    assert "\n".join(line for line in lines if line not in added) == TEMPLATE
+    assert '"mtu": __CNI_MTU__,' in after
+    assert plugin_types(after) == ("calico", "tuning", "tuning", "portmap")
+    filled = after.replace("__CNI_MTU__", "1440")
+    assert json.loads(filled)["plugins"][1:3] == [dict(one) for one in TUNING]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "line 1, column 1: no value"),
+        ("{}", 'no list of "plugins"'),
+        ('{"plugins": []}', 'no list of "plugins"'),
+        ('{"plugins": [1]}', "no object"),
+        ('{"plugins": [{"type": "calico"},]}', "nothing behind a comma"),
+        ('{"plugins": [{"type": "calico"}]', "line 1, column 33: no ,"),
+        ('{"plugins": [{"type": "calico"}]}}', "behind its end"),
+        ('{"plugins": [{"a": 1, "a": 2}]}', "stands twice"),
+        ('{"type": "calico", "mtu": CNI_MTU}', "no value"),
+        ("[" * 5000, "too deep"),
+        ("\x00\xff", "no value"),
+    ],
+)
+def test_what_is_no_conflist_is_refused_with_its_place(text: str, why: str) -> None:
+    with pytest.raises(ConflistError, match=why):
+        turn_ipv6_off(text)
+
+
+@given(st.text(alphabet='{}[]",:_ a1\n\\', max_size=60))
+def test_garbage_is_refused_or_kept(text: str) -> None:
+    try:
+        assert tunes_ipv6_off(turn_ipv6_off(text))
+    except ConflistError:
+        return
+
+
+def test_a_tuning_of_somebody_else_stays() -> None:
+    theirs = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
+    text = json.dumps({"plugins": [{"type": "bridge"}, theirs]})
+    assert json.loads(turn_ipv6_off(text))["plugins"] == [{"type": "bridge"}, *TUNING, theirs]
