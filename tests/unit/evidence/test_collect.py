@@ -125,7 +125,7 @@ def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "_nodes", lambda _: (_not_ready(),))
+    monkeypatch.setattr(collecting, "read_nodes", lambda _: (_not_ready(),))
     look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
     (one,) = sight(seen(look).pod_dns)
     assert one.view == Unseen(reason="the node is not Ready")
