@@ -9,7 +9,7 @@ from deploy import diagnose, taken_up
 from deploy.changes.model import Expect, Fix
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import Look, collect
-from deploy.evidence.model import Evidence, Finding, Need, Unseen
+from deploy.evidence.model import Evidence, Finding, Need, Severity, Unseen
 from deploy.planned import Outcome, Plan
 from mirror.core.progress import Progress
 
@@ -48,7 +48,7 @@ def prove(
         found = _uncured(after, fixes)
     return Proof(
         failures=(*missed.lines, *(one.cause for one in found)),
-        harm=missed.broken,
+        harm=missed.broken or _harms(found, fixes),
         outcomes=_outcomes(before, after),
         nodes=missed.nodes,
         not_seen=missed.not_seen,
@@ -71,6 +71,12 @@ def _uncured(evidence: Evidence, fixes: Sequence[Fix]) -> list[Finding]:
         for one in diagnose.categories()
     )
     return list(diagnose.judge(evidence, asked).findings)
+
+
+def _harms(found: Iterable[Finding], fixes: Sequence[Fix]) -> bool:
+    """Whether one of them is an error of a fix that is not to stand with one."""
+    bad = {one.check for one in found if one.severity is Severity.ERROR}
+    return any(fix.undo_at_once and bad & set(fix.cures) for fix in fixes)
 
 
 def _outcomes(before: Evidence, after: Evidence) -> tuple[Outcome, ...]:

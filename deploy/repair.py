@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from deploy import taken_up, trial
+from deploy import diagnose, taken_up, trial
 from deploy.changes.engine import Engine
-from deploy.changes.model import Fix, Refusal, Right, Target
+from deploy.changes.model import Fix, NodeFile, NodeSysctl, Refusal, Right, Target
+from deploy.changes.node_hand import NodeHand
 from deploy.changes.states import FixState, states
 from deploy.changes.step import Step, refusal
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import collect
 from deploy.evidence.coredns import read_coredns
-from deploy.evidence.model import Evidence, Unseen
+from deploy.evidence.hosts import retire
+from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.manifests.model import NAME
 from deploy.planned import (
     Decided,
     Plan,
@@ -32,9 +36,17 @@ from mirror.core.errors import RefusedError
 from mirror.core.progress import SILENT, Progress
 
 
-def engine(cluster: Cluster) -> Engine:
-    """The engine with every fix there is."""
-    return Engine(cluster, every())
+def engine(cluster: Cluster, image: str | None = None) -> Engine:
+    """The engine with every fix there is; ``image`` is the node agent's, should it be started."""
+    hand = NodeHand(cluster, lambda: image or diagnose.probe_image(cluster, NAME))
+    return Engine(cluster, every(), {NodeFile: hand, NodeSysctl: hand})
+
+
+def tidy(cluster: Cluster) -> tuple[str, ...]:
+    """End the node agent where no change needs it. What it could not undo, in words."""
+    if any(isinstance(one.target, NodeFile | NodeSysctl) for one in engine(cluster).entries()):
+        return ()
+    return retire(cluster)
 
 
 def standing(cluster: Cluster) -> tuple[FixState, ...]:
@@ -47,10 +59,11 @@ def standing(cluster: Cluster) -> tuple[FixState, ...]:
 
 def plan(cluster: Cluster, request: Request, progress: Progress = SILENT) -> Plan:
     """Look and decide; writes nothing but pods that look."""
-    works = engine(cluster)
+    works = engine(cluster, request.look.image)
     needs = frozenset(need for fix in request.fixes for need in fix.needs)
     needs |= needs_of_cures(request.fixes)
-    evidence = collect(cluster, needs, request.look, progress)
+    look = replace(request.look, agents=Need.HOSTS in needs)
+    evidence = collect(cluster, needs, look, progress)
     decided = [_decide(works, fix, evidence, request) for fix in request.fixes]
     wanted = [change for one in decided for change in one.changes]
     steps = works.plan(wanted)
@@ -85,7 +98,7 @@ def carry_out(
             why="\n".join(one.refusal.objects),
             next_step=one.refusal.next_step,
         )
-    works = engine(cluster)
+    works = engine(cluster, request.look.image)
     for step in planned.steps:
         if step.conflicts and not request.force:
             raise refusal(step)
@@ -110,7 +123,7 @@ def _failed(cluster: Cluster, fixes: Sequence[Fix], proof: Proof, progress: Prog
     """What to say; where pods cannot work like this, it is undone first."""
     names = [fix.name for fix in fixes]
     said, why = " ".join(names), "\n".join(proof.failures)
-    if proof.harm or any(fix.undo_at_once for fix in fixes):
+    if proof.harm:
         progress.note("it does harm: it is rolled back")
         undo(cluster, plan_rollback(cluster, names), progress, force=False)
         return ProofError(

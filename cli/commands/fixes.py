@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -13,8 +15,9 @@ from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from deploy import repair
 from deploy.changes.model import Option
+from deploy.cluster.client import Cluster
 from deploy.planned import Plan, Request, chosen, known
-from mirror.core.errors import InputError
+from mirror.core.errors import InputError, MirrorError
 
 
 def _options(function: Any) -> Any:
@@ -93,20 +96,21 @@ def fix(
         look=look(cluster, target, image=image, names=hosts),
         force=force,
     )
-    with show.progress() as progress:
-        planned = repair.plan(cluster, request, progress)
-    if dry_run:
-        show_fixes.plan(planned, output)
+    with _tidied(cluster):
+        with show.progress() as progress:
+            planned = repair.plan(cluster, request, progress)
+        if dry_run:
+            show_fixes.plan(planned, output)
+            if output == "table":
+                click.echo("\nnothing was written")
+            return
         if output == "table":
-            click.echo("\nnothing was written")
-        return
-    if output == "table":
-        show_fixes.plan(planned, output)
-    if not planned.idle and not planned.stops:
-        _confirm(planned, yes=yes, force=force)
-    with show.progress() as progress:
-        done = repair.carry_out(cluster, request, planned, progress)
-    show_fixes.repaired(done, output, undo=f"mirror rollback {' '.join(f.name for f in fixes)}")
+            show_fixes.plan(planned, output)
+        if not planned.idle and not planned.stops:
+            _confirm(planned, yes=yes, force=force)
+        with show.progress() as progress:
+            done = repair.carry_out(cluster, request, planned, progress)
+        show_fixes.repaired(done, output, undo=f"mirror rollback {' '.join(f.name for f in fixes)}")
 
 
 @click.command()
@@ -134,23 +138,35 @@ def rollback(
     mirror rollback                      everything, the last first
     """
     cluster = connect(target)
-    planned = repair.plan_rollback(cluster, names)
-    if dry_run or output == "table":
-        show_fixes.plan(planned, output)
-    if dry_run:
-        if output == "table":
-            click.echo("\nnothing was written")
-        return
-    if not planned.steps:
-        if output == "table":
-            click.echo("nothing to undo")
-        else:
-            show_fixes.repaired(repair.undo(cluster, planned, force=force), output)
-        return
-    _confirm(planned, yes=yes, force=force)
-    with show.progress() as progress:
-        done = repair.undo(cluster, planned, progress, force=force)
-    show_fixes.repaired(done, output)
+    with _tidied(cluster):
+        planned = repair.plan_rollback(cluster, names)
+        if dry_run or output == "table":
+            show_fixes.plan(planned, output)
+        if dry_run:
+            if output == "table":
+                click.echo("\nnothing was written")
+            return
+        if not planned.steps:
+            if output == "table":
+                click.echo("nothing to undo")
+            else:
+                show_fixes.repaired(repair.undo(cluster, planned, force=force), output)
+            return
+        _confirm(planned, yes=yes, force=force)
+        with show.progress() as progress:
+            done = repair.undo(cluster, planned, progress, force=force)
+        show_fixes.repaired(done, output)
+
+
+@contextmanager
+def _tidied(cluster: Cluster) -> Iterator[None]:
+    """The node agent that was started for a look is ended, however the command ends."""
+    try:
+        yield
+    finally:
+        with suppress(MirrorError):
+            for line in repair.tidy(cluster):
+                click.echo(f"warning: the node agent could not undo: {line}", err=True)
 
 
 def _check(options: dict[str, Any], fixes: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deploy.changes.model import Held, Moved, NodeFile, NodeSysctl, Right, Target
@@ -19,7 +19,7 @@ class NodeHand:
     first used.
     """
 
-    def __init__(self, cluster: Cluster, image: str | None) -> None:
+    def __init__(self, cluster: Cluster, image: Callable[[], str | None]) -> None:
         self._cluster, self._image = cluster, image
         self._pods: Mapping[str, str] = {}
 
@@ -53,7 +53,7 @@ class NodeHand:
 
     def _pod(self, node: str) -> str:
         if node not in self._pods:
-            self._pods = ensure(self._cluster, self._image, read_nodes(self._cluster))
+            self._pods = self._start()
         if node not in self._pods:
             raise ClusterError(
                 f"node {node} cannot be reached: no agent runs there",
@@ -62,6 +62,11 @@ class NodeHand:
                 "is gone for ever, with --force",
             )
         return self._pods[node]
+
+    def _start(self) -> Mapping[str, str]:
+        """The agents that run; started where somebody took them away."""
+        nodes = read_nodes(self._cluster)
+        return ensure(self._cluster, None, nodes) or ensure(self._cluster, self._image(), nodes)
 
     @staticmethod
     def _held(told: Mapping[str, Any]) -> Held:

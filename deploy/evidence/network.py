@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
@@ -34,10 +35,26 @@ _VARIABLES = {
 def read_pools(cluster: Cluster) -> tuple[IpPool, ...]:
     """All pools by name; none where Calico's resources are not in the API."""
     found = _or_none(lambda: cluster.list("IPPool")) or []
-    return tuple(sorted(map(_pool, found), key=lambda pool: pool.name))
+    pods = cluster.list("Pod") if found else []
+    made = [_pool(one, pods) for one in found]
+    return tuple(sorted(made, key=lambda pool: pool.name))
 
 
-def _pool(obj: Object) -> IpPool:
+def _users(cidr: str, pods: list[Object]) -> Iterator[str]:
+    """Pods of the network of pods that live, with an address inside."""
+    try:
+        network = ip_network(cidr, strict=False)
+    except ValueError:
+        return
+    for pod in pods:
+        status = pod.get("status", {})
+        over = status.get("phase") in {"Succeeded", "Failed"} or pod["spec"].get("hostNetwork")
+        addresses = [ip_address(one["ip"]) for one in status.get("podIPs", ()) if one.get("ip")]
+        if not over and any(one in network for one in addresses):
+            yield f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _pool(obj: Object, pods: list[Object]) -> IpPool:
     spec = obj.get("spec", {})
     modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
     return IpPool(
@@ -48,6 +65,7 @@ def _pool(obj: Object) -> IpPool:
         mode=next((name for name, mode in modes.items() if mode != "Never"), "none"),
         node_selector=spec.get("nodeSelector", ""),
         uses=tuple(spec.get("allowedUses", ())),
+        pods=tuple(_users(spec.get("cidr", ""), pods)),
     )
 
 

@@ -42,6 +42,7 @@ class IpPool:
     mode: str = "none"
     node_selector: str = ""
     uses: tuple[str, ...] = ()  # Workload, Tunnel; empty: both
+    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of those that have its addresses
 
     @property
     def family(self) -> int:

@@ -52,8 +52,9 @@ def read(path: Path) -> State:
 def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> State:
     """Replace the file of version ``seen``; None removes it. Raises Moved, Refused.
 
-    At any moment the old or the new file is there, whole. The half-written one never stands in
-    the file's own folder: whatever reads that folder would load it.
+    At any moment the old or the new file is there, whole. The half-written one stands beside it,
+    under a name that nothing loads: containerd sees a rename inside of its folder, and reloads,
+    where it passes one from outside over.
     """
     now = read(path)
     if now.version != seen:
@@ -74,10 +75,9 @@ def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> Stat
 
 def _replace(path: Path, content: bytes, frame: dict[str, int]) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    aside = path.parent.parent
-    for left in aside.glob(f"{_HALF}*"):
+    for left in path.parent.glob(f"{_HALF}*"):
         left.unlink(missing_ok=True)
-    fd, name = tempfile.mkstemp(prefix=_HALF, dir=aside)
+    fd, name = tempfile.mkstemp(prefix=_HALF, dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)

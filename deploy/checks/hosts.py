@@ -1,0 +1,137 @@
+"""Nodes that a fix reached: whether they are, and new pods there are, as it says.
+
+Seen by the node agent; where it was never started there is nothing to be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.evidence.host import HostView
+from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, Unseen, sight
+from deploy.formats.conflist import ConflistError, tunes_ipv6_off
+from mirror.probe.model import PodDns
+
+CATEGORY = "hosts"
+RANK = 70  # where it stands in the report
+
+_BOOT = "zz-pypi-mirror-ipv6.conf"
+
+
+def start(evidence: Evidence) -> Iterator[Finding]:
+    """Nodes on which a pod that was just made did not run."""
+    why = {
+        node: view.reason
+        for node, _, view in _both(evidence)
+        if isinstance(view, Unseen) and "not Ready" not in view.reason
+    }
+    if why:
+        yield Finding(
+            check="hosts.start",
+            severity=Severity.ERROR,
+            cause=f"a new pod does not start on {', '.join(why)}",
+            nodes=tuple(why),
+            evidence=tuple(f"{node}: {reason}" for node, reason in why.items()),
+            mends=(_UNDO,),
+        )
+
+
+def pods(evidence: Evidence) -> Iterator[Finding]:
+    """New pods that have IPv6 though the CNI is to turn it off, or that do not start."""
+    yield from (one for one in start(evidence))
+    wrong = {
+        node: view.ipv6_addresses
+        for node, host, view in _both(evidence)
+        if not isinstance(view, Unseen)
+        and _tunes(host)
+        and (view.ipv6_addresses or view.ipv6_disabled is False)
+    }
+    if wrong:
+        yield Finding(
+            check="hosts.pods",
+            severity=Severity.ERROR,
+            cause=f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(wrong)}",
+            nodes=tuple(wrong),
+            evidence=tuple(f"{node}: {', '.join(has) or 'on'}" for node, has in wrong.items()),
+            mends=(_AGAIN,),
+        )
+
+
+def off(evidence: Evidence) -> Iterator[Finding]:
+    """Hosts whose boot turns IPv6 off and that have it all the same."""
+    wrong = {
+        node: host
+        for node, host in _hosts(evidence)
+        if any(one.path.endswith(_BOOT) for one in host.sysctl_lines)
+        and (host.link("all") == "0" or _addresses(host))
+    }
+    if wrong:
+        yield Finding(
+            check="hosts.off",
+            severity=Severity.WARNING,
+            cause=f"IPv6 is off at boot, and on now: {', '.join(wrong)}",
+            nodes=tuple(wrong),
+            evidence=tuple(
+                f"{node}: all.disable_ipv6 = {host.link('all')}, "
+                f"{', '.join(_addresses(host)) or 'no address'}"
+                for node, host in wrong.items()
+            ),
+            mends=(_AGAIN,),
+        )
+
+
+def covered(evidence: Evidence) -> Iterator[Finding]:
+    """Nodes that the agent could not look at: no fix can be said to be there."""
+    lost = {one.node: one.view for one in sight(evidence.hosts) if isinstance(one.view, Unseen)}
+    if lost:
+        yield Finding(
+            check="hosts.covered",
+            severity=Severity.WARNING,
+            cause=f"not reached: {', '.join(lost)}",
+            nodes=tuple(lost),
+            evidence=tuple(f"{node}: {view.reason}" for node, view in lost.items()),
+            why="What is done at boot, and what calico-node writes, is caught up by itself when "
+            "the node is back; the rest by the same command.",
+            mends=(_AGAIN,),
+        )
+
+
+_AGAIN = Mend(
+    text="Bring the nodes to it again.", reach="nodes", command="mirror fix pod-sysctl host-sysctl"
+)
+_UNDO = Mend(text="Take the fix back.", reach="nodes", command="mirror rollback pod-sysctl ippool")
+
+
+def _hosts(evidence: Evidence) -> Iterator[tuple[str, HostView]]:
+    for one in sight(evidence.hosts):
+        if not isinstance(one.view, Unseen):
+            yield one.node, one.view
+
+
+def _both(evidence: Evidence) -> Iterator[tuple[str, HostView, PodDns | Unseen]]:
+    hosts = dict(_hosts(evidence))
+    for one in sight(evidence.pod_dns):
+        if one.node in hosts:
+            yield one.node, hosts[one.node], one.view
+
+
+def _tunes(host: HostView) -> bool:
+    used = min(host.conflists, key=lambda one: one.path, default=None)
+    try:
+        return used is not None and tunes_ipv6_off(used.text)
+    except ConflistError:
+        return False
+
+
+def _addresses(host: HostView) -> list[str]:
+    return [one for one in host.addresses if not one.startswith("lo ")]
+
+
+_HOSTS, _PODS = frozenset({Need.HOSTS}), frozenset({Need.HOSTS, Need.POD_DNS})
+
+CHECKS = (
+    Check(id="hosts.covered", fact="the node agent sees every node", needs=_HOSTS, look=covered),
+    Check(id="hosts.off", fact="hosts without IPv6 have none", needs=_HOSTS, look=off),
+    Check(id="hosts.start", fact="pods start on every node", needs=_PODS, look=start),
+    Check(id="hosts.pods", fact="pods without IPv6 have none", needs=_PODS, look=pods),
+)

@@ -1,0 +1,141 @@
+"""No addresses from Calico's IPv6 pools: the CNI stops asking for them, then the pool is off."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deploy.changes.model import (
+    CannotEdit,
+    Change,
+    ConfigMapKey,
+    Edit,
+    Fix,
+    NodeFile,
+    ObjectSpec,
+    Option,
+    Options,
+    Refusal,
+    Target,
+)
+from deploy.changes.nodes import conflists, edited, missing, operated, views
+from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.evidence.things import IpPool
+from deploy.formats.conflist import assign_no_ipv6
+
+NAME = "ippool"
+_ENVIRONMENT = {"NO_DEFAULT_POOLS": "true", "IP6": "none"}
+_FATAL = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")  # beside NO_DEFAULT_POOLS
+
+
+def changes(
+    evidence: Evidence, options: Options, held: tuple[Change, ...]
+) -> tuple[Change, ...] | Refusal:
+    """What asks for addresses first, on every node; then, and only then, the pools."""
+    refused = operated(evidence)
+    if refused:
+        return refused
+    calico, pools = evidence.calico, evidence.ip_pools
+    if isinstance(calico, Unseen) or isinstance(pools, Unseen):
+        return Refusal(reason="Calico's pools could not be seen")
+    if calico is None:
+        return Refusal(reason="there is no Calico here", needless=True)
+    ours = {one.target.name for one in held if isinstance(one.target, ObjectSpec)}
+    six = [pool for pool in pools if pool.family == 6 and (not pool.disabled or pool.name in ours)]
+    if not six:
+        return Refusal(reason="no IPv6 pool is on", needless=True)
+    delete = bool(options.get("delete")) or _deleted(held)
+    used = [f"{pod} has {pool.name}'s address" for pool in six for pod in pool.pods]
+    if options.get("delete") and used and not options.get("force-pool"):
+        return Refusal(
+            reason=f"{len(used)} running pods use addresses of the pool",
+            objects=tuple(used),
+            next_step="restart these pods after `mirror fix ippool` (it disables the pool, which "
+            "harms none of them), or delete it all the same with --force-pool: it is disabled "
+            "first, and they keep their addresses until they end",
+        )
+    seen = views(evidence)
+    if isinstance(seen, Refusal):
+        return seen
+    targets = conflists(evidence, seen)
+    if isinstance(targets, Refusal):
+        return targets
+    more = missing(evidence)
+    made = [_change(target, "assign_ipv6 false: no pod asks for IPv6" + more) for target in targets]
+    if delete and calico.installed:
+        target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
+        why = "NO_DEFAULT_POOLS, IP6=none: it does not make the pool again; it restarts"
+        made.append(_change(target, why))
+    note = f"; {len(used)} running pods keep their addresses" if used else ""
+    for pool in six:
+        target = ObjectSpec(kind="IPPool", name=pool.name)
+        made.append(_change(target, _why(pool, delete=delete) + note, delete=delete))
+    return tuple(made)
+
+
+def _deleted(held: tuple[Change, ...]) -> bool:
+    return any(change.edit.options.get("delete") for change in held)
+
+
+def _change(target: Target, why: str, *, delete: bool = False) -> Change:
+    return Change(target=target, edit=Edit(fix=NAME, options={"delete": delete}), why=why)
+
+
+def _why(pool: IpPool, *, delete: bool) -> str:
+    if delete:
+        return f"the pool {pool.cidr} goes; what is stored makes it again as it was"
+    return f"the pool {pool.cidr} gives no more addresses; calico-node does not make it again"
+
+
+def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
+    """What each of the targets becomes."""
+    match target:
+        case ConfigMapKey() | NodeFile():
+            return edited(content, assign_no_ipv6)
+        case ObjectSpec(kind="IPPool"):
+            if content is None or edit.options["delete"]:
+                return None
+            return _canonical({**json.loads(content), "disabled": True})
+        case ObjectSpec():
+            return None if content is None else _canonical(_no_default_pools(json.loads(content)))
+    raise CannotEdit(f"{target} is nothing that this fix changes")
+
+
+def _no_default_pools(spec: Any) -> Any:
+    for container in spec["template"]["spec"]["containers"]:
+        if container["name"] != "calico-node":
+            continue
+        drop = {*_ENVIRONMENT, *_FATAL}
+        kept = [one for one in container.get("env", ()) if one["name"] not in drop]
+        made = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
+        container["env"] = [*kept, *made]
+    return spec
+
+
+def _canonical(spec: Any) -> bytes:
+    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
+
+
+FIX = Fix(
+    name=NAME,
+    order=50,
+    fact="Calico gives pods no IPv6 addresses",
+    blast="the CNI configuration of every node and Calico's IPv6 pools: all pods that start from "
+    "now on; running pods keep their addresses",
+    needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.IP_POOLS}),
+    changes=changes,
+    edit=edit,
+    cures=("hosts.start", "hosts.covered"),
+    options=(
+        Option(
+            name="delete",
+            help="Delete the IPv6 pool instead of disabling it; calico-node is first told not to "
+            "make it again, and restarts.",
+        ),
+        Option(
+            name="force-pool",
+            help="With --delete: although running pods use its addresses.",
+        ),
+    ),
+    undo_at_once=True,
+)

@@ -1,0 +1,98 @@
+"""IPv6 off in new pods, by the CNI's own tuning plugin; `::1` stays.
+
+Kubernetes refuses the setting in a pod's securityContext, and the hosts' settings do not reach
+pods: each has a network of its own, which only the CNI makes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from deploy.changes.model import Change, Edit, Fix, Option, Options, Refusal, Target
+from deploy.changes.nodes import conflists, edited, missing, operated, views
+from deploy.evidence.host import HostView
+from deploy.evidence.model import Evidence, Need
+from deploy.formats.conflist import TUNING, turn_ipv6_off
+
+NAME = "pod-sysctl"
+_KEYS = tuple(key for one in TUNING for key in one["sysctl"])
+
+
+def changes(
+    evidence: Evidence,
+    options: Options,  # noqa: ARG001 - --restart is done when all is written
+    held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
+) -> tuple[Change, ...] | Refusal:
+    """The template of Calico by manifest, then each node's file."""
+    refused = operated(evidence)
+    if refused:
+        return refused
+    seen = views(evidence)
+    if isinstance(seen, Refusal):
+        return seen
+    unfit = [line for node, view in seen.items() for line in _unfit(node, view)]
+    if unfit:
+        return Refusal(
+            reason="the tuning plugin cannot do it on every node: new pods there would not start",
+            objects=tuple(unfit),
+            next_step="install the CNI's standard plugins there, add the keys to allowlist.conf, "
+            "then run this again",
+        )
+    targets = conflists(evidence, seen)
+    if isinstance(targets, Refusal):
+        return targets
+    if not seen:
+        return Refusal(reason="no node is Ready")
+    why = "new pods get disable_ipv6 = 1 and keep ::1; running ones stay as they are"
+    return tuple(
+        Change(target=target, edit=Edit(fix=NAME), why=why + missing(evidence))
+        for target in targets
+    )
+
+
+def _unfit(node: str, view: HostView) -> list[str]:
+    if "tuning" not in view.plugins:
+        return [f"node {node}: no plugin `tuning`"]
+    if view.link("all") is None:
+        return [f"node {node}: its kernel has no IPv6: nothing is to be turned off there"]
+    if view.allowlist is None:
+        return []
+    patterns = [line.strip() for line in view.allowlist.splitlines() if line.strip()]
+    refused = [key for key in _KEYS if not any(_matches(one, key) for one in patterns)]
+    if not refused:
+        return []
+    return [f"node {node}: /etc/cni/tuning/allowlist.conf does not allow {', '.join(refused)}"]
+
+
+def _matches(pattern: str, key: str) -> bool:
+    try:
+        return re.search(pattern, key) is not None
+    except re.error:
+        return False
+
+
+def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # noqa: ARG001
+    """tuning behind the first plugin, unless the conflist turns IPv6 off already."""
+    return edited(content, turn_ipv6_off)
+
+
+FIX = Fix(
+    name=NAME,
+    order=30,
+    fact="new pods have no IPv6 but ::1",
+    blast="the CNI configuration of every node: all pods that start from now on, in every "
+    "namespace; running pods keep what they have until they are made again",
+    needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO}),
+    changes=changes,
+    edit=edit,
+    cures=("hosts.pods", "hosts.covered"),
+    options=(
+        Option(
+            name="restart",
+            help="Roll the workloads of pods that still have IPv6: a label selector, or `all`.",
+            kind="text",
+            metavar="SELECTOR|all",
+        ),
+    ),
+    undo_at_once=True,
+)
