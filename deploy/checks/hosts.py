@@ -37,8 +37,7 @@ def start(evidence: Evidence) -> Iterator[Finding]:
 
 
 def pods(evidence: Evidence) -> Iterator[Finding]:
-    """New pods that have IPv6 though the CNI is to turn it off, or that do not start."""
-    yield from (one for one in start(evidence))
+    """New pods that have IPv6 though the CNI is to turn it off."""
     wrong = {
         node: view.ipv6_addresses
         for node, host, view in _both(evidence)

@@ -85,7 +85,7 @@ FIX = Fix(
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO}),
     changes=changes,
     edit=edit,
-    cures=("hosts.pods", "hosts.covered"),
+    cures=("hosts.start", "hosts.pods", "hosts.covered"),
     options=(
         Option(
             name="restart",
