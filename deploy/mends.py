@@ -17,7 +17,7 @@ def ndots(text: str = "", workload: str = WORKLOAD, namespace: str = NAMESPACE) 
     return Mend(
         text=text or "Let one workload try names as they are first (ndots 1), from the mirror.",
         reach="workload",
-        command=f"mirror attach {workload} --in {namespace} --ndots",
+        command=f"mirror attach {workload} -n {namespace} --ndots",
         price="there, short names such as service.namespace stop resolving (use "
         "service.namespace.svc.cluster.local); its pods restart",
     )
@@ -29,7 +29,7 @@ def attach(workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
         text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
         "and nothing outside of the cluster is reached.",
         reach="workload",
-        command=f"mirror attach {workload} --in {namespace}",
+        command=f"mirror attach {workload} -n {namespace}",
         price="its pods restart",
     )
 

@@ -65,7 +65,7 @@ def test_no_lock_that_names_an_index_is_in_the_repository() -> None:
     assert [p for p in tracked() if re.fullmatch(r"uv\.lock|pylock.*\.toml", p.name)] == []
 
 
-@pytest.mark.parametrize("kind", ["checks", "delivery"])
+@pytest.mark.parametrize("kind", ["checks", "delivery", "fixes"])
 def test_every_part_has_a_page(kind: str) -> None:
     page = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
     package = importlib.import_module(f"deploy.{kind}")

@@ -60,9 +60,12 @@ def changes(
     suffixes = sorted({*found, *before})
     if not suffixes:
         told = sorted({s.suffix for view in views.values() for s in view.suffixes})
+        unseen = [
+            f"not seen: {o.node}: {o.view.reason}" for o in pods if isinstance(o.view, Unseen)
+        ]
         return Refusal(
             reason="every search domain says NXDOMAIN to made-up names: nothing to mend",
-            objects=tuple(told),
+            objects=(*told, *unseen),
             needless=True,
         )
     asked = options.get("keep") or tuple(k for c in held for k in c.edit.options["keep"])

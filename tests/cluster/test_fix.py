@@ -1,0 +1,238 @@
+"""Fixes in the field's cluster: both uv fail before and work after, and every byte comes back.
+
+The tests of this file build on each other, in their order: one mirror, and the lab's Corefile,
+which is given back at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.mirrored import NAMESPACE, Mirrored
+from tests.cluster.options import SEARCH_DOMAIN
+from tests.cluster.waiting import wait_for
+from tests.cluster.workloads import IMAGE, UVS, pod
+from tests.local.place import make_wheel
+
+pytestmark = [pytest.mark.cluster, pytest.mark.index]
+
+# a Service's full name has four dots, fewer than ndots 5: musl walks the search list for it too
+BY_NAME = f"http://pypi-mirror.{NAMESPACE}.svc.cluster.local:3141/workloads/stable/+simple/"
+SAID = {"0.6.10": "Name does not resolve", "0.13.9": "Name has no usable address"}
+FAST = "reload 2s"  # CoreDNS looks every 30 s by itself; the test has less patience
+
+
+@pytest.fixture(scope="module")
+def field(mirrored: Mirrored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
+    """A mirror with one package, and the Corefile as it was, given back at the end."""
+    before = corefile(mirrored)
+    wheel = make_wheel(tmp_path_factory.mktemp("wheel"), "from-the-mirror", "1", "")
+    write_corefile(mirrored, before.replace("    reload\n", f"    {FAST}\n"))
+    mirrored.lab.kubectl(*("-n", "kube-system", "rollout", "restart", "deployment/coredns"))
+    mirrored.lab.kubectl(
+        *("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s"),
+        timeout=100,
+    )
+    mirrored.up()
+    added = mirrored.mirror("add", str(wheel))
+    assert added.returncode == 0, added.stderr
+    yield mirrored
+    for words in (("rollback", "--yes"), ("detach", "-n", "chronicle", "--yes")):
+        mirrored.mirror(*words)
+    mirrored.lab.kubectl("-n", "chronicle", "delete", "deployment", "asks", "--ignore-not-found")
+    mirrored.mirror("down", "--purge")
+    write_corefile(mirrored, before)
+
+
+def corefile(where: Mirrored) -> str:
+    return str(where.get("configmap", "coredns", "kube-system")["data"]["Corefile"])
+
+
+def write_corefile(where: Mirrored, text: str) -> None:
+    patch = json.dumps({"data": {"Corefile": text}})
+    where.lab.kubectl("-n", "kube-system", "patch", "configmap", "coredns", "-p", patch)
+
+
+def version_of(where: Mirrored) -> str:
+    return str(where.get("configmap", "coredns", "kube-system")["metadata"]["resourceVersion"])
+
+
+def installs(where: Mirrored) -> dict[str, tuple[str, str]]:
+    """Both uv on every node install from the index by its name; NODE VERSION → (phase, log)."""
+    pods = {
+        f"{node} {version}": pod(
+            f"asks-{node}-{version.replace('.', '-')}",
+            node,
+            [
+                *(f"/usr/local/bin/uv-{version}", "pip", "install", "--no-cache"),
+                *("--target", "/tmp/x", "--default-index", BY_NAME, "from-the-mirror"),
+            ],
+            env_map=None,
+        )
+        for node in where.lab.nodes
+        for version in UVS
+    }
+    ended = where.run_pods(list(pods.values()), seconds=180)
+    return {key: ended[one["metadata"]["name"]] for key, one in pods.items()}
+
+
+def fixed(where: Mirrored, *words: str, code: int = 0) -> Any:
+    """`mirror fix` and what it told as JSON; the error where it is expected."""
+    done = where.mirror(
+        "fix", *words, "--yes", "-o", "json", "--name", "index.example", timeout=420
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if code == 0 else done.stderr
+
+
+def standing(where: Mirrored) -> dict[str, str]:
+    told = json.loads(where.mirror("status", "-o", "json").stdout)
+    return {one["fix"]: one["state"] for one in told["fixes"]}
+
+
+def test_both_uv_fail_before_and_work_after(field: Mirrored) -> None:
+    original = corefile(field)
+    for key, (phase, log) in installs(field).items():
+        assert phase == "Failed", key
+        assert SAID[key.split()[1]] in log, f"{key}: {log}"
+    plan = field.mirror("fix", "dns", "search-domains", "--dry-run", "--name", "index.example")
+    assert plan.returncode == 0, plan.stderr
+    assert f"+    template ANY ANY {SEARCH_DOMAIN} {{" in plan.stdout
+    assert "every pod of the cluster" in plan.stdout
+    assert corefile(field) == original
+    told = fixed(field, "dns", "search-domains")
+    assert sorted(told["proved_on"]) == sorted(field.lab.nodes)
+    musl = [one for one in told["outcomes"] if one["libc"] == "musl"]
+    assert len(musl) == len(field.lab.nodes)
+    assert all("Name has no usable address" in one["before"] for one in musl)
+    assert not any("lookup" in one["after"] for one in musl)
+    glibc = [one for one in told["outcomes"] if one["libc"] == "glibc"]
+    assert all(":" in one["before"] and ":" not in one["after"] for one in glibc), "no AAAA"
+    for key, (phase, log) in installs(field).items():
+        assert phase == "Succeeded", f"{key}: {log}"
+    assert standing(field) == {"search-domains": "applied", "dns": "applied"} | {
+        name: "absent" for name in standing(field) if name not in {"search-domains", "dns"}
+    }
+
+
+def test_the_second_time_nothing_is_written(field: Mirrored) -> None:
+    before = version_of(field)
+    assert fixed(field, "search-domains")["written"] == []
+    assert version_of(field) == before
+
+
+def test_a_purge_is_refused_meanwhile(field: Mirrored) -> None:
+    done = field.mirror("down", "--purge")
+    assert done.returncode == 5
+    assert "mirror rollback" in done.stderr
+    assert field.get("statefulset", "pypi-mirror")["status"]["readyReplicas"] == 1
+
+
+def test_drift_is_seen_and_mended(field: Mirrored) -> None:
+    """An add-on that is enabled again writes its own Corefile."""
+    with_fixes = corefile(field)
+    lines = with_fixes.splitlines(keepends=True)
+    begin = next(n for n, line in enumerate(lines) if "pypi-mirror fix search" in line)
+    end = max(n for n, line in enumerate(lines) if "} # pypi-mirror fix" in line)
+    write_corefile(field, "".join(lines[:begin] + lines[end + 1 :]))
+    assert standing(field)["search-domains"] == "drifted"
+    fixed(field, "search-domains")
+    assert corefile(field) == with_fixes
+
+
+def test_rollback_gives_back_the_corefile_byte_for_byte(field: Mirrored) -> None:
+    done = field.mirror("rollback", "--yes", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    text = corefile(field)
+    assert "template" not in text
+    assert FAST in text
+    assert set(standing(field).values()) == {"absent"}
+    again = field.mirror("rollback", "--yes")
+    assert again.returncode == 0
+    assert "nothing to undo" in again.stdout
+
+
+def test_what_coredns_cannot_load_is_never_written(field: Mirrored) -> None:
+    """A Corefile that was broken by hand, while CoreDNS goes on with the one it has."""
+    before = corefile(field)
+    broken = before.replace("    loop\n", "    loop\n    forward . nowhere.example\n")
+    write_corefile(field, broken)
+    try:
+        said = fixed(field, "dns", code=5)
+        assert "CoreDNS cannot load the new Corefile; nothing was written" in said
+        assert "nowhere.example" in said, "CoreDNS' own words"
+        assert corefile(field) == broken
+        assert set(standing(field).values()) == {"absent"}
+    finally:
+        write_corefile(field, before)
+
+
+def test_attach_with_ndots_alone_lets_both_uv_work(field: Mirrored) -> None:
+    field.lab.kubectl("apply", "-f", "-", stdin=json.dumps(_deployment()))
+    _rolled_out(field)
+    before = field.get("deployment", "asks", "chronicle")["spec"]
+    _wait_poisoned(field)
+    done = field.mirror("attach", "deployment/asks", "-n", "chronicle", "--ndots", "--yes")
+    assert done.returncode == 0, done.stderr
+    _rolled_out(field)
+    for version in UVS:
+        assert "from-the-mirror==1" in _asks(field, version, "--default-index", BY_NAME)
+        assert "from-the-mirror==1" in _asks(field, version), "the ConfigMap's index"
+    assert standing(field)["attach"] == "applied"
+    done = field.mirror("detach", "deployment/asks", "-n", "chronicle", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert field.get("deployment", "asks", "chronicle")["spec"] == before
+
+
+@pytest.mark.parametrize("name", ["job/x", "pod/x", "replicaset/x", "deployment/not-there", "x"])
+def test_what_cannot_be_attached_is_said(field: Mirrored, name: str) -> None:
+    done = field.mirror("attach", name, "-n", "chronicle", "--yes")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert name in done.stderr or "not-there" in done.stderr
+
+
+def _deployment() -> dict[str, Any]:
+    labels = {"app": "asks"}
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "command": ["sleep", "3600"],
+    }
+    pod_spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "asks", "namespace": "chronicle"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod_spec},
+        },
+    }
+
+
+def _rolled_out(where: Mirrored) -> None:
+    words = ("rollout", "status", "deployment/asks", "--timeout=120s")
+    where.lab.kubectl("-n", "chronicle", *words, timeout=130)
+
+
+def _asks(where: Mirrored, version: str, *index: str) -> str:
+    """What a uv says in the Deployment's pod."""
+    argv = [f"/usr/local/bin/uv-{version}", "pip", "install", "--no-cache", "--reinstall"]
+    argv += ["--target", "/tmp/x", *index, "from-the-mirror"]
+    running = ("-n", "chronicle", "exec", "deployment/asks", "--")
+    return where.lab.kubectl(*running, *argv, timeout=90, check=False)
+
+
+def _wait_poisoned(where: Mirrored) -> None:
+    """CoreDNS has taken the rollback up: the trouble of the field is back."""
+
+    def poisoned() -> bool:
+        return all(SAID[one] in _asks(where, one, "--default-index", BY_NAME) for one in UVS)
+
+    wait_for("the poisoned domain to be back", poisoned, timeout=180, interval=2)
