@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy import trial
+from deploy.changes import lease, ledger
 from deploy.preflight import RIGHTS
 from tests.conftest import Run
 
@@ -85,7 +87,14 @@ def test_status_as_json_is_json_even_when_absent(program: Run, tmp_path: Path) -
 
 
 def test_the_rights_page_names_every_right() -> None:
-    page = (DOCS / "rights.md").read_text()
+    page = (DOCS / "rights.md").read_text().partition("## Fixes")[0]
     for verb, resource, _ in RIGHTS:
         (line,) = [one for one in page.splitlines() if f"resources: [{resource}]" in one]
         assert verb in line
+
+
+def test_the_rights_page_names_every_right_of_the_fixes() -> None:
+    page = (DOCS / "rights.md").read_text().partition("## Fixes")[2]
+    for right in (*ledger.RIGHTS, *lease.RIGHTS, *trial.rights("kube-system")):
+        (line,) = [one for one in page.splitlines() if f"resources: [{right.resource}]" in one]
+        assert right.verb in line
