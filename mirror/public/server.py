@@ -72,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # one write an answer
 
     def do_GET(self) -> None:
-        parts = self.path.partition("?")[0].strip("/").split("/")
+        # pip writes the + of our links as %2B
+        parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
         try:
             if parts == ["healthz"]:
                 self._say(HTTPStatus.OK, "ok")
@@ -80,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
                 body = json.dumps(self.server.public.status()).encode()
                 self._answer(HTTPStatus.OK, "application/json", body)
             elif len(parts) == 4 and parts[2] == "+simple":
-                self._page(unquote(parts[3]))
+                self._page(parts[3])
             elif len(parts) == 6 and "/".join(parts[:3]) == FILES:
-                self._file(parts[3], parts[4], unquote(parts[5]))
+                self._file(parts[3], parts[4], parts[5])
             else:
                 self._say(HTTPStatus.NOT_FOUND, "no such page")
         except Absent as told:

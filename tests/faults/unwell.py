@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 JSON = "application/vnd.pypi.simple.v1+json"
 PORTAL = "<html><title>Welcome</title><a href='/login.html'>Log in to use this network</a></html>"
@@ -158,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = {"meta": {"api-version": "1.0"}, "name": "something-else", "files": []}
             self._send(200, JSON, json.dumps(body).encode())
             return
-        parts = self.path.strip("/").split("/")
+        parts = unquote(self.path).strip("/").split("/")
         project = upstream.projects.get(parts[1]) if len(parts) > 1 else None
         if project is None:
             self._send(404, "text/plain", b"no such project")

@@ -59,6 +59,17 @@ def test_one_request_a_url_whoever_asks(mirror: Asked, upstream: FaultyUpstream)
     assert not any("evil" in text for _, text in bodies)
 
 
+def test_a_file_is_found_as_pip_writes_it(mirror: Asked, upstream: FaultyUpstream) -> None:
+    """A plus sign as %2B, in the path and in the name."""
+    name = "local_1-1.0+cpu-py3-none-any.whl"
+    upstream.projects["local-1"] = Project(files={name: File(content=b"cpu")})
+    path = mirror.link("local-1")
+    cold = mirror.get(path.replace("+", "%2B"))
+    assert cold.status_code == 200, "asked of the upstream"
+    for asked in (path.replace("+", "%2B"), path.replace("%2B", "+"), path):
+        assert mirror.get(asked).content == b"cpu"
+
+
 @pytest.mark.parametrize("name", ["Crowded_Too", "crowded.too", "CROWDED--TOO"])
 def test_any_spelling_is_the_one_project(
     mirror: Asked, upstream: FaultyUpstream, name: str
