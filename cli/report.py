@@ -74,10 +74,11 @@ def _category(
         mark, colour = _MARKS.get(result.outcome, ("", ""))
         if result.check in severities:
             mark, colour = _SEVERITIES[severities[result.check]]
-        line = Text("    ") + Text(f"{mark} ", style=colour) + Text(result.fact)
-        if result.check in numbers:
-            line += Text(f"  → {', '.join(map(str, numbers[result.check]))}", style="dim")
-        out.print(line)
+        where = (
+            f"  → {', '.join(map(str, numbers[result.check]))}" if result.check in numbers else ""
+        )
+        out.print(Text(f"    {mark} ", style=colour), end="")
+        _paragraph(result.fact + where, first=0, indent=6)
 
 
 def _gaps(seen: Report) -> None:
@@ -132,10 +133,13 @@ def _table(table: Table) -> None:
         return
     for first, *others in table.rows:
         out.print(Text(f"   {first}"))
-        line = Text("     ")
-        for place, (column, cell) in enumerate(zip(table.columns[1:], others, strict=True)):
-            line.append(" · " if place else "", style="dim")
-            line.append(f"{column}: ", style="dim").append(cell, style=_MOVES.get(cell, ""))
+        line = Text("    ")
+        for column, cell in zip(table.columns[1:], others, strict=True):
+            told = Text(f" {column}: ", style="dim") + Text(cell, style=_MOVES.get(cell, ""))
+            if len(line) > 4 and len(line) + len(told) + 2 > max(out.width, _NARROWEST):
+                out.print(line)
+                line = Text("    ")
+            line += Text(" ·" if len(line) > 4 else "", style="dim") + told
         out.print(line)
 
 

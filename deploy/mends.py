@@ -15,9 +15,9 @@ NAMESPACE = "NAMESPACE"
 def ndots(text: str = "", workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
     """One workload leaves the search list out."""
     return Mend(
-        text=text or "Let one workload try names as they are first (ndots 1), from the mirror.",
+        text=text or "Let one workload try names as they are first (ndots 1).",
         reach="workload",
-        command=f"mirror attach {workload} -n {namespace} --ndots",
+        command=f"mirror attach {workload} -n {namespace} --ndots --no-index",
         price="there, short names such as service.namespace stop resolving (use "
         "service.namespace.svc.cluster.local); its pods restart",
     )

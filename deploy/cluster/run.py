@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deploy.cluster.client import Cluster, Object, temporary
+from deploy.cluster.client import ApiRefusal, Cluster, Object, temporary
 from deploy.cluster.explain import explain_pod, waiting_reasons
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, until
 
 _HOPELESS = {"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
 _DOUBTFUL = {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
+_STARTED = 6.0  # seconds in which a pod normally has its network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ def run_pods(
     """
     namespace = pods[0]["metadata"]["namespace"]
     ended: dict[str, PodRun] = {}
+    begun = Deadline.after(_STARTED)
     with temporary(cluster, *pods):
         wanted = {pod["metadata"]["name"]: pod for pod in pods}
 
@@ -57,18 +59,15 @@ def run_pods(
                     told(len(ended))
                 elif pod:
                     seen(name)
+            if begun.over:
+                for name in _without_network(cluster, namespace) & (wanted.keys() - ended.keys()):
+                    ended[name] = _not_run(cluster, wanted[name], "its network cannot be made")
             return len(ended) == len(wanted)
 
         with suppress(WaitTimeout):
             until(look, deadline=deadline, what="pods", ceiling=0.5)
         for name in wanted.keys() - ended.keys():
-            ended[name] = PodRun(
-                name=name,
-                node=wanted[name]["spec"].get("nodeName", ""),
-                code=None,
-                out=cluster.logs(namespace, name, _container(wanted[name])),
-                why="not ended in time\n" + explain_pod(cluster, namespace, name),
-            )
+            ended[name] = _not_run(cluster, wanted[name], "not ended in time")
     return [ended[pod["metadata"]["name"]] for pod in pods]
 
 
@@ -87,6 +86,26 @@ def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
         why = explain_pod(cluster, meta["namespace"], meta["name"])
         return PodRun(name=meta["name"], node=node, code=None, out="", why=why)
     return None
+
+
+def _not_run(cluster: Cluster, pod: Object, cause: str) -> PodRun:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    return PodRun(
+        name=name,
+        node=pod["spec"].get("nodeName", ""),
+        code=None,
+        out=cluster.logs(namespace, name, _container(pod)),
+        why=f"{cause}\n" + explain_pod(cluster, namespace, name),
+    )
+
+
+def _without_network(cluster: Cluster, namespace: str) -> set[str]:
+    """Pods whose sandbox has failed more than once: waiting for them is of no use."""
+    try:
+        events = cluster.list("Event", namespace, fields="reason=FailedCreatePodSandBox")
+    except ApiRefusal:
+        return set()
+    return {one["involvedObject"]["name"] for one in events if one.get("count", 1) > 1}
 
 
 def _container(pod: Object) -> str:

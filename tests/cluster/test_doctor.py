@@ -146,12 +146,18 @@ def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
             "dns.search-domains"
         )
         command = found["mends"][0]["command"]
-        words, _, patch = command.partition(" --patch ")
-        assert words == "kubectl -n NAMESPACE patch deployment NAME"
-        field_lab.kubectl("-n", "mended", "patch", "deployment", "asks", "--patch", patch[1:-1])
+        assert command == "mirror attach deployment/NAME -n NAMESPACE --ndots --no-index"
+        words = command.replace("NAMESPACE", "mended").replace("NAME", "asks").split()[1:]
+        access = ("--kubeconfig", str(field_lab.kubeconfig))
+        done = CliRunner().invoke(mirror, [*words, *access, "--yes"])
+        assert done.exit_code == 0, done.output
         mended = _uv(field_lab)
         assert "lookup" not in mended
         assert "os error 101" in mended, "the next trouble of the field: AAAA without a route"
+        undone = CliRunner().invoke(
+            mirror, ["detach", "deployment/asks", "-n", "mended", *access, "--yes"]
+        )
+        assert undone.exit_code == 0, undone.output
     finally:
         field_lab.kubectl("delete", "namespace", "mended", "--wait=false", check=False)
 

@@ -121,9 +121,7 @@ def _without_list(names: list[NameView]) -> str:
 
 def _mends(suffix: str, tried: str) -> tuple[Mend, ...]:
     return (
-        mends.ndots(
-            "Let one workload try names as they are first (ndots 1), from the mirror." + tried
-        ),
+        mends.ndots("Let one workload try names as they are first (ndots 1)." + tried),
         mends.MIRROR,
         Mend(
             text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",

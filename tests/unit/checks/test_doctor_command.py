@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from cli import show
 from cli.commands.doctor import doctor
 from deploy.evidence.codec import load
 from deploy.evidence.model import Evidence
 from mirror.core.errors import InputError
+from tests.unit.checks.test_cases import told_by
 
 CASES = Path(__file__).parents[1] / "cases" / "checks"
+
+CASE_NAMES = sorted(path.name for path in CASES.iterdir())
 
 
 def ask(case: str, *options: str) -> Result:
@@ -29,7 +33,7 @@ def test_the_field() -> None:
     assert "search domain communityfibre.co.uk is poisoned" in out
     assert "Name has no usable address" in out
     assert "no search domain answers for names that do not exist → 1" in out
-    first, second = out.index("--in NAMESPACE --ndots"), out.index("mirror env --publish")
+    first, second = out.index("-n NAMESPACE --ndots"), out.index("mirror env --publish")
     assert first < second < out.index("mirror fix search-domains")
 
 
@@ -48,6 +52,41 @@ def test_what_was_left_out_is_said() -> None:
 
 def test_warnings_alone_end_with_0() -> None:
     assert ask("egress-cut").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "limit", "code"),
+    [
+        ("egress-cut", "warning", 1),
+        ("egress-cut", "note", 1),
+        ("node-other-search-list", "warning", 0),
+        ("field", "never", 0),
+    ],
+)
+def test_the_line_can_be_moved(case: str, limit: str, code: int, tmp_path: Path) -> None:
+    told = tmp_path / "evidence.json"
+    told.write_text(json.dumps(told_by(CASES / case)))
+    done = CliRunner().invoke(doctor, ["--from", str(told), "--fail-on", limit])
+    assert done.exit_code == code, done.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("case", CASE_NAMES)
+def test_it_is_readable_at_every_width(
+    case: str, columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prose fits; only what is to be copied or compared (commands, names) may be longer."""
+    monkeypatch.setattr(show.out, "width", columns)
+    told = tmp_path / "evidence.json"
+    told.write_text(json.dumps(told_by(CASES / case)))
+    done = CliRunner().invoke(doctor, ["--from", str(told)])
+    assert done.exit_code in {0, 1}, done.exception
+    limit = min(max(columns, 60), 100)
+    for line in done.stdout.splitlines():
+        words = line.strip().split(" ")
+        whole = line.lstrip().startswith(("$ ", "name tried", "index.")) or "→" in line
+        whole = whole or "as in " in line or "A: " in line or max(map(len, words)) > limit - 10
+        assert len(line) <= limit or whole, line
 
 
 def test_json_and_saved_again(tmp_path: Path) -> None:

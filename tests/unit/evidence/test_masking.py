@@ -1,0 +1,117 @@
+"""Secrets leave lines, commands and objects; what a bug report needs stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.evidence.masking import GONE, keeps_value, masked, masked_object, masked_words
+
+CANARY = "hunter2canary"
+TOKENS = [
+    "ghp_" + "a1B2" * 9,
+    "glpat-" + "a1B2c3D4" * 3,
+    "hf_" + "a1B2" * 8,
+    "sk-" + "a1B2" * 8,
+    "pypi-" + "AgEIcHlwaS5vcmc" * 3,
+    "AKIA" + "ABCD1234" * 2,
+    "xoxb-123456789012-abcdef",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"https://bot:{CANARY}@index.example/simple",
+        f"postgres://chronicle:{CANARY}@db:5432/app",
+        f"password={CANARY}",
+        f"PASSWORD: {CANARY}",
+        f'"api_key": "{CANARY}"',
+        f"OPENAI_API_KEY='{CANARY}'",
+        f"AUTH_SECRET_KEY={CANARY}",
+        f"Authorization: Bearer {CANARY}",
+        f"authorization: basic {CANARY}==",
+        f"curl -H 'X-Auth-Token: {CANARY}'",
+        f"tool --token {CANARY} run",
+        f"tool --password={CANARY}",
+        f"GET /simple?access_token={CANARY}&x=1",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n-----END RSA PRIVATE KEY-----",
+        f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
+    ],
+)
+def test_secrets_leave_a_line(line: str) -> None:
+    assert CANARY not in masked(line)
+    assert GONE in masked(line)
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_tokens_are_known_by_their_shape(token: str) -> None:
+    assert masked(f"got {token}, going on") == f"got {GONE}, going on"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error: Failed to fetch: https://index.example/simple/fastapi/",
+        "cause: failed to lookup address information: Name has no usable address",
+        "http://10.152.183.189:3141/workloads/stable/+simple/",
+        "Installed 146 packages in 1.20s",
+        "connect to fd70:8823:7283::1 port 443: Network is unreachable",
+    ],
+)
+def test_what_tells_the_cause_stays(line: str) -> None:
+    assert masked(line) == line
+
+
+@given(st.text(), st.text())
+def test_masking_twice_changes_nothing_more(before: str, after: str) -> None:
+    once = masked(f"{before} password={CANARY} {after}")
+    assert CANARY not in once or CANARY in before + after
+    assert masked(once) == once
+
+
+def test_a_word_after_a_flag_goes() -> None:
+    words = ["run", "--token", CANARY, "--name", "x", f"--api-key={CANARY}"]
+    assert masked_words(words) == ["run", "--token", GONE, "--name", "x", f"--api-key={GONE}"]
+
+
+def test_environment_is_kept_by_a_list() -> None:
+    assert keeps_value("UV_INDEX_URL")
+    assert keeps_value("FELIX_IPV6SUPPORT")
+    assert keeps_value("IP6")
+    assert not keeps_value("HF_TOKEN")
+    assert not keeps_value("UV_INDEX_PRIVATE_PASSWORD")
+    assert not keeps_value("NODE_OPTIONS")
+    assert not keeps_value("MY_HARMLESS_NAME")
+
+
+def test_objects() -> None:
+    applied = "kubectl.kubernetes.io/last-applied-configuration"
+    pod = {
+        "metadata": {"annotations": {applied: CANARY, "note": "kept"}, "managedFields": [CANARY]},
+        "spec": {
+            "nodeName": "ra",
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [
+                        {"name": "WHATEVER", "value": CANARY},
+                        {"name": "UV_INDEX_URL", "value": f"http://u:{CANARY}@10.0.0.1/"},
+                        {"name": "IP6", "value": "autodetect"},
+                        {"name": "K", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                    ],
+                    "args": ["--password", CANARY],
+                }
+            ],
+            "volumes": [{"secret": {"secretName": "kept-name"}}],
+        },
+        "data": {"db-password": CANARY, "config": f"token: {CANARY}\nport: 80"},
+    }
+    told = json.dumps(masked_object(pod))
+    assert CANARY not in told
+    for kept in ("ra", "note", "autodetect", "kept-name", "secretKeyRef", "port: 80", "10.0.0.1"):
+        assert kept in told
