@@ -105,7 +105,11 @@ def _without_network(cluster: Cluster, namespace: str) -> set[str]:
         events = cluster.list("Event", namespace, fields="reason=FailedCreatePodSandBox")
     except ApiRefusal:
         return set()
-    return {one["involvedObject"]["name"] for one in events if one.get("count", 1) > 1}
+    failures: dict[str, int] = {}
+    for one in events:  # each names another sandbox, so they are not counted by the kubelet
+        name = one["involvedObject"]["name"]
+        failures[name] = failures.get(name, 0) + (one.get("count") or 1)
+    return {name for name, times in failures.items() if times > 1}
 
 
 def _container(pod: Object) -> str:
