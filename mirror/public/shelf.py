@@ -60,7 +60,7 @@ class Shelf:
             for name in ("links", "pages"):
                 shutil.rmtree(self.root / name)
                 (self.root / name).mkdir(mode=0o755)
-            self._put(record, upstream.encode())
+            self._put((record, upstream.encode()))
 
     # -- pages ----------------------------------------------------------------------------------
 
@@ -83,8 +83,7 @@ class Shelf:
         content = got.body
         target = self.page(project, "json")
         head = json.dumps({"etag": etag, "size": len(content)})
-        self._put(self._links(project), (head + got.links).encode())
-        self._put_page(target, content)
+        self._put((self._links(project), (head + got.links).encode()), *_with_gzip(target, content))
         self._remove(self.page(project, "html"))
         self.withdraw(project)
 
@@ -113,7 +112,8 @@ class Shelf:
         """The HTML form of a page that is there; made when it is first asked for."""
         made = self.page(project, "html")
         if not made.exists():
-            self._put_page(made, pages.html(pages.loads(self.page(project, "json").read_bytes())))
+            content = pages.html(pages.loads(self.page(project, "json").read_bytes()))
+            self._put(*_with_gzip(made, content))
         return made
 
     def withdraw(self, project: str, kinds: tuple[str, ...] = KINDS) -> None:
@@ -152,7 +152,7 @@ class Shelf:
         """A whole file, written and hashed: on the disk before it is in its place."""
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if target.parent.name.startswith("url-"):
-            self._put(target.with_name(f"{target.name}.sha256"), measured.encode())
+            self._put((target.with_name(f"{target.name}.sha256"), measured.encode()))
         partial.rename(target)
 
     def count(self) -> dict[str, int]:
@@ -167,22 +167,28 @@ class Shelf:
     def _beside(self) -> Path:
         return self.root / "partial" / f"{os.getpid()}-{time.time_ns()}-{next(self._number)}"
 
-    def _put_page(self, path: Path, content: bytes) -> None:
-        self._put(path.with_name(path.name + _GZIP), gzip.compress(content, 1, mtime=0))
-        self._put(path, content)
-
     def _remove(self, page: Path) -> None:
         page.unlink(missing_ok=True)
         page.with_name(page.name + _GZIP).unlink(missing_ok=True)
 
-    def _put(self, path: Path, content: bytes) -> None:
-        beside = self._beside()
+    def _put(self, *files: tuple[Path, bytes]) -> None:
+        """Write all, then put all in their places: a full volume leaves the old ones."""
+        written: list[tuple[Path, Path]] = []
         try:
-            beside.write_bytes(content)
-            beside.rename(path)
+            for path, content in files:
+                written.append((self._beside(), path))
+                written[-1][0].write_bytes(content)
+            for beside, path in written:
+                beside.rename(path)
         except OSError:
-            beside.unlink(missing_ok=True)
+            for beside, _ in written:
+                beside.unlink(missing_ok=True)
             raise
+
+
+def _with_gzip(path: Path, content: bytes) -> tuple[tuple[Path, bytes], tuple[Path, bytes]]:
+    packed = gzip.compress(content, 1, mtime=0)
+    return (path.with_name(path.name + _GZIP), packed), (path, content)
 
 
 def count_files(*folders: Path) -> tuple[int, int]:
