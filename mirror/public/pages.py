@@ -80,14 +80,15 @@ class Pages:
         with self._lock:
             flight = self._flights.get(project)
             if flight is None:
-                flight = self._workers.submit(self._fetch, project)
-                self._flights[project] = flight
-                flight.add_done_callback(lambda _: self._landed(project))
+                flight = self._flights[project] = self._workers.submit(self._run, project)
             return flight
 
-    def _landed(self, project: str) -> None:
-        with self._lock:
-            self._flights.pop(project, None)
+    def _run(self, project: str) -> bytes | None:
+        try:
+            return self._fetch(project)
+        finally:
+            with self._lock:
+                del self._flights[project]
 
     def _fetch(self, project: str) -> bytes | None:
         """Ask the upstream; the page itself only where it could not be kept."""
