@@ -21,6 +21,7 @@ from mirror.core.progress import Progress
 from mirror.core.wait import until
 
 _SECONDS = 60.0
+_COMPONENT = "trial"
 _STARTED = "CoreDNS-"  # the banner, printed once all servers listen
 _STUCK = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "CreateContainerError"}
@@ -30,8 +31,11 @@ _STUCK |= {"CreateContainerConfigError", "InvalidImageName"}
 
 def rights(namespace: str) -> tuple[Right, ...]:
     """What a trial needs besides the ledger's."""
-    verbs = [("create", "pods"), ("get", "pods"), ("delete", "pods"), ("get", "pods/log")]
-    return tuple(Right(verb=verb, resource=what, namespace=namespace) for verb, what in verbs)
+    verbs = [(verb, "pods") for verb in ("create", "get", "list", "delete")]
+    return tuple(
+        Right(verb=verb, resource=what, namespace=namespace)
+        for verb, what in (*verbs, ("get", "pods/log"))
+    )
 
 
 def trial(
@@ -43,12 +47,21 @@ def trial(
     progress.step("start a CoreDNS of our own on the new Corefile")
     namespace = next(iter(texts)).namespace
     template = _template(cluster, workload, namespace)
+    _sweep(cluster, namespace)
     mark = secrets.token_hex(3)
     maps = {one.name: f"{NAME}-trial-{mark}-{one.name}" for one in texts}
     made = [_map(cluster, namespace, old, new, texts) for old, new in maps.items()]
     pod = _pod(template, namespace, f"{NAME}-trial-{mark}", maps)
     with temporary(cluster, *made, pod):
         _wait(cluster, pod)
+
+
+def _sweep(cluster: Cluster, namespace: str) -> None:
+    """What a trial has left that was killed. Nobody else's: there is one writer at a time."""
+    chosen = ",".join(f"{key}={value}" for key, value in labels(_COMPONENT).items())
+    for kind in ("Pod", "ConfigMap"):
+        for one in cluster.list(kind, namespace, labels=chosen):
+            cluster.delete(kind, one["metadata"]["name"], namespace, grace=0)
 
 
 def _template(cluster: Cluster, workload: str, namespace: str) -> Object:
@@ -71,6 +84,7 @@ def _map(
     data = dict(found.get("data") or {})
     data |= {one.key: text.decode() for one, text in texts.items() if one.name == old}
     made = config_map(namespace, new, data)
+    made["metadata"]["labels"] = labels(_COMPONENT)
     return made | ({"binaryData": found["binaryData"]} if found.get("binaryData") else {})
 
 
@@ -92,7 +106,7 @@ def _pod(template: Object, namespace: str, name: str, maps: Mapping[str, str]) -
             if given and given.get("name") in maps:
                 given["name"] = maps[given["name"]]
     annotations = template.get("metadata", {}).get("annotations") or {}
-    meta: Object = {"name": name, "namespace": namespace, "labels": labels("trial")}
+    meta: Object = {"name": name, "namespace": namespace, "labels": labels(_COMPONENT)}
     meta |= {"annotations": annotations} if annotations else {}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 

@@ -32,11 +32,7 @@ def field(mirrored: Mirrored, tmp_path_factory: pytest.TempPathFactory) -> Itera
     before = corefile(mirrored)
     wheel = make_wheel(tmp_path_factory.mktemp("wheel"), "from-the-mirror", "1", "")
     write_corefile(mirrored, before.replace("    reload\n", f"    {FAST}\n"))
-    mirrored.lab.kubectl(*("-n", "kube-system", "rollout", "restart", "deployment/coredns"))
-    mirrored.lab.kubectl(
-        *("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s"),
-        timeout=100,
-    )
+    restart_coredns(mirrored)
     mirrored.up()
     added = mirrored.mirror("add", str(wheel))
     assert added.returncode == 0, added.stderr
@@ -46,6 +42,23 @@ def field(mirrored: Mirrored, tmp_path_factory: pytest.TempPathFactory) -> Itera
     mirrored.lab.kubectl("-n", "chronicle", "delete", "deployment", "asks", "--ignore-not-found")
     mirrored.mirror("down", "--purge")
     write_corefile(mirrored, before)
+
+
+@pytest.fixture(scope="module")
+def original(field: Mirrored) -> str:
+    """The Corefile before any fix."""
+    return corefile(field)
+
+
+def restart_coredns(where: Mirrored) -> None:
+    words = ("-n", "kube-system", "rollout")
+    where.lab.kubectl(*words, "restart", "deployment/coredns")
+    where.lab.kubectl(*words, "status", "deployment/coredns", "--timeout=120s", timeout=130)
+
+
+def coredns_pods(where: Mirrored) -> set[str]:
+    chosen = ("-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "name")
+    return set(where.lab.kubectl(*chosen).split())
 
 
 def corefile(where: Mirrored) -> str:
@@ -94,8 +107,7 @@ def standing(where: Mirrored) -> dict[str, str]:
     return {one["fix"]: one["state"] for one in told["fixes"]}
 
 
-def test_both_uv_fail_before_and_work_after(field: Mirrored) -> None:
-    original = corefile(field)
+def test_both_uv_fail_before_and_work_after(field: Mirrored, original: str) -> None:
     for key, (phase, log) in installs(field).items():
         assert phase == "Failed", key
         assert SAID[key.split()[1]] in log, f"{key}: {log}"
@@ -132,28 +144,34 @@ def test_a_purge_is_refused_meanwhile(field: Mirrored) -> None:
     assert field.get("statefulset", "pypi-mirror")["status"]["readyReplicas"] == 1
 
 
-def test_drift_is_seen_and_mended(field: Mirrored) -> None:
-    """An add-on that is enabled again writes its own Corefile."""
-    with_fixes = corefile(field)
-    lines = with_fixes.splitlines(keepends=True)
-    begin = next(n for n, line in enumerate(lines) if "pypi-mirror fix search" in line)
-    end = max(n for n, line in enumerate(lines) if "} # pypi-mirror fix" in line)
-    write_corefile(field, "".join(lines[:begin] + lines[end + 1 :]))
-    assert standing(field)["search-domains"] == "drifted"
-    fixed(field, "search-domains")
-    assert corefile(field) == with_fixes
-
-
-def test_rollback_gives_back_the_corefile_byte_for_byte(field: Mirrored) -> None:
+def test_rollback_gives_back_the_corefile_byte_for_byte(field: Mirrored, original: str) -> None:
+    assert corefile(field) != original
     done = field.mirror("rollback", "--yes", "-o", "json")
     assert done.returncode == 0, done.stderr
-    text = corefile(field)
-    assert "template" not in text
-    assert FAST in text
+    assert corefile(field) == original
     assert set(standing(field).values()) == {"absent"}
     again = field.mirror("rollback", "--yes")
     assert again.returncode == 0
     assert "nothing to undo" in again.stdout
+
+
+def test_drift_is_seen_and_mended_without_reload_too(field: Mirrored, original: str) -> None:
+    """An add-on that is enabled again writes its own Corefile, here one without `reload`."""
+    fixed(field, "search-domains")
+    with_fix = corefile(field)
+    own = original.replace(f"    {FAST}\n", "")
+    write_corefile(field, own)
+    assert standing(field)["search-domains"] == "drifted"
+    pods = coredns_pods(field)
+    fixed(field, "search-domains")
+    assert corefile(field) == with_fix.replace(f"    {FAST}\n", "")
+    assert not pods & coredns_pods(field), "restarted, for it does not reload"
+    done = field.mirror("rollback", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "is restarted" in done.stdout
+    assert corefile(field) == own
+    write_corefile(field, original)
+    restart_coredns(field)
 
 
 def test_what_coredns_cannot_load_is_never_written(field: Mirrored) -> None:
@@ -161,14 +179,29 @@ def test_what_coredns_cannot_load_is_never_written(field: Mirrored) -> None:
     before = corefile(field)
     broken = before.replace("    loop\n", "    loop\n    forward . nowhere.example\n")
     write_corefile(field, broken)
+    leave_a_trial(field)
     try:
         said = fixed(field, "dns", code=5)
         assert "CoreDNS cannot load the new Corefile; nothing was written" in said
         assert "nowhere.example" in said, "CoreDNS' own words"
         assert corefile(field) == broken
         assert set(standing(field).values()) == {"absent"}
+        chosen = ("-l", "app.kubernetes.io/component=trial", "-o", "name")
+        assert field.lab.kubectl("-n", "kube-system", "get", "pods,configmaps", *chosen) == ""
     finally:
         write_corefile(field, before)
+
+
+def leave_a_trial(where: Mirrored) -> None:
+    """What a `mirror fix` that was killed in the middle of its trial leaves."""
+    labels = {
+        "app.kubernetes.io/name": NAMESPACE,
+        "app.kubernetes.io/component": "trial",
+        "app.kubernetes.io/managed-by": NAMESPACE,
+    }
+    meta = {"name": "pypi-mirror-trial-old", "namespace": "kube-system", "labels": labels}
+    left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    where.lab.kubectl("apply", "-f", "-", stdin=json.dumps(left))
 
 
 def test_attach_with_ndots_alone_lets_both_uv_work(field: Mirrored) -> None:
