@@ -161,16 +161,7 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
     else:
         show.facts(
             f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
-            [
-                ("index", seen.endpoint.url if seen.endpoint else "-"),
-                ("devpi", seen.version or "-"),
-                ("image", seen.image or "-"),
-                ("node", seen.node or "-"),
-                ("volume", seen.volume or "-"),
-                ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
-                *(("trouble", line) for line in seen.trouble),
-                *show_fixes.rows(fixes),
-            ],
+            show_fixes.status_rows(seen, fixes),
         )
     click.get_current_context().exit(0 if seen.state == "running" else 1)
 
