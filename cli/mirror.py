@@ -13,7 +13,7 @@ from cli.options import HELP
 # command → module of cli/commands that defines it; loaded only when it is asked for
 _COMMANDS = {
     "up": "lifecycle",
-    "status": "lifecycle",
+    "status": "status",
     "down": "lifecycle",
     "manifests": "lifecycle",
     "env": "workloads",

@@ -14,7 +14,6 @@ from deploy.changes.model import Fix
 from deploy.changes.states import FixState
 from deploy.cluster.client import Cluster
 from deploy.planned import Decided, Diff, Plan, Repaired
-from deploy.status import Status
 from mirror.core.errors import MirrorError
 
 _COLOURS = {"absent": "dim", "applied": "green", "drifted": "red", "partial": "yellow"}
@@ -140,20 +139,6 @@ def standing_of(cluster: Cluster) -> tuple[FixState, ...] | str:
         return repair.standing(cluster)
     except MirrorError as broken:
         return str(broken)
-
-
-def status_rows(seen: Status, fixes: tuple[FixState, ...] | str) -> list[tuple[str, str]]:
-    """What `mirror status` shows."""
-    return [
-        ("index", seen.endpoint.url if seen.endpoint else "-"),
-        ("devpi", seen.version or "-"),
-        ("image", seen.image or "-"),
-        ("node", seen.node or "-"),
-        ("volume", seen.volume or "-"),
-        ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
-        *(("trouble", line) for line in seen.trouble),
-        *rows(fixes),
-    ]
 
 
 def rows(found: tuple[FixState, ...] | str) -> list[tuple[str, str]]:

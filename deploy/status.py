@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 
 from deploy import reach, record
-from deploy.cluster.client import Cluster
+from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.manifests.model import CLAIM, NAME, POD
 from deploy.preflight import is_ready
 from mirror.core.errors import MirrorError
+from mirror.figures import Figures
 from mirror.settings import Endpoint
+
+PROBES_A_SECOND = 1 / 2 + 1 / 10  # readiness and liveness, as the front's container has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,9 @@ class Status:
     version: str | None  # of devpi-server
     node: str | None  # that runs the mirror and, with a local volume, holds its packages
     volume: str | None  # phase, size and storage class
+    holder: str | None  # the node that the volume is tied to; None: it can follow the pod
+    command: str  # version of the program that asks
+    figures: Figures | None
     published: tuple[str, ...]
     trouble: tuple[str, ...]  # what is wrong, in words
 
@@ -38,7 +47,7 @@ def status(cluster: Cluster, namespace: str) -> Status:
     pod = cluster.get("Pod", POD, namespace)
     held = cluster.get("StatefulSet", NAME, namespace)
     trouble: list[str] = []
-    version = None
+    version = figures = None
     if held is None:
         state = "stopped" if kept.cluster_ip else "absent"
     elif held.get("status", {}).get("readyReplicas") == 1:
@@ -57,14 +66,20 @@ def status(cluster: Cluster, namespace: str) -> Status:
         try:
             with reach.client(cluster, namespace, kept.endpoint) as client:
                 version = client.server_version()
+                figures = client.figures(_probes(pod))
         except MirrorError as broken:
             state = "broken"
             trouble.append(str(broken))
     node = pod["spec"].get("nodeName") if pod else None
-    if node:
-        about = cluster.get("Node", node)
-        if about is None or not is_ready(about):
-            trouble.append(f"node {node}, which runs the mirror, is not Ready")
+    holder = _holder(cluster, claim)
+    for name, does in {node: "runs the mirror", holder: "holds its volume"}.items():
+        about = cluster.get("Node", name) if name else None
+        if name and about is None:
+            trouble.append(f"node {name}, which {does}, is gone from the cluster")
+        elif about is not None and not is_ready(about):
+            trouble.append(f"node {name}, which {does}, is not Ready")
+    image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
+    trouble += _full(figures, claim, holder) + _behind(image)
     volume = None
     if claim:
         size = claim["spec"]["resources"]["requests"]["storage"]
@@ -75,10 +90,74 @@ def status(cluster: Cluster, namespace: str) -> Status:
         namespace=namespace,
         state=state,
         endpoint=kept.endpoint,
-        image=held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image,
+        image=image,
         version=version,
         node=node,
         volume=volume,
+        holder=holder,
+        command=_version(),
+        figures=figures,
         published=kept.published,
         trouble=tuple(trouble),
     )
+
+
+def _holder(cluster: Cluster, claim: Object | None) -> str | None:
+    """The node of a local volume, by its node affinity."""
+    name = claim["spec"].get("volumeName") if claim else None
+    try:
+        held = cluster.get("PersistentVolume", name) if name else None
+    except ApiRefusal:
+        return None  # not everybody may see volumes
+    terms = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
+    names = {
+        value
+        for term in terms.get("nodeSelectorTerms", [])
+        for one in term.get("matchExpressions", [])
+        if one["key"] == "kubernetes.io/hostname"
+        for value in one.get("values", [])
+    }
+    return names.pop() if len(names) == 1 else None
+
+
+def _full(figures: Figures | None, claim: Object | None, holder: str | None) -> list[str]:
+    if figures is None or not figures.full or claim is None:
+        return []
+    asked = claim["spec"]["resources"]["requests"]["storage"]
+    where = f" on node {holder}" if holder else ""
+    return [
+        f"the volume is full: claim {CLAIM} ({asked}) has {figures.free / 1e6:.0f} MB free of "
+        f"{figures.volume / 1e9:.1f} GB. What is cached is still served, new packages are not "
+        f"kept. Make room on its disk{where}, or give it more: `mirror up --size` (where the "
+        "storage class can expand)"
+    ]
+
+
+def _behind(image: str | None) -> list[str]:
+    """An image of ours that another version of this program made."""
+    found = re.search(r"(?:^|/)pypi-mirror:(\d[\w.]*?)-[0-9a-f]{12}(?:@|$)", image or "")
+    here = _version()
+    if found is None or found[1] == here:
+        return []
+    return [f"the image is of version {found[1]}, this command of {here}: run `mirror up`"]
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pypi-mirror")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _probes(pod: Object | None) -> float:
+    """About how many of the front's requests were the kubelet's own since it started."""
+    states = (pod or {}).get("status", {}).get("containerStatuses", [])
+    begun = [
+        one["state"]["running"]["startedAt"]
+        for one in states
+        if one["name"] == "front" and "running" in one.get("state", {})
+    ]
+    if not begun:
+        return 0.0
+    since = datetime.fromisoformat(begun[0])
+    return (datetime.now(UTC) - since).total_seconds() * PROBES_A_SECOND

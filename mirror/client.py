@@ -17,6 +17,7 @@ import httpx
 from mirror.core.errors import InputError, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.devpi import default_upstream, mirror_index_config, workloads_index_config
+from mirror.figures import Figures, read
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 
 _CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline
@@ -64,6 +65,15 @@ class IndexClient:
         """The version of devpi-server, e.g. 6.20.3."""
         told = self._call("GET", "/+status")
         return str(told.get("versioninfo", {}).get("devpi-server", "unknown"))
+
+    def figures(self, probes: float = 0.0) -> Figures | None:
+        """What is kept and how it is asked for; None where there is no front."""
+        told = self._send("GET", "/+mirror/status", missing_ok=True)
+        counted = self._send("GET", "/+mirror/requests", missing_ok=True, accept="*/*")
+        try:
+            return read(told.json(), counted.text, probes=probes) if told and counted else None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None  # devpi alone answers with pages of its own
 
     def login(self, user: str, password: str) -> None:
         """Authenticate all later calls. Raises RefusedError for a wrong password."""

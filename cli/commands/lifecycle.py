@@ -1,4 +1,4 @@
-"""`mirror up`, `status`, `down`, `manifests`."""
+"""`mirror up`, `down`, `manifests`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli import show
+from cli import show, show_mirror
 from cli.images import ImageOptions, image_options
 from cli.options import (
     ClusterOptions,
@@ -20,7 +20,7 @@ from cli.options import (
 )
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
-from mirror.local import LocalMirror, LocalStatus
+from mirror.local import LocalMirror
 from mirror.settings import check_index_url, check_port
 
 
@@ -89,7 +89,7 @@ def up(
         with show.progress() as progress:
             begun = Deadline.after(target.timeout)
             status = LocalMirror().up(changes=_given(settings), progress=progress, deadline=begun)
-        _show_local(status, output)
+        show_mirror.local(status, None, output)
         return
     from cli.connect import connect
     from deploy import obtain
@@ -134,36 +134,6 @@ def up(
             ],
         )
         click.echo("\nnext: mirror env --publish NAMESPACE   gives it to the pods of a namespace")
-
-
-@click.command()
-@local_option
-@cluster_options(default_timeout=30)
-@output_option
-def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
-    """Show whether the mirror is well, and where.
-
-    Ends with 1 where it is not running.
-    """
-    if local:
-        here = LocalMirror().status(Deadline.after(target.timeout))
-        _show_local(here, output)
-        click.get_current_context().exit(0 if here.state == "running" else 1)
-    from cli import show_fixes
-    from cli.connect import connect
-    from deploy.status import status as look
-
-    cluster = connect(target)
-    seen, fixes = look(cluster, target.namespace), show_fixes.standing_of(cluster)
-    if output != "table":
-        url = seen.endpoint and seen.endpoint.url
-        show.document({**show.plain(seen), "url": url, "fixes": show.plain(fixes)}, output)
-    else:
-        show.facts(
-            f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
-            show_fixes.status_rows(seen, fixes),
-        )
-    click.get_current_context().exit(0 if seen.state == "running" else 1)
 
 
 @click.command()
@@ -271,24 +241,3 @@ def _show_plan(steps: Any, wanted: Any, output: OutputFormat) -> None:
     else:
         show.table(("", "kind", "name"), [(s.action, s.kind, s.name) for s in steps])
         click.echo("\nnothing was written; -o yaml shows the objects")
-
-
-def _show_local(status: LocalStatus, output: OutputFormat) -> None:
-    if output != "table":
-        show.document({**show.plain(status), "url": status.endpoint.url}, output)
-        return
-    show.facts(
-        f"mirror on this machine: {status.state}",
-        [
-            ("index", status.endpoint.url),
-            ("front", status.front),
-            ("devpi", status.version or "-"),
-            ("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB"),
-            ("data", str(status.data)),
-            ("log", str(status.log)),
-        ],
-    )
-    if status.state == "running":
-        click.echo('\nnext: eval "$(mirror env --local)"   and install as ever')
-    elif status.state != "running":
-        click.echo("\nnext: mirror up --local")

@@ -1,0 +1,64 @@
+"""What a mirror tells of itself: what is kept, how often it was asked, how its upstream is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_FULL = 0.03  # share of the volume, and
+_SCARCE = 512 * 1024**2  # bytes free, below both of which large wheels find no place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Counted since the mirror started; sizes in bytes.
+
+    ``requests`` are all that the front answered, ``asked`` those that it could not answer from
+    the volume by itself, ``fetched`` those for which the upstream was asked.
+    """
+
+    pages: int
+    files: int
+    size: int
+    requests: int
+    asked: int
+    fetched: int
+    upstream: str
+    upstream_away: str  # why, or empty
+    upstream_since: str
+    free: int
+    volume: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of requests that the volume answered, 0 to 1; None before there were any."""
+        if self.requests <= 0:
+            return None
+        return max(0.0, 1.0 - min(self.asked, self.requests) / self.requests)
+
+    @property
+    def full(self) -> bool:
+        """Whether the volume has no room for what comes next."""
+        return self.free < _SCARCE and self.free < self.volume * _FULL
+
+
+def read(status: Mapping[str, Any], requests: str, *, probes: float = 0.0) -> Figures:
+    """From /+mirror/status and nginx's stub_status; ``probes`` are requests that nobody made."""
+    counted = requests.split()
+    # Active connections: N / server accepts handled requests / N N N / Reading: …
+    total = int(counted[counted.index("requests") + 3]) if "requests" in counted else 0
+    upstream, asked, fetched = status["upstream"], status["asked"], status["fetched"]
+    return Figures(
+        pages=int(status["pages"]),
+        files=int(status["files"]),
+        size=int(status["bytes"]),
+        requests=max(int(total - probes), 0),
+        asked=int(asked["pages"]) + int(asked["files"]),
+        fetched=int(fetched["pages"]) + int(fetched["files"]),
+        upstream=str(upstream["url"]),
+        upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
+        upstream_since=str(upstream.get("since") or ""),
+        free=int(status["volume"]["free"]),
+        volume=int(status["volume"]["size"]),
+    )

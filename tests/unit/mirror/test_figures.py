@@ -1,0 +1,50 @@
+"""What the front tells, as it tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mirror.figures import read
+
+STUB = (
+    "Active connections: 3 \nserver accepts handled requests\n 90 90 1000 \n"
+    "Reading: 0 Writing: 1 Waiting: 2 \n"
+)
+
+
+def told(**more: Any) -> dict[str, Any]:
+    return {
+        "upstream": {"url": "https://index.example/simple/", "state": "ok", "since": None},
+        "pages": 146,
+        "files": 150,
+        "bytes": 158_000_000,
+        "asked": {"pages": 60, "files": 40},
+        "fetched": {"pages": 30, "files": 20, "bytes": 1},
+        "volume": {"free": 10**10, "size": 2 * 10**10},
+    } | more
+
+
+def test_hits() -> None:
+    seen = read(told(), STUB)
+    assert (seen.requests, seen.asked, seen.fetched) == (1000, 100, 50)
+    assert seen.hit_rate == pytest.approx(0.9)
+    assert not seen.full
+    assert read(told(), STUB, probes=500.4).hit_rate == pytest.approx(1 - 100 / 499, abs=0.001)
+    assert read(told(), STUB, probes=5000).hit_rate is None, "nobody has asked yet"
+
+
+def test_the_upstream() -> None:
+    away = {"url": "u", "state": "away", "since": "20:00", "error": "refused"}
+    seen = read(told(upstream=away), STUB)
+    assert (seen.upstream_away, seen.upstream_since) == ("refused", "20:00")
+    assert read(told(), STUB).upstream_away == ""
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "full"),
+    [(10**8, 2 * 10**10, True), (10**8, 10**9, False), (10**9, 10**12, False), (0, 10**9, True)],
+)
+def test_full(free: int, size: int, full: bool) -> None:
+    assert read(told(volume={"free": free, "size": size}), STUB).full is full
