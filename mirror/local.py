@@ -226,7 +226,7 @@ class LocalMirror:
                 upstream=settings.upstream,
                 ca_bundle=settings.ca_bundle,
             )
-            self._processes.start("public", program, dict(os.environ))
+            self._processes.start("public", program, {**os.environ, **devpi.public_environment()})
             scratch = self.state / "nginx"
             scratch.mkdir(exist_ok=True)
             config = scratch / "nginx.conf"

@@ -168,6 +168,8 @@ def _public(settings: ClusterSettings) -> Object:
     mounts = [_mount("data", DATA), _mount("tmp", TMP)]
     if settings.ca_pem:
         mounts += [_mount("ca", _CA) | {"readOnly": True}]
+    variables = devpi.public_environment()
+    made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
     started = {"httpGet": {"path": "/public", "port": nginx.HEALTH_PORT}}
     made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
     return made | {"volumeMounts": mounts}
