@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -37,10 +38,13 @@ def main() -> int:
     words = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are ended
     python = _environment()
-    told = measure(words.repeats, set(words.only) or {"cold", "warm", "installs"}, python)
     kept = cache_root() / "bench-results.json"
-    kept.write_text(json.dumps(told, indent=1))
-    print(report.table(told))
+    told: dict[str, Any] = {"cold": [], "warm": [], "installs": [], "memory": {}}
+    try:
+        measure(told, words.repeats, set(words.only) or {"cold", "warm", "installs"}, python)
+    finally:  # a run that was ended tells what it has
+        kept.write_text(json.dumps(told, indent=1))
+        print(report.table(told))
     if words.write:
         docs = Path(__file__).parents[2] / "docs"
         report.write(told, docs / "benchmarks.md")
@@ -53,19 +57,16 @@ def main() -> int:
     return 0
 
 
-def measure(repeats: int, parts: set[str], python: Path) -> dict[str, Any]:
-    """All figures. The servers run side by side and are asked in turn, so that ratios are fair."""
+def measure(told: dict[str, Any], repeats: int, parts: set[str], python: Path) -> None:
+    """All figures, into ``told`` as they come.
+
+    The servers run side by side and are asked in turn, so that ratios are fair.
+    """
     lock = record()
     names = [one.name for one in lock]
     requests, transferred = load.ceiling(clients=8)
-    told: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
-        "ceiling": {"requests": requests, "bytes": transferred},
-        "cold": [],
-        "warm": [],
-        "installs": [],
-        "memory": {},
-    }
+    told["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
+    told["ceiling"] = {"requests": requests, "bytes": transferred}
     with ExitStack() as stack:
         base = Path(stack.enter_context(_folder()))
         wheels = installs.requirements(lock, base)
@@ -115,11 +116,13 @@ def measure(repeats: int, parts: set[str], python: Path) -> dict[str, Any]:
         paths[limit.name] = servers.found_files(limit, lock)
         tested.insert(0, limit)
         if "warm" in parts:
-            told["warm"] = _warm(tested, names, paths, repeats)
+            for row in _warm(tested, names, paths, repeats):
+                told["warm"].append(row)
         if "installs" in parts:
-            told["installs"] = _installs(tested, wheels, repeats)
+            told["memory"] = {one.name: one.memory() for one in tested}
+            for row in _installs(tested, wheels, repeats):
+                told["installs"].append(row)
         told["memory"] = {one.name: one.memory() for one in tested}
-    return told
 
 
 def _warm(
@@ -127,8 +130,7 @@ def _warm(
     names: list[str],
     paths: dict[str, list[tuple[str, str]]],
     repeats: int,
-) -> list[dict[str, Any]]:
-    rows = []
+) -> Iterator[dict[str, Any]]:
     for clients in _CLIENTS:
         for turn in range(repeats):
             _say(f"warm, {clients} clients, {turn + 1} of {repeats}")
@@ -143,12 +145,10 @@ def _warm(
                     cpu = one.cpu()
                     got = load.run(one.address, wanted, clients=clients)
                     row = asdict(got) | {"server": one.name, "kind": kind, "clients": clients}
-                    rows.append(row | {"cpu": one.cpu() - cpu})
-    return rows
+                    yield row | {"cpu": one.cpu() - cpu}
 
 
-def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> list[dict[str, Any]]:
-    rows = []
+def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> Iterator[dict[str, Any]]:
     for program, times in (("uv", repeats), ("pip", 1)):
         for turn in range(times):
             for one in tested:
@@ -156,8 +156,7 @@ def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> list[
                     continue
                 _say(f"{program} from {one.name}, {turn + 1} of {times}")
                 got = installs.install(one, program, wheels)
-                rows.append(asdict(got) | {"server": one.name})
-    return rows
+                yield asdict(got) | {"server": one.name}
 
 
 def _twice(asked: Counter[str]) -> int:

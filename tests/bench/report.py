@@ -26,6 +26,8 @@ def table(told: dict[str, Any]) -> str:
 
 
 def _head(told: dict[str, Any]) -> str:
+    if "ceiling" not in told:
+        return "Nothing was measured.\n"
     ceiling = told["ceiling"]
     most = max(
         (one["requests"] / one["seconds"] for one in told["warm"]),
@@ -97,7 +99,7 @@ def _warm(told: dict[str, Any]) -> Iterable[str]:
     )
     yield (
         "| memory, MB (PSS) | "
-        + " | ".join(f"{told['memory'][s] / 1e6:.0f}" for s in servers)
+        + " | ".join(f"{told['memory'].get(s, 0) / 1e6:.0f}" for s in servers)
         + " |"
     )
     wrong = [
