@@ -144,7 +144,8 @@ class Engine:
         based = rebase(entry, held.content) if entry else Merged(content=held.content)
         edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
         after = self._folded(edits, target, based.content)
-        if entry and based.clean and edits == entry.edits and after != held.content:
+        settled = entry is not None and not entry.pending and edits == entry.edits and edits
+        if settled and based.clean and after != held.content:
             # all of ours is there, only in another order than it would come by itself: let it be
             there = self._folded(edits, target, held.content) == held.content
             after = held.content if there else after

@@ -55,7 +55,10 @@ REMOVAL = Fix(
     changes=_nothing,
     edit=_remove,
 )
-FIXES: Mapping[str, Fix] = {**every(), "removal": REMOVAL}
+FIXES: Mapping[str, Fix] = {
+    **{name: every()[name] for name in ("attach", "search-domains", "dns")},
+    "removal": REMOVAL,
+}
 
 _DNS = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": True})
 _SEARCH = Edit(fix="search-domains", options={"suffixes": [SUFFIX], "keep": []})

@@ -26,7 +26,8 @@ from tests.cluster.fixtures import CANNOT_START, give_up
 pytestmark = pytest.mark.cluster
 
 ALL = ("attach", "search-domains", "dns", "removal")
-ORDERS = int(os.environ.get("MIRROR_ORDERS", "25"))
+# MIRROR_ORDERS=576 for as many; 550 is one that found a fault
+SEEDS = [*range(int(os.environ.get("MIRROR_ORDERS", "24"))), 550]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ class _Somebody:
         assert [mark for mark in self.marks if mark not in text] == []
 
 
-@pytest.mark.parametrize("seed", range(ORDERS))
+@pytest.mark.parametrize("seed", sorted(set(SEEDS)))
 def test_any_order_loses_no_edit_and_no_byte(world: World, seed: int) -> None:
     dice = random.Random(seed)
     somebody = _Somebody(world, dice)
