@@ -105,6 +105,7 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
         apt_mirror=told["apt_mirror"],
         given=_vendors(told["vendors"]),
         proof=not told["no_proof"],
+        fresh=told["no_cache"],
     )
     if told["printed"] == "dockerfile":
         click.echo(planned(order, deadline), nl=False)

@@ -23,7 +23,7 @@ KIND = "application"
 class Start:
     """A command that the image must be able to start with no network.
 
-    It is well when ``health`` on ``port`` answers, or when it asks for one of ``services``; a
+    It is well when ``health`` on ``port`` answers or when it asks for one of ``services``; a
     command with neither must live for ``seconds`` or end with 0.
     """
 

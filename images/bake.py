@@ -55,6 +55,7 @@ class Order:
     apt_mirror: str | None = None
     given: Mapping[str, str] = field(default_factory=dict)
     proof: bool = True
+    fresh: bool = False  # take no layer of an earlier build
 
 
 def bake(
@@ -90,7 +91,7 @@ def bake(
             build_base, run_base = bases(engine, recipe, order.apt_mirror, progress)
         with clock("build"), jail(engine, run_base.id, deadline, route) as watched:
             image = _build(
-                engine, watched, recipe, source, locked, route, build_base, run_base, progress
+                engine, watched, order, source, locked, route, build_base, run_base, progress
             )
             relayed, elsewhere = watched.relayed(), watched.tried()
         own = packages(source.folder, locked.local)
@@ -179,7 +180,7 @@ def _system(
 def _build(
     engine: Engine,
     watched: Jail,
-    recipe: Application,
+    order: Order,
     source: Source,
     locked: Locked,
     route: Route,
@@ -190,7 +191,11 @@ def _build(
     """The image's id; EngineError names a step that tried to reach anything but the mirror."""
     members = ((".",) if is_package(source.folder) else ()) + locked.local
     text = stages.render(
-        recipe, build_base=build_base.id, run_base=run_base.id, index=route.inside, local=members
+        order.recipe,
+        build_base=build_base.id,
+        run_base=run_base.id,
+        index=route.inside,
+        local=members,
     )
     context = {
         "Dockerfile": text.encode(),
@@ -202,7 +207,7 @@ def _build(
     progress.step("build")
     steps = Steps(progress, watched)
     try:
-        image = _logged(engine, context, source, watched.network, steps)
+        image = _logged(engine, context, source, watched.network, steps, fresh=order.fresh)
     except EngineError as broken:
         if tried := watched.tried():
             broken.why = told(tried) + "\n" + broken.why
@@ -219,13 +224,19 @@ def _build(
 
 
 def _logged(
-    engine: Engine, files: dict[str, bytes], source: Source | None, network: str, progress: Progress
+    engine: Engine,
+    files: dict[str, bytes],
+    source: Source | None,
+    network: str,
+    progress: Progress,
+    *,
+    fresh: bool = False,
 ) -> str:
     path = log_path()
     with path.open("w") as log, pack(files, source) as context:
         try:
             return engine.build(
-                context, log=log, progress=progress, labels={}, network_mode=network
+                context, log=log, progress=progress, labels={}, network_mode=network, fresh=fresh
             )
         except EngineError as broken:
             broken.next_step = broken.next_step or f"the whole log: {path}"

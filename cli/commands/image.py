@@ -36,6 +36,7 @@ _PATH = click.Path(path_type=Path)
     help="Use this in place of a locked source that cannot be reached.",
 )
 @click.option("--no-proof", is_flag=True, help="Do not prove it; a label says so.")
+@click.option("--no-cache", is_flag=True, help="Take no layer of an earlier build.")
 @click.option(
     "--print",
     "printed",

@@ -120,12 +120,13 @@ class Engine:
         progress: Progress,
         labels: Mapping[str, str],
         network_mode: str = "host",
+        fresh: bool = False,
     ) -> str:
         """Build a context (a tar with a Dockerfile) and return the image's id; it gets no name.
 
-        Steps go to ``progress``, every line to ``log``. Containers of the build are removed
-        however it ends; an interrupted client makes the engine stop. Raises EngineError with the
-        failed step and the last lines.
+        Steps go to ``progress``, every line to ``log``. ``fresh``: no layer is taken from before.
+        Containers of the build are removed however it ends; an interrupted client makes the
+        engine stop. Raises EngineError with the failed step and the last lines.
         """
         tail: list[str] = []
         step, made = "", ""
@@ -136,6 +137,7 @@ class Engine:
                 custom_context=True,
                 rm=True,
                 forcerm=True,
+                nocache=fresh,
                 decode=True,
                 network_mode=network_mode,
                 labels=dict(labels),

@@ -53,7 +53,7 @@ def _outcome(subject: Subject, start: Start, watched: Jail, running: Container) 
         )
         if start.health and watched.watcher.run(("python3", "-c", _ASK, url)).code == 0:
             result.append(("", f"serves {start.health} after {took}"))
-        elif asked and not start.health:
+        elif asked:
             result.append(("", f"waits for {', '.join(sorted(asked))} after {took}"))
         elif code is not None:
             end = "\n".join(running.log().strip().splitlines()[-12:])

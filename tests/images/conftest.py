@@ -19,7 +19,9 @@ from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.cluster.process import CommandFailed
 from tests.cluster.waiting import Hopeless, NotInTime
+from tests.conftest import Run
 from tests.images.archive import SYSTEM_CA, connect
+from tests.images.projects import Workshop, copy, hello, workshop
 
 CANNOT_START = (CommandFailed, NotInTime, Hopeless, LookupError, OSError)
 
@@ -75,3 +77,28 @@ def _give_up(error: Exception) -> None:
     if os.environ.get("CI") == "true" or os.environ.get("MIRROR_REQUIRE_CLUSTER") == "1":
         pytest.fail(text, pytrace=False)
     pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def shop(
+    private: DockerEngine, program: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workshop]:
+    """One engine and one mirror for all applications."""
+    with workshop(tmp_path_factory.mktemp("mirror"), program, private, SYSTEM_CA) as open_shop:
+        yield open_shop
+
+
+@pytest.fixture(scope="session")
+def locked(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small web application with a lock; copied by who changes it."""
+    folder = hello(tmp_path_factory.mktemp("hello"))
+    shop.lock(folder)
+    return folder
+
+
+@pytest.fixture
+def project(locked: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return copy(locked, folder)

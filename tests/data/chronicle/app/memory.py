@@ -1,0 +1,6 @@
+"""The memory provider; what it needs is imported here, where Chronicle does."""
+
+import mem0
+import qdrant_client
+
+PROVIDER = f"{mem0.__name__} over {qdrant_client.__name__}"

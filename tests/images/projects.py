@@ -1,0 +1,142 @@
+"""Small real projects, locked by real uv when the tests run, and a mirror to build them from."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.engine import DockerEngine
+from tests.conftest import Run
+from tests.local.place import Place
+
+BASE = "python:3.13-slim-trixie"
+WEB = """\
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+app = Starlette(routes=[Route("/health", lambda request: JSONResponse({"ok": True}))])
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="0.0.0.0", port=8000)
+"""
+RECIPE = """\
+kind = "application"
+name = "hello"
+extras = ["web"]
+[[starts]]
+name = "web"
+argv = ["uv", "run", "--extra", "web", "python3", "-m", "hello.main"]
+port = 8000
+health = "/health"
+seconds = 40
+"""
+BUILD = '[build-system]\nrequires = ["setuptools>=61"]\nbuild-backend = "setuptools.build_meta"\n'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """The program, an engine and a mirror on this machine."""
+
+    program: Run
+    engine: DockerEngine
+    place: Place
+    index: str
+
+    def env(self, **more: str) -> dict[str, str]:
+        return {**self.place.env, "DOCKER_HOST": self.engine.host, **more}
+
+    def build(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """`build-image` on the base that the engine has."""
+        given = ("build-image", *words, "--base", BASE, "--timeout", "600")
+        return self.program(*given, env=self.env(**env), timeout=660)
+
+    def built(self, *words: str, **env: str) -> dict[str, Any]:
+        """The report of a build that has to succeed."""
+        done = self.build(*words, "-o", "json", **env)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert isinstance(told, dict)
+        return told
+
+    def lock(self, folder: Path) -> None:
+        """`uv lock` through the mirror: the versions are the newest, and are fetched once."""
+        words = ("uv", "lock", "--quiet", "--directory", str(folder))
+        done = self.program(*words, env={"UV_DEFAULT_INDEX": self.index, "UV_NO_CACHE": "1"})
+        assert done.returncode == 0, done.stderr
+
+    def images(self) -> set[str]:
+        return set(self.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        (told,) = json.loads(self.engine.docker("inspect", image))
+        assert isinstance(told, dict)
+        return told
+
+
+@contextmanager
+def workshop(root: Path, program: Run, engine: DockerEngine, ca: Path) -> Iterator[Workshop]:
+    """A mirror for the length of a block; everything of it lies below ``root``."""
+    place = Place(root, program)
+    try:
+        told = place.up("--ca-bundle", str(ca))
+        yield Workshop(program=program, engine=engine, place=place, index=str(told["url"]))
+    finally:
+        place.mirror("down", "--purge")
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def pyproject(*needs: str, name: str = "hello", extra: str = "", build: str = BUILD) -> str:
+    return (
+        f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.11"\n'
+        f"dependencies = {json.dumps(needs)}\n"
+        '[project.optional-dependencies]\nweb = ["starlette", "uvicorn"]\n'
+        f"{extra}{build}"
+        + ('[tool.setuptools.packages.find]\nwhere = ["src"]\n' if build == BUILD else "")
+    )
+
+
+def hello(folder: Path, *needs: str, **files: str) -> Path:
+    """A web application in the src layout; ``files``: module of its package → code."""
+    modules = {f"src/hello/{name}.py": text for name, text in {"main": WEB, **files}.items()}
+    return write(
+        folder,
+        {
+            "pyproject.toml": pyproject(*(needs or ("idna",))),
+            "src/hello/__init__.py": "",
+            "recipe.toml": RECIPE,
+            **modules,
+        },
+    )
+
+
+def copy(source: Path, target: Path) -> Path:
+    subprocess.run(("cp", "-a", f"{source}/.", str(target)), check=True, timeout=30)
+    return target
+
+
+def quiet_git(folder: Path, *words: str) -> str:
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    own = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ("git", "-C", str(folder), *own, *words),
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()

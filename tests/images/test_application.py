@@ -1,0 +1,141 @@
+"""`build-image PATH` on a real engine, from a real mirror: what the image is and what is in it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from images.bill import FILES_LABEL, LOCK_LABEL, PROOF_LABEL, RECIPE_LABEL
+from tests.images.projects import Workshop
+
+pytestmark = [pytest.mark.engine, pytest.mark.index]
+
+CANARY = "canary-5e1f0a7c"
+
+
+@pytest.fixture(scope="module")
+def told(shop: Workshop, locked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of a build with secrets beside the project and in the environment."""
+    (locked / ".env").write_text(f"PASSWORD={CANARY}\n")
+    (locked / ".dockerignore").write_text("notes\n*.log\n!kept.log\n")
+    for name in ("notes/plan.txt", "a.log", "kept.log"):
+        (locked / name).parent.mkdir(exist_ok=True)
+        (locked / name).write_text("text\n")
+    sbom = tmp_path_factory.mktemp("sbom") / "sbom.json"
+    words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:test")
+    report = shop.built(*words, "--sbom", str(sbom), API_TOKEN=CANARY, UV_INDEX_URL=CANARY)
+    return {**report, "sbom": json.loads(sbom.read_text())}
+
+
+def test_it_is_proved_and_all_came_from_the_mirror(told: dict[str, Any]) -> None:
+    assert told["reference"] == "hello:test"
+    assert told["relayed"] > 0
+    assert told["elsewhere"] == 0
+    proof = {one["check"]: one for one in told["proof"]}
+    assert list(proof) == ["distributions", "consistency", "imports", "checks", "starts"]
+    assert not [fault for one in proof.values() for fault in one["faults"]]
+    assert "web serves /health" in proof["starts"]["said"]
+    assert proof["imports"]["said"] == "2 modules import"
+
+
+def test_its_labels_say_what_it_is(shop: Workshop, told: dict[str, Any]) -> None:
+    config = shop.inspect("hello:test")["Config"]
+    assert config["Labels"][LOCK_LABEL] == told["lock_sha256"]
+    assert config["Labels"][PROOF_LABEL] == "passed"
+    assert config["Labels"][RECIPE_LABEL] == "hello"
+    assert config["Labels"][FILES_LABEL] == told["files_sha256"]
+    assert config["User"] == "10001:10001"
+    assert config["Cmd"][:2] == ["uv", "run"]
+
+
+def test_it_starts_with_no_network_read_only_and_without_rights(
+    shop: Workshop, told: dict[str, Any]
+) -> None:
+    """`docker run` alone, none of our code: the unchanged start command."""
+    code = (
+        "import subprocess, time, urllib.request as u\n"
+        "p = subprocess.Popen(['uv','run','--extra','web','python3','-m','hello.main'])\n"
+        "for _ in range(100):\n"
+        "    time.sleep(0.2)\n"
+        "    try: print('answer', u.urlopen('http://127.0.0.1:8000/health').read()); break\n"
+        "    except OSError: pass\n"
+        "p.kill()\n"
+    )
+    flags = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp")
+    out = shop.engine.docker("run", "--rm", *flags, "hello:test", "python3", "-c", code)
+    assert "answer b'{\"ok\":true}'" in out
+
+
+def test_the_bill_of_materials_has_every_distribution(told: dict[str, Any]) -> None:
+    names = {one["name"] for one in told["distributions"]}
+    assert {"idna", "starlette", "uvicorn", "hello"} <= names
+    sbom = told["sbom"]
+    assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
+    assert {one["name"] for one in sbom["components"]} == names
+    idna = next(one for one in sbom["components"] if one["name"] == "idna")
+    assert idna["purl"].startswith("pkg:pypi/idna@")
+    assert sum(one["bytes"] for one in told["layers"]) <= told["size"] * 1.05
+
+
+def test_no_secret_and_nothing_ignored_is_in_it(
+    shop: Workshop, told: dict[str, Any], tmp_path: Path
+) -> None:
+    assert told["left_out"] == [".env"]
+    archive = tmp_path / "image.tar"
+    shop.engine.docker("save", "--output", str(archive), "hello:test")
+    names: set[str] = set()
+    with tarfile.open(archive) as image:
+        for member in image:
+            if not member.isfile():
+                continue
+            opened = image.extractfile(member)
+            assert opened is not None
+            content = opened.read()
+            assert CANARY.encode() not in content, member.name
+            if member.name.endswith("layer.tar"):
+                opened.seek(0)
+                with tarfile.open(fileobj=opened) as layer:
+                    names |= {one.name for one in layer}
+    assert "app/src/hello/main.py" in names
+    assert "app/kept.log" in names
+    assert not names & {"app/.env", "app/notes/plan.txt", "app/a.log"}
+    assert not [name for name in names if name.startswith(("root/.cache", "build/uv"))]
+    assert CANARY not in json.dumps(shop.inspect("hello:test"))
+    assert CANARY not in shop.engine.docker("history", "--no-trunc", "hello:test")
+    logs = list((shop.place.root / "state").rglob("*.log"))
+    assert logs
+    assert not [path for path in logs if CANARY in path.read_text(errors="replace")]
+
+
+def test_two_builds_of_the_same_hold_the_same_files(
+    shop: Workshop, locked: Path, told: dict[str, Any]
+) -> None:
+    """From nothing: no layer of the first build is taken again."""
+    words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:again")
+    again = shop.built(*words, "--no-proof", "--no-cache")
+    assert again["relayed"] > 0
+    assert again["files_sha256"] == told["files_sha256"]
+    assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
+
+
+def test_a_change_of_the_source_takes_the_last_layers_only(
+    shop: Workshop, locked: Path, project: Path, told: dict[str, Any]
+) -> None:
+    (project / "src/hello/more.py").write_text("MORE = 1\n")
+    words = (str(project), "--recipe", str(project / "recipe.toml"), "--tag", "hello:changed")
+    changed = shop.built(*words, "--no-proof")
+    print(f"{changed['seconds']['build']} s after a change of the source")
+    assert changed["files_sha256"] != told["files_sha256"]
+    before = shop.inspect("hello:test")["RootFS"]["Layers"]
+    after = shop.inspect("hello:changed")["RootFS"]["Layers"]
+    same = [one == other for one, other in zip(before, after, strict=True)]
+    assert all(same[:-2])
+
+
+def test_nothing_of_ours_is_left_running(shop: Workshop, told: dict[str, Any]) -> None:
+    assert not shop.engine.docker("ps", "--all", "--quiet").strip()
+    assert not shop.engine.docker("volume", "ls", "--quiet").strip()
