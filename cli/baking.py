@@ -205,6 +205,7 @@ def _table(report: Report, where: str) -> None:
         (f"{one.name}", f"vendored {one.version}" + (" (stand-in)" if one.stand_in else ""))
         for one in report.vendored
     ]
+    rows += [("from sdist", one) for one in report.built_from_sdist]
     rows += [("left out", ", ".join(report.left_out))] if report.left_out else []
     if where:
         rows.append(("on the nodes", where))

@@ -171,8 +171,9 @@ def _check(recipe: Application, path: Path) -> None:
         hold(plain and not one.startswith("/"), "writable", one)
     for one in (recipe.subdirectory,):
         hold(".." not in Path(one).parts and not one.startswith("/"), "subdirectory", one)
-    for key in (*recipe.environment, *recipe.proof_environment):
-        hold(bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key)), "environment", key)
+    for key, value in (*recipe.environment.items(), *recipe.proof_environment.items()):
+        plain = bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key)) and value.isprintable()
+        hold(plain, "environment", f"{key}={value}")
     hosts = [host for start in recipe.starts for host in start.services]
     for one in (*recipe.expected_hosts, *hosts):
         hold(bool(_HOST.match(one)), "expected_hosts", one)

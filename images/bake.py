@@ -209,6 +209,8 @@ def _build(
     try:
         image = _logged(engine, context, source, watched.network, steps, fresh=order.fresh)
     except EngineError as broken:
+        if why := watched.unreachable():
+            broken.why = why + "\n" + broken.why
         if tried := watched.tried():
             broken.why = told(tried) + "\n" + broken.why
         raise

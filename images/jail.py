@@ -73,8 +73,8 @@ class Route:
 class Jail:
     """The watched network. ``network`` is the mode that joins it."""
 
-    def __init__(self, watcher: Container) -> None:
-        self._watcher = watcher
+    def __init__(self, watcher: Container, gate: Container | None = None) -> None:
+        self._watcher, self._gate = watcher, gate
         self.network = watcher.joined
 
     @property
@@ -98,6 +98,13 @@ class Jail:
     def relayed(self) -> int:
         """Connections that went to the mirror."""
         return sum(1 for told in self._lines() if told["kind"] == "relay")
+
+    def unreachable(self) -> str:
+        """Why the mirror could not be reached through the gate; empty where it could."""
+        for line in self._gate.log(errors=False).splitlines() if self._gate else ():
+            if line.startswith("{") and (told := json.loads(line))["kind"] == "broken":
+                return f"the mirror at {told['host']} could not be reached: {told['process']}"
+        return ""
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for line in self._watcher.log(errors=False).splitlines():
@@ -139,7 +146,7 @@ def jail(engine: Engine, image: str, deadline: Deadline, route: Route | None) ->
         ):
             _ready(gate, deadline)
             _ready(watcher, deadline)
-            yield Jail(watcher)
+            yield Jail(watcher, gate)
 
 
 def _ready(watcher: Container, deadline: Deadline) -> None:

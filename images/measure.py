@@ -38,7 +38,9 @@ def measure(
         raise EngineError("the image that was built is gone again")
     files = _files(subject)
     hashes = {pin.name: pin.hashes for pin in subject.locked.pins}
-    found = installed(subject)["distributions"]
+    told = installed(subject)
+    found = told["distributions"]
+    backends = {canonicalize_name(one["name"]): one["backend"] for one in found}
     return Report(
         reference=reference,
         id=held.id,
@@ -56,7 +58,10 @@ def measure(
             for one in sorted(found, key=lambda one: str(one["name"]).lower())
         ),
         vendored=vendored,
-        built_from_sdist=(),
+        built_from_sdist=tuple(
+            f"{line} ({backends.get(canonicalize_name(line.split()[0]), 'unknown')})"
+            for line in told["built"]
+        ),
         lock=subject.locked.file,
         lock_sha256=subject.locked.digest,
         revision=source.revision,

@@ -79,7 +79,7 @@ def render(
         _run("python3", "-m", "venv", "--without-pip", home),
         _copy(REQUIREMENTS, f"{_BUILD}/"),
         _run(
-            *install,
+            *("python3", f"{_BUILD}/{SETTLE}", "install", home, *install),
             *(
                 "--require-hashes",
                 "--no-cache",

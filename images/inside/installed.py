@@ -5,8 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
 import sys
+
+
+def backend(one: importlib.metadata.Distribution) -> str:
+    """What built its wheel, as the wheel itself says."""
+    for line in (one.read_text("WHEEL") or "").splitlines():
+        key, _, value = line.partition(": ")
+        if key == "Generator":
+            return value
+    return ""
 
 
 def main() -> None:
@@ -30,11 +40,14 @@ def main() -> None:
         {
             "name": one.metadata["Name"],
             "version": one.version,
+            "backend": backend(one),
             "licence": one.metadata["License-Expression"] or "",
         }
         for one in importlib.metadata.distributions()
     ]
-    print(json.dumps({"markers": markers, "distributions": found}))
+    built = pathlib.Path(sys.prefix, "built-from-sdist")
+    names = built.read_text().splitlines() if built.exists() else []
+    print(json.dumps({"markers": markers, "distributions": found, "built": names}))
 
 
 if __name__ == "__main__":

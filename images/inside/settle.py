@@ -1,6 +1,7 @@
 """Makes an installed environment the same from build to build, or picks what was added to it.
 
-usage: settle.py tidy VENV            remove what holds times of this build
+usage: settle.py install VENV ARGV...  run an installer; VENV/built-from-sdist names what it built
+       settle.py tidy VENV            remove what holds times of this build
        settle.py added VENV TARGET    the files of distributions installed as editable or from a
                                       folder, as VENV has them, below TARGET
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,8 +44,24 @@ def added(venv: Path, target: Path) -> None:
                 shutil.copy2(source, copy)
 
 
+def install(venv: Path, argv: list[str]) -> int:
+    """Run uv, pass on what it says, keep which distributions it says to have built."""
+    built = set()
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as uv:
+        assert uv.stderr is not None
+        for line in uv.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            words = line.split()
+            if words[:1] == ["Built"]:
+                built.add(words[1].replace("==", " "))
+    (venv / "built-from-sdist").write_text("".join(f"{one}\n" for one in sorted(built)))
+    return uv.returncode
+
+
 if __name__ == "__main__":
     verb, folder, *rest = sys.argv[1:]
+    if verb == "install":
+        sys.exit(install(Path(folder), rest))
     tidy(Path(folder).resolve())
     if verb == "added":
         added(Path(folder).resolve(), Path(rest[0]))

@@ -163,7 +163,8 @@ def relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -
         try:
             server.connect(target)
         except OSError as broken:
-            say(kind="broken", host=str(target), port=0, process=str(broken), modules=[])
+            where = target if isinstance(target, str) else f"{target[0]}:{target[1]}"
+            say(kind="broken", host=where, port=0, process=str(broken), modules=[])
             client.close()
             continue
         count += 1
