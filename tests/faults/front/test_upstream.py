@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import signal
 from collections.abc import Iterator
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 
 from tests.faults.asking import Asked, at_once, seconds_until, timed
 from tests.faults.unwell import FaultyUpstream, File, Project
+from tests.local.place import Place
 
 CACHED = [f"cached-{number}" for number in range(20)]
 FAULTS = (
@@ -115,3 +118,18 @@ def test_a_wrong_file_reaches_nobody_and_is_not_kept(
     took = seconds_until(lambda: ask(0) == "200", RECOVERY)
     assert mirror.get(path).content == good
     print(f"{kind}: {sorted(set(said))}, right after {took:.1f} s")
+
+
+def test_without_the_program_that_fetches_what_is_kept_is_served(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, links: dict[str, str]
+) -> None:
+    """Killed: pages of any age and all files are there; the next `up` brings it back."""
+    upstream.add("afterwards")
+    mirror.age()
+    os.kill(int(place.processes["public"]["pid"]), signal.SIGKILL)
+    for project in CACHED[:5]:
+        assert mirror.page(project).raise_for_status().json()["files"]
+        assert mirror.get(links[project]).status_code == 200
+    assert mirror.page("afterwards").status_code in {502, 503}
+    assert place.up()["state"] == "running"
+    assert mirror.page("afterwards").status_code == 200
