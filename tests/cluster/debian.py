@@ -24,6 +24,7 @@ PACKAGES = (
     "nftables",
     "nginx-light",
     "openssl",
+    "procps",
     "runc",
     "util-linux",
 )

@@ -53,6 +53,7 @@ class Node:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         if self._record.options.no_ipv6_route:
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        self._boot_settings()
         self._start("containerd", "containerd", "-c", "/etc/containerd/lab.toml")
         wait_for("containerd", lambda: run("ctr", "version", timeout=10), timeout=30)
         self._start_kubernetes()
@@ -112,12 +113,19 @@ class Node:
             # A node that starts again keeps what was changed by hand, as a real one does.
             _write(str(network), node_files.conflist(site, self._number, six=six))
 
+    def _boot_settings(self) -> None:
+        """What a host's boot does before any kubelet runs; only what belongs to this node."""
+        run("sysctl", "--system", "--pattern", r"^net\.ipv6\.", check=False)
+        seen = run("ip", "-6", "address", check=False).stdout
+        (self._logs / "boot.log").write_text(seen)
+
     def _start_kubernetes(self) -> None:
         record, site = self._record, self._site
         kubelite, access = str(record.kubelite), ("--kubeconfig", str(OWN / "kubeconfig"))
         shutil.copy(site.kubeconfig, OWN / "kubeconfig")
         address, pods = str(site.node_address(self._number)), str(site.pods)
-        if record.options.no_ipv6_route:
+        if record.options.no_ipv6_route and not record.options.calico:
+            # MicroK8s names no node-ip: the kubelet takes the IPv4 one
             address += f",{site.six_node_address(self._number)}"
             pods += f",{site.six}"
         named = ("--hostname-override", self._name)

@@ -42,11 +42,8 @@ class BlockRoutes:
                 continue
             version = ipaddress.ip_network(cidr).version
             addresses = api.get(f"/api/v1/nodes/{node}")["status"]["addresses"]
-            via = next(
-                one["address"]
-                for one in addresses
-                if one["type"] == "InternalIP"
-                and ipaddress.ip_address(one["address"]).version == version
-            )
+            four = next(one["address"] for one in addresses if one["type"] == "InternalIP")
+            number = ipaddress.IPv4Address(four).packed[-1]
+            via = four if version == 4 else str(self._site.six_node_address(number))
             run("ip", f"-{version}", "route", "replace", cidr, "via", via, timeout=10)
             self._known[cidr] = node

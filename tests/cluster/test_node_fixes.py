@@ -1,0 +1,272 @@
+"""The fixes of the nodes in a lab as the field has it: Calico, dual stack, no IPv6 outside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import versions
+from tests.cluster.agent_image import ensure_agent_archive
+from tests.cluster.fixtures import CANNOT_START, give_up
+from tests.cluster.lab import Lab, lab
+from tests.cluster.options import LabOptions
+from tests.cluster.waiting import wait_for
+from tests.conftest import Run
+
+pytestmark = pytest.mark.cluster
+
+CONFLIST = "/etc/cni/net.d/10-calico.conflist"
+OFF = "net.ipv6.conf.{}.disable_ipv6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixable:
+    """The lab, the program, and an image of the agent that its nodes have."""
+
+    lab: Lab
+    program: Run
+    image: str
+    archive: Path
+
+    def mirror(self, *words: str, code: int = 0, timeout: float = 400) -> str:
+        """What `mirror` said; its exit code is checked."""
+        env = {"KUBECONFIG": str(self.lab.kubeconfig)}
+        done = self.program("mirror", *words, env=env, timeout=timeout)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def fix(self, *words: str, code: int = 0) -> str:
+        given = ("--image", self.image, "--name", "index.example", "--yes")
+        return self.mirror("fix", *words, *given, code=code)
+
+    def states(self) -> dict[str, str]:
+        told = json.loads(self.mirror("fix", "-o", "json"))
+        found = told["fixes"] if isinstance(told, dict) and "fixes" in told else told
+        return {one["fix"]: one["state"] for one in found}
+
+    def get(self, *words: str) -> Any:
+        return json.loads(self.lab.kubectl("get", *words, "-o", "json"))
+
+    def new_pod(self, node: str) -> Mapping[str, str]:
+        """What a pod that starts there now has of IPv6, and whether it reaches another by IPv4."""
+        name = f"look-{os.urandom(3).hex()}"
+        dns = self.lab.kubectl(
+            "get",
+            "pod",
+            "-n",
+            "kube-system",
+            "-l",
+            "k8s-app=kube-dns",
+            "-o",
+            "jsonpath={.items[0].status.podIP}",
+        )
+        spec = {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "c",
+                    "image": versions.BUSYBOX_IMAGE,
+                    "command": ["tail", "-f", "/dev/null"],
+                }
+            ],
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        try:
+            self.lab.kubectl(
+                "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", timeout=70
+            )
+            inside = ("exec", name, "--")
+            shown = self.lab.kubectl(*inside, "ip", "-6", "address")
+            return {
+                "addresses": " ".join(
+                    line.split()[1] for line in shown.splitlines() if "inet6" in line
+                ),
+                "off": self.lab.kubectl(
+                    *inside, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+                ).strip(),
+                "four": self.lab.kubectl(
+                    *inside, "sh", "-c", f"timeout 5 nc {dns} 53 </dev/null && echo connected"
+                ).strip(),
+            }
+        finally:
+            self.lab.kubectl("delete", "pod", name, "--now", "--ignore-not-found")
+
+    def host(self, node: str) -> Mapping[str, str]:
+        """Everything of a node that a fix may touch, byte for byte."""
+        run = self.lab.exec
+        listing = run(
+            node,
+            "find",
+            "/etc/cni",
+            "/etc/sysctl.d",
+            "/etc/sysctl.conf",
+            "-type",
+            "f",
+            "-exec",
+            "sha256sum",
+            "{}",
+            "+",
+            check=False,
+        ).stdout
+        links = {
+            name: run(node, "cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").stdout
+            for name in ("all", "default", "lo", "eth0")
+        }
+        return {
+            "files": "\n".join(
+                sorted(line for line in listing.splitlines() if "kubeconfig" not in line)
+            ),
+            "links": json.dumps(links),
+            "addresses": run(
+                node, "ip", "-6", "address", "show", "dev", "eth0", "scope", "global"
+            ).stdout,
+            "routes": "\n".join(
+                line
+                for line in run(node, "ip", "-6", "route").stdout.splitlines()
+                if "cali" not in line
+            ),
+            "left": run(node, "ls", "-A", "/etc/pypi-mirror", check=False).stdout,
+        }
+
+    def cluster(self) -> Mapping[str, Any]:
+        """Everything of the cluster that a fix may touch."""
+        keys = self.get("configmap", "-n", "kube-system")["items"]
+        pools = self.get("ippools.crd.projectcalico.org")["items"]
+        daemon = self.get("daemonset", "-n", "kube-system", "calico-node")
+        return {
+            "maps": {
+                one["metadata"]["name"]: one.get("data")
+                for one in keys
+                if one["metadata"]["name"] in ("coredns", "calico-config")
+                or "pypi-mirror" in one["metadata"]["name"]
+            },
+            "pools": {one["metadata"]["name"]: one["spec"] for one in pools},
+            "calico": daemon["spec"],
+            "agent": self.get("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")[
+                "items"
+            ],
+        }
+
+    def restart_calico(self) -> None:
+        self.lab.kubectl("rollout", "restart", "-n", "kube-system", "daemonset/calico-node")
+        self.lab.kubectl(
+            "rollout",
+            "status",
+            "-n",
+            "kube-system",
+            "daemonset/calico-node",
+            "--timeout=90s",
+            timeout=100,
+        )
+
+
+@pytest.fixture(scope="module")
+def fixable(program: Run) -> Iterator[Fixable]:
+    options = LabOptions(
+        name=f"calico-{os.getpid()}", poisoned=True, aaaa=True, no_ipv6_route=True, calico=True
+    )
+    archive, image = ensure_agent_archive()
+    try:
+        with lab(options) as up:
+            up.load_image(archive)
+            yield Fixable(lab=up, program=program, image=image, archive=archive)
+    except CANNOT_START as error:
+        give_up(error)
+
+
+@pytest.fixture(scope="module")
+def before(fixable: Fixable) -> Mapping[str, Any]:
+    """The lab before any fix, with a static address and route of somebody's own."""
+    run = fixable.lab.exec
+    run("babel", "ip", "-6", "address", "add", "fd99::5/64", "dev", "eth0", "nodad")
+    run("babel", "ip", "-6", "route", "add", "fd98::/64", "via", "fd99::1", "metric", "77")
+    run("babel", "sysctl", "-qw", OFF.format("default") + "=1")
+    run("ra", "tee", "-a", "/etc/sysctl.conf", stdin="# mine\nnet.ipv6.conf.all.disable_ipv6=1\n")
+    hosts = {node: fixable.host(node) for node in fixable.lab.nodes}
+    return {"hosts": hosts, "cluster": fixable.cluster()}
+
+
+def test_the_lab_is_as_the_field_had_it(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    seen = fixable.new_pod("anubis")
+    assert "fd70:8823:7283" in seen["addresses"]
+    assert seen["off"] == "0"
+    assert "fd70:8823:7283" in before["hosts"]["anubis"]["addresses"]
+    assert set(before["cluster"]["pools"]) == {"default-ipv4-ippool", "default-ipv6-ippool"}
+
+
+def off_everywhere(fixable: Fixable, nodes: tuple[str, ...]) -> None:
+    for node in nodes:
+        seen = fixable.new_pod(node)
+        assert seen["addresses"] == "::1/128", node
+        assert seen["off"] == "1", node
+        assert seen["four"] == "connected", node
+        host = fixable.host(node)
+        assert json.loads(host["links"])["all"] == "1\n", node
+        assert json.loads(host["links"])["lo"] == "0\n", node
+        assert host["addresses"] == "", node
+        assert "::1/128" in fixable.lab.exec(node, "ip", "-6", "address").stdout
+
+
+def test_fix_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """Pods and hosts have no IPv6 but ::1; the pool is off; the lab goes on."""
+    fixable.fix("all")
+    off_everywhere(fixable, ("anubis", "babel", "ra"))
+    assert fixable.cluster()["pools"]["default-ipv6-ippool"]["disabled"] is True
+    assert set(fixable.states().values()) == {"applied"}
+
+
+def test_a_second_run_writes_nothing(fixable: Fixable) -> None:
+    now = fixable.cluster()
+    assert "written" not in fixable.fix("all")
+    assert fixable.cluster() == now
+
+
+def test_it_lasts(fixable: Fixable) -> None:
+    """calico-node starts again everywhere, a node boots, a fourth one joins."""
+    run = fixable.lab
+    fixable.restart_calico()
+    off_everywhere(fixable, ("anubis",))
+    run.kill_node("babel")
+    run.start_node("babel")
+    boot = (run.logs_dir / "babel" / "boot.log").read_text()
+    assert "fd70" not in boot
+    assert "::1/128" in boot
+    run.add_node("thoth")
+    run.load_image(fixable.archive, ["thoth"])
+    wait_for(
+        "the fourth node's IPv6 to be off",
+        lambda: json.loads(fixable.host("thoth")["links"])["all"] == "1\n",
+        timeout=90,
+    )
+    off_everywhere(fixable, ("babel", "thoth"))
+    pools = fixable.cluster()["pools"]
+    assert set(pools) == {"default-ipv4-ippool", "default-ipv6-ippool"}
+    assert pools["default-ipv6-ippool"]["disabled"] is True
+
+
+def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """Everything is as it was, byte for byte, on the fourth node too."""
+    fixable.mirror("rollback", "--yes")
+    assert fixable.cluster() == before["cluster"]
+    for node in ("anubis", "babel", "ra"):
+        wanted = before["hosts"][node]
+        if node == "babel":  # it booted meanwhile: what was set by hand is gone by that
+            wanted = {k: v for k, v in wanted.items() if k in ("files", "left")}
+        assert {k: v for k, v in fixable.host(node).items() if k in wanted} == wanted, node
+    fourth = fixable.host("thoth")
+    assert "fd70" in fourth["addresses"]
+    assert "pypi-mirror" not in fourth["files"]
+    assert fourth["left"] == ""
+    seen = fixable.new_pod("ra")
+    assert "fd70:8823:7283" in seen["addresses"]
+    assert seen["off"] == "0"
