@@ -60,7 +60,7 @@ def conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ..
     """The template that calico-node writes from, then each node's own file, which works at once."""
     found: list[Target] = []
     calico = evidence.calico
-    if not isinstance(calico, Unseen) and calico is not None and not calico.operator:
+    if not isinstance(calico, Unseen) and calico is not None and calico.config is not None:
         found.append(ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY))
     broken = []
     for node, view in seen.items():

@@ -7,6 +7,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from deploy.changes.merge import canonical
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -208,7 +209,7 @@ def _no_autodetection(content: bytes | None) -> bytes | None:
             if one["name"] == "IP6" and one.get("value") == "autodetect":
                 one["value"] = "none"
                 changed = True
-    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode() if changed else content
+    return canonical(spec) if changed else content
 
 
 FIX = Fix(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from deploy.changes.merge import canonical
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -95,9 +96,9 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
         case ObjectSpec(kind="IPPool"):
             if content is None or edit.options["delete"]:
                 return None
-            return _canonical({**json.loads(content), "disabled": True})
+            return canonical({**json.loads(content), "disabled": True})
         case ObjectSpec():
-            return None if content is None else _canonical(_no_default_pools(json.loads(content)))
+            return None if content is None else canonical(_no_default_pools(json.loads(content)))
     raise CannotEdit(f"{target} is nothing that this fix changes")
 
 
@@ -110,10 +111,6 @@ def _no_default_pools(spec: Any) -> Any:
         made = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
         container["env"] = [*kept, *made]
     return spec
-
-
-def _canonical(spec: Any) -> bytes:
-    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
 
 
 FIX = Fix(

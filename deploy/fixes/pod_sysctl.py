@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.changes.model import Change, Edit, Fix, Option, Options, Refusal, Target
+from deploy.changes.model import Change, Edit, Fix, Options, Refusal, Target
 from deploy.changes.nodes import conflists, edited, missing, operated, views
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need
@@ -20,7 +20,7 @@ _KEYS = tuple(key for one in TUNING for key in one["sysctl"])
 
 def changes(
     evidence: Evidence,
-    options: Options,  # noqa: ARG001 - --restart is done when all is written
+    options: Options,  # noqa: ARG001 - it has none
     held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
     """The template of Calico by manifest, then each node's file."""
@@ -86,13 +86,5 @@ FIX = Fix(
     changes=changes,
     edit=edit,
     cures=("hosts.start", "hosts.pods", "hosts.covered"),
-    options=(
-        Option(
-            name="restart",
-            help="Roll the workloads of pods that still have IPv6: a label selector, or `all`.",
-            kind="text",
-            metavar="SELECTOR|all",
-        ),
-    ),
     undo_at_once=True,
 )

@@ -38,11 +38,14 @@ def read(path: Path) -> State:
         return State(content=None, version="absent")
     except OSError as broken:
         raise Refused(f"{path.name} cannot be read: {broken.strerror}") from broken
-    with os.fdopen(fd, "rb") as file:
+    try:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
             raise Refused(f"{path.name} is no ordinary file of at most {_LARGEST} bytes")
-        content = file.read()
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            content = file.read()
+    finally:
+        os.close(fd)
     frame = {"mode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
     text = json.dumps(frame, sort_keys=True)
     version = hashlib.sha256(text.encode() + content).hexdigest()
