@@ -11,7 +11,6 @@ import pytest
 from deploy.changes.model import (
     CannotEdit,
     Change,
-    ConfigMapKey,
     Edit,
     NodeFile,
     NodeSysctl,
@@ -22,8 +21,7 @@ from deploy.evidence.host import Conflist, HostView, SysctlLine
 from deploy.evidence.model import Evidence, Node, NodeHost, Unseen
 from deploy.evidence.things import Calico, IpPool
 from deploy.fixes import host_sysctl, ippool, pod_sysctl
-from deploy.formats.conflist import plugin_types, tunes_ipv6_off
-from deploy.manifests.agent import agent_daemon_set
+from deploy.formats.conflist import plugin_types
 
 TEXT = json.dumps(
     {
@@ -293,35 +291,3 @@ def test_calico_node_is_told_not_to_make_pools() -> None:
         {"name": "NO_DEFAULT_POOLS", "value": "true"},
         {"name": "IP6", "value": "none"},
     ]
-
-
-def test_both_fixes_edit_one_template_in_any_order() -> None:
-    target = ConfigMapKey(namespace="kube-system", name="calico-config", key="cni_network_config")
-    tuned = pod_sysctl.edit(Edit(fix="pod-sysctl"), target, TEXT.encode())
-    edit = Edit(fix="ippool", options={"delete": False})
-    both = ippool.edit(edit, target, tuned)
-    assert both == pod_sysctl.edit(Edit(fix="p"), target, ippool.edit(edit, target, TEXT.encode()))
-    assert both is not None
-    assert tunes_ipv6_off(both.decode())
-
-
-# -- the agent ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("microk8s", [False, True])
-def test_the_agent_has_no_more_than_it_needs(microk8s: bool) -> None:
-    spec = agent_daemon_set("mirror:1", microk8s=microk8s)["spec"]["template"]["spec"]
-    assert spec["hostNetwork"] is True
-    assert not spec.get("hostPID")
-    assert not spec.get("hostIPC")
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["tolerations"] == [{"operator": "Exists"}]
-    (container,) = spec["containers"]
-    secured = container["securityContext"]
-    assert "privileged" not in secured
-    assert secured["readOnlyRootFilesystem"]
-    assert secured["capabilities"]["drop"] == ["ALL"]
-    assert "ports" not in container
-    paths = [one["hostPath"]["path"] for one in spec["volumes"] if "hostPath" in one]
-    cni = "/var/snap/microk8s/current" if microk8s else "/opt/cni/bin"
-    assert paths == ["/etc", cni, "/proc/sys/net"]

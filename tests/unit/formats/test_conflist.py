@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.formats.conflist import (
@@ -20,6 +20,7 @@ from deploy.formats.conflist import (
 )
 from tests.cluster.calico.objects import CONFIG
 
+fifty = settings(max_examples=50, deadline=None)
 TEMPLATE = CONFIG % "true"
 
 names = st.text(max_size=6).filter(lambda name: name not in ("plugins", "ipam", "sysctl", "type"))
@@ -46,6 +47,7 @@ def conflists(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
     return told, json.dumps(told, indent=indent, separators=separators)
 
 
+@fifty
 @given(conflists())
 def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
     made: tuple[dict[str, Any], str],
@@ -57,11 +59,11 @@ def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
     assert tunes_ipv6_off(after)
     assert turn_ipv6_off(after) == after
     added = next(n for n in range(len(text)) if text[n] != after[n])
-    assert text[:added] + text[added:] == text
     assert after.endswith(text[added:])
     assert len(after) - len(text) < 400
 
 
+@fifty
 @given(conflists())
 def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
     told, text = made
@@ -75,6 +77,7 @@ def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
         assert after == text
 
 
+@fifty
 @given(conflists())
 def test_both_edits_do_not_mind_their_order(made: tuple[dict[str, Any], str]) -> None:
     _, text = made
@@ -114,6 +117,7 @@ def test_what_is_no_conflist_is_refused_with_its_place(text: str, why: str) -> N
         turn_ipv6_off(text)
 
 
+@fifty
 @given(st.text(alphabet='{}[]",:_ a1\n\\', max_size=60))
 def test_garbage_is_refused_or_kept(text: str) -> None:
     try:
