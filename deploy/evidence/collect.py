@@ -77,7 +77,8 @@ def collect(
             nodes = begun[Need.NODES].result()
             found[Need.POD_DNS.value] = _pod_dns(cluster, look, nodes, progress)
         if Need.HOSTS in needs:
-            found[Need.HOSTS.value] = _hosts(cluster, look, begun[Need.NODES].result(), progress)
+            nodes = begun[Need.NODES].result()
+            found[Need.HOSTS.value] = _seen(lambda one: _hosts(one, look, nodes, progress), cluster)
         found |= {need.value: one.result() for need, one in begun.items()}
     return Evidence(
         context=cluster.context,

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.cluster.kinds import KINDS
 from deploy.cluster.run import PodRun
 from deploy.evidence import collect as collecting
 from deploy.evidence import probes
@@ -105,6 +106,11 @@ def test_a_missing_right_leaves_the_rest_seen() -> None:
     assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
     assert evidence.nodes == Unseen(reason="you cannot read Node")
     assert isinstance(evidence.dns_service, DnsService)
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_no_missing_right_ends_the_look(kind: str) -> None:
+    assert seen(Look(namespace="pypi-mirror"), kind).context == "fake"
 
 
 def test_without_rights_on_nodes_they_have_to_be_named() -> None:
