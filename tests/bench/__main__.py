@@ -76,10 +76,11 @@ def measure(told: dict[str, Any], repeats: int, parts: set[str], python: Path) -
         told["direct"] = {
             "pages": asdict(load.run(upstream.address, load.pages("/simple/", names), clients=50)),
             "files": asdict(load.run(upstream.address, load.files(direct), clients=50)),
-            "install": asdict(installs.install(upstream, "uv", wheels)),
-            "installs": asdict(installs.install(upstream, "uv", wheels, at_once=4)),
         }
-        if "cold" in parts:
+        if {"cold", "installs"} <= parts:
+            for name, times in (("install", 1), ("installs", 4)):
+                got = installs.install(upstream, "uv", wheels, at_once=times)
+                told["direct"][name] = asdict(got)
             # a mirror of its own: four whole installs at once, with nothing in it
             with servers.mirror(_new(base, "cold"), upstream) as cold:
                 _say("cold installs")
