@@ -122,20 +122,6 @@ def test_two_builds_of_the_same_hold_the_same_files(
     assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
 
 
-def test_a_change_of_the_source_takes_the_last_layers_only(
-    shop: Workshop, locked: Path, project: Path, told: dict[str, Any]
-) -> None:
-    (project / "src/hello/more.py").write_text("MORE = 1\n")
-    words = (str(project), "--recipe", str(project / "recipe.toml"), "--tag", "hello:changed")
-    changed = shop.built(*words, "--no-proof")
-    print(f"{changed['seconds']['build']} s after a change of the source")
-    assert changed["files_sha256"] != told["files_sha256"]
-    before = shop.inspect("hello:test")["RootFS"]["Layers"]
-    after = shop.inspect("hello:changed")["RootFS"]["Layers"]
-    same = [one == other for one, other in zip(before, after, strict=True)]
-    assert all(same[:-2])
-
-
 def test_nothing_of_ours_is_left_running(shop: Workshop, told: dict[str, Any]) -> None:
     assert not shop.engine.docker("ps", "--all", "--quiet").strip()
     assert not shop.engine.docker("volume", "ls", "--quiet").strip()
