@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy import published, repair
 from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.manifests.jobs import WARM
 from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP, is_ours
 from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
@@ -47,6 +48,7 @@ def down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -
         what="the mirror's pod has ended",
         next_step=f"kubectl -n {namespace} describe pod {POD}",
     )
+    removed += _end_warmings(cluster, namespace)
     if purge:
         progress.step("remove packages, secrets and what was published")
         withdrawn = published.withdraw(cluster, namespace)
@@ -69,6 +71,23 @@ def _refuse_while_applied(cluster: Cluster) -> None:
             why="; ".join(f"{one.fix} is {one.state}" for one in there),
             next_step="mirror rollback takes fixes back, mirror detach workloads; then purge again",
         )
+
+
+def _end_warmings(cluster: Cluster, namespace: str) -> list[str]:
+    """Jobs that fill a cache which nobody serves; their pods would keep the namespace."""
+    try:
+        jobs = cluster.list("Job", namespace, labels=f"app.kubernetes.io/component={WARM}")
+    except ApiRefusal:
+        return []  # without the right to see Jobs none was started by this user
+    names = [str(job["metadata"]["name"]) for job in jobs if is_ours(job)]
+    ended = [f"Job/{name}" for name in names if cluster.delete("Job", name, namespace)]
+    if ended:
+        until(
+            lambda: not cluster.list("Pod", namespace, labels=f"job-name in ({','.join(names)})"),
+            deadline=cluster.deadline,
+            what="the pods of the warmings have ended",
+        )
+    return ended
 
 
 def _delete(cluster: Cluster, namespace: str, things: tuple[tuple[str, str], ...]) -> list[str]:
