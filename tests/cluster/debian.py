@@ -23,6 +23,8 @@ PACKAGES = (
     "mmdebstrap",
     "nftables",
     "nginx-light",
+    "openssh-client",
+    "openssh-server",
     "openssl",
     "procps",
     "runc",
