@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.changes.merge import canonical
@@ -19,10 +20,11 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.changes.nodes import conflists, edited, missing, operated, views
+from deploy.changes.nodes import conflists, edited, in_use, missing, operated, views
+from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
-from deploy.evidence.things import IpPool
-from deploy.formats.conflist import assign_no_ipv6
+from deploy.evidence.things import Calico, IpPool
+from deploy.formats.conflist import ConflistError, assign_no_ipv6, assigns_ipv6
 
 NAME = "ippool"
 _ENVIRONMENT = {"NO_DEFAULT_POOLS": "true", "IP6": "none"}
@@ -43,8 +45,6 @@ def changes(
         return Refusal(reason="there is no Calico here", needless=True)
     ours = {one.target.name for one in held if isinstance(one.target, ObjectSpec)}
     six = [pool for pool in pools if pool.family == 6 and (not pool.disabled or pool.name in ours)]
-    if not six:
-        return Refusal(reason="no IPv6 pool is on", needless=True)
     delete = bool(options.get("delete")) or _deleted(held)
     used = [f"{pod} has {pool.name}'s address" for pool in six for pod in pool.pods]
     if options.get("delete") and used and not options.get("force-pool"):
@@ -58,6 +58,9 @@ def changes(
     seen = views(evidence)
     if isinstance(seen, Refusal):
         return seen
+    # a pool deleted by hand leaves the question for its addresses behind: no pod starts then
+    if not six and not held and not _asked(calico, seen):
+        return Refusal(reason="no IPv6 pool is on, and no pod asks for one", needless=True)
     targets = conflists(evidence, seen)
     if isinstance(targets, Refusal):
         return targets
@@ -72,6 +75,15 @@ def changes(
         target = ObjectSpec(kind="IPPool", name=pool.name)
         made.append(_change(target, _why(pool, delete=delete) + note, delete=delete))
     return tuple(made)
+
+
+def _asked(calico: Calico, seen: Mapping[str, HostView]) -> bool:
+    """Whether new pods are to have IPv6 addresses, on some node or on the next."""
+    used = [found.text for view in seen.values() if (found := in_use(view))]
+    try:
+        return any(assigns_ipv6(text) for text in (*used, calico.config or "") if text)
+    except ConflistError:
+        return True  # the edit says where it is broken
 
 
 def _deleted(held: tuple[Change, ...]) -> bool:

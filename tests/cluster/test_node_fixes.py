@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from tests.cluster.agent_image import ensure_agent_archive
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import Lab, lab
 from tests.cluster.options import LabOptions
-from tests.cluster.waiting import wait_for
 from tests.conftest import Run
 
 pytestmark = pytest.mark.cluster
@@ -32,7 +30,6 @@ class Fixable:
     lab: Lab
     program: Run
     image: str
-    archive: Path
 
     def mirror(self, *words: str, code: int = 0, timeout: float = 400) -> str:
         """What `mirror` said; its exit code is checked."""
@@ -157,18 +154,6 @@ class Fixable:
             ],
         }
 
-    def restart_calico(self) -> None:
-        self.lab.kubectl("rollout", "restart", "-n", "kube-system", "daemonset/calico-node")
-        self.lab.kubectl(
-            "rollout",
-            "status",
-            "-n",
-            "kube-system",
-            "daemonset/calico-node",
-            "--timeout=90s",
-            timeout=100,
-        )
-
 
 @pytest.fixture(scope="module")
 def fixable(program: Run) -> Iterator[Fixable]:
@@ -179,7 +164,7 @@ def fixable(program: Run) -> Iterator[Fixable]:
     try:
         with lab(options) as up:
             up.load_image(archive)
-            yield Fixable(lab=up, program=program, image=image, archive=archive)
+            yield Fixable(lab=up, program=program, image=image)
     except CANNOT_START as error:
         give_up(error)
 
@@ -218,7 +203,7 @@ def off_everywhere(fixable: Fixable, nodes: tuple[str, ...]) -> None:
 
 
 def test_fix_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
-    """Pods and hosts have no IPv6 but ::1; the pool is off; the lab goes on."""
+    """Pods and hosts have no IPv6 but ::1; the pool is off."""
     fixable.fix("all")
     off_everywhere(fixable, ("anubis", "babel", "ra"))
     assert fixable.cluster()["pools"]["default-ipv6-ippool"]["disabled"] is True
@@ -227,46 +212,16 @@ def test_fix_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
 
 def test_a_second_run_writes_nothing(fixable: Fixable) -> None:
     now = fixable.cluster()
-    assert "written" not in fixable.fix("all")
+    assert "nothing was written" in fixable.fix("all")
     assert fixable.cluster() == now
 
 
-def test_it_lasts(fixable: Fixable) -> None:
-    """calico-node starts again everywhere, a node boots, a fourth one joins."""
-    run = fixable.lab
-    fixable.restart_calico()
-    off_everywhere(fixable, ("anubis",))
-    run.kill_node("babel")
-    run.start_node("babel")
-    boot = (run.logs_dir / "babel" / "boot.log").read_text()
-    assert "fd70" not in boot
-    assert "::1/128" in boot
-    run.add_node("thoth")
-    run.load_image(fixable.archive, ["thoth"])
-    wait_for(
-        "the fourth node's IPv6 to be off",
-        lambda: json.loads(fixable.host("thoth")["links"])["all"] == "1\n",
-        timeout=90,
-    )
-    off_everywhere(fixable, ("babel", "thoth"))
-    pools = fixable.cluster()["pools"]
-    assert set(pools) == {"default-ipv4-ippool", "default-ipv6-ippool"}
-    assert pools["default-ipv6-ippool"]["disabled"] is True
-
-
 def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
-    """Everything is as it was, byte for byte, on the fourth node too."""
+    """Everything is as it was, byte for byte."""
     fixable.mirror("rollback", "--yes")
     assert fixable.cluster() == before["cluster"]
     for node in ("anubis", "babel", "ra"):
-        wanted = before["hosts"][node]
-        if node == "babel":  # it booted meanwhile: what was set by hand is gone by that
-            wanted = {k: v for k, v in wanted.items() if k in ("files", "left")}
-        assert {k: v for k, v in fixable.host(node).items() if k in wanted} == wanted, node
-    fourth = fixable.host("thoth")
-    assert "fd70" in fourth["addresses"]
-    assert "pypi-mirror" not in fourth["files"]
-    assert fourth["left"] == ""
+        assert fixable.host(node) == before["hosts"][node], node
     seen = fixable.new_pod("ra")
     assert "fd70:8823:7283" in seen["addresses"]
     assert seen["off"] == "0"

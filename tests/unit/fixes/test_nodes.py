@@ -135,8 +135,8 @@ def test_a_node_that_is_not_ready_is_named_and_left_out() -> None:
 
 
 def test_a_ready_node_without_an_agent_stops_it() -> None:
-    told = refused(pod_sysctl.changes(evidence(Unseen(reason="no image")), {}, ()))
-    assert told.objects == ("node babel: no image",)
+    told = pod_sysctl.changes(evidence(Unseen(reason="no image")), {}, ())
+    assert refused(told).objects == ("node babel: no image",)
 
 
 @pytest.mark.parametrize("fix", [pod_sysctl, ippool, host_sysctl])
@@ -227,8 +227,7 @@ def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
 def test_a_kernel_without_ipv6_needs_nothing() -> None:
     bare = replace(HOST, links=())
     hosts = tuple(NodeHost(node=name, view=bare) for name in ("anubis", "babel"))
-    told = refused(host_sysctl.changes(replace(evidence(), hosts=hosts), {}, ()))
-    assert told.needless
+    assert refused(host_sysctl.changes(replace(evidence(), hosts=hosts), {}, ())).needless
     with pytest.raises(CannotEdit):
         host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=host_sysctl.ALL), None)
 
@@ -252,7 +251,16 @@ def test_a_pool_in_use_is_disabled_but_not_deleted() -> None:
 
 def test_no_calico_and_no_pool_need_nothing() -> None:
     assert refused(ippool.changes(evidence(calico=None), {}, ())).needless
-    assert refused(ippool.changes(evidence(ip_pools=POOLS[:1]), {}, ())).needless
+    quiet = TEXT.replace("true", "false")
+    host = replace(HOST, conflists=(Conflist(path=PATH, text=quiet),))
+    hosts = tuple(NodeHost(node=name, view=host) for name in ("anubis", "babel"))
+    calico = replace(CALICO, config=quiet)
+    seen = replace(evidence(ip_pools=POOLS[:1], calico=calico), hosts=hosts)
+    assert refused(ippool.changes(seen, {}, ())).needless
+
+
+def test_a_pool_that_was_deleted_by_hand_leaves_a_question_to_end() -> None:
+    assert len(made(ippool.changes(evidence(ip_pools=POOLS[:1]), {}, ()))) == 3
 
 
 def test_a_second_run_keeps_what_the_first_did() -> None:
@@ -260,7 +268,6 @@ def test_a_second_run_keeps_what_the_first_did() -> None:
     assert not isinstance(first, Refusal)
     off = (POOLS[0], replace(POOLS[1], disabled=True))
     assert made(ippool.changes(evidence(ip_pools=off), {}, first)) == made(first)
-    assert refused(ippool.changes(evidence(ip_pools=off), {}, ())).needless
 
 
 def test_a_pool_keeps_all_but_disabled() -> None:
