@@ -98,10 +98,10 @@ def _snapshot(place: Place) -> dict[str, Any]:
 
 
 def _restore(place: Place, frame: dict[str, Any]) -> None:
-    """Links that were off before stay off; addresses and routes as they were."""
+    """Links that were off before stay off, `default` (which `all` sets too) as it was."""
     now = links(place)
     for name, value in frame["links"].items():
-        if name not in {"all", "default", "lo"} and name in now and now[name] != value:
+        if name not in {"all", "lo"} and name in now and now[name] != value:
             path = place.root / "net/ipv6/conf" / name / "disable_ipv6"
             _put(path, value, f"disable_ipv6 of {name}")
     failed = netlink.put_back(frame["addresses"], frame["routes"])
