@@ -149,8 +149,11 @@ class Fixable:
             },
             "pools": {one["metadata"]["name"]: one["spec"] for one in pools},
             "calico": daemon["spec"],
-            "agent": self.get("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")[
-                "items"
+            "agent": [
+                one["metadata"]["name"]
+                for one in self.get("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")[
+                    "items"
+                ]
             ],
         }
 
