@@ -126,7 +126,7 @@ def test_in_the_middle_of_commits(server: Server, tmp_path: Path) -> None:
     for turn in range(KILLS):
         wheels = [
             make_wheel(tmp_path, f"mine-{turn}-{number}", "1.0", f"x = {number}\n")
-            for number in range(30)
+            for number in range(300)
         ]
         stop = threading.Event()
         with ThreadPoolExecutor(1) as pool:
