@@ -140,13 +140,14 @@ def nodes_missing(cluster: Cluster, reference: str) -> tuple[str, ...]:
 
 def node_has(node: Object, reference: str) -> bool | None:
     """Whether a node reports this image; None where that cannot be known."""
-    names = {name for image in node["status"].get("images", []) for name in image.get("names", [])}
+    images = node["status"].get("images") or []
+    names = {name for image in images for name in image.get("names") or []}  # null: untagged
     full = full_reference(reference)
     base, at, digest = full.partition("@")
     wanted = f"{_untagged(base)}@{digest}" if at else base
     if wanted in names:
         return True
-    many = len(node["status"].get("images", [])) >= _REPORTED
+    many = len(images) >= _REPORTED
     return None if many or not full.startswith(_NOWHERE) else False
 
 

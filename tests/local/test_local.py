@@ -242,7 +242,7 @@ def test_no_secret_in_argv_or_logs(place: Place) -> None:
         (("up", "--size", "5Gi"), "not with --local"),
         (("up", "--ca-bundle", "/nonexistent.pem"), "bad CA file"),
         (("env",), "no mirror runs"),
-        (("add", "/nonexistent.whl"), "no mirror runs"),
+        (("add", "/nonexistent.whl"), "no such file"),
     ],
 )
 def test_bad_input_is_one_clear_error(place: Place, words: tuple[str, ...], part: str) -> None:
