@@ -211,6 +211,9 @@ def test_coredns_without_pods_and_without_a_server_to_ask(place: Mirrored) -> No
     with changed(place, "configmap", "coredns", "kube-system", {"data": {"Corefile": silent}}):
         place.lab.kubectl(*restart)
         place.lab.kubectl(*settled, timeout=100)
+        wait_for(
+            "the old CoreDNS to be gone", lambda: len(_dns_pods(place).split()) == 1, timeout=90
+        )
         told = diagnose(place, "--category", "dns")
     told.names("dns.names", "index.example", mend="kubectl -n kube-system get configmap coredns")
     place.lab.kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=0")
