@@ -47,9 +47,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def image(engine: Engine) -> Image:
+    """The mirror's image under a name of its own: other tests need theirs on the nodes."""
     found = build_mirror(engine, progress=SILENT)
     assert not found.built
-    return found
+    engine.tag(found.id, "pypi-mirror:delivered")
+    return replace(found, reference="pypi-mirror:delivered")
 
 
 @pytest.fixture

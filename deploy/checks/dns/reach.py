@@ -11,7 +11,12 @@ from deploy.evidence.model import Evidence, Finding, Mend, Severity
 from deploy.phrases import grouped, on
 from mirror.probe.model import Connection, NameView, Step
 
-_ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"}
+_ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}  # others were answered
+_WHY = {
+    "NXDOMAIN": "The DNS that the nodes use does not know the name: no program finds it, whatever "
+    "its C library.",
+    "TIMEOUT": "CoreDNS answers for the cluster, and not for this name: whom it asks is silent.",
+}
 
 
 def names(evidence: Evidence) -> Iterator[Finding]:
@@ -29,10 +34,9 @@ def names(evidence: Evidence) -> Iterator[Finding]:
             cause=f"{name_text} has no IPv4 address {on(steps)}",
             nodes=tuple(steps),
             evidence=grouped({node: both(step.a, step.aaaa) for node, step in steps.items()}),
-            why="The DNS that the nodes use does not know the name: no program finds it, whatever "
-            "its C library."
-            if one.a.code == "NXDOMAIN"
-            else "The DNS that the nodes use has an answer without an IPv4 address.",
+            why=_WHY.get(
+                one.a.code, "The DNS that the nodes use has an answer without an IPv4 address."
+            ),
             mends=(
                 Mend(text="Check the name for a slip of the pen.", reach="workload"),
                 mends.MIRROR,
