@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
 from tests.cluster.mirrored import Mirrored
+from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import LOCK_MAP, ensure_workload_archive
 from tests.conftest import Run
 from tests.images.archive import archive_reference, ensure_mirror_archive
@@ -28,6 +30,16 @@ def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path
         *("create", "configmap", LOCK_MAP, "-n", "chronicle"),
         *(f"--from-file={chronicle_lock}", f"--from-file={script}"),
     )
-    return Mirrored(
-        lab=field_lab, program=program, image=archive_reference(archive), ca_bundle=ca_bundle
-    )
+    image = archive_reference(archive)
+    wait_for("the nodes to report the image", lambda: _reported(field_lab, image), timeout=150)
+    return Mirrored(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
+
+
+def _reported(lab: Lab, image: str) -> bool:
+    """Kubelets tell what they have with a delay, and `mirror up` goes by it."""
+    nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    held = [
+        {name for one in node["status"].get("images") or [] for name in one.get("names") or []}
+        for node in nodes
+    ]
+    return all(image in names for names in held)
