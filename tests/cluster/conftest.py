@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.delivery import node_has
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
 from tests.cluster.mirrored import Mirrored
@@ -38,8 +39,4 @@ def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path
 def _reported(lab: Lab, image: str) -> bool:
     """Kubelets tell what they have with a delay, and `mirror up` goes by it."""
     nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
-    held = [
-        {name for one in node["status"].get("images") or [] for name in one.get("names") or []}
-        for node in nodes
-    ]
-    return all(image in names for names in held)
+    return all(node_has(node, image) for node in nodes)
