@@ -12,6 +12,13 @@ from mirror.settings import MAX_UPLOAD, ServerSettings
 
 BACKEND_PORT = 3142  # loopback, behind the front
 PUBLIC_PORT = 3144  # loopback: the program of mirror.public
+# devpi stretches its secret into a key with 16 passes over 512 MB at each start; ours is 48 random
+# bytes (never a person's password), which no stretching makes stronger
+_KEY = (
+    *("--argon2-memory-cost", "8192"),  # KiB
+    *("--argon2-time-cost", "1"),
+    *("--argon2-parallelism", "1"),
+)
 _DEFAULT_INDEX = "_pypi_ixconfig_default"  # of devpi_server.main
 
 
@@ -70,6 +77,7 @@ def server_argv(
         "--restrict-modify",
         "root",
         "--enable-core-metadata",
+        *_KEY,
     )
 
 
