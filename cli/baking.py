@@ -119,9 +119,11 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
             progress.step(f"write {told['save']}")
             with told["save"].open("wb") as out:
                 engine.save(report.reference, out)
-        if told["push"]:
-            engine.push(report.reference, progress)
+        pushed = engine.push(report.reference, progress) if told["push"] else ""
         where = _deliver(engine, report, target, told, progress)
+    if told["deployment"]:
+        image = where or report.reference + (f"@{pushed}" if pushed else "")
+        _deployments(told["deployment"], recipe, report, image)
     if told["report"]:
         told["report"].write_text(json.dumps(show.plain(report), indent=2) + "\n")
     if told["sbom"]:
@@ -185,6 +187,16 @@ def _deliver(
         built=True,
     )
     return way.deliver(image, engine, cluster, options, progress).reference
+
+
+def _deployments(path: Path, recipe: Application, report: Report, image: str) -> None:
+    """Pods name what was proved by each digest that nodes may call it by."""
+    from deploy.manifests.application import application as manifests
+
+    digests = [report.id, *image.partition("@")[2:]]
+    proved = tuple(one for one in digests if one) if report.proof else ()
+    with path.open("w") as out:
+        show.yaml_documents(manifests(recipe, image, proved), out)
 
 
 def _table(report: Report, where: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -48,15 +48,15 @@ def document(value: Any, output: OutputFormat) -> None:
         click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
-def yaml_documents(objects: Sequence[Any]) -> None:
-    """Print objects as a stream of YAML documents."""
-    writer = YAML()
+def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> None:
+    """Objects as YAML documents, on stdout where no stream is given."""
+    writer, stream = YAML(), stream or sys.stdout
     writer.default_flow_style = False
     writer.indent(mapping=2, sequence=4, offset=2)
     for number, obj in enumerate(objects):
         if number:
-            click.echo("---")
-        writer.dump(obj, sys.stdout)
+            stream.write("---\n")
+        writer.dump(obj, stream)
 
 
 def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -235,7 +235,7 @@ def _logged(
     fresh: bool = False,
 ) -> str:
     path = log_path()
-    with path.open("w") as log, pack(files, source) as context:
+    with path.open("w", buffering=1) as log, pack(files, source) as context:
         try:
             return engine.build(
                 context, log=log, progress=progress, labels={}, network_mode=network, fresh=fresh
@@ -247,9 +247,9 @@ def _logged(
 
 def _label(engine: Engine, image: str, told: dict[str, str]) -> str:
     """The same image with labels; no layer is added."""
-    text = f"FROM {image}\n".encode()
+    text = stages.render_labels(image, told).encode()
     with pack({"Dockerfile": text}) as context, log_path().open("a") as log:
-        return engine.build(context, log=log, progress=SILENT, labels=told, network_mode="none")
+        return engine.build(context, log=log, progress=SILENT, labels={}, network_mode="none")
 
 
 def _check_tag(engine: Engine, tag: str, recipe: Application) -> None:

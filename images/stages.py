@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from images.application import Application
 
@@ -59,6 +60,7 @@ def render(
     builds = ("--build-constraints", f"{_BUILD}/{CONSTRAINTS}")
     folders = [f"{recipe.folder}/{one}".removesuffix("/.") for one in local]
     sources = [w for one in folders for w in (("--editable", one) if recipe.editable else (one,))]
+    added = (*install, "--no-cache", "--compile-bytecode", *builds, *sources) if sources else ()
     environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"VIRTUAL_ENV": home, "HOME": "/tmp", **recipe.environment}
     owner = f"{recipe.user_id}:{recipe.user_id}"
@@ -89,34 +91,35 @@ def render(
                 f"{_BUILD}/{REQUIREMENTS}",
             ),
         ),
-        _run("python3", f"{_BUILD}/{SETTLE}", "tidy", home),
         "",
         "FROM builder AS project",
         _copy(f"{SOURCE}/", f"{recipe.folder}/"),
-        *(
-            [_run(*install, "--no-cache", "--compile-bytecode", *builds, *sources)]
-            if sources
-            else []
-        ),
-        _run("python3", f"{_BUILD}/{SETTLE}", "added", home, "/project"),
+        _run("python3", f"{_BUILD}/{SETTLE}", "project", home, "/project", *added),
         "",
         f"FROM {run_base}",
         _copy(f"{_BUILD}/uv/bin/uv", UV_PATH, stage="builder"),
         _copy(f"{EMPTY}/", f"{recipe.folder}/", owner=owner),  # programs make files beside theirs
         _copy(home, home, stage="builder"),
         f"ENV PATH={home}/bin:{_SEARCH_PATH} " + _environment(environment),
-        _copy(f"{SOURCE}/", f"{recipe.folder}/", owner=owner),
-        _copy("/project/", f"{home}/", stage="project"),
         *(_copy(f"{EMPTY}/", f"{recipe.folder}/{one}/", owner=owner) for one in recipe.writable),
         f"USER {owner}",
         f"WORKDIR {recipe.folder}",
         f"CMD {json.dumps(command)}",
+        # below here is what a change of the source builds anew
+        _copy(f"{SOURCE}/", f"{recipe.folder}/", owner=owner),
+        _copy("/project/", f"{home}/", stage="project"),
         "",
     ]
     return "\n".join(lines)
 
 
-def _environment(values: dict[str, str]) -> str:
+def render_labels(image: str, labels: Mapping[str, str]) -> str:
+    """The same image with labels, by one step: no layer is added."""
+    plain = {key: " ".join(value.split()) for key, value in labels.items()}
+    return f"FROM {image}\nLABEL {_environment(plain)}\n"
+
+
+def _environment(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
 
 

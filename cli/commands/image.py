@@ -45,6 +45,9 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--report", type=_PATH, metavar="FILE", help="Write the whole report there as JSON.")
 @click.option("--sbom", type=_PATH, metavar="FILE", help="Write a CycloneDX bill of materials.")
+@click.option(
+    "--deployment", type=_PATH, metavar="FILE", help="Write Deployments of its start commands."
+)
 @click.option("--save", type=_PATH, metavar="TAR", help="Write the image as `docker save` does.")
 @click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
 @click.option(

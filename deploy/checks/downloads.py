@@ -1,7 +1,7 @@
 """Workloads that download when they start: packages, Python itself, models.
 
-Whatever is downloaded at a start makes the start depend on the network. A proved image (a label of
-its pods, see deploy.evidence.workloads.PROOF) is passed over.
+Whatever is downloaded at a start makes the start depend on the network. A proved image (its pods
+name it, see deploy.manifests.application.PROOF) is passed over.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def _downloading(
 ) -> Iterator[tuple[Workload, tuple[str, ...]]]:
     for workload in sight(evidence.workloads):
         shown = tells(workload)
-        if shown and not workload.proof:
-            yield workload, shown
+        if shown and not workload.proved:
+            other = "its pods name the proof of another image than the one they run"
+            yield workload, (*shown[:4], other) if workload.disproved else shown[:4]
 
 
 def packages(evidence: Evidence) -> Iterator[Finding]:
@@ -43,7 +44,7 @@ def packages(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             cause=f"{workload.title} installs packages each time it starts"
             + (", from the mirror" if mirrored else ""),
-            evidence=shown[:4],
+            evidence=shown,
             why="It starts as slowly as its packages come, and not at all while they do not. `uv "
             "run` syncs first even where everything is installed: UV_NO_SYNC=1 in an image that "
             "has it all stops that.",
@@ -58,7 +59,7 @@ def python(evidence: Evidence) -> Iterator[Finding]:
             check="downloads.python",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads Python itself when it starts",
-            evidence=shown[:4],
+            evidence=shown,
             why="uv fetches interpreters from the release files of a code host: that is no package "
             "index, so neither a mirror nor an index setting helps.",
             mends=(
@@ -82,7 +83,7 @@ def models(evidence: Evidence) -> Iterator[Finding]:
             check="downloads.models",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads models when it starts",
-            evidence=shown[:4],
+            evidence=shown,
             why="Models come from hubs of their own (gigabytes at times), not from the package "
             "index: the mirror does not hold them.",
             mends=(

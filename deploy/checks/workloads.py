@@ -120,7 +120,7 @@ def unmirrored(evidence: Evidence) -> Iterator[Finding]:
     state = mirror_of(evidence)
     for workload in sight(evidence.workloads):
         shown = installs(workload)
-        if not shown or workload.proof:
+        if not shown or workload.proved:
             continue
         past = [one for one in installers(workload) if not takes_mirror(one, state)]
         if past:

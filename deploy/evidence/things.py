@@ -195,7 +195,8 @@ class WorkloadPod:
 class Workload:
     """Pods of one owner (or one without), by the first of them.
 
-    ``proof`` is what its pods' labels say of a proved image, empty where they say nothing.
+    ``proof`` is what its pods say of a proved image, empty where they say nothing; ``disproved``:
+    the image that runs is another than the one they name.
     """
 
     kind: str
@@ -206,6 +207,12 @@ class Workload:
     ndots: int | None = None  # by dnsConfig
     host_network: bool = False
     proof: str = ""
+    disproved: bool = False
+
+    @property
+    def proved(self) -> bool:
+        """Whether its image was proved to start with no network."""
+        return bool(self.proof) and not self.disproved
 
     @property
     def title(self) -> str:

@@ -14,6 +14,7 @@ from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.evidence.heard import telling
 from deploy.evidence.masking import STEERS, is_secret_name, masked, masked_words
 from deploy.evidence.things import Container, Warned, Workload, WorkloadPod
+from deploy.manifests.application import PROOF
 from deploy.manifests.model import NAME
 
 _MOST_LOGS = 60  # containers whose logs are read
@@ -22,7 +23,7 @@ _TAIL = 60  # lines of its end, where it fails
 _LOG_SECONDS = 8.0
 # commands that may download; an image's own start command is not in the API, so it may too
 _PYTHON = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
-PROOF = f"{NAME}/proof"  # label or annotation of pods whose image was proved to start alone
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def read_workloads(cluster: Cluster, mirror: str) -> tuple[tuple[Workload, ...], tuple[str, ...]]:
@@ -70,6 +71,7 @@ def _workload(
     spec, meta = first["spec"], first["metadata"]
     options = (spec.get("dnsConfig") or {}).get("options") or ()
     ndots = [one.get("value") for one in options if one.get("name") == "ndots"]
+    proof = str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF, ""))
     return Workload(
         kind=kind,
         namespace=space,
@@ -78,8 +80,20 @@ def _workload(
         pods=tuple(_pod(pod, logs) for pod in members),
         ndots=int(ndots[0]) if ndots and str(ndots[0]).isdigit() else None,
         host_network=bool(spec.get("hostNetwork")),
-        proof=str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF, "")),
+        proof=proof,
+        disproved=_disproved(first, proof),
     )
+
+
+def _disproved(pod: Object, proof: str) -> bool:
+    """Whether the proof names digests and no container runs an image of one of them.
+
+    Nodes tell the image's own digest where it was imported, its manifest's where it was pulled.
+    """
+    named = set(_DIGEST.findall(proof))
+    states = pod.get("status", {}).get("containerStatuses", ())
+    run = {one for state in states for one in _DIGEST.findall(state.get("imageID", ""))}
+    return bool(named and run) and not named & run
 
 
 def _containers(spec: Object) -> Iterable[Container]:

@@ -1,9 +1,10 @@
 """Makes an installed environment the same from build to build, or picks what was added to it.
 
-usage: settle.py install VENV ARGV...  run an installer; VENV/built-from-sdist names what it built
-       settle.py tidy VENV            remove what holds times of this build
-       settle.py added VENV TARGET    the files of distributions installed as editable or from a
-                                      folder, as VENV has them, below TARGET
+usage: settle.py install VENV ARGV...         run an installer; VENV/built-from-sdist names what it
+                                              built, and what holds times of this build is removed
+       settle.py project VENV TARGET [ARGV...]  run an installer, if any; then the files of what was
+                                              installed as editable or from a folder, as VENV has
+                                              them, below TARGET
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def added(venv: Path, target: Path) -> None:
                 shutil.copy2(source, copy)
 
 
-def install(venv: Path, argv: list[str]) -> int:
+def install(venv: Path, argv: list[str]) -> None:
     """Run uv, pass on what it says, keep which distributions it says to have built."""
     built = set()
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as uv:
@@ -54,14 +55,24 @@ def install(venv: Path, argv: list[str]) -> int:
             words = line.split()
             if words[:1] == ["Built"]:
                 built.add(words[1].replace("==", " "))
+    if uv.returncode:
+        sys.exit(uv.returncode)
     (venv / "built-from-sdist").write_text("".join(f"{one}\n" for one in sorted(built)))
-    return uv.returncode
+    tidy(venv)
+
+
+def project(venv: Path, target: Path, argv: list[str]) -> None:
+    """Run uv on what stands in the source, and pick what it added."""
+    done = subprocess.run(argv, check=False).returncode if argv else 0
+    if done:
+        sys.exit(done)
+    tidy(venv)
+    added(venv, target)
 
 
 if __name__ == "__main__":
     verb, folder, *rest = sys.argv[1:]
     if verb == "install":
-        sys.exit(install(Path(folder), rest))
-    tidy(Path(folder).resolve())
-    if verb == "added":
-        added(Path(folder).resolve(), Path(rest[0]))
+        install(Path(folder).resolve(), rest)
+    else:
+        project(Path(folder).resolve(), Path(rest[0]), rest[1:])

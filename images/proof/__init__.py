@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, cast
@@ -86,12 +87,16 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a check found. ``faults`` is empty where all is well; ``tried`` all that was called."""
+    """What a check found. ``faults`` is empty where all is well; ``tried`` all that was called.
+
+    ``seconds``: it took.
+    """
 
     check: str
     said: str
     faults: tuple[str, ...]
     tried: tuple[Attempt, ...] = ()
+    seconds: float = 0
 
 
 class Check(Protocol):
@@ -106,7 +111,13 @@ def prove(subject: Subject) -> tuple[Outcome, ...]:
     """Every check's outcome. None of them raises for a fault of the image."""
     names = [one.name for one in pkgutil.iter_modules(__path__)]
     parts = [cast("Check", importlib.import_module(f"{__name__}.{name}")) for name in names]
-    return tuple(part.check(subject) for part in sorted(parts, key=lambda part: part.ORDER))
+    return tuple(_timed(part, subject) for part in sorted(parts, key=lambda part: part.ORDER))
+
+
+def _timed(part: Check, subject: Subject) -> Outcome:
+    since = time.monotonic()
+    outcome = part.check(subject)
+    return replace(outcome, seconds=round(time.monotonic() - since, 2))
 
 
 def unexpected(tried: Sequence[Attempt], allowed: Sequence[str]) -> tuple[str, ...]:
