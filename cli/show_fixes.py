@@ -14,22 +14,14 @@ from deploy.changes.model import Fix
 from deploy.changes.states import FixState
 from deploy.cluster.client import Cluster
 from deploy.planned import Decided, Diff, Plan, Repaired
+from deploy.running import Older
 from mirror.core.errors import MirrorError
 
-_COLOURS = {"absent": "dim", "applied": "green", "drifted": "red", "partial": "yellow"}
+_MOST = 20  # rows
 
 
-def plan(planned: Plan, output: OutputFormat) -> None:
+def plan(planned: Plan) -> None:
     """What would be done, who notices, and the difference."""
-    if output != "table":
-        told = {
-            "fixes": [_decided(one) for one in planned.decided],
-            "targets": show.plain(planned.diffs),
-            "restarts": planned.restarts,
-            "idle": planned.idle,
-        }
-        show.document(told, output)
-        return
     for one in planned.decided:
         _told(one)
     diffs(planned.diffs)
@@ -37,6 +29,26 @@ def plan(planned: Plan, output: OutputFormat) -> None:
         show.out.print(Text(f"\n{planned.restarts} is restarted: its Corefile has no `reload`."))
     if planned.diffs and planned.idle:
         click.echo("it is so already: nothing to write")
+    _running(planned.running)
+
+
+def plan_document(planned: Plan) -> dict[str, object]:
+    """The same for programs."""
+    return {
+        "fixes": [_decided(one) for one in planned.decided],
+        "targets": show.plain(planned.diffs),
+        "restarts": planned.restarts,
+        "running": show.plain(planned.running),
+        "idle": planned.idle,
+    }
+
+
+def not_written(planned: Plan, output: OutputFormat) -> None:
+    """The end of a dry run."""
+    if output != "table":
+        show.document(plan_document(planned), output)
+    else:
+        click.echo("\nnothing was written")
 
 
 def _decided(one: Decided) -> dict[str, object]:
@@ -82,6 +94,36 @@ def _diff(diff: Diff) -> None:
         show.out.print(Text(f"  {line}", style=colour))
 
 
+def _running(found: Sequence[Older]) -> None:
+    """Workloads whose pods keep IPv6, those that are restarted first."""
+    if not found:
+        return
+    ordered = sorted(found, key=lambda one: not one.restarts)
+    rows = [
+        (
+            one.title,
+            str(len(one.pods)),
+            _one_of([address for pod in one.pods for address in pod.addresses]),
+            "is restarted" if one.restarts else one.why_not,
+        )
+        for one in ordered[:_MOST]
+    ]
+    click.echo("\nrunning pods keep IPv6 until they are made again:")
+    show.table(("workload", "pods", "IPv6", ""), rows)
+    if len(ordered) > _MOST:
+        click.echo(f"and {len(ordered) - _MOST} more workloads (-o json has all)")
+    if not any(one.restarts or one.why_not for one in found):
+        click.echo(
+            "mirror fix pod-sysctl --restart SELECTOR|all rolls Deployments, StatefulSets and "
+            "DaemonSets"
+        )
+
+
+def _one_of(addresses: list[str]) -> str:
+    more = f" and {len(addresses) - 1} more" if addresses[1:] else ""
+    return addresses[0] + more if addresses else "link-local only"
+
+
 def repaired(done: Repaired, output: OutputFormat, *, undo: str = "") -> None:
     """What was written, and what programs say now."""
     if output != "table":
@@ -97,6 +139,9 @@ def repaired(done: Repaired, output: OutputFormat, *, undo: str = "") -> None:
         click.echo(f"proved by pods on {', '.join(done.proved_on)}")
     for line in done.not_seen:
         click.echo(f"NOT seen: {line}")
+    for name in done.restarted:
+        click.echo(f"restarted: {name}")
+    _running(done.running)
     if done.written and undo:
         click.echo(f"\nundo: {undo}")
 
@@ -150,9 +195,10 @@ def rows(found: tuple[FixState, ...] | str) -> list[tuple[str, str]]:
 
 
 def state_lines(state: FixState) -> list[str]:
-    """Targets that are not simply applied."""
-    return [
+    """Targets that are not simply applied, and the command that brings them back."""
+    lines = [
         f"  {state.fix}: {one.target} is {one.state}" + (f" ({one.detail})" if one.detail else "")
         for one in state.targets
         if one.state != "applied" or one.detail
     ]
+    return [*lines, f"  {state.fix}: {state.again} brings it back"] if state.again else lines

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import deploy.checks
+from deploy import standing
 from deploy.cluster.client import ApiRefusal, Cluster
 from deploy.discover import parts
 from deploy.evidence.collect import Look, collect
-from deploy.evidence.model import Check, Evidence, Finding, Report, Result, Stage
+from deploy.evidence.model import (
+    Check,
+    Evidence,
+    Finding,
+    LeftOut,
+    Need,
+    Report,
+    Result,
+    Stage,
+    Unseen,
+)
 from deploy.manifests.model import NAME
-from mirror.core.errors import InputError
+from mirror.core.errors import InputError, MirrorError
 from mirror.core.progress import SILENT, Progress
 
 
@@ -49,7 +60,23 @@ def observe(
 ) -> Evidence:
     """Everything that these categories need, collected once."""
     needs = frozenset(need for category in asked for one in category.checks for need in one.needs)
-    return collect(cluster, needs, look, progress)
+    evidence = collect(cluster, needs, look, progress)
+    return _with_fixes(cluster, evidence) if Need.FIXES in needs else evidence
+
+
+def _with_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
+    """How the fixes stand is the ledger's word, not the cluster's own."""
+    try:
+        found = standing.seen(cluster)
+    except MirrorError as broken:
+        return replace(evidence, fixes=Unseen(reason=str(broken)))
+    gaps = [
+        LeftOut(need=Need.FIXES, reason=f"{one.fix}: {part.target}: {part.detail}")
+        for one in found
+        for part in one.unlike
+        if part.state == "unknown"
+    ]
+    return replace(evidence, fixes=found, left_out=(*evidence.left_out, *gaps))
 
 
 def judge(evidence: Evidence, asked: Iterable[Category]) -> Report:

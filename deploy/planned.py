@@ -6,31 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import deploy.fixes
 from deploy import taken_up
 from deploy.changes.model import Change, ConfigMapKey, Fix, Refusal
 from deploy.changes.states import FixState
 from deploy.changes.step import Step, difference
-from deploy.discover import parts
 from deploy.evidence.collect import Look
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
+from deploy.running import Older, Restart
+from deploy.standing import every as every
+from deploy.standing import known as known
 from mirror.core.errors import InputError, MirrorError
 
 
 class ProofError(MirrorError):
     """A fix was written, and what it should bring about did not come."""
-
-
-def every() -> Mapping[str, Fix]:
-    """Whatever changes what is not ours, by name, in the order in which it is made."""
-    found = sorted((part.FIX for part in parts(deploy.fixes)), key=lambda fix: fix.order)
-    return {fix.name: fix for fix in found}
-
-
-def known() -> Mapping[str, Fix]:
-    """The fixes of `mirror fix` by name."""
-    return {name: fix for name, fix in every().items() if fix.command == "fix"}
 
 
 def chosen(names: Iterable[str]) -> tuple[Fix, ...]:
@@ -53,6 +43,7 @@ class Request:
     options: Mapping[str, Any]
     look: Look
     force: bool = False
+    restart: Restart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +75,7 @@ class Plan:
     decided: tuple[Decided, ...]
     diffs: tuple[Diff, ...]
     restarts: str = ""  # the workload that has to be restarted, as KIND/NAME
+    running: tuple[Older, ...] = ()  # workloads whose pods keep IPv6 until they are made again
     evidence: Evidence | None = field(default=None, repr=False)
     core: CoreDns | None = field(default=None, repr=False)
     steps: tuple[Step, ...] = field(default=(), repr=False)
@@ -119,6 +111,8 @@ class Repaired:
     outcomes: tuple[Outcome, ...] = ()
     proved_on: tuple[str, ...] = ()
     not_seen: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    running: tuple[Older, ...] = ()
 
 
 def diff(step: Step, wanted: Sequence[Change] = ()) -> Diff:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deploy import diagnose, taken_up, trial
+from deploy import diagnose, running, taken_up, trial
+from deploy import standing as standing_
 from deploy.changes.engine import Engine
 from deploy.changes.model import Fix, NodeFile, NodeSysctl, Refusal, Right, Target
-from deploy.changes.node_hand import NodeHand
 from deploy.changes.states import FixState, states
 from deploy.changes.step import Step, refusal
 from deploy.cluster.client import Cluster
@@ -27,7 +27,6 @@ from deploy.planned import (
     chosen,
     corefiles,
     diff,
-    every,
     known,
     restarts,
 )
@@ -38,8 +37,7 @@ from mirror.core.progress import SILENT, Progress
 
 def engine(cluster: Cluster, image: str | None = None) -> Engine:
     """The engine with every fix there is; ``image`` is the node agent's, should it be started."""
-    hand = NodeHand(cluster, lambda: image or diagnose.probe_image(cluster, NAME))
-    return Engine(cluster, every(), {NodeFile: hand, NodeSysctl: hand})
+    return standing_.engine(cluster, lambda: image or diagnose.probe_image(cluster, NAME))
 
 
 def tidy(cluster: Cluster) -> tuple[str, ...]:
@@ -67,11 +65,16 @@ def plan(cluster: Cluster, request: Request, progress: Progress = SILENT) -> Pla
     decided = [_decide(works, fix, evidence, request) for fix in request.fixes]
     wanted = [change for one in decided for change in one.changes]
     steps = works.plan(wanted)
+    kept: tuple[running.Older, ...] = ()
+    if _of_pods(decided):
+        changed = running.changed_at(works.entries(), steps)
+        kept, _ = running.seen(cluster, changed, request.restart)
     core = None if isinstance(evidence.coredns, Unseen) else evidence.coredns
     return Plan(
         decided=tuple(decided),
         diffs=tuple(diff(step, wanted) for step in steps),
         restarts=restarts(core, steps),
+        running=kept,
         evidence=evidence,
         core=core,
         steps=tuple(steps),
@@ -85,6 +88,11 @@ def _decide(works: Engine, fix: Fix, evidence: Evidence, request: Request) -> De
     if isinstance(made, Refusal):
         return Decided(**told, refusal=made)
     return Decided(**told, changes=made)
+
+
+def _of_pods(decided: Iterable[Decided]) -> bool:
+    """Whether running pods keep what new ones do not have any more."""
+    return any(one.fix == running.FIX and one.changes for one in decided)
 
 
 def carry_out(
@@ -102,6 +110,8 @@ def carry_out(
     for step in planned.steps:
         if step.conflicts and not request.force:
             raise refusal(step)
+    if request.restart:
+        works.check_rights((), running.RIGHTS)
     written = _write(cluster, works, planned, progress, force=request.force)
     made = {one.fix for one in planned.decided if one.changes}
     fixes = [fix for fix in request.fixes if fix.name in made]
@@ -110,12 +120,19 @@ def carry_out(
     proof = prove(cluster, request.look, planned, fixes, progress)
     if proof.failures:
         raise _failed(cluster, fixes, proof, progress)
+    restarted: tuple[str, ...] = ()
+    kept, unseen = tuple[running.Older, ...](), ""
+    if _of_pods(planned.decided):
+        restarted = running.restart(cluster, planned.running, progress)
+        kept, unseen = running.seen(cluster, running.changed_at(works.entries()))
     return Repaired(
         written=written,
+        restarted=restarted,
+        running=kept,
         states=states(works, known()),
         outcomes=proof.outcomes,
         proved_on=proof.nodes,
-        not_seen=proof.not_seen,
+        not_seen=(*proof.not_seen, unseen) if unseen else proof.not_seen,
     )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from deploy.changes.model import Expect, Right
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.kinds import KINDS
+from deploy.cluster.rollout import rolled_out
 from deploy.evidence.answers import await_answers
 from deploy.evidence.collect import Look
 from deploy.evidence.coredns import CoreDns
@@ -73,7 +74,7 @@ def hasten(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -
         marks["kubectl.kubernetes.io/restartedAt"] = now
         asked = cluster.replace(found)["metadata"]["generation"]
         until(
-            lambda: _rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
+            lambda: rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
             deadline=cluster.deadline,
             what=f"{restarts} is restarted",
             next_step=f"kubectl -n {core.namespace} rollout status {restarts.lower()}",
@@ -83,18 +84,6 @@ def hasten(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -
         for pod in _pods(cluster, core):
             pod["metadata"].setdefault("annotations", {})[_MARK] = now
             cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
-
-
-def _rolled_out(found: Object, generation: int) -> bool:
-    status = found.get("status", {})
-    if status.get("observedGeneration", 0) < generation:
-        return False
-    if "desiredNumberScheduled" in status:
-        wanted = status["desiredNumberScheduled"]
-        return bool(status.get("updatedNumberScheduled") == wanted == status.get("numberReady"))
-    wanted = found["spec"].get("replicas", 1)
-    counts = [status.get(one, 0) for one in ("updatedReplicas", "readyReplicas", "replicas")]
-    return counts == [wanted] * 3
 
 
 def _pods(cluster: Cluster, core: CoreDns) -> list[Object]:

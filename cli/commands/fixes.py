@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
-from cli import show, show_fixes
+from cli import fixing, show, show_fixes
 from cli.connect import connect
 from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
-from deploy import repair
-from deploy.changes.model import Option
-from deploy.cluster.client import Cluster
-from deploy.planned import Plan, Request, chosen, known
-from mirror.core.errors import InputError, MirrorError
-
-
-def _options(function: Any) -> Any:
-    """The options that the fixes themselves name."""
-    for one in reversed([option for fix in known().values() for option in fix.options]):
-        function = _option(one)(function)
-    return function
-
-
-def _option(one: Option) -> Any:
-    name = one.name.replace("-", "_")
-    if one.kind == "flag":
-        return click.option(f"--{one.name}", name, is_flag=True, help=one.help)
-    many = one.kind == "list"
-    return click.option(f"--{one.name}", name, metavar=one.metavar, help=one.help, multiple=many)
-
+from deploy import repair, running
+from deploy.changes.model import Fix
+from deploy.planned import Request, chosen, known
+from mirror.core.errors import InputError
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _dry = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
@@ -50,7 +30,15 @@ _dry = click.option("--dry-run", is_flag=True, help="Show the plan; write nothin
     metavar="HOST[:PORT]",
     help="Name that the proof looks for.  [default: the upstream index]",
 )
-@_options
+@fixing.options
+@click.option(
+    "--restart",
+    metavar="SELECTOR|all",
+    help="pod-sysctl: roll workloads (by their labels) whose running pods keep IPv6.",
+)
+@click.option(
+    "--restart-system", is_flag=True, help="With --restart: kube-system's and the mirror's too."
+)
 @click.option(
     "--force",
     is_flag=True,
@@ -64,6 +52,8 @@ def fix(
     target: ClusterOptions,
     image: str | None,
     hosts: tuple[str, ...],
+    restart: str | None,
+    restart_system: bool,
     force: bool,
     dry_run: bool,
     yes: bool,
@@ -82,6 +72,7 @@ def fix(
     mirror fix dns --dry-run             no IPv6 addresses for pods: the plan only
     mirror fix dns --keep-aaaa home.example --yes
     mirror fix dns --forward 8.8.8.8 --forward 8.8.4.4 --prefer-udp
+    mirror fix pod-sysctl --restart all --dry-run    running pods too, by their workloads
     """
     cluster = connect(target)
     fixes = chosen(names)
@@ -89,27 +80,20 @@ def fix(
         show_fixes.standing(repair.standing(cluster), output, known())
         return
     options = {name.replace("_", "-"): value for name, value in options.items()}
-    _check(options, fixes)
+    fixing.check(options, fixes)
     request = Request(
         fixes=fixes,
         options=options,
         look=look(cluster, target, image=image, names=hosts),
         force=force,
+        restart=_restart(restart, fixes, target, system=restart_system),
     )
-    with _tidied(cluster):
-        with show.progress() as progress:
-            planned = repair.plan(cluster, request, progress)
+    with fixing.tidied(cluster):
+        planned = fixing.plan(cluster, request, output)
         if dry_run:
-            show_fixes.plan(planned, output)
-            if output == "table":
-                click.echo("\nnothing was written")
+            show_fixes.not_written(planned, output)
             return
-        if output == "table":
-            show_fixes.plan(planned, output)
-        if not planned.idle and not planned.stops:
-            _confirm(planned, yes=yes, force=force)
-        with show.progress() as progress:
-            done = repair.carry_out(cluster, request, planned, progress)
+        done = fixing.carry_out(cluster, request, planned, yes=yes)
         show_fixes.repaired(done, output, undo=f"mirror rollback {' '.join(f.name for f in fixes)}")
 
 
@@ -138,13 +122,12 @@ def rollback(
     mirror rollback                      everything, the last first
     """
     cluster = connect(target)
-    with _tidied(cluster):
+    with fixing.tidied(cluster):
         planned = repair.plan_rollback(cluster, names)
-        if dry_run or output == "table":
-            show_fixes.plan(planned, output)
+        if output == "table":
+            show_fixes.plan(planned)
         if dry_run:
-            if output == "table":
-                click.echo("\nnothing was written")
+            show_fixes.not_written(planned, output)
             return
         if not planned.steps:
             if output == "table":
@@ -152,42 +135,25 @@ def rollback(
             else:
                 show_fixes.repaired(repair.undo(cluster, planned, force=force), output)
             return
-        _confirm(planned, yes=yes, force=force)
+        fixing.confirm(planned, yes=yes, force=force)
         with show.progress() as progress:
             done = repair.undo(cluster, planned, progress, force=force)
         show_fixes.repaired(done, output)
 
 
-@contextmanager
-def _tidied(cluster: Cluster) -> Iterator[None]:
-    """The node agent that was started for a look is ended, however the command ends."""
-    try:
-        yield
-    finally:
-        with suppress(MirrorError):
-            for line in repair.tidy(cluster):
-                click.echo(f"warning: the node agent could not undo: {line}", err=True)
-
-
-def _check(options: dict[str, Any], fixes: Any) -> None:
-    """An option belongs to a fix that was asked for."""
-    mine = {one.name for fix in fixes for one in fix.options}
-    for name, value in options.items():
-        if value and name not in mine:
-            owner = next(f.name for f in known().values() if name in {o.name for o in f.options})
-            raise InputError(
-                f"--{name} is an option of fix {owner}, which is not asked for",
-                next_step=f"mirror fix {owner} --{name} …",
-            )
-
-
-def _confirm(planned: Plan, *, yes: bool, force: bool) -> None:
-    if yes or (any(one.drops for one in planned.diffs) and not force):
-        return  # what would drop somebody's edits is refused in a moment: nothing to ask
-    if not sys.stdin.isatty():
+def _restart(
+    selector: str | None, fixes: tuple[Fix, ...], target: ClusterOptions, *, system: bool
+) -> running.Restart | None:
+    """Which workloads are asked for. Raises InputError where it means nothing."""
+    if selector is None:
+        if system:
+            raise InputError("--restart-system without --restart", next_step="give --restart all")
+        return None
+    if running.FIX not in {one.name for one in fixes}:
         raise InputError(
-            "this changes what is not the mirror's own, and there is nobody to ask",
-            why="standard input is no terminal",
-            next_step="look at the plan with --dry-run, then give --yes",
+            "--restart belongs to fix pod-sysctl, which is not asked for",
+            next_step=f"mirror fix pod-sysctl --restart {selector}",
         )
-    click.confirm("\nwrite this?", abort=True, err=True)
+    if not selector.strip():
+        raise InputError("--restart: no selector", next_step="such as app=backend, or all")
+    return running.Restart(selector=selector, system=system, namespace=target.namespace)

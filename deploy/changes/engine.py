@@ -31,6 +31,7 @@ from deploy.changes.model import (
     CannotEdit,
     Change,
     ConfigMapKey,
+    Edit,
     Fix,
     Hand,
     LedgerEntry,
@@ -86,6 +87,11 @@ class Engine:
     def look(self, entry: LedgerEntry) -> Step:
         """What would make this entry's target as it should be."""
         return self._step(entry.target, lambda edits: edits)
+
+    def again(self, target: Target, edit: Edit) -> str:
+        """The command that makes this edit once more."""
+        fix = self._fixes.get(edit.fix)
+        return fix.again(target, edit) if fix and fix.again else f"mirror fix {edit.fix}"
 
     # -- planning -------------------------------------------------------------------------------
 

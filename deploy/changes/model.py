@@ -212,6 +212,7 @@ class Fix:
     expects: Callable[[tuple[Change, ...], Evidence], tuple[Expect, ...]] = _expects_nothing
     undo_at_once: bool = False
     command: str = "fix"  # that makes it; others than `mirror fix` are not among its names
+    again: Callable[[Target, Edit], str] | None = None  # the words that make it; `mirror fix NAME`
 
 
 # -- the ledger -----------------------------------------------------------------------------------

@@ -21,13 +21,17 @@ class TargetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixState:
-    """One fix. drifted: something was changed back. partial: begun and not finished."""
+    """One fix. drifted: something was changed back. partial: begun and not finished.
+
+    ``again`` is the command that brings it back, where it is not as it should be.
+    """
 
     fix: str
     state: State
     at: str = ""
     by: str = ""
     targets: tuple[TargetState, ...] = ()
+    again: str = ""
 
 
 def states(engine: Engine, fixes: Iterable[str]) -> tuple[FixState, ...]:
@@ -37,34 +41,37 @@ def states(engine: Engine, fixes: Iterable[str]) -> tuple[FixState, ...]:
     found = {one.edit.fix for entry in entries for one in entry.edits}
     names = [*fixes, *sorted(found - set(fixes))]
     seen = {id(entry): _target(engine, entry) for entry in entries}
-    told = [_fix(name, entries, seen) for name in names]
+    told = [_fix(engine, name, entries, seen) for name in names]
     rest = [seen[id(entry)] for entry in entries if not entry.edits]
     if rest:
-        told.append(FixState(fix="(rollback)", state="partial", targets=tuple(rest)))
+        told.append(
+            FixState(
+                fix="(rollback)", state="partial", targets=tuple(rest), again="mirror rollback"
+            )
+        )
     return tuple(told)
 
 
-def _fix(name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]) -> FixState:
-    mine = [
-        (one.step, one.steps, entry)
-        for entry in entries
-        for one in entry.edits
-        if one.edit.fix == name
-    ]
+def _fix(
+    engine: Engine, name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]
+) -> FixState:
+    mine = [(one, entry) for entry in entries for one in entry.edits if one.edit.fix == name]
     if not mine:
         return FixState(fix=name, state="absent")
-    mine.sort(key=lambda found: found[0])
-    targets = tuple(seen[id(entry)] for _, _, entry in mine)
+    mine.sort(key=lambda found: found[0].step)
+    targets = tuple(seen[id(entry)] for _, entry in mine)
     standing = {one.state for one in targets}
-    last = max((entry for _, _, entry in mine), key=lambda entry: entry.at)
+    last = max((entry for _, entry in mine), key=lambda entry: entry.at)
     state: State = "applied"
     if "drifted" in standing:
         state = "drifted"
-    elif "partial" in standing or len(mine) < max(steps for _, steps, _ in mine):
+    elif "partial" in standing or len(mine) < max(one.steps for one, _ in mine):
         state = "partial"
     elif "unknown" in standing:
         state = "unknown"
-    return FixState(fix=name, state=state, at=last.at, by=last.by, targets=targets)
+    worst = next((pair for pair in mine if seen[id(pair[1])].state == state), mine[0])
+    again = "" if state == "applied" else engine.again(worst[1].target, worst[0].edit)
+    return FixState(fix=name, state=state, at=last.at, by=last.by, targets=targets, again=again)
 
 
 def _target(engine: Engine, entry: LedgerEntry) -> TargetState:

@@ -167,6 +167,12 @@ class Cluster:
         path = KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"])
         return self._object("PUT", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
+    def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
+        """Merge ``body`` into an object (JSON merge patch): what it does not name stays."""
+        path = KINDS[kind].path(namespace, name)
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._object("PATCH", path, query, body, "application/merge-patch+json")
+
     def delete(
         self,
         kind: str,

@@ -9,7 +9,15 @@ from typing import Literal, TypeAlias, TypeVar
 
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.host import HostView
-from deploy.evidence.things import Access, Calico, IpPool, MirrorState, Warned, Workload
+from deploy.evidence.things import (
+    Access,
+    Calico,
+    IpPool,
+    MirrorState,
+    Standing,
+    Warned,
+    Workload,
+)
 from mirror.probe.model import PodDns
 
 T = TypeVar("T")
@@ -43,6 +51,7 @@ class Need(StrEnum):
     WARNED = "warned"
     COREDNS = "coredns"
     HOSTS = "hosts"
+    FIXES = "fixes"
 
 
 # -- evidence -------------------------------------------------------------------------------------
@@ -140,6 +149,7 @@ class Evidence:
     warned: Seen[tuple[Warned, ...]] = NOT_ASKED
     coredns: Seen[CoreDns | None] = NOT_ASKED
     hosts: Seen[tuple[NodeHost, ...]] = NOT_ASKED
+    fixes: Seen[tuple[Standing, ...]] = NOT_ASKED
     left_out: tuple[LeftOut, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:

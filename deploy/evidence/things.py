@@ -235,3 +235,25 @@ class Warned:
     message: str
     nodes: tuple[str, ...] = ()
     last: str = ""  # UTC, ISO 8601
+
+
+# -- the fixes ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlike:
+    """A target that is not as a fix left it."""
+
+    target: str
+    state: str  # drifted, partial, unknown
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A fix that was made, and how it stands; ``again`` is the command that brings it back."""
+
+    fix: str
+    state: str  # applied, drifted, partial, unknown
+    again: str = ""
+    unlike: tuple[Unlike, ...] = ()

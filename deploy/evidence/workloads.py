@@ -32,7 +32,7 @@ def read_workloads(cluster: Cluster, mirror: str) -> tuple[tuple[Workload, ...],
     logs, refused = _logs(cluster, pods)
     groups: dict[tuple[str, str, str], list[Object]] = {}
     for pod in pods:
-        groups.setdefault(_owner(pod), []).append(pod)
+        groups.setdefault(owner_of(pod), []).append(pod)
     found = [_workload(owner, members, logs) for owner, members in sorted(groups.items())]
     return tuple(found), refused
 
@@ -46,7 +46,7 @@ def _counts(pod: Object, mirror: str) -> bool:
     return not (ours or probe or "kubernetes.io/config.mirror" in meta.get("annotations", {}))
 
 
-def _owner(pod: Object) -> tuple[str, str, str]:
+def owner_of(pod: Object) -> tuple[str, str, str]:
     """(namespace, kind, name) of what a person wrote: a Deployment, not its ReplicaSet."""
     meta = pod["metadata"]
     space = meta["namespace"]

@@ -76,6 +76,14 @@ def _try_as_is(pod: Any) -> None:
     options.append({"name": "ndots", "value": "1"})
 
 
+def again(target: Target, edit: Edit) -> str:
+    """The command for this workload, with the options of then."""
+    assert isinstance(target, ObjectSpec)
+    more = " --ndots" if edit.options["ndots"] else ""
+    more += "" if edit.options["index"] else " --no-index"
+    return f"mirror attach {target.kind.lower()}/{target.name} -n {target.namespace}{more}"
+
+
 FIX = Fix(
     name=NAME,
     order=5,
@@ -86,4 +94,5 @@ FIX = Fix(
     changes=changes,
     edit=edit,
     command="attach",
+    again=again,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import versions
+from tests.cluster import older, versions
 from tests.cluster.agent_image import ensure_agent_archive
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import Lab, lab
@@ -36,7 +36,7 @@ class Fixable:
         env = {"KUBECONFIG": str(self.lab.kubeconfig)}
         done = self.program("mirror", *words, env=env, timeout=timeout)
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return done.stdout if "json" in words else done.stdout + done.stderr
 
     def fix(self, *words: str, code: int = 0) -> str:
         given = ("--image", self.image, "--name", "index.example", "--yes")
@@ -192,6 +192,19 @@ def test_the_lab_is_as_the_field_had_it(fixable: Fixable, before: Mapping[str, A
     assert set(before["cluster"]["pools"]) == {"default-ipv4-ippool", "default-ipv6-ippool"}
 
 
+def test_a_plan_names_what_it_would_restart(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """Nothing is restarted by a dry run; kube-system only when it is asked for."""
+    older.start(fixable.lab)
+    told = json.loads(fixable.fix("pod-sysctl", "--restart", "all", "--dry-run", "-o", "json"))
+    found = {f"{one['namespace']}/{one['name']}": one for one in told["running"]}
+    rolled = {name for name, one in found.items() if one["restarts"]}
+    assert {"older/web", "older/base", "older/each"} <= rolled
+    assert not {name for name in rolled if name.startswith("kube-system/")}
+    assert "no workload makes it again" in found["older/alone"]["why_not"]
+    assert all(":" in one["addresses"][0] for one in found["older/web"]["pods"])
+    assert set.union(*older.off(fixable.lab).values()) == {"0"}
+
+
 def off_everywhere(fixable: Fixable, nodes: tuple[str, ...]) -> None:
     for node in nodes:
         seen = fixable.new_pod(node)
@@ -217,6 +230,19 @@ def test_a_second_run_writes_nothing(fixable: Fixable) -> None:
     now = fixable.cluster()
     assert "nothing was written" in fixable.fix("all")
     assert fixable.cluster() == now
+
+
+def test_restart_rolls_workloads_of_older_pods(fixable: Fixable) -> None:
+    """Of each kind by its own rollout, chosen by label, then all; a pod alone is only named."""
+    named = fixable.fix("pod-sysctl", "--restart", "app=base")
+    assert older.off(fixable.lab) == {"base": {"1"}, "web": {"0"}, "each": {"0"}, "alone": {"0"}}
+    assert "older/pod/alone" in named
+    told = json.loads(fixable.fix("pod-sysctl", "--restart", "all", "-o", "json"))
+    assert {"older/deployment/web", "older/daemonset/each"} <= set(told["restarted"])
+    assert "older/statefulset/base" not in told["restarted"], "it has been restarted already"
+    assert older.off(fixable.lab) == {"base": {"1"}, "web": {"1"}, "each": {"1"}, "alone": {"0"}}
+    left = {one["name"] for one in told["running"] if one["namespace"] == older.SPACE}
+    assert left == {"alone"}
 
 
 def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:

@@ -1,0 +1,92 @@
+"""From a fix's options to its end: plan, show, ask, write, prove; for every command that fixes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import click
+
+from cli import show, show_fixes
+from cli.options import OutputFormat
+from deploy import repair
+from deploy.changes.model import Fix, Option
+from deploy.cluster.client import Cluster
+from deploy.planned import Plan, Repaired, Request, known
+from mirror.core.errors import InputError, MirrorError
+
+
+def options(function: Any) -> Any:
+    """The options that the fixes themselves name."""
+    for one in reversed([option for fix in known().values() for option in fix.options]):
+        function = _option(one)(function)
+    return function
+
+
+def _option(one: Option) -> Any:
+    name = one.name.replace("-", "_")
+    if one.kind == "flag":
+        return click.option(f"--{one.name}", name, is_flag=True, help=one.help)
+    many = one.kind == "list"
+    return click.option(f"--{one.name}", name, metavar=one.metavar, help=one.help, multiple=many)
+
+
+def check(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
+    """An option belongs to a fix that was asked for."""
+    mine = {one.name for fix in fixes for one in fix.options}
+    for name, value in given.items():
+        if value and name not in mine:
+            owner = next(f.name for f in known().values() if name in {o.name for o in f.options})
+            raise InputError(
+                f"--{name} is an option of fix {owner}, which is not asked for",
+                next_step=f"mirror fix {owner} --{name} …",
+            )
+
+
+def plan(cluster: Cluster, request: Request, output: OutputFormat) -> Plan:
+    """Look and decide; the plan is shown where a person reads."""
+    with show.progress() as progress:
+        planned = repair.plan(cluster, request, progress)
+    if output == "table":
+        show_fixes.plan(planned)
+    return planned
+
+
+def carry_out(cluster: Cluster, request: Request, planned: Plan, *, yes: bool) -> Repaired:
+    """Ask, unless there is nothing to ask; then write and prove."""
+    rolls = any(one.restarts for one in planned.running)
+    if (rolls or not planned.idle) and not planned.stops:
+        confirm(planned, yes=yes, force=request.force)
+    with show.progress() as progress:
+        return repair.carry_out(cluster, request, planned, progress)
+
+
+def confirm(planned: Plan, *, yes: bool, force: bool) -> None:
+    """Nothing is written without a yes."""
+    if yes or (any(one.drops for one in planned.diffs) and not force):
+        return  # what would drop somebody's edits is refused in a moment: nothing to ask
+    check_answerable(yes=yes)
+    click.confirm("\nwrite this?", abort=True, err=True)
+
+
+def check_answerable(*, yes: bool) -> None:
+    """Raises InputError where a question could not be answered."""
+    if not yes and not sys.stdin.isatty():
+        raise InputError(
+            "this changes what is not the mirror's own, and there is nobody to ask",
+            why="standard input is no terminal",
+            next_step="look at the plan with --dry-run, then give --yes",
+        )
+
+
+@contextmanager
+def tidied(cluster: Cluster) -> Iterator[None]:
+    """The node agent that was started for a look is ended, however the command ends."""
+    try:
+        yield
+    finally:
+        with suppress(MirrorError):
+            for line in repair.tidy(cluster):
+                click.echo(f"warning: the node agent could not undo: {line}", err=True)

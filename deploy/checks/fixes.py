@@ -1,0 +1,62 @@
+"""What `mirror fix` and `mirror attach` made, and what has been undone of it since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
+from deploy.evidence.things import Standing
+
+CATEGORY = "fixes"
+RANK = 75  # where it stands in the report
+
+_WHY = (
+    "An add-on that is enabled again, a refresh, or whoever deploys a workload writes its own "
+    "text over it, and tells nobody. `mirror fix --keep` leaves somebody in the cluster who puts "
+    "it back."
+)
+
+
+def drift(evidence: Evidence) -> Iterator[Finding]:
+    """Fixes that something changed back."""
+    for one in sight(evidence.fixes):
+        if one.state == "drifted":
+            yield _finding(one, "fixes.drift", f"{one.fix} was made, and changed back since", _WHY)
+
+
+def partial(evidence: Evidence) -> Iterator[Finding]:
+    """Fixes, or rollbacks, that were begun and not finished."""
+    for one in sight(evidence.fixes):
+        if one.state == "partial":
+            name = one.fix if one.fix != "(rollback)" else "a rollback"
+            cause = f"{name} was begun and not finished"
+            yield _finding(one, "fixes.partial", cause, "The command was killed, or cut off.")
+
+
+def _finding(one: Standing, check: str, cause: str, why: str) -> Finding:
+    return Finding(
+        check=check,
+        severity=Severity.WARNING,
+        cause=cause,
+        evidence=tuple(
+            f"{part.target}: {part.detail or part.state}"
+            for part in one.unlike
+            if part.state in {"drifted", "partial"}
+        ),
+        why=why,
+        mends=(
+            Mend(
+                text="Make it again; what is there is looked at first.",
+                reach="cluster",
+                command=one.again,
+            ),
+        ),
+    )
+
+
+_FIXES = frozenset({Need.FIXES})
+
+CHECKS = (
+    Check(id="fixes.drift", fact="what was fixed has stayed so", needs=_FIXES, look=drift),
+    Check(id="fixes.partial", fact="no fix stands half-way", needs=_FIXES, look=partial),
+)
