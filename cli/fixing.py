@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from cli import show, show_fixes
-from cli.options import OutputFormat
+from cli.connect import connect
+from cli.looking import look
+from cli.options import ClusterOptions, OutputFormat
 from deploy import repair
 from deploy.changes.model import Fix, Option
 from deploy.cluster.client import Cluster
@@ -61,6 +63,45 @@ def carry_out(cluster: Cluster, request: Request, planned: Plan, *, yes: bool) -
         confirm(planned, yes=yes, force=request.force)
     with show.progress() as progress:
         return repair.carry_out(cluster, request, planned, progress)
+
+
+def foresee_all(
+    target: ClusterOptions, image: str | None, told: Mapping[str, Any], output: OutputFormat
+) -> None:
+    """The plan of every fix, after ``told``; writes nothing."""
+    cluster = connect(target)
+    with tidied(cluster):
+        planned = plan(cluster, _all(cluster, target, image), output)
+    if output != "table":
+        show.document({**told, "fixes": show_fixes.plan_document(planned)}, output)
+
+
+def make_all(
+    target: ClusterOptions,
+    image: str,
+    told: Mapping[str, Any],
+    output: OutputFormat,
+    *,
+    yes: bool,
+) -> None:
+    """Every fix by one plan, for a command that did something else first and ``told`` of it."""
+    cluster = connect(target)  # with time of its own
+    request = _all(cluster, target, image)
+    with tidied(cluster):
+        planned = plan(cluster, request, output)
+        done = carry_out(cluster, request, planned, yes=yes)
+    if output != "table":
+        show.document({**told, "fixes": done}, output)
+    else:
+        show_fixes.repaired(done, output, undo="mirror rollback")
+
+
+def _all(cluster: Cluster, target: ClusterOptions, image: str | None) -> Request:
+    """Every fix, each with what its options are by themselves."""
+    unset: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
+    fixes = tuple(known().values())
+    given = {one.name: unset[one.kind] for fix in fixes for one in fix.options}
+    return Request(fixes=fixes, options=given, look=look(cluster, target, image=image))
 
 
 def confirm(planned: Plan, *, yes: bool, force: bool) -> None:

@@ -81,12 +81,13 @@ def fix(
         return
     options = {name.replace("_", "-"): value for name, value in options.items()}
     fixing.check(options, fixes)
+    rolled = _restart(restart, fixes, target, system=restart_system)
     request = Request(
         fixes=fixes,
         options=options,
         look=look(cluster, target, image=image, names=hosts),
         force=force,
-        restart=_restart(restart, fixes, target, system=restart_system),
+        restart=rolled,
     )
     with fixing.tidied(cluster):
         planned = fixing.plan(cluster, request, output)

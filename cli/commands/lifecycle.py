@@ -40,6 +40,8 @@ from mirror.settings import check_index_url, check_port
 @click.option("--node", metavar="NAME", help="Run on this node.  [default: any]")
 @click.option("--node-port", type=int, help="Also serve on this port of every node.")
 @click.option("--new-address", is_flag=True, help="Give up the recorded ClusterIP.")
+@click.option("--with-fixes", is_flag=True, help="Then make every fix, as `mirror fix all`.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask about the fixes.")
 @image_options
 @dry_run_option
 @output_option
@@ -54,6 +56,8 @@ def up(
     node: str | None,
     node_port: int | None,
     new_address: bool,
+    with_fixes: bool,
+    yes: bool,
     image: ImageOptions,
     dry_run: bool,
     output: OutputFormat,
@@ -69,6 +73,7 @@ def up(
     mirror up --storage-class fast --size 50Gi --node ra
     mirror up --image registry.example/pypi-mirror:1  with an image of your own
     mirror up --dry-run -o yaml             the objects, nothing written
+    mirror up --with-fixes                  and end what made pods fail; its plan is shown first
     """
     common = {"port": port, "upstream": upstream}
     if port is not None:
@@ -84,18 +89,21 @@ def up(
     pem = _read_ca_bundle(ca_bundle)
     if local:
         given = cluster_only | show.plain(image) | {"dry_run": dry_run or None}
-        _refuse(given | {"new_address": new_address or None})
+        _refuse(given | {"new_address": new_address or None, "with_fixes": with_fixes or None})
         settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
         with show.progress() as progress:
             begun = Deadline.after(target.timeout)
             status = LocalMirror().up(changes=_given(settings), progress=progress, deadline=begun)
         show_mirror.local(status, None, output)
         return
+    from cli import fixing
     from cli.connect import connect
     from deploy import obtain
     from deploy import up as deployment
     from deploy.delivery import Options
 
+    if with_fixes and not dry_run:
+        fixing.check_answerable(yes=yes)  # not half of it first
     cluster = connect(target)
     wish = obtain.Wish(
         image=image.image,
@@ -119,21 +127,33 @@ def up(
         else:
             done = deployment.up(cluster, request, wish, progress)
     if dry_run:
-        _show_plan(steps, wanted, output)
+        if output == "table" or not with_fixes:
+            _show_plan(steps, wanted, output)
+        if with_fixes:
+            fixing.foresee_all(target, image.image, {"objects": steps}, output)
+        return
+    told = {**show.plain(done), "url": done.endpoint.url}
+    if output == "table":
+        _show_up(done)
+    if with_fixes:
+        fixing.make_all(target, done.image, told, output, yes=yes)
     elif output != "table":
-        show.document({**show.plain(done), "url": done.endpoint.url}, output)
+        show.document(told, output)
     else:
-        show.facts(
-            f"mirror in {done.context}, namespace {done.namespace}: running",
-            [
-                ("index", done.endpoint.url),
-                ("node", done.node),
-                ("image", done.image),
-                ("proved on", ", ".join(probe.node for probe in done.probes)),
-                *(("NOT proved", f"{name} (NotReady)") for name in done.not_ready),
-            ],
-        )
         click.echo("\nnext: mirror env --publish NAMESPACE   gives it to the pods of a namespace")
+
+
+def _show_up(done: Any) -> None:
+    show.facts(
+        f"mirror in {done.context}, namespace {done.namespace}: running",
+        [
+            ("index", done.endpoint.url),
+            ("node", done.node),
+            ("image", done.image),
+            ("proved on", ", ".join(probe.node for probe in done.probes)),
+            *(("NOT proved", f"{name} (NotReady)") for name in done.not_ready),
+        ],
+    )
 
 
 @click.command()

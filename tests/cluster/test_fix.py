@@ -174,6 +174,35 @@ def test_drift_is_seen_and_mended_without_reload_too(field: Mirrored, original: 
     restart_coredns(field)
 
 
+def test_up_with_fixes_plans_and_makes_them_all(field: Mirrored, original: str) -> None:
+    """One plan of the objects and of every fix; then each is made, and all of it goes back."""
+    given = ("up", "--with-fixes", "--image", field.image, "-o", "json")
+    plan = field.mirror(*given, "--dry-run", timeout=420)
+    assert plan.returncode == 0, plan.stderr
+    told = json.loads(plan.stdout)
+    assert {one["action"] for one in told["objects"]} == {"nothing"}
+    wanted = {one["fix"]: bool(one["changes"]) for one in told["fixes"]["fixes"]}
+    assert wanted == {
+        "search-domains": True,
+        "dns": True,
+        "pod-sysctl": True,
+        "host-sysctl": True,
+        "ippool": False,  # there is no Calico here
+    }
+    assert corefile(field) == original
+    made = field.mirror(*given, "--yes", timeout=600)
+    assert made.returncode == 0, made.stderr
+    done = json.loads(made.stdout)
+    assert done["url"].startswith("http://10.152.183.")
+    states = {one["fix"]: one["state"] for one in done["fixes"]["states"]}
+    assert {name for name, state in states.items() if state == "applied"} == {
+        name for name, changes in wanted.items() if changes
+    }
+    back = field.mirror("rollback", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert corefile(field) == original
+
+
 def test_what_coredns_cannot_load_is_never_written(field: Mirrored) -> None:
     """A Corefile that was broken by hand, while CoreDNS goes on with the one it has."""
     before = corefile(field)
