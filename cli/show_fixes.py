@@ -13,6 +13,7 @@ from deploy import repair
 from deploy.changes.model import Fix
 from deploy.changes.states import FixState
 from deploy.cluster.client import Cluster
+from deploy.keep import Keeper
 from deploy.planned import Decided, Diff, Plan, Repaired
 from deploy.running import Older
 from mirror.core.errors import MirrorError
@@ -124,10 +125,12 @@ def _one_of(addresses: list[str]) -> str:
     return addresses[0] + more if addresses else "link-local only"
 
 
-def repaired(done: Repaired, output: OutputFormat, *, undo: str = "") -> None:
+def repaired(
+    done: Repaired, output: OutputFormat, *, undo: str = "", keeper: Keeper | None = None
+) -> None:
     """What was written, and what programs say now."""
     if output != "table":
-        show.document(done, output)
+        show.document({**show.plain(done), "keeper": show.plain(keeper)}, output)
         return
     click.echo()
     for name in done.written:
@@ -142,6 +145,7 @@ def repaired(done: Repaired, output: OutputFormat, *, undo: str = "") -> None:
     for name in done.restarted:
         click.echo(f"restarted: {name}")
     _running(done.running)
+    kept(keeper)
     if done.written and undo:
         click.echo(f"\nundo: {undo}")
 
@@ -160,6 +164,22 @@ def _outcomes(done: Repaired) -> None:
         rows = [(", ".join(nodes), *line) for line, nodes in lines.items()]
         click.echo()
         show.table(("node", "program", "asks for", "before", "after"), rows)
+
+
+def kept(keeper: Keeper | None) -> None:
+    """The keeper, in a line each."""
+    if keeper is not None:
+        for name, value in keeper_rows(keeper):
+            click.echo(f"{name}: {value}" if name else f"  {value}")
+
+
+def keeper_rows(keeper: Keeper) -> list[tuple[str, str]]:
+    """For `mirror status` too."""
+    state = "runs" if keeper.running else "does not run"
+    rows = [("keeper", f"{state}, keeps {len(keeper.keeps)} objects")]
+    if keeper.leaves:
+        rows.append(("", f"not kept by it: {len(keeper.leaves)} files and settings of nodes"))
+    return rows
 
 
 def standing(found: Sequence[FixState], output: OutputFormat, fixes: Mapping[str, Fix]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import fixing, show, show_fixes
+from cli import fixing, keeping, show, show_fixes
 from cli.connect import connect
 from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
@@ -19,7 +19,23 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _dry = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 
 
-@click.command()
+class _Fix(click.Command):
+    """`--keep NAME.OF.A.HOST` is search-domains'; `--keep` alone is `--keeper`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.words(args))
+
+    @staticmethod
+    def words(args: list[str]) -> list[str]:
+        """The arguments with that told apart: names of hosts have dots, nothing else here has."""
+        following = [*args[1:], ""]
+        return [
+            "--keeper" if one == "--keep" and ("." not in after or after[:1] in "-/") else one
+            for one, after in zip(args, following, strict=False)
+        ]
+
+
+@click.command(cls=_Fix)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @cluster_options(default_timeout=420)
 @click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
@@ -40,6 +56,12 @@ _dry = click.option("--dry-run", is_flag=True, help="Show the plan; write nothin
     "--restart-system", is_flag=True, help="With --restart: kube-system's and the mirror's too."
 )
 @click.option(
+    "--keeper/--no-keep",
+    default=None,
+    help="Leave a keeper in the cluster that puts back what something reverts (also: --keep, "
+    "without a NAME), or end it.",
+)
+@click.option(
     "--force",
     is_flag=True,
     help="Drop somebody's edits where they touch the fix; the plan says which.",
@@ -54,6 +76,7 @@ def fix(
     hosts: tuple[str, ...],
     restart: str | None,
     restart_system: bool,
+    keeper: bool | None,
     force: bool,
     dry_run: bool,
     yes: bool,
@@ -73,11 +96,15 @@ def fix(
     mirror fix dns --keep-aaaa home.example --yes
     mirror fix dns --forward 8.8.8.8 --forward 8.8.4.4 --prefer-udp
     mirror fix pod-sysctl --restart all --dry-run    running pods too, by their workloads
+    mirror fix all --keep                puts back what an add-on reverts; --no-keep ends that
     """
     cluster = connect(target)
     fixes = chosen(names)
     if not fixes:
-        show_fixes.standing(repair.standing(cluster), output, known())
+        if keeper is not None:
+            keeping.alone(cluster, image, target, output, on=keeper, dry_run=dry_run)
+        else:
+            show_fixes.standing(repair.standing(cluster), output, known())
         return
     options = {name.replace("_", "-"): value for name, value in options.items()}
     fixing.check(options, fixes)
@@ -93,9 +120,13 @@ def fix(
         planned = fixing.plan(cluster, request, output)
         if dry_run:
             show_fixes.not_written(planned, output)
+            if keeper and output == "table":
+                click.echo("a keeper would be left in the cluster: docs/fixes.md has its rights")
             return
         done = fixing.carry_out(cluster, request, planned, yes=yes)
-        show_fixes.repaired(done, output, undo=f"mirror rollback {' '.join(f.name for f in fixes)}")
+        kept = keeping.settle(cluster, request.look.image, on=keeper)
+        undo = f"mirror rollback {' '.join(f.name for f in fixes)}"
+        show_fixes.repaired(done, output, undo=undo, keeper=kept)
 
 
 @click.command()
@@ -139,7 +170,7 @@ def rollback(
         fixing.confirm(planned, yes=yes, force=force)
         with show.progress() as progress:
             done = repair.undo(cluster, planned, progress, force=force)
-        show_fixes.repaired(done, output)
+        show_fixes.repaired(done, output, keeper=keeping.settle(cluster))
 
 
 def _restart(

@@ -33,16 +33,22 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
                     told = None  # its state says what is wrong
         show_mirror.local(here, told, output)
         click.get_current_context().exit(0 if here.state == "running" else 1)
-    from cli import show_fixes
+    from cli import keeping, show_fixes
     from cli.connect import connect
     from deploy.status import status as look
 
     cluster = connect(target)
     seen, fixes = look(cluster, target.namespace), show_fixes.standing_of(cluster)
+    keeper = keeping.standing_of(cluster)
     if output != "table":
         url = seen.endpoint and seen.endpoint.url
         rate = seen.figures and seen.figures.hit_rate
-        more = {"url": url, "hit_rate": rate, "fixes": show.plain(fixes)}
+        more = {
+            "url": url,
+            "hit_rate": rate,
+            "fixes": show.plain(fixes),
+            "keeper": show.plain(keeper),
+        }
         show.document({**show.plain(seen), **more}, output)
     else:
         held = f"; its volume is on {seen.holder}" if seen.holder else ""
@@ -58,6 +64,7 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
                 ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
                 *(("trouble", line) for line in seen.trouble),
                 *show_fixes.rows(fixes),
+                *(show_fixes.keeper_rows(keeper) if keeper else ()),
             ],
         )
     click.get_current_context().exit(0 if seen.state == "running" else 1)

@@ -25,7 +25,6 @@ from importlib.metadata import version as installed
 
 from deploy.changes import lease
 from deploy.changes.ledger import RIGHTS, Ledger
-from deploy.changes.merge import Merged
 from deploy.changes.model import (
     Applied,
     CannotEdit,
@@ -44,6 +43,7 @@ from deploy.changes.step import Step, rebase, refusal
 from deploy.changes.targets import ConfigMapHand, ObjectHand
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
+from mirror.merge import Merged
 
 _TRIES = 5  # times that somebody may write a target between our look and our write
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
 
 from deploy.changes.ledger import Page
-from deploy.changes.merge import Conflict, Merged, merge
 from deploy.changes.model import Applied, Held, LedgerEntry, ObjectSpec, Target
 from mirror.core.errors import RefusedError
+from mirror.merge import Conflict, Merged, under
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +71,9 @@ def rebase(entry: LedgerEntry, content: bytes | None) -> Merged:
     candidates = [entry.written, *([entry.intended] if entry.pending else [])]
     if content in candidates:
         return Merged(content=entry.base)
-    spec = isinstance(entry.target, ObjectSpec)
     # a write that was begun may have come to its end or not: what is there is nearer to one
     ancestor = max(candidates, key=lambda one: _likeness(one, content))
-    merged = merge(ancestor, entry.base, content, spec=spec)
-    if not merged.clean and not spec and _nothing_left(entry.base, ancestor, content):
-        # something else wrote it anew: there is nothing of ours in it, so it is a base of its own
-        return Merged(content=content)
-    return merged
+    return under(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
 
 
 def _likeness(one: bytes | None, other: bytes | None) -> float:
@@ -86,18 +81,6 @@ def _likeness(one: bytes | None, other: bytes | None) -> float:
         return -1.0
     lines = (one.splitlines(), other.splitlines())
     return SequenceMatcher(None, *lines, autojunk=False).ratio()
-
-
-def _nothing_left(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
-    """Whether none of the lines that we added to a text is in the content."""
-    added = _words(written) - _words(base)
-    return len(added) > 1 and not added & _words(content)
-
-
-def _words(text: bytes | None) -> set[bytes]:
-    """Lines that say something: not braces alone."""
-    lines = {line.strip() for line in (text or b"").splitlines()}
-    return {line for line in lines if line.strip(b"{}[](),; ")}
 
 
 def difference(step: Step) -> str:

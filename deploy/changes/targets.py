@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.changes.merge import canonical, parsed
 from deploy.changes.model import ConfigMapKey, Held, Moved, ObjectSpec, Right, Target
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.kinds import KINDS
 from deploy.manifests.model import is_ours
 from deploy.manifests.objects import config_map
 from mirror.core.errors import RefusedError
+from mirror.merge import canonical, parsed
 
 _MINE = ("labels", "annotations")  # what of an object's metadata is restored with it
 _NOT_MINE = ("deployment.kubernetes.io/", "autoscaling.alpha.kubernetes.io/")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.changes.merge import canonical, parsed
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -18,6 +17,7 @@ from deploy.changes.model import (
 )
 from deploy.evidence.model import Evidence
 from deploy.manifests.model import ENV_MAP
+from mirror.merge import canonical, parsed
 
 NAME = "attach"
 

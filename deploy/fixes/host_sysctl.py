@@ -7,7 +7,6 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from deploy.changes.merge import canonical
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -26,6 +25,7 @@ from deploy.changes.nodes import missing, nodes, views
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.manifests.agent import HOME, ORDERS_KEY, ORDERS_MAP
+from mirror.merge import canonical
 
 NAME = "host-sysctl"
 ALL, DEFAULT = (f"net.ipv6.conf.{name}.disable_ipv6" for name in ("all", "default"))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.changes.merge import canonical
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -25,6 +24,7 @@ from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.evidence.things import Calico, IpPool
 from deploy.formats.conflist import ConflistError, assign_no_ipv6, assigns_ipv6
+from mirror.merge import canonical
 
 NAME = "ippool"
 _ENVIRONMENT = {"NO_DEFAULT_POOLS": "true", "IP6": "none"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from deploy.changes.merge import canonical
 from deploy.changes.model import Edit, ObjectSpec
 from deploy.fixes.attach import edit
+from mirror.merge import canonical
 
 BOTH = Edit(fix="attach", options={"index": True, "ndots": True})
 TAKEN = {"configMapRef": {"name": "pypi-mirror-env"}}

@@ -7,6 +7,7 @@ conflict; it is then told with both texts, and ``content`` takes our side there.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -50,6 +51,29 @@ def merge(
     if spec:
         return _merge_specs(ancestor, ours, theirs)
     return _merge_lines(ancestor, ours, theirs)
+
+
+def under(
+    base: bytes | None, written: bytes | None, content: bytes | None, *, spec: bool = False
+) -> Merged:
+    """What would be there without us: the base, with what somebody changed since we wrote."""
+    merged = merge(written, base, content, spec=spec)
+    if not merged.clean and not spec and _nothing_left(base, written, content):
+        # something else wrote it anew: there is nothing of ours in it, so it is a base of its own
+        return Merged(content=content)
+    return merged
+
+
+def words(text: bytes | None) -> Counter[bytes]:
+    """Lines that say something, and how often: not braces alone."""
+    lines = (line.strip() for line in (text or b"").splitlines())
+    return Counter(line for line in lines if line.strip(b"{}[](),; "))
+
+
+def _nothing_left(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
+    """Whether none of the lines that we added to a text is in the content."""
+    added = words(written).keys() - words(base).keys()
+    return len(added) > 1 and not added & words(content).keys()
 
 
 def _whole(ours: bytes | None, theirs: bytes | None) -> Conflict:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.changes.merge import canonical, merge
+from mirror.merge import canonical, merge
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"}\n", b"  d\n"]), max_size=12)
 

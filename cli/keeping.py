@@ -1,0 +1,86 @@
+"""The keeper from the command line: made, brought up to date, ended, and how it stands."""
+
+from __future__ import annotations
+
+import click
+
+from cli import show
+from cli.looking import look
+from cli.options import ClusterOptions, OutputFormat
+from deploy import keep
+from deploy.cluster.client import Cluster
+from deploy.keep import Keeper
+from mirror.core.errors import InputError, MirrorError
+
+
+def settle(cluster: Cluster, image: str | None = None, *, on: bool | None = None) -> Keeper | None:
+    """After fixes were made or undone: as it was asked for, else as the ledger now has it."""
+    with show.progress() as progress:
+        if on:
+            return keep.bring(cluster, image, progress)
+        if on is False:
+            keep.remove(cluster)
+            return None
+        try:
+            keep.follow(cluster, progress)
+        except MirrorError as broken:
+            # what was asked for is done; the keeper is another matter
+            click.echo(f"warning: the keeper is not up to date: {broken}", err=True)
+    return standing_of(cluster)
+
+
+def alone(
+    cluster: Cluster,
+    image: str | None,
+    target: ClusterOptions,
+    output: OutputFormat,
+    *,
+    on: bool,
+    dry_run: bool,
+) -> None:
+    """`mirror fix --keep` and `--no-keep` for what was fixed before."""
+    if dry_run:
+        seen = keep.foresee(cluster) if on else keep.standing(cluster)
+        _show(seen, output, "would keep" if on else "would be ended: it keeps")
+        return
+    if not on:
+        gone = keep.remove(cluster)
+        if output != "table":
+            show.document({"removed": gone}, output)
+        else:
+            click.echo("\n".join(f"removed {one}" for one in gone) or "there is no keeper")
+        return
+    with show.progress() as progress:
+        made = keep.bring(cluster, look(cluster, target, image=image).image, progress)
+    _show(made, output, "keeps")
+
+
+def standing_of(cluster: Cluster) -> Keeper | None:
+    """The keeper; None where there is none, or it may not be seen."""
+    try:
+        return keep.standing(cluster)
+    except MirrorError:
+        return None
+
+
+def _show(seen: Keeper | None, output: OutputFormat, word: str) -> None:
+    if output != "table":
+        show.document({"keeper": seen}, output)
+        return
+    if seen is None:
+        click.echo("there is no keeper")
+        return
+    if not seen.keeps:
+        raise InputError(
+            "there is nothing to keep: no fix is made", next_step="mirror fix all --keep"
+        )
+    click.echo(f"the keeper {word}:")
+    for path in seen.keeps:
+        click.echo(f"  {path}")
+    if seen.leaves:
+        click.echo("not by it, since no pod but the node agent reaches nodes:")
+        for name in seen.leaves:
+            click.echo(f"  {name}")
+    click.echo(
+        "\nevents: kubectl -n kube-system get events --field-selector source=pypi-mirror-keeper"
+    )

@@ -1,0 +1,112 @@
+"""The keeper's objects: an account that may patch what is kept, by name, and nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.manifests.agent import HOME
+from deploy.manifests.model import NAME, Object, labels, new_object
+from deploy.manifests.pods import pod_spec
+
+KEEPER = f"{NAME}-keeper"
+COMPONENT = "keeper"
+_RBAC = "rbac.authorization.k8s.io"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One object: its page of the ledger, its path in the API, and what the rights call it."""
+
+    page: str
+    path: str
+    group: str
+    plural: str
+    name: str
+    namespace: str | None  # None: it is in none
+
+
+def keeper_objects(image: str, kept: Sequence[Kept]) -> tuple[Object, ...]:
+    """The account, its rights, and the Deployment, in the order of application."""
+    return (
+        _labelled("v1", "ServiceAccount", HOME) | {"automountServiceAccountToken": False},
+        *_rights(kept),
+        _deployment(image, kept),
+    )
+
+
+def _rights(kept: Sequence[Kept]) -> Iterable[Object]:
+    """A Role for each namespace that has something kept, and one for what is in none."""
+    spaces = sorted({HOME, *(one.namespace for one in kept if one.namespace)})
+    for space in spaces:
+        rules = list(_rules(one for one in kept if one.namespace == space))
+        if space == HOME:
+            pages = sorted(one.page for one in kept)
+            rules.insert(0, _rule("", "configmaps", ["get"], pages))
+        rules.append(_rule("", "events", ["create"]))
+        yield _labelled(f"{_RBAC}/v1", "Role", space) | {"rules": rules}
+        yield _binding("Role", space)
+    rules = list(_rules(one for one in kept if one.namespace is None))
+    if rules:
+        yield _labelled(f"{_RBAC}/v1", "ClusterRole", None) | {"rules": rules}
+        yield _binding("ClusterRole", None)
+
+
+def _rules(kept: Iterable[Kept]) -> Iterable[Object]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for one in kept:
+        found.setdefault((one.group, one.plural), set()).add(one.name)
+    for (group, plural), names in sorted(found.items()):
+        yield _rule(group, plural, ["get", "patch"], sorted(names))
+
+
+def _rule(group: str, plural: str, verbs: list[str], names: list[str] | None = None) -> Object:
+    rule: dict[str, Any] = {"apiGroups": [group], "resources": [plural], "verbs": verbs}
+    return rule | ({"resourceNames": names} if names else {})
+
+
+def _binding(kind: str, namespace: str | None) -> Object:
+    subject = {"kind": "ServiceAccount", "name": KEEPER, "namespace": HOME}
+    return _labelled(f"{_RBAC}/v1", f"{kind}Binding", namespace) | {
+        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": KEEPER},
+        "subjects": [subject],
+    }
+
+
+def _deployment(image: str, kept: Sequence[Kept]) -> Object:
+    pages = [word for one in kept for word in ("--page", f"{one.page}={one.path}")]
+    container: Object = {
+        "name": COMPONENT,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "mirror.keeper", *pages],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": "5m", "memory": "24Mi"},
+            "limits": {"cpu": "100m", "memory": "96Mi"},
+        },
+    }
+    spec = pod_spec(containers=[container], init_containers=[], volumes=[], grace=5)
+    spec |= {"serviceAccountName": KEEPER, "automountServiceAccountToken": True}
+    chosen = labels(COMPONENT)
+    return _labelled("apps/v1", "Deployment", HOME) | {
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": chosen},
+            "template": {"metadata": {"labels": chosen}, "spec": spec},
+        }
+    }
+
+
+def _labelled(api_version: str, kind: str, namespace: str | None) -> Object:
+    made = new_object(api_version, kind, KEEPER, namespace or "")
+    made["metadata"]["labels"] = labels(COMPONENT)
+    if namespace is None:
+        del made["metadata"]["namespace"]
+    return made

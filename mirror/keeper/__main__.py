@@ -1,0 +1,33 @@
+"""python3 -m mirror.keeper --page NAME=PATH…: look at what is kept, again and again."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+
+from mirror.keeper.api import Api
+from mirror.keeper.keep import Keeper
+
+_SECONDS = 15.0
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m mirror.keeper")
+    parser.add_argument("--page", action="append", default=[], metavar="NAME=PATH")
+    given = parser.parse_args(argv)
+    targets = dict(one.split("=", 1) for one in given.page)
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    keeper = Keeper(Api.inside(), targets, say=lambda line: print(line, flush=True))
+    print(f"keeping {len(targets)} objects", flush=True)
+    while not over.is_set():
+        keeper.look()
+        over.wait(_SECONDS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

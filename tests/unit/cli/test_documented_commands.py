@@ -1,0 +1,103 @@
+"""Every command of ours that a page shows is one that the program knows, option by option."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.commands.image import build_image
+from cli.mirror import mirror
+from deploy.diagnose import categories
+from deploy.standing import known
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_SPAN = re.compile(r"`([^`\n]+)`")
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_START = re.compile(r"(?:^|\$\(|&& |; |sudo )(?:\.venv/bin/)?(mirror|build-image)(?=\s)")
+# where a command ends in a line: a remark, the shell's own signs, the end of a substitution
+_END = re.compile(r"\s#|\s{2,}\S|&&|[|;](?=\s)|\s>|\)\"|\)$|,\s|:\s")
+
+
+def commands(page: str) -> Iterator[str]:
+    """Command lines in spans of code and in blocks of it, without what stands behind them."""
+    spans = _SPAN.findall(_FENCE.sub("", page))
+    blocks = [line.strip() for block in _FENCE.findall(page) for line in block.splitlines()[1:-1]]
+    blocks += [line.strip() for line in page.splitlines() if line.startswith("    ")]
+    for line in (*spans, *blocks):
+        found = _START.search(f"{line} ")
+        if found:
+            rest = line[found.start(1) :]
+            end = _END.search(rest)
+            line = (rest[: end.start()] if end else rest).strip()
+            if " " in line and line.split()[1] != "--version":
+                yield line
+
+
+def told(page: Path) -> list[str]:
+    return list(dict.fromkeys(commands(page.read_text())))
+
+
+def words(line: str) -> list[str]:
+    """As a person would type a synopsis: [OPTION] given, the first of A|B, no dots of omission."""
+    plain = re.sub(r"[\[\]…]", "", line.replace("...", ""))
+    return [re.sub(r"\|.*", "", word) for word in shlex.split(plain) if word not in {"\\", "…"}]
+
+
+def parse(line: str) -> tuple[str, list[str]]:
+    """The subcommand and its arguments. Raises UsageError for what the program does not know."""
+    program, *rest = words(line)
+    if program == "build-image":
+        command: click.Command = build_image
+        name = program
+    else:
+        name, *rest = rest
+        found = mirror.get_command(click.Context(mirror), name)
+        if found is None:
+            raise click.UsageError(f"no command {name}")
+        command = found
+    given = getattr(command, "words", list)(rest)
+    _, arguments, _ = command.make_parser(click.Context(command)).parse_args(given)
+    return name, arguments
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_is_known(page: Path) -> None:
+    for line in told(page):
+        try:
+            name, arguments = parse(line)
+        except click.UsageError as wrong:
+            pytest.fail(f"{page.name}: `{line}`: {wrong.format_message()}")
+        if name in {"fix", "rollback"}:
+            wrong_names = {*arguments} - {*known(), "all", "NAME", "FIX"}
+            assert not wrong_names, f"{page.name}: `{line}`"
+        if name == "doctor" and "--category" in line:
+            chosen = line.partition("--category")[2].split()[0]
+            assert chosen in {one.name for one in categories()} | {"NAME"}, line
+
+
+def test_the_pages_are_read() -> None:
+    """What is found in them is most of what there is."""
+    seen = {parse(line)[0] for page in PAGES for line in told(page)}
+    assert seen >= {"up", "status", "env", "warm", "fix", "rollback", "doctor", "build-image"}
+    assert sum(len(told(page)) for page in PAGES) > 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["mirror nonsense", "mirror fix dns --nonsense", "build-image PATH --nonsense"],
+)
+def test_what_the_program_does_not_know_is_found(line: str) -> None:
+    (found,) = commands(f"try `{line}` here")
+    with pytest.raises(click.UsageError):
+        parse(found)
+
+
+def test_a_remark_is_no_argument() -> None:
+    text = "    mirror fix dns --dry-run   the plan\n\n    sudo mirror status  # how it is\n"
+    assert list(commands(text)) == ["mirror fix dns --dry-run", "mirror status"]
