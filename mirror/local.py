@@ -29,6 +29,7 @@ from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_
 from mirror.store.prepare import prepare
 
 _APP = "pypi-mirror"
+_TAKEN = "Address already in use"
 _STOP = {"nginx": signal.SIGQUIT, "devpi": signal.SIGINT}  # devpi ignores SIGTERM
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where distributions put nginx
 
@@ -96,10 +97,9 @@ class LocalMirror:
             progress.step("prepare the data folder")
             self._prepare(settings, progress)
             progress.step("start devpi" + (" and nginx" if _nginx() else ""))
-            self._start(settings, progress)
             endpoint = _endpoint(settings)
             with IndexClient(endpoint.root, deadline) as client:
-                self._until_ready(client, deadline)
+                self._start_until_ready(settings, client, deadline, progress)
                 progress.step("make the indexes")
                 client.login("root", self.password())
                 client.ensure_indexes(settings.upstream, fronted=_nginx() is not None)
@@ -240,6 +240,20 @@ class LocalMirror:
             )
             write_whole(config, text)
             self._processes.start("nginx", nginx.argv(front, scratch, config), dict(os.environ))
+
+    def _start_until_ready(
+        self, settings: LocalSettings, client: IndexClient, deadline: Deadline, progress: Progress
+    ) -> None:
+        """The inner ports were free when they were chosen: who lost one since gets others."""
+        for left in (2, 1, 0):
+            self._start(settings, progress)
+            try:
+                self._until_ready(client, deadline)
+            except UnfitError as ended:
+                if not left or _TAKEN not in ended.why:
+                    raise
+            else:
+                return
 
     def _until_ready(self, client: IndexClient, deadline: Deadline) -> None:
         def look() -> bool:

@@ -128,6 +128,24 @@ def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.Monk
     assert local.LocalMirror().down(purge=False)
 
 
+def test_an_inner_port_that_was_lost_is_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mirror import local
+    from mirror.core.wait import Deadline
+    from mirror.processes import free_port
+
+    for name, value in place.env.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        lost = [int(other.getsockname()[1])]
+        monkeypatch.setattr(local, "free_port", lambda: lost.pop() if lost else free_port())
+        status = local.LocalMirror().up(changes={"port": place.port}, deadline=Deadline.after(60))
+    assert not lost
+    assert status.state == "running"
+    assert local.LocalMirror().down(purge=False)
+
+
 def test_a_port_in_use_is_named_with_its_owner(place: Place) -> None:
     with socket.create_server(("127.0.0.1", place.port)):
         done = place.mirror("up", "--port", str(place.port))
