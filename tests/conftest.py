@@ -27,6 +27,26 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# whole files go to the workers in this order, and the end waits for the one that has the longest
+_LONGEST_FIRST = (
+    "test_main_job",
+    "test_doctor_causes",
+    "test_fix",
+    "test_node_fixes",
+    "test_up_errors",
+    "test_proof",
+    "test_application",
+    "test_delivery",
+    "test_store",
+    "test_chronicle",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_index_of_the_machine() -> None:
     """Which index is used is what these tests are about."""
