@@ -129,7 +129,7 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
     if told["sbom"]:
         told["sbom"].write_text(bill_of_materials(report))
     if output == "table":
-        _table(report, where)
+        _table(report, where, told)
     else:
         show.document(report, output)
 
@@ -199,30 +199,32 @@ def _deployments(path: Path, recipe: Application, report: Report, image: str) ->
         show.yaml_documents(manifests(recipe, image, proved), out)
 
 
-def _table(report: Report, where: str) -> None:
-    def mega(size: int) -> str:
-        return f"{size / 1e6:.0f} MB"
-
-    layers = ", ".join(f"{one.name} {mega(one.bytes)}" for one in report.layers)
-    took = ", ".join(f"{name} {value:.1f} s" for name, value in report.seconds.items())
+def _table(report: Report, where: str, told: Mapping[str, Any]) -> None:
+    layers = ", ".join(f"{one.name} {_bytes(one.bytes)}" for one in report.layers)
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
     rows = [
         ("id", report.id),
-        ("size", f"{mega(report.size)}: {layers}"),
+        ("size", f"{_bytes(report.size)}: {layers}"),
         ("packages", f"{len(report.distributions)} from {report.lock} {report.lock_sha256[:12]}"),
         ("files", f"{report.files}, sha256 {report.files_sha256}"),
-        ("build", f"{report.relayed} connections to the mirror, {report.elsewhere} elsewhere"),
-        ("time", took),
+        ("network", f"{report.relayed} connections to the mirror, {report.elsewhere} elsewhere"),
+        ("seconds", f"{sum(report.seconds.values()):.1f}: {parts}"),
     ]
     rows += [
-        (f"{one.name}", f"vendored {one.version}" + (" (stand-in)" if one.stand_in else ""))
+        ("vendored", f"{one.name} {one.version}" + (" (stand-in)" if one.stand_in else ""))
         for one in report.vendored
     ]
     rows += [("from sdist", one) for one in report.built_from_sdist]
     rows += [("left out", ", ".join(report.left_out))] if report.left_out else []
-    if where:
-        rows.append(("on the nodes", where))
-    if not report.proof:
-        rows.append(("proof", "none: --no-proof"))
-    for one in report.proof:
-        rows.append(("proof", f"✓ {one.said}"))
+    rows += [("proof", f"✓ {one.said}") for one in report.proof]
+    rows += [] if report.proof else [("proof", "none: --no-proof")]
+    hosts = dict.fromkeys(seen.host for one in report.proof for seen in one.tried)
+    rows += [("", f"it looks for {', '.join(hosts)}, as expected")] if hosts else []
+    rows += [("on the nodes", where)] if where else []
+    if told["deployment"]:
+        rows.append(("next", f"kubectl apply -f {told['deployment']}"))
     show.facts(report.reference, rows)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

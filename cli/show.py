@@ -63,7 +63,7 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Name and value, one a line, under a title."""
     out.print(title, style="bold")
     for name, value in rows:
-        out.print(f"  {name:<11} ", end="", style="dim")
+        out.print(f"  {name:<12} ", end="", style="dim")
         out.print(value, markup=False)
 
 

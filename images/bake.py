@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from images.context import pack
 from images.derive import is_package, packages
 from images.engine import Engine, EngineImage
 from images.jail import PORT, Jail, Route, jail
-from images.measure import measure
+from images.measure import count, measure
 from images.proof import INSIDE, Outcome, Subject, prove
 from images.recipe import RECIPES
 from images.requirements import Locked, read_lock
@@ -106,27 +107,29 @@ def bake(
     )
     outcomes: tuple[Outcome, ...] = ()
     reference = order.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
-    if order.proof:
-        progress.step("proof: run with no network")
-        with clock("proof"):
-            outcomes = prove(subject)
-        if any(one.faults for one in outcomes):
-            raise ProofError(reference, outcomes)
-    with clock("bill"):
-        progress.step("count the files")
-        report = measure(
-            subject,
-            reference,
-            outcomes,
-            vendored,
-            source,
-            run_base,
-            clock.seconds,
-            relayed=relayed,
-            elsewhere=elsewhere,
-        )
-        image = _label(engine, image, labels(report, recipe.name, recipe.title or recipe.name))
-        engine.tag(image, reference)
+    with ThreadPoolExecutor(1) as beside:  # the proof mostly waits: for starts, and on one core
+        counting = beside.submit(count, subject)
+        if order.proof:
+            with clock("proof"):
+                outcomes = prove(subject)
+            if any(one.faults for one in outcomes):
+                raise ProofError(reference, outcomes)
+        with clock("bill"):
+            progress.step("count the files")
+            report = measure(
+                subject,
+                counting.result(),
+                reference,
+                outcomes,
+                vendored,
+                source,
+                run_base,
+                clock.seconds,
+                relayed=relayed,
+                elsewhere=elsewhere,
+            )
+            image = _label(engine, image, labels(report, recipe.name, recipe.title or recipe.name))
+            engine.tag(image, reference)
     return replace(report, id=image, seconds=dict(clock.seconds))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -21,8 +22,22 @@ from images.vendor import Vendored
 from mirror.core.errors import EngineError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What programs in the image told: of its files, and of its environment."""
+
+    files: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def count(subject: Subject) -> Counted:
+    """Reads every file; may go on beside the proof."""
+    return Counted(files=_files(subject), environment=installed(subject))
+
+
 def measure(
     subject: Subject,
+    counted: Counted,
     reference: str,
     outcomes: tuple[Outcome, ...],
     vendored: tuple[Vendored, ...],
@@ -36,9 +51,8 @@ def measure(
     held = subject.engine.find(subject.image)
     if held is None:
         raise EngineError("the image that was built is gone again")
-    files = _files(subject)
+    files, told = counted.files, counted.environment
     hashes = {pin.name: pin.hashes for pin in subject.locked.pins}
-    told = installed(subject)
     found = told["distributions"]
     backends = {canonicalize_name(one["name"]): one["backend"] for one in found}
     return Report(

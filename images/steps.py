@@ -1,11 +1,24 @@
-"""During which step of a Dockerfile something else than the mirror was called."""
+"""The steps of a Dockerfile, in words; during which one something else was called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from images.jail import Attempt, Jail
+from images.stages import SETTLE, SOURCE
 from mirror.core.progress import Progress
+
+_LONGEST = 50
+_WORDS = {
+    f'{SETTLE}", "install"': "install the packages, compile their bytecode",
+    f'{SETTLE}", "project"': "install the project",
+    '"-m", "venv"': "make an environment",
+    '"-m", "pip", "install"': "install uv",
+    "COPY --from=builder": "copy the environment into the run stage",
+    f'COPY ["{SOURCE}/"': "copy the source",
+    f'["{SOURCE}/"': "copy the source into the run stage",
+    "COPY --from=project": "copy what the project added",
+}
 
 
 class Steps:
@@ -25,12 +38,20 @@ class Steps:
     def count(self, done: int, total: int, text: str = "") -> None:
         self.look()
         self._step = text
-        self._progress.count(done, total, text)
+        self._progress.count(done, total, in_words(text))
 
     def look(self) -> None:
         tried = self._jail.tried()
         self.found += [(self._step, one) for one in tried[self._seen :]]
         self._seen = len(tried)
+
+
+def in_words(step: str) -> str:
+    """What a step of our Dockerfiles does; others are told as they stand, shortened."""
+    for part, words in _WORDS.items():
+        if part in step:
+            return words
+    return step if len(step) <= _LONGEST else step[: _LONGEST - 1] + "…"
 
 
 def told(tried: Sequence[Attempt]) -> str:

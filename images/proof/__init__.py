@@ -102,6 +102,7 @@ class Outcome:
 class Check(Protocol):
     """A module of this package."""
 
+    __name__: str
     ORDER: int
 
     def check(self, subject: Subject) -> Outcome: ...
@@ -115,6 +116,7 @@ def prove(subject: Subject) -> tuple[Outcome, ...]:
 
 
 def _timed(part: Check, subject: Subject) -> Outcome:
+    subject.progress.step(f"proof: {part.__name__.rpartition('.')[2]}")
     since = time.monotonic()
     outcome = part.check(subject)
     return replace(outcome, seconds=round(time.monotonic() - since, 2))

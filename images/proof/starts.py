@@ -22,8 +22,8 @@ def check(subject: Subject) -> Outcome:
     faults: list[str] = []
     tried: list[Attempt] = []
     said: list[str] = []
-    for start in subject.recipe.starts:
-        subject.progress.step(f"proof: start {start.name} with no network")
+    for number, start in enumerate(subject.recipe.starts):
+        subject.progress.count(number, len(subject.recipe.starts), start.name)
         with subject.network() as watched:
             with subject.started(watched, start.argv, **start.environment) as running:
                 fault, word = _outcome(subject, start, watched, running)

@@ -92,6 +92,20 @@ def workshop(root: Path, program: Run, engine: DockerEngine, ca: Path) -> Iterat
         place.mirror("down", "--purge")
 
 
+def quiet_program(
+    *words: str, env: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """A console script, for who has no fixture `program`: benchmarks."""
+    return subprocess.run(
+        words,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 def write(folder: Path, files: Mapping[str, str]) -> Path:
     for name, text in files.items():
         path = folder / name

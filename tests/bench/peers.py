@@ -1,0 +1,167 @@
+"""The images beside ours: a Dockerfile as Chronicle's upstream has it, and uv's recommended one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import dirname, normpath
+from typing import Any
+
+from images.application import Application
+from tests.cluster.engine import DockerEngine
+from tests.cluster.workloads import UVS, static_uv
+
+RUN_BASE = "bench/run:1"  # the lab's base and the recipe's packages of the run stage
+BUILD_BASE = "bench/build:1"  # and those of the builder
+START = ("uv", "run", "--extra", "deepgram", "python3", "src/advanced_omi_backend/main.py")
+
+# One stage with the compilers in it, as the upstream's.
+UPSTREAM = """\
+FROM {build}
+ENV UV_DEFAULT_INDEX={index}
+WORKDIR /app
+COPY uv /bin/uv
+COPY pyproject.toml README.md uv.lock ./
+COPY wheels wheels
+RUN mkdir -p src/advanced_omi_backend
+COPY src/advanced_omi_backend/__init__.py src/advanced_omi_backend/
+RUN uv sync --extra deepgram
+COPY . .
+CMD {start}
+"""
+
+# As uv's documentation recommends: cache and bind mounts, bytecode, the environment copied.
+RECOMMENDED = """\
+FROM {build} AS builder
+ENV UV_DEFAULT_INDEX={index} UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 \\
+    UV_PYTHON_DOWNLOADS=0
+COPY uv /bin/uv
+WORKDIR /app
+RUN --mount=type=cache,target=/root/.cache/uv \\
+    --mount=type=bind,source=uv.lock,target=uv.lock \\
+    --mount=type=bind,source=pyproject.toml,target=pyproject.toml \\
+    --mount=type=bind,source=wheels,target=wheels \\
+    uv sync --locked --no-install-project --extra deepgram
+COPY . /app
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --extra deepgram
+
+FROM {run}
+RUN groupadd --system --gid 999 nonroot && \\
+    useradd --system --gid 999 --uid 999 --create-home nonroot
+COPY --from=builder --chown=nonroot:nonroot /app /app
+ENV PATH="/app/.venv/bin:$PATH"
+USER nonroot
+WORKDIR /app
+CMD ["python3", "src/advanced_omi_backend/main.py"]
+"""
+
+# Nothing installed: each pod does it when it starts.
+RUNTIME = """\
+FROM {run}
+COPY uv /bin/uv
+COPY . /app
+WORKDIR /app
+CMD {start}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    seconds: float
+    image: str  # id
+
+
+def bases(engine: DockerEngine, recipe: Application, base: str) -> None:
+    """The same base with the same packages of the distribution, for all; taken from its archive."""
+    for name, below, packages in (
+        (RUN_BASE, base, recipe.run_packages),
+        (BUILD_BASE, RUN_BASE, recipe.build_packages),
+    ):
+        text = (
+            f"FROM {below}\nRUN apt-get update && "
+            "DEBIAN_FRONTEND=noninteractive apt-get install -y "
+            f"--no-install-recommends {' '.join(packages)} && rm -rf /var/lib/apt/lists/*\n"
+        )
+        words = ("build", "--network", "host", "--tag", name, "-")
+        engine.docker(*words, stdin=text, timeout=1200)
+
+
+def project(chronicle: Path, target: Path) -> Path:
+    """Chronicle's stand-in as uv itself takes it: the stand-ins of git and URL sources by path."""
+    lock = chronicle.parent / "lock"
+    shutil.copytree(chronicle, target)
+    shutil.copy(lock / "uv.lock", target)
+    shutil.copytree(lock / "wheels", target / "wheels")
+    found = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
+    (target / "pyproject.toml").write_text((lock / "pyproject.toml").read_text() + found)
+    shutil.copy(static_uv(UVS[1]), target / "uv")
+    return target
+
+
+def write(folder: Path, text: str, index: str) -> None:
+    values = {"build": BUILD_BASE, "run": RUN_BASE, "index": index, "start": json.dumps(START)}
+    (folder / "Dockerfile").write_text(text.format(**values))
+    (folder / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+
+
+def build(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = False) -> Built:
+    """By BuildKit, which Debian's own docker command has inside."""
+    if fresh:
+        engine.docker("builder", "prune", "--all", "--force")
+    flags = ("--network", "host", "--tag", tag, *(("--no-cache",) if fresh else ()))
+    env = {**engine.environment(), "DOCKER_BUILDKIT": "1"}
+    since = time.monotonic()
+    done = subprocess.run(
+        ["/usr/bin/docker", "build", *flags, str(folder)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    took = time.monotonic() - since
+    return Built(seconds=took, image=inspect(engine, tag)["Id"])
+
+
+def inspect(engine: DockerEngine, image: str) -> Mapping[str, Any]:
+    (told,) = json.loads(engine.docker("inspect", image))
+    assert isinstance(told, dict)
+    return told
+
+
+def pulled(engine: DockerEngine, image: str, had: str) -> int:
+    """Bytes, compressed as registries do, of the layers that a node with ``had`` has not."""
+    known = set(inspect(engine, had)["RootFS"]["Layers"])
+    wanted = inspect(engine, image)["RootFS"]["Layers"]
+    total = 0
+    with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
+        engine.docker("save", "--output", tar.name, image, timeout=300)
+        with tarfile.open(tar.name) as saved:
+            manifest = saved.extractfile("manifest.json")
+            assert manifest is not None
+            names = json.load(manifest)[0]["Layers"]
+            for layer, name in zip(wanted, names, strict=True):
+                if layer not in known:
+                    total += _compressed(saved, name)
+    return total
+
+
+def _compressed(saved: tarfile.TarFile, name: str) -> int:
+    member = saved.getmember(name)
+    while member.issym():  # the same layer twice in an archive
+        member = saved.getmember(normpath(f"{dirname(member.name)}/{member.linkname}"))
+    content = saved.extractfile(member)
+    assert content is not None
+    squeeze, size = zlib.compressobj(6), 0
+    while block := content.read(1 << 20):
+        size += len(squeeze.compress(block))
+    return size + len(squeeze.flush())
