@@ -26,6 +26,10 @@ def figures(told: Figures | None) -> list[Row]:
         ("cached", f"{told.files} files, {told.size / 1e6:.1f} MB; {told.pages} pages"),
         ("hits", f"{hits} since the start, {told.fetched} fetched from upstream"),
         ("upstream", upstream),
+        (
+            "checked",
+            f"{told.scrubbed or 'not yet'}; {told.mended} mended by itself since the start",
+        ),
         ("free", f"{told.free / 1e9:.1f} of {told.volume / 1e9:.1f} GB"),
     ]
 
@@ -47,6 +51,8 @@ def local(status: LocalStatus, told: Figures | None, output: OutputFormat) -> No
     ]
     if told is not None and told.full:
         rows.append(("trouble", f"the disk of {status.data} is full: make room on it"))
+    if told is not None and told.lost:
+        rows.append(("trouble", told.lost_in_words))
     show.facts(f"mirror on this machine: {status.state}", rows)
     if status.state == "running":
         click.echo('\nnext: eval "$(mirror env --local)"   and install as ever')

@@ -79,7 +79,7 @@ def status(cluster: Cluster, namespace: str) -> Status:
         elif about is not None and not is_ready(about):
             trouble.append(f"node {name}, which {does}, is not Ready")
     image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
-    trouble += _full(figures, claim, holder) + _behind(image)
+    trouble += _full(figures, claim, holder) + _lost(figures) + _behind(image)
     volume = None
     if claim:
         size = claim["spec"]["resources"]["requests"]["storage"]
@@ -131,6 +131,10 @@ def _full(figures: Figures | None, claim: Object | None, holder: str | None) -> 
         f"kept. Make room on its disk{where}, or give it more: `mirror up --size` (where the "
         "storage class can expand)"
     ]
+
+
+def _lost(figures: Figures | None) -> list[str]:
+    return [] if figures is None else [figures.lost_in_words] * bool(figures.lost)
 
 
 def _behind(image: str | None) -> list[str]:

@@ -159,14 +159,24 @@ class IndexClient:
             )
         form: dict[str, Any] = {**fields, ":action": "file_upload", "protocol_version": "1"}
         form["sha256_digest"] = digest
-        with path.open("rb") as content:
-            self._send(
-                "POST",
-                f"/{index}/",
-                data=form,
-                files={"content": (path.name, content)},
-                timeout=self._deadline.left(),
-            )
+        try:
+            with path.open("rb") as content:
+                self._send(
+                    "POST",
+                    f"/{index}/",
+                    data=form,
+                    files={"content": (path.name, content)},
+                    timeout=self._deadline.left(),
+                )
+        except MirrorIndexError as error:
+            told = self.figures()  # devpi says no more than that it failed
+            if told is None or not told.full:
+                raise
+            raise MirrorIndexError(
+                f"{path.name} is not stored: the mirror's volume is full",
+                why=f"{told.free / 1e6:.0f} of {told.volume / 1e6:.0f} MB are free",
+                next_step="`mirror status` names what to make room on; then run it again",
+            ) from error
         return Uploaded(filename=path.name, sha256=digest, outcome=outcome)
 
     def _links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:

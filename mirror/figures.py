@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 _FULL = 0.03  # share of the volume, and
@@ -29,6 +30,10 @@ class Figures:
     upstream_since: str
     free: int
     volume: int
+    refused: bool  # something found no room, and would find none now
+    scrubbed: str  # when all that is kept was last found or made right, or empty
+    mended: int
+    lost: tuple[str, ...]  # uploads that are no longer served: damaged or missing
 
     @property
     def hit_rate(self) -> float | None:
@@ -38,9 +43,18 @@ class Figures:
         return max(0.0, 1.0 - min(self.asked, self.requests) / self.requests)
 
     @property
+    def lost_in_words(self) -> str:
+        """Which uploads are not served, and what brings them back."""
+        return (
+            f"uploads that are damaged or missing, and not served: {', '.join(self.lost)}. "
+            "`mirror add` them from where they were built, or restore a backup"
+        )
+
+    @property
     def full(self) -> bool:
         """Whether the volume has no room for what comes next."""
-        return self.free < _SCARCE and self.free < self.volume * _FULL
+        scarce = self.free < _SCARCE and self.free < self.volume * _FULL
+        return self.refused or scarce
 
 
 def read(status: Mapping[str, Any], requests: str, *, probes: float = 0.0) -> Figures:
@@ -48,6 +62,7 @@ def read(status: Mapping[str, Any], requests: str, *, probes: float = 0.0) -> Fi
     counted = requests.split()
     # Active connections: N / server accepts handled requests / N N N / Reading: …
     total = int(counted[counted.index("requests") + 3]) if "requests" in counted else 0
+    scrub = status.get("scrub") or {}  # an older image has none
     upstream, asked, fetched = status["upstream"], status["asked"], status["fetched"]
     return Figures(
         pages=int(status["pages"]),
@@ -58,7 +73,18 @@ def read(status: Mapping[str, Any], requests: str, *, probes: float = 0.0) -> Fi
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),
         upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
-        upstream_since=str(upstream.get("since") or ""),
+        upstream_since=_moment(upstream.get("since")),
         free=int(status["volume"]["free"]),
         volume=int(status["volume"]["size"]),
+        refused=bool(status["volume"].get("full")),
+        scrubbed=_moment(scrub.get("ended")),
+        mended=int(scrub.get("mended") or 0),
+        lost=tuple(str(name) for name in scrub.get("lost") or ()),
     )
+
+
+def _moment(told: object) -> str:
+    """Seconds since the epoch, as people read them."""
+    if isinstance(told, int | float):
+        return datetime.fromtimestamp(told, UTC).isoformat(" ", "seconds")
+    return str(told or "")

@@ -3,10 +3,13 @@
 ``python3 -m mirror.private --marks FOLDER …devpi-server's own options…``. A marker is an empty
 file named like the project. It is there before an upload or a registration is answered, so the
 very next request for the name is devpi's to answer; and all are made again at each start.
+The database is mended before: after a kill the kubelet starts this container again, and not the
+init container.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +18,9 @@ from typing import Any
 
 from pluggy import HookimplMarker
 
+from mirror.core.errors import UnfitError
 from mirror.settings import WORKLOADS_INDEX
+from mirror.store.database import mend
 
 _hook = HookimplMarker("devpiserver")
 _App = Callable[..., Iterable[bytes]]  # WSGI
@@ -76,13 +81,33 @@ def _is_release(environ: Mapping[str, Any]) -> bool:
     return bool(environ["REQUEST_METHOD"] == "DELETE") and path.count("/") == 2
 
 
+def _note_changes_only() -> None:
+    """devpi writes a file about itself at each start; a full volume would not take it."""
+    from devpi_server.config import Config
+
+    write = Config.write_nodeinfo
+
+    def changed_only(config: Any) -> None:
+        held, told = config.nodeinfo_path, json.dumps(config.nodeinfo, indent=2)
+        if not held.is_file() or held.read_text() != told:
+            write(config)
+
+    Config.write_nodeinfo = changed_only
+
+
 def main(argv: list[str]) -> int:
     """devpi-server's own main, with the plugin."""
     from devpi_server.config import get_pluginmanager
     from devpi_server.main import CommandRunner, _main
 
-    folder = Path(argv[argv.index("--marks") + 1])
+    try:
+        mend(Path(argv[argv.index("--serverdir") + 1]), lambda line: print(line, flush=True))
+    except UnfitError as error:
+        print(f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}", flush=True)
+        return error.exit_code
+    _note_changes_only()
     at = argv.index("--marks")
+    folder = Path(argv[at + 1])
     plugins = get_pluginmanager()
     plugins.register(Marks(folder))
     with CommandRunner(pluginmanager=plugins) as runner:

@@ -37,6 +37,7 @@ def mirror(address: str, port: int) -> MirrorView:
         text=answer.reason,
         volume_free=_number(volume.get("free")),
         volume_size=_number(volume.get("size")),
+        volume_full=volume.get("full") is True,
         upstream=state if isinstance(state, str) else None,
     )
 

@@ -109,6 +109,7 @@ class MirrorView:
     text: str = ""
     volume_free: int | None = None
     volume_size: int | None = None
+    volume_full: bool = False  # something found no room
     upstream: str | None = None  # ok or away
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mirror.devpi import default_upstream
+from mirror.public.scrub import EVERY, Scrub
 from mirror.public.server import Public, Server
 from mirror.public.upstream import Upstream
 
@@ -18,16 +19,21 @@ _CONNECTIONS = 32  # to the upstream, kept: pages and files at once
 def main() -> int:
     """Serve until a signal."""
     parser = argparse.ArgumentParser(prog="mirror.public", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="the folder for pages and files")
+    parser.add_argument(
+        "--root", type=Path, required=True, help="where pages and files go: DATA/public"
+    )
     parser.add_argument("--port", type=int, required=True, help="on loopback")
     parser.add_argument("--upstream", help="the simple index to mirror (default: devpi's own)")
     parser.add_argument("--ca-bundle", help="PEM of the authorities to trust")
+    parser.add_argument("--scrub-every", type=float, default=EVERY, help="seconds")
     words = parser.parse_args()
     gc.set_threshold(100_000, 20, 50)  # pages are many small objects without a cycle
     upstream = Upstream(
         words.upstream or default_upstream(), connections=_CONNECTIONS, ca_bundle=words.ca_bundle
     )
-    server = Server(words.port, Public(words.root, upstream))
+    scrub = Scrub(words.root.parent, every=words.scrub_every)
+    server = Server(words.port, Public(words.root, upstream, scrub))
+    scrub.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server.serve_forever()

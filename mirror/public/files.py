@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,8 +129,8 @@ class Files:
         try:
             wanted = self._shelf.wanted(project, folder, filename)
             if wanted is None:
-                self._pages.refresh(project)
-                wanted = self._shelf.wanted(project, folder, filename)
+                unkept = self._pages.refresh(project)
+                wanted = self._shelf.wanted(project, folder, filename, unkept)
             if wanted is None:
                 raise Absent(f"{project} has no such file")
             self._download(flight, wanted)
@@ -137,8 +138,6 @@ class Files:
             error: Exception = broken
             if not isinstance(broken, Absent | Unavailable):
                 error = Unavailable(f"{type(broken).__name__}: {broken}")
-                if isinstance(broken, OSError) and broken.errno in {errno.ENOSPC, errno.EDQUOT}:
-                    error = Unavailable("the mirror's volume is full")
             self._end(flight, error)
         else:
             self._end(flight, None)
@@ -155,26 +154,53 @@ class Files:
         partial = self._shelf.begin()
         digest = hashlib.sha256()
         try:
-            with self._upstream.file(wanted.url) as (total, blocks), partial.open("wb", 0) as out:
+            with self._upstream.file(wanted.url) as (total, blocks), self._place(partial) as out:
                 with flight.changed:
                     flight.partial, flight.total, flight.started = partial, total, True
                     flight.changed.notify_all()
                 for block in blocks:
-                    out.write(block)
+                    with self._on_disk(total or flight.done + len(block)):
+                        _write(out, block)
                     digest.update(block)
                     with flight.changed:
                         flight.done += len(block)
                         flight.changed.notify_all()
-                os.fdatasync(out.fileno())
+                with self._on_disk(flight.done):
+                    os.fdatasync(out.fileno())
             if total is not None and flight.done != total:
                 raise UpstreamRefused(f"the file ended after {flight.done} of {total} bytes")
             if wanted.sha256 and digest.hexdigest() != wanted.sha256:
                 raise UpstreamRefused(
                     f"the file's sha256 is {digest.hexdigest()}, its page says {wanted.sha256}"
                 )
-            self._shelf.finish(partial, flight.target, digest.hexdigest())
+            with self._on_disk(flight.done):
+                self._shelf.finish(partial, flight.target, digest.hexdigest())
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
         self.counters.fetched += 1
         self.counters.bytes += flight.done
+
+    @contextmanager
+    def _place(self, partial: Path) -> Iterator[FileIO]:
+        with self._on_disk(0):
+            out = FileIO(partial, "wb")
+        with out:
+            yield out
+
+    @contextmanager
+    def _on_disk(self, size: int) -> Iterator[None]:
+        """What our disk refuses is not the upstream's fault; ``size`` is what had to find room."""
+        try:
+            yield
+        except OSError as broken:
+            if self._shelf.is_full(broken, size):
+                raise Unavailable("No space left on the mirror's volume") from broken
+            raise Unavailable(f"the mirror's volume: {broken}") from broken
+
+
+def _write(out: FileIO, block: bytes) -> None:
+    """All of it: where the room ends, a write may take a part and say so only by its length."""
+    rest = memoryview(block)
+    while rest:
+        rest = rest[out.write(rest) :]

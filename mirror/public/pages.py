@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Pages:
         self.counters = Counters()
         self._shelf = shelf
         self._upstream = upstream
-        self._flights: dict[str, Future[bytes | None]] = {}
+        self._flights: dict[str, Future[page.Page | None]] = {}
         self._missing: dict[str, float] = {}  # known projects that upstream does not have: since
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # one page in memory as objects, however large
@@ -58,24 +59,24 @@ class Pages:
             return self._publish(project, kind, PAUSE)
         flight = self._fly(project)
         try:
-            content = flight.result(PATIENCE if held else ASKED)
+            unkept = flight.result(PATIENCE if held else ASKED)
         except NotYet:
             if held:
-                return self._shelf.page(project, "json") if kind == "json" else self._html(project)
+                return self._form(project, kind)
             raise UpstreamAway(f"no page within {ASKED:.0f} s") from None
         except Unavailable:
             if held:
                 return self._publish(project, kind, PAUSE)
             raise
-        if content is not None:
-            return content if kind == "json" else page.html(page.loads(content))
+        if unkept is not None:
+            return unkept.body if kind == "json" else page.html(unkept.document)
         return self._publish(project, kind, FRESH)
 
-    def refresh(self, project: str) -> None:
-        """Ask the upstream now. Raises as ``ask`` does."""
-        self._fly(project).result(ASKED)
+    def refresh(self, project: str) -> page.Page | None:
+        """Ask the upstream now; the page where it could not be kept. Raises as ``ask`` does."""
+        return self._fly(project).result(ASKED)
 
-    def _fly(self, project: str) -> Future[bytes | None]:
+    def _fly(self, project: str) -> Future[page.Page | None]:
         """The one request for this page that is under way."""
         with self._lock:
             flight = self._flights.get(project)
@@ -83,14 +84,14 @@ class Pages:
                 flight = self._flights[project] = self._workers.submit(self._run, project)
             return flight
 
-    def _run(self, project: str) -> bytes | None:
+    def _run(self, project: str) -> page.Page | None:
         try:
             return self._fetch(project)
         finally:
             with self._lock:
                 del self._flights[project]
 
-    def _fetch(self, project: str) -> bytes | None:
+    def _fetch(self, project: str) -> page.Page | None:
         """Ask the upstream; the page itself only where it could not be kept."""
         held = self._shelf.held(project)
         if held and time.time() - held.checked < 1.0:
@@ -112,7 +113,7 @@ class Pages:
         try:
             self._shelf.keep(project, got, answer.etag)
         except OSError:
-            return got.body  # the volume is full: this one is served from memory
+            return got  # the volume is full: this one is served from memory
         return None
 
     def _absent(self, project: str, *, known: bool, why: str) -> None:
@@ -125,19 +126,24 @@ class Pages:
         self._shelf.forget(project)
         del self._missing[project]
 
-    def _publish(self, project: str, kind: str, seconds: float) -> Path:
-        try:
-            if kind == "html":
-                self._html(project)
-            self._shelf.publish(project, kind)
-            self._expiry.at(time.monotonic() + seconds, project, kind)
-        except OSError:
-            pass  # a full volume: asked again next time
-        return self._shelf.page(project, kind)
+    def _publish(self, project: str, kind: str, seconds: float) -> Path | bytes:
+        found = self._form(project, kind)
+        if isinstance(found, Path):
+            with suppress(OSError):  # a full volume: asked again next time
+                self._shelf.publish(project, kind)
+                self._expiry.at(time.monotonic() + seconds, project, kind)
+        return found
 
-    def _html(self, project: str) -> Path:
+    def _form(self, project: str, kind: str) -> Path | bytes:
+        """A page that is there, in one of its forms; from memory where the volume is full."""
+        if kind == "json":
+            return self._shelf.page(project, kind)
         with self._reading:
-            return self._shelf.html(project)
+            try:
+                return self._shelf.html(project)
+            except OSError:
+                told = page.loads(self._shelf.page(project, "json").read_bytes())
+                return page.html(told)
 
 
 class _Expiry:

@@ -6,7 +6,6 @@ Whole pages and files are answered by X-Accel-Redirect: nginx sends them from th
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from mirror.public.files import SOON, Download, Files
 from mirror.public.names import METADATA, is_file, is_folder, is_normal, normalize
 from mirror.public.page import FILES, JSON
 from mirror.public.pages import Pages
+from mirror.public.scrub import Scrub
 from mirror.public.shelf import Shelf
 from mirror.public.upstream import STALL, Upstream
 
@@ -28,8 +28,9 @@ _AGAIN = 5  # seconds after which a client may ask again
 class Public:
     """The parts that answer, put together."""
 
-    def __init__(self, root: Path, upstream: Upstream) -> None:
+    def __init__(self, root: Path, upstream: Upstream, scrub: Scrub) -> None:
         self.shelf = Shelf(root)
+        self.scrub = scrub
         self.upstream = upstream
         self.shelf.open_for(upstream.url)
         self.pages = Pages(self.shelf, upstream)
@@ -38,7 +39,7 @@ class Public:
     def status(self) -> dict[str, object]:
         """What is there and how the upstream is."""
         pages, files, upstream = self.pages.counters, self.files.counters, self.upstream
-        about = shutil.disk_usage(self.shelf.root)
+        scrub = self.scrub
         return {
             "upstream": {
                 "url": upstream.url,
@@ -49,7 +50,8 @@ class Public:
             **self.shelf.count(),
             "asked": {"pages": pages.asked, "files": files.asked},
             "fetched": {"pages": pages.fetched, "files": files.fetched, "bytes": files.bytes},
-            "volume": {"free": about.free, "size": about.total},
+            "volume": self.shelf.volume(),
+            "scrub": {"ended": scrub.ended, "mended": scrub.mended, "lost": scrub.lost()},
         }
 
 

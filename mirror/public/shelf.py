@@ -8,6 +8,7 @@ partial/                          what is under way
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -46,6 +47,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.refused = 0  # bytes that found no room: the largest since the start
         self._number = count()
         for name in ("files", "pages", "links", "fresh", "partial"):
             (root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -126,11 +128,16 @@ class Shelf:
     def file(self, project: str, folder: str, filename: str) -> Path:
         return self.root / "files" / project / folder / filename
 
-    def wanted(self, project: str, folder: str, filename: str) -> Wanted | None:
-        """Where a file comes from, as the page said; None where no page names it."""
+    def wanted(
+        self, project: str, folder: str, filename: str, unkept: pages.Page | None = None
+    ) -> Wanted | None:
+        """Where a file comes from, as the page said; None where no page names it.
+
+        ``unkept`` is the page where the volume was full.
+        """
         name = filename.removesuffix(METADATA)
         try:
-            links = self._links(project).read_bytes()
+            links = unkept.links.encode() if unkept else self._links(project).read_bytes()
         except OSError:
             return None
         start = links.find(f"\n{folder} {in_url(name)} ".encode())
@@ -154,6 +161,19 @@ class Shelf:
         if target.parent.name.startswith("url-"):
             self._put((target.with_name(f"{target.name}.sha256"), measured.encode()))
         partial.rename(target)
+
+    def is_full(self, broken: OSError, size: int) -> bool:
+        """Whether it was for want of room that ``size`` bytes could not be written; noted."""
+        if broken.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            return False
+        self.refused = max(self.refused, size)
+        return True
+
+    def volume(self) -> dict[str, object]:
+        """Its room. ``full``: something was refused that would find no place now either."""
+        about = shutil.disk_usage(self.root)
+        full = about.free < self.refused
+        return {"free": about.free, "size": about.total, "full": full}
 
     def count(self) -> dict[str, int]:
         """Pages, files and their bytes."""
@@ -180,7 +200,8 @@ class Shelf:
                 written[-1][0].write_bytes(content)
             for beside, path in written:
                 beside.rename(path)
-        except OSError:
+        except OSError as broken:
+            self.is_full(broken, sum(len(content) for _, content in files))
             for beside, _ in written:
                 beside.unlink(missing_ok=True)
             raise

@@ -7,6 +7,7 @@ Standard library only, beside mirror.core.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -42,7 +43,7 @@ def prepare(
     _private_folder(run)
     layout = Layout(serverdir=serverdir, run=run)
     _private_file(Path(layout.secretfile), _read_secret(secrets / "secretfile"))
-    _check_writable(serverdir.parent)
+    _check_writable(serverdir.parent, told)
     own(serverdir.parent, told)
     if (serverdir / ".serverversion").exists():
         told(f"{serverdir} holds a server already")
@@ -73,13 +74,16 @@ def prepare(
     return True
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folder: Path, told: Callable[[str], None]) -> None:
     trial = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
     except OSError as broken:
+        if broken.errno in {errno.ENOSPC, errno.EDQUOT}:
+            told(f"the volume is full: {folder}; what it holds is served")
+            return
         why = str(broken)
         if folder.exists():
             about = folder.stat()

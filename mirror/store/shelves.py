@@ -49,6 +49,11 @@ def kept(data: Path) -> Iterator[Kept]:
     yield from _served_by_devpi(data)
 
 
+def uploads(data: Path) -> Iterator[Kept]:
+    """Those of them that exist here alone."""
+    yield from (one for one in _served_by_devpi(data) if one.private)
+
+
 def sound_page(path: Path) -> bool:
     """Whether a page is whole JSON, and its packed copies (and those of its HTML) say the same."""
     try:

@@ -1,7 +1,8 @@
 """Every kept file against its hash, beside the running mirror; `--repair` mends what it can.
 
 Runs in a pod beside the volume (`python3 -m mirror.store.verify …`), in `mirror verify --local`,
-and now and then by itself. Standard library only, beside mirror.core and devpi's own reader.
+and by itself (mirror.public.scrub). Standard library only, beside mirror.core and devpi's own
+reader.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,17 +72,18 @@ def verify(
     *,
     repair: bool = False,
     root: str | None = None,
+    only: Sequence[Kept] | None = None,
     told: Callable[[int, int, str], None] = lambda *_: None,
     pause: Callable[[int], None] = lambda _: None,
 ) -> Verified:
-    """Hash everything below ``data``; with ``repair`` mend.
+    """Hash everything below ``data``, or ``only`` some of it; with ``repair`` mend.
 
     ``root`` is the index's root URL: removed files are asked for there, so that they are there
     again at once. ``told`` is given files done, files in all, and the name; ``pause`` the bytes
     of each chunk read, to slow a run in the background down.
     """
     begun = time.monotonic()
-    wanted = list(kept(data))
+    wanted = list(kept(data)) if only is None else only
     size = unknown = 0
     bad: list[tuple[Kept, State, os.stat_result | None]] = []
     for number, one in enumerate(wanted):
@@ -109,6 +111,7 @@ def _state(one: Kept, about: os.stat_result | None, pause: Callable[[int], None]
     if about is None or one.spec == "folder":
         return "missing"
     if one.spec == "page":
+        pause(about.st_size)
         return "sound" if sound_page(one.path) else "corrupt"
     algorithm, _, expected = one.spec.partition("=")
     if not expected or algorithm not in hashlib.algorithms_available:

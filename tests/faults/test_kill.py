@@ -152,7 +152,7 @@ def test_a_hot_journal_and_a_missing_last_file_at_start(mirror: Mirror, tmp_path
     serverdir = mirror.here.serverdir
     (stored,) = serverdir.glob(f"+files/**/{wheel.name}")
     stored.unlink()
-    _plant_journal(serverdir / ".sqlite")
+    plant_journal(serverdir / ".sqlite")
     begun = time.monotonic()
     mirror.up()
     assert time.monotonic() - begun <= READY_SECONDS
@@ -164,7 +164,7 @@ def test_a_hot_journal_and_a_missing_last_file_at_start(mirror: Mirror, tmp_path
     assert verify(mirror.here.data).flaws == ()
 
 
-def _plant_journal(database: Path) -> None:
+def plant_journal(database: Path) -> None:
     """The files as they are when a writer is killed after its pages, before its commit."""
     before = database.read_bytes()
     writer = sqlite3.connect(database, isolation_level=None)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from mirror import devpi
 from mirror.core.wait import Deadline, until
 from tests.faults.client import digest, file_url
+from tests.faults.test_kill_often import ask, fetcher, free_port
 from tests.faults.upstream import Upstream
 from tests.local.place import Place, make_wheel
 
@@ -79,3 +84,27 @@ def test_an_upload_that_rotted_is_named_and_comes_back_by_add(place: Place, tmp_
     assert json.loads(done.stdout)[0]["outcome"] == "restored"
     assert verify(place)[1]["flaws"] == []
     assert [path for path in kept(place, wheel.name) if path.read_bytes() == good]
+
+
+def test_what_rots_is_gone_without_a_command(source: Upstream, tmp_path: Path) -> None:
+    """The program that fetches looks at what is kept by itself; here every second."""
+    name = source.add("rots", 60_000)
+    root, port = tmp_path / "data/public", free_port()
+    argv = devpi.public_argv(
+        sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
+    )
+    running = fetcher((*argv, "--scrub-every", "1"), port)
+    try:
+        assert ask(port, root, "rots") == source.sha256(name)
+        (path,) = root.rglob("*.whl")
+        content = bytearray(path.read_bytes())
+        content[1000] ^= 4
+        path.write_bytes(content)
+        until(lambda: not path.exists(), deadline=Deadline.after(60), what="it is taken away")
+        assert ask(port, root, "rots") == source.sha256(name)
+        told = httpx.get(f"http://127.0.0.1:{port}/+mirror/status", trust_env=False).json()
+        assert told["scrub"]["mended"] == 1
+        assert told["scrub"]["lost"] == []
+    finally:
+        running.kill()
+        running.wait(10)

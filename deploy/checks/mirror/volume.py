@@ -102,20 +102,21 @@ def room(evidence: Evidence) -> Iterator[Finding]:
         if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
     ]
     shown = [*state.said]
-    low = False
+    low = full = False
     for one in told[:1]:
         free, size = one.volume_free or 0, one.volume_size or 1
-        low = free / size < _LOW
-        if low:
+        low, full = free / size < _LOW, one.volume_full
+        if low or full:
             shown.append(f"{free / 1e9:.1f} GB of {size / 1e9:.1f} GB are free")
-    full = any("full" in line or "No space" in line for line in state.said)
+    if low or not told:  # what a log says may be over
+        full = full or any("full" in line or "No space" in line for line in state.said)
     if not low and not full:
         return
-    size_told = state.volume.size if state.volume else "?"
+    claim = f"claim {state.volume.claim}, {state.volume.size}" if state.volume else "no claim"
     yield Finding(
         check="mirror.room",
         severity=Severity.ERROR if full else Severity.WARNING,
-        cause=f"the mirror's volume ({size_told}) is {'full' if full else 'nearly full'}",
+        cause=f"the mirror's volume ({claim}) is {'full' if full else 'nearly full'}",
         nodes=(state.node,) if state.node else (),
         evidence=tuple(shown),
         why="What is cached is still served; nothing new is stored, and uploads fail. A hostPath "

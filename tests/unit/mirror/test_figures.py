@@ -48,3 +48,17 @@ def test_the_upstream() -> None:
 )
 def test_full(free: int, size: int, full: bool) -> None:
     assert read(told(volume={"free": free, "size": size}), STUB).full is full
+
+
+def test_a_volume_with_room_for_small_files_alone_is_full() -> None:
+    """It says so itself: something larger found no room."""
+    volume = {"free": 3 * 10**8, "size": 5 * 10**9}
+    assert not read(told(volume=volume), STUB).full
+    assert read(told(volume={**volume, "full": True}), STUB).full
+
+
+def test_what_the_rounds_found() -> None:
+    seen = read(told(scrub={"ended": 0.0, "mended": 2, "lost": ["lib-1.whl"]}), STUB)
+    assert (seen.scrubbed, seen.mended) == ("1970-01-01 00:00:00+00:00", 2)
+    assert seen.lost == ("lib-1.whl",)
+    assert read(told(), STUB).lost == (), "an older mirror does not tell"
