@@ -180,6 +180,8 @@ def _claim(cluster: Cluster, held: Object, wanted: Wanted) -> Iterator[MirrorErr
             "resources": {"requests": {"storage": wanted.size}},
         },
     }
+    if wanted.storage_class is not None:  # we gave it, and to leave it out would be to take it away
+        claim["spec"]["storageClassName"] = wanted.storage_class
     try:
         cluster.apply(claim, dry_run=True)
     except ApiRefusal as refusal:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,10 +18,10 @@ import platformdirs
 
 from mirror import devpi, nginx
 from mirror.client import IndexClient
-from mirror.core.errors import InputError, MirrorError, RefusedError, UnfitError, WaitTimeout
+from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline, until
-from mirror.processes import Processes, check_free, free_port, write_whole
+from mirror.processes import Processes, check_free, free_port, only_one, write_whole
 from mirror.public.shelf import count_files
 from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_url, check_port
 from mirror.store.prepare import prepare
@@ -31,6 +29,7 @@ from mirror.store.prepare import prepare
 _APP = "pypi-mirror"
 _TAKEN = "Address already in use"
 _STOP = {"nginx": signal.SIGQUIT, "devpi": signal.SIGINT}  # devpi ignores SIGTERM
+_KEPT = ("devpi", "public", "private", "backups", "damaged", "secrets")  # below the data folder
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where distributions put nginx
 
 
@@ -88,7 +87,7 @@ class LocalMirror:
 
         ``changes`` are the settings that were given now; the others stay as they were.
         """
-        with self._lock():
+        with only_one(self.state / "lock"):
             before = self.settings()
             settings = replace(before, **changes)
             if self._processes.alive() and settings == before:
@@ -107,14 +106,13 @@ class LocalMirror:
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
         """Stop; with ``purge`` remove packages, settings and secrets too. True if anything was."""
-        with self._lock():
+        with only_one(self.state / "lock"):
             progress.step("stop the mirror on this machine")
             stopped = self._processes.stop(_STOP)
             if purge:
                 stopped = stopped or self.data.exists() or self.config.exists()
-                scratch = (self.state / "run", self.state / "nginx")
-                kept = (self.serverdir, self.data / "public", self.data / "private")
-                for folder in (*kept, self._secrets, *scratch):
+                folders = [self.data / name for name in _KEPT]
+                for folder in (*folders, self.state / "run", self.state / "nginx"):
                     shutil.rmtree(folder, ignore_errors=True)
                 for log in self.state.glob("*.log"):
                     log.unlink()
@@ -273,26 +271,6 @@ class LocalMirror:
             if isinstance(stopped, WaitTimeout):
                 raise WaitTimeout(stopped.what, why=self._processes.tail("devpi")) from stopped
             raise
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One writer at a time; the other is told who holds it. Freed by the kernel on a kill."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as held:
-                lock.seek(0)
-                raise RefusedError(
-                    "another `mirror … --local` is at work",
-                    why=f"process {lock.read().strip() or 'unknown'} holds {lock.name}",
-                    next_step="wait for it to end, then run the command again",
-                ) from held
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield
-            lock.truncate(0)
 
 
 def _endpoint(settings: LocalSettings) -> Endpoint:

@@ -23,6 +23,7 @@ from mirror.public import page as pages
 from mirror.public.names import METADATA, in_url
 
 KINDS = ("json", "html")
+LEAST = 1024**2  # bytes without which a volume is full: hardly a page finds room
 _GZIP = ".gz"
 
 
@@ -170,9 +171,9 @@ class Shelf:
         return True
 
     def volume(self) -> dict[str, object]:
-        """Its room. ``full``: something was refused that would find no place now either."""
+        """Its room. ``full``: none at all, or too little for something that was refused."""
         about = shutil.disk_usage(self.root)
-        full = about.free < self.refused
+        full = about.free < max(self.refused, LEAST)
         return {"free": about.free, "size": about.total, "full": full}
 
     def count(self) -> dict[str, int]:

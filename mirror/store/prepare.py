@@ -19,6 +19,7 @@ from mirror.core import process
 from mirror.core.errors import MirrorError, RefusedError, UnfitError
 from mirror.core.wait import Deadline
 from mirror.devpi import Layout, init_argv
+from mirror.store.backup import back_up, remember
 from mirror.store.database import mend
 from mirror.store.rights import own
 
@@ -48,6 +49,7 @@ def prepare(
     if (serverdir / ".serverversion").exists():
         told(f"{serverdir} holds a server already")
         mend(serverdir, told)
+        back_up(serverdir, told)
         return False
     if serverdir.exists() and any(serverdir.iterdir()):
         raise RefusedError(
@@ -70,6 +72,7 @@ def prepare(
     finally:
         config.unlink()
     unfinished.rename(serverdir)
+    remember(serverdir)
     told(f"made a new server in {serverdir}")
     return True
 

@@ -76,17 +76,6 @@ def test_up_status_env_add_install_down(place: Place, wheel: Path, tmp_path: Pat
     assert wheel.name in page.text, "down keeps what was added"
 
 
-def test_a_file_never_changes(place: Place, wheel: Path, tmp_path: Path) -> None:
-    place.up()
-    assert place.mirror("add", str(wheel)).returncode == 0
-    (tmp_path / "other").mkdir()
-    other = make_wheel(tmp_path / "other", "house-lib", "1.0", "x = 2\n")
-    refused = place.mirror("add", str(other))
-    assert refused.returncode == 5
-    assert "with other bytes" in refused.stderr
-    assert "raise the version" in refused.stderr
-
-
 def test_purge_removes_everything(place: Place, wheel: Path) -> None:
     place.up()
     place.mirror("add", str(wheel))

@@ -1,5 +1,6 @@
 """The folder that devpi starts in, made by the real devpi-init."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,64 @@ def test_what_a_kill_left_is_made_again(tmp_path: Path, secrets: Path) -> None:
     }
     assert prepare(**places) is True
     assert not half.exists()
+
+
+def test_another_version_starts_on_a_copy_of_what_was(tmp_path: Path, secrets: Path) -> None:
+    data = tmp_path / "data"
+    said: list[str] = []
+    places: dict[str, Any] = {
+        "serverdir": data / "devpi",
+        "run": tmp_path / "run",
+        "secrets": secrets,
+        "told": said.append,
+    }
+    prepare(**places)
+    upload = data / "devpi/+files/workloads/stable/+f/lib-1.tar.gz"
+    upload.parent.mkdir(parents=True)
+    upload.write_text("lib")
+    before = (data / "devpi/.sqlite").read_bytes()
+    prepare(**places)
+    assert not (data / "backups").exists(), "the same version"
+    for last in ("6.0.0", "6.1.0", "6.2.0", "7.0.0", ""):
+        (data / "devpi/.served-by").write_text(last) if last else (
+            data / "devpi/.served-by"
+        ).unlink()
+        prepare(**places)
+    kept = sorted(path.name.split("-")[1] for path in (data / "backups").iterdir())
+    assert kept == ["6.2.0", "7.0.0", "unknown"]
+    (newest,) = (data / "backups").glob("devpi-unknown-*")
+    assert str(newest) in said[-1]
+    assert (newest / ".sqlite").read_bytes() == before
+    assert (newest / ".sqlite").stat().st_nlink == 1
+    assert (newest / upload.relative_to(data / "devpi")).samefile(upload), "it takes no room"
+    prepare(**places)
+    assert len(list((data / "backups").iterdir())) == 3
+
+
+def test_no_room_for_the_copy_no_start(
+    tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    places: dict[str, Any] = {
+        "serverdir": data / "devpi",
+        "run": tmp_path / "run",
+        "secrets": secrets,
+    }
+    prepare(**places)
+    (data / "devpi/.served-by").write_text("6.0.0")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copy2", full)
+        with pytest.raises(UnfitError, match="no copy of") as told:
+            prepare(**places)
+    assert "6.0.0" in told.value.why
+    assert (data / "devpi/.served-by").read_text() == "6.0.0"
+    assert list((data / "backups").iterdir()) == []
+    prepare(**places)
+    assert len(list((data / "backups").iterdir())) == 1
 
 
 def test_files_of_somebody_are_not_touched(tmp_path: Path, secrets: Path) -> None:
