@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import older, versions
+from tests.cluster import kept, older, versions
 from tests.cluster.agent_image import ensure_agent_archive
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import Lab, lab
@@ -245,6 +245,21 @@ def test_restart_rolls_workloads_of_older_pods(fixable: Fixable) -> None:
     assert left == {"alone"}
 
 
+def test_a_keeper_puts_back_what_something_reverts(
+    fixable: Fixable, before: Mapping[str, Any]
+) -> None:
+    """A Corefile as the add-on has it but for somebody's line, and the pool enabled again."""
+    fixable.mirror("fix", "--keep", "--image", fixable.image)
+    original = before["cluster"]["maps"]["coredns"]["Corefile"]
+    kept.check_corefile(fixable.lab, original, fixable.states)
+    kept.check_pool(fixable.lab)
+
+
+def test_the_keeper_has_no_more_rights_than_it_needs(fixable: Fixable) -> None:
+    kept.check_rights(fixable.lab)
+    assert kept.refused_by_pod_security(fixable.lab) == ""
+
+
 def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
     """Everything is as it was, byte for byte."""
     fixable.mirror("rollback", "--yes")
@@ -254,3 +269,4 @@ def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
     seen = fixable.new_pod("ra")
     assert "fd70:8823:7283" in seen["addresses"]
     assert seen["off"] == "0"
+    assert kept.left(fixable.lab) == "", "the keeper ends with what it keeps"

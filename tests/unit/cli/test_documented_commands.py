@@ -101,3 +101,11 @@ def test_what_the_program_does_not_know_is_found(line: str) -> None:
 def test_a_remark_is_no_argument() -> None:
     text = "    mirror fix dns --dry-run   the plan\n\n    sudo mirror status  # how it is\n"
     assert list(commands(text)) == ["mirror fix dns --dry-run", "mirror status"]
+
+
+def test_tests_that_are_named_as_proof_exist() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
+    }
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    assert named

@@ -1,0 +1,134 @@
+"""What something else does to fixed objects, and what the keeper makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.cluster.lab import Lab
+from tests.cluster.waiting import wait_for
+
+ACCOUNT = "system:serviceaccount:kube-system:pypi-mirror-keeper"
+SOMEBODY = ("--field-manager", "an-add-on")
+SECONDS = 60  # in which a fix is back: a look is every 15 s
+
+
+def corefile(lab: Lab) -> str:
+    return lab.kubectl(
+        *("-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}")
+    )
+
+
+def write_corefile(lab: Lab, text: str) -> None:
+    patch = json.dumps({"data": {"Corefile": text}})
+    where = ("-n", "kube-system", "patch", "configmap", "coredns")
+    lab.kubectl(*where, *SOMEBODY, "-p", patch)
+
+
+def until_back(what: str, there: Callable[[], bool]) -> None:
+    wait_for(f"{what} to be put back", there, timeout=SECONDS)
+
+
+def events(lab: Lab, kind: str) -> list[Any]:
+    """Those that the keeper made of objects of a kind."""
+    chosen = f"source=pypi-mirror-keeper,involvedObject.kind={kind}"
+    told = lab.kubectl(
+        "-n", "kube-system", "get", "events", "--field-selector", chosen, "-o", "json"
+    )
+    found = json.loads(told)["items"]
+    assert isinstance(found, list)
+    return found
+
+
+def check_corefile(lab: Lab, original: str, states: Callable[[], Mapping[str, str]]) -> None:
+    """An add-on writes its own, with a line that the fixed one had not: both are kept."""
+    fixed, line = corefile(lab), "    errors\n    log\n"
+    write_corefile(lab, original.replace("    errors\n", line, 1))
+    assert states()["dns"] == "drifted"
+    wanted = fixed.replace("    errors\n", line, 1)
+    until_back("the Corefile", lambda: corefile(lab) == wanted)
+    told = events(lab, "ConfigMap")[-1]
+    assert told["reason"] == "FixReverted"
+    assert told["involvedObject"]["name"] == "coredns"
+    assert "changed back by an-add-on" in told["message"]
+    assert states()["dns"] == "applied"
+    write_corefile(lab, fixed)
+
+
+def check_pool(lab: Lab) -> None:
+    """Enabled again, and changed elsewhere: disabled again, and that change stays."""
+    pool = ("ippools.crd.projectcalico.org", "default-ipv6-ippool")
+
+    def spec() -> Mapping[str, Any]:
+        found = json.loads(lab.kubectl("get", *pool, "-o", "json"))["spec"]
+        assert isinstance(found, dict)
+        return found
+
+    def write(**change: bool) -> None:
+        patch = json.dumps({"spec": change})
+        lab.kubectl("patch", *pool, *SOMEBODY, "--type=merge", "-p", patch)
+
+    before = spec()
+    write(disabled=False, natOutgoing=not before["natOutgoing"])
+    until_back("the pool", lambda: bool(spec().get("disabled")))
+    assert spec()["natOutgoing"] is not before["natOutgoing"]
+    assert events(lab, "IPPool")
+    write(natOutgoing=before["natOutgoing"])
+
+
+MAY = (
+    ("get", "configmaps/coredns"),
+    ("patch", "configmaps/coredns"),
+    ("patch", "configmaps/calico-config"),
+    ("patch", "ippools.crd.projectcalico.org/default-ipv6-ippool"),
+    ("create", "events"),
+)
+MAY_NOT = (
+    ("patch", "configmaps/another"),
+    ("list", "configmaps"),
+    ("delete", "configmaps/coredns"),
+    ("create", "configmaps"),
+    ("patch", "ippools.crd.projectcalico.org/default-ipv4-ippool"),
+    ("get", "secrets"),
+    ("create", "pods"),
+    ("create", "pods/exec"),
+    ("list", "events"),
+)
+
+
+def check_rights(lab: Lab) -> None:
+    assert [one for one in MAY if not may(lab, *one)] == []
+    assert [one for one in MAY_NOT if may(lab, *one)] == []
+
+
+def may(lab: Lab, verb: str, what: str) -> bool:
+    """Whether the keeper's account may do this in kube-system."""
+    asked = ("auth", "can-i", verb, what, "-n", "kube-system", f"--as={ACCOUNT}")
+    return lab.kubectl(*asked, check=False).strip().splitlines()[-1] == "yes"
+
+
+def refused_by_pod_security(lab: Lab) -> str:
+    """What Pod Security `restricted` says of the keeper's pod; empty where it passes."""
+    where = ("-n", "kube-system", "get", "deployment", "pypi-mirror-keeper", "-o", "json")
+    spec = json.loads(lab.kubectl(*where))["spec"]["template"]["spec"]
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict"}}
+    space["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}  # type: ignore[index]
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps(space))
+    try:
+        del spec["serviceAccountName"]
+        meta = {"name": "keeper", "namespace": "strict"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+        said = lab.kubectl(
+            "create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod), check=False
+        )
+        return "" if "pod/keeper created" in said else said
+    finally:
+        lab.kubectl("delete", "namespace", "strict", "--wait=false")
+
+
+def left(lab: Lab) -> str:
+    """Objects of the keeper that are there."""
+    kinds = "deployment,role,rolebinding,clusterrole,clusterrolebinding,serviceaccount,pod"
+    chosen = ("-l", "app.kubernetes.io/component=keeper", "--ignore-not-found", "-o", "name")
+    return lab.kubectl("get", kinds, "-A", *chosen)
