@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
+from textwrap import wrap
 from typing import IO, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from ruamel.yaml import YAML
 
 from cli.options import OutputFormat
@@ -65,6 +67,16 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     for name, value in rows:
         out.print(f"  {name:<12} ", end="", style="dim")
         out.print(value, markup=False)
+
+
+def prose(text: str, indent: str = "", style: str = "") -> None:
+    """A sentence: one line for programs, in a terminal as many as it takes, by whole words."""
+    lines = [indent + text]
+    if out.is_terminal:
+        more = f"{indent}  "
+        lines = wrap(text, out.width, initial_indent=indent, subsequent_indent=more) or lines
+    for line in lines:
+        out.print(Text(line, style=style))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -8,6 +8,7 @@ import click
 from rich.text import Text
 
 from cli import show
+from cli.grouped import Group, groups, places
 from cli.options import OutputFormat
 from deploy import repair
 from deploy.changes.model import Fix
@@ -29,7 +30,7 @@ def plan(planned: Plan) -> None:
     if planned.restarts:
         show.out.print(Text(f"\n{planned.restarts} is restarted: its Corefile has no `reload`."))
     if planned.diffs and planned.idle:
-        click.echo("it is so already: nothing to write")
+        click.echo("\nnothing to write")
     _running(planned.running)
 
 
@@ -62,35 +63,40 @@ def _decided(one: Decided) -> dict[str, object]:
 
 
 def _told(one: Decided) -> None:
-    show.out.print(Text(f"{one.fix}: {one.fact}", style="bold"))
+    show.prose(f"{one.fix}: {one.fact}", "", "bold")
     if one.refusal is None:
-        show.out.print(Text(f"  touches {one.blast}"))
+        show.prose(f"touches {one.blast}", "  ")
         return
-    colour = "dim" if one.refusal.needless else "yellow"
-    show.out.print(Text(f"  – {one.refusal.reason}", style=colour))
+    show.prose(f"– {one.refusal.reason}", "  ", "dim" if one.refusal.needless else "yellow")
     for line in one.refusal.objects:
-        show.out.print(Text(f"    {line}", style="dim"))
+        show.prose(line, "    ", "dim")
     if one.refusal.next_step:
-        show.out.print(Text(f"    next: {one.refusal.next_step}"))
+        show.prose(f"next: {one.refusal.next_step}", "    ")
 
 
 def diffs(found: Sequence[Diff]) -> None:
-    """Every target with its difference."""
-    for one in found:
-        _diff(one)
+    """Every target with its difference; what is the same on several nodes once."""
+    settled = [one.target for one in found if not (one.text or one.kept or one.drops)]
+    for one in groups([one for one in found if one.target not in settled]):
+        _group(one)
+    if settled:
+        show.out.print(Text("\nas it should be already:", style="dim"))
+        for title in places(settled):
+            show.prose(title, "  ", "dim")
 
 
-def _diff(diff: Diff) -> None:
-    show.out.print(Text(f"\n{diff.target}", style="bold"))
-    for why in diff.why:
-        show.out.print(Text(f"  {why}"))
-    if diff.kept:
-        show.out.print(Text("  somebody edited it since; those edits are kept", style="cyan"))
-    for drop in diff.drops:
-        show.out.print(Text("  somebody edited what the fix had changed; --force drops:", "red"))
+def _group(group: Group) -> None:
+    click.echo()
+    show.prose(group.title, "", "bold")
+    for why in group.why:
+        show.prose(why, "  ")
+    if group.kept:
+        show.prose("somebody edited it since; those edits are kept", "  ", "cyan")
+    for drop in group.drops:
+        show.prose("somebody edited what the fix had changed; --force drops:", "  ", "red")
         for line in drop.splitlines():
             show.out.print(Text(f"    {line}", style="red"))
-    for line in diff.text.splitlines():
+    for line in group.lines:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
         show.out.print(Text(f"  {line}", style=colour))
 
@@ -133,8 +139,8 @@ def repaired(
         show.document({**show.plain(done), "keeper": show.plain(keeper)}, output)
         return
     click.echo()
-    for name in done.written:
-        click.echo(f"written: {name}")
+    for name in places(done.written):
+        show.prose(f"written: {name}", "")
     if not done.written:
         click.echo("nothing was written")
     _outcomes(done)
