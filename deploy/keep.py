@@ -82,7 +82,12 @@ def bring(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> K
 
 def follow(cluster: Cluster, progress: Progress = SILENT) -> None:
     """Where there is a keeper: bring it to the ledger, or end it where nothing is left to keep."""
-    found = _held(cluster)
+    try:
+        found = _held(cluster)
+    except ApiRefusal as refusal:
+        if refusal.status == 403:
+            return  # who may not see it has made none
+        raise
     if found is None:
         return
     kept, _ = _sorted(repair.engine(cluster).entries())

@@ -41,19 +41,23 @@ def events(lab: Lab, kind: str) -> list[Any]:
     return found
 
 
-def check_corefile(lab: Lab, original: str, states: Callable[[], Mapping[str, str]]) -> None:
-    """An add-on writes its own, with a line that the fixed one had not: both are kept."""
+def revert_corefile(lab: Lab, original: str) -> tuple[str, str]:
+    """An add-on writes its own, with a line that the fixed one had not.
+
+    The fixed one, and what there has to be once it is put back: both.
+    """
     fixed, line = corefile(lab), "    errors\n    log\n"
     write_corefile(lab, original.replace("    errors\n", line, 1))
-    assert states()["dns"] == "drifted"
-    wanted = fixed.replace("    errors\n", line, 1)
+    return fixed, fixed.replace("    errors\n", line, 1)
+
+
+def check_corefile(lab: Lab, wanted: str) -> None:
+    """It is put back, and the Event says by whom it was reverted."""
     until_back("the Corefile", lambda: corefile(lab) == wanted)
     told = events(lab, "ConfigMap")[-1]
     assert told["reason"] == "FixReverted"
     assert told["involvedObject"]["name"] == "coredns"
     assert "changed back by an-add-on" in told["message"]
-    assert states()["dns"] == "applied"
-    write_corefile(lab, fixed)
 
 
 def check_pool(lab: Lab) -> None:

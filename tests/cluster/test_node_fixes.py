@@ -249,10 +249,17 @@ def test_a_keeper_puts_back_what_something_reverts(
     fixable: Fixable, before: Mapping[str, Any]
 ) -> None:
     """A Corefile as the add-on has it but for somebody's line, and the pool enabled again."""
+    lab, original = fixable.lab, before["cluster"]["maps"]["coredns"]["Corefile"]
+    fixed, wanted = kept.revert_corefile(lab, original)
+    assert fixable.states()["dns"] == "drifted"
+    told = json.loads(fixable.mirror("doctor", "--category", "fixes", "-o", "json"))
+    mends = {one["command"] for found in told["findings"] for one in found["mends"]}
+    assert mends == {"mirror fix search-domains", "mirror fix dns"}
     fixable.mirror("fix", "--keep", "--image", fixable.image)
-    original = before["cluster"]["maps"]["coredns"]["Corefile"]
-    kept.check_corefile(fixable.lab, original, fixable.states)
-    kept.check_pool(fixable.lab)
+    kept.check_corefile(lab, wanted)
+    assert fixable.states()["dns"] == "applied"
+    kept.write_corefile(lab, fixed)
+    kept.check_pool(lab)
 
 
 def test_the_keeper_has_no_more_rights_than_it_needs(fixable: Fixable) -> None:

@@ -1,0 +1,123 @@
+"""A keeper follows the ledger: brought up to date, and ended with what it keeps."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from deploy import keep, repair
+from deploy.changes.model import Applied, ConfigMapKey, Edit, LedgerEntry
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.manifests.keeper import keeper_objects
+from mirror.core.errors import InputError, UnfitError
+from mirror.core.wait import Deadline
+
+
+def entry(key: str) -> LedgerEntry:
+    target = ConfigMapKey(namespace="kube-system", name=key, key="k")
+    edits = (Applied(edit=Edit(fix="dns"), step=1, steps=1),)
+    return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
+
+
+class Works:
+    """An engine that only knows what is in the ledger."""
+
+    def __init__(self, *keys: str) -> None:
+        self._entries = [entry(key) for key in keys]
+
+    def entries(self) -> list[LedgerEntry]:
+        return self._entries
+
+    def check_rights(self, targets: Any, more: Any) -> None:
+        self.asked = {str(one) for one in more}
+
+
+class Fake:
+    """What is applied is there, and runs."""
+
+    def __init__(self, *objects: Object, refused: bool = False) -> None:
+        self.there = {(o["kind"], o["metadata"].get("namespace")): o for o in objects}
+        self.deadline = Deadline.after(1)
+        self.applied: list[str] = []
+        self.refused = refused
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        if self.refused:
+            raise ApiRefusal(403, "Forbidden", "no", "refused", "")
+        return self.there.get((kind, namespace))
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
+        return [one for (found, _), one in self.there.items() if found == kind]
+
+    def apply(self, obj: Object) -> Object:
+        meta = obj["metadata"] | {"generation": 1}
+        done = {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1}
+        made = obj | {"metadata": meta, "status": done}
+        self.there[obj["kind"], meta.get("namespace")] = made
+        self.applied.append(obj["kind"])
+        return made
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> bool:
+        return self.there.pop((kind, namespace), None) is not None
+
+
+def world(monkeypatch: pytest.MonkeyPatch, works: Works, fake: Fake) -> Cluster:
+    monkeypatch.setattr(repair, "engine", lambda _: works)
+    return cast("Cluster", fake)
+
+
+def running(monkeypatch: pytest.MonkeyPatch, *keys: str) -> Fake:
+    """A cluster with a keeper of these."""
+    fake = Fake()
+    keep.bring(world(monkeypatch, Works(*keys), fake), "mirror:1")
+    fake.applied.clear()
+    return fake
+
+
+def test_it_is_made_and_its_rights_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, works = Fake(), Works("coredns")
+    made = keep.bring(world(monkeypatch, works, fake), "mirror:1")
+    assert fake.applied == ["ServiceAccount", "Role", "RoleBinding", "Deployment"]
+    assert made.keeps == ("/api/v1/namespaces/kube-system/configmaps/coredns",)
+    assert "create roles in namespace kube-system" in works.asked
+    assert keep.standing(cast("Cluster", fake)) == made
+
+
+def test_what_is_kept_already_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = running(monkeypatch, "coredns")
+    keep.follow(world(monkeypatch, Works("coredns"), fake))
+    assert fake.applied == []
+
+
+def test_another_fix_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = running(monkeypatch, "coredns")
+    keep.follow(world(monkeypatch, Works("coredns", "calico-config"), fake))
+    assert "Deployment" in fake.applied
+
+
+def test_it_ends_with_the_last_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = running(monkeypatch, "coredns")
+    keep.follow(world(monkeypatch, Works(), fake))
+    assert fake.there == {}
+
+
+def test_rights_that_nothing_needs_any_more_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = keeper_objects("mirror:1", [])[1] | {"metadata": {"name": "x", "namespace": "calico"}}
+    fake = Fake(old)
+    keep.bring(world(monkeypatch, Works("coredns"), fake), "mirror:1")
+    assert ("Role", "calico") not in fake.there
+    assert ("Role", "kube-system") in fake.there
+
+
+def test_without_one_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fake in (Fake(), Fake(refused=True)):
+        keep.follow(world(monkeypatch, Works("coredns"), fake))
+        assert fake.applied == []
+
+
+def test_nothing_to_keep_and_no_image_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="nothing to keep"):
+        keep.bring(world(monkeypatch, Works(), Fake()), "mirror:1")
+    with pytest.raises(UnfitError, match="no image"):
+        keep.bring(world(monkeypatch, Works("coredns"), Fake()), None)
