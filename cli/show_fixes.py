@@ -227,4 +227,4 @@ def state_lines(state: FixState) -> list[str]:
         for one in state.targets
         if one.state != "applied" or one.detail
     ]
-    return [*lines, f"  {state.fix}: {state.again} brings it back"] if state.again else lines
+    return [*lines, f"  {state.fix}: next: {state.again}"] if state.again else lines

@@ -37,8 +37,11 @@ def keeper_objects(image: str, kept: Sequence[Kept]) -> tuple[Object, ...]:
 
 
 def _rights(kept: Sequence[Kept]) -> Iterable[Object]:
-    """A Role for each namespace that has something kept, and one for what is in none."""
-    spaces = sorted({HOME, *(one.namespace for one in kept if one.namespace)})
+    """A Role for each namespace that has something kept, and one for what is in none.
+
+    Events on what is in no namespace have to stand in `default`.
+    """
+    spaces = sorted({HOME, *(one.namespace or "default" for one in kept)})
     for space in spaces:
         rules = list(_rules(one for one in kept if one.namespace == space))
         if space == HOME:

@@ -17,7 +17,8 @@ def event(page: Page, found: Any, reason: str, what: str, now: datetime) -> tupl
     """The API's path and an Event on the object, or where it is gone on what is known of it."""
     meta = (found or {}).get("metadata", {})
     where = page.path.split("/")
-    space = where[where.index("namespaces") + 1] if "namespaces" in where else "kube-system"
+    # the API server wants Events on objects that are in no namespace in `default`
+    space = where[where.index("namespaces") + 1] if "namespaces" in where else "default"
     about: dict[str, Any] = {"kind": page.kind, "name": where[-1]}
     about["apiVersion"] = "/".join(where[2:4]) if where[1] == "apis" else where[2]
     about |= {"namespace": space} if "namespaces" in where else {}

@@ -60,6 +60,7 @@ def test_it_may_touch_what_it_keeps_by_name_and_nothing_else() -> None:
         ("daemonsets", ["get", "patch"], ["calico-node"]),
         ("events", ["create"], []),
     ]
+    assert rules("Role", "default") == [("events", ["create"], [])], "of the pool"
     assert rules("ClusterRole") == [("ippools", ["get", "patch"], ["six"])]
     assert not [one for one in objects() if one["metadata"].get("namespace") == "shop"]
 
