@@ -54,7 +54,7 @@ def revert_corefile(lab: Lab, original: str) -> tuple[str, str]:
 def check_corefile(lab: Lab, wanted: str) -> None:
     """It is put back, and the Event says by whom it was reverted."""
     until_back("the Corefile", lambda: corefile(lab) == wanted)
-    told = events(lab, "ConfigMap")[-1]
+    told = wait_for("its Event", lambda: events(lab, "ConfigMap"), timeout=SECONDS)[-1]
     assert told["reason"] == "FixReverted"
     assert told["involvedObject"]["name"] == "coredns"
     assert "changed back by an-add-on" in told["message"]
@@ -77,7 +77,7 @@ def check_pool(lab: Lab) -> None:
     write(disabled=None, natOutgoing=not before["natOutgoing"])
     until_back("the pool", lambda: bool(spec().get("disabled")))
     assert spec()["natOutgoing"] is not before["natOutgoing"]
-    assert events(lab, "IPPool")
+    wait_for("its Event", lambda: events(lab, "IPPool"), timeout=SECONDS)
     write(natOutgoing=before["natOutgoing"])
 
 
