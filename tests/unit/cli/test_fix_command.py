@@ -8,6 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.commands import fixes
 from cli.mirror import mirror
 from mirror.core.errors import MirrorError
 
@@ -70,3 +71,22 @@ def test_help_has_examples(command: str) -> None:
     done = CliRunner().invoke(mirror, [command, "--help"])
     assert done.exit_code == 0
     assert f"mirror {command}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--keep"], ["--keeper"]),
+        (["--keep", "all"], ["--keeper", "all"]),
+        (["all", "--keep", "-y"], ["all", "--keeper", "-y"]),
+        (["--keep", "--image", "a.b/c:1"], ["--keeper", "--image", "a.b/c:1"]),
+        (["--keep", "nas.home.example"], ["--keep", "nas.home.example"]),
+        (["--keep=nas.home.example"], ["--keep=nas.home.example"]),
+        (["--keep-aaaa", "a.b", "--keep"], ["--keep-aaaa", "a.b", "--keeper"]),
+        ([], []),
+    ],
+)
+def test_keep_alone_is_the_keeper_and_with_a_host_it_is_not(
+    given: list[str], meant: list[str]
+) -> None:
+    assert fixes.fix.words(given) == meant
