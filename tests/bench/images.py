@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -69,7 +69,7 @@ def main() -> int:
             )
     finally:  # a run that was ended tells what it has
         told["load"].append(os.getloadavg()[0])
-        (cache_root() / "bench-images.json").write_text(json.dumps(told, indent=1, default=vars))
+        (cache_root() / "bench-images.json").write_text(json.dumps(told, indent=1, default=asdict))
         print(table(told))
     if words.write:
         write(told, Path(__file__).parents[2] / "docs/benchmarks.md")
@@ -93,7 +93,7 @@ def _builds(shop: Workshop, project: Chronicle, repeats: int) -> Iterator[Figure
     recipe = load_application(RECIPES / "chronicle.toml")
     _say("the distribution's packages")
     peers.bases(shop.engine, recipe, BASE)
-    theirs = peers.project(project.folder, project.folder.parent / "theirs")
+    theirs = peers.project(shop.engine, project.folder, project.folder.parent / "theirs")
     peers.write(theirs, peers.RUNTIME, shop.index)
     peers.build(shop.engine, theirs, RUNTIME)
     own = project.folder.parent / "own.toml"
@@ -196,7 +196,7 @@ def table(told: dict[str, Any]) -> str:
 
 def _row(title: str, values: list[float], form: str) -> str:
     first, *rest = values
-    ratios = [f"{form.format(one)} ({one / first:,.1f}×)" if first else "–" for one in rest]
+    ratios = [f"{form.format(one)} ({one / first:,.2f}×)" if first else "–" for one in rest]
     return f"| {title} | " + " | ".join([form.format(first), *ratios]) + " |"
 
 

@@ -21,6 +21,7 @@ from tests.cluster.workloads import UVS, static_uv
 
 RUN_BASE = "bench/run:1"  # the lab's base and the recipe's packages of the run stage
 BUILD_BASE = "bench/build:1"  # and those of the builder
+TOOLS = "bench/tools:1"  # uv, as from its own image, and wheels in place of git and URL sources
 START = ("uv", "run", "--extra", "deepgram", "python3", "src/advanced_omi_backend/main.py")
 
 # One stage with the compilers in it, as the upstream's.
@@ -28,9 +29,9 @@ UPSTREAM = """\
 FROM {build}
 ENV UV_DEFAULT_INDEX={index}
 WORKDIR /app
-COPY uv /bin/uv
+COPY --from={tools} /uv /bin/uv
+COPY --from={tools} /wheels /wheels
 COPY pyproject.toml README.md uv.lock ./
-COPY wheels wheels
 RUN mkdir -p src/advanced_omi_backend
 COPY src/advanced_omi_backend/__init__.py src/advanced_omi_backend/
 RUN uv sync --extra deepgram
@@ -43,12 +44,12 @@ RECOMMENDED = """\
 FROM {build} AS builder
 ENV UV_DEFAULT_INDEX={index} UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 \\
     UV_PYTHON_DOWNLOADS=0
-COPY uv /bin/uv
+COPY --from={tools} /uv /bin/uv
+COPY --from={tools} /wheels /wheels
 WORKDIR /app
 RUN --mount=type=cache,target=/root/.cache/uv \\
     --mount=type=bind,source=uv.lock,target=uv.lock \\
     --mount=type=bind,source=pyproject.toml,target=pyproject.toml \\
-    --mount=type=bind,source=wheels,target=wheels \\
     uv sync --locked --no-install-project --extra deepgram
 COPY . /app
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --extra deepgram
@@ -66,7 +67,8 @@ CMD ["python3", "src/advanced_omi_backend/main.py"]
 # Nothing installed: each pod does it when it starts.
 RUNTIME = """\
 FROM {run}
-COPY uv /bin/uv
+COPY --from={tools} /uv /bin/uv
+COPY --from={tools} /wheels /wheels
 COPY . /app
 WORKDIR /app
 CMD {start}
@@ -94,20 +96,24 @@ def bases(engine: DockerEngine, recipe: Application, base: str) -> None:
         engine.docker(*words, stdin=text, timeout=1200)
 
 
-def project(chronicle: Path, target: Path) -> Path:
-    """Chronicle's stand-in as uv itself takes it: the stand-ins of git and URL sources by path."""
-    lock = chronicle.parent / "lock"
+def project(engine: DockerEngine, chronicle: Path, target: Path) -> Path:
+    """Chronicle's stand-in as uv itself takes it: git and URL sources by path, beside it."""
+    lock, tools = chronicle.parent / "lock", chronicle.parent / "tools"
     shutil.copytree(chronicle, target)
-    shutil.copy(lock / "uv.lock", target)
-    shutil.copytree(lock / "wheels", target / "wheels")
     found = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
-    (target / "pyproject.toml").write_text((lock / "pyproject.toml").read_text() + found)
-    shutil.copy(static_uv(UVS[1]), target / "uv")
+    for name, more in (("uv.lock", ""), ("pyproject.toml", found)):
+        text = (lock / name).read_text().replace('path = "wheels/', 'path = "../wheels/')
+        (target / name).write_text(text + more)
+    shutil.copytree(lock / "wheels", tools / "wheels")
+    shutil.copy(static_uv(UVS[1]), tools / "uv")
+    (tools / "Dockerfile").write_text("FROM scratch\nCOPY uv /uv\nCOPY wheels /wheels\n")
+    build(engine, tools, TOOLS)
     return target
 
 
 def write(folder: Path, text: str, index: str) -> None:
-    values = {"build": BUILD_BASE, "run": RUN_BASE, "index": index, "start": json.dumps(START)}
+    values = {"build": BUILD_BASE, "run": RUN_BASE, "tools": TOOLS}
+    values |= {"index": index, "start": json.dumps(START)}
     (folder / "Dockerfile").write_text(text.format(**values))
     (folder / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
 

@@ -16,11 +16,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from deploy.delivery import node_has
 from mirror.devpi import default_upstream
 from tests.bench.record import JSON
 from tests.cluster.engine import DockerEngine
 from tests.cluster.lab import Lab, lab
 from tests.cluster.options import LabOptions
+from tests.cluster.waiting import wait_for
 from tests.conftest import CA_BUNDLE
 from tests.images.archive import archive_reference, ensure_mirror_archive
 from tests.images.projects import quiet_program
@@ -90,6 +92,11 @@ def _healthy(up: Lab, node: str, address: str) -> bool:
     return up.exec(node, *ask, check=False).returncode == 0
 
 
+def _reported(up: Lab, image: str) -> bool:
+    nodes = json.loads(up.kubectl("get", "nodes", "-o", "json"))["items"]
+    return all(node_has(node, image) for node in nodes)
+
+
 @contextmanager
 def _lab() -> Iterator[Lab]:
     """One node, pods may leave the cluster, and the upstream's names are known."""
@@ -106,9 +113,11 @@ def _lab() -> Iterator[Lab]:
 def _mirror(up: Lab) -> Mapping[str, str]:
     """A mirror in the cluster, as `mirror up` makes it; the environment that leads to it."""
     archive = ensure_mirror_archive()
+    image = archive_reference(archive)
     up.load_image(archive)
+    wait_for("the node to report the image", lambda: _reported(up, image), timeout=150)
     env = {"KUBECONFIG": str(up.kubeconfig)}
-    words = ("--image", archive_reference(archive), "--ca-bundle", CA_BUNDLE, "-o", "json")
+    words = ("--image", image, "--ca-bundle", CA_BUNDLE, "-o", "json")
     done: subprocess.CompletedProcess[str] = quiet_program("mirror", "up", *words, env=env)
     assert done.returncode == 0, done.stderr
     return {"UV_DEFAULT_INDEX": str(json.loads(done.stdout)["url"])}
