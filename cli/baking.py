@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ from images.derive import derive, toml
 from images.engine import Engine
 from images.recipe import RECIPES, load_recipe
 from images.source import open_source
-from mirror.core.errors import InputError
+from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
 
 
@@ -71,6 +72,8 @@ def wish(what: str | None, options: Mapping[str, Any]) -> Wish:
     """Which project is meant. InputError for a name that is neither a recipe nor a folder."""
     names = recipe_names()
     source = options["source"]
+    if what is None and options["recipe_file"] and source:
+        what = source
     if what is None:
         raise InputError(
             "which recipe?", why="there are: " + ", ".join(names), next_step="build-image --help"
@@ -93,6 +96,7 @@ def wish(what: str | None, options: Mapping[str, Any]) -> Wish:
 def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> None:
     """Build, prove, name; then save, push or deliver."""
     told, deadline = asked.options, Deadline.after(target.timeout)
+    _check_targets(told)
     recipe = _recipe(asked, deadline)
     if told["printed"] == "recipe":
         click.echo(toml(recipe), nl=False)
@@ -115,10 +119,9 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
         with open_mirror(told["mirror_url"], target, deadline) as found:
             order = replace(order, index=found.index)
             report = bake(engine, order, found.upload, progress, deadline)
-        if told["save"]:
-            progress.step(f"write {told['save']}")
-            with told["save"].open("wb") as out:
-                engine.save(report.reference, out)
+        if told["archive"]:
+            progress.step(f"write {told['archive']}")
+            _save(engine, report.reference, told["archive"])
         pushed = engine.push(report.reference, progress) if told["push"] else ""
         where = _deliver(engine, report, target, told, progress)
     if told["deployment"]:
@@ -132,6 +135,17 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
         _table(report, where, told)
     else:
         show.document(report, output)
+
+
+def _check_targets(told: Mapping[str, Any]) -> None:
+    """Before minutes of work."""
+    for path in (told[one] for one in ("archive", "deployment", "report", "sbom") if told[one]):
+        if path.is_dir() or not path.parent.is_dir():
+            raise InputError(
+                f"cannot write {path}",
+                why="it is a folder" if path.is_dir() else f"there is no folder {path.parent}",
+                next_step="name a file in a folder that is there",
+            )
 
 
 def _recipe(asked: Wish, deadline: Deadline) -> Application:
@@ -161,6 +175,25 @@ def _vendors(words: tuple[str, ...]) -> dict[str, str]:
             )
         given[str(canonicalize_name(name))] = origin
     return given
+
+
+def _save(engine: Engine, reference: str, target: Path) -> None:
+    """The whole archive or none: what was there before stays until then."""
+    try:
+        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
+            part = Path(out.name)
+            try:
+                engine.save(reference, out.file)
+                part.chmod(0o644)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as broken:
+        raise UnfitError(
+            f"cannot write {target}",
+            why=broken.strerror or str(broken),
+            next_step=f"the image is made: docker save --output FILE {reference}",
+        ) from broken
 
 
 def _deliver(
@@ -215,6 +248,7 @@ def _table(report: Report, where: str, told: Mapping[str, Any]) -> None:
         for one in report.vendored
     ]
     rows += [("from sdist", one) for one in report.built_from_sdist]
+    rows += [("built with", ", ".join(report.built_with))] if report.built_with else []
     rows += [("left out", ", ".join(report.left_out))] if report.left_out else []
     rows += [("proof", f"✓ {one.said}") for one in report.proof]
     rows += [] if report.proof else [("proof", "none: --no-proof")]

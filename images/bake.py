@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from images.build import fetch_base, log_path
 from images.context import pack
 from images.derive import is_package, packages
 from images.engine import Engine, EngineImage
+from images.engine.leftovers import sweep
+from images.engine.said import short
 from images.jail import PORT, Jail, Route, jail
 from images.measure import count, measure
 from images.proof import INSIDE, Outcome, Subject, prove
 from images.recipe import RECIPES
 from images.requirements import Locked, read_lock
 from images.source import Source, open_source
-from images.steps import Steps, told
+from images.steps import Steps, explain, told
 from images.vendor import Upload, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
@@ -70,6 +72,7 @@ def bake(
     """
     recipe, clock = order.recipe, _Clock()
     route = Route.parse(order.index)
+    sweep(engine)
     if order.tag:
         _check_tag(engine, order.tag, recipe)
     with (
@@ -129,6 +132,7 @@ def bake(
                 elsewhere=elsewhere,
             )
             image = _label(engine, image, labels(report, recipe.name, recipe.title or recipe.name))
+            _check_tag(engine, reference, recipe)  # somebody may have taken it meanwhile
             engine.tag(image, reference)
     return replace(report, id=image, seconds=dict(clock.seconds))
 
@@ -211,17 +215,18 @@ def _build(
     steps = Steps(progress, watched)
     try:
         image = _logged(engine, context, source, watched.network, steps, fresh=order.fresh)
+        steps.look()
     except EngineError as broken:
-        if why := watched.unreachable():
-            broken.why = why + "\n" + broken.why
-        if tried := watched.tried():
-            broken.why = told(tried) + "\n" + broken.why
+        with suppress(EngineError):  # of an engine that went away
+            explain(broken, watched)
         raise
-    steps.look()
+    finally:
+        if steps.found:
+            engine.forget()  # else the step would be taken from the cache the next time, unseen
     if steps.found:
         step, first = steps.found[0]
         raise EngineError(
-            f"a step of the build tried to reach {first.host}: {step}",
+            f"a step of the build tried to reach {first.host}: {short(step)}",
             why=told([one for _, one in steps.found]),
             next_step="everything has to come from the mirror: lock it, or --vendor NAME=WHEEL",
         )

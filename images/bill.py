@@ -50,6 +50,7 @@ class Report:
     distributions: tuple[Distribution, ...]
     vendored: tuple[Vendored, ...]
     built_from_sdist: tuple[str, ...]
+    built_with: tuple[str, ...]  # what ran in the build, each pinned in build-backends.txt
     lock: str
     lock_sha256: str
     revision: str | None

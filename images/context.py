@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import tarfile
 import tempfile
@@ -10,12 +11,30 @@ from typing import IO
 
 from images.source import Source
 from images.stages import EMPTY, SOURCE
+from mirror.core.errors import UnfitError
 
 _IN_MEMORY = 1 << 26  # bytes; larger contexts go through a file
 
 
 def pack(files: Mapping[str, bytes], source: Source | None = None) -> IO[bytes]:
-    """A tar of small files and a source below SOURCE; modes 0644 or 0755, no times, no owners."""
+    """A tar of small files and a source below SOURCE; modes 0644 or 0755, no times, no owners.
+
+    UnfitError where there is no room for it, or a file cannot be read.
+    """
+    try:
+        return _packed(files, source)
+    except OSError as broken:
+        full = broken.errno == errno.ENOSPC
+        raise UnfitError(
+            "the source cannot be packed for the engine",
+            why=str(broken),
+            next_step=f"make room in {tempfile.gettempdir()}, or set TMPDIR"
+            if full
+            else "make the file readable, or name it in .dockerignore",
+        ) from broken
+
+
+def _packed(files: Mapping[str, bytes], source: Source | None) -> IO[bytes]:
     out: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - given away
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in sorted(files.items()):

@@ -8,6 +8,7 @@ Builds and proofs run in the watcher's namespace.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Route:
             fit = False
         if not fit:
             raise InputError(
-                f"not a mirror that a build can use: {url}",
+                f"not a mirror that a build can use: {re.sub(r'//[^/]*@', '//', url)}",
                 why="the build's only route is a relay to http://<IPv4 address>[:port]/…",
                 next_step="give the URL that `mirror env` or `mirror up` prints",
             )

@@ -76,6 +76,7 @@ def measure(
             f"{line} ({backends.get(canonicalize_name(line.split()[0]), 'unknown')})"
             for line in told["built"]
         ),
+        built_with=tuple(told["builders"]),
         lock=subject.locked.file,
         lock_sha256=subject.locked.digest,
         revision=source.revision,

@@ -17,6 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from images.application import Application, read_toml
+from images.otherlocks import check_extras, logical_lines, pylock
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -72,12 +73,12 @@ def read_lock(
     a pin without a hash whose name is not in ``vendored``.
     """
     if (folder / "uv.lock").is_file():
-        name, lines, local = "uv.lock", _export(folder, recipe, deadline), True
+        name, lines = "uv.lock", _export(folder, recipe, deadline)
     elif (folder / "pylock.toml").is_file():
-        name, lines, local = "pylock.toml", list(_pylock(folder / "pylock.toml")), False
+        name, lines = "pylock.toml", list(pylock(folder / "pylock.toml"))
     elif (folder / "requirements.txt").is_file():
         text = (folder / "requirements.txt").read_text(errors="replace")
-        name, lines, local = "requirements.txt", logical_lines(text), False
+        name, lines = "requirements.txt", logical_lines(text)
     else:
         raise InputError(
             f"{folder} has no lock",
@@ -85,6 +86,8 @@ def read_lock(
             "requirements.txt with --hash",
             next_step="make one there: uv lock",
         )
+    if name != "uv.lock":
+        check_extras(folder, recipe.extras)
     pins, members = [], []
     for line in lines:
         found = _parse(line, folder, name)
@@ -101,7 +104,8 @@ def read_lock(
                 f"or give a file for it: --vendor {pin.name}=WHEEL",
             )
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    return Locked(file=name, digest=digest, pins=tuple(pins), local=tuple(members) if local else ())
+    local = tuple(one for one in dict.fromkeys(members) if one != ".")  # that is the project itself
+    return Locked(file=name, digest=digest, pins=tuple(pins), local=local)
 
 
 def uv_program() -> str:
@@ -121,20 +125,22 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1", **more}
 
 
-def logical_lines(text: str) -> list[str]:
-    """Requirements without comments, continued lines joined."""
-    joined = re.sub(r"\\\r?\n\s*", " ", text)
-    lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
-    return [line for line in lines if line]
-
-
 # -- uv.lock ------------------------------------------------------------------------------------
 
 
 def _export(folder: Path, recipe: Application, deadline: Deadline) -> list[str]:
     lock = read_toml(folder / "uv.lock")
     project = read_toml(folder / "pyproject.toml")
-    if drift := list(_drift(project, lock)):
+    try:
+        drift = list(_drift(project, lock))
+    except (AttributeError, TypeError, KeyError) as broken:
+        raise InputError(
+            f"uv.lock of {folder} is no lock of uv's, or its pyproject.toml says things that are "
+            "not where they belong",
+            why=f"{type(broken).__name__}: {broken}",
+            next_step="see that `uv lock` works there",
+        ) from broken
+    if drift:
         raise InputError(
             f"uv.lock of {folder} is out of date",
             why="; ".join(drift[:5]) + " — in pyproject.toml and not in the lock",
@@ -223,28 +229,7 @@ def _specifier(text: str) -> str:
         return text
 
 
-# -- other locks --------------------------------------------------------------------------------
-
-
-def _pylock(path: Path) -> Iterator[str]:
-    """The lines of a requirements file for pylock.toml (PEP 751)."""
-    for one in read_toml(path).get("packages", []):
-        name, marker = one.get("name", ""), one.get("marker", "")
-        files = [*one.get("wheels", []), *([one["sdist"]] if "sdist" in one else [])]
-        hashes = sorted(
-            f"--hash=sha256:{file['hashes']['sha256']}"
-            for file in files
-            if "sha256" in file.get("hashes", {})
-        )
-        at = one.get("vcs") or one.get("archive") or one.get("directory")
-        if at:
-            url = at.get("url") or at.get("path", "")
-            commit = f"@{at['commit-id']}" if "commit-id" in at else ""
-            url = f"{at['type']}+{url}{commit}" if "type" in at else url
-            requirement = f"{name} @ {url}"
-        else:
-            requirement = f"{name}=={one.get('version', '')}"
-        yield " ".join([requirement + (f" ; {marker}" if marker else ""), *hashes])
+# -- its lines ----------------------------------------------------------------------------------
 
 
 def _parse(line: str, folder: Path, name: str) -> Pin | str:
@@ -253,7 +238,7 @@ def _parse(line: str, folder: Path, name: str) -> Pin | str:
     bare = _HASH.sub("", line).strip()
     if bare.startswith(("-e ", "--editable ", ".", "/", "file:")):
         at = bare.split(" ; ")[0].removeprefix("--editable").removeprefix("-e").strip()
-        return _local(at, folder, name)
+        return _local(at, folder, name, hashes)
     try:
         one = Requirement(bare)
     except InvalidRequirement as broken:
@@ -279,7 +264,7 @@ def _parse(line: str, folder: Path, name: str) -> Pin | str:
     )
 
 
-def _local(at: str, folder: Path, name: str) -> Pin | str:
+def _local(at: str, folder: Path, name: str, hashes: tuple[str, ...]) -> Pin | str:
     """A path of the lock: within the source it is installed from there, else it is vendored."""
     path = (folder / at.removeprefix("file://")).resolve()
     if path.is_dir() and path.is_relative_to(folder.resolve()):
@@ -290,7 +275,7 @@ def _local(at: str, folder: Path, name: str) -> Pin | str:
             why=f"no file and no folder {path}",
             next_step="fetch what the project lies in as a whole, or lock again",
         )
-    return Pin(name=_named(path), version="", marker="", hashes=(), origin=str(path))
+    return Pin(name=_named(path), version="", marker="", hashes=hashes, origin=str(path))
 
 
 def _named(path: Path) -> str:

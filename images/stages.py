@@ -15,6 +15,7 @@ SYSTEM = "application.sh"
 SOURCE = "source"
 EMPTY = "empty"
 UV_PATH = "/usr/local/bin/uv"
+FLAGS = "-O2 -g0"  # of C compilers
 
 _BUILD = "/build"
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,11 +57,14 @@ def render(
     """
     home, uv = venv(recipe), f"{_BUILD}/uv/bin/uv"
     python = f"{home}/bin/python3"
-    install = (uv, "pip", "install", "--python", python, "--no-deps")
-    builds = ("--build-constraints", f"{_BUILD}/{CONSTRAINTS}")
+    install = (
+        *(uv, "pip", "install", "--python", python, "--no-deps", "--compile-bytecode"),
+        *("--build-constraints", f"{_BUILD}/{CONSTRAINTS}", "--cache-dir"),
+    )
+    hashed = (f"{_BUILD}/cache", "--require-hashes", "--requirement", f"{_BUILD}/{REQUIREMENTS}")
     folders = [f"{recipe.folder}/{one}".removesuffix("/.") for one in local]
     sources = [w for one in folders for w in (("--editable", one) if recipe.editable else (one,))]
-    added = (*install, "--no-cache", "--compile-bytecode", *builds, *sources) if sources else ()
+    added = (*install, f"{_BUILD}/cache-project", *sources) if sources else ()
     environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"VIRTUAL_ENV": home, "HOME": "/tmp", **recipe.environment}
     owner = f"{recipe.user_id}:{recipe.user_id}"
@@ -71,7 +75,9 @@ def render(
         "ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH NO_COLOR=1 PYTHONHASHSEED=0"
         " UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 UV_LINK_MODE=hardlink UV_COMPILE_BYTECODE=0"
         f" UV_DEFAULT_INDEX={index} PIP_INDEX_URL={index} PIP_DISABLE_PIP_VERSION_CHECK=1"
-        " PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=315532800 UV_HTTP_TIMEOUT=120",
+        " PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=315532800 UV_HTTP_TIMEOUT=120"
+        # debug information would hold the name of a folder that is another each time
+        f' CFLAGS="{FLAGS}" CXXFLAGS="{FLAGS}"',
         _copy(UV, CONSTRAINTS, SETTLE, f"{_BUILD}/"),
         _run("python3", "-m", "venv", f"{_BUILD}/uv"),
         _run(
@@ -80,17 +86,7 @@ def render(
         ),
         _run("python3", "-m", "venv", "--without-pip", home),
         _copy(REQUIREMENTS, f"{_BUILD}/"),
-        _run(
-            *("python3", f"{_BUILD}/{SETTLE}", "install", home, *install),
-            *(
-                "--require-hashes",
-                "--no-cache",
-                "--compile-bytecode",
-                *builds,
-                "--requirement",
-                f"{_BUILD}/{REQUIREMENTS}",
-            ),
-        ),
+        _run("python3", f"{_BUILD}/{SETTLE}", "install", home, *install, *hashed),
         "",
         "FROM builder AS project",
         _copy(f"{SOURCE}/", f"{recipe.folder}/"),

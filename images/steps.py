@@ -1,11 +1,13 @@
-"""The steps of a Dockerfile, in words; during which one something else was called."""
+"""The steps of a Dockerfile, in words; which one called something else; what to do about it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from images.jail import Attempt, Jail
 from images.stages import SETTLE, SOURCE
+from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 
 _LONGEST = 50
@@ -19,6 +21,27 @@ _WORDS = {
     f'["{SOURCE}/"': "copy the source into the run stage",
     "COPY --from=project": "copy what the project added",
 }
+# what installers say → what to do
+_ADVICE = (
+    (
+        r"build-backends\.txt does not pin it",
+        "build the wheel where that may be fetched, then --vendor NAME=WHEEL",
+    ),
+    (
+        r"[Hh]ash mismatch",
+        "the mirror has another file than the lock: `mirror verify` tells whether it was "
+        "damaged there; if the project changed its files, lock again (uv lock --upgrade-package)",
+    ),
+    (
+        r"no wheels with a matching|not compatible with the current|has no usable wheels",
+        "what is locked has no file for Linux and this Python: lock a version that has one, give "
+        "one with --vendor NAME=WHEEL, or limit it by a marker (; sys_platform == 'win32')",
+    ),
+    (
+        r"was not found in the package registry|no version of|there are no versions of",
+        "the mirror has no such file: see that `mirror warm LOCK` finds it, or --vendor NAME=WHEEL",
+    ),
+)
 
 
 class Steps:
@@ -57,3 +80,15 @@ def in_words(step: str) -> str:
 def told(tried: Sequence[Attempt]) -> str:
     hosts = dict.fromkeys(f"{one.host}:{one.port}" if one.port else one.host for one in tried)
     return "it tried to reach " + ", ".join(list(hosts)[:10])
+
+
+def explain(broken: EngineError, watched: Jail) -> None:
+    """Put what the jail saw into the error of a failed build, and what can be done."""
+    for pattern, advice in _ADVICE:
+        if re.search(pattern, broken.why):
+            broken.next_step = f"{advice}; {broken.next_step}"
+            break
+    if why := watched.unreachable():
+        broken.why = why + "\n" + broken.why
+    if tried := watched.tried():
+        broken.why = told(tried) + "\n" + broken.why

@@ -13,8 +13,10 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import httpx
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from images.recipe import RECIPES
 from images.requirements import Locked, Pin, clean_environment, uv_program
 from images.source import clone, without_password
+from images.stages import CONSTRAINTS, FLAGS
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
@@ -69,7 +71,9 @@ def vendor(
         origin = given.get(pin.name, pin.origin)
         folder = scratch / pin.name
         folder.mkdir(parents=True, exist_ok=True)
-        wheel = _wheel(pin, origin, folder, index=index, deadline=deadline)
+        # a stand-in is another file than the locked one
+        locks = () if pin.name in given else pin.hashes
+        wheel = _wheel(pin, origin, locks, folder, index=index, deadline=deadline)
         name, version = _named(wheel, pin)
         wheel = _with_build(wheel, folder)
         digest = upload(wheel)
@@ -89,7 +93,9 @@ def vendor(
     return replace(locked, pins=tuple(pins)), tuple(done)
 
 
-def _wheel(pin: Pin, origin: str, folder: Path, *, index: str, deadline: Deadline) -> Path:
+def _wheel(
+    pin: Pin, origin: str, locks: tuple[str, ...], folder: Path, *, index: str, deadline: Deadline
+) -> Path:
     """One wheel of an origin, fetched and, where it is not a wheel, built."""
     parts = urlsplit(origin)
     if origin.startswith("git+") or parts.path.endswith(".git"):
@@ -99,27 +105,26 @@ def _wheel(pin: Pin, origin: str, folder: Path, *, index: str, deadline: Deadlin
         clone(bare, checkout, deadline)
         inner = re.search(r"subdirectory=([^&]+)", fragment)
         return _build(pin, checkout / unquote(inner[1] if inner else ""), folder, index, deadline)
+    url, fragment = urldefrag(origin)
     if parts.scheme in ("http", "https"):
-        path = _fetch(pin, origin, folder, deadline)
+        path = _fetch(pin, url, folder, deadline)
     else:
-        path = Path(unquote(parts.path) if parts.scheme == "file" else origin)
+        path = Path(unquote(urlsplit(url).path) if parts.scheme == "file" else origin)
     if not path.exists():
         raise InputError(
             f"nothing to vendor {pin.name} from: {origin}",
             next_step="give a wheel, a folder or a URL",
         )
+    if path.is_file():
+        told = re.findall(r"sha256=([0-9a-f]{64})", fragment)
+        _check(pin, url, path, {*locks, *(f"sha256:{one}" for one in told)})
     if path.suffix == ".whl":
         return path
     return _build(pin, path, folder, index, deadline)
 
 
-def _fetch(pin: Pin, origin: str, folder: Path, deadline: Deadline) -> Path:
-    url, fragment = urldefrag(origin)
+def _fetch(pin: Pin, url: str, folder: Path, deadline: Deadline) -> Path:
     path = folder / (unquote(urlsplit(url).path).rpartition("/")[2] or pin.name)
-    total = hashlib.sha256()
-    wanted = {one for one in pin.hashes if one.startswith("sha256:")}
-    if found := re.search(r"sha256=([0-9a-f]{64})", fragment):
-        wanted.add(f"sha256:{found[1]}")
     try:
         with (
             httpx.stream("GET", url, follow_redirects=True, timeout=30) as answer,
@@ -132,7 +137,6 @@ def _fetch(pin: Pin, origin: str, folder: Path, deadline: Deadline) -> Path:
                         f"{pin.name} did not come in time from {without_password(url)}",
                         next_step="run again with a longer --timeout",
                     )
-                total.update(chunk)
                 out.write(chunk)
     except httpx.HTTPError as broken:
         raise InputError(
@@ -140,20 +144,29 @@ def _fetch(pin: Pin, origin: str, folder: Path, deadline: Deadline) -> Path:
             why=f"{type(broken).__name__}: {without_password(str(broken))}",
             next_step=f"give a file for it: --vendor {pin.name}=WHEEL",
         ) from broken
-    if wanted and f"sha256:{total.hexdigest()}" not in wanted:
-        raise InputError(
-            f"{pin.name} from {without_password(url)} is not what was locked",
-            why=f"its sha256 is {total.hexdigest()}, the lock has {', '.join(sorted(wanted))}",
-            next_step="find out why it changed; if it should have, lock again",
-        )
     return path
 
 
+def _check(pin: Pin, url: str, path: Path, wanted: set[str]) -> None:
+    """InputError where a file has none of the hashes that were locked for it, if any were."""
+    with path.open("rb") as content:
+        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+    known = {one for one in wanted if one.startswith("sha256:")}
+    if known and digest not in known:
+        raise InputError(
+            f"{pin.name} from {without_password(url)} is not what was locked",
+            why=f"it is {digest}, the lock has {', '.join(sorted(known))}",
+            next_step="find out why it changed; if it should have, lock again",
+        )
+
+
 def _build(pin: Pin, folder: Path, scratch: Path, index: str, deadline: Deadline) -> Path:
-    """`uv build` with everything it needs from the mirror."""
+    """`uv build` with everything it needs from the mirror, and pinned."""
     out = scratch / "dist"
-    env = clean_environment(UV_DEFAULT_INDEX=index, SOURCE_DATE_EPOCH=_EPOCH, UV_NO_CONFIG="1")
-    words = (uv_program(), "build", "--wheel", "--out-dir", out)
+    same = {"SOURCE_DATE_EPOCH": _EPOCH, "CFLAGS": FLAGS, "CXXFLAGS": FLAGS}
+    env = clean_environment(UV_DEFAULT_INDEX=index, UV_NO_CONFIG="1", **same)
+    pins = ("--build-constraints", RECIPES / CONSTRAINTS, "--require-hashes")
+    words = (uv_program(), "build", "--wheel", "--out-dir", out, *pins)
     try:
         run((*words, folder), env=env, deadline=deadline)
     except ProgramError as broken:

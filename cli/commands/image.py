@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options, output_option
+from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -48,7 +48,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--deployment", type=_PATH, metavar="FILE", help="Write Deployments of its start commands."
 )
-@click.option("--save", type=_PATH, metavar="TAR", help="Write the image as `docker save` does.")
+@click.option(
+    "--output", "archive", type=_PATH, metavar="TAR", help="Write the image as `docker save` does."
+)
 @click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
 @click.option(
     "--deliver", metavar="WAY", help="To the nodes: nodes, ssh, registry, microk8s or kind."
@@ -63,7 +65,15 @@ _PATH = click.Path(path_type=Path)
     help="CA certificates (PEM) to trust while building the mirror's image.",
 )
 @cluster_options(default_timeout=1800)
-@output_option
+@click.option(
+    "-o",
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How the result is printed; progress goes to stderr.",
+)
 @click.version_option(package_name="pypi-mirror")
 def build_image(
     what: str | None, listed: bool, output: OutputFormat, target: ClusterOptions, **told: Any

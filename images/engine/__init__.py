@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,17 +15,19 @@ from docker.utils import kwargs_from_env
 
 from images.engine.context import current_context
 from images.engine.moved import Moved
+from images.engine.said import Said, room, short
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 _CALL = 60.0  # seconds, the most an answer may take that needs no work
 _LONG = 1800.0  # seconds between two words of a build, pull, push or save
-_TAIL = 15  # lines of a failed build's log that its error shows
-_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 FAILED = (DockerException, urllib3.exceptions.HTTPError, OSError)
 _NO_ENGINE = (
     "start Docker (or set DOCKER_HOST to an engine you may use), or give a ready image with --image"
+)
+_GONE = (
+    "start it again (systemctl start docker), then run the same command: it removes what is left"
 )
 
 
@@ -54,6 +55,7 @@ class Engine:
     def __init__(self, api: APIClient, deadline: Deadline) -> None:
         self.api = api
         self._deadline = deadline
+        self._said = Said()  # of the last build
 
     @classmethod
     def connect(cls, deadline: Deadline) -> Engine:
@@ -128,8 +130,8 @@ class Engine:
         Containers of the build are removed however it ends; an interrupted client makes the
         engine stop. Raises EngineError with the failed step and the last lines.
         """
-        tail: list[str] = []
-        step, made = "", ""
+        said = self._said = Said()
+        made = ""
         with self.call("build", _LONG):
             # closing the stream closes its connection, by which the engine knows to stop
             stream = self.api.build(
@@ -145,20 +147,31 @@ class Engine:
             )
             with closing(cast("Any", stream)):
                 for told in stream:
-                    self.in_time(f"build ({step})")
+                    self.in_time(f"build ({said.step})")
                     text = str(told.get("error") or told.get("stream") or told.get("status") or "")
                     log.write(text)
-                    tail = [*tail, *(line for line in text.splitlines() if line.strip())][-_TAIL:]
-                    if now := _STEP.match(text):
-                        step = now[3].strip()
-                        progress.count(int(now[1]), int(now[2]), step)
+                    if now := said.add(text):
+                        progress.count(*now, said.step)
                     if "error" in told:
                         log.write("\n")
-                        raise EngineError(f"the build failed at: {step}", why="\n".join(tail))
+                        raise EngineError(
+                            f"the build failed at: {short(said.step)}",
+                            why=said.tail,
+                            next_step=room(said.tail),
+                        )
                     made = told.get("aux", {}).get("ID", made)
         if not made:
-            raise EngineError("the build gave no image", why="\n".join(tail))
+            raise EngineError("the build gave no image", why=said.tail)
         return made
+
+    def forget(self) -> None:
+        """Remove what the last build made and has no name: no later build takes its layers."""
+        self.api.timeout = 30  # past the deadline, too
+        for image in reversed(self._said.images):
+            with suppress(*FAILED):  # gone, or a layer of another one too
+                told: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
+                if not told["RepoTags"]:
+                    self.api.remove_image(image, noprune=True)
 
     def run(
         self,
@@ -243,9 +256,23 @@ class Engine:
             yield
         except FAILED as broken:
             self.in_time(doing)
+            if not isinstance(broken, APIError) and not self._answers():
+                raise EngineError(
+                    f"the Docker engine went away when it was to {doing}",
+                    why=_reason(broken),
+                    next_step=_GONE,
+                ) from broken
+            why = _reason(broken)
             raise EngineError(
-                f"the Docker engine could not {doing}", why=_reason(broken)
+                f"the Docker engine could not {doing}", why=why, next_step=room(why)
             ) from broken
+
+    def _answers(self) -> bool:
+        try:
+            self.api.timeout = 5
+            return bool(self.api.ping())
+        except FAILED:
+            return False
 
 
 def _seconds(deadline: Deadline, most: float) -> int:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from images.engine import FAILED, Engine, Ran
-
-LABEL = "io.github.pypi-mirror.work"  # on everything that must not outlive a command
+from images.engine.leftovers import LABEL, owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def container(engine: Engine, plan: Plan) -> Iterator[Container]:
                 entrypoint=[],
                 environment=dict(plan.environment),
                 working_dir=plan.workdir,
-                labels={LABEL: "1"},
+                labels={LABEL: owner()},
                 host_config=host,
             )
             if plan.files:
@@ -115,7 +114,7 @@ def volume(engine: Engine) -> Iterator[str]:
     name = f"pypi-mirror-{secrets.token_hex(6)}"
     try:
         with engine.call("make a volume"):
-            engine.api.create_volume(name, labels={LABEL: "1"})
+            engine.api.create_volume(name, labels={LABEL: owner()})
         yield name
     finally:
         with suppress(*FAILED):

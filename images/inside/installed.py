@@ -45,9 +45,13 @@ def main() -> None:
         }
         for one in importlib.metadata.distributions()
     ]
-    built = pathlib.Path(sys.prefix, "built-from-sdist")
-    names = built.read_text().splitlines() if built.exists() else []
-    print(json.dumps({"markers": markers, "distributions": found, "built": names}))
+    built = {
+        key: path.read_text().splitlines()
+        if (path := pathlib.Path(sys.prefix, name)).exists()
+        else []
+        for key, name in (("built", "built-from-sdist"), ("builders", "built-with"))
+    }
+    print(json.dumps({"markers": markers, "distributions": found, **built}))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,61 @@
 """Makes an installed environment the same from build to build, or picks what was added to it.
 
-usage: settle.py install VENV ARGV...         run an installer; VENV/built-from-sdist names what it
-                                              built, and what holds times of this build is removed
-       settle.py project VENV TARGET [ARGV...]  run an installer, if any; then the files of what was
-                                              installed as editable or from a folder, as VENV has
-                                              them, below TARGET
+usage: settle.py install VENV ARGV...           run uv; VENV/built-from-sdist names what it built
+       settle.py project VENV TARGET [ARGV...]  run uv, if told to; then the files of what was
+                                                installed as editable or from a folder, as VENV
+                                                has them, below TARGET
+
+ARGV gives uv a cache of its own and build constraints. VENV/built-with names what ran in a build;
+where the constraints do not pin it, the end is 1. What holds times of this build is removed.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 TIMED = "uv_cache.json"  # of a distribution that was built from a folder: the folder's times
+SITE = "lib/python*/site-packages"
+
+
+def distribution(path: Path) -> str:
+    """Name and version of a .dist-info folder or a wheel."""
+    name, version = path.name.removesuffix(".dist-info").split("-")[:2]
+    return f"{re.sub(r'[-_.]+', '-', name).lower()} {version}"
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{one}\n" for one in sorted(lines)))
+
+
+def uv(venv: Path, argv: list[str]) -> tuple[set[str], set[str]]:
+    """Run it: what it built from an sdist, and the distributions that ran in its builds.
+
+    The cache is the witness: each wheel that is built, and each that is unpacked for a build or
+    to be installed, is in it.
+    """
+    if done := subprocess.run(argv, check=False).returncode:
+        sys.exit(done)
+    cache = Path(argv[argv.index("--cache-dir") + 1])
+    pins = Path(argv[argv.index("--build-constraints") + 1]).read_text()
+    pinned = {" ".join(one) for one in re.findall(r"(?m)^([^=\s]+)==([^ ;\\]+)", pins)}
+    installed = {distribution(one) for one in venv.glob(f"{SITE}/*.dist-info")}
+    fetched = {distribution(one) for one in cache.glob("archive-v*/*/*.dist-info")}
+    if strange := sorted(fetched - installed - pinned):
+        sys.exit(f"{', '.join(strange)} ran in the build, and build-backends.txt does not pin it")
+    built = {distribution(one) for one in cache.glob("sdists-v*/**/*.whl") if one.is_file()}
+    return built, fetched - installed
 
 
 def tidy(venv: Path) -> None:
     """Remove uv_cache.json and its line in RECORD."""
-    for path in venv.glob(f"lib/python*/site-packages/*.dist-info/{TIMED}"):
+    for path in venv.glob(f"{SITE}/*.dist-info/{TIMED}"):
         path.unlink()
         record = path.with_name("RECORD")
         lines = record.read_text().splitlines(keepends=True)
@@ -30,8 +64,7 @@ def tidy(venv: Path) -> None:
 
 def added(venv: Path, target: Path) -> None:
     """Copy by RECORD; direct_url.json tells that it came from a folder."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(venv.glob("lib/python*/site-packages/*.dist-info/direct_url.json")):
+    for path in sorted(venv.glob(f"{SITE}/*.dist-info/direct_url.json")):
         if "dir_info" not in json.loads(path.read_text()):
             continue
         site = path.parents[1]
@@ -46,26 +79,19 @@ def added(venv: Path, target: Path) -> None:
 
 
 def install(venv: Path, argv: list[str]) -> None:
-    """Run uv, pass on what it says, keep which distributions it says to have built."""
-    built = set()
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as uv:
-        assert uv.stderr is not None
-        for line in uv.stderr:
-            print(line, end="", file=sys.stderr, flush=True)
-            words = line.split()
-            if words[:1] == ["Built"]:
-                built.add(words[1].replace("==", " "))
-    if uv.returncode:
-        sys.exit(uv.returncode)
-    (venv / "built-from-sdist").write_text("".join(f"{one}\n" for one in sorted(built)))
+    """The lock's distributions."""
+    built, builders = uv(venv, argv)
+    write(venv / "built-from-sdist", built)
+    write(venv / "built-with", builders)
     tidy(venv)
 
 
 def project(venv: Path, target: Path, argv: list[str]) -> None:
-    """Run uv on what stands in the source, and pick what it added."""
-    done = subprocess.run(argv, check=False).returncode if argv else 0
-    if done:
-        sys.exit(done)
+    """What stands in the source."""
+    target.mkdir(parents=True, exist_ok=True)
+    builders = uv(venv, argv)[1] if argv else set()
+    before = (venv / "built-with").read_text().splitlines()
+    write(target / "built-with", {*before, *builders})
     tidy(venv)
     added(venv, target)
 

@@ -37,5 +37,5 @@ def installed(subject: Subject) -> dict[str, Any]:
         code = subject.ended(running, "the list of distributions")
         log = running.log(errors=False)
         if code != 0:
-            return {"markers": {}, "distributions": [], "built": []}
+            return {"markers": {}, "distributions": [], "built": [], "builders": []}
     return dict(json.loads(log))

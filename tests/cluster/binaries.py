@@ -45,7 +45,6 @@ def ensure_binaries(progress: Progress = silent) -> Binaries:
     main = (SOURCES / "kubelite" / "main.go").read_text()
     dns = (SOURCES / "coredns" / "main.go").read_text()
     provisioner = f"github.com/rancher/local-path-provisioner@v{versions.LOCAL_PATH_PROVISIONER}"
-    registry = f"github.com/distribution/distribution/v3/cmd/registry@v{versions.REGISTRY}"
     return Binaries(
         coredns=program("coredns", f"{versions.COREDNS}-{digest(dns)}", _build_coredns),
         provisioner=program(
@@ -53,9 +52,20 @@ def ensure_binaries(progress: Progress = silent) -> Binaries:
             versions.LOCAL_PATH_PROVISIONER,
             lambda target: _install(provisioner, target),
         ),
-        registry=program("registry", versions.REGISTRY, lambda target: _install(registry, target)),
+        registry=ensure_registry(progress),
         kubelite=program("kubelite", f"{versions.KUBERNETES}-{digest(main)}", _build_kubelite),
     )
+
+
+def ensure_registry(progress: Progress = silent) -> Path:
+    """The image registry alone."""
+    module = f"github.com/distribution/distribution/v3/cmd/registry@v{versions.REGISTRY}"
+
+    def make(target: Path) -> None:
+        progress("building registry (once; cached)")
+        _install(module, target)
+
+    return cached(f"bin/registry-{versions.REGISTRY}", make)
 
 
 def ensure_corefile_reader() -> Path:

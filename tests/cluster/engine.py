@@ -33,6 +33,7 @@ class DockerEngine:
 
     host: str
     log: Path
+    pid: int  # of the process with which all of the engine ends
 
     def environment(self) -> dict[str, str]:
         """The process environment that leads the docker command and the SDK to this engine."""
@@ -49,8 +50,9 @@ class DockerEngine:
 
 
 @contextmanager
-def docker_engine(folder: Path) -> Iterator[DockerEngine]:
-    """An engine with all its data under folder/docker, which is removed at the end.
+def docker_engine(folder: Path, *, keep: bool = False) -> Iterator[DockerEngine]:
+    """An engine with all its data under folder/docker, which is removed at the end unless ``keep``:
+    the next engine there goes on with it.
 
     Several may run at once. It has no bridge: a build step has the machine's network or none. It
     ends with this thread's process, too, however that ends. Raises NotInTime when it does not
@@ -58,7 +60,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
     """
     install_debian_packages(("docker.io",))
     own = folder.resolve() / "docker"
-    own.mkdir(parents=True)
+    own.mkdir(parents=True, exist_ok=True)
     name = f"{ENGINE}{os.getpid()}-{next(_numbers)}"
     door = engine_door(name)
     door.mkdir(mode=0o700)
@@ -77,7 +79,7 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
             stderr=output,
             start_new_session=True,
         )
-    engine = DockerEngine(host=f"unix://{door}/docker.sock", log=log)
+    engine = DockerEngine(host=f"unix://{door}/docker.sock", log=log, pid=child.pid)
 
     def answers() -> bool:
         if child.poll() is not None:
@@ -89,7 +91,8 @@ def docker_engine(folder: Path) -> Iterator[DockerEngine]:
         yield engine
     finally:
         _stop(child)
-        shutil.rmtree(own, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(own, ignore_errors=True)
         clean_engine(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ health = "/health"
 seconds = 40
 """
 BUILD = '[build-system]\nrequires = ["setuptools>=61"]\nbuild-backend = "setuptools.build_meta"\n'
+OK = "main: python3 -c print(42)\n"
+PLAIN = '[project]\nname = "plain"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,28 @@ def hello(folder: Path, *needs: str, **files: str) -> Path:
             **modules,
         },
     )
+
+
+def plain(folder: Path, requirements: str = "") -> Path:
+    """A project without packages, and what starts it."""
+    files = {"pyproject.toml": PLAIN, "requirements.txt": requirements, "Procfile": OK}
+    return write(folder, files)
+
+
+def make_sdist(target: Path, name: str, version: str, files: Path, **links: str) -> Path:
+    """An sdist of a folder, written by hand; ``links``: what else is in it, path → target."""
+    path = target / f"{name}-{version}.tar.gz"
+    top = f"{name}-{version}"
+    info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (files / "PKG-INFO").write_text(info)
+    with tarfile.open(path, "w:gz") as sdist:
+        for one in sorted(files.iterdir()):
+            sdist.add(one, f"{top}/{one.name}")
+        for inner, to in links.items():
+            entry = tarfile.TarInfo(inner)
+            entry.type, entry.linkname = tarfile.SYMTYPE, to
+            sdist.addfile(entry)
+    return path
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from images.bill import FILES_LABEL, LOCK_LABEL, PROOF_LABEL, RECIPE_LABEL
-from tests.images.projects import Workshop
+from tests.cluster.binaries import ensure_registry
+from tests.cluster.waiting import wait_for
+from tests.images.projects import Workshop, quiet_git
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -120,6 +128,66 @@ def test_two_builds_of_the_same_hold_the_same_files(
     assert again["relayed"] > 0
     assert again["files_sha256"] == told["files_sha256"]
     assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry's address: the lab's own program, for one test."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    config = tmp_path / "registry.yml"
+    config.write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
+        f'http: {{addr: "{address}"}}\n'
+    )
+    env = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    program = str(ensure_registry())
+    words = (program, "serve", str(config))
+    none = subprocess.DEVNULL
+    with subprocess.Popen(words, env=env, stdout=none, stderr=none) as child:
+        try:
+            wait_for("the registry", lambda: listens(address), timeout=30)
+            yield address
+        finally:
+            child.terminate()
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
+
+
+def test_a_git_repository_with_a_pylock_is_pushed(
+    shop: Workshop, project: Path, registry: str
+) -> None:
+    """At the revision that was named, whatever the folder holds by now."""
+    words = ("export", "--quiet", "--frozen", "--format", "pylock.toml", "--extra", "web")
+    more = ("--no-emit-project", "--output-file", str(project / "pylock.toml"))
+    env = {"UV_DEFAULT_INDEX": shop.index}
+    done = shop.program("uv", *words, *more, "--directory", str(project), env=env)
+    assert done.returncode == 0, done.stderr
+    (project / "uv.lock").unlink()
+    (project / ".env").unlink(missing_ok=True)
+    recipe = project / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"uv", "run", "--extra", "web", ', ""))
+    quiet_git(project, "init", "--quiet")
+    quiet_git(project, "add", ".")
+    quiet_git(project, "commit", "--quiet", "--message", "x")
+    quiet_git(project, "tag", "v1")
+    commit = quiet_git(project, "rev-parse", "HEAD")
+    (project / "src/hello/main.py").write_text("raise SystemExit('not of this revision')\n")
+    tag = f"{registry}/team/hello:1"
+    source = ("--source", f"git+file://{project}@v1", "--recipe", str(recipe))
+    told = shop.built(*source, "--tag", tag, "--push")
+    assert told["lock"] == "pylock.toml"
+    assert told["revision"] == commit
+    assert {"starlette", "uvicorn", "idna"} <= {one["name"] for one in told["distributions"]}
+    accept = "application/vnd.docker.distribution.manifest.v2+json"
+    answer = httpx.get(f"http://{registry}/v2/team/hello/manifests/1", headers={"Accept": accept})
+    assert answer.json()["config"]["digest"] == told["id"]
 
 
 def test_nothing_of_ours_is_left_running(shop: Workshop, told: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from images.application import Application, load_application, make_application
@@ -74,6 +74,7 @@ VALUES = st.recursive(
 KEYS = st.sampled_from([*Application.__dataclass_fields__, "other"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_whatever_a_recipe_holds_it_is_read_or_refused(told: dict[str, object]) -> None:
     try:

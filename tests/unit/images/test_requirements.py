@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from images.application import Application
 from images.jail import Route
-from images.requirements import Pin, logical_lines, read_lock
+from images.otherlocks import logical_lines
+from images.requirements import Pin, read_lock
 from images.source import read_source, split_git, without_password
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
