@@ -17,7 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from images.application import Application, read_toml
-from images.otherlocks import check_extras, logical_lines, pylock
+from images.otherlocks import MALFORMED, check_extras, logical_lines, pylock
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -133,7 +133,7 @@ def _export(folder: Path, recipe: Application, deadline: Deadline) -> list[str]:
     project = read_toml(folder / "pyproject.toml")
     try:
         drift = list(_drift(project, lock))
-    except (AttributeError, TypeError, KeyError) as broken:
+    except MALFORMED as broken:
         raise InputError(
             f"uv.lock of {folder} is no lock of uv's, or its pyproject.toml says things that are "
             "not where they belong",

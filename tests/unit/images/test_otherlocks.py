@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from images.application import Application
+from images.otherlocks import MALFORMED, _line
 from images.requirements import read_lock
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
+KEYS = st.sampled_from(
+    [
+        "name",
+        "version",
+        "marker",
+        "wheels",
+        "sdist",
+        "vcs",
+        "archive",
+        "directory",
+        "path",
+        "url",
+        "hashes",
+        "sha256",
+        "commit-id",
+        "subdirectory",
+        "type",
+    ]
+)
 SUM = "a" * 64
 LOCK = f"""\
 lock-version = "1.0"
@@ -65,6 +88,21 @@ def test_what_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "pylock.toml").write_text(text)
     with pytest.raises(InputError, match="not a lock"):
         read_lock(tmp_path, Application(name="x"), Deadline.after(5))
+
+
+SCALARS = st.booleans() | st.integers() | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_whatever_a_package_holds_it_is_a_line_or_malformed(package: dict[str, object]) -> None:
+    with suppress(*MALFORMED):
+        assert isinstance(_line(package, Path("/nowhere")), str)
 
 
 def test_an_extra_that_the_project_has_not(tmp_path: Path) -> None:
