@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import show
+from cli.grouped import places
 from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat
 from deploy import keep
@@ -75,12 +76,10 @@ def _show(seen: Keeper | None, output: OutputFormat, word: str) -> None:
             "there is nothing to keep: no fix is made", next_step="mirror fix all --keep"
         )
     click.echo(f"the keeper {word}:")
-    for path in seen.keeps:
-        click.echo(f"  {path}")
+    for name in seen.keeps:
+        click.echo(f"  {name}")
     if seen.leaves:
         click.echo("not by it, since no pod but the node agent reaches nodes:")
-        for name in seen.leaves:
+        for name in places(seen.leaves):
             click.echo(f"  {name}")
-    click.echo(
-        "\nevents: kubectl -n kube-system get events --field-selector source=pypi-mirror-keeper"
-    )
+    click.echo("\nwhat it does: kubectl get events -A --field-selector source=pypi-mirror-keeper")

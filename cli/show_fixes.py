@@ -182,9 +182,9 @@ def kept(keeper: Keeper | None) -> None:
 def keeper_rows(keeper: Keeper) -> list[tuple[str, str]]:
     """For `mirror status` too."""
     state = "runs" if keeper.running else "does not run"
-    rows = [("keeper", f"{state}, keeps {len(keeper.keeps)} objects")]
+    rows = [("keeper", f"{state}, keeps {', '.join(keeper.keeps)}")]
     if keeper.leaves:
-        rows.append(("", f"not kept by it: {len(keeper.leaves)} files and settings of nodes"))
+        rows.append(("", f"not kept by it: {', '.join(places(keeper.leaves))}"))
     return rows
 
 

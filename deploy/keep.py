@@ -44,7 +44,7 @@ class Keeper:
 def foresee(cluster: Cluster) -> Keeper:
     """What a keeper would keep now; nothing is written."""
     kept, leaves = _sorted(repair.engine(cluster).entries())
-    return Keeper(keeps=tuple(one.path for one in kept), leaves=leaves, running=False)
+    return Keeper(keeps=tuple(one.title for one in kept), leaves=leaves, running=False)
 
 
 def bring(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> Keeper:
@@ -77,7 +77,7 @@ def bring(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> K
         why=lambda: _why(cluster),
         next_step=f"kubectl -n {HOME} describe deployment {KEEPER}; mirror fix --no-keep ends it",
     )
-    return Keeper(keeps=tuple(one.path for one in kept), leaves=leaves, running=True)
+    return Keeper(keeps=tuple(one.title for one in kept), leaves=leaves, running=True)
 
 
 def follow(cluster: Cluster, progress: Progress = SILENT) -> None:
@@ -118,10 +118,10 @@ def standing(cluster: Cluster) -> Keeper | None:
         return None
     kept, leaves = _sorted(repair.engine(cluster).entries())
     words = found["spec"]["template"]["spec"]["containers"][0]["command"]
-    keeps = tuple(one.path for one in kept if f"{one.page}={one.path}" in words)
+    keeps = tuple(one.title for one in kept if f"{one.page}={one.path}" in words)
     return Keeper(
         keeps=keeps,
-        leaves=(*leaves, *(one.path for one in kept if one.path not in keeps)),
+        leaves=(*leaves, *(one.title for one in kept if one.title not in keeps)),
         running=rolled_out(found, found["metadata"]["generation"]),
     )
 
@@ -147,6 +147,7 @@ def _sorted(entries: Iterable[LedgerEntry]) -> tuple[list[Kept], tuple[str, ...]
         where = KINDS[kind]
         kept.append(
             Kept(
+                title=str(target),
                 page=name_of(target),
                 path=where.path(namespace or None, name),
                 group=where.group,

@@ -19,6 +19,7 @@ _RBAC = "rbac.authorization.k8s.io"
 class Kept:
     """One object: its page of the ledger, its path in the API, and what the rights call it."""
 
+    title: str  # for people
     page: str
     path: str
     group: str

@@ -79,7 +79,7 @@ def test_it_is_made_and_its_rights_first(monkeypatch: pytest.MonkeyPatch) -> Non
     fake, works = Fake(), Works("coredns")
     made = keep.bring(world(monkeypatch, works, fake), "mirror:1")
     assert fake.applied == ["ServiceAccount", "Role", "RoleBinding", "Deployment"]
-    assert made.keeps == ("/api/v1/namespaces/kube-system/configmaps/coredns",)
+    assert made.keeps == ("ConfigMap kube-system/coredns key k",)
     assert "create roles in namespace kube-system" in works.asked
     assert keep.standing(cast("Cluster", fake)) == made
 
