@@ -162,6 +162,7 @@ def rollback(
             show_fixes.not_written(planned, output)
             return
         if not planned.steps:
+            keeping.settle(cluster)
             if output == "table":
                 click.echo("nothing to undo")
             else:
