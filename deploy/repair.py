@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from deploy import diagnose, running, taken_up, trial
-from deploy import standing as standing_
 from deploy.changes.engine import Engine
 from deploy.changes.model import Fix, NodeFile, NodeSysctl, Refusal, Right, Target
 from deploy.changes.states import FixState, states
@@ -31,13 +30,14 @@ from deploy.planned import (
     restarts,
 )
 from deploy.proved import Proof, needs_of_cures, prove
+from deploy.standing import engine as with_every_fix
 from mirror.core.errors import RefusedError
 from mirror.core.progress import SILENT, Progress
 
 
 def engine(cluster: Cluster, image: str | None = None) -> Engine:
     """The engine with every fix there is; ``image`` is the node agent's, should it be started."""
-    return standing_.engine(cluster, lambda: image or diagnose.probe_image(cluster, NAME))
+    return with_every_fix(cluster, lambda: image or diagnose.probe_image(cluster, NAME))
 
 
 def tidy(cluster: Cluster) -> tuple[str, ...]:
