@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.changes.model import Edit, ObjectSpec
-from deploy.fixes.attach import edit
+from deploy.fixes.attach import again, edit
 from mirror.merge import canonical
 
 BOTH = Edit(fix="attach", options={"index": True, "ndots": True})
@@ -57,3 +57,16 @@ def test_a_cron_jobs_pods_are_deeper_down() -> None:
     made = edited("CronJob", {"jobTemplate": job, "schedule": "* * * * *"})
     pod = made["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["envFrom"] == [TAKEN]
+
+
+@pytest.mark.parametrize(
+    ("index", "ndots", "command"),
+    [
+        (True, False, "mirror attach statefulset/db -n shop"),
+        (True, True, "mirror attach statefulset/db -n shop --ndots"),
+        (False, True, "mirror attach statefulset/db -n shop --ndots --no-index"),
+    ],
+)
+def test_the_command_that_makes_it_again(index: bool, ndots: bool, command: str) -> None:
+    target = ObjectSpec(kind="StatefulSet", name="db", namespace="shop")
+    assert again(target, Edit(fix="attach", options={"index": index, "ndots": ndots})) == command
