@@ -33,9 +33,7 @@ def until_back(what: str, there: Callable[[], bool]) -> None:
 def events(lab: Lab, kind: str) -> list[Any]:
     """Those that the keeper made of objects of a kind."""
     chosen = f"source=pypi-mirror-keeper,involvedObject.kind={kind}"
-    told = lab.kubectl(
-        "-n", "kube-system", "get", "events", "--field-selector", chosen, "-o", "json"
-    )
+    told = lab.kubectl("get", "events", "-A", "--field-selector", chosen, "-o", "json")
     found = json.loads(told)["items"]
     assert isinstance(found, list)
     return found
@@ -109,7 +107,7 @@ def check_rights(lab: Lab) -> None:
 def may(lab: Lab, verb: str, what: str) -> bool:
     """Whether the keeper's account may do this in kube-system."""
     asked = ("auth", "can-i", verb, what, "-n", "kube-system", f"--as={ACCOUNT}")
-    return lab.kubectl(*asked, check=False).strip().splitlines()[-1] == "yes"
+    return "yes" in lab.kubectl(*asked, check=False).splitlines()
 
 
 def refused_by_pod_security(lab: Lab) -> str:
@@ -120,7 +118,7 @@ def refused_by_pod_security(lab: Lab) -> str:
     space["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}  # type: ignore[index]
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(space))
     try:
-        del spec["serviceAccountName"]
+        del spec["serviceAccountName"], spec["serviceAccount"]  # there is none in this namespace
         meta = {"name": "keeper", "namespace": "strict"}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
         said = lab.kubectl(
