@@ -16,7 +16,7 @@ from cli.options import ClusterOptions, OutputFormat
 from deploy import repair
 from deploy.changes.model import Fix, Option
 from deploy.cluster.client import Cluster
-from deploy.planned import Plan, Repaired, Request, known
+from deploy.planned import Plan, ProofError, Repaired, Request, known
 from mirror.core.errors import InputError, MirrorError
 
 
@@ -123,11 +123,23 @@ def check_answerable(*, yes: bool) -> None:
 
 
 @contextmanager
-def tidied(cluster: Cluster) -> Iterator[None]:
-    """The node agent that was started for a look is ended, however the command ends."""
+def tidied(cluster: Cluster, *, undone: bool = False) -> Iterator[None]:
+    """The node agent that was started for a look is ended, however the command ends.
+
+    ``undone``: fixes were rolled back. Raises ProofError where a node was not reached for it.
+    """
+    left: tuple[str, ...] = ()
     try:
         yield
     finally:
         with suppress(MirrorError):
-            for line in repair.tidy(cluster):
+            left = repair.tidy(cluster, undone=undone)
+            for line in left:
                 click.echo(f"warning: the node agent could not undo: {line}", err=True)
+    if left and undone:
+        raise ProofError(
+            "not everything is as it was",
+            why="\n".join(left),
+            next_step="the node agent stays, and undoes it where it starts again; run mirror "
+            "rollback again when these nodes are back",
+        )

@@ -31,6 +31,10 @@ def plan(planned: Plan) -> None:
         show.out.print(Text(f"\n{planned.restarts} is restarted: its Corefile has no `reload`."))
     if planned.diffs and planned.idle:
         click.echo("\nnothing to write")
+    for target in planned.away:
+        show.out.print(
+            Text(f"stays as it is, its node cannot be reached: {target}", style="yellow")
+        )
     _running(planned.running)
 
 
@@ -40,6 +44,7 @@ def plan_document(planned: Plan) -> dict[str, object]:
         "fixes": [_decided(one) for one in planned.decided],
         "targets": show.plain(planned.diffs),
         "restarts": planned.restarts,
+        "away": [str(one) for one in planned.away],
         "running": show.plain(planned.running),
         "idle": planned.idle,
     }

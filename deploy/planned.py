@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy import taken_up
-from deploy.changes.model import Change, ConfigMapKey, Fix, Refusal
+from deploy.changes.model import Change, ConfigMapKey, Fix, Refusal, Target
 from deploy.changes.states import FixState
 from deploy.changes.step import Step, difference
 from deploy.evidence.collect import Look
@@ -70,12 +70,18 @@ class Diff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be done. ``steps`` are the engine's, ``diffs`` for people."""
+    """What would be done. ``steps`` are the engine's, ``diffs`` for people.
+
+    ``proved_first`` are targets that wait for a proof of what is written before; ``away`` those
+    that stand on nodes which cannot be reached, and stay as they are.
+    """
 
     decided: tuple[Decided, ...]
     diffs: tuple[Diff, ...]
     restarts: str = ""  # the workload that has to be restarted, as KIND/NAME
     running: tuple[Older, ...] = ()  # workloads whose pods keep IPv6 until they are made again
+    proved_first: tuple[Target, ...] = ()
+    away: tuple[Target, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False)
     core: CoreDns | None = field(default=None, repr=False)
     steps: tuple[Step, ...] = field(default=(), repr=False)

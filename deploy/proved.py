@@ -14,14 +14,19 @@ from deploy.planned import Outcome, Plan
 from mirror.core.progress import Progress
 
 _AGAIN = 2
+_COVERED = "hosts.covered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """``failures`` say what did not come about; ``harm``: pods cannot work like this."""
+    """``failures`` say what did not come about. ``broken``: pods cannot work like this anywhere;
+    ``harmed`` are nodes on which new ones cannot, ``missing`` those that could not be reached.
+    """
 
     failures: tuple[str, ...]
-    harm: bool
+    broken: bool
+    harmed: tuple[str, ...]
+    missing: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     nodes: tuple[str, ...]
     not_seen: tuple[str, ...]
@@ -41,18 +46,29 @@ def prove(
     after = collect(cluster, needs_of_cures(fixes), look, progress)
     found = _uncured(after, fixes)
     for _ in range(_AGAIN):
-        if not found:
+        if harmed(found, fixes) or all(one.check == _COVERED for one in found):
             break
         # a question that was lost is no failure of the fix: what holds is seen again
         after = collect(cluster, needs_of_cures(fixes), look, progress)
         found = _uncured(after, fixes)
     return Proof(
         failures=(*missed.lines, *(one.cause for one in found)),
-        harm=missed.broken or _harms(found, fixes),
+        broken=missed.broken,
+        harmed=harmed(found, fixes),
+        missing=tuple(node for one in found if one.check == _COVERED for node in one.nodes),
         outcomes=_outcomes(before, after),
         nodes=missed.nodes,
         not_seen=missed.not_seen,
     )
+
+
+def pods_start(
+    cluster: Cluster, look: Look, fixes: Sequence[Fix], progress: Progress
+) -> list[Finding]:
+    """What new pods on every node find wrong, of what these fixes are undone for at once."""
+    strict = [fix for fix in fixes if fix.undo_at_once]
+    found = _uncured(collect(cluster, needs_of_cures(strict), look, progress), strict)
+    return [one for one in found if harmed([one], strict)]
 
 
 def needs_of_cures(fixes: Iterable[Fix]) -> frozenset[Need]:
@@ -73,10 +89,11 @@ def _uncured(evidence: Evidence, fixes: Sequence[Fix]) -> list[Finding]:
     return list(diagnose.judge(evidence, asked).findings)
 
 
-def _harms(found: Iterable[Finding], fixes: Sequence[Fix]) -> bool:
-    """Whether one of them is an error of a fix that is not to stand with one."""
-    bad = {one.check for one in found if one.severity is Severity.ERROR}
-    return any(fix.undo_at_once and bad & set(fix.cures) for fix in fixes)
+def harmed(found: Iterable[Finding], fixes: Sequence[Fix]) -> tuple[str, ...]:
+    """Nodes with an error of a fix that is not to stand with one."""
+    cures = {cure for fix in fixes if fix.undo_at_once for cure in fix.cures}
+    bad = [one for one in found if one.check in cures and one.severity is Severity.ERROR]
+    return tuple(sorted({node for one in bad for node in one.nodes}))
 
 
 def _outcomes(before: Evidence, after: Evidence) -> tuple[Outcome, ...]:

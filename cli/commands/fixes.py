@@ -154,14 +154,14 @@ def rollback(
     mirror rollback                      everything, the last first
     """
     cluster = connect(target)
-    with fixing.tidied(cluster):
+    with fixing.tidied(cluster, undone=not dry_run):
         planned = repair.plan_rollback(cluster, names)
         if output == "table":
             show_fixes.plan(planned)
         if dry_run:
             show_fixes.not_written(planned, output)
             return
-        if not planned.steps:
+        if not planned.steps and not planned.away:
             keeping.settle(cluster)
             if output == "table":
                 click.echo("nothing to undo")

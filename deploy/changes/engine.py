@@ -39,11 +39,10 @@ from deploy.changes.model import (
     Right,
     Target,
 )
-from deploy.changes.step import Step, rebase, refusal
+from deploy.changes.step import Step, born, carried, rebase, refusal
 from deploy.changes.targets import ConfigMapHand, ObjectHand
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
-from mirror.merge import Merged
 
 _TRIES = 5  # times that somebody may write a target between our look and our write
 
@@ -61,11 +60,9 @@ class Engine:
     ) -> None:
         self._cluster = cluster
         self._fixes = fixes
-        self._hands: Mapping[type, Hand] = {
-            ConfigMapKey: ConfigMapHand(cluster),
-            ObjectSpec: ObjectHand(cluster),
-            **(hands or {}),
-        }
+        own: dict[type, Hand] = {ConfigMapKey: ConfigMapHand(cluster)}
+        own[ObjectSpec] = ObjectHand(cluster)
+        self._hands: Mapping[type, Hand] = {**own, **(hands or {})}
         self._ledger = Ledger(cluster)
 
     # -- looking --------------------------------------------------------------------------------
@@ -109,7 +106,8 @@ class Engine:
             edit = replace(change.edit, options=json.loads(json.dumps(dict(change.edit.options))))
             applied = Applied(edit=edit, step=of[fix], steps=total[fix], why=change.why)
             steps.setdefault(change.target, []).append(applied)
-        return [self._step(target, partial(_with, more)) for target, more in steps.items()]
+        above = {change.target: change.template for change in changes}
+        return [self._step(one, partial(_with, more), above[one]) for one, more in steps.items()]
 
     def plan_rollback(
         self, fixes: Iterable[str], targets: Collection[Target] | None = None
@@ -141,13 +139,34 @@ class Engine:
             )
         return fix.order
 
+    def away(self, targets: Iterable[Target]) -> list[Target]:
+        """Those on nodes that cannot be reached now."""
+        return [one for one in targets if not self._hand(one).reaches(one)]
+
+    def carried(self, template: Step, target: Target) -> Step:
+        """A target without an entry, written by somebody from a template that changes: as it."""
+        held = self._hand(target).read(target)
+        after = carried(template.before, template.after, held.content)
+        page = self._ledger.page(target)
+        return Step(target=target, held=held, page=page, base=after, edits=(), after=after)
+
+    def forget(self, targets: Collection[Target]) -> None:
+        """Drop the entries of targets that will never be there again."""
+        for page in self._ledger.pages():
+            if page.entry.target in targets:
+                self._ledger.drop(page)
+
     def _step(
-        self, target: Target, change: Callable[[tuple[Applied, ...]], tuple[Applied, ...]]
+        self,
+        target: Target,
+        change: Callable[[tuple[Applied, ...]], tuple[Applied, ...]],
+        template: Target | None = None,
     ) -> Step:
         page = self._ledger.page(target)
         held = self._hand(target).read(target)
         entry = page.entry if page else None
-        based = rebase(entry, held.content) if entry else Merged(content=held.content)
+        above = self._ledger.page(template) if template and not page else None
+        based = rebase(entry, held.content) if entry else born(above, held.content)
         edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
         after = self._folded(edits, target, based.content)
         settled = entry is not None and not entry.pending and edits == entry.edits and edits

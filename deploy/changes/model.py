@@ -105,6 +105,9 @@ class Moved(Exception):
 class Hand(Protocol):
     """Reads and writes the targets of one kind. Nothing else touches what is not ours."""
 
+    def reaches(self, target: Target) -> bool:
+        """Whether it can be read and written now: what is on a node goes away with the node."""
+
     def rights(self, target: Target) -> Sequence[Right]:
         """All verbs of the Kubernetes API that reading, writing and restoring it need."""
 
@@ -133,11 +136,18 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One target that a fix wants to edit. Written in the order given, undone in reverse."""
+    """One target that a fix wants to edit. Written in the order given, undone in reverse.
+
+    ``template`` is a target that somebody else writes this one from (calico-node the file of a
+    node): where the fix is in it already, it may have come from there. ``proved_first``: written
+    only when new pods on every node have shown that what was written before harms none.
+    """
 
     target: Target
     edit: Edit
     why: str
+    template: Target | None = None
+    proved_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,11 @@ class NodeHand:
 
     def __init__(self, cluster: Cluster, image: Callable[[], str | None]) -> None:
         self._cluster, self._image = cluster, image
-        self._pods: Mapping[str, str] = {}
+        self._pods: Mapping[str, str] | None = None
+
+    def reaches(self, target: Target) -> bool:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        return target.node in self._running()
 
     def rights(self, target: Target) -> Sequence[Right]:
         assert isinstance(target, NodeFile | NodeSysctl)
@@ -52,21 +56,22 @@ class NodeHand:
         return told
 
     def _pod(self, node: str) -> str:
-        if node not in self._pods:
-            self._pods = self._start()
-        if node not in self._pods:
+        pods = self._running()
+        if node not in pods:
             raise ClusterError(
                 f"node {node} cannot be reached: no agent runs there",
                 why="it is not Ready, is gone, or cannot start the agent's image",
-                next_step=f"kubectl describe node {node}; then run this again, or, for a node that "
-                "is gone for ever, with --force",
+                next_step=f"kubectl describe node {node}; then run this again",
             )
-        return self._pods[node]
+        return pods[node]
 
-    def _start(self) -> Mapping[str, str]:
+    def _running(self) -> Mapping[str, str]:
         """The agents that run; started where somebody took them away."""
-        nodes = read_nodes(self._cluster)
-        return ensure(self._cluster, None, nodes) or ensure(self._cluster, self._image(), nodes)
+        if self._pods is None:
+            nodes = read_nodes(self._cluster)
+            found = ensure(self._cluster, None, nodes)
+            self._pods = found or ensure(self._cluster, self._image(), nodes)
+        return self._pods
 
     @staticmethod
     def _held(told: Mapping[str, Any]) -> Held:

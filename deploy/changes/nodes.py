@@ -58,10 +58,8 @@ def operated(evidence: Evidence) -> Refusal | None:
 
 def conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
     """The template that calico-node writes from, then each node's own file, which works at once."""
-    found: list[Target] = []
-    calico = evidence.calico
-    if not isinstance(calico, Unseen) and calico is not None and calico.config is not None:
-        found.append(ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY))
+    above = template(evidence)
+    found: list[Target] = [above] if above else []
     broken = []
     for node, view in seen.items():
         used = in_use(view)
@@ -83,6 +81,14 @@ def conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ..
             "this again",
         )
     return tuple(found)
+
+
+def template(evidence: Evidence) -> ConfigMapKey | None:
+    """What calico-node writes a node's file from, where Calico came by manifest."""
+    calico = evidence.calico
+    if isinstance(calico, Unseen) or calico is None or calico.config is None:
+        return None
+    return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY)
 
 
 def in_use(view: HostView) -> Conflist | None:

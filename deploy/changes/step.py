@@ -8,7 +8,7 @@ from difflib import SequenceMatcher, unified_diff
 from deploy.changes.ledger import Page
 from deploy.changes.model import Applied, Held, LedgerEntry, ObjectSpec, Target
 from mirror.core.errors import RefusedError
-from mirror.merge import Conflict, Merged, under
+from mirror.merge import Conflict, Merged, merge, under
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,23 @@ def rebase(entry: LedgerEntry, content: bytes | None) -> Merged:
     # a write that was begun may have come to its end or not: what is there is nearer to one
     ancestor = max(candidates, key=lambda one: _likeness(one, content))
     return under(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
+
+
+def born(template: Page | None, content: bytes | None) -> Merged:
+    """The base where none is stored: without what came by a template that has a fix already."""
+    if template:
+        entry = template.entry
+        ours = entry.intended if entry.pending else entry.written
+        content = carried(ours, entry.base, content)
+    return Merged(content=content)
+
+
+def carried(before: bytes | None, after: bytes | None, content: bytes | None) -> bytes | None:
+    """A text that was written from a template, when this becomes another; itself where that
+    cannot be told.
+    """
+    merged = merge(before, after, content)
+    return merged.content if merged.clean and content is not None else content
 
 
 def _likeness(one: bytes | None, other: bytes | None) -> float:

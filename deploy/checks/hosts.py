@@ -93,6 +93,18 @@ def covered(evidence: Evidence) -> Iterator[Finding]:
             "the node is back; the rest by the same command.",
             mends=(_AGAIN,),
         )
+    tuned = {node: _tunes(host) for node, host in _hosts(evidence)}
+    behind = [node for node, done in tuned.items() if not done]
+    if any(tuned.values()) and behind:
+        yield Finding(
+            check="hosts.covered",
+            severity=Severity.WARNING,
+            cause=f"new pods get IPv6 on {', '.join(behind)}, and on the other nodes they do not",
+            nodes=tuple(behind),
+            evidence=tuple(f"{node}: its CNI is not told to turn IPv6 off" for node in behind),
+            why="The node joined after the fix, or was put back alone because pods did not start.",
+            mends=(_AGAIN,),
+        )
 
 
 _AGAIN = Mend(

@@ -34,9 +34,11 @@ KINDS: Mapping[str, Kind] = {
     "CronJob": Kind("batch/v1", "cronjobs"),
     "DaemonSet": Kind("apps/v1", "daemonsets"),
     "Deployment": Kind("apps/v1", "deployments"),
+    "EndpointSlice": Kind("discovery.k8s.io/v1", "endpointslices"),
     "Event": Kind("v1", "events"),
     "FelixConfiguration": Kind("crd.projectcalico.org/v1", "felixconfigurations", namespaced=False),
     "Installation": Kind("operator.tigera.io/v1", "installations", namespaced=False),
+    "IPPoolView": Kind("projectcalico.org/v3", "ippools", namespaced=False),  # of the next
     "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
     "Job": Kind("batch/v1", "jobs"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),

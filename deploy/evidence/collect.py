@@ -136,6 +136,14 @@ def _distribution(labels: Object, kubelet: str) -> str:
     return next((name for name in ("k3s", "rke2") if f"+{name}" in kubelet), "")
 
 
+def _api_addresses(cluster: Cluster) -> tuple[str, ...]:
+    """The servers behind the Service `kubernetes`."""
+    chosen = "kubernetes.io/service-name=kubernetes"
+    slices = cluster.list("EndpointSlice", "default", labels=chosen)
+    found = (at for one in slices for end in one.get("endpoints") or () for at in end["addresses"])
+    return tuple(sorted(set(found)))
+
+
 def _dns_service(cluster: Cluster) -> DnsService | None:
     for name in _SERVICES:
         found = cluster.get("Service", name, _SYSTEM)
@@ -198,6 +206,7 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
         Need.IP_POOLS: read_pools,
         Need.CALICO: read_calico,
+        Need.API_ADDRESSES: _api_addresses,
         Need.MIRROR: lambda cluster: read_mirror(cluster, look.namespace),
         Need.WORKLOADS: workloads,
         Need.WARNED: read_warned,

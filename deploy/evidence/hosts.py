@@ -104,10 +104,8 @@ def _view(cluster: Cluster, node: Node, pod: str | None) -> Seen[HostView]:
         return Unseen(reason=str(broken))
 
 
-def retire(cluster: Cluster) -> tuple[str, ...]:
-    """End the agents; what standing orders did is undone first. What could not be, in words."""
-    if cluster.get("DaemonSet", AGENT, HOME) is None:
-        return ()
+def release(cluster: Cluster) -> tuple[str, ...]:
+    """Undo what standing orders did. What could not be, in words."""
     failed = []
     for pod in cluster.list("Pod", HOME, labels=_LABELS):
         node = pod["spec"].get("nodeName", "")
@@ -119,8 +117,21 @@ def retire(cluster: Cluster) -> tuple[str, ...]:
             failed += [f"{node}: {one}" for one in told["failed"]]
         except ClusterError as broken:
             failed.append(f"{node}: {broken}")
-    cluster.delete("DaemonSet", AGENT, HOME)
     return tuple(failed)
+
+
+def retire(cluster: Cluster, *, undone: bool) -> tuple[str, ...]:
+    """End the agents; what standing orders did is undone first. What could not be, in words.
+
+    ``undone``: fixes were rolled back, so the agents stay where a node could not be reached: they
+    undo it there when it is back.
+    """
+    if cluster.get("DaemonSet", AGENT, HOME) is None:
+        return ()
+    failed = release(cluster)
+    if not (failed and undone):
+        cluster.delete("DaemonSet", AGENT, HOME)
+    return failed
 
 
 def _runs(pod: Object) -> bool:

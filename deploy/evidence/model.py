@@ -51,6 +51,7 @@ class Need(StrEnum):
     WARNED = "warned"
     COREDNS = "coredns"
     HOSTS = "hosts"
+    API_ADDRESSES = "api_addresses"
     FIXES = "fixes"
 
 
@@ -149,6 +150,7 @@ class Evidence:
     warned: Seen[tuple[Warned, ...]] = NOT_ASKED
     coredns: Seen[CoreDns | None] = NOT_ASKED
     hosts: Seen[tuple[NodeHost, ...]] = NOT_ASKED
+    api_addresses: Seen[tuple[str, ...]] = NOT_ASKED  # at which nodes and pods reach the API server
     fixes: Seen[tuple[Standing, ...]] = NOT_ASKED
     left_out: tuple[LeftOut, ...] = ()
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
+from deploy.evidence.model import Seen, Unseen
 from deploy.evidence.things import AgentPod, Calico, Conflist, IpPool
 
 T = TypeVar("T")
@@ -32,9 +33,19 @@ _VARIABLES = {
 }
 
 
-def read_pools(cluster: Cluster) -> tuple[IpPool, ...]:
-    """All pools by name; none where Calico's resources are not in the API."""
-    found = _or_none(lambda: cluster.list("IPPool")) or []
+def read_pools(cluster: Cluster) -> Seen[tuple[IpPool, ...]]:
+    """All pools by name; none where Calico's resources are not in the API.
+
+    Of what is stored: projectcalico.org/v3 is a view of it, by a server that may be there or not.
+    """
+    found = _or_none(lambda: cluster.list("IPPool"))
+    if found is None and _or_none(lambda: cluster.list("IPPoolView")) is not None:
+        return Unseen(
+            reason="Calico's pools are not stored as crd.projectcalico.org/v1 here, and are shown "
+            "as projectcalico.org/v3 alone: kubectl patch ippools.projectcalico.org NAME "
+            '--type merge -p \'{"spec":{"disabled":true}}\''
+        )
+    found = found or []
     pods = cluster.list("Pod") if found else []
     made = [_pool(one, pods) for one in found]
     return tuple(sorted(made, key=lambda pool: pool.name))
@@ -87,6 +98,7 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 env=_variables(_container(daemon)) if daemon else (),
                 felix_ipv6=ipv6,
                 config=text,
+                etcd=_etcd(config or {}),
                 conflist=read_conflist(text) if text is not None else None,
                 pods=_pods(cluster, home, daemon) if daemon else (),
             )
@@ -114,6 +126,12 @@ def read_conflist(text: str) -> Conflist:
             for key, value in sysctl.items()
         ),
     )
+
+
+def _etcd(config: Object) -> tuple[str, ...]:
+    told = (config.get("data") or {}).get("etcd_endpoints", "")
+    # the manifest of the other datastore has a placeholder there
+    return tuple(one.strip() for one in told.split(",") if "://" in one and "<" not in one)
 
 
 def _container(daemon: Object) -> Object:

@@ -77,6 +77,7 @@ class Calico:
 
     ``config`` is the conflist's template in ConfigMap calico-config, None where there is none.
     ``env`` are the variables of calico-node that decide on IPv6, as NAME=value, where it runs.
+    ``etcd`` are the endpoints of a datastore of its own; empty: it is the Kubernetes API.
     """
 
     namespace: str
@@ -86,6 +87,7 @@ class Calico:
     env: tuple[str, ...] = ()
     felix_ipv6: bool | None = None  # FelixConfiguration default, ipv6Support
     config: str | None = None
+    etcd: tuple[str, ...] = ()
     conflist: Conflist | None = None  # what that template says; None where there is none
     pods: tuple[AgentPod, ...] = ()
 

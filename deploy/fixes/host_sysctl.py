@@ -22,7 +22,7 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.changes.nodes import missing, nodes, views
-from deploy.evidence.host import HostView
+from deploy.evidence.host import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.manifests.agent import HOME, ORDERS_KEY, ORDERS_MAP
 from mirror.merge import canonical
@@ -66,7 +66,7 @@ def changes(
     targets.append((orders, "nodes that join later get the same when their agent starts"))
     for node, view in able.items():
         left = [one for one in view.sysctl_lines if one.path == _LAST]
-        note = "; lines that were put into /etc/sysctl.conf by hand stay" if left else ""
+        note = _by_hand(left)
         targets.append((NodeFile(node=node, path=BOOT_FILE), f"off at boot{note}"))
         if left and adopt:
             lines = NodeFile(node=node, path=_LAST)
@@ -83,7 +83,10 @@ def changes(
 
 
 def _reached_by_ipv6(evidence: Evidence) -> Refusal | None:
-    """Nodes, or the API server, that would not be reached any more."""
+    """Nodes, the API server, or Calico's datastore, that would not be reached any more."""
+    peers = evidence.api_addresses
+    if isinstance(peers, Unseen):
+        return Refusal(reason=f"how nodes reach the API server could not be seen: {peers.reason}")
     lost = [
         f"node {node.name}: InternalIP {node.addresses[0]}"
         for node in nodes(evidence)
@@ -92,6 +95,10 @@ def _reached_by_ipv6(evidence: Evidence) -> Refusal | None:
     host = urlsplit(evidence.server).hostname or ""
     if _is_six(host):
         lost.append(f"API server: {evidence.server}")
+    lost += [f"API server behind the Service kubernetes: {one}" for one in peers if _is_six(one)]
+    calico = evidence.calico
+    etcd = () if isinstance(calico, Unseen) or calico is None else calico.etcd
+    lost += [f"Calico's etcd: {one}" for one in etcd if _is_six(urlsplit(one).hostname or "")]
     if not lost:
         return None
     return Refusal(
@@ -141,6 +148,17 @@ def _overruled(seen: dict[str, HostView], *, adopt: bool) -> Refusal | None:
         objects=tuple(lines),
         next_step="remove these lines, or take those of /etc/sysctl.conf over with --adopt",
     )
+
+
+def _by_hand(lines: list[SysctlLine]) -> str:
+    """What to say of lines that are read after ours and say the same."""
+    if not lines:
+        return ""
+    note = "; lines that were put into /etc/sysctl.conf by hand stay"
+    told = [found[1] for one in lines if (found := _ENTRY.match(one.line))]
+    if "all" in told and "lo" not in told[told.index("all") :]:
+        note += ", and take ::1 away at boot (--adopt takes them over)"
+    return note
 
 
 def _autodetection(evidence: Evidence) -> list[tuple[Target, str]]:
@@ -218,7 +236,7 @@ FIX = Fix(
     fact="hosts have no IPv6 but ::1, now and after a boot",
     blast="the network of every host: all that runs there outside of pods loses its IPv6 "
     "addresses and routes (they are kept, and given back); connections over IPv6 end",
-    needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO}),
+    needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.API_ADDRESSES}),
     changes=changes,
     edit=edit,
     cures=("hosts.off", "hosts.covered"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from deploy.changes.model import (
@@ -19,7 +20,7 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.changes.nodes import conflists, edited, in_use, missing, operated, views
+from deploy.changes.nodes import conflists, edited, in_use, missing, operated, template, views
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.evidence.things import Calico, IpPool
@@ -39,10 +40,17 @@ def changes(
     if refused:
         return refused
     calico, pools = evidence.calico, evidence.ip_pools
-    if isinstance(calico, Unseen) or isinstance(pools, Unseen):
-        return Refusal(reason="Calico's pools could not be seen")
-    if calico is None:
+    if isinstance(pools, Unseen):
+        return Refusal(reason=f"Calico's pools could not be seen: {pools.reason}")
+    if isinstance(calico, Unseen) or calico is None:
         return Refusal(reason="there is no Calico here", needless=True)
+    if calico.etcd:
+        return Refusal(
+            reason="Calico keeps its pools in an etcd of its own, not in the Kubernetes API",
+            objects=calico.etcd,
+            next_step="calicoctl get ippools -o yaml; set `disabled: true` there and apply it, "
+            "when `mirror fix pod-sysctl` is made and assign_ipv6 is false in calico-config",
+        )
     ours = {one.target.name for one in held if isinstance(one.target, ObjectSpec)}
     six = [pool for pool in pools if pool.family == 6 and (not pool.disabled or pool.name in ours)]
     delete = bool(options.get("delete")) or _deleted(held)
@@ -52,8 +60,8 @@ def changes(
             reason=f"{len(used)} running pods use addresses of the pool",
             objects=tuple(used),
             next_step="restart these pods after `mirror fix ippool` (it disables the pool, which "
-            "harms none of them), or delete it all the same with --force-pool: it is disabled "
-            "first, and they keep their addresses until they end",
+            "harms none of them), or delete it all the same with --force-pool: new pods ask for "
+            "none first, and these keep their addresses until they end",
         )
     seen = views(evidence)
     if isinstance(seen, Refusal):
@@ -64,16 +72,21 @@ def changes(
     targets = conflists(evidence, seen)
     if isinstance(targets, Refusal):
         return targets
-    more = missing(evidence)
-    made = [_change(target, "assign_ipv6 false: no pod asks for IPv6" + more) for target in targets]
+    why = "assign_ipv6 false: no pod asks for IPv6" + missing(evidence)
+    above = template(evidence)
+    made = [
+        replace(_change(target, why), template=None if target == above else above)
+        for target in targets
+    ]
     if delete and calico.installed:
         target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
-        why = "NO_DEFAULT_POOLS, IP6=none: it does not make the pool again; it restarts"
-        made.append(_change(target, why))
+        kept = "NO_DEFAULT_POOLS, IP6=none: it does not make the pool again; it restarts"
+        made.append(_change(target, kept))
     note = f"; {len(used)} running pods keep their addresses" if used else ""
     for pool in six:
         target = ObjectSpec(kind="IPPool", name=pool.name)
-        made.append(_change(target, _why(pool, delete=delete) + note, delete=delete))
+        change = _change(target, _why(pool, delete=delete) + note, delete=delete)
+        made.append(replace(change, proved_first=True))
     return tuple(made)
 
 

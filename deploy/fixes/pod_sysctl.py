@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from deploy.changes.model import Change, Edit, Fix, Options, Refusal, Target
-from deploy.changes.nodes import conflists, edited, missing, operated, views
+from deploy.changes.nodes import conflists, edited, missing, operated, template, views
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.formats.conflist import TUNING, turn_ipv6_off
@@ -44,8 +44,14 @@ def changes(
     if not seen:
         return Refusal(reason="no node is Ready")
     why = "new pods get disable_ipv6 = 1 and keep ::1; running ones stay as they are"
+    above = template(evidence)
     return tuple(
-        Change(target=target, edit=Edit(fix=NAME), why=why + missing(evidence))
+        Change(
+            target=target,
+            edit=Edit(fix=NAME),
+            why=why + missing(evidence),
+            template=None if target == above else above,
+        )
         for target in targets
     )
 

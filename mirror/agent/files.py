@@ -59,15 +59,14 @@ def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> Stat
     under a name that nothing loads: containerd sees a rename inside of its folder, and reloads,
     where it passes one from outside over.
     """
+    sweep(path.parent)
     now = read(path)
     if now.version != seen:
         raise Moved(now.version)
     try:
         if content is None:
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # a folder that was made for it alone
-                if path.parent.name == "pypi-mirror":
-                    path.parent.rmdir()
+            sweep(path.parent)
         else:
             _replace(path, content, json.loads(now.frame or frame or "{}"))
         _sync(path.parent)
@@ -76,10 +75,17 @@ def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> Stat
     return read(path)
 
 
+def sweep(folder: Path) -> None:
+    """Take away what a killed write left: the half of a file, the folder that was made for it."""
+    with suppress(OSError):
+        for left in folder.glob(f"{_HALF}*"):
+            left.unlink(missing_ok=True)
+        if folder.name == "pypi-mirror":
+            folder.rmdir()
+
+
 def _replace(path: Path, content: bytes, frame: dict[str, int]) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for left in path.parent.glob(f"{_HALF}*"):
-        left.unlink(missing_ok=True)
     fd, name = tempfile.mkstemp(prefix=_HALF, dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as file:

@@ -28,7 +28,7 @@ def kept(place: Place) -> list[dict[str, Any]]:
 def follow(place: Place, orders: Path = ORDERS) -> list[str]:
     """Bring this node to the orders; what was done, or could not be, in words."""
     if not orders.exists():
-        return []
+        return release(place)  # they were withdrawn while this node was away
     told = []
     for number, order in enumerate(json.loads(orders.read_text())):
         target = order["target"]
@@ -63,7 +63,9 @@ def release(place: Place) -> list[str]:
 def read(place: Place, target: str) -> files.State:
     """A target by its name: a path, or a key of the network's settings."""
     if target.startswith("/"):
-        return files.read(place.file(target))
+        path = place.file(target)
+        files.sweep(path.parent)
+        return files.read(path)
     return sysctls.read(place, target)
 
 

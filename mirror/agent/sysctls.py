@@ -75,6 +75,7 @@ def links(place: Place) -> dict[str, str]:
 def _finish(place: Place) -> None:
     """All that belongs to `all.disable_ipv6`, as it was begun; nothing where nothing was."""
     path = place.file(_UNFINISHED)
+    files.sweep(path.parent)
     page = files.read(path)
     if page.content is None:
         return

@@ -9,14 +9,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from deploy.changes import node_hand
 from deploy.changes.engine import Engine
 from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, ObjectSpec, Refusal, Target
 from deploy.cluster.client import Cluster
 from deploy.fixes.attach import wanted
 from deploy.planned import every
 from mirror.core.wait import Deadline
+
+T = TypeVar("T")
 
 COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 WEB = ObjectSpec(kind="Deployment", namespace="default", name="web")
@@ -175,21 +178,28 @@ def killed_at(number: int, *, sent: bool, what: Callable[[], None]) -> bool:
 
 
 def _kill_at(number: int, *, sent: bool) -> None:
-    real = Cluster.request
+    real, ask = Cluster.request, node_hand.ask  # type: ignore[attr-defined]
     count = 0
 
-    def request(self: Cluster, method: str, path: str, **words: Any) -> str:
+    def counted(writes: bool, send: Callable[[], T]) -> T:
         nonlocal count
-        writes = method != "GET" and "accessreview" not in path
         count += writes
         if writes and count == number and not sent:
             os.kill(os.getpid(), signal.SIGKILL)
-        told = real(self, method, path, **words)
+        told = send()
         if writes and count == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return told
 
+    def request(self: Cluster, method: str, path: str, **words: Any) -> str:
+        writes = method != "GET" and "accessreview" not in path
+        return counted(writes, lambda: real(self, method, path, **words))
+
+    def asked(cluster: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
+        return counted(question["do"] == "write", lambda: ask(cluster, pod, question))
+
     Cluster.request = request  # type: ignore[method-assign]
+    node_hand.ask = asked  # type: ignore[attr-defined]
 
 
 def _objects() -> list[Any]:

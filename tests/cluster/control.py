@@ -49,6 +49,7 @@ class ControlPlane:
             *("--service-account-private-key-file", str(self._pki / "sa.key")),
             *("--root-ca-file", str(self._pki / "ca.crt")),
             *("--cluster-cidr", self._both(str(site.pods), str(site.six))),
+            *("--node-monitor-grace-period", f"{self._options.node_grace}s"),
             "--use-service-account-credentials",
             # The CNI's subnets are given by hand; allocated ones would differ from them.
             "--allocate-node-cidrs=false",

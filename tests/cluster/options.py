@@ -37,6 +37,7 @@ class LabOptions:
     calico: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     api_flags: tuple[str, ...] = ()
+    node_grace: int = 50  # seconds after which a silent node is NotReady
 
     @classmethod
     def as_in_the_field(cls, name: str = "lab") -> LabOptions:

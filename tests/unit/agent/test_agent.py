@@ -226,6 +226,17 @@ def test_orders_are_followed_once_and_undone(
     assert not (place.root / "etc/pypi-mirror").exists()
 
 
+def test_orders_that_were_withdrawn_meanwhile_are_undone_at_the_start(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = tree(place)
+    given = orders(tmp_path_factory.mktemp("orders"))
+    kept.follow(place, given)
+    given.unlink()
+    assert kept.follow(place, given) == []
+    assert tree(place) == before
+
+
 def test_an_edit_since_is_not_undone_but_named(
     place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,8 +1,7 @@
-"""What the fixes of the nodes decide, on evidence, and what they make of each target."""
+"""What pod-sysctl and host-sysctl decide, on evidence, and what they make of each target."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from deploy.changes.model import (
     CannotEdit,
-    Change,
     Edit,
     NodeFile,
     NodeSysctl,
@@ -18,64 +16,10 @@ from deploy.changes.model import (
     Refusal,
 )
 from deploy.evidence.host import Conflist, HostView, SysctlLine
-from deploy.evidence.model import Evidence, Node, NodeHost, Unseen
-from deploy.evidence.things import Calico, IpPool
+from deploy.evidence.model import NodeHost, Unseen
 from deploy.fixes import host_sysctl, ippool, pod_sysctl
 from deploy.formats.conflist import plugin_types
-
-TEXT = json.dumps(
-    {
-        "name": "k8s-pod-network",
-        "plugins": [
-            {"type": "calico", "ipam": {"type": "calico-ipam", "assign_ipv6": "true"}},
-            {"type": "portmap"},
-            {"type": "bandwidth"},
-        ],
-    }
-)
-PATH = "/etc/cni/net.d/10-calico.conflist"
-HOST = HostView(
-    net_d="/etc/cni/net.d",
-    conflists=(Conflist(path=PATH, text=TEXT),),
-    plugins=("calico", "tuning"),
-    allowlist=None,
-    links=(("all", "0"), ("default", "0"), ("eth0", "0"), ("lo", "0")),
-    addresses=("eth0 fd70::2/64", "lo ::1/128"),
-    sysctl_lines=(),
-)
-CALICO = Calico(
-    namespace="kube-system", operator=False, installed=True, env=("IP6=autodetect",), config=TEXT
-)
-POOLS = (
-    IpPool(name="default-ipv4-ippool", cidr="10.1.0.0/16"),
-    IpPool(name="default-ipv6-ippool", cidr="fd70:8823:7283::/48", pods=("chronicle/a",)),
-)
-
-
-def evidence(
-    host: HostView | Unseen = HOST, *, ready: bool = True, address: str = "10.0.0.3", **more: Any
-) -> Evidence:
-    """Two nodes: anubis as in HOST, babel as given."""
-    nodes = tuple(
-        Node(name=name, ready=on, architecture="amd64", addresses=(at,))
-        for name, on, at in (("anubis", True, "10.0.0.2"), ("babel", ready, address))
-    )
-    hosts = (NodeHost(node="anubis", view=HOST), NodeHost(node="babel", view=host))
-    given: dict[str, Any] = {"calico": CALICO, "ip_pools": POOLS, "server": "https://10.0.0.1:1"}
-    return Evidence(context="c", taken="", nodes=nodes, hosts=hosts, **{**given, **more})
-
-
-def made(found: tuple[Change, ...] | Refusal) -> list[str]:
-    assert not isinstance(found, Refusal), found
-    return [str(change.target) for change in found]
-
-
-def refused(found: tuple[Change, ...] | Refusal) -> Refusal:
-    assert isinstance(found, Refusal), found
-    return found
-
-
-# -- pod-sysctl -----------------------------------------------------------------------------------
+from tests.unit.fixes.seen import CALICO, HOST, PATH, TEXT, evidence, made, refused
 
 
 def test_the_template_comes_first_then_each_node() -> None:
@@ -179,6 +123,14 @@ def test_hosts_in_order() -> None:
     [
         ({"address": "fd70::3"}, "node babel: InternalIP fd70::3"),
         ({"server": "https://[fd70::1]:6443"}, "API server: https://[fd70::1]:6443"),
+        (
+            {"api_addresses": ("10.0.0.1", "fd70::1")},
+            "API server behind the Service kubernetes: fd70::1",
+        ),
+        (
+            {"calico": replace(CALICO, etcd=("https://10.0.0.1:2379", "https://[fd70::9]:2379"))},
+            "Calico's etcd: https://[fd70::9]:2379",
+        ),
     ],
 )
 def test_a_cluster_that_speaks_ipv6_is_refused(more: dict[str, Any], named: str) -> None:
@@ -211,7 +163,7 @@ def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
     without = host_sysctl.changes(evidence(host), {}, ())
     assert not isinstance(without, Refusal)
     assert "file /etc/sysctl.conf on node babel" not in made(without)
-    assert any("by hand stay" in change.why for change in without)
+    assert any("by hand stay, and take ::1 away" in change.why for change in without)
     taken = made(host_sysctl.changes(evidence(host), {"adopt": True}, ()))
     assert "file /etc/sysctl.conf on node babel" in taken
     assert "DaemonSet kube-system/disable-ipv6" in taken
@@ -230,71 +182,3 @@ def test_a_kernel_without_ipv6_needs_nothing() -> None:
     assert refused(host_sysctl.changes(replace(evidence(), hosts=hosts), {}, ())).needless
     with pytest.raises(CannotEdit):
         host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=host_sysctl.ALL), None)
-
-
-# -- ippool ---------------------------------------------------------------------------------------
-
-
-def test_what_asks_goes_before_the_pool() -> None:
-    found = made(ippool.changes(evidence(), {}, ()))
-    assert found[0].startswith("ConfigMap")
-    assert found[-1] == "IPPool default-ipv6-ippool"
-    assert len(found) == 4
-
-
-def test_a_pool_in_use_is_disabled_but_not_deleted() -> None:
-    told = refused(ippool.changes(evidence(), {"delete": True}, ()))
-    assert told.objects == ("chronicle/a has default-ipv6-ippool's address",)
-    forced = ippool.changes(evidence(), {"delete": True, "force-pool": True}, ())
-    assert made(forced)[-2:] == ["DaemonSet kube-system/calico-node", "IPPool default-ipv6-ippool"]
-
-
-def test_no_calico_and_no_pool_need_nothing() -> None:
-    assert refused(ippool.changes(evidence(calico=None), {}, ())).needless
-    quiet = TEXT.replace("true", "false")
-    host = replace(HOST, conflists=(Conflist(path=PATH, text=quiet),))
-    hosts = tuple(NodeHost(node=name, view=host) for name in ("anubis", "babel"))
-    calico = replace(CALICO, config=quiet)
-    seen = replace(evidence(ip_pools=POOLS[:1], calico=calico), hosts=hosts)
-    assert refused(ippool.changes(seen, {}, ())).needless
-
-
-def test_a_pool_that_was_deleted_by_hand_leaves_a_question_to_end() -> None:
-    assert len(made(ippool.changes(evidence(ip_pools=POOLS[:1]), {}, ()))) == 3
-
-
-def test_a_second_run_keeps_what_the_first_did() -> None:
-    first = ippool.changes(evidence(), {}, ())
-    assert not isinstance(first, Refusal)
-    off = (POOLS[0], replace(POOLS[1], disabled=True))
-    assert made(ippool.changes(evidence(ip_pools=off), {}, first)) == made(first)
-
-
-def test_a_pool_keeps_all_but_disabled() -> None:
-    spec = {"cidr": "FD70:8823:7283:0::/48", "blockSize": 122, "natOutgoing": False}
-    target = ObjectSpec(kind="IPPool", name="p")
-    edit = Edit(fix="ippool", options={"delete": False})
-    after = ippool.edit(edit, target, json.dumps(spec).encode())
-    assert after is not None
-    assert json.loads(after) == {**spec, "disabled": True}
-    assert ippool.edit(Edit(fix="ippool", options={"delete": True}), target, b"{}") is None
-
-
-def test_calico_node_is_told_not_to_make_pools() -> None:
-    env = [
-        {"name": "IP6", "value": "autodetect"},
-        {"name": "CALICO_IPV4POOL_CIDR", "value": "10.1.0.0/16"},
-        {"name": "CALICO_IPV6POOL_CIDR", "value": "fd70::/48"},
-        {"name": "FELIX_X", "value": "1"},
-    ]
-    spec = {"template": {"spec": {"containers": [{"name": "calico-node", "env": env}]}}}
-    target = ObjectSpec(kind="DaemonSet", namespace="kube-system", name="calico-node")
-    after = ippool.edit(
-        Edit(fix="ippool", options={"delete": False}), target, json.dumps(spec).encode()
-    )
-    assert after is not None
-    assert json.loads(after)["template"]["spec"]["containers"][0]["env"] == [
-        {"name": "FELIX_X", "value": "1"},
-        {"name": "NO_DEFAULT_POOLS", "value": "true"},
-        {"name": "IP6", "value": "none"},
-    ]

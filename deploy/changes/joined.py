@@ -1,0 +1,34 @@
+"""Nodes that joined after a fix: what calico-node wrote there came from a template with the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deploy.changes.engine import Engine
+from deploy.changes.model import ConfigMapKey, NodeFile
+from deploy.changes.nodes import CONFIG_MAP, in_use
+from deploy.changes.step import Step
+from deploy.cluster.client import Cluster
+from deploy.evidence.collect import read_nodes
+from deploy.evidence.hosts import read_hosts
+from deploy.evidence.model import Unseen
+from mirror.core.progress import SILENT
+
+
+def written_since(cluster: Cluster, works: Engine, steps: Sequence[Step]) -> list[Step]:
+    """Where the template goes back: the files of nodes that are not in the ledger, as well."""
+    above = next((step for step in steps if _is_template(step)), None)
+    if above is None:
+        return []
+    known = {entry.target for entry in works.entries()}
+    hosts = read_hosts(cluster, None, read_nodes(cluster), SILENT)
+    made = []
+    for one in () if isinstance(hosts, Unseen) else hosts:
+        used = None if isinstance(one.view, Unseen) else in_use(one.view)
+        if used and (target := NodeFile(node=one.node, path=used.path)) not in known:
+            made.append(works.carried(above, target))
+    return [step for step in made if step.writes]
+
+
+def _is_template(step: Step) -> bool:
+    return isinstance(step.target, ConfigMapKey) and step.target.name == CONFIG_MAP

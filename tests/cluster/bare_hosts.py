@@ -1,0 +1,190 @@
+"""Hosts without a cluster: a network namespace with its real settings, addresses and routes, a
+folder for the files, and the node agent's own code, asked by a socket instead of `exec`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.changes.model import LedgerEntry, NodeFile, NodeSysctl
+from deploy.changes.node_hand import NodeHand
+from deploy.cluster.client import Cluster
+from mirror.core.errors import ClusterError
+from tests.cluster.nodes import ROOT
+from tests.cluster.process import run
+from tests.cluster.waiting import wait_for
+
+_SERVE = """
+import json, socketserver, sys
+from pathlib import Path
+from mirror.agent.__main__ import alone, answer
+from mirror.agent.place import Place
+place = Place(root=Path(sys.argv[1]))
+class Asked(socketserver.StreamRequestHandler):
+    def handle(self):
+        question = json.loads(self.rfile.readline())
+        with alone(place):
+            self.wfile.write(json.dumps(answer(place, question)).encode())
+socketserver.UnixStreamServer(sys.argv[2], Asked).serve_forever()
+"""
+# kills itself right before the Nth call that changes something: of files, settings, addresses
+_KILLED = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+def counted(event, args):
+    global left
+    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+    if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "netlink.tell"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+import mirror.agent.__main__ as agent
+from mirror.agent import netlink
+tell = netlink._tell
+def told(*words):
+    sys.audit("netlink.tell")
+    return tell(*words)
+netlink._tell = told
+sys.addaudithook(counted)
+sys.exit(agent.main(sys.argv[1:]))
+"""
+_LINK = """
+link add eth0 type veth peer name far
+link set lo up
+link set far up
+link set eth0 up
+address add fd70::2/64 dev eth0 nodad
+address add fd99::5/64 dev eth0 nodad
+route add fd71::/48 via fd70::1
+route add fd98::/64 via fd99::1 metric 77
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One of them; its first process holds the namespace."""
+
+    root: Path
+    pid: int
+
+    @property
+    def socket(self) -> str:
+        return str(self.root / "agent.sock")
+
+    def run(self, *argv: str, stdin: str | None = None) -> str:
+        return run("nsenter", f"--net=/proc/{self.pid}/ns/net", *argv, stdin=stdin).stdout
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(30)
+            link.connect(self.socket)
+            link.sendall(json.dumps(question).encode() + b"\n")
+            with link.makefile("rb") as told:
+                found: dict[str, Any] = json.loads(told.read())
+                return found
+
+    def put(self, entry: LedgerEntry) -> None:
+        """What is stored, by hand."""
+        target = entry.target
+        assert isinstance(target, NodeFile | NodeSysctl)
+        name = target.path if isinstance(target, NodeFile) else target.key
+        base = None if entry.base is None else base64.b64encode(entry.base).decode()
+        seen = self.ask({"do": "read", "target": name})
+        write = {"do": "write", "target": name, "content": base, "frame": entry.frame}
+        assert "content" in self.ask({**write, "seen": seen["version"]})
+
+    @contextmanager
+    def read_only(self, path: str) -> Iterator[None]:
+        """For the agent alone."""
+        inside = ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt")
+        run(*inside, "mount", "--bind", path, path)
+        run(*inside, "mount", "-o", "remount,bind,ro", path)
+        try:
+            yield
+        finally:
+            run(*inside, "umount", path)
+
+    def killed_at(self, number: int, question: Mapping[str, Any]) -> bool:
+        """Ask an agent that dies before its number-th change; whether it did."""
+        entry = ("nsenter", f"--net=/proc/{self.pid}/ns/net", sys.executable, "-c", _KILLED)
+        done = subprocess.run(
+            (*entry, str(number), "do", "--root", str(self.root)),
+            input=json.dumps(question).encode() + b"\n",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode in (0, -9), done.stderr.decode()
+        return done.returncode == -9
+
+    def state(self) -> dict[str, str]:
+        """Files with their modes, settings, addresses and routes."""
+        files = sorted(path for path in (self.root / "etc").rglob("*"))
+        told = {
+            str(path): f"{path.stat().st_mode:o} {path.read_text() if path.is_file() else ''}"
+            for path in files
+        }
+        for name in ("all", "default", "lo", "eth0", "far"):
+            told[name] = self.run("cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+        told["addresses"] = self.run("ip", "-6", "address", "show", "scope", "global")
+        told["::1"] = self.run("ip", "-6", "address", "show", "dev", "lo")
+        routes = self.run("ip", "-6", "route")
+        told["routes"] = "\n".join(line for line in routes.splitlines() if "fe80" not in line)
+        return told
+
+
+class LocalHand(NodeHand):
+    """The hand on nodes; whom it asks are these hosts."""
+
+    def __init__(self, cluster: Cluster, hosts: Mapping[str, Host]) -> None:
+        super().__init__(cluster, lambda: None)
+        self._pods = {name: host.socket for name, host in hosts.items()}
+
+    def lose(self, node: str) -> None:
+        self._pods = {name: pod for name, pod in (self._pods or {}).items() if name != node}
+
+    def reaches(self, target: Any) -> bool:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        return target.node in (self._pods or {})
+
+
+def ask(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Instead of deploy.evidence.hosts.ask."""
+    told = Host(Path(pod).parent, 0).ask(question)
+    if "refused" in told:
+        raise ClusterError("the agent refused", why=str(told["refused"]))
+    return told
+
+
+@contextmanager
+def bare_host(root: Path, conflist: str) -> Iterator[Host]:
+    """A host, which ends with this process however it ends."""
+    for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni"):
+        (root / folder).mkdir(parents=True)
+    (root / "net").symlink_to("/proc/sys/net")
+    (root / "cni/tuning").touch()
+    (root / "etc/cni/net.d/10-calico.conflist").write_text(conflist)
+    (root / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
+    spaces = ("unshare", "--net", "--mount")
+    words = ("setpriv", "--pdeathsig", "KILL", *spaces, sys.executable, "-c", _SERVE)
+    path = str(root / "agent.sock")
+    child = subprocess.Popen((*words, str(root), path), cwd=ROOT, stdin=subprocess.DEVNULL)
+    try:
+        wait_for("the agent's socket", Path(path).exists, timeout=30)
+        host = Host(root, child.pid)
+        host.run("ip", "-6", "-batch", "-", stdin=_LINK)
+        yield host
+    finally:
+        child.kill()
+        child.wait(20)

@@ -1,0 +1,246 @@
+"""The fixes of the nodes killed at every write: real API server, real settings of a real kernel.
+
+MIRROR_NODE_KILLS says how many of the points are taken (docs/fixes.md has the figures of all).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from deploy.changes import node_hand
+from deploy.changes.engine import Engine
+from deploy.changes.model import NodeFile, NodeSysctl, Refusal
+from deploy.changes.states import states
+from deploy.fixes.host_sysctl import BOOT_FILE
+from deploy.planned import ProofError
+from deploy.put_back import left_behind
+from deploy.standing import every, known
+from mirror.agent.sysctls import ALL
+from mirror.core.errors import ClusterError, MirrorError
+from tests.cluster.apiserver import ApiServer, api_server
+from tests.cluster.bare_hosts import LocalHand, ask, bare_host
+from tests.cluster.calico.objects import CONFIG, render_crds
+from tests.cluster.changing import World, killed_at
+from tests.cluster.fixtures import CANNOT_START, give_up
+from tests.cluster.node_field import FIXES, POOL, Field, objects, on_the_node
+from tests.cluster.waiting import wait_for
+
+pytestmark = pytest.mark.cluster
+
+KILLS = int(os.environ.get("MIRROR_NODE_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(node_hand, "ask", ask)
+    # a socket's path may have 107 characters
+    root = tmp_path_factory.mktemp("h")
+    try:
+        with api_server() as server, bare_host(root, on_the_node(CONFIG % "true")) as host:
+            server.kubectl("create", "-f", "-", stdin=render_crds())
+            wait_for("the pools", lambda: _accepts(server), timeout=30)
+            server.kubectl("create", "-f", "-", stdin=json.dumps(objects()))
+            yield Field(World(server.admin), host, server)
+    except CANNOT_START as error:
+        give_up(error)
+    finally:
+        patch.undo()
+
+
+def _accepts(server: ApiServer) -> bool:
+    return "No resources" in server.kubectl("get", "ippools", check=False) or not server.kubectl(
+        "get", "ippools", "-o", "name", check=False
+    )
+
+
+def points(total: int) -> list[int]:
+    """All, or as many as asked for, spread evenly."""
+    every_one = list(range(1, total + 1))
+    return every_one if total <= KILLS else every_one[:: -(-total // KILLS)][:KILLS]
+
+
+def test_all_there_and_back_with_a_pool_deleted(field: Field) -> None:
+    """A CIDR that is not canonical comes back as it was written."""
+    before = field.state()
+    field.apply(delete=True)
+    after = field.state()
+    assert after["pool"] is None
+    assert after["host"]["all"] == "1\n"
+    assert after["host"]["lo"] == "0\n"
+    assert "fd70" not in after["host"]["addresses"]
+    assert "::1" in after["host"]["::1"]
+    env = after["calico"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "NO_DEFAULT_POOLS", "value": "true"} in env
+    assert {one.state for one in states(field.engine(), FIXES)} == {"applied"}
+    field.rollback()
+    assert field.state() == before
+    assert before["pool"][0]["cidr"] == POOL["cidr"]
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["before sending", "after sending"])
+@pytest.mark.parametrize("then", ["resume", "rollback"])
+@pytest.mark.parametrize("during", ["apply", "rollback"])
+def test_killed_at_every_write(field: Field, during: str, then: str, sent: bool) -> None:
+    # the Lease twice; for each of eight targets the entry, the target, the entry again
+    total, done = 2 + 3 * 8, 0
+    before = field.state()
+    act: Callable[[], None] = field.apply if during == "apply" else field.rollback
+    for number in points(total):
+        if during == "rollback":
+            field.apply()
+        assert killed_at(number, sent=sent, what=act), number
+        if then == "resume":
+            field.apply()
+            assert {one.state for one in states(field.engine(), FIXES)} == {"applied"}, number
+        field.rollback()
+        assert field.state() == before, number
+        done += 1
+    if during == "rollback":
+        field.apply()
+    assert not killed_at(total + 1, sent=sent, what=act), "there are more writes than points"
+    field.rollback()
+    print(f"killed during {during} {'after' if sent else 'before'} sending, then {then}: {done}")
+
+
+def test_the_agent_killed_at_every_write_of_a_host(field: Field) -> None:
+    """Addresses and routes come back though it dies while it sets them: the next finishes."""
+    host, kills = field.host, 0
+    before = host.state()
+    read = {"do": "read", "target": ALL}
+
+    def turn(value: bytes, seen: Mapping[str, Any], frame: str) -> dict[str, Any]:
+        content = base64.b64encode(value).decode()
+        words = {"do": "write", "target": ALL, "content": content, "frame": frame}
+        return {**words, "seen": seen["version"]}
+
+    on = host.ask(read)
+    frame = on["frame"]
+    for value, other in ((b"1\n", b"0\n"), (b"0\n", b"1\n")):
+        number = 0
+        while host.killed_at(number, turn(value, host.ask(read), frame)):
+            now = base64.b64decode(host.ask(read)["content"])
+            assert now in (value, other), number
+            if now == b"0\n":
+                assert host.state() == before, number
+            if now == value:
+                assert "content" in host.ask(turn(other, host.ask(read), frame))
+            number, kills = number + 1, kills + 1
+    assert host.state() == before
+    assert kills >= 12
+    print(f"the agent killed at {kills} writes")
+
+
+def test_a_node_that_is_gone_for_ever_can_be_forgotten(field: Field) -> None:
+    """Its entries alone: all else goes back, by what is stored."""
+    before = field.state()
+    field.apply()
+    works = field.engine()
+    hand = LocalHand(field.world.cluster(), {})
+    lost = Engine(field.world.cluster(), every(), {NodeFile: hand, NodeSysctl: hand})
+    stored = [one for one in lost.entries() if isinstance(one.target, NodeFile | NodeSysctl)]
+    away = lost.away(entry.target for entry in lost.entries())
+    assert len(away) == 4
+    with pytest.raises(ProofError, match="not rolled back on babel") as said:
+        left_behind(field.world.cluster(), lost, away, force=False)
+    assert "--force forgets" in said.value.next_step
+    assert lost.away(entry.target for entry in lost.entries()) == away
+    left_behind(field.world.cluster(), lost, away, force=True)
+    with lost.only_writer():
+        for step in lost.plan_rollback(FIXES):
+            lost.do(step)
+    assert works.entries() == []
+    after = field.state()
+    assert {**after, "host": {}} == {**before, "host": {}}
+    for entry in stored:  # it was not gone for ever, after all: by hand
+        field.host.put(entry)
+    assert field.state() == before
+
+
+def test_a_pool_that_somebody_edited_since(field: Field) -> None:
+    """His edit is kept."""
+    before = field.state()["pool"][0]
+    field.apply()
+    field.edit_pool(natOutgoing=True)
+    field.rollback()
+    assert field.state()["pool"][0] == {**before, "natOutgoing": True}
+    field.edit_pool(natOutgoing=None)
+
+
+def test_a_conflist_written_anew_is_seen_and_changed_again(field: Field) -> None:
+    before, path = field.state(), field.host.root / "etc/cni/net.d/10-calico.conflist"
+    original = path.read_text()
+    field.apply()
+    fixed = path.read_text()
+    path.write_text(original)
+    assert _stand(field)["pod-sysctl"] == "drifted"
+    field.apply()
+    assert path.read_text() == fixed
+    other = json.dumps({"type": "bandwidth", "capabilities": {"bandwidth": True}})
+    added = fixed.replace("\n  ]\n}", f",\n    {other}\n  ]\n}}")
+    path.write_text(added)
+    assert _stand(field)["pod-sysctl"] == "applied"
+    field.rollback()
+    assert [one["type"] for one in json.loads(path.read_text())["plugins"]] == [
+        *("calico", "portmap", "bandwidth")
+    ]
+    path.write_text(original)
+    assert field.state() == before
+
+
+def test_a_malformed_conflist_stops_it_before_the_first_write(field: Field) -> None:
+    before, path = field.state(), field.host.root / "etc/cni/net.d/10-calico.conflist"
+    original = path.read_text()
+    path.write_text(original[:-3])
+    works = field.engine()
+    seen = field.evidence(field.world.cluster())
+    for name in ("pod-sysctl", "ippool"):
+        told = known()[name].changes(seen, {}, works.held(name))
+        assert isinstance(told, Refusal)
+        assert "10-calico.conflist: line" in told.objects[0]
+    path.write_text(original)
+    assert field.state() == before
+
+
+def test_the_node_goes_down_in_the_middle(field: Field) -> None:
+    """What is written stays stored; the same command goes on when the node is back."""
+    before = field.state()
+    cluster, hand = field.world.cluster(), LocalHand(field.world.cluster(), {"babel": field.host})
+    works = Engine(cluster, every(), {NodeFile: hand, NodeSysctl: hand})
+    steps = works.plan(field.decide(works))
+    with works.only_writer(), pytest.raises(ClusterError, match="babel cannot be reached"):
+        for step in steps:
+            if step.target == NodeFile(node="babel", path=BOOT_FILE):
+                hand.lose("babel")
+            works.do(step)
+    assert _stand(field)["host-sysctl"] == "partial"
+    assert works.away(e.target for e in works.entries()) != []
+    field.apply()
+    assert set(_stand(field).values()) == {"applied"}
+    field.rollback()
+    assert field.state() == before
+
+
+def _stand(field: Field) -> dict[str, str]:
+    return {one.fix: one.state for one in states(field.engine(), FIXES)}
+
+
+def test_a_read_only_setting_stops_it_and_resumes(field: Field) -> None:
+    """Nothing is said to be done that is not; the rest goes back."""
+    before = field.state()
+    works = field.engine()
+    steps = works.plan(field.decide(works))
+    away = field.host.read_only("/proc/sys/net")
+    with away, works.only_writer(), pytest.raises(MirrorError) as refused:
+        for step in steps:
+            works.do(step)
+    assert "disable_ipv6 cannot be set: Read-only file system" in str(refused.value)
+    assert "partial" in {one.state for one in states(field.engine(), FIXES)}
+    field.rollback()
+    assert field.state() == before
