@@ -96,6 +96,15 @@ def build_image(
         for name, title in baking.listed():
             click.echo(f"{name:<12} {title}")
     elif what == "mirror":
+        _only(told, "base", "ca_bundle")
         baking.mirror(target, told["base"], told["ca_bundle"], output)
     else:
         baking.application(baking.wish(what, told), target, output)
+
+
+def _only(told: dict[str, Any], *names: str) -> None:
+    """The mirror's image is named, checked and delivered by `mirror up`."""
+    options = {one.name: one.opts[-1] for one in build_image.params}
+    for name, value in told.items():
+        if value and name not in names:
+            raise click.UsageError(f"build-image mirror takes no {options[name]}: see mirror up")

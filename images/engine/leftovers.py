@@ -5,8 +5,10 @@ Every container and volume of ours is labelled with the process that it works fo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -15,11 +17,12 @@ import psutil
 from images.engine import FAILED, Engine
 
 LABEL = "io.github.pypi-mirror.work"  # on everything that must not outlive a command
+_SLACK = 3600  # seconds: the kernel counts from its start, which moves when the clock is set
 
 
 def owner() -> str:
     """This process, so that no other one is taken for it: machine, number and time of its start."""
-    return f"{platform.node()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def sweep(engine: Engine) -> tuple[str, ...]:
@@ -48,9 +51,17 @@ def sweep(engine: Engine) -> tuple[str, ...]:
 def _is_dead(told: str | None) -> bool:
     """Whether a label names a process of this machine that has ended."""
     words = (told or "").split("/")
-    if len(words) != 3 or words[0] != platform.node() or not words[1].isdigit():
+    if len(words) != 3 or words[0] != _machine() or not (words[1] + words[2]).isdigit():
         return False
-    return str(_started(int(words[1]))) != words[2]
+    return abs(_started(int(words[1])) - int(words[2])) > _SLACK
+
+
+def _machine() -> str:
+    """What process numbers are counted in: another user of this engine has its own."""
+    told = [platform.node(), str(uuid.getnode())]
+    with suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - no path: pid:[4026531836]
+    return hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
 
 
 def _started(pid: int) -> int:

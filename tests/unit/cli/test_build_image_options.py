@@ -89,3 +89,10 @@ def test_what_cannot_be_meant(
         ask(*words)
     assert part in refused.value.what
     assert refused.value.next_step
+
+
+@pytest.mark.parametrize("words", [("--tag", "x:1"), ("--push",), ("--extra", "web")])
+def test_what_the_mirrors_own_image_does_not_take(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(build_image, ["mirror", *words])
+    assert done.exit_code == 2
+    assert f"build-image mirror takes no {words[0]}" in done.output
