@@ -90,7 +90,8 @@ def bases(engine: DockerEngine, recipe: Application, base: str) -> None:
         text = (
             f"FROM {below}\nRUN apt-get update && "
             "DEBIAN_FRONTEND=noninteractive apt-get install -y "
-            f"--no-install-recommends {' '.join(packages)} && rm -rf /var/lib/apt/lists/*\n"
+            f"--no-install-recommends {' '.join(packages)} && apt-get clean && "
+            "rm -rf /var/lib/apt/lists/*\n"
         )
         words = ("build", "--network", "host", "--tag", name, "-")
         engine.docker(*words, stdin=text, timeout=1200)
