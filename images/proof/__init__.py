@@ -48,9 +48,12 @@ class Subject:
 
     @contextmanager
     def started(
-        self, watched: Jail, argv: Sequence[str], program: str = "", **env: str
+        self, watched: Jail | None, argv: Sequence[str], program: str = "", **env: str
     ) -> Iterator[Container]:
-        """A program of the image as pods start it, in that network; ``program``: one of INSIDE."""
+        """A program of the image as pods start it, in that network (None: in none, unwatched).
+
+        ``program``: one of INSIDE.
+        """
         files = {f"{_HOOK}/sitecustomize.py": (INSIDE / "sitecustomize.py").read_bytes()}
         if program:
             files[f"/pypi-mirror/{program}"] = (INSIDE / program).read_bytes()
@@ -63,8 +66,8 @@ class Subject:
         plan = Plan(
             image=self.image,
             argv=tuple(argv),
-            network=watched.network,
-            pids=watched.network,
+            network=watched.network if watched else "none",
+            pids=watched.network if watched else None,
             environment=environment,
             files=files,
         )
@@ -81,7 +84,7 @@ class Subject:
                 codes.append(code)
             return bool(codes)
 
-        until(look, deadline=self.deadline.within(seconds), what=what, interval=0.05, ceiling=0.5)
+        until(look, deadline=self.deadline.within(seconds), what=what, interval=0.05, ceiling=0.15)
         return codes[0]
 
 
