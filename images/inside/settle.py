@@ -50,6 +50,7 @@ def uv(venv: Path, argv: list[str]) -> tuple[set[str], set[str]]:
     if strange := sorted(fetched - installed - pinned):
         sys.exit(f"{', '.join(strange)} ran in the build, and build-backends.txt does not pin it")
     built = {distribution(one) for one in cache.glob("sdists-v*/**/*.whl") if one.is_file()}
+    shutil.rmtree(cache)  # in no layer
     return built, fetched - installed
 
 
