@@ -20,6 +20,14 @@ _IMAGE = {
 }
 
 
+def start_anew(cluster: Cluster, where: str) -> None:
+    """End a pod that failed before: the kubelet would wait up to five minutes, and what it failed
+    of may be mended by now."""
+    pod = cluster.get("Pod", POD, where)
+    if pod is not None and not _is_ready(pod) and any(_ended_badly(one) for one in _statuses(pod)):
+        cluster.delete("Pod", POD, where, grace=0)
+
+
 def until_ready(cluster: Cluster, where: str) -> Object:
     """The mirror's pod, of the newest revision and Ready; or why not."""
 
@@ -62,6 +70,16 @@ def _is_ready(pod: Object) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
+def _statuses(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _ended_badly(one: Object) -> bool:
+    ended = one.get("lastState", {}).get("terminated") or one["state"].get("terminated")
+    return "running" not in one["state"] and bool(ended) and ended.get("exitCode") != 0
+
+
 def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
     """Raise as soon as waiting cannot help."""
     reasons = set(waiting_reasons(pod).values())
@@ -74,8 +92,7 @@ def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
             next_step="deliver it: `mirror up --deliver WAY` (docs/delivery.md), "
             "or give one that the nodes can pull with --image",
         )
-    status = pod.get("status", {})
-    for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+    for one in _statuses(pod):
         ended = one.get("lastState", {}).get("terminated") or one["state"].get("terminated")
         if not ended or ended.get("exitCode") == 0:
             continue

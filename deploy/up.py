@@ -85,6 +85,7 @@ def up(
     for obj in objects(settings):
         if obj["kind"] != "Namespace":  # seen to above: it may be somebody else's
             cluster.apply(obj)
+    ready.start_anew(cluster, request.namespace)
     progress.step("wait until the mirror is ready")
     pod = ready.until_ready(cluster, request.namespace)
     progress.step("make the indexes")

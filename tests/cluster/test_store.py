@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -69,6 +70,26 @@ def test_status_tells_what_is_kept_and_where(up: Mirrored) -> None:
     assert seen["holder"] == seen["node"], "the lab's volumes are a node's own"
     assert seen["trouble"] == []
     assert 0 <= seen["hit_rate"] <= 1
+
+
+def test_the_policy_leaves_out_what_is_inside(up: Mirrored) -> None:
+    """By the cluster's own objects; the lab has nobody who enforces it."""
+    spec = up.get("networkpolicy", "pypi-mirror")["spec"]
+    (outside,) = [to["ipBlock"] for rule in spec["egress"] for to in rule.get("to", [])]
+    left_out = [ip_network(cidr) for cidr in outside["except"]]
+    pods = json.loads(up.lab.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    services = json.loads(up.lab.kubectl("get", "services", "-A", "-o", "json"))["items"]
+    inside = ["169.254.169.254"]
+    inside += [one["status"]["podIP"] for one in pods if one["status"].get("podIP")]
+    inside += [one["status"]["hostIP"] for one in pods if one["status"].get("hostIP")]
+    inside += [one["spec"]["clusterIP"] for one in services if one["spec"]["clusterIP"] != "None"]
+    assert len(set(inside)) > 6
+    assert not [
+        one
+        for one in inside
+        if ":" not in one and not any(ip_address(one) in cidr for cidr in left_out)
+    ]
+    assert outside["cidr"] == "0.0.0.0/0", "and no IPv6 at all"
 
 
 def test_verify_finds_and_mends_what_rotted_on_the_volume(up: Mirrored) -> None:

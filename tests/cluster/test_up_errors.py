@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -179,44 +178,6 @@ def test_a_bad_ca_file(mirrored: Mirrored, tmp_path: Path, content: str | None) 
         path.write_text(content)
     words = ("--image", mirrored.image, "--ca-bundle", str(path))
     fail(mirrored, *words, code=2, said=("bad CA file", str(path)))
-
-
-def test_a_volume_that_is_not_writable(mirrored: Mirrored, namespace: str) -> None:
-    """A hostPath volume of root's, mode 0755: no fsGroup helps there."""
-    mirrored.lab.exec("babel", "mkdir", "-m", "755", "-p", "/opt/shut")
-    meta = {"name": "shut"}
-    node = {
-        "nodeSelectorTerms": [
-            {
-                "matchExpressions": [
-                    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["babel"]}
-                ]
-            }
-        ]
-    }
-    volume: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": meta,
-        "spec": {
-            "capacity": {"storage": "20Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "shut",
-            "hostPath": {"path": "/opt/shut"},
-            "nodeAffinity": {"required": node},
-        },
-    }
-    provisioner = "kubernetes.io/no-provisioner"
-    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": meta}
-    for obj in (kind | {"provisioner": provisioner}, volume):
-        mirrored.lab.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-    try:
-        words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "shut")
-        said = ("babel", "the volume is not writable: /data", "mode 0755", "chown")
-        fail(mirrored, *words, "--timeout", "60", code=3, said=said)
-    finally:
-        mirrored.lab.kubectl("delete", "namespace", namespace)
-        mirrored.lab.kubectl("delete", "pv/shut", "storageclass/shut")
 
 
 def test_no_such_node(mirrored: Mirrored, namespace: str) -> None:
