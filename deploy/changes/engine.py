@@ -123,6 +123,8 @@ class Engine:
         # an entry whose rollback was interrupted has no edits left, and is still to be finished
         found += [((-1, 0), entry.target) for entry in entries if not entry.edits]
         found.sort(key=lambda pair: pair[0], reverse=True)
+        # workloads restart, and read what else goes back when they start: they come last
+        found.sort(key=lambda pair: isinstance(pair[1], ObjectSpec) and bool(pair[1].namespace))
         return [self._step(target, partial(_without, gone)) for _, target in found]
 
     def _place(self, applied: Applied) -> tuple[int, int]:

@@ -51,8 +51,13 @@ def changes(
             next_step="calicoctl get ippools -o yaml; set `disabled: true` there and apply it, "
             "when `mirror fix pod-sysctl` is made and assign_ipv6 is false in calico-config",
         )
-    ours = {one.target.name for one in held if isinstance(one.target, ObjectSpec)}
-    six = [pool for pool in pools if pool.family == 6 and (not pool.disabled or pool.name in ours)]
+    specs = [one.target for one in held if isinstance(one.target, ObjectSpec)]
+    ours = {one.name for one in specs if one.kind == "IPPool"}
+    # in the middle of a rollback the ledger does not say any more whose the pool was
+    lost = bool(held) and not ours
+    six = [
+        one for one in pools if one.family == 6 and (not one.disabled or one.name in ours or lost)
+    ]
     delete = bool(options.get("delete")) or _deleted(held)
     used = [f"{pod} has {pool.name}'s address" for pool in six for pod in pool.pods]
     if options.get("delete") and used and not options.get("force-pool"):
