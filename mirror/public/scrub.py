@@ -18,7 +18,7 @@ from mirror.store.verify import verify
 
 EVERY = 24 * 3600.0  # seconds from the end of one round to the next
 RATE = 8 * 1024**2  # bytes a second: a hundredth of a core
-_SETTLE = 30.0  # seconds after the start, which has other things to do
+_SETTLE = 600.0  # seconds after the start, which has other things to do
 _AGAIN = 600.0  # seconds after a round that failed
 _AT_ONCE = 20  # files that are looked at before what is wrong is mended
 
