@@ -29,10 +29,10 @@ def pytest_configure() -> None:
 
 # whole files go to the workers in this order, and the end waits for the one that has the longest
 _LONGEST_FIRST = (
+    "test_node_fixes",
     "test_main_job",
     "test_chronicle",
     "test_doctor_causes",
-    "test_node_fixes",
     "test_fix",
     "test_up_errors",
     "test_proof",

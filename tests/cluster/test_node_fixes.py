@@ -5,163 +5,34 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.cluster import kept, older, versions
+from tests.cluster import kept, older
 from tests.cluster.agent_image import ensure_agent_archive
+from tests.cluster.fixable import Fixable
 from tests.cluster.fixtures import CANNOT_START, give_up
-from tests.cluster.lab import Lab, lab
-from tests.cluster.options import LabOptions
+from tests.cluster.lab import lab
+from tests.cluster.options import FIELD_NODES, LabOptions
+from tests.cluster.waiting import wait_for
 from tests.conftest import Run
 
 pytestmark = pytest.mark.cluster
 
-CONFLIST = "/etc/cni/net.d/10-calico.conflist"
+SIX = "default-ipv6-ippool"
 OFF = "net.ipv6.conf.{}.disable_ipv6"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fixable:
-    """The lab, the program, and an image of the agent that its nodes have."""
-
-    lab: Lab
-    program: Run
-    image: str
-
-    def mirror(self, *words: str, code: int = 0, timeout: float = 400) -> str:
-        """What `mirror` said; its exit code is checked."""
-        env = {"KUBECONFIG": str(self.lab.kubeconfig)}
-        done = self.program("mirror", *words, env=env, timeout=timeout)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if "json" in words else done.stdout + done.stderr
-
-    def fix(self, *words: str, code: int = 0) -> str:
-        given = ("--image", self.image, "--name", "index.example", "--yes")
-        return self.mirror("fix", *words, *given, code=code)
-
-    def states(self) -> dict[str, str]:
-        told = json.loads(self.mirror("fix", "-o", "json"))
-        found = told["fixes"] if isinstance(told, dict) and "fixes" in told else told
-        return {one["fix"]: one["state"] for one in found}
-
-    def get(self, *words: str) -> Any:
-        return json.loads(self.lab.kubectl("get", *words, "-o", "json"))
-
-    def new_pod(self, node: str) -> Mapping[str, str]:
-        """What a pod that starts there now has of IPv6, and whether it reaches another by IPv4."""
-        name = f"look-{os.urandom(3).hex()}"
-        dns = self.lab.kubectl(
-            "get",
-            "pod",
-            "-n",
-            "kube-system",
-            "-l",
-            "k8s-app=kube-dns",
-            "-o",
-            "jsonpath={.items[0].status.podIP}",
-        )
-        spec = {
-            "nodeName": node,
-            "restartPolicy": "Never",
-            "tolerations": [{"operator": "Exists"}],
-            "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "c",
-                    "image": versions.BUSYBOX_IMAGE,
-                    "command": ["tail", "-f", "/dev/null"],
-                }
-            ],
-        }
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-        try:
-            self.lab.kubectl(
-                "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", timeout=70
-            )
-            inside = ("exec", name, "--")
-            shown = self.lab.kubectl(*inside, "ip", "-6", "address")
-            return {
-                "addresses": " ".join(
-                    line.split()[1] for line in shown.splitlines() if "inet6" in line
-                ),
-                "off": self.lab.kubectl(
-                    *inside, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"
-                ).strip(),
-                "four": self.lab.kubectl(
-                    *inside, "sh", "-c", f"timeout 5 nc {dns} 53 </dev/null && echo connected"
-                ).strip(),
-            }
-        finally:
-            self.lab.kubectl("delete", "pod", name, "--now", "--ignore-not-found")
-
-    def host(self, node: str) -> Mapping[str, str]:
-        """Everything of a node that a fix may touch, byte for byte."""
-        run = self.lab.exec
-        listing = run(
-            node,
-            "find",
-            "/etc/cni",
-            "/etc/sysctl.d",
-            "/etc/sysctl.conf",
-            "-type",
-            "f",
-            "-exec",
-            "sha256sum",
-            "{}",
-            "+",
-            check=False,
-        ).stdout
-        links = {
-            name: run(node, "cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").stdout
-            for name in ("all", "default", "lo", "eth0")
-        }
-        return {
-            "files": "\n".join(
-                sorted(line for line in listing.splitlines() if "kubeconfig" not in line)
-            ),
-            "links": json.dumps(links),
-            "addresses": run(
-                node, "ip", "-6", "address", "show", "dev", "eth0", "scope", "global"
-            ).stdout,
-            "routes": "\n".join(
-                line
-                for line in run(node, "ip", "-6", "route").stdout.splitlines()
-                if "cali" not in line
-            ),
-            "left": run(node, "ls", "-A", "/etc/pypi-mirror", check=False).stdout,
-        }
-
-    def cluster(self) -> Mapping[str, Any]:
-        """Everything of the cluster that a fix may touch."""
-        keys = self.get("configmap", "-n", "kube-system")["items"]
-        pools = self.get("ippools.crd.projectcalico.org")["items"]
-        daemon = self.get("daemonset", "-n", "kube-system", "calico-node")
-        return {
-            "maps": {
-                one["metadata"]["name"]: one.get("data")
-                for one in keys
-                if one["metadata"]["name"] in ("coredns", "calico-config")
-                or "pypi-mirror" in one["metadata"]["name"]
-            },
-            "pools": {one["metadata"]["name"]: one["spec"] for one in pools},
-            "calico": daemon["spec"],
-            "agent": [
-                one["metadata"]["name"]
-                for one in self.get("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")[
-                    "items"
-                ]
-            ],
-        }
 
 
 @pytest.fixture(scope="module")
 def fixable(program: Run) -> Iterator[Fixable]:
     options = LabOptions(
-        name=f"calico-{os.getpid()}", poisoned=True, aaaa=True, no_ipv6_route=True, calico=True
+        name=f"calico-{os.getpid()}",
+        poisoned=True,
+        aaaa=True,
+        no_ipv6_route=True,
+        calico=True,
+        node_grace=25,
     )
     archive, image = ensure_agent_archive()
     try:
@@ -174,14 +45,58 @@ def fixable(program: Run) -> Iterator[Fixable]:
 
 @pytest.fixture(scope="module")
 def before(fixable: Fixable) -> Mapping[str, Any]:
-    """The lab before any fix, with a static address and route of somebody's own."""
+    """The lab before any fix: somebody's own address, route and settings, and a tainted node."""
     run = fixable.lab.exec
     run("babel", "ip", "-6", "address", "add", "fd99::5/64", "dev", "eth0", "nodad")
     run("babel", "ip", "-6", "route", "add", "fd98::/64", "via", "fd99::1", "metric", "77")
     run("babel", "sysctl", "-qw", OFF.format("default") + "=1")
-    run("ra", "tee", "-a", "/etc/sysctl.conf", stdin="# mine\nnet.ipv6.conf.all.disable_ipv6=1\n")
-    hosts = {node: fixable.host(node) for node in fixable.lab.nodes}
+    lines = "".join(f"{OFF.format(n)}={v}\n" for n, v in (("all", 1), ("default", 1), ("lo", 0)))
+    run("anubis", "tee", "-a", "/etc/sysctl.conf", stdin=f"# as the runbook left it\n{lines}")
+    fixable.lab.kubectl("taint", "node", "babel", "only=mine:NoSchedule", "and=that:NoExecute")
+    dns_on_the_first_node(fixable)
+    hosts = {node: fixable.host(node) for node in FIELD_NODES}
     return {"hosts": hosts, "cluster": fixable.cluster()}
+
+
+def dns_on_the_first_node(fixable: Fixable) -> None:
+    """The tests lose ra: the one CoreDNS is not to go with it."""
+    kubectl = fixable.lab.kubectl
+    kubectl("cordon", "ra")
+    kubectl("-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-dns", timeout=90)
+    there = ("rollout", "status", "deployment/coredns", "--timeout=90s")
+    kubectl("-n", "kube-system", *there, timeout=100)
+    kubectl("uncordon", "ra")
+
+
+def off_everywhere(fixable: Fixable, *nodes: str) -> None:
+    for node in nodes:
+        seen = fixable.new_pod(node)
+        assert seen["addresses"] == "::1/128", node
+        assert seen["off"] == "1", node
+        assert seen["four"] == "connected", node
+        host = fixable.host(node)
+        assert json.loads(host["links"])["all"] == "1\n", node
+        assert json.loads(host["links"])["lo"] == "0\n", node
+        assert host["addresses"] == "", node
+        assert "::1/128" in fixable.lab.exec(node, "ip", "-6", "address").stdout
+
+
+def lose(fixable: Fixable, node: str) -> None:
+    """The node dies, and the control plane has seen it."""
+    fixable.lab.kill_node(node)
+    gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=90s")
+    fixable.lab.kubectl(*gone, timeout=100)
+
+
+def host_is_off(fixable: Fixable, node: str) -> None:
+    """By the agent alone, which nobody asks."""
+    path = f"/proc/sys/{OFF.format('all').replace('.', '/')}"
+    wait_for(
+        f"the agent on {node}",
+        lambda: fixable.lab.exec(node, "cat", path).stdout == "1\n",
+        timeout=90,
+        interval=0.5,
+    )
 
 
 def test_the_lab_is_as_the_field_had_it(fixable: Fixable, before: Mapping[str, Any]) -> None:
@@ -189,7 +104,15 @@ def test_the_lab_is_as_the_field_had_it(fixable: Fixable, before: Mapping[str, A
     assert "fd70:8823:7283" in seen["addresses"]
     assert seen["off"] == "0"
     assert "fd70:8823:7283" in before["hosts"]["anubis"]["addresses"]
-    assert set(before["cluster"]["pools"]) == {"default-ipv4-ippool", "default-ipv6-ippool"}
+    assert set(before["cluster"]["pools"]) == {"default-ipv4-ippool", SIX}
+
+
+def test_a_pool_in_use_is_not_deleted(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """Who uses it is listed, and nothing is written."""
+    said = fixable.fix("ippool", "--delete", code=5)
+    assert "kube-system/coredns-" in said
+    assert f"has {SIX}'s address" in said
+    assert fixable.cluster() == before["cluster"]
 
 
 def test_a_plan_names_what_it_would_restart(fixable: Fixable, before: Mapping[str, Any]) -> None:
@@ -205,31 +128,24 @@ def test_a_plan_names_what_it_would_restart(fixable: Fixable, before: Mapping[st
     assert set.union(*older.off(fixable.lab).values()) == {"0"}
 
 
-def off_everywhere(fixable: Fixable, nodes: tuple[str, ...]) -> None:
-    for node in nodes:
-        seen = fixable.new_pod(node)
-        assert seen["addresses"] == "::1/128", node
-        assert seen["off"] == "1", node
-        assert seen["four"] == "connected", node
-        host = fixable.host(node)
-        assert json.loads(host["links"])["all"] == "1\n", node
-        assert json.loads(host["links"])["lo"] == "0\n", node
-        assert host["addresses"] == "", node
-        assert "::1/128" in fixable.lab.exec(node, "ip", "-6", "address").stdout
-
-
-def test_fix_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
-    """Pods and hosts have no IPv6 but ::1; the pool is off."""
-    fixable.fix("all")
-    off_everywhere(fixable, ("anubis", "babel", "ra"))
-    assert fixable.cluster()["pools"]["default-ipv6-ippool"]["disabled"] is True
-    assert set(fixable.states().values()) == {"applied"}
-
-
-def test_a_second_run_writes_nothing(fixable: Fixable) -> None:
-    now = fixable.cluster()
-    assert "nothing was written" in fixable.fix("all")
-    assert fixable.cluster() == now
+def test_a_node_where_new_pods_do_not_start_goes_back(
+    fixable: Fixable, before: Mapping[str, Any]
+) -> None:
+    """At once, alone, and before the pool is touched."""
+    run, plugin = fixable.lab.exec, "/opt/cni/bin/tuning"
+    run("babel", "mv", plugin, f"{plugin}.real")
+    run("babel", "tee", plugin, stdin="#!/bin/sh\nexit 1\n")
+    run("babel", "chmod", "755", plugin)
+    said = fixable.fix("pod-sysctl", "ippool", code=1)
+    assert "partial: babel was put back as it was" in said
+    assert "a new pod does not start on babel" in said
+    assert fixable.host("babel")["files"] == before["hosts"]["babel"]["files"]
+    assert fixable.new_pod("babel")["off"] == "0"
+    assert fixable.new_pod("ra")["off"] == "1"
+    assert fixable.cluster()["pools"] == before["cluster"]["pools"]
+    states = fixable.states()
+    assert (states["pod-sysctl"], states["ippool"]) == ("partial", "partial")
+    run("babel", "mv", f"{plugin}.real", plugin)
 
 
 def test_restart_rolls_workloads_of_older_pods(fixable: Fixable) -> None:
@@ -243,6 +159,31 @@ def test_restart_rolls_workloads_of_older_pods(fixable: Fixable) -> None:
     assert older.off(fixable.lab) == {"base": {"1"}, "web": {"1"}, "each": {"1"}, "alone": {"0"}}
     left = {one["name"] for one in told["running"] if one["namespace"] == older.SPACE}
     assert left == {"alone"}
+
+
+def test_fix_all_with_a_node_away_killed_and_run_again(
+    fixable: Fixable, before: Mapping[str, Any]
+) -> None:
+    """Pods and hosts have no IPv6 but ::1, the pool is off; the missing node is named."""
+    lose(fixable, "ra")
+    if "MIRROR_NODE_KILLS" in os.environ:  # test_node_kills.py has the others
+        folder = fixable.lab.site.node_folder("anubis") / "upper/etc/sysctl.d"
+        fixable.killed_fix("all", when=(folder / "zz-pypi-mirror-ipv6.conf").exists)
+        assert fixable.states()["host-sysctl"] == "partial"
+    assert "is in force, but not on ra" in fixable.fix("all", code=1)
+    off_everywhere(fixable, "anubis", "babel")
+    assert fixable.cluster()["pools"][SIX]["disabled"] is True
+
+
+def test_the_node_is_caught_up_when_it_is_back(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    fixable.lab.start_node("ra")
+    host_is_off(fixable, "ra")
+    fixable.fix("all")
+    off_everywhere(fixable, "ra")
+    assert set(fixable.states().values()) == {"applied"}
+    now = fixable.cluster()
+    assert "nothing was written" in fixable.fix("all")
+    assert fixable.cluster() == now
 
 
 def test_a_keeper_puts_back_what_something_reverts(
@@ -267,13 +208,58 @@ def test_the_keeper_has_no_more_rights_than_it_needs(fixable: Fixable) -> None:
     assert kept.refused_by_pod_security(fixable.lab) == ""
 
 
+def restart_calico(fixable: Fixable) -> None:
+    """calico-node anew on every node."""
+    calico = ("-n", "kube-system", "-l", "k8s-app=calico-node")
+    fixable.lab.kubectl("delete", "pod", *calico, timeout=90)
+    ready = ("rollout", "status", "daemonset/calico-node", "--timeout=90s")
+    fixable.lab.kubectl("-n", "kube-system", *ready, timeout=100)
+
+
+def test_calico_node_starts_again_everywhere(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """A pool that is disabled stays so; one that is deleted stays away, and new pods start."""
+    restart_calico(fixable)
+    assert fixable.cluster()["pools"] == {
+        **before["cluster"]["pools"],
+        SIX: {**before["cluster"]["pools"][SIX], "disabled": True},
+    }
+    off_everywhere(fixable, *FIELD_NODES)
+    fixable.fix("all", "--delete", "--force-pool")  # which has calico-node start again
+    assert set(fixable.cluster()["pools"]) == {"default-ipv4-ippool"}
+
+
+def test_a_reboot_and_a_node_that_joins(fixable: Fixable, before: Mapping[str, Any]) -> None:
+    """The boot alone turns IPv6 off, before any kubelet; nobody asks the new node."""
+    booted = fixable.lab.logs_dir / "babel/boot.log"
+    fixable.lab.kill_node("babel")
+    booted.unlink()
+    fixable.lab.start_node("babel")
+    wait_for("its boot", lambda: booted.exists() and booted.read_text(), timeout=60)
+    addresses = [one.split()[1] for one in booted.read_text().splitlines() if "inet6" in one]
+    assert addresses == ["::1/128"]
+    fixable.lab.add_node("seth")
+    fixable.lab.load_image(ensure_agent_archive()[0], nodes=["seth"])
+    host_is_off(fixable, "seth")
+    off_everywhere(fixable, *FIELD_NODES, "seth")
+    assert set(fixable.cluster()["pools"]) == {"default-ipv4-ippool"}
+    assert set(fixable.states().values()) == {"applied"}
+
+
 def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
-    """Everything is as it was, byte for byte."""
+    """Everything is as it was, byte for byte; on a node that is away, once it is back."""
+    lose(fixable, "ra")
+    assert "not rolled back on ra" in fixable.mirror("rollback", "--yes", code=1)
+    assert fixable.host("anubis") == before["hosts"]["anubis"]
+    fixable.lab.start_node("ra")
     fixable.mirror("rollback", "--yes")
     assert fixable.cluster() == before["cluster"]
-    for node in ("anubis", "babel", "ra"):
+    for node in FIELD_NODES:
         assert fixable.host(node) == before["hosts"][node], node
-    seen = fixable.new_pod("ra")
-    assert "fd70:8823:7283" in seen["addresses"]
-    assert seen["off"] == "0"
+    joined = fixable.host("seth")
+    assert joined["left"] == ""
+    assert "fd70:8823:7283" in joined["addresses"]
+    for node in ("ra", "seth"):
+        seen = fixable.new_pod(node)
+        assert "fd70:8823:7283" in seen["addresses"]
+        assert seen["off"] == "0"
     assert kept.left(fixable.lab) == "", "the keeper ends with what it keeps"
