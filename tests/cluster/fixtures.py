@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,9 +37,12 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         path = Path(given).resolve()
         yield Cluster(kubeconfig=path, nodes=_nodes(path), lab=None)
         return
+    options = LabOptions.as_in_the_field(f"pytest-{os.getpid()}")
+    if "MIRROR_KILLS" in os.environ:  # kill after kill, kubelets would wait for minutes
+        options = replace(options, restart_period="1s")
     with ExitStack() as stack:
         try:
-            up = stack.enter_context(lab(LabOptions.as_in_the_field(f"pytest-{os.getpid()}")))
+            up = stack.enter_context(lab(options))
         except CANNOT_START as error:
             give_up(error)
         yield Cluster(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)

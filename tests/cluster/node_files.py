@@ -72,8 +72,8 @@ def conflist(site: Site, number: int, *, six: bool) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "k8s-pod-network", "plugins": plugins})
 
 
-def kubelet_yaml(site: Site, node: str) -> str:
-    config = {
+def kubelet_yaml(site: Site, node: str, restart_period: str) -> str:
+    config: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
@@ -94,4 +94,7 @@ def kubelet_yaml(site: Site, node: str) -> str:
         "imageGCLowThresholdPercent": 99,
         "resolvConf": "/etc/resolv.conf",
     }
+    if restart_period:  # otherwise 10 s, doubled each time, up to 5 minutes
+        config["featureGates"] = {"KubeletCrashLoopBackOffMax": True}
+        config["crashLoopBackOff"] = {"maxContainerRestartPeriod": restart_period}
     return yaml.safe_dump(config)

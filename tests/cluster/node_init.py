@@ -104,7 +104,8 @@ class Node:
         _write("/etc/hosts", f"127.0.0.1 localhost\n{address} {name}\n")
         _write("/etc/resolv.conf", node_files.resolv_conf(site, self._record.options))
         _write("/etc/containerd/lab.toml", node_files.containerd_toml())
-        _write("/etc/kubelet.yaml", node_files.kubelet_yaml(site, name))
+        period = self._record.options.restart_period
+        _write("/etc/kubelet.yaml", node_files.kubelet_yaml(site, name, period))
         for host, text in node_files.registry_hosts(site, self._number).items():
             _write(f"/etc/containerd/certs.d/{host}/hosts.toml", text)
         network = Path("/etc/cni/net.d/10-lab.conflist")

@@ -38,6 +38,7 @@ class LabOptions:
     hosts: Mapping[str, str] = field(default_factory=dict)
     api_flags: tuple[str, ...] = ()
     node_grace: int = 50  # seconds after which a silent node is NotReady
+    restart_period: str = ""  # the longest that kubelets wait before they start a container again
 
     @classmethod
     def as_in_the_field(cls, name: str = "lab") -> LabOptions:
