@@ -76,7 +76,8 @@ def _given(cluster: Cluster, reference: str) -> str:
     if missing:
         raise UnfitError(
             f"image {reference} is missing on {', '.join(missing)}",
-            why="its name has no registry from which a node could pull it",
+            why="its name has no registry from which a node could pull it. (Nodes tell of an image "
+            "with a delay of up to a minute: was it just imported, run this again then.)",
             next_step="import it there (docs/delivery.md), or leave --image out: "
             "`mirror up` then builds one and brings it to every node",
         )

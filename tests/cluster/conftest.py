@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from deploy.delivery import node_has
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
 from tests.cluster.mirrored import Mirrored
-from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import LOCK_MAP, ensure_workload_archive
 from tests.conftest import Run
 from tests.images.archive import archive_reference, ensure_mirror_archive
@@ -32,11 +29,6 @@ def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path
         *(f"--from-file={chronicle_lock}", f"--from-file={script}"),
     )
     image = archive_reference(archive)
-    wait_for("the nodes to report the image", lambda: _reported(field_lab, image), timeout=150)
-    return Mirrored(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
-
-
-def _reported(lab: Lab, image: str) -> bool:
-    """Kubelets tell what they have with a delay, and `mirror up` goes by it."""
-    nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
-    return all(node_has(node, image) for node in nodes)
+    made = Mirrored(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
+    made.until_reported()
+    return made

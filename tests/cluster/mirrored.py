@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.delivery import node_has
 from tests.cluster.lab import Lab
+from tests.cluster.waiting import wait_for
 from tests.conftest import Run
 
 NAMESPACE = "pypi-mirror"
@@ -40,6 +42,15 @@ class Mirrored:
         told = json.loads(done.stdout)
         assert isinstance(told, dict)
         return told
+
+    def until_reported(self) -> None:
+        """Kubelets tell which images they have with a delay, and `mirror up` goes by it."""
+
+        def reported() -> bool:
+            nodes = json.loads(self.lab.kubectl("get", "nodes", "-o", "json"))["items"]
+            return all(node_has(node, self.image) for node in nodes)
+
+        wait_for("the nodes to report the image", reported, timeout=150, interval=1)
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
         told = self.lab.kubectl("get", kind, name, "-n", namespace, "-o", "json")

@@ -155,6 +155,7 @@ def test_an_image_that_is_missing_on_one_node(mirrored: Mirrored, namespace: str
         fail(mirrored, *words, code=3, said=("ra", mirrored.image.rpartition("/")[2]))
     finally:
         mirrored.lab.load_image(ensure_mirror_archive(), ["ra"])
+        mirrored.until_reported()
 
 
 def test_an_image_for_another_architecture(
@@ -202,7 +203,11 @@ def test_ctrl_c_leaves_a_state_that_up_continues(mirrored: Mirrored, namespace: 
         words, env={**os.environ, **mirrored.env}, stderr=subprocess.PIPE, text=True
     )
     assert begun.stderr is not None
-    head = next(line for line in begun.stderr if "wait until the mirror is ready" in line)
+    head = ""
+    while "wait until the mirror is ready" not in head:
+        line = begun.stderr.readline()
+        assert line, head
+        head += line
     begun.send_signal(signal.SIGINT)
     _, told = begun.communicate(timeout=30)
     assert begun.returncode == 130
