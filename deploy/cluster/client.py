@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -111,6 +111,23 @@ class Cluster:
         if answer.status >= 400:
             raise self._refusal(answer.status, text, method, path)
         return text
+
+    def websocket(
+        self, open_: Callable[..., Any], path: str, query: Sequence[tuple[str, str]], **more: Any
+    ) -> Any:
+        """A connection that becomes a websocket, by one of kubernetes.stream.ws_client's calls.
+
+        Called directly: the generated class above them (CoreV1Api) takes half a second to import.
+        Raises ApiException.
+        """
+        _, url, headers, *_ = self._api.param_serialize(
+            "GET",
+            path,
+            query_params=list(query),
+            header_params={"Accept": "*/*"},
+            auth_settings=["BearerToken"],
+        )
+        return open_(self._api.configuration, "GET", url, headers=headers, **more)
 
     def _refusal(self, status: int, text: str, method: str, path: str) -> ApiRefusal:
         try:
@@ -256,11 +273,6 @@ class Cluster:
     ) -> Object:
         text = self.request(method, path, query=query, body=body, content_type=content_type)
         return cast("Object", json.loads(text))
-
-    @property
-    def api(self) -> ApiClient:
-        """For the tunnel, which speaks websocket over the same credentials."""
-        return self._api
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

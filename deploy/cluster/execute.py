@@ -6,10 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.client.api.core_v1_api import CoreV1Api
-from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
+from kubernetes.stream.ws_client import websocket_call
 
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError
@@ -25,20 +23,16 @@ def execute(
     Raises ClusterError where it cannot be run (a missing right, a pod that is gone) or is still
     running after 30 s.
     """
-    # a client of its own: stream swaps the client's call for its length
-    api = CoreV1Api(ApiClient(configuration=cluster.api.configuration))
     limit = min(_SECONDS, max(cluster.deadline.left(), 1.0))
     out, err = "", ""
     try:
-        link: Any = stream(
-            api.connect_get_namespaced_pod_exec,
-            pod,
-            namespace,
-            command=list(argv),
-            stdin=True,
-            stdout=True,
-            stderr=True,
-            tty=False,
+        link: Any = cluster.websocket(
+            websocket_call,
+            f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
+            [
+                *(("command", word) for word in argv),
+                *((name, "true") for name in ("stdin", "stdout", "stderr")),
+            ],
             _preload_content=False,
             _request_timeout=limit,
         )

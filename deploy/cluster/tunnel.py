@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, cast
 
-from kubernetes.client.api.core_v1_api import CoreV1Api
-from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import portforward
+from kubernetes.stream.ws_client import portforward_call
 
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError
@@ -26,16 +24,11 @@ def tunnel(cluster: Cluster, namespace: str, pod: str, port: int) -> Iterator[in
     Every connection is a websocket of its own to the API server. Raises ClusterError when the
     first one cannot be made (a missing right, a pod that is gone).
     """
-    # a client of its own and one at a time: portforward swaps the client's call for its length
-    api = CoreV1Api(ApiClient(configuration=cluster.api.configuration))
-    turn = threading.Lock()
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
 
     def connect() -> socket.socket:
         try:
-            with turn:
-                forward: Any = portforward(
-                    api.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
-                )
+            forward: Any = cluster.websocket(portforward_call, path, [("ports", str(port))])
             return cast("socket.socket", forward.socket(port))
         except (ApiException, OSError) as broken:
             raise ClusterError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +36,15 @@ def test_help_is_quick(program: Run) -> None:
     begun = time.monotonic()
     program("mirror", "--version")
     assert time.monotonic() - begun < 5
+
+
+def test_no_command_waits_for_the_client_s_generated_classes() -> None:
+    """They take half a second to import, and nothing of ours needs them."""
+    told = "import cli.mirror, deploy.diagnose, deploy.up, sys; print(*sys.modules, sep=chr(10))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
+    loaded = done.stdout.split()
+    assert "kubernetes.client.api_client" in loaded
+    assert not [name for name in loaded if name.startswith("kubernetes.client.api.")]
 
 
 @pytest.mark.parametrize(
