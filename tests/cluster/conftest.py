@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
 from tests.cluster.mirrored import Mirrored
-from tests.cluster.workloads import LOCK_MAP, ensure_workload_archive
+from tests.cluster.workloads import LOCK_MAP
 from tests.conftest import Run
 from tests.images.archive import archive_reference, ensure_mirror_archive
 
@@ -19,16 +19,13 @@ __all__ = ["cluster", "field_lab", "mirrored"]
 @pytest.fixture(scope="session")
 def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path) -> Mirrored:
     """The lab with the mirror's image on its nodes, and a namespace of workloads; no mirror yet."""
-    archive = ensure_mirror_archive()
-    field_lab.load_image(archive)
-    field_lab.load_image(ensure_workload_archive())
     field_lab.kubectl("create", "namespace", "chronicle")
     script = Path(__file__).with_name("workload_install.py")
     field_lab.kubectl(
         *("create", "configmap", LOCK_MAP, "-n", "chronicle"),
         *(f"--from-file={chronicle_lock}", f"--from-file={script}"),
     )
-    image = archive_reference(archive)
+    image = archive_reference(ensure_mirror_archive())
     made = Mirrored(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
     made.until_reported()
     return made

@@ -16,6 +16,8 @@ from tests.cluster.lab import Lab, LabFailed, lab
 from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandFailed
 from tests.cluster.waiting import Hopeless, NotInTime
+from tests.cluster.workloads import ensure_workload_archive
+from tests.images.archive import ensure_mirror_archive
 
 CANNOT_START = (LabFailed, CommandFailed, NotInTime, Hopeless, LookupError, OSError)
 
@@ -31,13 +33,17 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """With --kubeconfig that cluster; otherwise a lab with every trouble of the field."""
+    """With --kubeconfig that cluster; otherwise a lab with every trouble of the field.
+
+    Its nodes have the mirror's image, and a workload's.
+    """
     given = request.config.getoption("--kubeconfig", default=None)
     if given:
         path = Path(given).resolve()
         yield Cluster(kubeconfig=path, nodes=_nodes(path), lab=None)
         return
-    options = LabOptions.as_in_the_field(f"pytest-{os.getpid()}")
+    images = (str(ensure_mirror_archive()), str(ensure_workload_archive()))
+    options = replace(LabOptions.as_in_the_field(f"pytest-{os.getpid()}"), archives=images)
     if "MIRROR_KILLS" in os.environ:  # kill after kill, kubelets would wait for minutes
         options = replace(options, restart_period="1s")
     with ExitStack() as stack:

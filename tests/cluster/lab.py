@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -185,7 +185,9 @@ class Lab:
         return reply["result"]
 
 
-def prepare(progress: Progress = silent, *, calico: bool = False) -> tuple[Binaries, Path]:
+def prepare(
+    progress: Progress = silent, *, calico: bool = False, more: Sequence[str] = ()
+) -> tuple[Binaries, Path]:
     """Install, build and cache what a lab is made of; quick when it is all there.
 
     Returns the programs and the image store. Raises LabFailed without root, and CommandFailed
@@ -198,7 +200,7 @@ def prepare(progress: Progress = silent, *, calico: bool = False) -> tuple[Binar
     archives = ensure_images(binaries, progress)
     if calico:
         archives += (ensure_archive(progress),)
-    return binaries, ensure_image_store(archives, progress)
+    return binaries, ensure_image_store((*archives, *map(Path, more)), progress)
 
 
 def bring_up(
@@ -212,7 +214,7 @@ def bring_up(
     Whatever is missing on the machine is installed and built first. The lab ends with this
     process, however that ends, unless stays is set. Raises LabFailed with the reason.
     """
-    binaries, store = prepare(progress, calico=options.calico)
+    binaries, store = prepare(progress, calico=options.calico, more=options.archives)
     sweep()
     order = Order(
         options=options, kubelite=binaries.kubelite, store=store, owner=os.getpid(), stays=stays

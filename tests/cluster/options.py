@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.cache import cache_root
 
@@ -25,7 +26,9 @@ class LabOptions:
 
     hosts gives names that the lab's DNS server answers with an address of its own choice,
     besides index.example, which is the lab's router. calico: pods are connected by Calico's own
-    plugin and IPAM, dual stack with no_ipv6_route, instead of bridge and host-local.
+    plugin and IPAM, dual stack with no_ipv6_route, instead of bridge and host-local. archives:
+    paths of images that every node has from the start, besides the lab's own; importing one
+    later costs each node seconds, and kubelets tell of it half a minute after.
     """
 
     name: str = "lab"
@@ -35,6 +38,7 @@ class LabOptions:
     no_ipv6_route: bool = False
     cut_egress: bool = False
     calico: bool = False
+    archives: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
     api_flags: tuple[str, ...] = ()
     node_grace: int = 50  # seconds after which a silent node is NotReady
@@ -50,8 +54,8 @@ class LabOptions:
 
     @classmethod
     def from_json(cls, text: str) -> LabOptions:
-        data = json.loads(text)
-        return cls(**{**data, "nodes": tuple(data["nodes"]), "api_flags": tuple(data["api_flags"])})
+        data: dict[str, Any] = json.loads(text)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 
 def state_root() -> Path:

@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from tests.cluster.lab import Lab, lab
 from tests.cluster.nodes import ROOT
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
 from tests.cluster.waiting import wait_for
-from tests.images.archive import ensure_mirror_archive
+from tests.images.archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 
@@ -57,34 +55,21 @@ def ask(where: Lab, *options: str) -> Told:
     return Told(code=done.exit_code, report=json.loads(done.stdout), seconds=seconds)
 
 
-def load(where: Lab, archive: Path) -> str:
-    """Bring the image to every node; its name there."""
-    with tarfile.open(archive) as tar:
-        manifest = tar.extractfile("manifest.json")
-        assert manifest is not None
-        reference: str = json.load(manifest)[0]["RepoTags"][0]
-    where.load_image(archive)
-    return reference
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The mirror's, which is on the nodes; its name as Docker gives it."""
+    return archive_reference(ensure_mirror_archive()).removeprefix("docker.io/library/")
 
 
 @pytest.fixture(scope="module")
-def archive() -> Path:
-    return ensure_mirror_archive()
-
-
-@pytest.fixture(scope="module")
-def image(field_lab: Lab, archive: Path) -> str:
-    return load(field_lab, archive)
-
-
-@pytest.fixture(scope="module")
-def healthy(archive: Path) -> Iterator[tuple[Lab, str]]:
+def healthy(image: str) -> Iterator[tuple[Lab, str]]:
     """A cluster without troubles, and the image on its node."""
-    options = LabOptions(name=f"well-{os.getpid()}", nodes=("anubis",), hosts={})
+    archives = (str(ensure_mirror_archive()),)
+    options = LabOptions(name=f"well-{os.getpid()}", nodes=("anubis",), archives=archives)
     try:
         running = lab(options)
         with running as well:
-            yield well, load(well, archive)
+            yield well, image
     except CANNOT_START as error:
         give_up(error)
 

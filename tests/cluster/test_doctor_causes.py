@@ -45,11 +45,11 @@ def place(program: Run, ca_bundle: Path) -> Iterator[Mirrored]:
         no_ipv6_route=True,
         cut_egress=True,
         calico=True,
+        archives=(str(archive),),
     )
     try:
         running = lab(options)
         with running as up:
-            up.load_image(archive)
             image = archive_reference(archive)
             made = Mirrored(lab=up, program=program, image=image, ca_bundle=ca_bundle)
             wait_for("the nodes to tell of the image", lambda: told_of(made, image), timeout=90)

@@ -26,6 +26,7 @@ OFF = "net.ipv6.conf.{}.disable_ipv6"
 
 @pytest.fixture(scope="module")
 def fixable(program: Run) -> Iterator[Fixable]:
+    archive, image = ensure_agent_archive()
     options = LabOptions(
         name=f"calico-{os.getpid()}",
         poisoned=True,
@@ -33,11 +34,10 @@ def fixable(program: Run) -> Iterator[Fixable]:
         no_ipv6_route=True,
         calico=True,
         node_grace=25,
+        archives=(str(archive),),
     )
-    archive, image = ensure_agent_archive()
     try:
         with lab(options) as up:
-            up.load_image(archive)
             yield Fixable(lab=up, program=program, image=image)
     except CANNOT_START as error:
         give_up(error)
@@ -238,7 +238,6 @@ def test_a_reboot_and_a_node_that_joins(fixable: Fixable, before: Mapping[str, A
     addresses = [one.split()[1] for one in booted.read_text().splitlines() if "inet6" in one]
     assert addresses == ["::1/128"]
     fixable.lab.add_node("seth")
-    fixable.lab.load_image(ensure_agent_archive()[0], nodes=["seth"])
     host_is_off(fixable, "seth")
     off_everywhere(fixable, *FIELD_NODES, "seth")
     assert set(fixable.cluster()["pools"]) == {"default-ipv4-ippool"}
