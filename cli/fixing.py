@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from cli import show, show_fixes
+from cli import keeping, show, show_fixes
 from cli.connect import connect
 from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat
-from deploy import repair
+from deploy import keep, repair
 from deploy.changes.model import Fix, Option
 from deploy.cluster.client import Cluster
 from deploy.planned import Plan, ProofError, Repaired, Request, known
@@ -90,10 +90,11 @@ def make_all(
     with tidied(cluster):
         planned = plan(cluster, request, output)
         done = carry_out(cluster, request, planned, yes=yes)
+        kept = keeping.settle(cluster)
     if output != "table":
         show.document({**told, "fixes": done}, output)
     else:
-        show_fixes.repaired(done, output, undo="mirror rollback")
+        show_fixes.repaired(done, output, undo="mirror rollback", keeper=kept)
 
 
 def _all(cluster: Cluster, target: ClusterOptions, image: str | None) -> Request:
@@ -124,13 +125,18 @@ def check_answerable(*, yes: bool) -> None:
 
 @contextmanager
 def tidied(cluster: Cluster, *, undone: bool = False) -> Iterator[None]:
-    """The node agent that was started for a look is ended, however the command ends.
+    """The node agent that was started for a look is ended, however the command ends; what it kept
+    of a change that was not brought to its end, it keeps as that left it.
 
     ``undone``: fixes were rolled back. Raises ProofError where a node was not reached for it.
     """
     left: tuple[str, ...] = ()
     try:
         yield
+    except MirrorError:
+        with suppress(MirrorError):
+            keep.tell_nodes(cluster)
+        raise
     finally:
         with suppress(MirrorError):
             left = repair.tidy(cluster, undone=undone)

@@ -71,15 +71,15 @@ def _show(seen: Keeper | None, output: OutputFormat, word: str) -> None:
     if seen is None:
         click.echo("there is no keeper")
         return
-    if not seen.keeps:
+    if not seen.keeps and not seen.leaves:
         raise InputError(
             "there is nothing to keep: no fix is made", next_step="mirror fix all --keep"
         )
     click.echo(f"the keeper {word}:")
-    for name in seen.keeps:
+    for name in places(seen.keeps):
         click.echo(f"  {name}")
     if seen.leaves:
-        click.echo("not by it, since no pod but the node agent reaches nodes:")
+        click.echo("not kept now, since no agent there answers (`mirror fix --keep` again):")
         for name in places(seen.leaves):
             click.echo(f"  {name}")
-    click.echo("\nwhat it does: kubectl get events -A --field-selector source=pypi-mirror-keeper")
+    click.echo("\nwhat it does: kubectl get events -A | grep -E 'FixReverted|FixLost'")

@@ -19,23 +19,7 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _dry = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 
 
-class _Fix(click.Command):
-    """`--keep NAME.OF.A.HOST` is search-domains'; `--keep` alone is `--keeper`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self.words(args))
-
-    @staticmethod
-    def words(args: list[str]) -> list[str]:
-        """The arguments with that told apart: names of hosts have dots, nothing else here has."""
-        following = [*args[1:], ""]
-        return [
-            "--keeper" if one == "--keep" and ("." not in after or after[:1] in "-/") else one
-            for one, after in zip(args, following, strict=False)
-        ]
-
-
-@click.command(cls=_Fix)
+@click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @cluster_options(default_timeout=420)
 @click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
@@ -56,10 +40,10 @@ class _Fix(click.Command):
     "--restart-system", is_flag=True, help="With --restart: kube-system's and the mirror's too."
 )
 @click.option(
-    "--keeper/--no-keep",
+    "--keep/--no-keep",
+    "keeper",
     default=None,
-    help="Leave a keeper in the cluster that puts back what something reverts (also: --keep, "
-    "without a NAME), or end it.",
+    help="Leave a keeper in the cluster that puts back what something reverts, or end it.",
 )
 @click.option(
     "--force",

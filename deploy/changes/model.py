@@ -82,6 +82,11 @@ class Right:
         return f"{self.verb} {self.resource} {where}"
 
 
+def place_on_node(target: NodeFile | NodeSysctl) -> str:
+    """What the node's agent calls it."""
+    return target.path if isinstance(target, NodeFile) else target.key
+
+
 # -- the seam to the world ------------------------------------------------------------------------
 
 

@@ -6,7 +6,15 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from deploy.changes.model import Held, Moved, NodeFile, NodeSysctl, Right, Target
+from deploy.changes.model import (
+    Held,
+    Moved,
+    NodeFile,
+    NodeSysctl,
+    Right,
+    Target,
+    place_on_node,
+)
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
 from deploy.evidence.hosts import ask, ensure
@@ -49,8 +57,8 @@ class NodeHand:
 
     def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(target, NodeFile | NodeSysctl)
-        name = target.path if isinstance(target, NodeFile) else target.key
-        told = ask(self._cluster, self._pod(target.node), {**question, "target": name})
+        asked = {**question, "target": place_on_node(target)}
+        told = ask(self._cluster, self._pod(target.node), asked)
         if "moved" in told:
             raise Moved(str(target))
         return told

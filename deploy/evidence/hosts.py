@@ -38,22 +38,23 @@ def ensure(
         return {}
     ready = {node.name for node in nodes if node.ready}
     wanted = image or _image(held or {})
-    running: dict[str, str] = {}
+    found: dict[str, str] = {}
 
     def look() -> bool:
-        pods = cluster.list("Pod", HOME, labels=_LABELS)
-        running.update(
-            (pod["spec"]["nodeName"], pod["metadata"]["name"])
-            for pod in pods
-            if _runs(pod) and pod["spec"]["containers"][0]["image"] == wanted
-        )
-        return ready <= running.keys()
+        found.update(_running(cluster, wanted))
+        return ready <= found.keys()
 
     try:
         until(look, deadline=cluster.deadline.within(_SECONDS), what="the node agents")
     except WaitTimeout:
-        progress.note(f"no node agent on {', '.join(sorted(ready - running.keys()))}")
-    return {node: pod for node, pod in running.items() if node in ready}
+        progress.note(f"no node agent on {', '.join(sorted(ready - found.keys()))}")
+    return {node: pod for node, pod in found.items() if node in ready}
+
+
+def running(cluster: Cluster, nodes: tuple[Node, ...]) -> Mapping[str, str]:
+    """Ready node → the agent's pod that runs there now; nothing is started, nobody waits."""
+    ready = {node.name for node in nodes if node.ready}
+    return {node: pod for node, pod in _running(cluster).items() if node in ready}
 
 
 def ask(cluster: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,8 +105,8 @@ def _view(cluster: Cluster, node: Node, pod: str | None) -> Seen[HostView]:
         return Unseen(reason=str(broken))
 
 
-def release(cluster: Cluster) -> tuple[str, ...]:
-    """Undo what standing orders did. What could not be, in words."""
+def release(cluster: Cluster, *, end: bool = False) -> tuple[str, ...]:
+    """Undo what standing orders did. What could not be, in words. ``end``: nothing is kept then."""
     failed = []
     for pod in cluster.list("Pod", HOME, labels=_LABELS):
         node = pod["spec"].get("nodeName", "")
@@ -113,7 +114,7 @@ def release(cluster: Cluster) -> tuple[str, ...]:
             failed.append(f"{node}: its agent does not run")
             continue
         try:
-            told = ask(cluster, pod["metadata"]["name"], {"do": "release"})
+            told = ask(cluster, pod["metadata"]["name"], {"do": "release", "end": end})
             failed += [f"{node}: {one}" for one in told["failed"]]
         except ClusterError as broken:
             failed.append(f"{node}: {broken}")
@@ -128,10 +129,19 @@ def retire(cluster: Cluster, *, undone: bool) -> tuple[str, ...]:
     """
     if cluster.get("DaemonSet", AGENT, HOME) is None:
         return ()
-    failed = release(cluster)
+    failed = release(cluster, end=True)
     if not (failed and undone):
         cluster.delete("DaemonSet", AGENT, HOME)
     return failed
+
+
+def _running(cluster: Cluster, image: str | None = None) -> dict[str, str]:
+    """Node → the agent's pod; of this image, where one is given."""
+    return {
+        pod["spec"]["nodeName"]: pod["metadata"]["name"]
+        for pod in cluster.list("Pod", HOME, labels=_LABELS)
+        if _runs(pod) and image in (None, pod["spec"]["containers"][0]["image"])
+    }
 
 
 def _runs(pod: Object) -> bool:

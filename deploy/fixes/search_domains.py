@@ -68,7 +68,7 @@ def changes(
             objects=(*told, *unseen),
             needless=True,
         )
-    asked = options.get("keep") or tuple(k for c in held for k in c.edit.options["keep"])
+    asked = options.get("keep-name") or tuple(k for c in held for k in c.edit.options["keep"])
     wanted = {"suffixes": suffixes, "keep": _kept(asked, suffixes)}
     target = target_of(core)
     made = Edit(fix=NAME, options=wanted)
@@ -102,7 +102,7 @@ def _kept(names: Options | tuple[str, ...], suffixes: list[str]) -> list[str]:
     for one in kept:
         if not any(one.endswith(f".{suffix}") for suffix in suffixes):
             raise InputError(
-                f"--keep {one} is under no search domain that is guarded",
+                f"--keep-name {one} is under no search domain that is guarded",
                 why="guarded: " + ", ".join(suffixes),
                 next_step=f"give a name such as nas.{suffixes[0]}, or leave it out",
             )
@@ -200,14 +200,15 @@ FIX = Fix(
     order=10,
     fact="search domains that answer everything are guarded by CoreDNS",
     blast="every pod of the cluster: names with two or more labels before a guarded search domain "
-    "do not exist for it any more (a.b.SUFFIX; host.SUFFIX still resolves; --keep NAME keeps more)",
+    "do not exist for it any more (a.b.SUFFIX; host.SUFFIX still resolves; --keep-name NAME keeps "
+    "more)",
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
     changes=changes,
     edit=edit,
     cures=("dns.search-domains",),
     options=(
         Option(
-            name="keep",
+            name="keep-name",
             kind="list",
             metavar="NAME",
             help="search-domains: this name, and all below it, goes on to resolve.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from deploy.manifests.model import NAME, Object, labels, new_object
+from mirror.agent.keep import MARK
+from mirror.agent.told import NEWS
 
 AGENT = f"{NAME}-node-agent"
 HOME = "kube-system"  # beside the ledger: removing the mirror's namespace takes neither along
@@ -10,6 +12,7 @@ ORDERS_MAP = f"{NAME}-node-orders"
 ORDERS_KEY = "orders.json"
 CNI_PLAIN = "/opt/cni/bin"
 CNI_MICROK8S = "/var/snap/microk8s/current"
+KEEPER = f"{NAME}-keeper"  # of the ConfigMap too that is there while nodes are kept
 DO = ("python3", "-m", "mirror.agent", "do")
 
 
@@ -25,6 +28,8 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
         {"name": "cni", "mountPath": "/host/cni", "readOnly": not microk8s},
         {"name": "net", "mountPath": "/host/net"},
         {"name": "orders", "mountPath": "/orders", "readOnly": True},
+        {"name": "keeper", "mountPath": str(MARK.parent), "readOnly": True},
+        {"name": "told", "mountPath": str(NEWS.parent)},
     ]
     container: Object = {
         "name": "agent",
@@ -42,6 +47,11 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
         "volumeMounts": mounts,
+        "readinessProbe": {
+            "exec": {"command": probe(str(NEWS))},
+            "periodSeconds": 15,
+            "timeoutSeconds": 10,
+        },
     }
     spec: Object = {
         "hostNetwork": True,
@@ -62,6 +72,8 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
             {"name": "cni", "hostPath": {"path": cni, "type": "DirectoryOrCreate"}},
             {"name": "net", "hostPath": {"path": "/proc/sys/net", "type": "Directory"}},
             {"name": "orders", "configMap": {"name": ORDERS_MAP, "optional": True}},
+            {"name": "keeper", "configMap": {"name": KEEPER, "optional": True}},
+            {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
     chosen = labels("node-agent")
@@ -77,3 +89,13 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
             "template": {"metadata": {"labels": chosen}, "spec": spec},
         }
     }
+
+
+def probe(news: str) -> list[str]:
+    """What the kubelet runs: where the agent has something to tell it is printed, and fails, once.
+
+    That makes an Event without any right of the agent's. Three times in a row would be not Ready.
+    """
+    said = f"{news}.said"
+    tell = f'mv "{news}" "{said}" && cat "{said}"; exit 1'
+    return ["sh", "-c", f'test ! -e "{news}" || {{ {tell}; }}']

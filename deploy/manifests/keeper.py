@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.manifests.agent import HOME
-from deploy.manifests.model import NAME, Object, labels, new_object
+from deploy.manifests.agent import HOME, KEEPER
+from deploy.manifests.model import Object, labels, new_object
 from deploy.manifests.pods import pod_spec
+from mirror.agent.keep import MARK
 
-KEEPER = f"{NAME}-keeper"
 COMPONENT = "keeper"
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -27,10 +27,20 @@ class Kept:
     name: str
     namespace: str | None  # None: it is in none
 
+    @property
+    def word(self) -> str:
+        """What the keeper is told of it, behind --page."""
+        return f"{self.page}={self.path}"
+
 
 def keeper_objects(image: str, kept: Sequence[Kept]) -> tuple[Object, ...]:
-    """The account, its rights, and the Deployment, in the order of application."""
+    """The account, its rights, the nodes' mark, and the Deployment, in the order of application.
+
+    The Deployment says that there is a keeper, also where all that is kept is on nodes: it has no
+    pod then.
+    """
     return (
+        _labelled("v1", "ConfigMap", HOME) | {"data": {MARK.name: "their agents keep\n"}},
         _labelled("v1", "ServiceAccount", HOME) | {"automountServiceAccountToken": False},
         *_rights(kept),
         _deployment(image, kept),
@@ -79,7 +89,7 @@ def _binding(kind: str, namespace: str | None) -> Object:
 
 
 def _deployment(image: str, kept: Sequence[Kept]) -> Object:
-    pages = [word for one in kept for word in ("--page", f"{one.page}={one.path}")]
+    pages = [word for one in kept for word in ("--page", one.word)]
     container: Object = {
         "name": COMPONENT,
         "image": image,
@@ -100,7 +110,7 @@ def _deployment(image: str, kept: Sequence[Kept]) -> Object:
     chosen = labels(COMPONENT)
     return _labelled("apps/v1", "Deployment", HOME) | {
         "spec": {
-            "replicas": 1,
+            "replicas": 1 if kept else 0,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": chosen},
             "template": {"metadata": {"labels": chosen}, "spec": spec},

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import argparse
 import base64
-import fcntl
 import json
-import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mirror.agent import kept
+from mirror.agent import keep, kept, pages, told
+from mirror.agent.alone import alone
 from mirror.agent.files import Moved
 from mirror.agent.look import look
 from mirror.agent.place import CNI_HOMES, Place, Refused
 
-
-@contextmanager
-def alone(place: Place) -> Iterator[None]:
-    """No two of the agent's processes work on one host at once."""
-    fd = os.open(place.root / "etc", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+_SECONDS = 15.0  # between two looks at what is kept
 
 
 def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +29,19 @@ def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
             case "read":
                 state = kept.read(place, ask["target"])
             case "write":
+                pages.drop(place, [ask["target"]])
                 content = ask["content"]
                 made = None if content is None else base64.b64decode(content)
                 state = kept.write(place, ask["target"], made, ask["seen"], ask["frame"])
+            case "seen":
+                return keep.seen(place, ask["targets"])
+            case "keep":
+                return keep.store(place, ask["pages"], orders=ask["orders"])
             case "release":
-                return {"failed": kept.release(place)}
+                failed = kept.release(place)
+                if ask.get("end"):
+                    pages.write(place, [])
+                return {"failed": failed}
             case other:
                 return {"refused": f"no such question: {other}"}
     except Moved as moved:
@@ -67,12 +64,31 @@ def main(argv: list[str]) -> int:
         with alone(place):
             print(json.dumps(answer(place, ask)))
         return 0
+    _stand_by(place)
+    return 0
+
+
+def _stand_by(place: Place) -> None:
+    """Follow the standing orders, then keep what is kept."""
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
     with alone(place):
         for line in kept.follow(place):
-            print(line, flush=True)
-    print("standing by", flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    return 0
+            _say(line)
+        try:
+            keep.begin(place)
+        except Refused as refused:
+            _say(str(refused))
+    _say("standing by")
+    keeping = keep.Keep(place, _say, told.tell)
+    while not over.is_set():
+        keeping.look()
+        over.wait(_SECONDS)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mirror.agent import files, sysctls
+from mirror.agent import files, pages, sysctls
 from mirror.agent.place import OURS, Place, Refused
 
 ORDERS = Path("/orders/orders.json")
+ORDERED = ("host-sysctl",)  # the fix whose they are
 
 
 def kept(place: Place) -> list[dict[str, Any]]:
@@ -44,6 +45,7 @@ def follow(place: Place, orders: Path = ORDERS) -> list[str]:
 def release(place: Place) -> list[str]:
     """Undo what was done by order, the last first; what could not be, in words."""
     failed = []
+    pages.drop(place, [page["target"] for page in kept(place)])
     for page in reversed(kept(place)):
         base, written = _bytes(page["base"]), _bytes(page["written"])
         try:

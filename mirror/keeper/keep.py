@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mirror.core.errors import MirrorError
+from mirror.drift import decide
 from mirror.keeper.api import Refused
-from mirror.keeper.decide import decide
 from mirror.keeper.event import LOST, REVERTED, event, writer
 from mirror.keeper.page import Damaged, Page, read
+from mirror.patience import Patience
 
 LEDGER = "/api/v1/namespaces/kube-system/configmaps"
-_FIRST, _MOST = timedelta(seconds=30), timedelta(minutes=10)
 _GONE = 404, 409, 422  # it was changed, or went away, between our look and our write
 
 
@@ -32,16 +32,13 @@ def _now() -> datetime:
 
 @dataclass(slots=True)
 class Keeper:
-    """``targets``: page of the ledger → the API's path of the object it is about.
-
-    Whoever writes against us all the time is answered more and more slowly, up to every 10 min.
-    """
+    """``targets``: page of the ledger → the API's path of the object it is about."""
 
     api: Door
     targets: Mapping[str, str]
     say: Callable[[str], None]
     now: Callable[[], datetime] = _now
-    _put: dict[str, tuple[datetime, timedelta]] = field(default_factory=dict)
+    _patience: Patience = field(default_factory=Patience)
     _told: dict[str, bytes | None] = field(default_factory=dict)
 
     def look(self) -> None:
@@ -66,7 +63,7 @@ class Keeper:
         verdict = decide(page.base, page.written, content, spec=page.key is None)
         if verdict.state == "unclear":
             self._lost(page, found, content, verdict.why + writer(found))
-        elif verdict.state == "reverted" and self._due(name):
+        elif verdict.state == "reverted" and self._patience.due(name, self.now()):
             self._put_back(page, found, verdict.content)
 
     def _put_back(self, page: Page, found: Any, content: bytes) -> None:
@@ -76,16 +73,8 @@ class Keeper:
             if refused.code in _GONE:
                 return
             raise
-        last, delay = self._put.get(page.name, (datetime.min.replace(tzinfo=UTC), _FIRST))
-        again = self.now() - last < 2 * _MOST
-        self._put[page.name] = (self.now(), min(2 * delay, _MOST) if again else _FIRST)
+        self._patience.put(page.name, self.now())
         self._tell(page, found, REVERTED, f"changed back{writer(found)}; put back by the keeper")
-
-    def _due(self, name: str) -> bool:
-        if name not in self._put:
-            return True
-        last, delay = self._put[name]
-        return self.now() - last >= delay
 
     def _lost(self, page: Page, found: Any, content: bytes | None, why: str) -> None:
         """What the keeper does not mend is told once for each text that it finds."""

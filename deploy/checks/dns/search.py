@@ -127,8 +127,8 @@ def _mends(suffix: str, tried: str) -> tuple[Mend, ...]:
             text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",
             reach="cluster",
             command=mends.SEARCH_DOMAINS,
-            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; --keep "
-            "NAME leaves others out)",
+            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; "
+            "--keep-name NAME leaves others out)",
         ),
         Mend(
             text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "

@@ -4,84 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from mirror.agent import files, kept, sysctls
 from mirror.agent.__main__ import answer
 from mirror.agent.place import Place, Refused
-
-FILE = "/etc/cni/net.d/10-calico.conflist"
-OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
-
-# kills itself right before the Nth call that changes something on the disk
-KILLED = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(event, args):
-    global left
-    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-import mirror.agent.__main__ as agent
-sys.addaudithook(counted)
-sys.exit(agent.main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A host: some of /etc, the CNI's plugins, the settings of its network."""
-    for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "net"):
-        (tmp_path / folder).mkdir(parents=True)
-    for link in ("all", "default", "lo", "eth0"):
-        conf = tmp_path / "net/ipv6/conf" / link
-        conf.mkdir(parents=True)
-        (conf / "disable_ipv6").write_text("0\n")
-    (tmp_path / "etc/cni/net.d/10-calico.conflist").write_bytes(OLD)
-    (tmp_path / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
-    return Place(root=tmp_path, cni=PurePosixPath("/opt/cni/bin"))
-
-
-def read(place: Place, target: str) -> dict[str, Any]:
-    return answer(place, {"do": "read", "target": target})
-
-
-def write(place: Place, target: str, content: bytes | None, seen: dict[str, Any]) -> dict[str, Any]:
-    made = None if content is None else base64.b64encode(content).decode()
-    ask = {"do": "write", "target": target, "content": made, "seen": seen["version"]}
-    return answer(place, {**ask, "frame": seen["frame"]})
-
-
-def tree(place: Place) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(place.root)): path.read_bytes()
-        for path in sorted(place.root.rglob("*"))
-        if path.is_file()
-    }
-
-
-def killed_at(place: Place, number: int, ask: dict[str, Any]) -> bool:
-    """Whether a question was answered by an agent that dies before its number-th change."""
-    argv = [sys.executable, "-c", KILLED, str(number), "do", "--root", str(place.root)]
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        argv,
-        input=json.dumps(ask).encode() + b"\n",
-        env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode in (0, -9), done.stderr.decode()
-    return done.returncode == 0
+from tests.unit.agent.asking import FILE, NEW, OLD, killed_at, read, tree, write
 
 
 def test_a_file_is_replaced_and_put_back_with_its_mode(place: Place) -> None:

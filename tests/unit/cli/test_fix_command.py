@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from cli.commands import fixes
+from cli import fixing
 from cli.mirror import mirror
+from deploy import keep, repair
+from deploy.cluster.client import Cluster
 from mirror.core.errors import MirrorError
 
 
@@ -34,10 +37,12 @@ def nowhere(tmp_path: Path) -> str:
     [
         (["fix", "nope"], 2, "no fix 'nope'"),
         (
-            ["fix", "dns", "--keep", "a.home.example"],
+            ["fix", "dns", "--keep-name", "a.home.example"],
             2,
-            "--keep is an option of fix search-domains",
+            "--keep-name is an option of fix search-domains",
         ),
+        (["fix", "--keep", "a.home.example"], 2, "no fix 'a.home.example'"),
+        (["fix", "--keep"], 3, "does not answer"),
         (["fix", "dns", "--yes"], 3, "does not answer"),
         (["fix"], 3, "does not answer"),
         (["rollback", "nope"], 2, "no fix 'nope'"),
@@ -73,20 +78,21 @@ def test_help_has_examples(command: str) -> None:
     assert f"mirror {command}" in done.output
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        (["--keep"], ["--keeper"]),
-        (["--keep", "all"], ["--keeper", "all"]),
-        (["all", "--keep", "-y"], ["all", "--keeper", "-y"]),
-        (["--keep", "--image", "a.b/c:1"], ["--keeper", "--image", "a.b/c:1"]),
-        (["--keep", "nas.home.example"], ["--keep", "nas.home.example"]),
-        (["--keep=nas.home.example"], ["--keep=nas.home.example"]),
-        (["--keep-aaaa", "a.b", "--keep"], ["--keep-aaaa", "a.b", "--keeper"]),
-        ([], []),
-    ],
-)
-def test_keep_alone_is_the_keeper_and_with_a_host_it_is_not(
-    given: list[str], meant: list[str]
+def test_agents_are_told_what_a_change_that_failed_has_left(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert fixes.fix.words(given) == meant
+    """They took out what was written; what stands is kept all the same."""
+    done: list[str] = []
+    monkeypatch.setattr(keep, "tell_nodes", lambda _: done.append("told"))
+
+    def tidy(_: Cluster, *, undone: bool) -> tuple[str, ...]:
+        done.append("tidied")
+        return ()
+
+    monkeypatch.setattr(repair, "tidy", tidy)
+    with pytest.raises(MirrorError, match="not proved"), fixing.tidied(cast("Cluster", None)):
+        raise MirrorError("not proved")
+    assert done == ["told", "tidied"]
+    with fixing.tidied(cast("Cluster", None)):
+        pass
+    assert done == ["told", "tidied", "tidied"]

@@ -7,8 +7,10 @@ from typing import Any, cast
 import pytest
 
 from deploy import keep, repair
-from deploy.changes.model import Applied, ConfigMapKey, Edit, LedgerEntry
+from deploy.changes import node_keep
+from deploy.changes.model import Applied, ConfigMapKey, Edit, LedgerEntry, NodeFile
 from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.evidence import hosts
 from deploy.manifests.keeper import keeper_objects
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
@@ -20,11 +22,17 @@ def entry(key: str) -> LedgerEntry:
     return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
 
 
+def on_node(node: str) -> LedgerEntry:
+    target = NodeFile(node=node, path="/etc/cni/net.d/x.conflist")
+    edits = (Applied(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
+    return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
+
+
 class Works:
     """An engine that only knows what is in the ledger."""
 
-    def __init__(self, *keys: str) -> None:
-        self._entries = [entry(key) for key in keys]
+    def __init__(self, *keys: str, nodes: tuple[str, ...] = ()) -> None:
+        self._entries = [*(entry(key) for key in keys), *(on_node(one) for one in nodes)]
 
     def entries(self) -> list[LedgerEntry]:
         return self._entries
@@ -52,7 +60,9 @@ class Fake:
 
     def apply(self, obj: Object) -> Object:
         meta = obj["metadata"] | {"generation": 1}
-        done = {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1}
+        count = obj.get("spec", {}).get("replicas", 1)
+        counts = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), count)
+        done = {"observedGeneration": 1, **counts}
         made = obj | {"metadata": meta, "status": done}
         self.there[obj["kind"], meta.get("namespace")] = made
         self.applied.append(obj["kind"])
@@ -78,7 +88,7 @@ def running(monkeypatch: pytest.MonkeyPatch, *keys: str) -> Fake:
 def test_it_is_made_and_its_rights_first(monkeypatch: pytest.MonkeyPatch) -> None:
     fake, works = Fake(), Works("coredns")
     made = keep.bring(world(monkeypatch, works, fake), "mirror:1")
-    assert fake.applied == ["ServiceAccount", "Role", "RoleBinding", "Deployment"]
+    assert fake.applied == ["ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
     assert made.keeps == ("ConfigMap kube-system/coredns key k",)
     assert "create roles in namespace kube-system" in works.asked
     assert keep.standing(cast("Cluster", fake)) == made
@@ -121,3 +131,35 @@ def test_nothing_to_keep_and_no_image_are_said(monkeypatch: pytest.MonkeyPatch) 
         keep.bring(world(monkeypatch, Works(), Fake()), "mirror:1")
     with pytest.raises(UnfitError, match="no image"):
         keep.bring(world(monkeypatch, Works("coredns"), Fake()), None)
+
+
+def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an object of the API the keeper has no pod, and stands for the agents alone."""
+    fake, works = Fake(), Works(nodes=("ra", "babel"))
+    cluster, place = world(monkeypatch, works, fake), "/etc/cni/net.d/x.conflist"
+    monkeypatch.setattr(hosts, "ensure", lambda *_: {"ra": "agent-1"})
+    monkeypatch.setattr(keep, "_agents", lambda _: {"ra": "agent-1"})
+    told: list[Any] = []
+
+    def tell(*words: Any) -> set[tuple[str, str]]:
+        told.append(words[-1])
+        return {("ra", place)}
+
+    monkeypatch.setattr(node_keep, "tell", tell)
+    monkeypatch.setattr(node_keep, "keeps", lambda *_: {("ra", place)})
+    monkeypatch.setattr(node_keep, "end", lambda _, pods: told.append(f"ended {pods}"))
+    made = keep.bring(cluster, "mirror:1")
+    assert (made.keeps, made.leaves) == (
+        (f"file {place} on node ra",),
+        (f"file {place} on node babel",),
+    )
+    assert fake.there["Deployment", "kube-system"]["spec"]["replicas"] == 0
+    assert keep.standing(cluster) == made
+    fake.applied.clear()
+    keep.follow(cluster)
+    keep.tell_nodes(cluster)
+    assert (fake.applied, told) == ([], [{"ra": "agent-1"}] * 3)
+    keep.follow(world(monkeypatch, Works(), fake))
+    assert (fake.there, told[-1]) == ({}, "ended {'ra': 'agent-1'}")
+    keep.tell_nodes(cluster)
+    assert len(told) == 4, "no keeper: nobody is told"

@@ -13,8 +13,9 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.keep import _sorted
-from deploy.manifests.keeper import KEEPER, keeper_objects
+from deploy.keep import _kept
+from deploy.manifests.agent import KEEPER
+from deploy.manifests.keeper import keeper_objects
 
 TARGETS: tuple[tuple[str, Target], ...] = (
     ("dns", ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")),
@@ -35,9 +36,7 @@ def objects() -> list[Any]:
         )
         for fix, target in TARGETS
     ]
-    kept, leaves = _sorted(entries)
-    assert leaves == ("file /etc/cni/net.d/10-calico.conflist on node ra",)
-    return list(keeper_objects("mirror:1", kept))
+    return list(keeper_objects("mirror:1", _kept(entries)))
 
 
 def rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str], list[str]]]:

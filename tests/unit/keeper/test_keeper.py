@@ -13,7 +13,7 @@ from mirror.keeper.api import Refused
 from mirror.keeper.event import writer
 from mirror.keeper.keep import LEDGER, Keeper
 from mirror.keeper.page import Damaged, read
-from tests.unit.keeper.test_decide import BASE, COREFILE, DNS, WRITTEN
+from tests.unit.mirror.test_drift import BASE, COREFILE, DNS, WRITTEN
 
 NAME = ledger.name_of(COREFILE)
 PATH = "/api/v1/namespaces/kube-system/configmaps/coredns"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deploy.changes.model import ConfigMapKey, Edit
 from deploy.standing import every
-from mirror.keeper.decide import decide
+from mirror.drift import decide
 from mirror.merge import canonical
 
 BASE = b"""\

@@ -1,0 +1,85 @@
+"""The node agent asked in this process, or in one that dies before its Nth change."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mirror.agent.__main__ import answer
+from mirror.agent.place import Place
+
+FILE = "/etc/cni/net.d/10-calico.conflist"
+OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
+
+# kills itself right before the Nth call that changes something on the disk
+_COUNTED = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+def counted(event, args):
+    global left
+    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+    if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+_ASKED = """
+import mirror.agent.__main__ as agent
+sys.addaudithook(counted)
+sys.exit(agent.main(sys.argv[1:]))
+"""
+_LOOKS = """
+from pathlib import Path
+from mirror.agent.keep import Keep
+from mirror.agent.place import Place
+keep = Keep(Place(root=Path(sys.argv[1])), print, lambda text: None)
+sys.addaudithook(counted)
+keep.look()
+"""
+
+
+def read(place: Place, target: str) -> dict[str, Any]:
+    return answer(place, {"do": "read", "target": target})
+
+
+def write(place: Place, target: str, content: bytes | None, seen: dict[str, Any]) -> dict[str, Any]:
+    made = None if content is None else base64.b64encode(content).decode()
+    ask = {"do": "write", "target": target, "content": made, "seen": seen["version"]}
+    return answer(place, {**ask, "frame": seen["frame"]})
+
+
+def tree(place: Place) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(place.root)): path.read_bytes()
+        for path in sorted(place.root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def killed_at(place: Place, number: int, ask: dict[str, Any]) -> bool:
+    """Whether a question was answered by an agent that dies before its number-th change."""
+    return _lived(_ASKED, number, "do", "--root", str(place.root), line=json.dumps(ask))
+
+
+def killed_look(place: Place, number: int) -> bool:
+    """The same of its look at what is kept."""
+    return _lived(_LOOKS, number, str(place.root))
+
+
+def _lived(program: str, number: int, *argv: str, line: str = "") -> bool:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNTED + program, str(number), *argv],
+        input=f"{line}\n".encode(),
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (0, -9), done.stderr.decode()
+    return done.returncode == 0

@@ -1,0 +1,24 @@
+"""A folder that stands for a host."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from mirror.agent.place import Place
+from tests.unit.agent.asking import OLD
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A host: some of /etc, the CNI's plugins, the settings of its network."""
+    for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "net"):
+        (tmp_path / folder).mkdir(parents=True)
+    for link in ("all", "default", "lo", "eth0"):
+        conf = tmp_path / "net/ipv6/conf" / link
+        conf.mkdir(parents=True)
+        (conf / "disable_ipv6").write_text("0\n")
+    (tmp_path / "etc/cni/net.d/10-calico.conflist").write_bytes(OLD)
+    (tmp_path / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
+    return Place(root=tmp_path, cni=PurePosixPath("/opt/cni/bin"))
