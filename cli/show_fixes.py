@@ -187,9 +187,9 @@ def kept(keeper: Keeper | None) -> None:
 def keeper_rows(keeper: Keeper) -> list[tuple[str, str]]:
     """For `mirror status` too."""
     state = "runs" if keeper.running else "does not run"
-    rows = [("keeper", f"{state}, keeps {', '.join(keeper.keeps)}")]
+    rows = [("keeper", f"{state}, keeps {', '.join(places(keeper.keeps))}")]
     if keeper.leaves:
-        rows.append(("", f"not kept by it: {', '.join(places(keeper.leaves))}"))
+        rows.append(("", f"not kept now: {', '.join(places(keeper.leaves))}"))
     return rows
 
 

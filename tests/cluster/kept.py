@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -79,6 +80,49 @@ def check_pool(lab: Lab) -> None:
     write(natOutgoing=before["natOutgoing"])
 
 
+def revert_nodes(lab: Lab, file: tuple[str, str], setting: tuple[str, str]) -> Mapping[str, str]:
+    """A file of one node as it was before the fix, and a setting of another: what stood there."""
+    node, path = file
+    found = json.loads(lab.kubectl("-n", "kube-system", "get", "configmap", "-o", "json"))["items"]
+    name = f"file {path} on node {node}"
+    (base,) = [
+        base64.b64decode(one["binaryData"]["base"]).decode()
+        for one in found
+        if one["metadata"].get("annotations", {}).get("pypi-mirror/target") == name
+    ]
+    fixed = {path: lab.exec(node, "cat", path).stdout, setting[1]: "1\n"}
+    assert base != fixed[path]
+    lab.exec(node, "tee", path, stdin=base)
+    lab.exec(setting[0], "sysctl", "-qw", f"{setting[1]}=0")
+    return fixed
+
+
+def check_nodes(
+    lab: Lab, file: tuple[str, str], setting: tuple[str, str], fixed: Mapping[str, str]
+) -> None:
+    """Both are as they were, and the kubelet has told of them, as it does of failing probes."""
+    where = f"/proc/sys/{setting[1].replace('.', '/')}"
+    for node, name, path in ((*file, file[1]), (*setting, where)):
+
+        def back(node: str = node, name: str = name, path: str = path) -> bool:
+            return lab.exec(node, "cat", path).stdout == fixed[name]
+
+        until_back(f"{name} on {node}", back)
+
+        def told(node: str = node, name: str = name) -> bool:
+            return any(name in one and "FixReverted" in one for one in _said_by_agents(lab, node))
+
+        wait_for(f"the Event of {name}", told, timeout=SECONDS)
+
+
+def _said_by_agents(lab: Lab, node: str) -> list[str]:
+    chosen = "reason=Unhealthy,involvedObject.kind=Pod,involvedObject.namespace=kube-system"
+    told = lab.kubectl("get", "events", "-A", "--field-selector", chosen, "-o", "json")
+    return [
+        one["message"] for one in json.loads(told)["items"] if one["source"].get("host") == node
+    ]
+
+
 MAY = (
     ("get", "configmaps/coredns"),
     ("patch", "configmaps/coredns"),
@@ -131,6 +175,8 @@ def refused_by_pod_security(lab: Lab) -> str:
 
 def left(lab: Lab) -> str:
     """Objects of the keeper that are there."""
-    kinds = "deployment,role,rolebinding,clusterrole,clusterrolebinding,serviceaccount,pod"
+    kinds = (
+        "configmap,deployment,role,rolebinding,clusterrole,clusterrolebinding,serviceaccount,pod"
+    )
     chosen = ("-l", "app.kubernetes.io/component=keeper", "--ignore-not-found", "-o", "name")
     return lab.kubectl("get", kinds, "-A", *chosen)

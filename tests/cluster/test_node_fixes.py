@@ -21,6 +21,7 @@ from tests.conftest import Run
 pytestmark = pytest.mark.cluster
 
 SIX = "default-ipv6-ippool"
+CONFLIST = "/etc/cni/net.d/10-calico.conflist"
 OFF = "net.ipv6.conf.{}.disable_ipv6"
 
 
@@ -189,18 +190,29 @@ def test_the_node_is_caught_up_when_it_is_back(fixable: Fixable, before: Mapping
 def test_a_keeper_puts_back_what_something_reverts(
     fixable: Fixable, before: Mapping[str, Any]
 ) -> None:
-    """A Corefile as the add-on has it but for somebody's line, and the pool enabled again."""
+    """A Corefile as the add-on has it but for somebody's line, and the pool enabled again; on
+    nodes a conflist as it was, and IPv6 turned on.
+    """
     lab, original = fixable.lab, before["cluster"]["maps"]["coredns"]["Corefile"]
     fixed, wanted = kept.revert_corefile(lab, original)
     assert fixable.states()["dns"] == "drifted"
     told = json.loads(fixable.mirror("doctor", "--category", "fixes", "-o", "json"))
     mends = {one["command"] for found in told["findings"] for one in found["mends"]}
     assert mends == {"mirror fix search-domains", "mirror fix dns"}
-    fixable.mirror("fix", "--keep", "--image", fixable.image)
+    said = fixable.mirror("fix", "--keep", "--image", fixable.image, "-o", "json")
+    keeper = json.loads(said)["keeper"]
+    file, setting = ("anubis", CONFLIST), ("ra", OFF.format("all"))  # ra was caught up by orders
+    assert {f"file {CONFLIST} on node anubis", f"sysctl {setting[1]} on node ra"} <= set(
+        keeper["keeps"]
+    )
+    assert keeper["leaves"] == []
+    on_nodes = kept.revert_nodes(lab, file, setting)
     kept.check_corefile(lab, wanted)
     assert fixable.states()["dns"] == "applied"
     kept.write_corefile(lab, fixed)
     kept.check_pool(lab)
+    kept.check_nodes(lab, file, setting, on_nodes)
+    assert set(fixable.states().values()) == {"applied"}
 
 
 def test_the_keeper_has_no_more_rights_than_it_needs(fixable: Fixable) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from mirror.agent.place import Place
-from tests.unit.agent.asking import OLD
+from tests.unit.agent.asking import FILE, OLD
+from tests.unit.agent.keeping import BASE, Told
 
 
 @pytest.fixture
@@ -22,3 +23,9 @@ def place(tmp_path: Path) -> Place:
     (tmp_path / "etc/cni/net.d/10-calico.conflist").write_bytes(OLD)
     (tmp_path / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
     return Place(root=tmp_path, cni=PurePosixPath("/opt/cni/bin"))
+
+
+@pytest.fixture
+def told(place: Place) -> Told:
+    place.file(FILE).write_bytes(BASE)
+    return Told(place)
