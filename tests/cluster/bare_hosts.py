@@ -58,6 +58,13 @@ netlink._tell = told
 sys.addaudithook(counted)
 sys.exit(agent.main(sys.argv[1:]))
 """
+_LOOKS = """
+import sys
+from pathlib import Path
+from mirror.agent.keep import Keep
+from mirror.agent.place import Place
+Keep(Place(root=Path(sys.argv[1])), print, lambda text: None).look()
+"""
 _LINK = """
 link add eth0 type veth peer name far
 link set lo up
@@ -92,6 +99,10 @@ class Host:
             with link.makefile("rb") as told:
                 found: dict[str, Any] = json.loads(told.read())
                 return found
+
+    def look(self) -> str:
+        """What is kept here, once, as the agent that stands by does it; what it said."""
+        return self.run(sys.executable, "-c", _LOOKS, str(self.root))
 
     def put(self, entry: LedgerEntry) -> None:
         """What is stored, by hand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.changes import node_keep
 from deploy.changes.engine import Engine
 from deploy.changes.model import Change, NodeFile, NodeSysctl, Refusal
 from deploy.cluster.client import Cluster
@@ -63,6 +64,11 @@ class Field:
         with works.only_writer():
             for step in works.plan(self.decide(works, **options)):
                 works.do(step)
+
+    def keep(self) -> set[node_keep.Place]:
+        """As a keeper tells the agent; what is kept then."""
+        cluster, pods = self.world.cluster(), {"babel": self.host.socket}
+        return node_keep.tell(cluster, self.engine(), known(), pods)
 
     def rollback(self) -> None:
         works = self.engine()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy.changes import node_hand
+from deploy.changes import node_hand, node_keep
 from deploy.changes.engine import Engine
 from deploy.changes.model import NodeFile, NodeSysctl, Refusal
 from deploy.changes.states import states
@@ -40,6 +40,7 @@ KILLS = int(os.environ.get("MIRROR_NODE_KILLS", "3"))
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     patch = pytest.MonkeyPatch()
     patch.setattr(node_hand, "ask", ask)
+    patch.setattr(node_keep, "ask", ask)
     # a socket's path may have 107 characters
     root = tmp_path_factory.mktemp("h")
     try:
@@ -135,6 +136,25 @@ def test_the_agent_killed_at_every_write_of_a_host(field: Field) -> None:
     assert host.state() == before
     assert kills >= 12
     print(f"the agent killed at {kills} writes")
+
+
+def test_a_rollback_killed_at_every_write_is_not_undone_by_who_keeps(field: Field) -> None:
+    """What was reverted by hand comes back; what a rollback has put back stays."""
+    before, path = field.state(), field.host.root / "etc/cni/net.d/10-calico.conflist"
+    original = path.read_text()
+    for number in points(2 + 3 * 8):
+        field.apply()
+        assert len(field.keep()) == 4
+        path.write_text(original)
+        field.host.run("sysctl", "-qw", f"{ALL}=0")
+        assert field.host.look().count("FixReverted") >= 2, number
+        assert set(_stand(field).values()) == {"applied"}, number
+        assert killed_at(number, sent=True, what=field.rollback), number
+        now = field.host.state()
+        assert field.host.look() == "", number
+        assert field.host.state() == now, number
+        field.rollback()
+        assert field.state() == before, number
 
 
 def test_a_node_that_is_gone_for_ever_can_be_forgotten(field: Field) -> None:
