@@ -7,10 +7,12 @@ this one takes a second. One test runs the agent out of the real image.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.cache import cached, digest
 from tests.cluster.images import Image, ensure_base_image, layer, layers_of, write_archive
+from tests.cluster.process import run
 
 ROOT = Path(__file__).parents[2]
 SITE = "usr/lib/python3/dist-packages"  # where Debian's python3 looks
@@ -23,15 +25,31 @@ def ensure_agent_archive() -> tuple[Path, str]:
         f"{SITE}/{path.relative_to(ROOT)}": path.read_bytes()
         for path in sorted((ROOT / "mirror").rglob("*.py"))
     }
-    key = digest(base.name, *files, *files.values())
+    key = digest(base.name, "compiled", *files, *files.values())
     name = f"lab/agent:{key}"
 
     def make(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            layers: tuple[bytes | Path, ...] = (
-                *layers_of(base, Path(scratch)),
-                layer(files, {}),
-            )
+            below = layers_of(base, Path(scratch))
+            files.update(_compiled(below[0], files, Path(scratch) / "root"))
+            layers: tuple[bytes | Path, ...] = (*below, layer(files, {}))
             write_archive(target, [Image(name=name, layers=layers, command=("python3",))])
 
     return cached(f"images/agent-{key}.tar", make), name
+
+
+def _compiled(base: Path, files: Mapping[str, bytes], root: Path) -> dict[str, bytes]:
+    """The bytecode of files, as the mirror's image has it: the agent is started for each question.
+
+    It is the image's own Python that compiles it.
+    """
+    root.mkdir()
+    run("tar", "-xf", str(base), "-C", str(root), timeout=120)
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    words = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", f"/{SITE}/mirror")
+    run("chroot", str(root), "python3", *words, timeout=120)
+    found = (root / SITE / "mirror").rglob("*.pyc")
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(found)}

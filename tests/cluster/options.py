@@ -54,8 +54,9 @@ class LabOptions:
 
     @classmethod
     def from_json(cls, text: str) -> LabOptions:
-        data: dict[str, Any] = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        data = json.loads(text)
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**given)
 
 
 def state_root() -> Path:
