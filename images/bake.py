@@ -209,7 +209,7 @@ def _build(
         stages.REQUIREMENTS: locked.text.encode(),
         stages.UV: (RECIPES / "mirror-probe.txt").read_bytes(),
         stages.CONSTRAINTS: (RECIPES / stages.CONSTRAINTS).read_bytes(),
-        stages.SETTLE: (INSIDE / stages.SETTLE).read_bytes(),
+        **{one: (INSIDE / one).read_bytes() for one in (stages.SETTLE, stages.BYTECODE)},
     }
     progress.step("build")
     steps = Steps(progress, watched)

@@ -11,6 +11,7 @@ REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "build-backends.txt"
 UV = "uv.txt"
 SETTLE = "settle.py"
+BYTECODE = "bytecode.py"
 SYSTEM = "application.sh"
 SOURCE = "source"
 EMPTY = "empty"
@@ -58,7 +59,7 @@ def render(
     home, uv = venv(recipe), f"{_BUILD}/uv/bin/uv"
     python = f"{home}/bin/python3"
     install = (
-        *(uv, "pip", "install", "--python", python, "--no-deps", "--compile-bytecode"),
+        *(uv, "pip", "install", "--python", python, "--no-deps"),
         *("--build-constraints", f"{_BUILD}/{CONSTRAINTS}", "--cache-dir"),
     )
     hashed = (f"{_BUILD}/cache", "--require-hashes", "--requirement", f"{_BUILD}/{REQUIREMENTS}")
@@ -71,14 +72,13 @@ def render(
     command = recipe.starts[0].argv if recipe.starts else ("python3",)
     lines = [
         f"FROM {build_base} AS builder",
-        # the same bytecode from build to build; nobody can write it later
-        "ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH NO_COLOR=1 PYTHONHASHSEED=0"
+        "ENV NO_COLOR=1 PYTHONHASHSEED=0"
         " UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 UV_LINK_MODE=hardlink UV_COMPILE_BYTECODE=0"
         f" UV_DEFAULT_INDEX={index} PIP_INDEX_URL={index} PIP_DISABLE_PIP_VERSION_CHECK=1"
         " PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=315532800 UV_HTTP_TIMEOUT=120"
         # debug information would hold the name of a folder that is another each time
         f' CFLAGS="{FLAGS}" CXXFLAGS="{FLAGS}"',
-        _copy(UV, CONSTRAINTS, SETTLE, f"{_BUILD}/"),
+        _copy(UV, CONSTRAINTS, SETTLE, BYTECODE, f"{_BUILD}/"),
         _run("python3", "-m", "venv", f"{_BUILD}/uv"),
         _run(
             *(f"{_BUILD}/uv/bin/python3", "-m", "pip", "install", "--require-hashes"),

@@ -4,6 +4,7 @@ usage: settle.py install VENV ARGV...           run uv; VENV/built-from-sdist na
        settle.py project VENV TARGET [ARGV...]  run uv, if told to; then the files of what was
                                                 installed as editable or from a folder, as VENV
                                                 has them, below TARGET
+Both compile what they installed, by bytecode.py beside this file.
 
 ARGV gives uv a cache of its own and build constraints. VENV/built-with names what ran in a build;
 where the constraints do not pin it, the end is 1. What holds times of this build is removed.
@@ -79,12 +80,22 @@ def added(venv: Path, target: Path) -> None:
                 shutil.copy2(source, copy)
 
 
+def compiled(below: Path, venv: Path) -> None:
+    """Bytecode of what stands below a folder as it will stand in VENV; without site's imports."""
+    for site in below.glob(SITE):
+        later = venv / site.relative_to(below)
+        words = (Path(__file__).with_name("bytecode.py"), site, later)
+        if done := subprocess.run((sys.executable, "-s", "-S", *words), check=False).returncode:
+            sys.exit(done)
+
+
 def install(venv: Path, argv: list[str]) -> None:
     """The lock's distributions."""
     built, builders = uv(venv, argv)
     write(venv / "built-from-sdist", built)
     write(venv / "built-with", builders)
     tidy(venv)
+    compiled(venv, venv)
 
 
 def project(venv: Path, target: Path, argv: list[str]) -> None:
@@ -95,6 +106,7 @@ def project(venv: Path, target: Path, argv: list[str]) -> None:
     write(target / "built-with", {*before, *builders})
     tidy(venv)
     added(venv, target)
+    compiled(target, venv)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,10 @@ if ! getent passwd "$id" >/dev/null; then
     useradd --uid "$id" --gid "$id" --home-dir /tmp --no-create-home --shell /usr/sbin/nologin "$user"
 fi
 
-# the official Python images hold the standard library uncompiled, and pods cannot write it
+# the official Python images hold the standard library uncompiled, and pods cannot write it;
+# one process compiles all in one order, so the same bytecode from build to build
 library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-python3 -m compileall -q --invalidation-mode unchecked-hash \
+PYTHONHASHSEED=0 python3 -m compileall -q --invalidation-mode unchecked-hash \
     -x '/(site-packages|dist-packages|test|tests|idlelib|turtledemo|tkinter|ensurepip)/' "$library"
 
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+import images
 from images.bill import FILES_LABEL, LOCK_LABEL, PROOF_LABEL, RECIPE_LABEL
 from tests.cluster.binaries import ensure_registry
 from tests.cluster.waiting import wait_for
@@ -128,6 +129,44 @@ def test_two_builds_of_the_same_hold_the_same_files(
     assert again["relayed"] > 0
     assert again["files_sha256"] == told["files_sha256"]
     assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
+
+
+def test_nobody_has_to_compile(shop: Workshop, told: dict[str, Any]) -> None:
+    """Bytecode of packages counts whatever the times are (PEP 552)."""
+    code = (
+        "import ftplib, idna, pathlib, uvicorn\n"
+        "ftplib, *packages = (pathlib.Path(m.__cached__) for m in (ftplib, idna, uvicorn))\n"
+        "print(ftplib.exists(), *(p.read_bytes()[4:8].hex() for p in packages))\n"
+    )
+    words = ("run", "--rm", "--network", "none", "hello:test")
+    said = shop.engine.docker(*words, "python3", "-c", code)
+    assert said.split() == ["True", "01000000", "01000000"]
+
+
+# what the process has met of `foo` decides whether CPython writes the set once or twice
+SETS = "a = {'foo', 2, 3}\ndef f():\n    b = {'foo', 2, 3}\n"
+COMPILE = """
+import pathlib, subprocess, sys
+def compiled(root, packages):
+    for name, text in packages.items():
+        (root / name).mkdir(parents=True)
+        (root / name / "module.py").write_text(text)
+    subprocess.run((sys.executable, "-s", "-S", "/inside/bytecode.py", root, "/later"), check=True)
+    (found,) = (root / "sets").rglob("*.pyc")
+    return found.read_bytes()
+alone = compiled(pathlib.Path("/tmp/alone"), {"sets": sys.argv[1]})
+print(alone == compiled(pathlib.Path("/tmp/both"), {"another": "import foo", "sets": sys.argv[1]}))
+"""
+
+
+def test_a_packages_bytecode_is_the_same_whatever_else_is_compiled(
+    shop: Workshop, told: dict[str, Any]
+) -> None:
+    """With the Python of the image."""
+    inside = Path(images.__file__).parent / "inside"
+    words = ("--network", "none", "--env", "PYTHONHASHSEED=0", "--volume", f"{inside}:/inside:ro")
+    argv = ("hello:test", "python3", "-c", COMPILE, SETS)
+    assert shop.engine.docker("run", "--rm", *words, *argv).strip() == "True"
 
 
 @pytest.fixture
