@@ -1,4 +1,7 @@
-"""A mirror of this machine before an upstream of this machine; one of each for a file of tests."""
+"""A mirror of this machine before an upstream of this machine; one of each for a file of tests.
+
+`source` is an upstream that is down or slow, `upstream` one that is unwell in any way.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from tests.faults.upstream import Upstream, upstream
+from tests.faults.unwell import FaultyUpstream
+from tests.faults.upstream import Upstream
+from tests.faults.upstream import upstream as upstream_here
 from tests.local.place import Place
 
 
@@ -28,7 +33,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def _source() -> Iterator[Upstream]:
-    with upstream() as here:
+    with upstream_here() as here:
         yield here
 
 
@@ -38,6 +43,13 @@ def source(_source: Upstream) -> Upstream:
     _source.down, _source.pause = False, 0.0
     _source.asked.clear()
     return _source
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FaultyUpstream]:
+    made = FaultyUpstream()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,6 @@ SIZE = 24 * 1024**2
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[FaultyUpstream]:
-    made = FaultyUpstream()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def mirror(
     tmp_path_factory: pytest.TempPathFactory, program: Run, upstream: FaultyUpstream
 ) -> Iterator[Asked]:

@@ -130,15 +130,6 @@ def test_another_hash_than_the_locks(shop: Workshop, plain: Path, files: dict[st
     assert "the mirror has another file than the lock" in said
 
 
-def test_a_wheel_for_another_platform_only(
-    shop: Workshop, plain: Path, files: dict[str, str]
-) -> None:
-    (plain / "requirements.txt").write_text(files["alpha"] + files["elsewhere"])
-    said = refused(shop, plain)
-    assert "elsewhere" in said
-    assert "--vendor NAME=WHEEL" in said
-
-
 def test_a_wheel_that_writes_outside(
     shop: Workshop, plain: Path, files: dict[str, str], tmp_path: Path
 ) -> None:
@@ -164,22 +155,27 @@ def test_an_sdist_that_calls_while_it_is_built(
         assert "a step of the build tried to reach weights.example.test: RUN" in said
 
 
-def test_an_sdist_that_fails_as_it_cannot_call(
-    shop: Workshop, plain: Path, files: dict[str, str]
+@pytest.mark.parametrize(
+    ("name", "what", "more"),
+    [
+        pytest.param("elsewhere", "elsewhere", "--vendor NAME=WHEEL", id="another platform's"),
+        pytest.param(
+            *("insists", "the build failed at: RUN", "it tried to reach weights.example.test"),
+            id="fails as it cannot call",
+        ),
+        pytest.param(
+            *("odd", "odd-backend 1.0 ran in the build", "--vendor NAME=WHEEL"),
+            id="a build backend that nothing pins",
+        ),
+    ],
+)
+def test_a_distribution_that_cannot_be_taken(
+    shop: Workshop, plain: Path, files: dict[str, str], name: str, what: str, more: str
 ) -> None:
-    (plain / "requirements.txt").write_text(files["alpha"] + files["insists"])
+    (plain / "requirements.txt").write_text(files["alpha"] + files[name])
     said = refused(shop, plain)
-    assert "the build failed at: RUN" in said
-    assert "it tried to reach weights.example.test" in said
-
-
-def test_a_build_backend_that_nothing_pins(
-    shop: Workshop, plain: Path, files: dict[str, str]
-) -> None:
-    (plain / "requirements.txt").write_text(files["alpha"] + files["odd"])
-    said = refused(shop, plain)
-    assert "odd-backend 1.0 ran in the build" in said
-    assert "--vendor NAME=WHEEL" in said
+    assert what in said
+    assert more in said
 
 
 def test_a_build_backend_that_nothing_pins_on_this_machine(shop: Workshop, plain: Path) -> None:

@@ -13,13 +13,6 @@ from tests.local.place import Place
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[FaultyUpstream]:
-    made = FaultyUpstream()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def place(
     tmp_path_factory: pytest.TempPathFactory, program: Run, upstream: FaultyUpstream
 ) -> Iterator[Place]:
