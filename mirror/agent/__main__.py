@@ -11,7 +11,7 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mirror.agent import keep, kept, pages, told
+from mirror.agent import keep, kept, pages, sysctls, told
 from mirror.agent.alone import alone
 from mirror.agent.files import Moved
 from mirror.agent.look import look
@@ -29,7 +29,7 @@ def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
             case "read":
                 state = kept.read(place, ask["target"])
             case "write":
-                pages.drop(place, [ask["target"]])
+                pages.drop(place, sysctls.moved_by(ask["target"]))
                 content = ask["content"]
                 made = None if content is None else base64.b64decode(content)
                 state = kept.write(place, ask["target"], made, ask["seen"], ask["frame"])

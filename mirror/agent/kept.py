@@ -45,7 +45,7 @@ def follow(place: Place, orders: Path = ORDERS) -> list[str]:
 def release(place: Place) -> list[str]:
     """Undo what was done by order, the last first; what could not be, in words."""
     failed = []
-    pages.drop(place, [page["target"] for page in kept(place)])
+    pages.drop(place, [t for page in kept(place) for t in sysctls.moved_by(page["target"])])
     for page in reversed(kept(place)):
         base, written = _bytes(page["base"]), _bytes(page["written"])
         try:

@@ -18,6 +18,7 @@ from mirror.agent.files import Moved, State
 from mirror.agent.place import OURS, Place, Refused
 
 ALL = "net.ipv6.conf.all.disable_ipv6"
+_DEFAULT = "net.ipv6.conf.default.disable_ipv6"
 _LOOPBACK = "net.ipv6.conf.lo.disable_ipv6"
 _UNFINISHED = str(OURS / "unfinished")
 _ON = "0"
@@ -58,6 +59,11 @@ def write(place: Place, key: str, content: bytes | None, seen: str, frame: str =
     if after.content != f"{value}\n".encode():
         raise Refused(f"{key} was set to {value} and is {(after.content or b'').decode().strip()}")
     return after
+
+
+def moved_by(target: str) -> tuple[str, ...]:
+    """All that changes when this target is written: with `all` the setting of links to come."""
+    return (ALL, _DEFAULT) if target == ALL else (target,)
 
 
 def links(place: Place) -> dict[str, str]:

@@ -25,6 +25,18 @@ def test_what_is_undone_is_kept_no_more(place: Place, told: Told) -> None:
     assert not (place.root / "etc/pypi-mirror").exists()
 
 
+def test_what_goes_back_with_all_links_is_kept_no_more_either(place: Place, told: Told) -> None:
+    """The kernel sets `default` when `all` is set; a rollback may die between the two."""
+    default = "net.ipv6.conf.default.disable_ipv6"
+    for key in (default, sysctls.ALL):
+        write(place, key, b"1\n", read(place, key))
+    keep(place, *(page(place, key, b"0\n", b"1\n") for key in (default, sysctls.ALL)))
+    write(place, sysctls.ALL, b"0\n", read(place, sysctls.ALL))
+    (place.root / "net/ipv6/conf/default/disable_ipv6").write_text("0\n")
+    told.look()
+    assert (off(place), off(place, "default"), told.texts) == ("0\n", "0\n", [])
+
+
 def test_a_rollback_killed_at_every_write_is_never_undone(place: Place, told: Told) -> None:
     """Where the base was put back it stays, whatever of the rest came to its end."""
     before, kills, back = tree(place), 0, 0
