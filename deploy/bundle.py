@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.kinds import KINDS, named
 from deploy.evidence.codec import dump
 from deploy.evidence.masking import masked, masked_object
 from deploy.evidence.model import Evidence, Report
@@ -26,7 +27,8 @@ from mirror.core.progress import SILENT, Progress
 _SYSTEM = "kube-system"
 _LINES = 150  # of each log, the last ones
 _SECONDS = 30.0
-_WHOLE = ("Node", "IPPool", "FelixConfiguration", "Installation", "StorageClass")
+_CALICO = [key for key in KINDS if named(key) in {"IPPool", "FelixConfiguration"}]
+_WHOLE = ("Node", *_CALICO, "Installation", "StorageClass")
 _OF_SYSTEM = ("DaemonSet", "Deployment", "Service")
 _OF_MIRROR = (
     "StatefulSet",

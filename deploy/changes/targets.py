@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from deploy.changes.model import ConfigMapKey, Held, Moved, ObjectSpec, Right, Target
+from deploy.cluster.calico import moved
 from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS
+from deploy.cluster.kinds import KINDS, named, right
 from deploy.manifests.model import is_ours
 from deploy.manifests.objects import config_map
 from mirror.core.errors import RefusedError
@@ -102,21 +104,23 @@ class ObjectHand:
 
     def rights(self, target: Target) -> Sequence[Right]:
         assert isinstance(target, ObjectSpec)
-        resource = KINDS[target.kind].plural
+        resource = right(moved(self._cluster, target.kind))
         verbs = ("get", "update") if KINDS[target.kind].namespaced else _VERBS
         return [Right(verb=v, resource=resource, namespace=target.namespace) for v in verbs]
 
     def read(self, target: Target) -> Held:
         assert isinstance(target, ObjectSpec)
-        return _held_spec(self._cluster.get(target.kind, target.name, target.namespace))
+        kind = moved(self._cluster, target.kind)
+        return _held_spec(self._cluster.get(kind, target.name, target.namespace))
 
     def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
         assert isinstance(target, ObjectSpec)
-        found = self._cluster.get(target.kind, target.name, target.namespace)
+        kind = moved(self._cluster, target.kind)
+        found = self._cluster.get(kind, target.name, target.namespace)
         if _held_spec(found).content != seen.content:
             raise Moved(str(target))
         try:
-            return _held_spec(self._put(target, content, found, frame))
+            return _held_spec(self._put(replace(target, kind=kind), content, found, frame))
         except ApiRefusal as refusal:
             if refusal.status in {404, 409}:
                 raise Moved(str(target)) from refusal
@@ -131,24 +135,33 @@ class ObjectHand:
                 self._cluster.delete(target.kind, target.name, target.namespace, version=version)
             return None
         spec = parsed(content)
+        if found is not None and _goes(found):
+            held_by = ", ".join(found["metadata"].get("finalizers", ())) or "its grace period"
+            raise RefusedError(
+                f"{target} is still being deleted, and cannot be made again before it is gone",
+                why=f"what it waits for: {held_by}",
+                next_step="run this again when it is gone; what was stored of it stays stored",
+            )
         if found is not None:
             return self._cluster.replace({**_typed(found, target.kind), "spec": spec})
         meta: Object = {"name": target.name, **(json.loads(frame) if frame else {})}
         if target.namespace:
             meta["namespace"] = target.namespace
-        kind = KINDS[target.kind]
-        return self._cluster.create(
-            {"apiVersion": kind.api_version, "kind": target.kind, "metadata": meta, "spec": spec}
-        )
+        return self._cluster.create(_typed({"metadata": meta, "spec": spec}, target.kind))
 
 
 def _typed(found: Object, kind: str) -> Object:
     """With kind and version, which items of lists come without."""
-    return {"apiVersion": KINDS[kind].api_version, "kind": kind, **found}
+    return {"apiVersion": KINDS[kind].api_version, "kind": named(kind), **found}
+
+
+def _goes(found: Object) -> bool:
+    """Whether it is deleted, and only waits for those that are to clear up first."""
+    return "deletionTimestamp" in found["metadata"]
 
 
 def _held_spec(found: Object | None) -> Held:
-    if found is None:
+    if found is None or _goes(found):
         return Held(content=None, version="")
     meta = found["metadata"]
     return Held(

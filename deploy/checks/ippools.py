@@ -35,7 +35,7 @@ def _shown(pools: tuple[IpPool, ...]) -> tuple[str, ...]:
 
 
 def _patch(pool: IpPool, spec: str) -> str:
-    return f"kubectl patch ippools.crd.projectcalico.org {pool.name} --type=merge -p '{spec}'"
+    return f"kubectl patch {pool.resource} {pool.name} --type=merge -p '{spec}'"
 
 
 def _owner(calico: Calico) -> str:
@@ -76,7 +76,7 @@ def assign(evidence: Evidence) -> Iterator[Finding]:
                     text="Make an IPv4 pool; `mirror rollback ippool` brings back one that "
                     "`mirror fix` took." + _owner(calico),
                     reach="cluster",
-                    command="kubectl get ippools.crd.projectcalico.org -o yaml",
+                    command="kubectl get ippools -o yaml",
                 )
             )
         yield Finding(
@@ -210,7 +210,7 @@ def has_pools(evidence: Evidence) -> Iterator[Finding]:
             Mend(
                 text="Enable or make a pool.",
                 reach="cluster",
-                command="kubectl get ippools.crd.projectcalico.org -o yaml",
+                command="kubectl get ippools -o yaml",
             ),
         ),
     )

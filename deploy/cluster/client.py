@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.config.kube_config import list_kube_config_contexts
 
-from deploy.cluster.kinds import GROUPS, KINDS
+from deploy.cluster.kinds import KINDS, of, split
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
 
@@ -167,21 +167,20 @@ class Cluster:
 
     def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Server-side apply under our field manager; ours are all fields that ``obj`` names."""
-        kind = KINDS[obj["kind"]]
         meta = obj["metadata"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
-        path = kind.path(meta.get("namespace"), meta["name"])
+        path = of(obj).path(meta.get("namespace"), meta["name"])
         return self._object("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create; ApiRefusal with status 409 where the name is taken."""
-        path = KINDS[obj["kind"]].path(obj["metadata"].get("namespace"))
+        path = of(obj).path(obj["metadata"].get("namespace"))
         return self._object("POST", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace an object as it was read: ApiRefusal 409 where somebody wrote it meanwhile."""
         meta = obj["metadata"]
-        path = KINDS[obj["kind"]].path(meta.get("namespace"), meta["name"])
+        path = of(obj).path(meta.get("namespace"), meta["name"])
         return self._object("PUT", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
@@ -246,8 +245,8 @@ class Cluster:
 
     def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
         """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""
-        plural, _, sub = resource.partition("/")
-        group = GROUPS[plural]
+        whole, _, sub = resource.partition("/")
+        plural, group = split(whole)
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
         if namespace:
             attributes["namespace"] = namespace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 
@@ -19,12 +20,18 @@ class Kind:
     def group(self) -> str:
         return self.api_version.rpartition("/")[0]
 
+    @property
+    def resource(self) -> str:
+        """As kubectl is told it where several groups have one."""
+        return f"{self.plural}.{self.group}"
+
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
+# One that stands in two APIs has the group of the other in its key, as kubectl would write it.
 KINDS: Mapping[str, Kind] = {
     "ConfigMap": Kind("v1", "configmaps"),
     "ClusterRole": Kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
@@ -37,9 +44,12 @@ KINDS: Mapping[str, Kind] = {
     "EndpointSlice": Kind("discovery.k8s.io/v1", "endpointslices"),
     "Event": Kind("v1", "events"),
     "FelixConfiguration": Kind("crd.projectcalico.org/v1", "felixconfigurations", namespaced=False),
+    "FelixConfiguration.projectcalico.org": Kind(
+        "projectcalico.org/v3", "felixconfigurations", namespaced=False
+    ),
     "Installation": Kind("operator.tigera.io/v1", "installations", namespaced=False),
-    "IPPoolView": Kind("projectcalico.org/v3", "ippools", namespaced=False),  # of the next
     "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
+    "IPPool.projectcalico.org": Kind("projectcalico.org/v3", "ippools", namespaced=False),
     "Job": Kind("batch/v1", "jobs"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),
     "Namespace": Kind("v1", "namespaces", namespaced=False),
@@ -58,4 +68,26 @@ KINDS: Mapping[str, Kind] = {
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
 }
 
-GROUPS = {kind.plural: kind.group for kind in KINDS.values()}
+_GROUPS = {KINDS[key].plural: KINDS[key].group for key in KINDS if "." not in key}
+
+
+def named(key: str) -> str:
+    """What an object of it says as its kind."""
+    return key.partition(".")[0]
+
+
+def of(obj: Mapping[str, Any]) -> Kind:
+    """Where an object stands, by its own kind and version."""
+    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+    return KINDS.get(f"{obj['kind']}.{group}") or KINDS[obj["kind"]]
+
+
+def right(key: str) -> str:
+    """What a Right calls it: the plural, with the group where the key has it."""
+    return KINDS[key].resource if "." in key else KINDS[key].plural
+
+
+def split(resource: str) -> tuple[str, str]:
+    """Plural and group of what a Right names."""
+    plural, _, group = resource.partition(".")
+    return plural, group or _GROUPS[plural]

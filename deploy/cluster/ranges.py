@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
+from deploy.cluster.calico import listed
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 
 _V4 = re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3}/\d{1,2})\b")
@@ -53,7 +54,7 @@ def _pod_ranges(cluster: Cluster, nodes: list[Object]) -> Iterator[str]:
             if ip_network(cidr, strict=False).version == 4:
                 yield str(ip_network(cidr, strict=False))
     with suppress(ApiRefusal):
-        for pool in cluster.list("IPPool"):
+        for pool in (listed(cluster, "IPPool") or ("", []))[1]:
             cidr = pool.get("spec", {}).get("cidr", "")
             if ":" not in cidr and cidr:
                 yield str(IPv4Network(cidr, strict=False))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
+from deploy.cluster.calico import DAEMON, HOMES, container, listed
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.evidence.model import Seen, Unseen
@@ -17,8 +18,6 @@ T = TypeVar("T")
 
 _PLACE = re.compile(r"__\w+?__")
 
-_HOMES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
-_DAEMON = "calico-node"
 _CONFIG = ("calico-config", "cni_network_config")
 _VARIABLES = {
     "CALICO_IPV4POOL_CIDR",
@@ -34,20 +33,16 @@ _VARIABLES = {
 
 
 def read_pools(cluster: Cluster) -> Seen[tuple[IpPool, ...]]:
-    """All pools by name; none where Calico's resources are not in the API.
-
-    Of what is stored: projectcalico.org/v3 is a view of it, by a server that may be there or not.
-    """
-    found = _or_none(lambda: cluster.list("IPPool"))
-    if found is None and _or_none(lambda: cluster.list("IPPoolView")) is not None:
-        return Unseen(
-            reason="Calico's pools are not stored as crd.projectcalico.org/v1 here, and are shown "
-            "as projectcalico.org/v3 alone: kubectl patch ippools.projectcalico.org NAME "
-            '--type merge -p \'{"spec":{"disabled":true}}\''
-        )
-    found = found or []
+    """All pools by name, but for those that are being deleted; none where there is no Calico."""
+    there = listed(cluster, "IPPool")
+    if there is None:
+        if read_calico(cluster) is None:
+            return ()
+        return Unseen(reason="they are in no API of this cluster: calicoctl get ippools -o yaml")
+    kind, found = there
+    found = [one for one in found if not one["metadata"].get("deletionTimestamp")]
     pods = cluster.list("Pod") if found else []
-    made = [_pool(one, pods) for one in found]
+    made = [_pool(kind, one, pods) for one in found]
     return tuple(sorted(made, key=lambda pool: pool.name))
 
 
@@ -65,10 +60,11 @@ def _users(cidr: str, pods: list[Object]) -> Iterator[str]:
             yield f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _pool(obj: Object, pods: list[Object]) -> IpPool:
+def _pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
     spec = obj.get("spec", {})
     modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
     return IpPool(
+        kind=kind,
         name=obj["metadata"]["name"],
         cidr=spec.get("cidr", ""),
         disabled=bool(spec.get("disabled")),
@@ -83,10 +79,10 @@ def _pool(obj: Object, pods: list[Object]) -> IpPool:
 def read_calico(cluster: Cluster) -> Calico | None:
     """None where nothing of Calico is there."""
     operator = bool(_or_none(lambda: cluster.list("Installation")))
-    felix = _or_none(lambda: cluster.get("FelixConfiguration", "default"))
-    ipv6 = felix.get("spec", {}).get("ipv6Support") if felix else None
-    for home in _HOMES:
-        daemon = cluster.get("DaemonSet", _DAEMON, home)
+    _, felix = listed(cluster, "FelixConfiguration") or ("", [])
+    ipv6 = next((_support(one) for one in felix if one["metadata"]["name"] == "default"), None)
+    for home in HOMES:
+        daemon = cluster.get("DaemonSet", DAEMON, home)
         config = cluster.get("ConfigMap", _CONFIG[0], home)
         text = (config or {}).get("data", {}).get(_CONFIG[1])
         if daemon or config:
@@ -94,8 +90,8 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 namespace=home,
                 operator=operator,
                 installed=daemon is not None,
-                image=_container(daemon).get("image", "") if daemon else "",
-                env=_variables(_container(daemon)) if daemon else (),
+                image=container(daemon).get("image", "") if daemon else "",
+                env=_variables(container(daemon)) if daemon else (),
                 felix_ipv6=ipv6,
                 config=text,
                 etcd=_etcd(config or {}),
@@ -103,8 +99,13 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 pods=_pods(cluster, home, daemon) if daemon else (),
             )
     if operator or felix:
-        return Calico(namespace=_HOMES[0], operator=operator, installed=False, felix_ipv6=ipv6)
+        return Calico(namespace=HOMES[0], operator=operator, installed=False, felix_ipv6=ipv6)
     return None
+
+
+def _support(felix: Object) -> bool | None:
+    told: bool | None = felix.get("spec", {}).get("ipv6Support")
+    return told
 
 
 def read_conflist(text: str) -> Conflist:
@@ -134,13 +135,8 @@ def _etcd(config: Object) -> tuple[str, ...]:
     return tuple(one.strip() for one in told.split(",") if "://" in one and "<" not in one)
 
 
-def _container(daemon: Object) -> Object:
-    every: list[Object] = daemon["spec"]["template"]["spec"]["containers"]
-    return next((one for one in every if one["name"] == _DAEMON), every[0])
-
-
-def _variables(container: Object) -> tuple[str, ...]:
-    pairs = ((one["name"], one.get("value", "")) for one in container.get("env", ()))
+def _variables(of: Object) -> tuple[str, ...]:
+    pairs = ((one["name"], one.get("value", "")) for one in of.get("env", ()))
     return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.cluster.kinds import KINDS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
@@ -33,7 +35,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IpPool:
-    """A Calico IPPool (crd.projectcalico.org/v1). ``mode``: ipip, vxlan or none."""
+    """A Calico IPPool, as the API of ``kind`` (of KINDS) has it. ``mode``: ipip, vxlan or none."""
 
     name: str
     cidr: str
@@ -43,11 +45,17 @@ class IpPool:
     node_selector: str = ""
     uses: tuple[str, ...] = ()  # Workload, Tunnel; empty: both
     pods: tuple[str, ...] = ()  # NAMESPACE/NAME of those that have its addresses
+    kind: str = "IPPool"
 
     @property
     def family(self) -> int:
         """4 or 6."""
         return 6 if ":" in self.cidr else 4
+
+    @property
+    def resource(self) -> str:
+        """For kubectl."""
+        return KINDS[self.kind].resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

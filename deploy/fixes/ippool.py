@@ -40,8 +40,6 @@ def changes(
     if refused:
         return refused
     calico, pools = evidence.calico, evidence.ip_pools
-    if isinstance(pools, Unseen):
-        return Refusal(reason=f"Calico's pools could not be seen: {pools.reason}")
     if isinstance(calico, Unseen) or calico is None:
         return Refusal(reason="there is no Calico here", needless=True)
     if calico.etcd:
@@ -51,8 +49,10 @@ def changes(
             next_step="calicoctl get ippools -o yaml; set `disabled: true` there and apply it, "
             "when `mirror fix pod-sysctl` is made and assign_ipv6 is false in calico-config",
         )
+    if isinstance(pools, Unseen):
+        return Refusal(reason=f"Calico's pools could not be seen: {pools.reason}")
     specs = [one.target for one in held if isinstance(one.target, ObjectSpec)]
-    ours = {one.name for one in specs if one.kind == "IPPool"}
+    ours = {one.name: one for one in specs if one.kind != "DaemonSet"}
     # in the middle of a rollback the ledger does not say any more whose the pool was
     lost = bool(held) and not ours
     six = [
@@ -89,7 +89,8 @@ def changes(
         made.append(_change(target, kept))
     note = f"; {len(used)} running pods keep their addresses" if used else ""
     for pool in six:
-        target = ObjectSpec(kind="IPPool", name=pool.name)
+        # what was begun by one API is ended by it
+        target = ours.get(pool.name, ObjectSpec(kind=pool.kind, name=pool.name))
         change = _change(target, _why(pool, delete=delete) + note, delete=delete)
         made.append(replace(change, proved_first=True))
     return tuple(made)
@@ -123,12 +124,12 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     match target:
         case ConfigMapKey() | NodeFile():
             return edited(content, assign_no_ipv6)
-        case ObjectSpec(kind="IPPool"):
+        case ObjectSpec(kind="DaemonSet"):
+            return None if content is None else canonical(_no_default_pools(json.loads(content)))
+        case ObjectSpec():  # a pool
             if content is None or edit.options["delete"]:
                 return None
             return canonical({**json.loads(content), "disabled": True})
-        case ObjectSpec():
-            return None if content is None else canonical(_no_default_pools(json.loads(content)))
     raise CannotEdit(f"{target} is nothing that this fix changes")
 
 

@@ -56,7 +56,7 @@ class Keeper:
         page = read(held, path) if held else None
         if page is None:
             return  # rolled back, or somebody is at it
-        if found is None:
+        if found is None and page.written is not None:
             self._lost(page, None, None, "it is gone")
             return
         content = page.content(found)

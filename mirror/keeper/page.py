@@ -31,7 +31,7 @@ class Page:
 
     def content(self, found: Object | None) -> bytes | None:
         """What stands there, as the ledger has it."""
-        if found is None:
+        if found is None or "deletionTimestamp" in found["metadata"]:
             return None
         if self.key is None:
             return canonical(found.get("spec", {}))
@@ -65,7 +65,8 @@ def read(found: Object, path: str) -> Page | None:
         return Page(
             name=name,
             fixes=tuple(dict.fromkeys(one["fix"] for one in head["edits"])),
-            kind="ConfigMap" if head["kind"] == "ConfigMapKey" else target["kind"],
+            # IPPool.projectcalico.org is an IPPool of that group
+            kind=target.get("kind", "ConfigMap").partition(".")[0],
             path=path,
             key=target.get("key"),
             **held,

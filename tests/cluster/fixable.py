@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.cluster import versions
@@ -17,15 +18,19 @@ from tests.conftest import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixable:
-    """The lab, the program, and an image of the agent that its nodes have."""
+    """The lab, the program, and an image of the agent that its nodes have.
+
+    ``user`` is the kubeconfig of somebody else than the admin.
+    """
 
     lab: Lab
     program: Run
     image: str
+    user: Path | None = None
 
     def mirror(self, *words: str, code: int = 0, timeout: float = 400) -> str:
         """What `mirror` said; its exit code is checked."""
-        env = {"KUBECONFIG": str(self.lab.kubeconfig)}
+        env = {"KUBECONFIG": str(self.user or self.lab.kubeconfig)}
         done = self.program("mirror", *words, env=env, timeout=timeout)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if "json" in words else done.stdout + done.stderr

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster import kept, older
+from tests.cluster import kept, older, v3_pools
 from tests.cluster.agent_image import ensure_agent_archive
 from tests.cluster.fixable import Fixable
 from tests.cluster.fixtures import CANNOT_START, give_up
@@ -274,3 +275,19 @@ def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
         assert "fd70:8823:7283" in seen["addresses"]
         assert seen["off"] == "0"
     assert kept.left(fixable.lab) == "", "the keeper ends with what it keeps"
+
+
+def test_pools_that_may_be_seen_as_v3_alone(
+    fixable: Fixable, before: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """Disabled by the API that shows them, proved by new pods, and back as it was."""
+    with v3_pools.shown(fixable, tmp_path) as newer:
+        pools = v3_pools.specs(newer)
+        assert pools == before["cluster"]["pools"]
+        newer.fix("ippool")
+        assert v3_pools.specs(newer) == {**pools, SIX: {**pools[SIX], "disabled": True}}
+        told = json.loads(newer.mirror("status", "-o", "json", code=1))
+        assert {one["fix"]: one["state"] for one in told["fixes"]}["ippool"] == "applied"
+        newer.mirror("rollback", "ippool", "--yes")
+        assert v3_pools.specs(newer) == pools
+    assert fixable.cluster() == before["cluster"]

@@ -16,20 +16,17 @@ import pytest
 from deploy.changes import node_hand, node_keep
 from deploy.changes.engine import Engine
 from deploy.changes.model import NodeFile, NodeSysctl, Refusal
-from deploy.changes.states import states
 from deploy.fixes.host_sysctl import BOOT_FILE
 from deploy.planned import ProofError
 from deploy.put_back import left_behind
 from deploy.standing import every, known
 from mirror.agent.sysctls import ALL
 from mirror.core.errors import ClusterError, MirrorError
-from tests.cluster.apiserver import ApiServer, api_server
-from tests.cluster.bare_hosts import LocalHand, ask, bare_host
-from tests.cluster.calico.objects import CONFIG, render_crds
-from tests.cluster.changing import World, killed_at
+from tests.cluster import v3_pools
+from tests.cluster.bare_hosts import LocalHand, ask
+from tests.cluster.changing import killed_at
 from tests.cluster.fixtures import CANNOT_START, give_up
-from tests.cluster.node_field import FIXES, POOL, Field, objects, on_the_node
-from tests.cluster.waiting import wait_for
+from tests.cluster.node_field import FIXES, POOL, Field, made
 
 pytestmark = pytest.mark.cluster
 
@@ -41,24 +38,14 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     patch = pytest.MonkeyPatch()
     patch.setattr(node_hand, "ask", ask)
     patch.setattr(node_keep, "ask", ask)
-    # a socket's path may have 107 characters
-    root = tmp_path_factory.mktemp("h")
     try:
-        with api_server() as server, bare_host(root, on_the_node(CONFIG % "true")) as host:
-            server.kubectl("create", "-f", "-", stdin=render_crds())
-            wait_for("the pools", lambda: _accepts(server), timeout=30)
-            server.kubectl("create", "-f", "-", stdin=json.dumps(objects()))
-            yield Field(World(server.admin), host, server)
+        # a socket's path may have 107 characters
+        with made(tmp_path_factory.mktemp("h")) as field:
+            yield field
     except CANNOT_START as error:
         give_up(error)
     finally:
         patch.undo()
-
-
-def _accepts(server: ApiServer) -> bool:
-    return "No resources" in server.kubectl("get", "ippools", check=False) or not server.kubectl(
-        "get", "ippools", "-o", "name", check=False
-    )
 
 
 def points(total: int) -> list[int]:
@@ -79,7 +66,7 @@ def test_all_there_and_back_with_a_pool_deleted(field: Field) -> None:
     assert "::1" in after["host"]["::1"]
     env = after["calico"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "NO_DEFAULT_POOLS", "value": "true"} in env
-    assert {one.state for one in states(field.engine(), FIXES)} == {"applied"}
+    assert set(field.stand().values()) == {"applied"}
     field.rollback()
     assert field.state() == before
     assert before["pool"][0]["cidr"] == POOL["cidr"]
@@ -99,7 +86,7 @@ def test_killed_at_every_write(field: Field, during: str, then: str, sent: bool)
         assert killed_at(number, sent=sent, what=act), number
         if then == "resume":
             field.apply()
-            assert {one.state for one in states(field.engine(), FIXES)} == {"applied"}, number
+            assert set(field.stand().values()) == {"applied"}, number
         field.rollback()
         assert field.state() == before, number
         done += 1
@@ -148,7 +135,7 @@ def test_a_rollback_killed_at_every_write_is_not_undone_by_who_keeps(field: Fiel
         path.write_text(original)
         field.host.run("sysctl", "-qw", f"{ALL}=0")
         assert field.host.look().count("FixReverted") >= 2, number
-        assert set(_stand(field).values()) == {"applied"}, number
+        assert set(field.stand().values()) == {"applied"}, number
         assert killed_at(number, sent=True, what=field.rollback), number
         now = field.host.state()
         assert field.host.look() == "", number
@@ -199,13 +186,13 @@ def test_a_conflist_written_anew_is_seen_and_changed_again(field: Field) -> None
     field.apply()
     fixed = path.read_text()
     path.write_text(original)
-    assert _stand(field)["pod-sysctl"] == "drifted"
+    assert field.stand()["pod-sysctl"] == "drifted"
     field.apply()
     assert path.read_text() == fixed
     other = json.dumps({"type": "bandwidth", "capabilities": {"bandwidth": True}})
     added = fixed.replace("\n  ]\n}", f",\n    {other}\n  ]\n}}")
     path.write_text(added)
-    assert _stand(field)["pod-sysctl"] == "applied"
+    assert field.stand()["pod-sysctl"] == "applied"
     field.rollback()
     assert [one["type"] for one in json.loads(path.read_text())["plugins"]] == [
         *("calico", "portmap", "bandwidth")
@@ -239,16 +226,12 @@ def test_the_node_goes_down_in_the_middle(field: Field) -> None:
             if step.target == NodeFile(node="babel", path=BOOT_FILE):
                 hand.lose("babel")
             works.do(step)
-    assert _stand(field)["host-sysctl"] == "partial"
+    assert field.stand()["host-sysctl"] == "partial"
     assert works.away(e.target for e in works.entries()) != []
     field.apply()
-    assert set(_stand(field).values()) == {"applied"}
+    assert set(field.stand().values()) == {"applied"}
     field.rollback()
     assert field.state() == before
-
-
-def _stand(field: Field) -> dict[str, str]:
-    return {one.fix: one.state for one in states(field.engine(), FIXES)}
 
 
 def test_a_read_only_setting_stops_it_and_resumes(field: Field) -> None:
@@ -261,6 +244,31 @@ def test_a_read_only_setting_stops_it_and_resumes(field: Field) -> None:
         for step in steps:
             works.do(step)
     assert "disable_ipv6 cannot be set: Read-only file system" in str(refused.value)
-    assert "partial" in {one.state for one in states(field.engine(), FIXES)}
+    assert "partial" in set(field.stand().values())
     field.rollback()
     assert field.state() == before
+
+
+# -- from here on in order, in a cluster whose pools are in another API ---------------------------
+
+
+@pytest.fixture(scope="module")
+def v3(field: Field) -> Field:
+    """The pools moved to projectcalico.org/v3, the fixes in force, as newer Calicos do it."""
+    field.apply()
+    return field.moved_to_v3()
+
+
+def test_pools_that_were_moved_to_v3_since(v3: Field) -> None:
+    """What was stored of them in v1 goes back in v3."""
+    v3_pools.check_moved(v3)
+
+
+def test_pools_that_stand_in_v3_alone(v3: Field) -> None:
+    """Disabled, kept and deleted by the one API that has them, and back as they were."""
+    v3_pools.check_alone(v3)
+
+
+def test_a_pool_that_calico_has_not_let_go_of_yet(v3: Field) -> None:
+    """Newer Calicos end it when its last address is given back: until then it cannot come back."""
+    v3_pools.check_held_back(v3)

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.cluster import versions
 from tests.cluster.record import Record
 
@@ -48,6 +50,18 @@ CONFIG = """{
 def render_crds() -> str:
     """Calico's CustomResourceDefinitions, as they are published."""
     return "\n---\n".join(file.read_text() for file in sorted(CRDS.glob("*.yaml")))
+
+
+def render_v3_pools() -> str:
+    """The pools' one where projectcalico.org/v3 is the store: both are made from the same type."""
+    made = yaml.safe_load((CRDS / "crd.projectcalico.org_ippools.yaml").read_text())
+    made["metadata"]["name"] = "ippools.projectcalico.org"
+    spec = made["spec"]
+    spec |= {"group": "projectcalico.org", "preserveUnknownFields": False}
+    (version,) = spec["versions"]
+    version["name"] = "v3"
+    version["schema"]["openAPIV3Schema"]["required"] = ["metadata", "spec"]
+    return json.dumps(made)
 
 
 def render_node(record: Record) -> str:

@@ -21,6 +21,7 @@ TARGETS: tuple[tuple[str, Target], ...] = (
     ("dns", ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")),
     ("ippool", ObjectSpec(kind="DaemonSet", name="calico-node", namespace="calico")),
     ("ippool", ObjectSpec(kind="IPPool", name="six")),
+    ("ippool", ObjectSpec(kind="IPPool.projectcalico.org", name="new")),
     ("pod-sysctl", NodeFile(node="ra", path="/etc/cni/net.d/10-calico.conflist")),
     ("attach", ObjectSpec(kind="Deployment", name="web", namespace="shop")),
 )
@@ -51,7 +52,7 @@ def rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str],
 def test_it_may_touch_what_it_keeps_by_name_and_nothing_else() -> None:
     (pages, corefile, events) = rules("Role", "kube-system")
     assert pages[:2] == ("configmaps", ["get"])
-    assert len(pages[2]) == 3
+    assert len(pages[2]) == 4
     assert all(name.startswith("pypi-mirror-ledger-") for name in pages[2])
     assert corefile == ("configmaps", ["get", "patch"], ["coredns"])
     assert events == ("events", ["create"], [])
@@ -60,7 +61,13 @@ def test_it_may_touch_what_it_keeps_by_name_and_nothing_else() -> None:
         ("events", ["create"], []),
     ]
     assert rules("Role", "default") == [("events", ["create"], [])], "of the pool"
-    assert rules("ClusterRole") == [("ippools", ["get", "patch"], ["six"])]
+    assert rules("ClusterRole") == [
+        ("ippools", ["get", "patch"], ["six"]),
+        ("ippools", ["get", "patch"], ["new"]),
+    ]
+    (role,) = [one for one in objects() if one["kind"] == "ClusterRole"]
+    groups = [one["apiGroups"] for one in role["rules"]]
+    assert groups == [["crd.projectcalico.org"], ["projectcalico.org"]]
     assert not [one for one in objects() if one["metadata"].get("namespace") == "shop"]
 
 

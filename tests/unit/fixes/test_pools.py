@@ -41,10 +41,11 @@ def test_no_calico_and_no_pool_need_nothing() -> None:
 
 
 def test_pools_that_cannot_be_seen_are_no_reason_to_say_there_are_none() -> None:
-    told = refused(ippool.changes(evidence(ip_pools=Unseen(reason="shown as v3 alone")), {}, ()))
-    assert "shown as v3 alone" in told.reason
+    unseen = Unseen(reason="you may not list them")
+    told = refused(ippool.changes(evidence(ip_pools=unseen), {}, ()))
+    assert "you may not list them" in told.reason
     etcd = replace(CALICO, etcd=("https://10.0.0.1:2379",))
-    told = refused(ippool.changes(evidence(ip_pools=(), calico=etcd), {}, ()))
+    told = refused(ippool.changes(evidence(ip_pools=unseen, calico=etcd), {}, ()))
     assert not told.needless
     assert "calicoctl" in told.next_step
 
@@ -100,3 +101,15 @@ def test_calico_node_is_told_not_to_make_pools() -> None:
         {"name": "NO_DEFAULT_POOLS", "value": "true"},
         {"name": "IP6", "value": "none"},
     ]
+
+
+def test_a_pool_is_reached_by_the_api_that_has_it() -> None:
+    v3 = tuple(replace(one, kind="IPPool.projectcalico.org") for one in POOLS)
+    first = ippool.changes(evidence(ip_pools=v3), {}, ())
+    assert not isinstance(first, Refusal)
+    assert made(first)[-1] == "IPPool.projectcalico.org default-ipv6-ippool"
+    again = ippool.changes(evidence(), {}, first)
+    assert made(again) == made(first), "what was begun by one is ended by it"
+    after = ippool.edit(first[-1].edit, first[-1].target, b'{"cidr":"fd70::/48"}')
+    assert after is not None
+    assert json.loads(after) == {"cidr": "fd70::/48", "disabled": True}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from deploy.changes import ledger
-from deploy.changes.model import Applied, LedgerEntry, Target
+from deploy.changes.model import Applied, LedgerEntry, ObjectSpec, Target
+from deploy.cluster.kinds import KINDS
 from mirror.keeper.api import Refused
-from mirror.keeper.event import writer
+from mirror.keeper.event import event, writer
 from mirror.keeper.keep import LEDGER, Keeper
 from mirror.keeper.page import Damaged, read
 from tests.unit.mirror.test_drift import BASE, COREFILE, DNS, WRITTEN
@@ -22,7 +23,7 @@ PATH = "/api/v1/namespaces/kube-system/configmaps/coredns"
 # -- the ledger's pages ---------------------------------------------------------------------------
 
 
-def page_of(target: Target, base: bytes, written: bytes, **more: Any) -> Any:
+def page_of(target: Target, base: bytes, written: bytes | None, **more: Any) -> Any:
     """A page as the engine writes it."""
     edits = (Applied(edit=DNS, step=1, steps=1),)
     entry = LedgerEntry(target=target, base=base, edits=edits, written=written)
@@ -166,6 +167,36 @@ def test_an_object_that_is_gone_is_told_and_not_made() -> None:
     assert [one["message"] for one in world.events] == [
         "fix dns, key Corefile: it is gone; not put back: mirror fix dns"
     ]
+
+
+def test_an_object_that_is_away_as_it_was_left_is_nothing_to_tell() -> None:
+    target = ObjectSpec(kind="IPPool.projectcalico.org", name="six")
+    name, path = ledger.name_of(target), "/apis/projectcalico.org/v3/ippools/six"
+    world = World()
+    world.objects = {f"{LEDGER}/{name}": page_of(target, b"{}", None)}
+    said: list[str] = []
+    keeping = Keeper(world, {name: path}, said.append, Clock())
+    keeping.look()
+    world.objects[path] = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}
+    keeping.look()
+    assert (world.events, said) == ([], [])
+
+
+def test_an_event_says_of_which_api_an_object_is() -> None:
+    target = ObjectSpec(kind="IPPool.projectcalico.org", name="six")
+    path = "/apis/projectcalico.org/v3/ippools/six"
+    page = read(page_of(target, b"{}", b"{}"), path)
+    assert page is not None
+    _, told = event(page, None, "FixLost", "it is gone", Clock().at)
+    about = {"kind": "IPPool", "apiVersion": "projectcalico.org/v3", "name": "six"}
+    assert told["involvedObject"] == about
+
+
+def test_a_pool_of_an_older_ledger_is_the_v1_one() -> None:
+    """Its page says no API, and has the name it had."""
+    target = ObjectSpec(kind="IPPool", name="default-ipv6-ippool")
+    assert ledger.name_of(target) == "pypi-mirror-ledger-aa579831784b"
+    assert KINDS[target.kind].api_version == "crd.projectcalico.org/v1"
 
 
 @pytest.mark.parametrize("code", [409, 422, 404])
