@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import distributions
+from pathlib import Path
 
 LOCK = "/lock/requirements.txt"
 PYTHON = "/usr/bin/python3"
@@ -27,15 +29,14 @@ def main() -> int:
     failed = False
     for program in sys.argv[1:]:
         target = f"/tmp/{program}"
-        subprocess.run([PYTHON, "-m", "venv", target], check=True, timeout=120)
+        bare = [] if program == "pip" else ["--without-pip"]
+        subprocess.run([PYTHON, "-m", "venv", *bare, target], check=True, timeout=120)
         begun = time.monotonic()
         done = subprocess.run(
             command(program, target), capture_output=True, text=True, timeout=840, check=False
         )
-        listed = subprocess.run(
-            [f"{target}/bin/pip", "list", "--format", "json"], capture_output=True, timeout=120
-        )
-        names = sorted(one["name"] for one in json.loads(listed.stdout))
+        places = [str(path) for path in Path(target).glob("lib/python*/site-packages")]
+        names = sorted(one.metadata["Name"] for one in distributions(path=places))
         report = {
             "program": program,
             "code": done.returncode,
