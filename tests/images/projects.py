@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cluster.engine import DockerEngine
 from tests.conftest import Run
-from tests.local.place import Place
+from tests.local.place import Place, taken_down
 
 BASE = "python:3.13-slim-trixie"
 WEB = """\
@@ -88,11 +88,9 @@ class Workshop:
 def workshop(root: Path, program: Run, engine: DockerEngine, ca: Path) -> Iterator[Workshop]:
     """A mirror for the length of a block; everything of it lies below ``root``."""
     place = Place(root, program)
-    try:
+    with taken_down(place):
         told = place.up("--ca-bundle", str(ca))
         yield Workshop(program=program, engine=engine, place=place, index=str(told["url"]))
-    finally:
-        place.mirror("down", "--purge")
 
 
 def quiet_program(

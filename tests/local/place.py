@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -44,6 +47,21 @@ class Place:
 
     def pids(self) -> list[int]:
         return [int(one["pid"]) for one in self.processes.values()]
+
+
+@contextmanager
+def taken_down(place: Place) -> Iterator[None]:
+    """`mirror down --purge` at the end of the block, or of this process, however that ends."""
+    then = "cat > /dev/null; exec mirror down --local --purge"  # the end of its standard input
+    with subprocess.Popen(
+        ("sh", "-c", then),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **place.env},
+        start_new_session=True,
+    ):
+        yield
 
 
 def make_wheel(folder: Path, name: str, version: str, code: str) -> Path:
