@@ -32,7 +32,8 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# whole files go to the workers in this order, and the end waits for the one that has the longest
+# whole files go to the workers in this order, tests/cluster before others: each worker has one lab
+# at most, which then ends; and the end waits for the one that has the longest
 _LONGEST_FIRST = (
     "test_node_fixes",
     "test_main_job",
@@ -40,18 +41,23 @@ _LONGEST_FIRST = (
     "test_doctor_causes",
     "test_fix",
     "test_up_errors",
+    "test_store",
+    "test_volumes",
+    "test_delivery",
     "test_proof",
     "test_application",
     "test_sources",
     "test_refusals",
-    "test_store",
-    "test_delivery",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        return item.path.parent.name != "cluster", ranks.get(item.path.stem, len(ranks))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ from tests.images.archive import archive_reference, ensure_mirror_archive
 __all__ = ["cluster", "field_lab", "mirrored"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path) -> Mirrored:
     """The lab with the mirror's image on its nodes, and a namespace of workloads; no mirror yet."""
     field_lab.kubectl("create", "namespace", "chronicle")

@@ -1,4 +1,7 @@
-"""The session's cluster: a lab as in the field, or the one that --kubeconfig names."""
+"""The cluster of this folder's tests: a lab as in the field, or the one that --kubeconfig names.
+
+It ends with the last test here: while others run, a lab costs a tenth of a core.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Cluster:
     lab: Lab | None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """With --kubeconfig that cluster; otherwise a lab with every trouble of the field.
 
@@ -54,9 +57,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         yield Cluster(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def field_lab(cluster: Cluster) -> Lab:
-    """The session's lab, for tests that need more than a kubeconfig."""
+    """That lab, for tests that need more than a kubeconfig."""
     if cluster.lab is None:
         pytest.skip("needs the lab itself, not another cluster")
     return cluster.lab
