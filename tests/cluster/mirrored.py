@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,15 +74,17 @@ class Mirrored:
         namespace = pods[0]["metadata"]["namespace"]
         self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
         try:
-            deadline = time.monotonic() + seconds
-            while True:
+
+            def ended() -> dict[str, str] | None:
+                told = self.lab.kubectl("get", "pod", "-n", namespace, "-o", "json", *names)
+                found = json.loads(told)
                 phases = {
-                    name: self.get("pod", name, namespace)["status"]["phase"] for name in names
+                    one["metadata"]["name"]: one["status"]["phase"]
+                    for one in found.get("items", [found])
                 }
-                if set(phases.values()) <= {"Succeeded", "Failed"}:
-                    break
-                assert time.monotonic() < deadline, phases
-                time.sleep(1)
+                return phases if set(phases.values()) <= {"Succeeded", "Failed"} else None
+
+            phases = wait_for(f"the end of {', '.join(names)}", ended, timeout=seconds, interval=1)
             return {
                 name: (phases[name], self.lab.kubectl("logs", "-n", namespace, name))
                 for name in names

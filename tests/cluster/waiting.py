@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+LONGEST_PAUSE = 2.0  # seconds
+
 
 class NotInTime(TimeoutError):
     """A condition did not become true in time."""
@@ -23,6 +25,7 @@ def wait_for(
 ) -> T:
     """Return the first truthy value of condition, asked every interval seconds.
 
+    One that takes long to answer is asked less often: waiting has a quarter of a core at most.
     Raises NotInTime after timeout seconds, and Hopeless when condition does. Any other OSError or
     RuntimeError of condition counts as "not yet"; the last one is named in the message.
     """
@@ -30,6 +33,7 @@ def wait_for(
     pause = threading.Event()
     last: Exception | None = None
     while True:
+        begun = time.monotonic()
         try:
             value = condition()
         except (OSError, RuntimeError) as error:
@@ -37,7 +41,8 @@ def wait_for(
         else:
             if value:
                 return value
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             reason = f": {last}" if last else ""
             raise NotInTime(f"{what}: not within {timeout:g} s{reason}") from last
-        pause.wait(interval)
+        pause.wait(max(interval, min(3 * (now - begun), LONGEST_PAUSE)))
