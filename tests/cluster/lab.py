@@ -32,8 +32,7 @@ from tests.cluster.waiting import wait_for
 DOWN_SECONDS = 60
 REQUEST_SECONDS = 180
 
-# a lab has thirteen daemons in Go and the machine two cores: with one thread each at a time they
-# switch half as often
+# thirteen daemons in Go share the machine's cores: with one thread each they switch half as often
 FRUGAL = {"GOMAXPROCS": "1"}
 
 
