@@ -21,6 +21,7 @@ from tests.cluster import workload_install
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.cluster.lab import Lab
+from tests.cluster.waiting import bound
 from tests.cluster.workloads import IMAGE, UVS, ensure_workload_archive
 from tests.conftest import Run
 from tests.images.chronicle import Chronicle, make_chronicle
@@ -125,11 +126,6 @@ def layers(shop: Workshop, image: str) -> list[str]:
     found = shop.inspect(image)["RootFS"]["Layers"]
     assert isinstance(found, list)
     return found
-
-
-def bound(seconds: float) -> float:
-    """What holds on an idle machine, on this one: other work takes its share of the cores."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def test_all_of_chronicles_requirements_install_with_uv_and_with_pip(

@@ -20,7 +20,7 @@ from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import Lab, lab
 from tests.cluster.nodes import ROOT
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.waiting import wait_for
+from tests.cluster.waiting import bound, wait_for
 from tests.images.archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
@@ -101,9 +101,7 @@ def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: st
     assert told.outcome("dns.answers") == "ok"
     assert told.outcome("dns.ipv6-answers") == "found"
     assert namespaces(field_lab) == []
-    # two cores hold three nodes and other tests: the better of some runs is its own time
-    again = (ask(field_lab, "--image", image, "--name", "index.example") for _ in range(3))
-    assert told.seconds <= SECONDS or any(one.seconds <= SECONDS for one in again)
+    assert told.seconds <= bound(SECONDS)
 
 
 def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:

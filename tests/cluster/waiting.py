@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -46,3 +47,8 @@ def wait_for(
             reason = f": {last}" if last else ""
             raise NotInTime(f"{what}: not within {timeout:g} s{reason}") from last
         pause.wait(max(interval, min(3 * (now - begun), LONGEST_PAUSE)))
+
+
+def bound(seconds: float) -> float:
+    """What holds on an idle machine, on this one: other work takes its share of the cores."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
