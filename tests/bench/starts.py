@@ -16,13 +16,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deploy.delivery import node_has
 from mirror.devpi import default_upstream
 from tests.bench.record import JSON
 from tests.cluster.engine import DockerEngine
 from tests.cluster.lab import Lab, lab
+from tests.cluster.mirrored import until_reported
 from tests.cluster.options import LabOptions
-from tests.cluster.waiting import wait_for
 from tests.conftest import CA_BUNDLE
 from tests.images.archive import archive_reference, ensure_mirror_archive
 from tests.images.projects import quiet_program
@@ -92,11 +91,6 @@ def _healthy(up: Lab, node: str, address: str) -> bool:
     return up.exec(node, *ask, check=False).returncode == 0
 
 
-def _reported(up: Lab, image: str) -> bool:
-    nodes = json.loads(up.kubectl("get", "nodes", "-o", "json"))["items"]
-    return all(node_has(node, image) for node in nodes)
-
-
 @contextmanager
 def _lab() -> Iterator[Lab]:
     """One node, pods may leave the cluster, and the upstream's names are known."""
@@ -115,7 +109,7 @@ def _mirror(up: Lab) -> Mapping[str, str]:
     archive = ensure_mirror_archive()
     image = archive_reference(archive)
     up.load_image(archive)
-    wait_for("the node to report the image", lambda: _reported(up, image), timeout=150)
+    until_reported(up, image)
     env = {"KUBECONFIG": str(up.kubeconfig)}
     words = ("--image", image, "--ca-bundle", CA_BUNDLE, "-o", "json")
     done: subprocess.CompletedProcess[str] = quiet_program("mirror", "up", *words, env=env)

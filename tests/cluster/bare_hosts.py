@@ -23,6 +23,7 @@ from mirror.core.errors import ClusterError
 from tests.cluster.nodes import ROOT
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
+from tests.dying import counted
 
 _SERVE = """
 import json, socketserver, sys
@@ -37,17 +38,10 @@ class Asked(socketserver.StreamRequestHandler):
             self.wfile.write(json.dumps(answer(place, question)).encode())
 socketserver.UnixStreamServer(sys.argv[2], Asked).serve_forever()
 """
-# kills itself right before the Nth call that changes something: of files, settings, addresses
-_KILLED = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(event, args):
-    global left
-    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "netlink.tell"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+# addresses and routes too
+_KILLED = (
+    counted("netlink.tell")
+    + """
 import mirror.agent.__main__ as agent
 from mirror.agent import netlink
 tell = netlink._tell
@@ -58,6 +52,7 @@ netlink._tell = told
 sys.addaudithook(counted)
 sys.exit(agent.main(sys.argv[1:]))
 """
+)
 _LOOKS = """
 import sys
 from pathlib import Path

@@ -43,13 +43,7 @@ class Mirrored:
         return told
 
     def until_reported(self) -> None:
-        """Kubelets tell which images they have with a delay, and `mirror up` goes by it."""
-
-        def reported() -> bool:
-            nodes = json.loads(self.lab.kubectl("get", "nodes", "-o", "json"))["items"]
-            return all(node_has(node, self.image) for node in nodes)
-
-        wait_for("the nodes to report the image", reported, timeout=150, interval=1)
+        until_reported(self.lab, self.image)
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
         told = self.lab.kubectl("get", kind, name, "-n", namespace, "-o", "json")
@@ -93,3 +87,13 @@ class Mirrored:
             self.lab.kubectl(
                 "delete", "pod", "-n", namespace, "--wait=true", "--ignore-not-found", *names
             )
+
+
+def until_reported(lab: Lab, image: str) -> None:
+    """Kubelets tell which images they have with a delay, and `mirror up` goes by it."""
+
+    def reported() -> bool:
+        nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
+        return all(node_has(node, image) for node in nodes)
+
+    wait_for("the nodes to report the image", reported, timeout=150, interval=1)

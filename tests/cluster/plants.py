@@ -118,9 +118,3 @@ def ready(place: Mirrored, node: str) -> bool:
     """Whether the control plane calls a node Ready."""
     told = json.loads(place.lab.kubectl("get", "node", node, "-o", "json"))["status"]
     return any(one["type"] == "Ready" and one["status"] == "True" for one in told["conditions"])
-
-
-def told_of(place: Mirrored, image: str) -> bool:
-    """Whether every node's status lists an image: kubelets tell of new ones after some seconds."""
-    nodes = json.loads(place.lab.kubectl("get", "nodes", "-o", "json"))["items"]
-    return all(image in json.dumps(node["status"].get("images", [])) for node in nodes)

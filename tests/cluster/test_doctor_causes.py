@@ -21,7 +21,7 @@ from tests.cluster.lab import lab
 from tests.cluster.limited import Limited
 from tests.cluster.mirrored import NAMESPACE, Mirrored
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.plants import changed, deployment, diagnose, namespace, ready, told_of
+from tests.cluster.plants import changed, deployment, diagnose, namespace, ready
 from tests.cluster.waiting import bound, wait_for
 from tests.conftest import Run
 from tests.images.archive import archive_reference, ensure_mirror_archive
@@ -52,7 +52,7 @@ def place(program: Run, ca_bundle: Path) -> Iterator[Mirrored]:
         with running as up:
             image = archive_reference(archive)
             made = Mirrored(lab=up, program=program, image=image, ca_bundle=ca_bundle)
-            wait_for("the nodes to tell of the image", lambda: told_of(made, image), timeout=90)
+            made.until_reported()
             made.up()
             up.kubectl("create", "namespace", "chronicle")
             assert made.mirror("env", "--publish", "chronicle").returncode == 0

@@ -26,7 +26,7 @@ def wait_for(
 ) -> T:
     """Return the first truthy value of condition, asked every interval seconds.
 
-    One that takes long to answer is asked less often: waiting has a quarter of a core at most.
+    One that takes long to answer is asked less often: up to three times as long is waited between.
     Raises NotInTime after timeout seconds, and Hopeless when condition does. Any other OSError or
     RuntimeError of condition counts as "not yet"; the last one is named in the message.
     """

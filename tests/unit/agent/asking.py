@@ -12,22 +12,12 @@ from typing import Any
 
 from mirror.agent.__main__ import answer
 from mirror.agent.place import Place
+from tests.dying import counted
 
 FILE = "/etc/cni/net.d/10-calico.conflist"
 OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
 
-# kills itself right before the Nth call that changes something on the disk
-_COUNTED = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(event, args):
-    global left
-    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
+_COUNTED = counted("os.chmod")
 _ASKED = """
 import mirror.agent.__main__ as agent
 sys.addaudithook(counted)
