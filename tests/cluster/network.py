@@ -25,7 +25,7 @@ def connect_machine(site: Site, lab_pid: int) -> None:
     _ip("address", "add", str(near), "dev", link)
     _ip("link", "set", link, "up")
     _ip("route", "replace", str(site.node_network), "via", str(site.inner.ip), "dev", link)
-    before = _remembered_forwarding() or FORWARDING.read_text().strip()
+    before = remembered_forwarding() or FORWARDING.read_text().strip()
     _nft(
         f'table inet {site.id} {{ comment "ip_forward was {before}"\n'
         f"chain leaving {{ type nat hook postrouting priority 100;\n"
@@ -106,7 +106,8 @@ def remembered_ids() -> tuple[str, ...]:
     return tuple(_remembered_tables())
 
 
-def _remembered_forwarding() -> str | None:
+def remembered_forwarding() -> str | None:
+    """What ip_forward was before the labs that are up; None when none is."""
     return next(iter(_remembered_tables().values()), None)
 
 
