@@ -19,14 +19,13 @@ DO = ("python3", "-m", "mirror.agent", "do")
 def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent") -> Object:
     """One pod on every node, whatever its taints, with no token and no other process in sight.
 
-    Root without privileges: the host's own network (for its settings), and of its files /etc, the
-    CNI's folder and the kernel's network settings, which stand under /proc.
+    The host's own network, and of its files /etc and the CNI's folder. Privileged, or its /proc/sys
+    would be read-only; whoever may write /etc could make itself that anyway.
     """
     cni = CNI_MICROK8S if microk8s else CNI_PLAIN
     mounts = [
         {"name": "etc", "mountPath": "/host/etc"},
         {"name": "cni", "mountPath": "/host/cni", "readOnly": not microk8s},
-        {"name": "net", "mountPath": "/host/net"},
         {"name": "orders", "mountPath": "/orders", "readOnly": True},
         {"name": "keeper", "mountPath": str(MARK.parent), "readOnly": True},
         {"name": "told", "mountPath": str(NEWS.parent)},
@@ -37,10 +36,8 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
         "imagePullPolicy": pull_policy,
         "command": ["python3", "-m", "mirror.agent", "serve", "--cni", cni],
         "securityContext": {
-            "allowPrivilegeEscalation": False,
+            "privileged": True,
             "readOnlyRootFilesystem": True,
-            # addresses and routes; the owner of a file that is made again
-            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "CHOWN", "FOWNER"]},
         },
         "resources": {
             "requests": {"cpu": "5m", "memory": "24Mi"},
@@ -61,16 +58,11 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
         "priorityClassName": "system-node-critical",
         "terminationGracePeriodSeconds": 1,
         "tolerations": [{"operator": "Exists"}],
-        "securityContext": {
-            "runAsUser": 0,
-            "runAsGroup": 0,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {"runAsUser": 0, "runAsGroup": 0},
         "containers": [container],
         "volumes": [
             {"name": "etc", "hostPath": {"path": "/etc", "type": "Directory"}},
             {"name": "cni", "hostPath": {"path": cni, "type": "DirectoryOrCreate"}},
-            {"name": "net", "hostPath": {"path": "/proc/sys/net", "type": "Directory"}},
             {"name": "orders", "configMap": {"name": ORDERS_MAP, "optional": True}},
             {"name": "keeper", "configMap": {"name": KEEPER, "optional": True}},
             {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},

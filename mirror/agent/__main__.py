@@ -15,7 +15,7 @@ from mirror.agent import keep, kept, pages, sysctls, told
 from mirror.agent.alone import alone
 from mirror.agent.files import Moved
 from mirror.agent.look import look
-from mirror.agent.place import CNI_HOMES, Place, Refused
+from mirror.agent.place import CNI_HOMES, NET, Place, Refused
 
 _SECONDS = 15.0  # between two looks at what is kept
 
@@ -56,9 +56,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m mirror.agent")
     parser.add_argument("what", choices=("serve", "do"))
     parser.add_argument("--root", type=Path, default=Path("/host"))
+    parser.add_argument("--net", type=Path, default=NET)
     parser.add_argument("--cni", type=PurePosixPath, default=CNI_HOMES[0])
     given = parser.parse_args(argv)
-    place = Place(root=given.root, cni=given.cni)
+    place = Place(root=given.root, net=given.net, cni=given.cni)
     if given.what == "do":
         ask = json.loads(sys.stdin.readline())
         with alone(place):

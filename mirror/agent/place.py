@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-NET = PurePosixPath("/proc/sys/net")
+NET = Path("/proc/sys/net")  # of a hostNetwork pod: the host's
 ETC = PurePosixPath("/etc")
 CNI_HOMES = (PurePosixPath("/opt/cni/bin"), PurePosixPath("/var/snap/microk8s/current"))
 OURS = ETC / "pypi-mirror"  # what the agent keeps on the node: previous values
@@ -17,12 +17,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The host's folders as the agent's pod has them: ``root``/etc, ``root``/net, ``root``/cni.
+    """The host's folders as the agent's pod has them: ``root``/etc, ``root``/cni, and ``net``.
 
-    ``cni`` is the host's path of the third: plugins on a plain host, all of it on MicroK8s.
+    ``cni`` is the host's path of the second: plugins on a plain host, all of it on MicroK8s.
+    ``net`` has the settings of the network.
     """
 
     root: Path = Path("/host")
+    net: Path = NET
     cni: PurePosixPath = CNI_HOMES[0]
 
     def file(self, path: str) -> Path:
@@ -43,4 +45,4 @@ class Place:
         parts = key.split(".")
         if parts[0] != "net" or any(not part or "/" in part for part in parts):
             raise Refused(f"{key} is no setting of the network")
-        return self.root.joinpath("net", *parts[1:])
+        return self.net.joinpath(*parts[1:])

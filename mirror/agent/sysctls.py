@@ -68,7 +68,7 @@ def moved_by(target: str) -> tuple[str, ...]:
 
 def links(place: Place) -> dict[str, str]:
     """Link → its disable_ipv6; `all` and `default` among them."""
-    folder = place.root / "net/ipv6/conf"
+    folder = place.net / "ipv6/conf"
     found = {}
     for one in sorted(folder.glob("*/disable_ipv6")) if folder.exists() else ():
         try:
@@ -109,7 +109,7 @@ def _restore(place: Place, frame: dict[str, Any]) -> None:
     now = links(place)
     for name, value in frame["links"].items():
         if name not in {"all", "lo"} and name in now and now[name] != value:
-            path = place.root / "net/ipv6/conf" / name / "disable_ipv6"
+            path = place.net / "ipv6/conf" / name / "disable_ipv6"
             _put(path, value, f"disable_ipv6 of {name}")
     failed = netlink.put_back(frame["addresses"], frame["routes"])
     if failed:

@@ -178,7 +178,6 @@ def bare_host(root: Path, conflist: str) -> Iterator[Host]:
     """A host, which ends with this process however it ends."""
     for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni"):
         (root / folder).mkdir(parents=True)
-    (root / "net").symlink_to("/proc/sys/net")
     (root / "cni/tuning").touch()
     (root / "etc/cni/net.d/10-calico.conflist").write_text(conflist)
     (root / "etc/cni/net.d/10-calico.conflist").chmod(0o600)

@@ -27,7 +27,7 @@ _LOOKS = """
 from pathlib import Path
 from mirror.agent.keep import Keep
 from mirror.agent.place import Place
-keep = Keep(Place(root=Path(sys.argv[1])), print, lambda text: None)
+keep = Keep(Place(root=Path(sys.argv[1]), net=Path(sys.argv[2])), print, lambda text: None)
 sys.addaudithook(counted)
 keep.look()
 """
@@ -53,12 +53,13 @@ def tree(place: Place) -> dict[str, bytes]:
 
 def killed_at(place: Place, number: int, ask: dict[str, Any]) -> bool:
     """Whether a question was answered by an agent that dies before its number-th change."""
-    return _lived(_ASKED, number, "do", "--root", str(place.root), line=json.dumps(ask))
+    where = ("--root", str(place.root), "--net", str(place.net))
+    return _lived(_ASKED, number, "do", *where, line=json.dumps(ask))
 
 
 def killed_look(place: Place, number: int) -> bool:
     """The same of its look at what is kept."""
-    return _lived(_LOOKS, number, str(place.root))
+    return _lived(_LOOKS, number, str(place.root), str(place.net))
 
 
 def _lived(program: str, number: int, *argv: str, line: str = "") -> bool:

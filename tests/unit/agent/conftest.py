@@ -14,15 +14,15 @@ from tests.unit.agent.keeping import BASE, Told
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """A host: some of /etc, the CNI's plugins, the settings of its network."""
-    for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "net"):
+    for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "proc"):
         (tmp_path / folder).mkdir(parents=True)
     for link in ("all", "default", "lo", "eth0"):
-        conf = tmp_path / "net/ipv6/conf" / link
+        conf = tmp_path / "proc/ipv6/conf" / link
         conf.mkdir(parents=True)
         (conf / "disable_ipv6").write_text("0\n")
     (tmp_path / "etc/cni/net.d/10-calico.conflist").write_bytes(OLD)
     (tmp_path / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
-    return Place(root=tmp_path, cni=PurePosixPath("/opt/cni/bin"))
+    return Place(root=tmp_path, net=tmp_path / "proc", cni=PurePosixPath("/opt/cni/bin"))
 
 
 @pytest.fixture

@@ -56,4 +56,4 @@ def fixed(place: Place) -> None:
 
 
 def off(place: Place, name: str = "all") -> str:
-    return (place.root / f"net/ipv6/conf/{name}/disable_ipv6").read_text()
+    return (place.net / f"ipv6/conf/{name}/disable_ipv6").read_text()

@@ -76,7 +76,7 @@ def test_a_kill_at_every_write_of_a_setting_is_finished_by_the_next_question(
             over = killed_at(place, number, ask)
             now = base64.b64decode(read(place, sysctls.ALL)["content"])
             assert now in (value, other)
-            assert (place.root / "net/ipv6/conf/lo/disable_ipv6").read_text() == "0\n"
+            assert (place.net / "ipv6/conf/lo/disable_ipv6").read_text() == "0\n"
             if over:
                 break
             number, kills = number + 1, kills + 1
@@ -150,7 +150,7 @@ def test_orders_are_followed_once_and_undone(
     assert answer(place, {"do": "look"})["kept"] == sorted(
         ["/etc/sysctl.d/zz.conf", "net.ipv6.conf.default.disable_ipv6", sysctls.ALL]
     )
-    assert (place.root / "net/ipv6/conf/all/disable_ipv6").read_text() == "1\n"
+    assert (place.net / "ipv6/conf/all/disable_ipv6").read_text() == "1\n"
     assert answer(place, {"do": "release"}) == {"failed": []}
     assert tree(place) == before
     assert not (place.root / "etc/pypi-mirror").exists()

@@ -41,7 +41,7 @@ def test_settings_come_back_and_the_loopback_keeps_its_own(place: Place, told: T
     given.append(page(place, "net.ipv6.conf.default.disable_ipv6", b"1\n", b"1\n"))
     assert len(keep(place, *given)) == 2
     for name in ("all", "default"):
-        (place.root / f"net/ipv6/conf/{name}/disable_ipv6").write_text("0\n")
+        (place.net / f"ipv6/conf/{name}/disable_ipv6").write_text("0\n")
     told.look()
     assert (off(place), off(place, "default"), off(place, "lo")) == ("1\n", "1\n", "0\n")
     assert len(told.texts) == 2
@@ -89,7 +89,7 @@ def test_what_cannot_be_written_is_told_once(
     key = "net.ipv6.conf.default.disable_ipv6"
     write(place, key, b"1\n", read(place, key))
     keep(place, page(place, key, b"0\n", b"1\n"))
-    (place.root / "net/ipv6/conf/default/disable_ipv6").write_text("0\n")
+    (place.net / "ipv6/conf/default/disable_ipv6").write_text("0\n")
 
     def readonly(self: Path, text: str) -> int:
         raise OSError(30, "Read-only file system")

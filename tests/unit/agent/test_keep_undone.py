@@ -32,7 +32,7 @@ def test_what_goes_back_with_all_links_is_kept_no_more_either(place: Place, told
         write(place, key, b"1\n", read(place, key))
     keep(place, *(page(place, key, b"0\n", b"1\n") for key in (default, sysctls.ALL)))
     write(place, sysctls.ALL, b"0\n", read(place, sysctls.ALL))
-    (place.root / "net/ipv6/conf/default/disable_ipv6").write_text("0\n")
+    (place.net / "ipv6/conf/default/disable_ipv6").write_text("0\n")
     told.look()
     assert (off(place), off(place, "default"), told.texts) == ("0\n", "0\n", [])
 

@@ -61,11 +61,11 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Plac
     made = {}
     for name in ("ra", "babel"):
         root = tmp_path / name
-        for folder in ("etc/sysctl.d", "cni", "net/ipv6/conf/default"):
+        for folder in ("etc/sysctl.d", "cni", "proc/ipv6/conf/default"):
             (root / folder).mkdir(parents=True)
-        (root / "net/ipv6/conf/default/disable_ipv6").write_text("1\n")
+        (root / "proc/ipv6/conf/default/disable_ipv6").write_text("1\n")
         (root / "etc/sysctl.d/zz.conf").write_text("1\n")
-        made[name] = Place(root=root)
+        made[name] = Place(root=root, net=root / "proc")
 
     def ask(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
         if pod not in made:
