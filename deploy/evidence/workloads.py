@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.evidence.heard import telling
@@ -198,13 +199,22 @@ def _failed(state: Object) -> bool:
 
 
 def _read(cluster: Cluster, meta: Object, state: Object) -> str:
-    """The beginning of a log and, where it fails, its end; of the run before while it waits."""
-    before = "waiting" in state.get("state", {}) and bool(state.get("restartCount"))
-    where = (meta["namespace"], meta["name"], state["name"])
-    head = cluster.log(*where, previous=before, most_bytes=_HEAD)
+    """The log of a container that never ended; of one that did, the run that ended too."""
+    where, told = (meta["namespace"], meta["name"], state["name"]), []
+    if state.get("restartCount"):
+        with suppress(ApiRefusal):  # it goes with its container
+            told.append(_ends(cluster, where, state, previous=True))
+    if not told or "waiting" not in state.get("state", {}):
+        told.append(_ends(cluster, where, state, previous=False))
+    return "\n".join(told)
+
+
+def _ends(cluster: Cluster, where: tuple[str, str, str], state: Object, *, previous: bool) -> str:
+    """The beginning of a log and, where it fails, its end."""
+    head = cluster.log(*where, previous=previous, most_bytes=_HEAD)
     if not _failed(state) or len(head) < _HEAD:
         return head
-    return head + "\n" + cluster.log(*where, previous=before, lines=_TAIL)
+    return head + "\n" + cluster.log(*where, previous=previous, lines=_TAIL)
 
 
 # -- events ---------------------------------------------------------------------------------------

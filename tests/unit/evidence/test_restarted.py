@@ -1,0 +1,45 @@
+"""Why a container fails is in the log of a run that ended, whatever it does now."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.evidence import workloads
+
+META: Object = {"namespace": "chronicle", "name": "web-0"}
+WAITS: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNS: Object = {"running": {}}
+
+
+class Fake:
+    """``logs`` by whether it is the run before; one that is not there is refused."""
+
+    def __init__(self, **logs: str) -> None:
+        self._logs = logs
+
+    def log(self, *_: str, previous: bool, **__: Any) -> str:
+        name = "before" if previous else "now"
+        if name not in self._logs:
+            raise ApiRefusal(400, "", "previous terminated container not found", "refused", "")
+        return self._logs[name]
+
+
+@pytest.mark.parametrize(
+    ("logs", "state", "restarts", "read"),
+    [
+        ({"now": "starts", "before": "fails"}, RUNS, 0, "starts"),
+        ({"now": "", "before": "fails"}, RUNS, 1, "fails\n"),
+        ({"now": "starts"}, RUNS, 1, "starts"),
+        ({"now": "fails too", "before": "fails"}, WAITS, 1, "fails"),
+        ({"now": "fails"}, WAITS, 1, "fails"),
+    ],
+)
+def test_the_run_that_ended_is_read(
+    logs: dict[str, str], state: Object, restarts: int, read: str
+) -> None:
+    cluster = cast("Cluster", Fake(**logs))
+    told = {"name": "main", "state": state, "restartCount": restarts}
+    assert workloads._read(cluster, META, told) == read
