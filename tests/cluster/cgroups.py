@@ -38,7 +38,7 @@ def remove_cgroups(prefix: str) -> None:
 
     Waits for processes that are still ending; raises NotInTime when some stay alive.
     """
-    wait_for(f"the cgroups {prefix} to be empty", lambda: _removed(prefix), timeout=20)
+    wait_for(f"the cgroups {prefix} to be empty", lambda: _removed(prefix), timeout=60)
 
 
 def cgroup_owners() -> set[str]:
@@ -46,6 +46,11 @@ def cgroup_owners() -> set[str]:
     names = (path.name for tree in _trees() for path in tree.glob("mlab*-*"))
     found = (re.match(r"(mlab\d+)-", name) for name in names)
     return {match[1] for match in found if match}
+
+
+def cgroups_of(prefix: str) -> list[Path]:
+    """Every cgroup whose name is prefix or starts with prefix and a dash."""
+    return [top for tree in _trees() for top in _tops(tree, prefix)]
 
 
 def _removed(prefix: str) -> bool:
@@ -57,7 +62,7 @@ def _removed(prefix: str) -> bool:
                     folder.rmdir()
                 except FileNotFoundError:
                     continue
-    return not any(_tops(tree, prefix) for tree in _trees())
+    return not cgroups_of(prefix)
 
 
 def _tops(tree: Path, prefix: str) -> list[Path]:

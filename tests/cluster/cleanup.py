@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.cgroups import ROOT, cgroup_owners, remove_cgroups
@@ -79,8 +80,9 @@ def _engines() -> dict[str, int]:
 
 def _forget_old_logs() -> None:
     for path in (state_root() / "logs").glob("*"):
-        if path.stat().st_mtime < time.time() - LOG_SECONDS:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        with suppress(FileNotFoundError):  # another lab's start does the same
+            if path.stat().st_mtime < time.time() - LOG_SECONDS:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def remaining_ids() -> set[str]:

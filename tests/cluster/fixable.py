@@ -28,10 +28,11 @@ class Fixable:
     image: str
     user: Path | None = None
 
-    def mirror(self, *words: str, code: int = 0, timeout: float = 400) -> str:
+    def mirror(self, *words: str, code: int = 0, timeout: float = 800) -> str:
         """What `mirror` said; its exit code is checked."""
         env = {"KUBECONFIG": str(self.user or self.lab.kubeconfig)}
-        done = self.program("mirror", *words, env=env, timeout=timeout)
+        given = ("--timeout", "780") if words[0] in {"fix", "rollback"} else ()
+        done = self.program("mirror", *words, *given, env=env, timeout=timeout)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if "json" in words else done.stdout + done.stderr
 

@@ -48,11 +48,11 @@ def clone(store: Path, target: Path) -> None:
     half = target.with_name(f".{target.name}")
     shutil.rmtree(half, ignore_errors=True)
     try:
-        run("cp", "--archive", "--link", str(store), str(half), timeout=60)
+        run("cp", "--archive", "--link", str(store), str(half), timeout=300)
     except CommandFailed:
         # The cache and the lab's folder lie on different file systems.
         shutil.rmtree(half, ignore_errors=True)
-        run("cp", "--archive", str(store), str(half), timeout=120)
+        run("cp", "--archive", str(store), str(half), timeout=300)
     for database in half.glob("*/*.db"):
         copy = database.with_suffix(".copy")
         shutil.copy2(database, copy)

@@ -29,7 +29,7 @@ from tests.cluster.progress import Progress, silent
 from tests.cluster.record import Record, alive, started
 from tests.cluster.waiting import wait_for
 
-DOWN_SECONDS = 60
+DOWN_SECONDS = 180
 REQUEST_SECONDS = 180
 
 # thirteen daemons in Go share the machine's cores: with one thread each they switch half as often

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import yaml
@@ -12,6 +11,7 @@ from deploy.cluster.client import Cluster
 from deploy.preflight import RIGHTS, Wanted, check
 from mirror.core.wait import Deadline
 from tests.cluster.mirrored import Mirrored
+from tests.cluster.waiting import wait_for
 
 
 class Limited:
@@ -44,15 +44,13 @@ class Limited:
         }
         for obj in (role, binding):
             self._lab.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and not self._as_allowed(rights):
-            time.sleep(0.05)
+        wait_for("the rights", lambda: self._as_allowed(rights), timeout=60)
 
     def _as_allowed(self, rights: list[tuple[str, str, bool]]) -> bool:
         """The authorizer reads roles by a watch: wait until it has seen this one."""
         cluster = self._connect()
-        missing = [one for one in RIGHTS if one not in rights]
-        return not any(cluster.allowed(verb, what, "pypi-mirror") for verb, what, _ in missing)
+        asked = {*RIGHTS, *rights}
+        return all(cluster.allowed(*one[:2], "pypi-mirror") == (one in rights) for one in asked)
 
     def _connect(self) -> Cluster:
         return Cluster.connect(

@@ -161,15 +161,14 @@ def made(root: Path) -> Iterator[Field]:
     """All of it; the host's files under ``root``."""
     with api_server() as server, bare_host(root, on_the_node(CONFIG % "true")) as host:
         server.kubectl("create", "-f", "-", stdin=render_crds())
-        wait_for("the pools", lambda: _accepts(server), timeout=30)
+        wait_for("the pools", lambda: _accepts(server), timeout=120)
         server.kubectl("create", "-f", "-", stdin=json.dumps(objects()))
         yield Field(World(server.admin), host, server)
 
 
 def _accepts(server: ApiServer) -> bool:
-    return "No resources" in server.kubectl("get", "ippools", check=False) or not server.kubectl(
-        "get", "ippools", "-o", "name", check=False
-    )
+    group = ("--api-group=crd.projectcalico.org", "-o", "name")
+    return "ippools." in server.kubectl("api-resources", *group, check=False)
 
 
 def on_the_node(template: str) -> str:

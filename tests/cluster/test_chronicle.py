@@ -27,7 +27,12 @@ from tests.conftest import Run
 from tests.images.chronicle import Chronicle, make_chronicle
 from tests.images.projects import Workshop, workshop
 
-pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.engine,
+    pytest.mark.index,
+    pytest.mark.timeout(1800),
+]
 
 PROGRAMS = (f"uv-{UVS[1]}", "pip")
 SECRETS = ("AUTH_SECRET_KEY", "ADMIN_PASSWORD", "ADMIN_EMAIL")
@@ -71,7 +76,7 @@ def installs(
     log = shop.engine.docker(
         *("run", "--rm", "--network", "host", "--volume", f"{lock}:/lock:ro", *words),
         *(IMAGE, "python3", "/lock/workload_install.py", *PROGRAMS),
-        timeout=840,
+        timeout=1500,
     )
     return [json.loads(line) for line in log.splitlines()]
 

@@ -91,7 +91,7 @@ def pods(delivered: Delivered, nodes: tuple[str, ...]) -> list[Object]:
 
 
 def run_everywhere(api: Cluster, delivered: Delivered, nodes: tuple[str, ...]) -> None:
-    for run in run_pods(api, pods(delivered, nodes), Deadline.after(120)):
+    for run in run_pods(api, pods(delivered, nodes), Deadline.after(300)):
         assert run.ok, f"{run.node}: {run.why}{run.out}"
 
 

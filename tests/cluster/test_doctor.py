@@ -205,9 +205,9 @@ def test_ctrl_c_leaves_nothing(field_lab: Lab, image: str) -> None:
     argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(field_lab.kubeconfig)]
     argv += ["--image", image, "--name", "index.example"]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        wait_for("its pods", lambda: namespaces(field_lab), timeout=20, interval=0.1)
+        wait_for("its pods", lambda: namespaces(field_lab), timeout=60, interval=0.1)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
     assert namespaces(field_lab) == []

@@ -43,7 +43,7 @@ def gone(lab: Lab, processes: frozenset[Process]) -> None:
         return not left
 
     try:
-        wait_for("the lab to vanish", nothing, timeout=30, interval=0.2)
+        wait_for("the lab to vanish", nothing, timeout=120, interval=0.2)
     except TimeoutError:
         pytest.fail("left behind:\n" + "\n".join(left))
 
@@ -104,7 +104,7 @@ def test_both_guardians_killed_leave_nothing_to_the_next_command() -> None:
     os.kill(lab.keeper_pid, signal.SIGSTOP)
     os.kill(first, signal.SIGKILL)
     os.kill(lab.keeper_pid, signal.SIGKILL)
-    wait_for("it to be dead", lambda: find(lab.name) is None, timeout=30)
+    wait_for("it to be dead", lambda: find(lab.name) is None, timeout=120)
     sweep()  # what another lab's start may have done meanwhile
     gone(lab, processes)
 

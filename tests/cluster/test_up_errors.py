@@ -38,7 +38,7 @@ def namespace(mirrored: Mirrored, request: pytest.FixtureRequest) -> Iterator[st
 
 
 def fail(
-    mirrored: Mirrored, *words: str, code: int, said: tuple[str, ...], timeout: float = 120
+    mirrored: Mirrored, *words: str, code: int, said: tuple[str, ...], timeout: float = 300
 ) -> str:
     """Run `mirror up` that must fail with this code, these words, a next step and no traceback."""
     done = mirrored.mirror("up", *words, timeout=timeout)
@@ -141,7 +141,7 @@ def test_a_claim_that_stays_pending(mirrored: Mirrored, namespace: str) -> None:
     try:
         words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "nobody")
         said = ("volume claim pypi-mirror-data: Pending", "not scheduled")
-        fail(mirrored, *words, "--timeout", "12", code=4, said=said)
+        fail(mirrored, *words, "--timeout", "30", code=4, said=said)
     finally:
         mirrored.lab.kubectl("delete", "storageclass", "nobody")
 
@@ -151,7 +151,7 @@ def test_an_image_that_is_missing_on_one_node(mirrored: Mirrored, namespace: str
 
     mirrored.lab.remove_image("ra", mirrored.image)
     try:
-        words = ("-n", namespace, "--image", mirrored.image, "--node", "ra", "--timeout", "60")
+        words = ("-n", namespace, "--image", mirrored.image, "--node", "ra", "--timeout", "240")
         fail(mirrored, *words, code=3, said=("ra", mirrored.image.rpartition("/")[2]))
     finally:
         mirrored.lab.load_image(ensure_mirror_archive(), ["ra"])
@@ -168,7 +168,7 @@ def test_an_image_for_another_architecture(
     archive = tmp_path / "arm.tar"
     write_archive(archive, [Image(name="lab/arm:1", layers=(layer(files, {}, ("tmp", "data")),))])
     mirrored.lab.load_image(archive)
-    words = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "60")
+    words = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "240")
     fail(mirrored, *words, code=3, said=("another architecture", "next:"))
 
 

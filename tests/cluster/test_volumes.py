@@ -24,7 +24,7 @@ def test_a_volume_that_is_not_writable(mirrored: Mirrored, namespace: str) -> No
     with host_path(mirrored, namespace, "shut"):
         words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "shut")
         said = ("babel", "the volume is not writable: /data", "mode 0755", "chown")
-        fail(mirrored, *words, "--timeout", "60", code=3, said=said)
+        fail(mirrored, *words, "--timeout", "240", code=3, said=said)
 
 
 def test_a_small_host_path_volume_that_fills_and_one_of_another_owner(
@@ -46,7 +46,7 @@ def test_a_small_host_path_volume_that_fills_and_one_of_another_owner(
             there("chown", "-R", "4711:4711", "/opt/small/devpi")
             said = ("files that the mirror may not write", "4711:4711", "chown -R 10001:10001")
             image = ("--image", mirrored.image)
-            fail(mirrored, *words, *image, "--timeout", "60", code=3, said=said)
+            fail(mirrored, *words, *image, "--timeout", "240", code=3, said=said)
             there("chown", "-R", "10001:10001", "/opt/small/devpi")
             there("chmod", "-R", "u-w", "/opt/small/devpi")
             mirrored.up(*words)
@@ -120,5 +120,5 @@ def host_path(mirrored: Mirrored, namespace: str, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mirrored.lab.kubectl("delete", "namespace", namespace)
+        mirrored.lab.kubectl("delete", "namespace", namespace, timeout=240)
         mirrored.lab.kubectl("delete", f"pv/{name}", f"storageclass/{name}")

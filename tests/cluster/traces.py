@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cluster.cgroups import ROOT
+from tests.cluster.cgroups import cgroups_of
 from tests.cluster.lab import Lab
 from tests.cluster.process import run
 from tests.cluster.record import alive, started
@@ -39,7 +39,7 @@ def traces(lab: Lab, processes: frozenset[Process]) -> list[str]:
     left += [f"route {line}" for line in routes if str(lab.site.node_network) in line]
     tables = run("nft", "list", "tables").stdout.splitlines()
     left += [f"nft {line}" for line in tables if line.endswith(f" {name}")]
-    left += [f"cgroup {path}" for path in ROOT.rglob(f"{name}-*")]
+    left += [f"cgroup {path}" for path in cgroups_of(name)]
     left += [f"folder {folder}"] if Path(folder).exists() else []
     left += [f"claim {folder}"] if alive(Path(folder)) else []
     return left

@@ -33,7 +33,7 @@ def main() -> int:
         subprocess.run([PYTHON, "-m", "venv", *bare, target], check=True, timeout=120)
         begun = time.monotonic()
         done = subprocess.run(
-            command(program, target), capture_output=True, text=True, timeout=840, check=False
+            command(program, target), capture_output=True, text=True, timeout=1500, check=False
         )
         places = [str(path) for path in Path(target).glob("lib/python*/site-packages")]
         names = sorted(one.metadata["Name"] for one in distributions(path=places))

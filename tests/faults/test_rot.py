@@ -102,7 +102,9 @@ def test_what_rots_is_gone_without_a_command(source: Upstream, tmp_path: Path) -
         path.write_bytes(content)
         until(lambda: not path.exists(), deadline=Deadline.after(60), what="it is taken away")
         assert ask(port, root, "rots") == source.sha256(name)
-        told = httpx.get(f"http://127.0.0.1:{port}/+mirror/status", trust_env=False).json()
+        told = httpx.get(
+            f"http://127.0.0.1:{port}/+mirror/status", trust_env=False, timeout=60
+        ).json()
         assert told["scrub"]["mended"] == 1
         assert told["scrub"]["lost"] == []
     finally:

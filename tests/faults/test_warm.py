@@ -84,7 +84,7 @@ def test_what_is_missing_is_named_with_its_reason(
 def test_it_goes_on_after_ctrl_c_and_is_found_again(
     place: Place, source: Upstream, lock: Path
 ) -> None:
-    source.pause = 0.05  # a second a file
+    source.pause = 0.2  # four seconds a file
     program = Path(sys.executable).with_name("mirror")
     words = [str(program), "warm", "--local", str(lock), "--at-once", "2"]
     command = subprocess.Popen(
@@ -92,7 +92,8 @@ def test_it_goes_on_after_ctrl_c_and_is_found_again(
     )
     until(lambda: bool(downloads(source)), deadline=Deadline.after(60), what="the first download")
     command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=30)
+    _, said = command.communicate(timeout=120)
+    source.pause = 0.0
     assert command.returncode == 130, said
     assert "mirror warm --follow --local" in said
     code, told = warm(place, "--follow")
@@ -101,19 +102,21 @@ def test_it_goes_on_after_ctrl_c_and_is_found_again(
 
 
 def test_killed_and_run_again_it_resumes(place: Place, source: Upstream, lock: Path) -> None:
-    source.pause = 0.05
+    source.pause = 0.1
     started = place.mirror("warm", str(lock), "--at-once", "1", "--detach")
     assert started.returncode == 0, started.stderr
     until(lambda: len(downloads(source)) >= 3, deadline=Deadline.after(60), what="three downloads")
     for one in psutil.process_iter(["cmdline"]):
-        if "mirror.warm" in (one.info["cmdline"] or []) and str(place.root) in str(one.cmdline()):
+        if "mirror.warm" in (one.info["cmdline"] or []) and str(place.root) in str(
+            one.info["cmdline"]
+        ):
             one.kill()
     ended = place.mirror("warm", "--follow")
     assert ended.returncode == 1
     assert "run it again" in ended.stderr
     source.pause = 0.0
     before = downloads(source)
-    time.sleep(1.5)  # what was under way comes to its end
+    time.sleep(2.5)  # what was under way comes to its end
     code, told = warm(place, str(lock))
     assert (code, told["files"]) == (0, COUNT), told
     complete = list(before)[:-1]

@@ -58,8 +58,8 @@ class Workshop:
 
     def build(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """`build-image` on the base that the engine has."""
-        given = ("build-image", *words, "--base", BASE, "--timeout", "600")
-        return self.program(*given, env=self.env(**env), timeout=660)
+        given = ("build-image", *words, "--base", BASE, "--timeout", "1500")
+        return self.program(*given, env=self.env(**env), timeout=1560)
 
     def built(self, *words: str, **env: str) -> dict[str, Any]:
         """The report of a build that has to succeed."""

@@ -225,7 +225,8 @@ def test_a_git_repository_with_a_pylock_is_pushed(
     assert told["revision"] == commit
     assert {"starlette", "uvicorn", "idna"} <= {one["name"] for one in told["distributions"]}
     accept = "application/vnd.docker.distribution.manifest.v2+json"
-    answer = httpx.get(f"http://{registry}/v2/team/hello/manifests/1", headers={"Accept": accept})
+    page = f"http://{registry}/v2/team/hello/manifests/1"
+    answer = httpx.get(page, headers={"Accept": accept}, timeout=60)
     assert answer.json()["config"]["digest"] == told["id"]
 
 

@@ -143,10 +143,10 @@ def test_ctrl_c_ends_the_build_in_the_engine_too(private: DockerEngine) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for("the build's container", lambda: bool(containers(private)), timeout=30)
+        wait_for("the build's container", lambda: bool(containers(private)), timeout=120)
         child.send_signal(signal.SIGINT)
         assert child.wait(60) != 0
-        wait_for("the container's end", lambda: not containers(private), timeout=15)
+        wait_for("the container's end", lambda: not containers(private), timeout=60)
     finally:
         child.kill()
         child.wait(10)
@@ -159,7 +159,7 @@ def test_a_build_ends_at_its_deadline(private: DockerEngine, tmp_path: Path) -> 
             pack({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
         )
     assert time.monotonic() - begun < 10
-    wait_for("the container's end", lambda: not containers(private), timeout=15)
+    wait_for("the container's end", lambda: not containers(private), timeout=60)
 
 
 def test_no_base_image(engine: Engine) -> None:

@@ -245,7 +245,7 @@ def test_ctrl_c_in_the_middle(shop: Workshop, plain: Path) -> None:
     child = begin(shop, plain, TAG)
     said = end(child, lambda: child.send_signal(signal.SIGINT), code=130)
     assert "interrupted" in said
-    wait_for("the end of the step", lambda: not shop.engine.docker("ps", "-q").strip(), timeout=15)
+    wait_for("the end of the step", lambda: not shop.engine.docker("ps", "-aq").strip(), timeout=60)
 
 
 def test_what_a_killed_build_left_is_taken_away_by_the_next(

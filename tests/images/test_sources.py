@@ -155,7 +155,7 @@ def test_git_url_and_path_are_wheels_in_the_private_index(
     hashes = {one["name"]: one["hashes"] for one in told["distributions"]}
     for name, one in vendored.items():
         assert hashes[name] == [f"sha256:{one['sha256']}"]
-        page = httpx.get(f"{shop.index}{name}/", headers={"Accept": "text/html"}).text
+        page = httpx.get(f"{shop.index}{name}/", headers={"Accept": "text/html"}, timeout=60).text
         assert one["filename"] in page
         assert one["sha256"] in page
 

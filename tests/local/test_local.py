@@ -72,7 +72,7 @@ def test_up_status_env_add_install_down(place: Place, wheel: Path, tmp_path: Pat
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert place.mirror("status").returncode == 1
     assert place.up()["state"] == "running"
-    page = httpx.get(f"{env['UV_INDEX_URL']}house-lib/", trust_env=False)
+    page = httpx.get(f"{env['UV_INDEX_URL']}house-lib/", trust_env=False, timeout=60)
     assert wheel.name in page.text, "down keeps what was added"
 
 
@@ -88,6 +88,7 @@ def test_purge_removes_everything(place: Place, wheel: Path) -> None:
         f"http://127.0.0.1:{place.port}/workloads/stable/house-lib",
         headers={"Accept": "application/json"},
         trust_env=False,
+        timeout=60,
     )
     assert page.status_code == 404
 
@@ -109,7 +110,7 @@ def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.Monk
             notes.append(text)
 
     status = local.LocalMirror().up(
-        changes={"port": place.port}, progress=Heard(), deadline=Deadline.after(60)
+        changes={"port": place.port}, progress=Heard(), deadline=Deadline.after(300)
     )
     assert status.state == "running"
     assert status.front == "none (devpi alone)"
@@ -129,7 +130,7 @@ def test_an_inner_port_that_was_lost_is_replaced(
     with socket.create_server(("127.0.0.1", 0)) as other:
         lost = [int(other.getsockname()[1])]
         monkeypatch.setattr(local, "free_port", lambda: lost.pop() if lost else free_port())
-        status = local.LocalMirror().up(changes={"port": place.port}, deadline=Deadline.after(60))
+        status = local.LocalMirror().up(changes={"port": place.port}, deadline=Deadline.after(300))
     assert not lost
     assert status.state == "running"
     assert local.LocalMirror().down(purge=False)
@@ -215,7 +216,7 @@ def test_anonymous_writers_are_refused(place: Place, wheel: Path) -> None:
     told = place.up()
     root = f"http://127.0.0.1:{place.port}"
     headers = {"Accept": "application/json"}
-    with httpx.Client(trust_env=False, headers=headers) as anyone:
+    with httpx.Client(trust_env=False, headers=headers, timeout=60) as anyone:
         made = anyone.put(f"{root}/mallory", json={"password": "x"})
         assert made.status_code == 403
         empty = anyone.post(f"{root}/+login", json={"user": "root", "password": ""})
