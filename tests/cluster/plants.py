@@ -118,3 +118,19 @@ def ready(place: Mirrored, node: str) -> bool:
     """Whether the control plane calls a node Ready."""
     told = json.loads(place.lab.kubectl("get", "node", node, "-o", "json"))["status"]
     return any(one["type"] == "Ready" and one["status"] == "True" for one in told["conditions"])
+
+
+def grown(place: Mirrored, where: str, wanted: Mapping[str, str]) -> bool:
+    """Whether each workload's pod has come as far: ready, failed (once), waiting (for a map)."""
+    pods = json.loads(place.lab.kubectl("get", "pods", "-n", where, "-o", "json"))["items"]
+    seen: set[tuple[str, str]] = set()
+    for pod in pods:
+        for state in pod["status"].get("containerStatuses", ()):
+            waits = state["state"].get("waiting", {}).get("reason")
+            come = {
+                "ready": state["ready"],
+                "failed": state["restartCount"] > 0,
+                "waiting": waits == "CreateContainerConfigError",
+            }
+            seen |= {(pod["metadata"]["labels"]["app"], far) for far, so in come.items() if so}
+    return set(wanted.items()) <= seen

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import plants
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import lab
 from tests.cluster.limited import Limited
@@ -108,10 +109,8 @@ def test_workloads_and_what_they_download(place: Mirrored, tmp_path: Path) -> No
     bundle = tmp_path / "report.tar.gz"
     with namespace(place, "planted", *objects[:4]):
         place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(objects[4]))
-        rolled = ("wait", "--for=condition=Available", "deployment/speaks", "deployment/models")
-        place.lab.kubectl("-n", "planted", *rolled, "--timeout=120s", timeout=130)
-        wait_for("asks to fail", lambda: _fails(place, "asks"), timeout=120)
-        wait_for("mapless to wait", lambda: _waits_for_its_map(place), timeout=120)
+        names = {"asks": "failed", "speaks": "ready", "models": "ready", "mapless": "waiting"}
+        wait_for("what was planted", lambda: plants.grown(place, "planted", names), timeout=180)
         told = diagnose(place, "--category", "workloads", "--category", "downloads")
         done = place.mirror("doctor", "--name", "index.example", "--bundle", str(bundle), "-v")
         place.lab.kubectl("delete", "deployment", "frozen", "-n", "chronicle")
@@ -123,17 +122,6 @@ def test_workloads_and_what_they_download(place: Mirrored, tmp_path: Path) -> No
     told.names("downloads.python", "deployment/speaks", mend="UV_PYTHON_DOWNLOADS=never")
     told.names("downloads.models", "deployment/models", mend="build-image")
     _no_secret(place, bundle, json.dumps(told.report) + done.stdout + done.stderr)
-
-
-def _fails(place: Mirrored, name: str) -> bool:
-    pods = json.loads(place.lab.kubectl("get", "pods", "-n", "planted", "-o", "json"))["items"]
-    states = [one["status"].get("containerStatuses", []) for one in pods if name in str(one)]
-    return any(state.get("restartCount") for every in states for state in every)
-
-
-def _waits_for_its_map(place: Mirrored) -> bool:
-    pods = place.lab.kubectl("get", "pods", "-n", "planted", "-o", "json")
-    return "CreateContainerConfigError" in pods
 
 
 def _no_secret(place: Mirrored, bundle: Path, shown: str) -> None:
