@@ -10,22 +10,26 @@ import click
 from cli import edge
 from cli.options import HELP
 
-# command → module of cli/commands that defines it; loaded only when it is asked for
+# command → module of cli/commands that defines it, loaded only when it is asked for, and the first
+# sentence of its help: the overview is shown without loading any
 _COMMANDS = {
-    "up": "lifecycle",
-    "status": "status",
-    "down": "lifecycle",
-    "manifests": "lifecycle",
-    "env": "workloads",
-    "add": "packages",
-    "warm": "warm",
-    "reserve": "packages",
-    "verify": "kept",
-    "doctor": "doctor",
-    "attach": "attach",
-    "detach": "attach",
-    "fix": "fixes",
-    "rollback": "fixes",
+    "up": ("lifecycle", "Start the mirror, or bring it to these settings."),
+    "status": ("status", "Show whether the mirror is well, where it is, and what it keeps."),
+    "down": ("lifecycle", "Stop the mirror; packages and its address stay unless --purge."),
+    "manifests": ("lifecycle", "Print the mirror's objects as YAML, for GitOps."),
+    "env": ("workloads", "Print what makes uv and pip use the mirror, or publish it."),
+    "add": ("packages", "Upload wheels and sdists into the private index."),
+    "warm": ("warm", "Bring everything that a lock needs into the mirror."),
+    "reserve": ("packages", "Make names private before anything is uploaded under them."),
+    "verify": ("kept", "Hash every kept file and compare."),
+    "doctor": ("doctor", "Find out why packages do not arrive in pods."),
+    "attach": (
+        "attach",
+        "Let workloads use the mirror: its environment in every container, by envFrom.",
+    ),
+    "detach": ("attach", "Put workloads back as they were before `mirror attach`."),
+    "fix": ("fixes", "End a cause that makes pods fail, in a way that can be undone."),
+    "rollback": ("fixes", "Undo fixes: put back what was there before them, byte for byte."),
 }
 
 
@@ -36,10 +40,14 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"cli.commands.{_COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"cli.commands.{_COMMANDS[cmd_name][0]}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in _COMMANDS.items()])
 
 
 @click.group(cls=_Lazy, context_settings=HELP)
