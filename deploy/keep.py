@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from deploy import repair
 from deploy.changes import node_keep
@@ -22,7 +21,7 @@ from deploy.cluster.rollout import rolled_out
 from deploy.evidence import hosts
 from deploy.evidence.collect import read_nodes
 from deploy.manifests.agent import HOME, KEEPER
-from deploy.manifests.keeper import COMPONENT, Kept, keeper_objects
+from deploy.manifests.keeper import COMPONENT, Kept, keeper_objects, pages, runs
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.standing import known
 from mirror.core.errors import InputError, MirrorError, UnfitError
@@ -95,7 +94,7 @@ def follow(cluster: Cluster, progress: Progress = SILENT) -> None:
     if not kept and not nodes:
         remove(cluster)
         return
-    if _pages(found) != {one.word for one in kept}:
+    if pages(found) != {one.word for one in kept}:
         image = found["spec"]["template"]["spec"]["containers"][0]["image"]
         _make(cluster, works, kept, image, progress)
     _tell(cluster, works, nodes)
@@ -124,13 +123,13 @@ def standing(cluster: Cluster) -> Keeper | None:
     if found is None:
         return None
     entries = repair.engine(cluster).entries()
-    kept, nodes, there = _kept(entries), node_keep.on_nodes(entries, known()), _pages(found)
+    kept, nodes, there = _kept(entries), node_keep.on_nodes(entries, known()), pages(found)
     keeps = node_keep.keeps(cluster, _agents(cluster)) if nodes else set[Place]()
     seen = _keeper([one for one in kept if one.word in there], nodes, keeps, running=False)
     return replace(
         seen,
         leaves=(*(one.title for one in kept if one.word not in there), *seen.leaves),
-        running=rolled_out(found, found["metadata"]["generation"]),
+        running=runs(found),
     )
 
 
@@ -184,12 +183,6 @@ def _seen(cluster: Cluster) -> Object | None:
         if refusal.status == 403:
             return None
         raise
-
-
-def _pages(found: Object) -> set[str]:
-    """What the keeper was told to keep."""
-    words = found["spec"]["template"]["spec"]["containers"][0]["command"]
-    return {word for option, word in pairwise(words) if option == "--page"}
 
 
 def _held(cluster: Cluster) -> Object | None:

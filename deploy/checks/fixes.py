@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
 from deploy.evidence.things import Standing
+from deploy.manifests.agent import HOME, KEEPER
 
 CATEGORY = "fixes"
 RANK = 75  # where it stands in the report
@@ -31,6 +32,33 @@ def partial(evidence: Evidence) -> Iterator[Finding]:
             name = one.fix if one.fix != "(rollback)" else "a rollback"
             cause = f"{name} was begun and not finished"
             yield _finding(one, "fixes.partial", cause, "The command was killed, or cut off.")
+
+
+def keeper(evidence: Evidence) -> Iterator[Finding]:
+    """A keeper that is there and does not run."""
+    state = sight(evidence.keeper)
+    if state is None or state.running:
+        return
+    yield Finding(
+        check="fixes.keeper",
+        severity=Severity.WARNING,
+        cause="the keeper of the fixes does not run",
+        evidence=(f"Deployment {HOME}/{KEEPER}: {state.trouble or 'no pod of it is ready'}",),
+        why="What something reverts in the cluster stays reverted meanwhile; the agents of nodes "
+        "keep what is on nodes.",
+        mends=(
+            Mend(
+                text="Bring it up again, with an image that the nodes have.",
+                reach="cluster",
+                command="mirror fix --keep",
+            ),
+            Mend(
+                text="Or end it; the fixes stay as they are.",
+                reach="cluster",
+                command="mirror fix --no-keep",
+            ),
+        ),
+    )
 
 
 def _finding(one: Standing, check: str, cause: str, why: str) -> Finding:
@@ -59,4 +87,10 @@ _FIXES = frozenset({Need.FIXES})
 CHECKS = (
     Check(id="fixes.drift", fact="what was fixed has stayed so", needs=_FIXES, look=drift),
     Check(id="fixes.partial", fact="no fix stands half-way", needs=_FIXES, look=partial),
+    Check(
+        id="fixes.keeper",
+        fact="a keeper of the fixes runs, where there is one",
+        needs=frozenset({Need.KEEPER}),
+        look=keeper,
+    ),
 )

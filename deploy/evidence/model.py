@@ -13,6 +13,7 @@ from deploy.evidence.things import (
     Access,
     Calico,
     IpPool,
+    KeeperState,
     MirrorState,
     Standing,
     Warned,
@@ -53,6 +54,7 @@ class Need(StrEnum):
     HOSTS = "hosts"
     API_ADDRESSES = "api_addresses"
     FIXES = "fixes"
+    KEEPER = "keeper"
 
 
 # -- evidence -------------------------------------------------------------------------------------
@@ -152,6 +154,7 @@ class Evidence:
     hosts: Seen[tuple[NodeHost, ...]] = NOT_ASKED
     api_addresses: Seen[tuple[str, ...]] = NOT_ASKED  # at which nodes and pods reach the API server
     fixes: Seen[tuple[Standing, ...]] = NOT_ASKED
+    keeper: Seen[KeeperState | None] = NOT_ASKED
     left_out: tuple[LeftOut, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:

@@ -260,6 +260,14 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperState:
+    """The keeper that `mirror fix --keep` left in the cluster; ``trouble`` says why it is down."""
+
+    running: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A fix that was made, and how it stands; ``again`` is the command that brings it back."""
 

@@ -43,6 +43,12 @@ class Fixable:
     def _given(self) -> tuple[str, ...]:
         return ("--image", self.image, "--name", "index.example", "--yes")
 
+    def lose(self, node: str) -> None:
+        """The node dies, and the control plane has seen it."""
+        self.lab.kill_node(node)
+        gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
+        self.lab.kubectl(*gone, timeout=310)
+
     def killed_fix(self, *words: str, when: Callable[[], bool]) -> None:
         """`mirror fix`, which is killed (SIGKILL) as soon as that is so."""
         env, quiet = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}, subprocess.DEVNULL

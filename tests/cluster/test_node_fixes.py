@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.manifests.agent import KEEPER
 from tests.cluster import kept, older, v3_pools
 from tests.cluster.agent_image import ensure_agent_archive
 from tests.cluster.fixable import Fixable
@@ -81,13 +82,6 @@ def off_everywhere(fixable: Fixable, *nodes: str) -> None:
         assert json.loads(host["links"])["lo"] == "0\n", node
         assert host["addresses"] == "", node
         assert "::1/128" in fixable.lab.exec(node, "ip", "-6", "address").stdout
-
-
-def lose(fixable: Fixable, node: str) -> None:
-    """The node dies, and the control plane has seen it."""
-    fixable.lab.kill_node(node)
-    gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
-    fixable.lab.kubectl(*gone, timeout=310)
 
 
 def host_is_off(fixable: Fixable, node: str) -> None:
@@ -167,7 +161,7 @@ def test_fix_all_with_a_node_away_killed_and_run_again(
     fixable: Fixable, before: Mapping[str, Any]
 ) -> None:
     """Pods and hosts have no IPv6 but ::1, the pool is off; the missing node is named."""
-    lose(fixable, "ra")
+    fixable.lose("ra")
     if "MIRROR_NODE_KILLS" in os.environ:  # test_node_kills.py has the others
         folder = fixable.lab.site.node_folder("anubis") / "upper/etc/sysctl.d"
         fixable.killed_fix("all", when=(folder / "zz-pypi-mirror-ipv6.conf").exists)
@@ -221,6 +215,15 @@ def test_the_keeper_has_no_more_rights_than_it_needs(fixable: Fixable) -> None:
     assert kept.refused_by_pod_security(fixable.lab) == ""
 
 
+def test_a_keeper_that_was_stopped_is_named(fixable: Fixable) -> None:
+    fixable.lab.kubectl("-n", "kube-system", "scale", f"deployment/{KEEPER}", "--replicas=0")
+    told = json.loads(fixable.mirror("doctor", "--category", "fixes", "-o", "json", code=1))
+    (found,) = told["findings"]
+    assert (found["check"], found["mends"][0]["command"]) == ("fixes.keeper", "mirror fix --keep")
+    fixable.mirror("fix", "--keep", "--image", fixable.image)
+    fixable.mirror("doctor", "--category", "fixes")
+
+
 def restart_calico(fixable: Fixable) -> None:
     """calico-node anew on every node."""
     calico = ("-n", "kube-system", "-l", "k8s-app=calico-node")
@@ -259,7 +262,7 @@ def test_a_reboot_and_a_node_that_joins(fixable: Fixable, before: Mapping[str, A
 
 def test_rollback_of_all(fixable: Fixable, before: Mapping[str, Any]) -> None:
     """Everything is as it was, byte for byte; on a node that is away, once it is back."""
-    lose(fixable, "ra")
+    fixable.lose("ra")
     assert "not rolled back on ra" in fixable.mirror("rollback", "--yes", code=1)
     assert fixable.host("anubis") == before["hosts"]["anubis"]
     fixable.lab.start_node("ra")
