@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
 from deploy.evidence.hosts import ask, ensure
 from deploy.manifests.agent import HOME
+from mirror.agent.content import as_bytes, as_text
 from mirror.core.errors import ClusterError
 
 
@@ -51,8 +51,12 @@ class NodeHand:
         return self._held(self._ask(target, {"do": "read"}))
 
     def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
-        made = None if content is None else base64.b64encode(content).decode()
-        question = {"do": "write", "content": made, "seen": seen.version, "frame": frame}
+        question = {
+            "do": "write",
+            "content": as_text(content),
+            "seen": seen.version,
+            "frame": frame,
+        }
         return self._held(self._ask(target, question))
 
     def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +87,8 @@ class NodeHand:
 
     @staticmethod
     def _held(told: Mapping[str, Any]) -> Held:
-        content = told["content"]
         return Held(
-            content=None if content is None else base64.b64decode(content),
+            content=as_bytes(told["content"]),
             version=told["version"],
             frame=told["frame"],
         )

@@ -7,7 +7,6 @@ rollback before that has its entry pending, or gone, and one after that takes it
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +22,7 @@ from deploy.changes.model import (
 from deploy.cluster.client import Cluster
 from deploy.evidence.hosts import ask
 from deploy.manifests.agent import ORDERS_MAP
+from mirror.agent.content import as_text
 from mirror.core.errors import MirrorError
 
 Place = tuple[str, str]  # a node, and a path or setting there
@@ -81,14 +81,10 @@ def _page(place: str, entry: LedgerEntry, version: str) -> dict[str, Any]:
     return {
         "target": place,
         "fixes": list(dict.fromkeys(one.edit.fix for one in entry.edits)),
-        "base": _text(entry.base),
-        "written": _text(entry.written),
+        "base": as_text(entry.base),
+        "written": as_text(entry.written),
         "seen": version,
     }
-
-
-def _text(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()
 
 
 def _asked(

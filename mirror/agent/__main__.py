@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from mirror.agent import keep, kept, pages, sysctls, told
 from mirror.agent.alone import alone
+from mirror.agent.content import as_bytes, as_text
 from mirror.agent.files import Moved
 from mirror.agent.look import look
 from mirror.agent.place import CNI_HOMES, NET, Place, Refused
@@ -30,8 +30,7 @@ def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
                 state = kept.read(place, ask["target"])
             case "write":
                 pages.drop(place, sysctls.moved_by(ask["target"]))
-                content = ask["content"]
-                made = None if content is None else base64.b64decode(content)
+                made = as_bytes(ask["content"])
                 state = kept.write(place, ask["target"], made, ask["seen"], ask["frame"])
             case "seen":
                 return keep.seen(place, ask["targets"])
@@ -48,8 +47,7 @@ def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
         return {"moved": str(moved)}
     except (Refused, OSError) as refused:
         return {"refused": str(refused)}
-    content = None if state.content is None else base64.b64encode(state.content).decode()
-    return {"content": content, "version": state.version, "frame": state.frame}
+    return {"content": as_text(state.content), "version": state.version, "frame": state.frame}
 
 
 def main(argv: list[str]) -> int:

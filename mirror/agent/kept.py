@@ -6,13 +6,13 @@ it starts. What stood there before is kept on the node, in /etc/pypi-mirror, unt
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from mirror.agent import files, pages, sysctls
+from mirror.agent.content import as_bytes, as_text
 from mirror.agent.place import OURS, Place, Refused
 
 ORDERS = Path("/orders/orders.json")
@@ -47,7 +47,7 @@ def release(place: Place) -> list[str]:
     failed = []
     pages.drop(place, [t for page in kept(place) for t in sysctls.moved_by(page["target"])])
     for page in reversed(kept(place)):
-        base, written = _bytes(page["base"]), _bytes(page["written"])
+        base, written = as_bytes(page["base"]), as_bytes(page["written"])
         try:
             now = read(place, page["target"])
             if now.content == written:
@@ -90,8 +90,8 @@ def _follow(place: Place, order: dict[str, str], number: int) -> bool:
         page = {
             "number": number,
             "target": order["target"],
-            "base": None if now.content is None else base64.b64encode(now.content).decode(),
-            "written": base64.b64encode(wanted).decode(),
+            "base": as_text(now.content),
+            "written": as_text(wanted),
             "frame": now.frame,
             "sha256": hashlib.sha256(now.content or b"").hexdigest(),
         }
@@ -102,7 +102,3 @@ def _follow(place: Place, order: dict[str, str], number: int) -> bool:
 
 def _page(place: Place, number: int) -> Path:
     return place.file(str(OURS / f"{number:03}.json"))
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)

@@ -6,7 +6,6 @@ out of here, under the same lock: nothing that was undone comes back, whatever d
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Collection, Iterable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirror.agent import files
+from mirror.agent.content import as_bytes, as_text
 from mirror.agent.place import OURS, Place, Refused
 
 _FILE = str(OURS / "keep")
@@ -31,17 +31,11 @@ class Page:
     @classmethod
     def of(cls, told: dict[str, Any], fixes: Iterable[str]) -> Page:
         """As it is told: the contents in base64."""
-        base, written = (
-            None if text is None else base64.b64decode(text, validate=True)
-            for text in (told["base"], told["written"])
-        )
+        base, written = as_bytes(told["base"]), as_bytes(told["written"])
         return cls(target=told["target"], fixes=tuple(fixes), base=base, written=written)
 
     def told(self) -> dict[str, Any]:
-        base, written = (
-            None if content is None else base64.b64encode(content).decode()
-            for content in (self.base, self.written)
-        )
+        base, written = as_text(self.base), as_text(self.written)
         return {"target": self.target, "fixes": self.fixes, "base": base, "written": written}
 
 
