@@ -20,8 +20,9 @@ from deploy.cluster.kinds import KINDS
 from deploy.cluster.rollout import rolled_out
 from deploy.evidence import hosts
 from deploy.evidence.collect import read_nodes
+from deploy.evidence.keeper import runs
 from deploy.manifests.agent import HOME, KEEPER
-from deploy.manifests.keeper import COMPONENT, Kept, keeper_objects, pages, runs
+from deploy.manifests.keeper import COMPONENT, Kept, keeper_objects, pages
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.standing import known
 from mirror.core.errors import InputError, MirrorError, UnfitError

@@ -13,6 +13,7 @@ from deploy.cluster.explain import waiting_reasons
 from deploy.evidence.access import read_access
 from deploy.evidence.coredns import read_coredns
 from deploy.evidence.hosts import read_hosts
+from deploy.evidence.keeper import read_keeper
 from deploy.evidence.mirrored import read_mirror
 from deploy.evidence.model import (
     Corefile,
@@ -29,10 +30,8 @@ from deploy.evidence.model import (
 )
 from deploy.evidence.network import read_calico, read_pools
 from deploy.evidence.probes import Question, probe_dns
-from deploy.evidence.things import KeeperState
 from deploy.evidence.workloads import read_warned, read_workloads
-from deploy.manifests import keeper
-from deploy.manifests.agent import AGENT, HOME, KEEPER
+from deploy.manifests.agent import AGENT, HOME
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
@@ -175,18 +174,6 @@ def _dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
     )
 
 
-def _keeper(cluster: Cluster) -> KeeperState | None:
-    found = cluster.get("Deployment", KEEPER, HOME)
-    if found is None:
-        return None
-    if keeper.runs(found):
-        return KeeperState(running=True)
-    chosen = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
-    pods = cluster.list("Pod", HOME, labels=chosen)
-    waits = sorted({reason for pod in pods for reason in waiting_reasons(pod).values()})
-    return KeeperState(running=False, trouble=", ".join(waits))
-
-
 def _corefile(cluster: Cluster) -> Corefile | None:
     for name in _COREFILES:
         found = cluster.get("ConfigMap", name, _SYSTEM)
@@ -224,7 +211,7 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         Need.MIRROR: lambda cluster: read_mirror(cluster, look.namespace),
         Need.WORKLOADS: workloads,
         Need.WARNED: read_warned,
-        Need.KEEPER: _keeper,
+        Need.KEEPER: read_keeper,
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from deploy.cluster.rollout import rolled_out
 from deploy.manifests.agent import HOME, KEEPER
 from deploy.manifests.model import Object, labels, new_object
 from deploy.manifests.pods import pod_spec
@@ -132,9 +131,3 @@ def pages(found: Object) -> set[str]:
     """What the keeper of this Deployment was told to keep."""
     words = found["spec"]["template"]["spec"]["containers"][0]["command"]
     return {word for option, word in pairwise(words) if option == "--page"}
-
-
-def runs(found: Object) -> bool:
-    """Whether it does what it was told; where only nodes are kept it needs no pod."""
-    stopped = pages(found) and not found["spec"].get("replicas", 1)
-    return not stopped and rolled_out(found, found["metadata"]["generation"])

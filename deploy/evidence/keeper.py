@@ -1,0 +1,29 @@
+"""The keeper that `mirror fix --keep` left in the cluster."""
+
+from __future__ import annotations
+
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.explain import waiting_reasons
+from deploy.cluster.rollout import rolled_out
+from deploy.evidence.things import KeeperState
+from deploy.manifests.agent import HOME, KEEPER
+from deploy.manifests.keeper import pages
+
+
+def read_keeper(cluster: Cluster) -> KeeperState | None:
+    """None where there is none."""
+    found = cluster.get("Deployment", KEEPER, HOME)
+    if found is None:
+        return None
+    if runs(found):
+        return KeeperState(running=True)
+    chosen = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
+    pods = cluster.list("Pod", HOME, labels=chosen)
+    waits = sorted({reason for pod in pods for reason in waiting_reasons(pod).values()})
+    return KeeperState(running=False, trouble=", ".join(waits))
+
+
+def runs(found: Object) -> bool:
+    """Whether it does what it was told; where only nodes are kept it needs no pod."""
+    stopped = pages(found) and not found["spec"].get("replicas", 1)
+    return not stopped and rolled_out(found, found["metadata"]["generation"])
