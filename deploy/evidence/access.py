@@ -19,6 +19,7 @@ RIGHTS: tuple[tuple[str, str, str | None, str], ...] = (
     ("list", "pods", _SYSTEM, "the DNS pods"),
     ("get", "configmaps", _SYSTEM, "the Corefile and Calico's configuration"),
     ("list", "configmaps", _SYSTEM, "how the fixes stand"),
+    ("get", "deployments", _SYSTEM, "the keeper of the fixes"),
     ("get", "namespaces", None, "a home for the probe pods"),
     ("get", "configmaps", "{}", "the mirror's record"),
     ("get", "services", "{}", "the mirror's address"),

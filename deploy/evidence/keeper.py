@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.cluster.client import Cluster, Object
+from contextlib import suppress
+
+from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.cluster.rollout import rolled_out
 from deploy.evidence.things import KeeperState
@@ -18,9 +20,11 @@ def read_keeper(cluster: Cluster) -> KeeperState | None:
     if runs(found):
         return KeeperState(running=True)
     chosen = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
-    pods = cluster.list("Pod", HOME, labels=chosen)
-    waits = sorted({reason for pod in pods for reason in waiting_reasons(pod).values()})
-    return KeeperState(running=False, trouble=", ".join(waits))
+    waits: set[str] = set()
+    with suppress(ApiRefusal):  # that it does not run is known all the same
+        for pod in cluster.list("Pod", HOME, labels=chosen):
+            waits.update(waiting_reasons(pod).values())
+    return KeeperState(running=False, trouble=", ".join(sorted(waits)))
 
 
 def runs(found: Object) -> bool:

@@ -19,11 +19,14 @@ _LARGEST = 4096  # bytes of a datagram
 
 
 def ask(servers: tuple[str, ...], name: str, kind: int, *, port: int = 53) -> Answer:
-    """One question to the first server that answers, asked three times, for the 5 s of musl's."""
+    """One question to the first server that answers, asked three times, for the 5 s of musl's.
+
+    The servers share them.
+    """
     told = TIMEOUT
     for wait in (0.7, 1.3, 3.0):
         for server in servers:
-            told = _ask_once(server, port, name, kind, wait)
+            told = _ask_once(server, port, name, kind, wait / len(servers))
             if told.code not in {"TIMEOUT", "UNREACHABLE"}:
                 return told
     return told

@@ -45,7 +45,7 @@ def test_the_overview_does_not_wait_for_what_commands_need() -> None:
     told += "print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
     assert "Commands:" in done.stdout
-    assert not {"kubernetes", "httpx"} & set(done.stdout.split())
+    assert not [one for one in done.stdout.split() if one.startswith(("cli.commands", "deploy"))]
 
 
 def test_no_command_waits_for_the_client_s_generated_classes() -> None:

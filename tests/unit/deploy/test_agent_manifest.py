@@ -16,7 +16,9 @@ def test_the_agent_has_no_more_than_it_needs(microk8s: bool) -> None:
     assert spec["automountServiceAccountToken"] is False
     assert spec["tolerations"] == [{"operator": "Exists"}]
     (container,) = spec["containers"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["securityContext"] == {"privileged": True, "readOnlyRootFilesystem": True}
+    writes = {one["name"] for one in container["volumeMounts"] if not one.get("readOnly")}
+    assert writes == {"etc", "told", *(("cni",) if microk8s else ())}
     assert "ports" not in container
     paths = [one["hostPath"]["path"] for one in spec["volumes"] if "hostPath" in one]
     cni = "/var/snap/microk8s/current" if microk8s else "/opt/cni/bin"

@@ -64,6 +64,19 @@ def test_what_is_no_name_is_not_asked(name: str) -> None:
         wire.question(1, name, wire.A)
 
 
+def test_it_asks_for_as_long_as_musl_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    answer = Answer(code="NXDOMAIN")
+
+    def once(server: str, port: int, name: str, kind: int, seconds: float) -> Answer:
+        waits.append(seconds)
+        return answer if len(waits) == 6 else wire.TIMEOUT
+
+    monkeypatch.setattr(wire, "_ask_once", once)
+    assert wire.ask(("192.0.2.1", "192.0.2.2"), "i.example", wire.A) == answer
+    assert sum(waits) == pytest.approx(5.0)
+
+
 def test_a_server_that_is_not_there_is_told_as_such() -> None:
     assert wire.ask(("127.0.0.1",), "i.example", wire.A, port=1).code == "UNREACHABLE"
     assert wire.ask((), "i.example", wire.A) == wire.TIMEOUT
