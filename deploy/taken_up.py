@@ -11,6 +11,7 @@ from deploy.changes.model import Expect, Right
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.kinds import KINDS
 from deploy.cluster.rollout import rolled_out
+from deploy.cluster.selection import pods_of
 from deploy.evidence.answers import await_answers
 from deploy.evidence.collect import Look
 from deploy.evidence.coredns import CoreDns
@@ -91,9 +92,7 @@ def _pods(cluster: Cluster, core: CoreDns) -> list[Object]:
     found = cluster.get(kind, name, core.namespace) if core.workload else None
     if found is None:
         return []
-    chosen = found["spec"]["selector"].get("matchLabels") or {}
-    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
-    return cluster.list("Pod", core.namespace, labels=labels)
+    return pods_of(cluster, found, core.namespace)
 
 
 def wait(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from deploy.changes.model import ConfigMapKey, Right
 from deploy.cluster.client import Cluster, Object, temporary
 from deploy.cluster.explain import explain_pod, waiting_reasons
+from deploy.cluster.selection import selector
 from deploy.manifests.model import NAME, labels
 from deploy.manifests.objects import config_map
 from mirror.core.errors import RefusedError, UnfitError, WaitTimeout
@@ -58,7 +59,7 @@ def trial(
 
 def _sweep(cluster: Cluster, namespace: str) -> None:
     """What a trial has left that was killed. Nobody else's: there is one writer at a time."""
-    chosen = ",".join(f"{key}={value}" for key, value in labels(_COMPONENT).items())
+    chosen = selector(labels(_COMPONENT))
     for kind in ("Pod", "ConfigMap"):
         for one in cluster.list(kind, namespace, labels=chosen):
             cluster.delete(kind, one["metadata"]["name"], namespace, grace=0)

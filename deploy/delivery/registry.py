@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
+from deploy.cluster.selection import selector
 from deploy.cluster.tunnel import tunnel
 from deploy.delivery import Delivered, Options
 from images.build import Image
@@ -111,7 +112,7 @@ def _find(cluster: Cluster) -> tuple[tuple[str, int] | None, str | None]:
 def _behind(
     cluster: Cluster, service: Object, port: Object
 ) -> tuple[tuple[str, int] | None, str | None]:
-    labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
+    labels = selector(service["spec"]["selector"])
     pods = [pod for pod in cluster.list("Pod", NAMESPACE, labels=labels) if _ready(pod)]
     if not pods:
         return None, f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"

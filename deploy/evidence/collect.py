@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
+from deploy.cluster.selection import selector
 from deploy.evidence.access import read_access
 from deploy.evidence.coredns import read_coredns
 from deploy.evidence.hosts import read_hosts
@@ -153,7 +154,7 @@ def _dns_service(cluster: Cluster) -> DnsService | None:
             return DnsService(
                 name=f"{_SYSTEM}/{name}",
                 addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
-                selector=",".join(f"{k}={v}" for k, v in (spec.get("selector") or {}).items()),
+                selector=selector(spec.get("selector") or {}),
             )
     return None
 

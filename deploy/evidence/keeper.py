@@ -7,6 +7,7 @@ from contextlib import suppress
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.cluster.rollout import rolled_out
+from deploy.cluster.selection import pods_of
 from deploy.evidence.things import KeeperState
 from deploy.manifests.agent import HOME, KEEPER
 from deploy.manifests.keeper import pages
@@ -19,10 +20,9 @@ def read_keeper(cluster: Cluster) -> KeeperState | None:
         return None
     if runs(found):
         return KeeperState(running=True)
-    chosen = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
     waits: set[str] = set()
     with suppress(ApiRefusal):  # that it does not run is known all the same
-        for pod in cluster.list("Pod", HOME, labels=chosen):
+        for pod in pods_of(cluster, found, HOME):
             waits.update(waiting_reasons(pod).values())
     return KeeperState(running=False, trouble=", ".join(sorted(waits)))
 

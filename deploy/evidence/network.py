@@ -11,6 +11,7 @@ from typing import TypeVar
 from deploy.cluster.calico import DAEMON, HOMES, container, listed
 from deploy.cluster.client import ApiRefusal, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
+from deploy.cluster.selection import pods_of
 from deploy.evidence.model import Seen, Unseen
 from deploy.evidence.things import AgentPod, Calico, Conflist, IpPool
 
@@ -141,8 +142,6 @@ def _variables(of: Object) -> tuple[str, ...]:
 
 
 def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[AgentPod, ...]:
-    chosen = daemon["spec"]["selector"].get("matchLabels", {})
-    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
     return tuple(
         AgentPod(
             name=pod["metadata"]["name"],
@@ -150,7 +149,7 @@ def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[AgentPod, ...]:
             ready=_is_ready(pod),
             trouble=", ".join(waiting_reasons(pod).values()),
         )
-        for pod in cluster.list("Pod", home, labels=labels)
+        for pod in pods_of(cluster, daemon, home)
     )
 
 

@@ -50,23 +50,17 @@ def cgroup_owners() -> set[str]:
 
 def cgroups_of(prefix: str) -> list[Path]:
     """Every cgroup whose name is prefix or starts with prefix and a dash."""
-    return [top for tree in _trees() for top in _tops(tree, prefix)]
+    names = (f"{prefix}-*", prefix)
+    return [top for tree in _trees() for name in names for top in tree.glob(name)]
 
 
 def _removed(prefix: str) -> bool:
-    for tree in _trees():
-        for top in _tops(tree, prefix):
-            folders = sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True)
-            for folder in (*folders, top):
-                try:
-                    folder.rmdir()
-                except FileNotFoundError:
-                    continue
+    for top in cgroups_of(prefix):
+        folders = sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True)
+        for folder in (*folders, top):
+            with suppress(FileNotFoundError):
+                folder.rmdir()
     return not cgroups_of(prefix)
-
-
-def _tops(tree: Path, prefix: str) -> list[Path]:
-    return [*tree.glob(f"{prefix}-*"), *tree.glob(prefix)]
 
 
 def _trees() -> Iterator[Path]:

@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import plants
 from tests.cluster.fixtures import CANNOT_START, give_up
 from tests.cluster.lab import lab
 from tests.cluster.limited import Limited
 from tests.cluster.mirrored import NAMESPACE, Mirrored
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.plants import changed, deployment, diagnose, namespace, ready
+from tests.cluster.plants import changed, deployment, diagnose, grown, namespace, ready
 from tests.cluster.waiting import bound, wait_for
 from tests.conftest import Run
 from tests.images.archive import archive_reference, ensure_mirror_archive
@@ -110,7 +109,7 @@ def test_workloads_and_what_they_download(place: Mirrored, tmp_path: Path) -> No
     with namespace(place, "planted", *objects[:4]):
         place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(objects[4]))
         names = {"asks": "failed", "speaks": "ready", "models": "ready", "mapless": "waiting"}
-        wait_for("what was planted", lambda: plants.grown(place, "planted", names), timeout=180)
+        wait_for("what was planted", lambda: grown(place, "planted", names), timeout=180)
         told = diagnose(place, "--category", "workloads", "--category", "downloads")
         done = place.mirror("doctor", "--name", "index.example", "--bundle", str(bundle), "-v")
         place.lab.kubectl("delete", "deployment", "frozen", "-n", "chronicle")

@@ -107,9 +107,8 @@ def test_killed_and_run_again_it_resumes(place: Place, source: Upstream, lock: P
     assert started.returncode == 0, started.stderr
     until(lambda: len(downloads(source)) >= 3, deadline=Deadline.after(60), what="three downloads")
     for one in psutil.process_iter(["cmdline"]):
-        if "mirror.warm" in (one.info["cmdline"] or []) and str(place.root) in str(
-            one.info["cmdline"]
-        ):
+        words = one.info["cmdline"] or []
+        if "mirror.warm" in words and str(place.root) in str(words):
             one.kill()
     ended = place.mirror("warm", "--follow")
     assert ended.returncode == 1
