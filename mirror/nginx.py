@@ -122,9 +122,12 @@ _DEVPI = (
     "proxy_set_header X-Outside-URL $scheme://$http_host",
     'proxy_set_header X-Devpi-Absolute-Urls ""',
 )
+# no body goes to a program that reads none: it would be taken for the next request
+_NO_BODY = ("proxy_pass_request_body off", 'proxy_set_header Content-Length ""')
 _PUBLIC = (
     "proxy_pass http://public",
     "proxy_pass_request_headers off",
+    *_NO_BODY,
     'proxy_set_header Connection ""',
     "proxy_set_header Host public",
     "proxy_set_header Accept $accept",
@@ -162,6 +165,7 @@ def _health(listen: str) -> tuple[str, ...]:
     return (
         "    server {",
         f"        listen {listen};",
+        *(f"        {directive};" for directive in _NO_BODY),
         '        location = /healthz { return 200 "ok\\n"; }',
         "        location = /started { proxy_pass http://devpi/+api; }",
         "        location = /public { proxy_pass http://public/healthz; }",

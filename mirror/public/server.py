@@ -73,6 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 120.0
     wbufsize = -1  # one write an answer
 
+    def parse_request(self) -> bool:
+        """Refuse a request that announces a body, or headers that cannot be read, and hang up.
+
+        No request here has a body. Its bytes would be read as the next request of the connection.
+        """
+        if not super().parse_request():
+            return False
+        names = {name.strip().lower() for name in self.headers}
+        if names & {"content-length", "transfer-encoding"} or self.headers.defects:
+            self.close_connection = True
+            self.send_error(HTTPStatus.BAD_REQUEST, "no request body is accepted here")
+            return False
+        return True
+
     def do_GET(self) -> None:
         # pip writes the + of our links as %2B
         parts = unquote(self.path.partition("?")[0]).strip("/").split("/")

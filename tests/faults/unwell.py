@@ -36,6 +36,7 @@ class Project:
     """Its files by name."""
 
     files: dict[str, File] = field(default_factory=dict)
+    delay: float = 0.0  # seconds before its page
 
 
 class FaultyUpstream:
@@ -164,6 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         if project is None:
             self._send(404, "text/plain", b"no such project")
         elif parts[0] == "simple":
+            if project.delay:
+                upstream.stall(project.delay)
             self._send(200, JSON, self._page(parts[1], project))
         else:
             self._file(project, parts[2])
