@@ -85,8 +85,8 @@ class IndexClient:
             raise RefusedError(
                 f"the mirror at {self.root} does not accept our password of user {user}",
                 why="its data were made with another password than the one that is stored",
-                next_step="restore the secret that belongs to the data, "
-                "or remove both with `mirror down --purge`",
+                next_step="restore the secret that belongs to the data; `mirror down --purge` "
+                "would delete every private package and release every private name",
             ) from error
         token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
         self._headers["X-Devpi-Auth"] = token

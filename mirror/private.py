@@ -2,7 +2,9 @@
 
 ``python3 -m mirror.private --marks FOLDER …devpi-server's own options…``. A marker is an empty
 file named like the project. It is there before an upload or a registration is answered, so the
-very next request for the name is devpi's to answer; and all are made again at each start.
+very next request for the name is devpi's to answer. Each start adds the markers that are missing.
+Only a successful ``DELETE /workloads/stable/NAME`` removes one, and only that name's: a restart, a
+lost or replaced database and the deletion of another project leave every name private.
 The database is mended before: after a kill the kubelet starts this container again, and not the
 init container.
 """
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
 from pluggy import HookimplMarker
 
 from mirror.core.errors import UnfitError
@@ -37,12 +40,12 @@ class Marks:
     @_hook
     def devpiserver_cmdline_run(self, xom: Any) -> None:
         """Called before the server makes its application and listens."""
-        self.renew(xom, exactly=True)
+        self.add(_projects(xom))
         make = xom.create_app
         xom.create_app = lambda: self.watch(make(), xom)
 
     def watch(self, app: _App, xom: Any) -> _App:
-        """The application; after a change, and before it is answered, the markers follow.
+        """Wrap the application: the markers follow a change before it is answered.
 
         Round the whole application, since inside of it (a tween) the change is not committed yet.
         """
@@ -50,35 +53,45 @@ class Marks:
         def watched(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
                 return app(environ, start)
-            told: list[tuple[Any, ...]] = []
-            body = app(environ, lambda *words: told.append(words))
-            if told[-1][0][:1] == "2":
-                self.renew(xom, exactly=_is_release(environ))
-            start(*told[-1])
+            responses: list[tuple[Any, ...]] = []
+            body = app(environ, lambda *arguments: responses.append(arguments))
+            if responses[-1][0][:1] == "2":
+                names = _projects(xom)
+                self.add(names)
+                released = released_name(environ)
+                if released is not None and released not in names:
+                    self.release(released)
+            start(*responses[-1])
             return body
 
         return watched
 
-    def renew(self, xom: Any, *, exactly: bool) -> None:
-        """Markers for the projects that the index has now; ``exactly``: and for no others.
-
-        A name whose last file is removed stays private: it may come back in a moment.
-        """
+    def add(self, names: Iterable[str]) -> None:
+        """Mark these projects as private; existing markers stay."""
         with self._lock:
-            with xom.keyfs.read_transaction(allow_reuse=True):
-                stage = xom.model.getstage(WORKLOADS_INDEX)
-                names = set(stage.list_projects_perstage()) if stage else set()
-            there = {one.name for one in self._folder.iterdir()}
-            for name in names - there:
+            existing = {path.name for path in self._folder.iterdir()}
+            for name in set(names) - existing:
                 (self._folder / name).touch(0o644)
-            for name in there - names if exactly else ():
-                (self._folder / name).unlink()
+
+    def release(self, name: str) -> None:
+        """Remove the marker of one project: public packages of that name are served again."""
+        with self._lock:
+            (self._folder / name).unlink(missing_ok=True)
 
 
-def _is_release(environ: Mapping[str, Any]) -> bool:
-    """Whether a whole project was deleted: its name is given back."""
-    path = str(environ.get("PATH_INFO", "")).strip("/")
-    return bool(environ["REQUEST_METHOD"] == "DELETE") and path.count("/") == 2
+def _projects(xom: Any) -> frozenset[str]:
+    """Return the normalized names of the projects that the private index has now."""
+    with xom.keyfs.read_transaction(allow_reuse=True):
+        stage = xom.model.getstage(WORKLOADS_INDEX)
+        return frozenset(stage.list_projects_perstage()) if stage else frozenset()
+
+
+def released_name(environ: Mapping[str, Any]) -> str | None:
+    """Return the normalized name of the project that a WSGI request deletes as a whole, or None."""
+    if environ["REQUEST_METHOD"] != "DELETE":
+        return None
+    index, _, name = str(environ.get("PATH_INFO", "")).strip("/").rpartition("/")
+    return str(canonicalize_name(name)) if index == WORKLOADS_INDEX and name else None
 
 
 def _note_changes_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -73,7 +74,67 @@ def test_markers_come_back_with_a_start(
     (marks / "nobodys").touch()
     place.up()
     assert versions(mirror, "restored") == {"1.0"}
-    assert not (marks / "nobodys").exists()
+    assert (marks / "nobodys").exists(), "a restart releases no name"
+
+
+def delete(mirror: Asked, place: Place, path: str) -> int:
+    """Send a DELETE as the mirror's root user; returns the status."""
+    password = (place.root / "data/pypi-mirror/secrets/root-password").read_text().strip()
+    login = httpx.post(
+        f"{mirror.root}/+login",
+        json={"user": "root", "password": password},
+        headers={"Accept": "application/json"},
+        timeout=30,
+        trust_env=False,
+    )
+    token = base64.b64encode(f"root:{login.json()['result']['password']}".encode()).decode()
+    return httpx.delete(
+        f"{mirror.root}{path}",
+        params={"force": ""},
+        headers={"Accept": "application/json", "X-Devpi-Auth": token},
+        timeout=30,
+        trust_env=False,
+    ).status_code
+
+
+def test_only_the_deletion_of_a_project_releases_its_name(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """Not the deletion of its last file, nor of another project, nor a restart."""
+    names = ("kept-one", "kept-two", "other-three")
+    for name in names:
+        upstream.add(name, PUBLIC)
+        assert place.mirror("add", str(make_wheel(tmp_path, name, "1.0", ""))).returncode == 0
+
+    def public() -> list[str]:
+        return [name for name in names if PUBLIC in versions(mirror, name)]
+
+    assert delete(mirror, place, "/workloads/stable/kept-one/1.0") in {200, 201}
+    assert versions(mirror, "kept-one") == set()
+    assert delete(mirror, place, "/workloads/stable/other-three") in {200, 201}
+    assert public() == ["other-three"]
+    place.mirror("down")
+    place.up()
+    assert public() == ["other-three"]
+    # another spelling of the same name
+    assert delete(mirror, place, "/workloads/stable/Kept_Two") in {200, 201}
+    assert public() == ["kept-two", "other-three"]
+
+
+def test_a_name_stays_private_when_the_database_is_moved_away(
+    mirror: Asked, place: Place, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """The recovery that an error recommends: an empty server, and files uploaded again."""
+    upstream.add("recovered", PUBLIC)
+    wheel = make_wheel(tmp_path, "recovered", "1.0", "")
+    assert place.mirror("add", str(wheel)).returncode == 0
+    place.mirror("down")
+    data = place.root / "data/pypi-mirror"
+    (data / "devpi").rename(data / "devpi.broken")
+    place.up()
+    assert versions(mirror, "recovered") == set()
+    assert place.mirror("add", str(wheel)).returncode == 0
+    assert versions(mirror, "recovered") == {"1.0"}
 
 
 def test_a_private_wheel_tells_its_metadata(mirror: Asked, place: Place, tmp_path: Path) -> None:
