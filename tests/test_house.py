@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,11 @@ def test_the_wheel_holds_the_four_packages_only(tmp_path: Path) -> None:
     from zipfile import ZipFile
 
     subprocess.run(
-        ["uv", "build", "-q", "--wheel", "--no-build-isolation", "--out-dir", str(tmp_path)],
+        # this interpreter: uv would take the .venv of the README's set-up, which has no hatchling
+        [
+            *("uv", "build", "-q", "--wheel", "--no-build-isolation", "--python", sys.executable),
+            *("--out-dir", str(tmp_path)),
+        ],
         cwd=ROOT,
         timeout=120,
         check=True,
