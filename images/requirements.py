@@ -266,6 +266,12 @@ def _parse(line: str, folder: Path, name: str) -> Pin | str:
 
 def _local(at: str, folder: Path, name: str, hashes: tuple[str, ...]) -> Pin | str:
     """A path of the lock: within the source it is installed from there, else it is vendored."""
+    if "\0" in at:
+        raise InputError(
+            f"{name} names a path that cannot be",
+            why=f"{at[:80]!r} holds a NUL byte",
+            next_step="lock again: uv lock, or uv pip compile --generate-hashes",
+        )
     path = (folder / at.removeprefix("file://")).resolve()
     if path.is_dir() and path.is_relative_to(folder.resolve()):
         return path.relative_to(folder.resolve()).as_posix()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from images.application import Application
@@ -56,6 +56,7 @@ def test_lines_that_are_refused(tmp_path: Path, text: str, part: str) -> None:
         read(tmp_path, text)
 
 
+@example("/\0")
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     from images.requirements import _parse
