@@ -14,45 +14,50 @@ from packaging.utils import canonicalize_name
 
 from cli import show
 from cli.connect import connect
-from cli.mirrors import open_mirror
+from cli.mirrors import open_build_index
 from cli.options import ClusterOptions, OutputFormat
-from images.application import Application, is_application, load_application, recipe_names
-from images.bake import Order, bake, planned
-from images.bill import Report, bill_of_materials
-from images.build import Image, build_mirror, read_ca_bundle
-from images.derive import derive, toml
-from images.engine import Engine
-from images.recipe import RECIPES, load_recipe
+from images.application import (
+    ApplicationRecipe,
+    is_application_recipe,
+    list_recipe_names,
+    load_application_recipe,
+)
+from images.bake import BuildRequest, build_application, preview_dockerfile
+from images.bill import BuildReport, render_sbom
+from images.build import BuiltImage, build_mirror, read_ca_bundle
+from images.derive import derive_recipe, render_recipe
+from images.engine import EngineClient
+from images.recipe import RECIPES, load_mirror_recipe
 from images.source import open_source
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class BuildArguments:
     """The options of an application's build; the recipe may still have to be read."""
 
-    what: str
+    project: str
     source: str
     options: Mapping[str, Any]
 
 
-def listed() -> Iterator[tuple[str, str]]:
+def list_recipes() -> Iterator[tuple[str, str]]:
     """Name and title of each recipe."""
-    for name in recipe_names():
-        if is_application(name):
-            yield name, load_application(RECIPES / f"{name}.toml").title
+    for name in list_recipe_names():
+        if is_application_recipe(name):
+            yield name, load_application_recipe(RECIPES / f"{name}.toml").title
         else:
-            yield name, load_recipe(name).title
+            yield name, load_mirror_recipe(name).title
 
 
-def mirror(
+def run_mirror_build(
     target: ClusterOptions, base: str | None, ca_bundle: Path | None, output: OutputFormat
 ) -> None:
     """The mirror's own image."""
     ca = read_ca_bundle(ca_bundle) if ca_bundle else None
     with show.progress() as progress:
-        engine = Engine.connect(Deadline.after(target.timeout))
+        engine = EngineClient.connect(Deadline.after(target.timeout))
         made = build_mirror(engine, base=base, ca=ca, progress=progress)
     if output != "table":
         show.document(made, output)
@@ -68,9 +73,9 @@ def mirror(
     )
 
 
-def wish(what: str | None, options: Mapping[str, Any]) -> Wish:
+def parse_arguments(what: str | None, options: Mapping[str, Any]) -> BuildArguments:
     """Which project is meant. InputError for a name that is neither a recipe nor a folder."""
-    names = recipe_names()
+    names = list_recipe_names()
     source = options["source"]
     if what is None and options["recipe_file"] and source:
         what = source
@@ -90,35 +95,37 @@ def wish(what: str | None, options: Mapping[str, Any]) -> Wish:
             why="there are: " + ", ".join(names),
             next_step="build-image mirror, or build-image PATH",
         )
-    return Wish(what=what, source=str(source or what), options=options)
+    return BuildArguments(project=what, source=str(source or what), options=options)
 
 
-def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> None:
+def run_application_build(
+    asked: BuildArguments, target: ClusterOptions, output: OutputFormat
+) -> None:
     """Build, prove, name; then save, push or deliver."""
     told, deadline = asked.options, Deadline.after(target.timeout)
     _check_targets(told)
     recipe = _recipe(asked, deadline)
     if told["printed"] == "recipe":
-        click.echo(toml(recipe), nl=False)
+        click.echo(render_recipe(recipe), nl=False)
         return
-    order = Order(
+    order = BuildRequest(
         recipe=recipe,
         source=asked.source,
         index="",
         tag=told["tag"],
         apt_mirror=told["apt_mirror"],
-        given=_vendors(told["vendors"]),
-        proof=not told["no_proof"],
-        fresh=told["no_cache"],
+        vendor_sources=_vendors(told["vendors"]),
+        prove=not told["no_proof"],
+        no_cache=told["no_cache"],
     )
     if told["printed"] == "dockerfile":
-        click.echo(planned(order, deadline), nl=False)
+        click.echo(preview_dockerfile(order, deadline), nl=False)
         return
     with show.progress() as progress:
-        engine = Engine.connect(deadline)
-        with open_mirror(told["mirror_url"], target, deadline) as found:
-            order = replace(order, index=found.index)
-            report = bake(engine, order, found.upload, progress, deadline)
+        engine = EngineClient.connect(deadline)
+        with open_build_index(told["mirror_url"], target, deadline) as found:
+            order = replace(order, index=found.url)
+            report = build_application(engine, order, found.upload, progress, deadline)
         if told["archive"]:
             progress.step(f"write {told['archive']}")
             _save(engine, report.reference, told["archive"])
@@ -130,7 +137,7 @@ def application(asked: Wish, target: ClusterOptions, output: OutputFormat) -> No
     if told["report"]:
         told["report"].write_text(json.dumps(show.plain(report), indent=2) + "\n")
     if told["sbom"]:
-        told["sbom"].write_text(bill_of_materials(report))
+        told["sbom"].write_text(render_sbom(report))
     if output == "table":
         _table(report, where, told)
     else:
@@ -148,15 +155,15 @@ def _check_targets(told: Mapping[str, Any]) -> None:
             )
 
 
-def _recipe(asked: Wish, deadline: Deadline) -> Application:
+def _recipe(asked: BuildArguments, deadline: Deadline) -> ApplicationRecipe:
     told = asked.options
     if told["recipe_file"]:
-        recipe = load_application(told["recipe_file"])
-    elif asked.what in recipe_names():
-        recipe = load_application(RECIPES / f"{asked.what}.toml")
+        recipe = load_application_recipe(told["recipe_file"])
+    elif asked.project in list_recipe_names():
+        recipe = load_application_recipe(RECIPES / f"{asked.project}.toml")
     else:
         with open_source(asked.source, "", deadline) as source:
-            recipe = derive(source.folder)
+            recipe = derive_recipe(source.folder)
     return replace(
         recipe,
         base=told["base"] or recipe.base,
@@ -177,7 +184,7 @@ def _vendors(words: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def _save(engine: Engine, reference: str, target: Path) -> None:
+def _save(engine: EngineClient, reference: str, target: Path) -> None:
     """The whole archive or none: what was there before stays until then."""
     try:
         with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
@@ -197,22 +204,26 @@ def _save(engine: Engine, reference: str, target: Path) -> None:
 
 
 def _deliver(
-    engine: Engine, report: Report, target: ClusterOptions, told: Mapping[str, Any], progress: Any
+    engine: EngineClient,
+    report: BuildReport,
+    target: ClusterOptions,
+    told: Mapping[str, Any],
+    progress: Any,
 ) -> str:
     if not told["deliver"]:
         return ""
-    from deploy.delivery import Options, check_architecture, choose
+    from deploy.delivery import DeliveryOptions, check_architecture, choose_method
 
-    options = Options(
-        way=told["deliver"],
+    options = DeliveryOptions(
+        method=told["deliver"],
         registry=told["registry"],
         import_command=told["import_command"],
         ssh=told["ssh"],
     )
     cluster = connect(target)
-    way = choose(cluster, options)
+    way = choose_method(cluster, options)
     check_architecture(report.architecture, cluster.list("Node"))
-    image = Image(
+    image = BuiltImage(
         reference=report.reference,
         id=report.id,
         architecture=report.architecture,
@@ -222,9 +233,9 @@ def _deliver(
     return way.deliver(image, engine, cluster, options, progress).reference
 
 
-def _deployments(path: Path, recipe: Application, report: Report, image: str) -> None:
+def _deployments(path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str) -> None:
     """Pods name what was proved by each digest that nodes may call it by."""
-    from deploy.manifests.application import application as manifests
+    from deploy.manifests.application import render_application as manifests
 
     digests = [report.id, *image.partition("@")[2:]]
     proved = tuple(one for one in digests if one) if report.proof else ()
@@ -232,7 +243,7 @@ def _deployments(path: Path, recipe: Application, report: Report, image: str) ->
         show.yaml_documents(manifests(recipe, image, proved), out)
 
 
-def _table(report: Report, where: str, told: Mapping[str, Any]) -> None:
+def _table(report: BuildReport, where: str, told: Mapping[str, Any]) -> None:
     layers = ", ".join(f"{one.name} {_bytes(one.bytes)}" for one in report.layers)
     parts = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
     rows = [

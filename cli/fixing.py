@@ -16,13 +16,13 @@ from cli.options import ClusterOptions, OutputFormat
 from deploy import keep, repair
 from deploy.changes.model import Fix, Option
 from deploy.cluster.client import Cluster
-from deploy.planned import Plan, ProofError, Repaired, Request, known
+from deploy.planned import FixProofError, FixRequest, RepairPlan, RepairResult, load_fixes
 from mirror.core.errors import InputError, MirrorError
 
 
 def options(function: Any) -> Any:
     """The options that the fixes themselves name."""
-    for one in reversed([option for fix in known().values() for option in fix.options]):
+    for one in reversed([option for fix in load_fixes().values() for option in fix.options]):
         function = _option(one)(function)
     return function
 
@@ -40,29 +40,33 @@ def check(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
     mine = {one.name for fix in fixes for one in fix.options}
     for name, value in given.items():
         if value and name not in mine:
-            owner = next(f.name for f in known().values() if name in {o.name for o in f.options})
+            owner = next(
+                f.name for f in load_fixes().values() if name in {o.name for o in f.options}
+            )
             raise InputError(
                 f"--{name} is an option of fix {owner}, which is not asked for",
                 next_step=f"mirror fix {owner} --{name} …",
             )
 
 
-def plan(cluster: Cluster, request: Request, output: OutputFormat) -> Plan:
+def plan(cluster: Cluster, request: FixRequest, output: OutputFormat) -> RepairPlan:
     """Look and decide; the plan is shown where a person reads."""
     with show.progress() as progress:
-        planned = repair.plan(cluster, request, progress)
+        planned = repair.plan_fixes(cluster, request, progress)
     if output == "table":
         show_fixes.plan(planned)
     return planned
 
 
-def carry_out(cluster: Cluster, request: Request, planned: Plan, *, yes: bool) -> Repaired:
+def carry_out(
+    cluster: Cluster, request: FixRequest, planned: RepairPlan, *, yes: bool
+) -> RepairResult:
     """Ask, unless there is nothing to ask; then write and prove."""
-    rolls = any(one.restarts for one in planned.running)
-    if (rolls or not planned.idle) and not planned.stops:
+    rolls = any(one.restarts for one in planned.stale_workloads)
+    if (rolls or not planned.is_noop) and not planned.blocking:
         confirm(planned, yes=yes, force=request.force)
     with show.progress() as progress:
-        return repair.carry_out(cluster, request, planned, progress)
+        return repair.apply_plan(cluster, request, planned, progress)
 
 
 def foresee_all(
@@ -97,15 +101,15 @@ def make_all(
         show_fixes.repaired(done, output, undo="mirror rollback", keeper=kept)
 
 
-def _all(cluster: Cluster, target: ClusterOptions, image: str | None) -> Request:
+def _all(cluster: Cluster, target: ClusterOptions, image: str | None) -> FixRequest:
     """Every fix, each with what its options are by themselves."""
     unset: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
-    fixes = tuple(known().values())
+    fixes = tuple(load_fixes().values())
     given = {one.name: unset[one.kind] for fix in fixes for one in fix.options}
-    return Request(fixes=fixes, options=given, look=look(cluster, target, image=image))
+    return FixRequest(fixes=fixes, options=given, look=look(cluster, target, image=image))
 
 
-def confirm(planned: Plan, *, yes: bool, force: bool) -> None:
+def confirm(planned: RepairPlan, *, yes: bool, force: bool) -> None:
     """Nothing is written without a yes."""
     if yes or (any(one.drops for one in planned.diffs) and not force):
         return  # what would drop somebody's edits is refused in a moment: nothing to ask
@@ -135,15 +139,15 @@ def tidied(cluster: Cluster, *, undone: bool = False) -> Iterator[None]:
         yield
     except MirrorError:
         with suppress(MirrorError):
-            keep.tell_nodes(cluster)
+            keep.refresh_agents(cluster)
         raise
     finally:
         with suppress(MirrorError):
-            left = repair.tidy(cluster, undone=undone)
+            left = repair.remove_idle_agents(cluster, undone=undone)
             for line in left:
                 click.echo(f"warning: the node agent could not undo: {line}", err=True)
     if left and undone:
-        raise ProofError(
+        raise FixProofError(
             "not everything is as it was",
             why="\n".join(left),
             next_step="the node agent stays, and undoes it where it starts again; run mirror "

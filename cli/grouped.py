@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deploy.planned import Diff
+from deploy.planned import TargetDiff
 
 _ON = " on node "
 
@@ -30,7 +30,7 @@ def places(targets: Iterable[str]) -> list[str]:
     return [_title(place, nodes) for place, nodes in found.items()]
 
 
-def groups(diffs: Sequence[Diff]) -> list[Group]:
+def groups(diffs: Sequence[TargetDiff]) -> list[Group]:
     """The differences, alike ones together, in the order of the first of them."""
     found: dict[tuple[object, ...], list[str]] = {}
     for one in diffs:

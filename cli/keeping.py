@@ -10,20 +10,22 @@ from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat
 from deploy import keep
 from deploy.cluster.client import Cluster
-from deploy.keep import Keeper
+from deploy.keep import ReconcilerStatus
 from mirror.core.errors import InputError, MirrorError
 
 
-def settle(cluster: Cluster, image: str | None = None, *, on: bool | None = None) -> Keeper | None:
+def settle(
+    cluster: Cluster, image: str | None = None, *, on: bool | None = None
+) -> ReconcilerStatus | None:
     """After fixes were made or undone: as it was asked for, else as the ledger now has it."""
     with show.progress() as progress:
         if on:
-            return keep.bring(cluster, image, progress)
+            return keep.install(cluster, image, progress)
         if on is False:
-            keep.remove(cluster)
+            keep.uninstall(cluster)
             return None
         try:
-            keep.follow(cluster, progress)
+            keep.refresh(cluster, progress)
         except MirrorError as broken:
             # what was asked for is done; the keeper is another matter
             click.echo(f"warning: the keeper is not up to date: {broken}", err=True)
@@ -41,30 +43,30 @@ def alone(
 ) -> None:
     """`mirror fix --keep` and `--no-keep` for what was fixed before."""
     if dry_run:
-        seen = keep.foresee(cluster) if on else keep.standing(cluster)
+        seen = keep.preview(cluster) if on else keep.read_status(cluster)
         _show(seen, output, "would keep" if on else "would be ended: it keeps")
         return
     if not on:
-        gone = keep.remove(cluster)
+        gone = keep.uninstall(cluster)
         if output != "table":
             show.document({"removed": gone}, output)
         else:
             click.echo("\n".join(f"removed {one}" for one in gone) or "there is no keeper")
         return
     with show.progress() as progress:
-        made = keep.bring(cluster, look(cluster, target, image=image).image, progress)
+        made = keep.install(cluster, look(cluster, target, image=image).image, progress)
     _show(made, output, "keeps")
 
 
-def standing_of(cluster: Cluster) -> Keeper | None:
+def standing_of(cluster: Cluster) -> ReconcilerStatus | None:
     """The keeper; None where there is none, or it may not be seen."""
     try:
-        return keep.standing(cluster)
+        return keep.read_status(cluster)
     except MirrorError:
         return None
 
 
-def _show(seen: Keeper | None, output: OutputFormat, word: str) -> None:
+def _show(seen: ReconcilerStatus | None, output: OutputFormat, word: str) -> None:
     if output != "table":
         show.document({"keeper": seen}, output)
         return

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from cli.options import ClusterOptions
 from deploy import diagnose, record
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.evidence.collect import Look
+from deploy.cluster.client import ApiError, Cluster
+from deploy.evidence.collect import CollectOptions
 from mirror.core.errors import RefusedError
-from mirror.devpi import default_upstream
+from mirror.devpi import read_default_upstream
 
 
 def look(
@@ -18,21 +18,21 @@ def look(
     *,
     image: str | None = None,
     names: tuple[str, ...] = (),
-) -> Look:
+) -> CollectOptions:
     """The mirror's image, namespace and upstream, where nothing else is given."""
     try:
         kept = record.read(cluster, target.namespace)
-    except (ApiRefusal, RefusedError):
-        kept = record.Record()
-    return Look(
+    except (ApiError, RefusedError):
+        kept = record.MirrorRecord()
+    return CollectOptions(
         namespace=target.namespace,
-        image=image or diagnose.probe_image(cluster, target.namespace) or kept.image,
+        image=image or diagnose.find_probe_image(cluster, target.namespace) or kept.image,
         names=names or (_host(kept.settings.get("upstream")),),
     )
 
 
 def _host(upstream: str | None) -> str:
     """HOST[:PORT] of the index that the mirror mirrors, or would."""
-    parts = urlsplit(upstream or default_upstream())
+    parts = urlsplit(upstream or read_default_upstream())
     port = parts.port or (80 if parts.scheme == "http" else 443)
     return parts.hostname or "" if port == 443 else f"{parts.hostname}:{port}"

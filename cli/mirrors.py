@@ -15,33 +15,33 @@ from mirror.local import LocalMirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenMirror:
+class BuildIndex:
     """``index``: the simple index as this machine reaches it; ``upload`` gives a file's SHA-256."""
 
-    index: str
+    url: str
     upload: Callable[[Path], str]
 
 
 @contextmanager
-def open_mirror(
+def open_build_index(
     url: str | None, target: ClusterOptions, deadline: Deadline
-) -> Iterator[OpenMirror]:
+) -> Iterator[BuildIndex]:
     """A mirror that answers, logged in where its password is at hand. UnfitError where none is."""
     local = LocalMirror()
     try:
-        here = local.running_endpoint(deadline)
+        here = local.require_endpoint(deadline)
     except UnfitError:
         here = None
     if here and url in (None, here.url):
-        with IndexClient(here.root, deadline) as client:
-            client.login("root", local.password())
-            yield OpenMirror(index=here.url, upload=lambda path: client.upload(path).sha256)
+        with IndexClient(here.root_url, deadline) as client:
+            client.login("root", local.read_root_password())
+            yield BuildIndex(url=here.url, upload=lambda path: client.upload(path).sha256)
         return
     if url:
-        yield OpenMirror(index=url, upload=_refuse(url))
+        yield BuildIndex(url=url, upload=_refuse(url))
         return
     with _cluster(target) as (client, path):
-        yield OpenMirror(index=client.root + path, upload=lambda one: client.upload(one).sha256)
+        yield BuildIndex(url=client.root_url + path, upload=lambda one: client.upload(one).sha256)
 
 
 @contextmanager
@@ -51,17 +51,17 @@ def _cluster(target: ClusterOptions) -> Iterator[tuple[IndexClient, str]]:
 
     try:
         cluster = connect(target)
-        endpoint = reach.endpoint(cluster, target.namespace)
-        password = reach.root_password(cluster, target.namespace)
+        endpoint = reach.read_endpoint(cluster, target.namespace)
+        password = reach.read_root_password(cluster, target.namespace)
     except MirrorError as absent:
         raise UnfitError(
             "no mirror to build from",
             why=f"none runs on this machine, and the cluster's cannot be used: {absent}",
             next_step="mirror up --local, or name one with --mirror URL",
         ) from absent
-    with reach.client(cluster, target.namespace, endpoint) as client:
+    with reach.open_client(cluster, target.namespace, endpoint) as client:
         client.login("root", password)
-        yield client, endpoint.url.removeprefix(endpoint.root)
+        yield client, endpoint.url.removeprefix(endpoint.root_url)
 
 
 def _refuse(url: str) -> Callable[[Path], str]:

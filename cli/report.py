@@ -9,7 +9,7 @@ from itertools import groupby
 from rich.text import Text
 
 from cli.show import out
-from deploy.evidence.model import Finding, Mend, Report, Result, Severity, Table
+from deploy.evidence.model import CheckResult, DoctorReport, Finding, Remedy, Severity, Table
 
 _MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow")}
 _SEVERITIES = {
@@ -27,7 +27,7 @@ _REACH = {
 _NARROWEST, _WIDEST = 60, 100  # columns that prose is set in
 
 
-def report(seen: Report, title: str, *, every_fact: bool = False) -> None:
+def report(seen: DoctorReport, title: str, *, every_fact: bool = False) -> None:
     """Categories with a mark each and what does not hold, then every finding."""
     out.print(Text(title, style="bold"))
     numbers: dict[str, list[int]] = {}
@@ -37,7 +37,7 @@ def report(seen: Report, title: str, *, every_fact: bool = False) -> None:
     for category, members in groupby(seen.results, key=lambda one: one.category):
         _category(category, list(members), severities, numbers, every_fact)
     _gaps(seen)
-    told: dict[Mend, str] = {}
+    told: dict[Remedy, str] = {}
     for number, finding in enumerate(seen.findings, start=1):
         out.print()
         _finding(finding, number, told)
@@ -50,7 +50,7 @@ def report(seen: Report, title: str, *, every_fact: bool = False) -> None:
 
 def _category(
     name: str,
-    results: Sequence[Result],
+    results: Sequence[CheckResult],
     severities: dict[str, Severity],
     numbers: dict[str, list[int]],
     every_fact: bool,
@@ -81,7 +81,7 @@ def _category(
         _paragraph(result.fact + where, first=0, indent=6)
 
 
-def _gaps(seen: Report) -> None:
+def _gaps(seen: DoctorReport) -> None:
     """What could not be seen, each reason once."""
     reasons: dict[str, list[str]] = {}
     for result in seen.results:
@@ -98,7 +98,7 @@ def _gaps(seen: Report) -> None:
 # -- findings -------------------------------------------------------------------------------------
 
 
-def _finding(finding: Finding, number: int, told: dict[Mend, str]) -> None:
+def _finding(finding: Finding, number: int, told: dict[Remedy, str]) -> None:
     mark, colour = _SEVERITIES[finding.severity]
     out.print(Text(f"{mark} {number}. ", style=f"bold {colour}"), end="")
     _paragraph(finding.cause, first=0, indent=5, style="bold")
@@ -143,7 +143,7 @@ def _table(table: Table) -> None:
         out.print(line)
 
 
-def _mend(mend: Mend, place: int, told: dict[Mend, str]) -> None:
+def _mend(mend: Remedy, place: int, told: dict[Remedy, str]) -> None:
     text, *block = mend.text.splitlines()
     if mend in told and mend.command:
         out.print(Text(f"   {place}. "), end="")
@@ -159,7 +159,7 @@ def _mend(mend: Mend, place: int, told: dict[Mend, str]) -> None:
         _paragraph(f"price: {mend.price}", first=6, indent=6, style="dim")
 
 
-def _summary(seen: Report) -> None:
+def _summary(seen: DoctorReport) -> None:
     count = {one: [f.severity for f in seen.findings].count(one) for one in Severity}
     told = [f"{n} {one}{'s' if n > 1 else ''}" for one, n in count.items() if n]
     skipped = f"{len(seen.skipped)} not (wholly) seen" if seen.skipped else ""

@@ -14,43 +14,45 @@ from deploy import repair
 from deploy.changes.model import Fix
 from deploy.changes.states import FixState
 from deploy.cluster.client import Cluster
-from deploy.keep import Keeper
-from deploy.planned import Decided, Diff, Plan, Repaired
-from deploy.running import Older
+from deploy.keep import ReconcilerStatus
+from deploy.planned import FixDecision, RepairPlan, RepairResult, TargetDiff
+from deploy.running import StaleWorkload
 from mirror.core.errors import MirrorError
 
 _MOST = 20  # rows
 
 
-def plan(planned: Plan) -> None:
+def plan(planned: RepairPlan) -> None:
     """What would be done, who notices, and the difference."""
-    for one in planned.decided:
+    for one in planned.decisions:
         _told(one)
     diffs(planned.diffs)
-    if planned.restarts:
-        show.out.print(Text(f"\n{planned.restarts} is restarted: its Corefile has no `reload`."))
-    if planned.diffs and planned.idle:
+    if planned.restarted_workload:
+        show.out.print(
+            Text(f"\n{planned.restarted_workload} is restarted: its Corefile has no `reload`.")
+        )
+    if planned.diffs and planned.is_noop:
         click.echo("\nnothing to write")
-    for target in planned.away:
+    for target in planned.unreachable:
         show.out.print(
             Text(f"stays as it is, its node cannot be reached: {target}", style="yellow")
         )
-    _running(planned.running)
+    _running(planned.stale_workloads)
 
 
-def plan_document(planned: Plan) -> dict[str, object]:
+def plan_document(planned: RepairPlan) -> dict[str, object]:
     """The same for programs."""
     return {
-        "fixes": [_decided(one) for one in planned.decided],
+        "fixes": [_decided(one) for one in planned.decisions],
         "targets": show.plain(planned.diffs),
-        "restarts": planned.restarts,
-        "away": [str(one) for one in planned.away],
-        "running": show.plain(planned.running),
-        "idle": planned.idle,
+        "restarts": planned.restarted_workload,
+        "away": [str(one) for one in planned.unreachable],
+        "running": show.plain(planned.stale_workloads),
+        "idle": planned.is_noop,
     }
 
 
-def not_written(planned: Plan, output: OutputFormat) -> None:
+def not_written(planned: RepairPlan, output: OutputFormat) -> None:
     """The end of a dry run."""
     if output != "table":
         show.document(plan_document(planned), output)
@@ -58,19 +60,19 @@ def not_written(planned: Plan, output: OutputFormat) -> None:
         click.echo("\nnothing was written")
 
 
-def _decided(one: Decided) -> dict[str, object]:
+def _decided(one: FixDecision) -> dict[str, object]:
     return {
         "fix": one.fix,
-        "blast": one.blast,
+        "blast": one.impact,
         "changes": [{"target": str(c.target), "why": c.why} for c in one.changes],
         "refusal": show.plain(one.refusal),
     }
 
 
-def _told(one: Decided) -> None:
-    show.prose(f"{one.fix}: {one.fact}", "", "bold")
+def _told(one: FixDecision) -> None:
+    show.prose(f"{one.fix}: {one.summary}", "", "bold")
     if one.refusal is None:
-        show.prose(f"touches {one.blast}", "  ")
+        show.prose(f"touches {one.impact}", "  ")
         return
     show.prose(f"– {one.refusal.reason}", "  ", "dim" if one.refusal.needless else "yellow")
     for line in one.refusal.objects:
@@ -79,7 +81,7 @@ def _told(one: Decided) -> None:
         show.prose(f"next: {one.refusal.next_step}", "    ")
 
 
-def diffs(found: Sequence[Diff]) -> None:
+def diffs(found: Sequence[TargetDiff]) -> None:
     """Every target with its difference; what is the same on several nodes once."""
     settled = [one.target for one in found if not (one.text or one.kept or one.drops)]
     for one in groups([one for one in found if one.target not in settled]):
@@ -106,7 +108,7 @@ def _group(group: Group) -> None:
         show.out.print(Text(f"  {line}", style=colour))
 
 
-def _running(found: Sequence[Older]) -> None:
+def _running(found: Sequence[StaleWorkload]) -> None:
     """Workloads whose pods keep IPv6, those that are restarted first."""
     if not found:
         return
@@ -137,7 +139,11 @@ def _one_of(addresses: list[str]) -> str:
 
 
 def repaired(
-    done: Repaired, output: OutputFormat, *, undo: str = "", keeper: Keeper | None = None
+    done: RepairResult,
+    output: OutputFormat,
+    *,
+    undo: str = "",
+    keeper: ReconcilerStatus | None = None,
 ) -> None:
     """What was written, and what programs say now."""
     if output != "table":
@@ -161,7 +167,7 @@ def repaired(
         click.echo(f"\nundo: {undo}")
 
 
-def _outcomes(done: Repaired) -> None:
+def _outcomes(done: RepairResult) -> None:
     """What the same programs said; nodes that saw the same share a line."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for one in done.outcomes:
@@ -177,14 +183,14 @@ def _outcomes(done: Repaired) -> None:
         show.table(("node", "program", "asks for", "before", "after"), rows)
 
 
-def kept(keeper: Keeper | None) -> None:
+def kept(keeper: ReconcilerStatus | None) -> None:
     """The keeper, in a line each."""
     if keeper is not None:
         for name, value in keeper_rows(keeper):
             click.echo(f"{name}: {value}" if name else f"  {value}")
 
 
-def keeper_rows(keeper: Keeper) -> list[tuple[str, str]]:
+def keeper_rows(keeper: ReconcilerStatus) -> list[tuple[str, str]]:
     """For `mirror status` too."""
     state = "runs" if keeper.running else "does not run"
     rows = [("keeper", f"{state}, keeps {', '.join(places(keeper.keeps))}")]
@@ -199,7 +205,7 @@ def standing(found: Sequence[FixState], output: OutputFormat, fixes: Mapping[str
         show.document(found, output)
         return
     rows = [
-        (one.fix, one.state, fixes[one.fix].fact if one.fix in fixes else "", one.at)
+        (one.fix, one.state, fixes[one.fix].summary if one.fix in fixes else "", one.at)
         for one in found
     ]
     show.table(("fix", "state", "what it does", "written"), rows)
@@ -212,7 +218,7 @@ def standing(found: Sequence[FixState], output: OutputFormat, fixes: Mapping[str
 def standing_of(cluster: Cluster) -> tuple[FixState, ...] | str:
     """How the fixes stand, or why that cannot be seen."""
     try:
-        return repair.standing(cluster)
+        return repair.read_fix_states(cluster)
     except MirrorError as broken:
         return str(broken)
 

@@ -6,13 +6,13 @@ import click
 
 from cli import show
 from cli.options import OutputFormat
-from mirror.figures import Figures
+from mirror.figures import CacheStatus
 from mirror.local import LocalStatus
 
 Row = tuple[str, str]
 
 
-def figures(told: Figures | None) -> list[Row]:
+def figures(told: CacheStatus | None) -> list[Row]:
     """Cache, hits and upstream; nothing where there is no front."""
     if told is None:
         return []
@@ -34,7 +34,7 @@ def figures(told: Figures | None) -> list[Row]:
     ]
 
 
-def local(status: LocalStatus, told: Figures | None, output: OutputFormat) -> None:
+def local(status: LocalStatus, told: CacheStatus | None, output: OutputFormat) -> None:
     """The mirror of this machine."""
     if output != "table":
         more = {"url": status.endpoint.url, "figures": show.plain(told) if told else None}
@@ -49,10 +49,10 @@ def local(status: LocalStatus, told: Figures | None, output: OutputFormat) -> No
         ("data", str(status.data)),
         ("log", str(status.log)),
     ]
-    if told is not None and told.full:
+    if told is not None and told.is_full:
         rows.append(("trouble", f"the disk of {status.data} is full: make room on it"))
     if told is not None and told.lost:
-        rows.append(("trouble", told.lost_in_words))
+        rows.append(("trouble", told.describe_lost_uploads))
     show.facts(f"mirror on this machine: {status.state}", rows)
     if status.state == "running":
         click.echo('\nnext: eval "$(mirror env --local)"   and install as ever')

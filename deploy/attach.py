@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from deploy import published, repair
-from deploy.changes.model import ObjectSpec, Right
-from deploy.changes.step import Step, refusal
+from deploy.changes.model import ObjectSpec, Permission
+from deploy.changes.step import TargetUpdate, conflict_error
 from deploy.cluster.client import Cluster, Object
-from deploy.fixes.attach import FIX, NAME, pod_spec, wanted
+from deploy.fixes.attach import FIX, NAME, get_pod_spec, plan_attachments
 from deploy.manifests.model import ENV_MAP
-from deploy.planned import Diff, diff
+from deploy.planned import TargetDiff, build_diff
 from mirror.core.errors import InputError, RefusedError
 from mirror.core.progress import SILENT, Progress
 
@@ -27,7 +27,7 @@ _OVERRIDES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class AttachRequest:
     """Which workloads: KIND/NAME each, or all of a namespace that match a label selector."""
 
     names: tuple[str, ...]
@@ -40,21 +40,21 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class AttachPlan:
     """What would be, or was, written. ``notes`` say what the workload itself sets against it."""
 
     workloads: tuple[str, ...]
-    diffs: tuple[Diff, ...]
-    blast: str
+    diffs: tuple[TargetDiff, ...]
+    impact: str
     notes: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = field(default=(), repr=False)
+    updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
 
     @property
-    def idle(self) -> bool:
-        return all(step.idle for step in self.steps)
+    def is_noop(self) -> bool:
+        return all(step.is_noop for step in self.updates)
 
 
-def plan(cluster: Cluster, wish: Wish) -> Attachment:
+def plan_attach(cluster: Cluster, wish: AttachRequest) -> AttachPlan:
     """Look and decide. Raises InputError, RefusedError for what cannot be attached."""
     if not wish.index and not wish.ndots:
         raise InputError(
@@ -62,42 +62,43 @@ def plan(cluster: Cluster, wish: Wish) -> Attachment:
         )
     found = _find(cluster, wish)
     targets = [target for target, _ in found]
-    works = repair.engine(cluster)
-    steps, diffs = list[Step](), list[Diff]()
-    for change in wanted(targets, index=wish.index, ndots=wish.ndots):
+    works = repair.build_engine(cluster)
+    steps, diffs = list[TargetUpdate](), list[TargetDiff]()
+    for change in plan_attachments(targets, index=wish.index, ndots=wish.ndots):
         # each workload is attached and detached on its own
         (step,) = works.plan([change])
         steps.append(step)
-        diffs.append(diff(step, [change]))
-    return Attachment(
+        diffs.append(build_diff(step, [change]))
+    return AttachPlan(
         workloads=tuple(map(str, targets)),
         diffs=tuple(diffs),
-        blast=FIX.blast,
+        impact=FIX.impact,
         notes=tuple(note for target, obj in found for note in _notes(target, obj, wish)),
-        steps=tuple(steps),
+        updates=tuple(steps),
     )
 
 
-def carry_out(
-    cluster: Cluster, wish: Wish, planned: Attachment, progress: Progress = SILENT
+def attach(
+    cluster: Cluster, wish: AttachRequest, planned: AttachPlan, progress: Progress = SILENT
 ) -> tuple[str, ...]:
     """Publish the index where it is needed, then write; the workloads that were changed."""
-    works = repair.engine(cluster)
-    _check(planned.steps, force=wish.force)
+    works = repair.build_engine(cluster)
+    _check(planned.updates, force=wish.force)
     progress.step("check the rights to change, to store and to undo")
     more = [
-        Right(verb=v, resource="configmaps", namespace=wish.namespace) for v in ("get", "patch")
+        Permission(verb=v, resource="configmaps", namespace=wish.namespace)
+        for v in ("get", "patch")
     ]
-    works.check_rights([step.target for step in planned.steps], more if wish.index else ())
+    works.check_permissions([step.target for step in planned.updates], more if wish.index else ())
     if wish.index:
         progress.step(f"publish the index in {wish.namespace}")
-        published.publish(cluster, wish.mirror_namespace, [wish.namespace])
+        published.publish_environment(cluster, wish.mirror_namespace, [wish.namespace])
     return _do(cluster, planned, progress, force=wish.force)
 
 
-def plan_detach(cluster: Cluster, wish: Wish) -> Attachment:
+def plan_detach(cluster: Cluster, wish: AttachRequest) -> AttachPlan:
     """What detaching would write. What is not attached is passed over."""
-    works = repair.engine(cluster)
+    works = repair.build_engine(cluster)
     attached = [
         entry.target
         for entry in works.entries()
@@ -110,43 +111,43 @@ def plan_detach(cluster: Cluster, wish: Wish) -> Attachment:
         chosen = [target for target, _ in _find(cluster, wish, lenient=True)]
         targets = [one for one in chosen if one in attached]
     steps = works.plan_rollback([NAME], targets)
-    return Attachment(
+    return AttachPlan(
         workloads=tuple(str(step.target) for step in steps),
-        diffs=tuple(map(diff, steps)),
-        blast="their pods are replaced",
-        steps=tuple(steps),
+        diffs=tuple(map(build_diff, steps)),
+        impact="their pods are replaced",
+        updates=tuple(steps),
     )
 
 
 def detach(
-    cluster: Cluster, planned: Attachment, progress: Progress = SILENT, *, force: bool
+    cluster: Cluster, planned: AttachPlan, progress: Progress = SILENT, *, force: bool
 ) -> tuple[str, ...]:
     """Put the specs back as they were; the workloads that were changed."""
-    _check(planned.steps, force=force)
+    _check(planned.updates, force=force)
     progress.step("check the rights to change and to undo")
-    repair.engine(cluster).check_rights([step.target for step in planned.steps])
+    repair.build_engine(cluster).check_permissions([step.target for step in planned.updates])
     return _do(cluster, planned, progress, force=force)
 
 
-def _check(steps: Sequence[Step], *, force: bool) -> None:
+def _check(steps: Sequence[TargetUpdate], *, force: bool) -> None:
     for step in steps:
         if step.conflicts and not force:
-            raise refusal(step)
+            raise conflict_error(step)
 
 
 def _do(
-    cluster: Cluster, planned: Attachment, progress: Progress, *, force: bool
+    cluster: Cluster, planned: AttachPlan, progress: Progress, *, force: bool
 ) -> tuple[str, ...]:
-    steps = [step for step in planned.steps if not step.idle]
+    steps = [step for step in planned.updates if not step.is_noop]
     if not steps:
         return ()
-    works = repair.engine(cluster)
+    works = repair.build_engine(cluster)
     written = []
-    with works.only_writer():
+    with works.hold_lease():
         for step in steps:
             progress.step(f"write {step.target}")
-            done = works.do(step, force=force)
-            written += [str(step.target)] if done.writes else []
+            done = works.apply(step, force=force)
+            written += [str(step.target)] if done.changes_target else []
     return tuple(written)
 
 
@@ -154,7 +155,7 @@ def _do(
 
 
 def _find(
-    cluster: Cluster, wish: Wish, *, lenient: bool = False
+    cluster: Cluster, wish: AttachRequest, *, lenient: bool = False
 ) -> list[tuple[ObjectSpec, Object]]:
     if wish.names:
         targets = [_named(name, wish.namespace) for name in wish.names]
@@ -201,7 +202,7 @@ def _existing(cluster: Cluster, target: ObjectSpec) -> Object:
     return found
 
 
-def _matching(cluster: Cluster, wish: Wish) -> Iterable[tuple[ObjectSpec, Object]]:
+def _matching(cluster: Cluster, wish: AttachRequest) -> Iterable[tuple[ObjectSpec, Object]]:
     for kind in _KINDS:
         for one in cluster.list(kind, wish.namespace, labels=wish.selector):
             name = one["metadata"]["name"]
@@ -219,8 +220,8 @@ def _check_owner(target: ObjectSpec, obj: Object) -> None:
         )
 
 
-def _notes(target: ObjectSpec, obj: Object, wish: Wish) -> Iterable[str]:
-    pod = pod_spec(target.kind, obj["spec"])
+def _notes(target: ObjectSpec, obj: Object, wish: AttachRequest) -> Iterable[str]:
+    pod = get_pod_spec(target.kind, obj["spec"])
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         names = [one["name"] for one in container.get("env") or [] if one["name"] in _OVERRIDES]
         if wish.index and names:

@@ -16,18 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS, named
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.kinds import API_RESOURCES, kind_name
 from deploy.evidence.codec import dump
-from deploy.evidence.masking import masked, masked_object
-from deploy.evidence.model import Evidence, Report
+from deploy.evidence.masking import mask_object, mask_text
+from deploy.evidence.model import DoctorReport, Evidence
 from mirror.core.errors import ClusterError, InputError
 from mirror.core.progress import SILENT, Progress
 
 _SYSTEM = "kube-system"
 _LINES = 150  # of each log, the last ones
 _SECONDS = 30.0
-_CALICO = [key for key in KINDS if named(key) in {"IPPool", "FelixConfiguration"}]
+_CALICO = [key for key in API_RESOURCES if kind_name(key) in {"IPPool", "FelixConfiguration"}]
 _WHOLE = ("Node", *_CALICO, "Installation", "StorageClass")
 _OF_SYSTEM = ("DaemonSet", "Deployment", "Service")
 _OF_MIRROR = (
@@ -55,10 +55,10 @@ give it away.
 """
 
 
-def write(
+def write_bundle(
     path: Path,
     evidence: Evidence,
-    report: Report,
+    report: DoctorReport,
     cluster: Cluster | None,
     namespace: str,
     progress: Progress = SILENT,
@@ -70,8 +70,8 @@ def write(
     """
     files: dict[str, str] = {
         "README.txt": _README,
-        "evidence.json": _json(masked_object(dump(evidence))),
-        "findings.json": _json(masked_object(dump(report))),
+        "evidence.json": _json(mask_object(dump(evidence))),
+        "findings.json": _json(mask_object(dump(report))),
         "versions.json": _json(_versions(evidence)),
     }
     if cluster is not None:
@@ -88,7 +88,7 @@ def _versions(evidence: Evidence) -> Mapping[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "kubernetes": access.get("version") if isinstance(access, dict) else None,
-        "nodes": masked_object(dump(evidence.nodes)),
+        "nodes": mask_object(dump(evidence.nodes)),
     }
 
 
@@ -105,7 +105,7 @@ def _gather(cluster: Cluster, namespace: str) -> dict[str, str]:
         kind, where = asked
         try:
             return [{**one, "kind": kind} for one in cluster.list(kind, where)]
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status != 404:
                 missing.append(f"{kind} in {where or 'the cluster'}: {refusal.why}")
         except ClusterError as broken:
@@ -129,20 +129,20 @@ def _gather(cluster: Cluster, namespace: str) -> dict[str, str]:
             if obj["kind"] != "Event":
                 meta = obj["metadata"]
                 where = f"{meta['namespace']}/" if meta.get("namespace") else ""
-                files[f"objects/{obj['kind']}/{where}{meta['name']}.json"] = _json(
-                    masked_object(obj)
-                )
-        warnings = [masked_object(one) for one in events if one.get("type") != "Normal"]
+                files[f"objects/{obj['kind']}/{where}{meta['name']}.json"] = _json(mask_object(obj))
+        warnings = [mask_object(one) for one in events if one.get("type") != "Normal"]
         files["events.json"] = _json(warnings)
         jobs = list(_speakers(pods, namespace))
         for (where, pod, container), log in zip(
             jobs,
-            pool.map(lambda job: "" if deadline.over else cluster.logs(*job, lines=_LINES), jobs),
+            pool.map(
+                lambda job: "" if deadline.expired else cluster.tail_log(*job, lines=_LINES), jobs
+            ),
             strict=True,
         ):
-            files[f"logs/{where}/{pod}/{container}.log"] = masked(log)
+            files[f"logs/{where}/{pod}/{container}.log"] = mask_text(log)
     if missing:
-        files["missing.txt"] = "\n".join(map(masked, missing)) + "\n"
+        files["missing.txt"] = "\n".join(map(mask_text, missing)) + "\n"
     return files
 
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import deploy.checks
 from deploy import standing
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.discover import parts
-from deploy.evidence.collect import Look, collect
+from deploy.cluster.client import ApiError, Cluster
+from deploy.discover import load_extensions
+from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import (
-    Check,
+    CheckResult,
+    CheckStage,
+    DoctorCheck,
+    DoctorReport,
     Evidence,
+    EvidenceGap,
     Finding,
-    LeftOut,
     Need,
-    Report,
-    Result,
-    Stage,
     Unseen,
 )
 from deploy.manifests.model import NAME
@@ -27,19 +27,21 @@ from mirror.core.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class CheckCategory:
     """The checks of one module of deploy/checks, in their order."""
 
     name: str
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
 
 
-def categories(wanted: Iterable[str] = (), *, stage: Stage = "after") -> tuple[Category, ...]:
+def load_categories(
+    wanted: Iterable[str] = (), *, stage: CheckStage = "after"
+) -> tuple[CheckCategory, ...]:
     """The categories asked for (all, when none is) with their checks of this stage.
 
     Raises InputError for one that does not exist.
     """
-    ranked = sorted(parts(deploy.checks), key=lambda part: part.RANK)
+    ranked = sorted(load_extensions(deploy.checks), key=lambda part: part.RANK)
     known = {part.CATEGORY: part.CHECKS for part in ranked}
     chosen = tuple(wanted) or tuple(known)
     for name in chosen:
@@ -50,13 +52,16 @@ def categories(wanted: Iterable[str] = (), *, stage: Stage = "after") -> tuple[C
                 next_step="choose one of them with --category",
             )
     return tuple(
-        Category(name=name, checks=tuple(one for one in known[name] if one.stage == stage))
+        CheckCategory(name=name, checks=tuple(one for one in known[name] if one.stage == stage))
         for name in chosen
     )
 
 
 def observe(
-    cluster: Cluster, asked: Iterable[Category], look: Look, progress: Progress = SILENT
+    cluster: Cluster,
+    asked: Iterable[CheckCategory],
+    look: CollectOptions,
+    progress: Progress = SILENT,
 ) -> Evidence:
     """Everything that these categories need, collected once."""
     needs = frozenset(need for category in asked for one in category.checks for need in one.needs)
@@ -67,11 +72,11 @@ def observe(
 def _with_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
     """How the fixes stand is the ledger's word, not the cluster's own."""
     try:
-        found = standing.seen(cluster)
+        found = standing.read_applied_fixes(cluster)
     except MirrorError as broken:
         return replace(evidence, fixes=Unseen(reason=str(broken)))
     gaps = [
-        LeftOut(need=Need.FIXES, reason=f"{one.fix}: {part.target}: {part.detail}")
+        EvidenceGap(need=Need.FIXES, reason=f"{one.fix}: {part.target}: {part.detail}")
         for one in found
         for part in one.unlike
         if part.state == "unknown"
@@ -79,9 +84,9 @@ def _with_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
     return replace(evidence, fixes=found, left_out=(*evidence.left_out, *gaps))
 
 
-def judge(evidence: Evidence, asked: Iterable[Category]) -> Report:
+def judge(evidence: Evidence, asked: Iterable[CheckCategory]) -> DoctorReport:
     """Pure: the same evidence gives the same report, today or from a saved file."""
-    results: list[Result] = []
+    results: list[CheckResult] = []
     findings: list[Finding] = []
     for category in asked:
         for result, found in _judge_category(evidence, category):
@@ -89,29 +94,32 @@ def judge(evidence: Evidence, asked: Iterable[Category]) -> Report:
             findings += found
     order = ("error", "warning", "note")
     findings.sort(key=lambda one: order.index(one.severity))
-    return Report(context=evidence.context, results=tuple(results), findings=tuple(findings))
+    return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
 
 
-def probe_image(cluster: Cluster, namespace: str) -> str | None:
+def find_probe_image(cluster: Cluster, namespace: str) -> str | None:
     """The image of the mirror that runs there: the nodes have it, and the probes are in it."""
     try:
         found = cluster.get("StatefulSet", NAME, namespace)
-    except ApiRefusal:
+    except ApiError:
         return None
     return found["spec"]["template"]["spec"]["containers"][0]["image"] if found else None
 
 
 def diagnose(
-    cluster: Cluster, asked: Iterable[Category], look: Look, progress: Progress = SILENT
-) -> Report:
+    cluster: Cluster,
+    asked: Iterable[CheckCategory],
+    look: CollectOptions,
+    progress: Progress = SILENT,
+) -> DoctorReport:
     """Observe and judge."""
     chosen = tuple(asked)
     return judge(observe(cluster, chosen, look, progress), chosen)
 
 
 def _judge_category(
-    evidence: Evidence, category: Category
-) -> Iterator[tuple[Result, tuple[Finding, ...]]]:
+    evidence: Evidence, category: CheckCategory
+) -> Iterator[tuple[CheckResult, tuple[Finding, ...]]]:
     stopped = ""
     for check in category.checks:
         gaps = tuple(
@@ -120,11 +128,11 @@ def _judge_category(
         found: tuple[Finding, ...] = ()
         if stopped:
             gaps = (f"not looked at, because of {stopped}",)
-        elif not any(evidence.wholly_unseen(need) for need in check.needs):
-            found = tuple(check.look(evidence))
+        elif not any(evidence.is_unseen(need) for need in check.needs):
+            found = tuple(check.find(evidence))
             if found and check.fatal:
                 stopped = check.id
-        result = Result(
+        result = CheckResult(
             category=category.name,
             check=check.id,
             fact=check.fact,

@@ -7,7 +7,7 @@ import pkgutil
 from types import ModuleType
 
 
-def parts(package: ModuleType) -> tuple[ModuleType, ...]:
+def load_extensions(package: ModuleType) -> tuple[ModuleType, ...]:
     """All modules right inside a package, loaded, by name.
 
     A part that cannot be loaded raises what it raises: a broken part is never left out in silence.

@@ -5,29 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy import published, repair
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.manifests.jobs import WARM
-from deploy.manifests.model import CA_MAP, CLAIM, FRONT_MAP, NAME, POD, RECORD_MAP, is_ours
+from deploy.cluster.client import ApiError, Cluster
+from deploy.manifests.jobs import WARM_COMPONENT
+from deploy.manifests.model import (
+    CA_MAP,
+    CLAIM_NAME,
+    NAME,
+    POD_NAME,
+    PROXY_MAP,
+    RECORD_MAP,
+    is_ours,
+)
 from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
 _RUNNING = (
     ("StatefulSet", NAME),
     ("NetworkPolicy", NAME),
-    ("ConfigMap", FRONT_MAP),
+    ("ConfigMap", PROXY_MAP),
 )
 _KEPT = (
     ("ConfigMap", CA_MAP),
     ("Service", NAME),
-    ("PersistentVolumeClaim", CLAIM),
+    ("PersistentVolumeClaim", CLAIM_NAME),
     ("Secret", NAME),
     ("ConfigMap", RECORD_MAP),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Down:
+class DownResult:
     """What was removed, as kind/name; empty where there was nothing."""
 
     removed: tuple[str, ...]
@@ -35,33 +43,33 @@ class Down:
     purged: bool
 
 
-def down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> Down:
+def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> DownResult:
     """Remove the mirror. Without ``purge`` its packages, password, Service and record stay."""
     if purge:
         _refuse_while_applied(cluster)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
     removed = _delete(cluster, namespace, _RUNNING)
-    until(
-        lambda: cluster.get("Pod", POD, namespace) is None,
+    wait_until(
+        lambda: cluster.get("Pod", POD_NAME, namespace) is None,
         deadline=cluster.deadline,
         what="the mirror's pod has ended",
-        next_step=f"kubectl -n {namespace} describe pod {POD}",
+        next_step=f"kubectl -n {namespace} describe pod {POD_NAME}",
     )
     removed += _end_warmings(cluster, namespace)
     if purge:
         progress.step("remove packages, secrets and what was published")
-        withdrawn = published.withdraw(cluster, namespace)
+        withdrawn = published.withdraw_environment(cluster, namespace)
         removed += _delete(cluster, namespace, _KEPT)
         removed += _delete_namespace(cluster, namespace)
-    return Down(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
+    return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 
 
 def _refuse_while_applied(cluster: Cluster) -> None:
     """What is not ours is put back first: the mirror's image is what proves and undoes it."""
     try:
-        there = [one for one in repair.standing(cluster) if one.state != "absent"]
-    except ApiRefusal as refusal:
+        there = [one for one in repair.read_fix_states(cluster) if one.state != "absent"]
+    except ApiError as refusal:
         if refusal.status == 403:
             return  # who may not read the ledger has made none, and purging does not take it along
         raise
@@ -76,13 +84,15 @@ def _refuse_while_applied(cluster: Cluster) -> None:
 def _end_warmings(cluster: Cluster, namespace: str) -> list[str]:
     """Jobs that fill a cache which nobody serves; their pods would keep the namespace."""
     try:
-        jobs = cluster.list("Job", namespace, labels=f"app.kubernetes.io/component={WARM}")
-    except ApiRefusal:
+        jobs = cluster.list(
+            "Job", namespace, labels=f"app.kubernetes.io/component={WARM_COMPONENT}"
+        )
+    except ApiError:
         return []  # without the right to see Jobs none was started by this user
     names = [str(job["metadata"]["name"]) for job in jobs if is_ours(job)]
     ended = [f"Job/{name}" for name in names if cluster.delete("Job", name, namespace)]
     if ended:
-        until(
+        wait_until(
             lambda: not cluster.list("Pod", namespace, labels=f"job-name in ({','.join(names)})"),
             deadline=cluster.deadline,
             what="the pods of the warmings have ended",
@@ -102,7 +112,7 @@ def _delete_namespace(cluster: Cluster, namespace: str) -> list[str]:
     if cluster.list("Pod", namespace):
         return []
     cluster.delete("Namespace", namespace)
-    until(
+    wait_until(
         lambda: cluster.get("Namespace", namespace) is None,
         deadline=cluster.deadline,
         what=f"namespace {namespace} is gone",

@@ -10,27 +10,32 @@ from dataclasses import dataclass, replace
 
 from deploy import repair
 from deploy.changes import node_keep
-from deploy.changes.engine import Engine
-from deploy.changes.ledger import name_of
-from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec, Right
-from deploy.changes.node_keep import Place
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.changes.engine import ChangeEngine
+from deploy.changes.ledger import config_map_name
+from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec, Permission
+from deploy.changes.node_keep import NodeTarget
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.kinds import KINDS
-from deploy.cluster.rollout import rolled_out
+from deploy.cluster.kinds import API_RESOURCES
+from deploy.cluster.rollout import is_rolled_out
 from deploy.evidence import hosts
 from deploy.evidence.collect import read_nodes
-from deploy.evidence.keeper import runs
-from deploy.manifests.agent import HOME, KEEPER
-from deploy.manifests.keeper import COMPONENT, Kept, keeper_objects, pages
+from deploy.evidence.keeper import is_running
+from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.keeper import (
+    RECONCILER_COMPONENT,
+    ReconciledObject,
+    read_targets,
+    render_reconciler_objects,
+)
 from deploy.manifests.model import MANAGED_BY, NAME
-from deploy.standing import known
+from deploy.standing import load_fixes
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.progress import SILENT, Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
 _SECONDS = 90.0  # until it runs
-_LABELS = f"{MANAGED_BY}={NAME},app.kubernetes.io/component={COMPONENT}"
+_LABELS = f"{MANAGED_BY}={NAME},app.kubernetes.io/component={RECONCILER_COMPONENT}"
 _KINDS = (
     "ConfigMap",
     "Deployment",
@@ -43,7 +48,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeper:
+class ReconcilerStatus:
     """``keeps`` are the targets, ``leaves`` those of the fixes that nobody keeps just now: their
     node is away, or its agent does not answer.
     """
@@ -53,22 +58,22 @@ class Keeper:
     running: bool
 
 
-def foresee(cluster: Cluster) -> Keeper:
+def preview(cluster: Cluster) -> ReconcilerStatus:
     """What a keeper would keep now; nothing is written."""
-    entries = repair.engine(cluster).entries()
+    entries = repair.build_engine(cluster).entries()
     there = _agents(cluster)
-    nodes = node_keep.on_nodes(entries, known())
+    nodes = node_keep.select_node_entries(entries, load_fixes())
     return _keeper(_kept(entries), nodes, {one for one in nodes if one[0] in there}, running=False)
 
 
-def bring(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> Keeper:
+def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> ReconcilerStatus:
     """Make the keeper, or bring it to what is in the ledger now, and wait until it runs.
 
     Raises InputError where there is nothing to keep, UnfitError where there is no image.
     """
-    works = repair.engine(cluster)
+    works = repair.build_engine(cluster)
     entries = works.entries()
-    kept, nodes = _kept(entries), node_keep.on_nodes(entries, known())
+    kept, nodes = _kept(entries), node_keep.select_node_entries(entries, load_fixes())
     if not kept and not nodes:
         raise InputError(
             "there is nothing to keep: no fix is made",
@@ -80,37 +85,37 @@ def bring(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> K
         )
     _make(cluster, works, kept, image, progress)
     if nodes:
-        hosts.ensure(cluster, image, read_nodes(cluster), progress)
+        hosts.ensure_agents(cluster, image, read_nodes(cluster), progress)
     return _keeper(kept, nodes, _tell(cluster, works, nodes), running=True)
 
 
-def follow(cluster: Cluster, progress: Progress = SILENT) -> None:
+def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
     """Where there is a keeper: bring it to the ledger, or end it where nothing is left to keep."""
     found = _seen(cluster)
     if found is None:
         return
-    works = repair.engine(cluster)
+    works = repair.build_engine(cluster)
     entries = works.entries()
-    kept, nodes = _kept(entries), node_keep.on_nodes(entries, known())
+    kept, nodes = _kept(entries), node_keep.select_node_entries(entries, load_fixes())
     if not kept and not nodes:
-        remove(cluster)
+        uninstall(cluster)
         return
-    if pages(found) != {one.word for one in kept}:
+    if read_targets(found) != {one.argument for one in kept}:
         image = found["spec"]["template"]["spec"]["containers"][0]["image"]
         _make(cluster, works, kept, image, progress)
     _tell(cluster, works, nodes)
 
 
-def tell_nodes(cluster: Cluster) -> None:
+def refresh_agents(cluster: Cluster) -> None:
     """Where there is a keeper: the agents alone, after a change that was not brought to its end."""
     if _seen(cluster):
-        works = repair.engine(cluster)
-        _tell(cluster, works, node_keep.on_nodes(works.entries(), known()))
+        works = repair.build_engine(cluster)
+        _tell(cluster, works, node_keep.select_node_entries(works.entries(), load_fixes()))
 
 
-def remove(cluster: Cluster) -> tuple[str, ...]:
+def uninstall(cluster: Cluster) -> tuple[str, ...]:
     """Take the keeper and its rights away; what was there, as KIND NAME."""
-    node_keep.end(cluster, _agents(cluster))
+    node_keep.stop_agents(cluster, _agents(cluster))
     gone = []
     for kind, namespace, name in _objects(cluster):
         if cluster.delete(kind, name, namespace):
@@ -118,27 +123,35 @@ def remove(cluster: Cluster) -> tuple[str, ...]:
     return tuple(gone)
 
 
-def standing(cluster: Cluster) -> Keeper | None:
+def read_status(cluster: Cluster) -> ReconcilerStatus | None:
     """The keeper as it is, or None where there is none."""
     found = _held(cluster)
     if found is None:
         return None
-    entries = repair.engine(cluster).entries()
-    kept, nodes, there = _kept(entries), node_keep.on_nodes(entries, known()), pages(found)
-    keeps = node_keep.keeps(cluster, _agents(cluster)) if nodes else set[Place]()
-    seen = _keeper([one for one in kept if one.word in there], nodes, keeps, running=False)
+    entries = repair.build_engine(cluster).entries()
+    kept, nodes, there = (
+        _kept(entries),
+        node_keep.select_node_entries(entries, load_fixes()),
+        read_targets(found),
+    )
+    keeps = node_keep.read_kept_targets(cluster, _agents(cluster)) if nodes else set[NodeTarget]()
+    seen = _keeper([one for one in kept if one.argument in there], nodes, keeps, running=False)
     return replace(
         seen,
-        leaves=(*(one.title for one in kept if one.word not in there), *seen.leaves),
-        running=runs(found),
+        leaves=(*(one.title for one in kept if one.argument not in there), *seen.leaves),
+        running=is_running(found),
     )
 
 
 def _keeper(
-    kept: Iterable[Kept], nodes: Mapping[Place, LedgerEntry], keeps: set[Place], *, running: bool
-) -> Keeper:
+    kept: Iterable[ReconciledObject],
+    nodes: Mapping[NodeTarget, LedgerEntry],
+    keeps: set[NodeTarget],
+    *,
+    running: bool,
+) -> ReconcilerStatus:
     on_nodes = [str(entry.target) for place, entry in nodes.items() if place in keeps]
-    return Keeper(
+    return ReconcilerStatus(
         keeps=(*(one.title for one in kept), *on_nodes),
         leaves=tuple(str(entry.target) for place, entry in nodes.items() if place not in keeps),
         running=running,
@@ -146,32 +159,41 @@ def _keeper(
 
 
 def _make(
-    cluster: Cluster, works: Engine, kept: list[Kept], image: str, progress: Progress
+    cluster: Cluster,
+    works: ChangeEngine,
+    kept: list[ReconciledObject],
+    image: str,
+    progress: Progress,
 ) -> None:
-    wanted = keeper_objects(image, kept)
-    works.check_rights((), _rights(wanted))
+    wanted = render_reconciler_objects(image, kept)
+    works.check_permissions((), _rights(wanted))
     progress.step("start the keeper")
     generation = 0
     for obj in wanted:
         generation = cluster.apply(obj)["metadata"].get("generation", 0)
     _prune(cluster, wanted)
-    until(
-        lambda: rolled_out(cluster.get("Deployment", KEEPER, HOME) or {}, generation),
+    wait_until(
+        lambda: is_rolled_out(
+            cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE) or {}, generation
+        ),
         deadline=cluster.deadline.within(_SECONDS),
         what="the keeper runs",
         why=lambda: _why(cluster),
-        next_step=f"kubectl -n {HOME} describe deployment {KEEPER}; mirror fix --no-keep ends it",
+        next_step=f"kubectl -n {SYSTEM_NAMESPACE} describe deployment {RECONCILER_NAME}; "
+        "mirror fix --no-keep ends it",
     )
 
 
-def _tell(cluster: Cluster, works: Engine, nodes: Mapping[Place, LedgerEntry]) -> set[Place]:
-    return node_keep.tell(cluster, works, known(), _agents(cluster)) if nodes else set()
+def _tell(
+    cluster: Cluster, works: ChangeEngine, nodes: Mapping[NodeTarget, LedgerEntry]
+) -> set[NodeTarget]:
+    return node_keep.sync_agents(cluster, works, load_fixes(), _agents(cluster)) if nodes else set()
 
 
 def _agents(cluster: Cluster) -> Mapping[str, str]:
     """Node → the agent's pod; none where that may not be seen."""
     try:
-        return hosts.running(cluster, read_nodes(cluster))
+        return hosts.find_running_agents(cluster, read_nodes(cluster))
     except MirrorError:
         return {}
 
@@ -180,19 +202,19 @@ def _seen(cluster: Cluster) -> Object | None:
     """The keeper's Deployment; who may not see it has made none."""
     try:
         return _held(cluster)
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         if refusal.status == 403:
             return None
         raise
 
 
 def _held(cluster: Cluster) -> Object | None:
-    return cluster.get("Deployment", KEEPER, HOME)
+    return cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
 
 
-def _kept(entries: Iterable[LedgerEntry]) -> list[Kept]:
+def _kept(entries: Iterable[LedgerEntry]) -> list[ReconciledObject]:
     """What of the fixes is an object of the API."""
-    kept, fixes = list[Kept](), known()
+    kept, fixes = list[ReconciledObject](), load_fixes()
     for entry in entries:
         if not any(one.edit.fix in fixes for one in entry.edits):
             continue
@@ -203,11 +225,11 @@ def _kept(entries: Iterable[LedgerEntry]) -> list[Kept]:
             kind, name, namespace = target.kind, target.name, target.namespace or ""
         else:
             continue
-        where = KINDS[kind]
+        where = API_RESOURCES[kind]
         kept.append(
-            Kept(
+            ReconciledObject(
                 title=str(target),
-                page=name_of(target),
+                ledger_entry=config_map_name(target),
                 path=where.path(namespace or None, name),
                 group=where.group,
                 plural=where.plural,
@@ -215,14 +237,14 @@ def _kept(entries: Iterable[LedgerEntry]) -> list[Kept]:
                 namespace=namespace or None,
             )
         )
-    return sorted(kept, key=lambda one: one.page)
+    return sorted(kept, key=lambda one: one.ledger_entry)
 
 
-def _rights(wanted: Iterable[Object]) -> set[Right]:
+def _rights(wanted: Iterable[Object]) -> set[Permission]:
     return {
-        Right(
+        Permission(
             verb=verb,
-            resource=KINDS[obj["kind"]].plural,
+            resource=API_RESOURCES[obj["kind"]].plural,
             namespace=obj["metadata"].get("namespace"),
         )
         for obj in wanted
@@ -245,10 +267,12 @@ def _objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
     for kind in _KINDS:
         try:
             listed = cluster.list(kind, labels=_LABELS)
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status != 403:
                 raise
-            one = cluster.get(kind, KEEPER, HOME if KINDS[kind].namespaced else None)
+            one = cluster.get(
+                kind, RECONCILER_NAME, SYSTEM_NAMESPACE if API_RESOURCES[kind].namespaced else None
+            )
             listed = [one] if one else []
         for one in listed:
             meta = one["metadata"]
@@ -257,5 +281,7 @@ def _objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
 
 
 def _why(cluster: Cluster) -> str:
-    pods = cluster.list("Pod", HOME, labels=_LABELS)
-    return "\n".join(explain_pod(cluster, HOME, pod["metadata"]["name"]) for pod in pods)
+    pods = cluster.list("Pod", SYSTEM_NAMESPACE, labels=_LABELS)
+    return "\n".join(
+        explain_pod(cluster, SYSTEM_NAMESPACE, pod["metadata"]["name"]) for pod in pods
+    )

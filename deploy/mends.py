@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploy.evidence.model import Evidence, Mend, Unseen
+from deploy.evidence.model import Evidence, Remedy, Unseen
 
-WORKLOAD = "deployment/NAME"
-NAMESPACE = "NAMESPACE"
+WORKLOAD_PLACEHOLDER = "deployment/NAME"
+NAMESPACE_PLACEHOLDER = "NAMESPACE"
 
 
-def ndots(text: str = "", workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
+def set_ndots(
+    text: str = "", workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
+) -> Remedy:
     """One workload leaves the search list out."""
-    return Mend(
+    return Remedy(
         text=text or "Let one workload try names as they are first (ndots 1).",
         reach="workload",
         command=f"mirror attach {workload} -n {namespace} --ndots --no-index",
@@ -23,9 +25,11 @@ def ndots(text: str = "", workload: str = WORKLOAD, namespace: str = NAMESPACE) 
     )
 
 
-def attach(workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
+def attach_workload(
+    workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
+) -> Remedy:
     """One workload takes the mirror."""
-    return Mend(
+    return Remedy(
         text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
         "and nothing outside of the cluster is reached.",
         reach="workload",
@@ -34,9 +38,9 @@ def attach(workload: str = WORKLOAD, namespace: str = NAMESPACE) -> Mend:
     )
 
 
-def publish(namespaces: Iterable[str] = (NAMESPACE,)) -> Mend:
+def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) -> Remedy:
     """A namespace is given the mirror's environment."""
-    return Mend(
+    return Remedy(
         text="Give a whole namespace the mirror: its URL is an IPv4 address, so no name is looked "
         "up and nothing outside of the cluster is reached.",
         reach="namespace",
@@ -44,25 +48,25 @@ def publish(namespaces: Iterable[str] = (NAMESPACE,)) -> Mend:
     )
 
 
-MIRROR = publish()
+USE_MIRROR = publish_environment()
 
-SEARCH_DOMAINS = "mirror fix search-domains"
-DNS = "mirror fix dns"
+FIX_SEARCH_DOMAINS_COMMAND = "mirror fix search-domains"
+FIX_DNS_COMMAND = "mirror fix dns"
 
-POD_SYSCTL = Mend(
+POD_SYSCTL = Remedy(
     text="Start new pods without IPv6 (a `tuning` entry in the CNI's configuration); running pods "
     "keep theirs until they restart.",
     reach="nodes",
     command="mirror fix pod-sysctl",
     price="no pod has IPv6, inside of the cluster either",
 )
-IPPOOL = Mend(
+IPPOOL = Remedy(
     text="Stop giving pods IPv6 addresses: `assign_ipv6` off first, then the pool disabled.",
     reach="nodes",
     command="mirror fix ippool",
     price="no new pod has IPv6; running pods keep their address until they restart",
 )
-HOST_SYSCTL = Mend(
+HOST_SYSCTL = Remedy(
     text="Turn IPv6 off on the nodes themselves.",
     reach="nodes",
     command="mirror fix host-sysctl",
@@ -70,9 +74,9 @@ HOST_SYSCTL = Mend(
 )
 
 
-def build_image(workload: str, path: str = "PATH") -> Mend:
+def build_image(workload: str, path: str = "PATH") -> Remedy:
     """The packages go into the image."""
-    return Mend(
+    return Remedy(
         text=f"Bake what {workload} downloads into its image: it then starts with no network.",
         reach="workload",
         command=f"build-image {path}",
@@ -80,22 +84,22 @@ def build_image(workload: str, path: str = "PATH") -> Mend:
     )
 
 
-def on_microk8s(evidence: Evidence) -> bool:
+def is_microk8s(evidence: Evidence) -> bool:
     """Whether the nodes say that they are MicroK8s'."""
     nodes = evidence.nodes
     return not isinstance(nodes, Unseen) and any(node.distribution == "microk8s" for node in nodes)
 
 
-def addon(evidence: Evidence, name: str, otherwise: str) -> str:
+def enable_addon_command(evidence: Evidence, name: str, fallback: str) -> str:
     """How a missing add-on is turned on: MicroK8s' command, or ``otherwise`` in words."""
-    return f"microk8s enable {name}" if on_microk8s(evidence) else otherwise
+    return f"microk8s enable {name}" if is_microk8s(evidence) else fallback
 
 
-def answers_without_ipv6() -> Mend:
+def filter_ipv6_answers() -> Remedy:
     """CoreDNS leaves AAAA records out."""
-    return Mend(
+    return Remedy(
         text="Let CoreDNS leave IPv6 addresses out of its answers.",
         reach="cluster",
-        command=DNS,
+        command=FIX_DNS_COMMAND,
         price="no pod reaches anything over IPv6 by name",
     )

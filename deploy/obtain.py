@@ -5,36 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import Cluster
-from deploy.delivery import Options, check_architecture, choose, full_reference, nodes_missing, ways
-from deploy.preflight import Ground
+from deploy.delivery import (
+    DeliveryOptions,
+    check_architecture,
+    choose_method,
+    list_nodes_without_image,
+    load_methods,
+    normalize_reference,
+)
+from deploy.preflight import ClusterState
 from images.build import build_mirror, plan_mirror
-from images.engine import Engine
+from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, EngineError, UnfitError
 from mirror.core.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ImageRequest:
     """What the user said about the image."""
 
     image: str | None = None
     base: str | None = None
-    delivery: Options = field(default_factory=Options)
+    delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
 
     @property
-    def silent(self) -> bool:
+    def is_empty(self) -> bool:
         """Nothing was said: the image of the last run will do where no engine is at hand."""
-        return self.base is None and self.delivery == Options()
+        return self.base is None and self.delivery == DeliveryOptions()
 
 
-def obtain(
+def ensure_image(
     cluster: Cluster,
-    wish: Wish,
-    ground: Ground,
+    request: ImageRequest,
+    state: ClusterState,
     progress: Progress,
     *,
-    last: str | None,
-    ca: str | None,
+    previous: str | None,
+    ca_pem: str | None,
 ) -> str:
     """Make sure that the nodes have an image; its reference as pods name it.
 
@@ -42,37 +49,45 @@ def obtain(
     DeliveryError with every way there is where there is neither an image nor an engine,
     UnfitError for nodes that lack a given one.
     """
-    if wish.image:
-        return _given(cluster, wish.image)
+    if request.image:
+        return _given(cluster, request.image)
     try:
-        engine = Engine.connect(cluster.deadline)
+        engine = EngineClient.connect(cluster.deadline)
     except EngineError as absent:
-        if last and wish.silent:
-            progress.note(f"no Docker engine here: the mirror keeps its image {last}")
-            return _given(cluster, last)
+        if previous and request.is_empty:
+            progress.note(f"no Docker engine here: the mirror keeps its image {previous}")
+            return _given(cluster, previous)
         raise _no_engine(absent) from absent
-    way = choose(cluster, wish.delivery)
-    image = build_mirror(engine, base=wish.base, ca=ca, progress=progress)
-    check_architecture(image.architecture, ground.nodes)
-    return way.deliver(image, engine, cluster, wish.delivery, progress).reference
+    way = choose_method(cluster, request.delivery)
+    image = build_mirror(engine, base=request.base, ca=ca_pem, progress=progress)
+    check_architecture(image.architecture, state.nodes)
+    return way.deliver(image, engine, cluster, request.delivery, progress).reference
 
 
-def foresee(cluster: Cluster, wish: Wish, last: str | None, progress: Progress) -> str:
+def predict_reference(
+    cluster: Cluster, request: ImageRequest, previous: str | None, progress: Progress
+) -> str:
     """The reference that `obtain` would give, as far as it can be known; builds nothing."""
-    if wish.image:
-        return full_reference(wish.image)
+    if request.image:
+        return normalize_reference(request.image)
     try:
-        planned = plan_mirror(Engine.connect(cluster.deadline), base=wish.base, progress=progress)
+        planned = plan_mirror(
+            EngineClient.connect(cluster.deadline), base=request.base, progress=progress
+        )
     except EngineError as absent:
-        if last and wish.silent:
-            return last
+        if previous and request.is_empty:
+            return previous
         raise _no_engine(absent) from absent
-    choose(cluster, wish.delivery)
-    return last if last and planned.reference in last else full_reference(planned.reference)
+    choose_method(cluster, request.delivery)
+    return (
+        previous
+        if previous and planned.reference in previous
+        else normalize_reference(planned.reference)
+    )
 
 
 def _given(cluster: Cluster, reference: str) -> str:
-    missing = nodes_missing(cluster, reference)
+    missing = list_nodes_without_image(cluster, reference)
     if missing:
         raise UnfitError(
             f"image {reference} is missing on {', '.join(missing)}",
@@ -81,11 +96,11 @@ def _given(cluster: Cluster, reference: str) -> str:
             next_step="import it there (docs/delivery.md), or leave --image out: "
             "`mirror up` then builds one and brings it to every node",
         )
-    return full_reference(reference)
+    return normalize_reference(reference)
 
 
 def _no_engine(absent: EngineError) -> DeliveryError:
-    described = "\n".join(f"{way.name}: {way.how}" for way in ways())
+    described = "\n".join(f"{way.name}: {way.requirement}" for way in load_methods())
     return DeliveryError(
         "no image for the mirror: there is no Docker engine to build it with",
         why=f"{absent}\nwith an engine, it gets to the nodes by one of these ways:\n{described}",

@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping
 _MOST = 6
 
 
-def listed(names: Iterable[str], most: int = _MOST) -> str:
+def join_names(names: Iterable[str], most: int = _MOST) -> str:
     """Names, each once, the rest counted."""
     every = list(dict.fromkeys(names))
     more = f" and {len(every) - most} more" if every[most:] else ""
     return ", ".join(every[:most]) + more
 
 
-def on(nodes: Iterable[str]) -> str:
+def on_nodes(nodes: Iterable[str]) -> str:
     """Nodes as the end of a sentence."""
-    return f"on {listed(nodes)}"
+    return f"on {join_names(nodes)}"
 
 
-def grouped(by_node: Mapping[str, str]) -> tuple[str, ...]:
+def group_by_line(by_node: Mapping[str, str]) -> tuple[str, ...]:
     """Lines of nodes; nodes that say the same share one."""
     lines: dict[str, list[str]] = {}
     for node, line in by_node.items():
         lines.setdefault(line, []).append(node)
-    return tuple(f"{line} ({on(nodes)})" for line, nodes in lines.items())
+    return tuple(f"{line} ({on_nodes(nodes)})" for line, nodes in lines.items())

@@ -9,23 +9,23 @@ from typing import Any
 from deploy import taken_up
 from deploy.changes.model import Change, ConfigMapKey, Fix, Refusal, Target
 from deploy.changes.states import FixState
-from deploy.changes.step import Step, difference
-from deploy.evidence.collect import Look
+from deploy.changes.step import TargetUpdate, render_diff
+from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
-from deploy.running import Older, Restart
-from deploy.standing import every as every
-from deploy.standing import known as known
+from deploy.running import RestartRequest, StaleWorkload
+from deploy.standing import load_all_fixes as load_all_fixes
+from deploy.standing import load_fixes as load_fixes
 from mirror.core.errors import InputError, MirrorError
 
 
-class ProofError(MirrorError):
+class FixProofError(MirrorError):
     """A fix was written, and what it should bring about did not come."""
 
 
-def chosen(names: Iterable[str]) -> tuple[Fix, ...]:
+def select_fixes(names: Iterable[str]) -> tuple[Fix, ...]:
     """The fixes of these names (`all`: every one). Raises InputError for one there is not."""
-    there = known()
+    there = load_fixes()
     wanted = list(names)
     for name in wanted:
         if name != "all" and name not in there:
@@ -36,29 +36,29 @@ def chosen(names: Iterable[str]) -> tuple[Fix, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class FixRequest:
     """``options`` by name, as they were given. ``look`` says where pods look from, and for what."""
 
     fixes: tuple[Fix, ...]
     options: Mapping[str, Any]
-    look: Look
+    look: CollectOptions
     force: bool = False
-    restart: Restart | None = None
+    restart: RestartRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class FixDecision:
     """What one fix wants to do here, or why it does nothing."""
 
     fix: str
-    fact: str
-    blast: str
+    summary: str
+    impact: str
     changes: tuple[Change, ...] = ()
     refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diff:
+class TargetDiff:
     """One target, and how it changes; empty text where only the ledger does, or nothing."""
 
     target: str
@@ -69,35 +69,37 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RepairPlan:
     """What would be done. ``steps`` are the engine's, ``diffs`` for people.
 
     ``proved_first`` are targets that wait for a proof of what is written before; ``away`` those
     that stand on nodes which cannot be reached, and stay as they are.
     """
 
-    decided: tuple[Decided, ...]
-    diffs: tuple[Diff, ...]
-    restarts: str = ""  # the workload that has to be restarted, as KIND/NAME
-    running: tuple[Older, ...] = ()  # workloads whose pods keep IPv6 until they are made again
-    proved_first: tuple[Target, ...] = ()
-    away: tuple[Target, ...] = ()
+    decisions: tuple[FixDecision, ...]
+    diffs: tuple[TargetDiff, ...]
+    restarted_workload: str = ""  # the workload that has to be restarted, as KIND/NAME
+    stale_workloads: tuple[
+        StaleWorkload, ...
+    ] = ()  # workloads whose pods keep IPv6 until they are made again
+    needs_proof_first: tuple[Target, ...] = ()
+    unreachable: tuple[Target, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False)
-    core: CoreDns | None = field(default=None, repr=False)
-    steps: tuple[Step, ...] = field(default=(), repr=False)
+    coredns: CoreDns | None = field(default=None, repr=False)
+    updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
 
     @property
-    def idle(self) -> bool:
-        return all(step.idle for step in self.steps)
+    def is_noop(self) -> bool:
+        return all(step.is_noop for step in self.updates)
 
     @property
-    def stops(self) -> tuple[Decided, ...]:
+    def blocking(self) -> tuple[FixDecision, ...]:
         """Fixes that must not be made here (those that are not needed stop nobody)."""
-        return tuple(d for d in self.decided if d.refusal and not d.refusal.needless)
+        return tuple(d for d in self.decisions if d.refusal and not d.refusal.needless)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProgramOutcome:
     """One program asked for one name from one node, before and after."""
 
     node: str
@@ -109,30 +111,32 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
+class RepairResult:
     """What was done, how the fixes stand now, and what the programs say."""
 
     written: tuple[str, ...]
     states: tuple[FixState, ...]
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ProgramOutcome, ...] = ()
     proved_on: tuple[str, ...] = ()
     not_seen: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
-    running: tuple[Older, ...] = ()
+    running: tuple[StaleWorkload, ...] = ()
 
 
-def diff(step: Step, wanted: Sequence[Change] = ()) -> Diff:
+def build_diff(step: TargetUpdate, wanted: Sequence[Change] = ()) -> TargetDiff:
     """A step for people."""
-    return Diff(
+    return TargetDiff(
         target=str(step.target),
-        text=difference(step),
+        text=render_diff(step),
         why=tuple(change.why for change in wanted if change.target == step.target),
-        kept=step.kept,
+        kept=step.keeps_foreign_edits,
         drops=tuple(one.theirs for one in step.conflicts),
     )
 
 
-def corefiles(core: CoreDns | None, steps: Iterable[Step]) -> dict[ConfigMapKey, bytes]:
+def select_corefiles(
+    core: CoreDns | None, steps: Iterable[TargetUpdate]
+) -> dict[ConfigMapKey, bytes]:
     """The texts that CoreDNS loads and that these steps write, as they will be."""
     if core is None:
         return {}
@@ -140,18 +144,18 @@ def corefiles(core: CoreDns | None, steps: Iterable[Step]) -> dict[ConfigMapKey,
         step.target: step.after or b""
         for step in steps
         if isinstance(step.target, ConfigMapKey)
-        and step.writes
+        and step.changes_target
         and step.target.namespace == core.namespace
         and step.target.name in {core.name, "coredns-custom"}
     }
 
 
-def restarts(core: CoreDns | None, steps: Sequence[Step]) -> str:
+def find_restart(core: CoreDns | None, steps: Sequence[TargetUpdate]) -> str:
     """The workload that has to be restarted for these steps, as KIND/NAME, or nothing."""
-    texts = corefiles(core, steps)
+    texts = select_corefiles(core, steps)
     if core is None or not texts:
         return ""
     main = next((t for k, t in texts.items() if k.key == "Corefile"), core.text.encode())
     # what runs has to have `reload`, not only what will be there
-    both = taken_up.reloads(main.decode()) and taken_up.reloads(core.text)
+    both = taken_up.has_reload(main.decode()) and taken_up.has_reload(core.text)
     return "" if both else core.workload

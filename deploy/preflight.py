@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.manifests.model import CLAIM
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.manifests.model import CLAIM_NAME
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 
 # (verb, resource, in the mirror's namespace or else in the whole cluster)
-RIGHTS: tuple[tuple[str, str, bool], ...] = (
+REQUIRED_PERMISSIONS: tuple[tuple[str, str, bool], ...] = (
     ("list", "nodes", False),
     ("get", "namespaces", False),
     ("patch", "namespaces", False),
@@ -35,19 +35,19 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class ClusterState:
     """What was found: every node, and those that are Ready."""
 
     version: str
     nodes: tuple[Object, ...]
 
     @property
-    def ready(self) -> tuple[Object, ...]:
-        return tuple(node for node in self.nodes if is_ready(node))
+    def ready_nodes(self) -> tuple[Object, ...]:
+        return tuple(node for node in self.nodes if is_node_ready(node))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Requirements:
     """What `up` is about to ask for."""
 
     namespace: str
@@ -56,25 +56,25 @@ class Wanted:
     node: str | None
 
 
-def check(cluster: Cluster, wanted: Wanted) -> Ground:
+def check_cluster(cluster: Cluster, requirements: Requirements) -> ClusterState:
     """Look at everything, change nothing.
 
     Raises the one thing that is wrong, or ClusterError with the list of them.
     """
     version = cluster.version()
-    _raise(list(_rights(cluster, wanted.namespace)))
+    _raise(list(_rights(cluster, requirements.namespace)))
     nodes = tuple(cluster.list("Node"))
-    ground = Ground(version=version, nodes=nodes)
+    ground = ClusterState(version=version, nodes=nodes)
     problems = [
-        *_namespace(cluster, wanted),
-        *_nodes(ground, wanted),
-        *_storage(cluster, wanted),
+        *_namespace(cluster, requirements),
+        *_nodes(ground, requirements),
+        *_storage(cluster, requirements),
     ]
     _raise(problems)
     return ground
 
 
-def is_ready(node: Object) -> bool:
+def is_node_ready(node: Object) -> bool:
     """The kubelet's own word."""
     conditions = node.get("status", {}).get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
@@ -94,12 +94,12 @@ def _raise(problems: list[MirrorError]) -> None:
 def _rights(cluster: Cluster, namespace: str) -> Iterator[MirrorError]:
     def missing(right: tuple[str, str, bool]) -> str | None:
         verb, resource, inside = right
-        if cluster.allowed(verb, resource, namespace if inside else None):
+        if cluster.is_allowed(verb, resource, namespace if inside else None):
             return None
         return f"{verb} {resource}" + (f" in {namespace}" if inside else " in the whole cluster")
 
     with ThreadPoolExecutor(8) as pool:
-        lacking = [one for one in pool.map(missing, RIGHTS) if one]
+        lacking = [one for one in pool.map(missing, REQUIRED_PERMISSIONS) if one]
     if lacking:
         yield ClusterError(
             f"context {cluster.context} lacks rights that `mirror up` needs",
@@ -108,7 +108,7 @@ def _rights(cluster: Cluster, namespace: str) -> Iterator[MirrorError]:
         )
 
 
-def _namespace(cluster: Cluster, wanted: Wanted) -> Iterator[MirrorError]:
+def _namespace(cluster: Cluster, wanted: Requirements) -> Iterator[MirrorError]:
     found = cluster.get("Namespace", wanted.namespace)
     if found and found["metadata"].get("deletionTimestamp"):
         conditions = found.get("status", {}).get("conditions", [])
@@ -121,7 +121,7 @@ def _namespace(cluster: Cluster, wanted: Wanted) -> Iterator[MirrorError]:
         )
 
 
-def _nodes(ground: Ground, wanted: Wanted) -> Iterator[MirrorError]:
+def _nodes(ground: ClusterState, wanted: Requirements) -> Iterator[MirrorError]:
     names = [node["metadata"]["name"] for node in ground.nodes]
     if wanted.node is not None and wanted.node not in names:
         yield InputError(
@@ -129,7 +129,7 @@ def _nodes(ground: Ground, wanted: Wanted) -> Iterator[MirrorError]:
             why="it has: " + ", ".join(names),
             next_step="choose one of them with --node",
         )
-    if not ground.ready:
+    if not ground.ready_nodes:
         yield ClusterError(
             "no node is Ready",
             why="; ".join(f"{name}: NotReady" for name in names) or "the cluster has no nodes",
@@ -137,8 +137,8 @@ def _nodes(ground: Ground, wanted: Wanted) -> Iterator[MirrorError]:
         )
 
 
-def _storage(cluster: Cluster, wanted: Wanted) -> Iterator[MirrorError]:
-    held = cluster.get("PersistentVolumeClaim", CLAIM, wanted.namespace)
+def _storage(cluster: Cluster, wanted: Requirements) -> Iterator[MirrorError]:
+    held = cluster.get("PersistentVolumeClaim", CLAIM_NAME, wanted.namespace)
     if held is not None:
         yield from _claim(cluster, held, wanted)
         return
@@ -160,11 +160,11 @@ def _storage(cluster: Cluster, wanted: Wanted) -> Iterator[MirrorError]:
         )
 
 
-def _claim(cluster: Cluster, held: Object, wanted: Wanted) -> Iterator[MirrorError]:
+def _claim(cluster: Cluster, held: Object, wanted: Requirements) -> Iterator[MirrorError]:
     """What a volume claim cannot become."""
     spec = held["spec"]
     now = spec.get("storageClassName")
-    where = f"{wanted.namespace}/{CLAIM}"
+    where = f"{wanted.namespace}/{CLAIM_NAME}"
     if wanted.storage_class is not None and now != wanted.storage_class:
         yield RefusedError(
             f"volume claim {where} is of storage class {now}, not {wanted.storage_class}",
@@ -174,7 +174,7 @@ def _claim(cluster: Cluster, held: Object, wanted: Wanted) -> Iterator[MirrorErr
     claim: Object = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": CLAIM, "namespace": wanted.namespace},
+        "metadata": {"name": CLAIM_NAME, "namespace": wanted.namespace},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": wanted.size}},
@@ -184,7 +184,7 @@ def _claim(cluster: Cluster, held: Object, wanted: Wanted) -> Iterator[MirrorErr
         claim["spec"]["storageClassName"] = wanted.storage_class
     try:
         cluster.apply(claim, dry_run=True)
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         size = spec["resources"]["requests"]["storage"]
         yield RefusedError(
             f"volume claim {where} cannot go from {size} to {wanted.size}",

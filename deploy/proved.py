@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deploy import diagnose, taken_up
-from deploy.changes.model import Expect, Fix
+from deploy.changes.model import ExpectedAnswer, Fix
 from deploy.cluster.client import Cluster
-from deploy.evidence.collect import Look, collect
+from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import Evidence, Finding, Need, Severity, Unseen
-from deploy.planned import Outcome, Plan
+from deploy.planned import ProgramOutcome, RepairPlan
 from mirror.core.progress import Progress
 
 _AGAIN = 2
@@ -18,85 +18,89 @@ _COVERED = "hosts.covered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class FixProof:
     """``failures`` say what did not come about. ``broken``: pods cannot work like this anywhere;
     ``harmed`` are nodes on which new ones cannot, ``missing`` those that could not be reached.
     """
 
     failures: tuple[str, ...]
-    broken: bool
-    harmed: tuple[str, ...]
-    missing: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
-    nodes: tuple[str, ...]
+    is_harmful: bool
+    harmed_nodes: tuple[str, ...]
+    missing_nodes: tuple[str, ...]
+    outcomes: tuple[ProgramOutcome, ...]
+    proved_nodes: tuple[str, ...]
     not_seen: tuple[str, ...]
 
 
 def prove(
-    cluster: Cluster, look: Look, planned: Plan, fixes: Sequence[Fix], progress: Progress
-) -> Proof:
+    cluster: Cluster,
+    look: CollectOptions,
+    planned: RepairPlan,
+    fixes: Sequence[Fix],
+    progress: Progress,
+) -> FixProof:
     """Wait for the effect, then look again as `mirror doctor` does."""
     before = planned.evidence
     assert before is not None
-    wanted: list[Expect] = []
+    wanted: list[ExpectedAnswer] = []
     for fix in fixes:
-        made = next(one.changes for one in planned.decided if one.fix == fix.name)
-        wanted += [one for one in fix.expects(made, before) if one not in wanted]
-    missed = taken_up.wait(cluster, look, before, wanted, progress)
-    after = collect(cluster, needs_of_cures(fixes), look, progress)
+        made = next(one.changes for one in planned.decisions if one.fix == fix.name)
+        wanted += [one for one in fix.expected_answers(made, before) if one not in wanted]
+    missed = taken_up.wait_for_answers(cluster, look, before, wanted, progress)
+    after = collect(cluster, needs_for_proof(fixes), look, progress)
     found = _uncured(after, fixes)
     for _ in range(_AGAIN):
-        if harmed(found, fixes) or all(one.check == _COVERED for one in found):
+        if find_harmed_nodes(found, fixes) or all(one.check == _COVERED for one in found):
             break
         # a question that was lost is no failure of the fix: what holds is seen again
-        after = collect(cluster, needs_of_cures(fixes), look, progress)
+        after = collect(cluster, needs_for_proof(fixes), look, progress)
         found = _uncured(after, fixes)
-    return Proof(
-        failures=(*missed.lines, *(one.cause for one in found)),
-        broken=missed.broken,
-        harmed=harmed(found, fixes),
-        missing=tuple(node for one in found if one.check == _COVERED for node in one.nodes),
+    return FixProof(
+        failures=(*missed.failures, *(one.cause for one in found)),
+        is_harmful=missed.cluster_names_lost,
+        harmed_nodes=find_harmed_nodes(found, fixes),
+        missing_nodes=tuple(node for one in found if one.check == _COVERED for node in one.nodes),
         outcomes=_outcomes(before, after),
-        nodes=missed.nodes,
+        proved_nodes=missed.proved_nodes,
         not_seen=missed.not_seen,
     )
 
 
-def pods_start(
-    cluster: Cluster, look: Look, fixes: Sequence[Fix], progress: Progress
+def find_startup_failures(
+    cluster: Cluster, look: CollectOptions, fixes: Sequence[Fix], progress: Progress
 ) -> list[Finding]:
     """What new pods on every node find wrong, of what these fixes are undone for at once."""
-    strict = [fix for fix in fixes if fix.undo_at_once]
-    found = _uncured(collect(cluster, needs_of_cures(strict), look, progress), strict)
-    return [one for one in found if harmed([one], strict)]
+    strict = [fix for fix in fixes if fix.rollback_on_failure]
+    found = _uncured(collect(cluster, needs_for_proof(strict), look, progress), strict)
+    return [one for one in found if find_harmed_nodes([one], strict)]
 
 
-def needs_of_cures(fixes: Iterable[Fix]) -> frozenset[Need]:
+def needs_for_proof(fixes: Iterable[Fix]) -> frozenset[Need]:
     """What has to be seen to know whether these fixes work."""
-    cures = {cure for fix in fixes for cure in fix.cures}
-    checks = [one for category in diagnose.categories() for one in category.checks]
+    cures = {cure for fix in fixes for cure in fix.resolved_checks}
+    checks = [one for category in diagnose.load_categories() for one in category.checks]
     return frozenset(need for one in checks if one.id in cures for need in one.needs)
 
 
 def _uncured(evidence: Evidence, fixes: Sequence[Fix]) -> list[Finding]:
-    cures = {cure for fix in fixes for cure in fix.cures}
+    cures = {cure for fix in fixes for cure in fix.resolved_checks}
     asked = tuple(
-        diagnose.Category(
+        diagnose.CheckCategory(
             name=one.name, checks=tuple(check for check in one.checks if check.id in cures)
         )
-        for one in diagnose.categories()
+        for one in diagnose.load_categories()
     )
     return list(diagnose.judge(evidence, asked).findings)
 
 
-def harmed(found: Iterable[Finding], fixes: Sequence[Fix]) -> tuple[str, ...]:
+def find_harmed_nodes(found: Iterable[Finding], fixes: Sequence[Fix]) -> tuple[str, ...]:
     """Nodes with an error of a fix that is not to stand with one."""
-    cures = {cure for fix in fixes if fix.undo_at_once for cure in fix.cures}
+    cures = {cure for fix in fixes if fix.rollback_on_failure for cure in fix.resolved_checks}
     bad = [one for one in found if one.check in cures and one.severity is Severity.ERROR]
     return tuple(sorted({node for one in bad for node in one.nodes}))
 
 
-def _outcomes(before: Evidence, after: Evidence) -> tuple[Outcome, ...]:
+def _outcomes(before: Evidence, after: Evidence) -> tuple[ProgramOutcome, ...]:
     """What the same programs said of the same names, before and after."""
 
     def said(evidence: Evidence) -> dict[tuple[str, str, str, str], str]:
@@ -113,7 +117,9 @@ def _outcomes(before: Evidence, after: Evidence) -> tuple[Outcome, ...]:
 
     earlier, later = said(before), said(after)
     return tuple(
-        Outcome(node=k[0], name=k[1], program=k[2], libc=k[3], before=earlier[k], after=later[k])
+        ProgramOutcome(
+            node=k[0], name=k[1], program=k[2], libc=k[3], before=earlier[k], after=later[k]
+        )
         for k in earlier
         if k in later
     )

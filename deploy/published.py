@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from deploy import reach, record
 from deploy.cluster.client import Cluster
 from deploy.manifests.model import ENV_MAP, MANAGED_BY, NAME, is_ours
-from deploy.manifests.objects import environment_map
+from deploy.manifests.objects import render_environment_map
 from mirror.core.errors import InputError, RefusedError
 from mirror.settings import Endpoint
 
 
-def publish(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
+def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
     """Put the ConfigMap into each namespace, and remember them. All or nothing is checked first."""
-    endpoint = reach.endpoint(cluster, namespace)
+    endpoint = reach.read_endpoint(cluster, namespace)
     for target in targets:
         if cluster.get("Namespace", target) is None:
             raise InputError(
@@ -23,20 +23,20 @@ def publish(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoin
             )
         _check_ours(cluster, target)
     # remembered first: a kill in between leaves a name too many, never a ConfigMap forgotten
-    record.publish(cluster, namespace, tuple(targets))
+    record.add_published(cluster, namespace, tuple(targets))
     for target in targets:
-        cluster.apply(environment_map(target, endpoint))
+        cluster.apply(render_environment_map(target, endpoint))
     return endpoint
 
 
-def refresh(cluster: Cluster, namespace: str, endpoint: Endpoint) -> None:
+def refresh_environment(cluster: Cluster, namespace: str, endpoint: Endpoint) -> None:
     """Bring every published ConfigMap to the endpoint; namespaces that are gone are passed over."""
     for target in record.read(cluster, namespace).published:
         if cluster.get("Namespace", target) is not None:
-            cluster.apply(environment_map(target, endpoint))
+            cluster.apply(render_environment_map(target, endpoint))
 
 
-def withdraw(cluster: Cluster, namespace: str) -> tuple[str, ...]:
+def withdraw_environment(cluster: Cluster, namespace: str) -> tuple[str, ...]:
     """Remove what was published; the namespaces it was removed from."""
     removed = []
     for target in record.read(cluster, namespace).published:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from deploy import record
 from deploy.cluster.client import Cluster
-from deploy.cluster.tunnel import tunnel
-from deploy.manifests.model import NAME, POD
+from deploy.cluster.tunnel import forward_port
+from deploy.manifests.model import NAME, POD_NAME
 from mirror.client import IndexClient
 from mirror.core.errors import ClusterError, UnfitError
 from mirror.settings import Endpoint
@@ -17,7 +17,7 @@ from mirror.settings import Endpoint
 _DIRECT_SECONDS = 0.7
 
 
-def endpoint(cluster: Cluster, namespace: str) -> Endpoint:
+def read_endpoint(cluster: Cluster, namespace: str) -> Endpoint:
     """The address that workloads use. Raises UnfitError where there is no mirror."""
     found = record.read(cluster, namespace).endpoint
     if found is None:
@@ -30,20 +30,20 @@ def endpoint(cluster: Cluster, namespace: str) -> Endpoint:
 
 
 @contextmanager
-def client(cluster: Cluster, namespace: str, known: Endpoint) -> Iterator[IndexClient]:
+def open_client(cluster: Cluster, namespace: str, endpoint: Endpoint) -> Iterator[IndexClient]:
     """A client of the mirror, not logged in."""
-    with IndexClient(known.root, cluster.deadline) as direct:
-        if direct.alive(_DIRECT_SECONDS):
+    with IndexClient(endpoint.root_url, cluster.deadline) as direct:
+        if direct.is_alive(_DIRECT_SECONDS):
             yield direct
             return
     with (
-        tunnel(cluster, namespace, POD, known.port) as port,
+        forward_port(cluster, namespace, POD_NAME, endpoint.port) as port,
         IndexClient(f"http://127.0.0.1:{port}", cluster.deadline) as through,
     ):
         yield through
 
 
-def root_password(cluster: Cluster, namespace: str) -> str:
+def read_root_password(cluster: Cluster, namespace: str) -> str:
     """The password of devpi's root user, from the Secret."""
     held = cluster.get("Secret", NAME, namespace)
     if held is None or "root-password" not in held.get("data", {}):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod, waiting_reasons
-from deploy.manifests.model import CLAIM, NAME, POD
+from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.core.errors import UnfitError
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
 _PATIENCE = 3  # restarts of a container before its end is taken for final
 _IMAGE = {
@@ -20,24 +20,27 @@ _IMAGE = {
 }
 
 
-def start_anew(cluster: Cluster, where: str) -> None:
+def delete_failed_pod(cluster: Cluster, namespace: str) -> None:
     """End a pod that failed before: the kubelet would wait up to five minutes, and what it failed
     of may be mended by now."""
-    pod = cluster.get("Pod", POD, where)
+    pod = cluster.get("Pod", POD_NAME, namespace)
     if pod is not None and not _is_ready(pod) and any(_ended_badly(one) for one in _statuses(pod)):
-        cluster.delete("Pod", POD, where, grace=0)
+        cluster.delete("Pod", POD_NAME, namespace, grace_seconds=0)
 
 
-def until_ready(cluster: Cluster, where: str) -> Object:
+def wait_until_ready(cluster: Cluster, namespace: str) -> Object:
     """The mirror's pod, of the newest revision and Ready; or why not."""
 
     def why() -> str:
-        parts = (explain_claim(cluster, where, CLAIM), explain_pod(cluster, where, POD))
+        parts = (
+            explain_claim(cluster, namespace, CLAIM_NAME),
+            explain_pod(cluster, namespace, POD_NAME),
+        )
         return "\n".join(part for part in parts if part)
 
     def look() -> Object | None:
-        held = cluster.get("StatefulSet", NAME, where)
-        pod = cluster.get("Pod", POD, where)
+        held = cluster.get("StatefulSet", NAME, namespace)
+        pod = cluster.get("Pod", POD_NAME, namespace)
         if held is None or pod is None or pod["metadata"].get("deletionTimestamp"):
             return None
         status = held.get("status", {})
@@ -48,20 +51,20 @@ def until_ready(cluster: Cluster, where: str) -> Object:
         if revision != status.get("updateRevision"):
             if not ready:
                 # a StatefulSet waits for ever for a broken pod before it replaces it
-                cluster.delete("Pod", POD, where, grace=0)
+                cluster.delete("Pod", POD_NAME, namespace, grace_seconds=0)
             return None
         if not ready:
             _hopeless(cluster, pod, why)
         return pod if ready else None
 
-    return until(
+    return wait_until(
         look,
         deadline=cluster.deadline,
         what="the mirror's pod is Ready",
         why=why,
         next_step=f"mend what is said above and run `mirror up` again; "
-        f"kubectl -n {where} describe pod {POD}",
-        ceiling=0.5,
+        f"kubectl -n {namespace} describe pod {POD_NAME}",
+        max_interval=0.5,
     )
 
 
@@ -96,7 +99,7 @@ def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
         ended = one.get("lastState", {}).get("terminated") or one["state"].get("terminated")
         if not ended or ended.get("exitCode") == 0:
             continue
-        log = cluster.logs(pod["metadata"]["namespace"], POD, one["name"], lines=20)
+        log = cluster.tail_log(pod["metadata"]["namespace"], POD_NAME, one["name"], lines=20)
         if "exec format error" in log + str(ended.get("message", "")):
             raise UnfitError(
                 f"the image is made for another architecture than node {node}",
@@ -108,7 +111,7 @@ def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
                 f"container {one['name']} of the mirror cannot start on node {node}",
                 why=_last_error(log) or why(),
                 next_step=f"mend it and run `mirror up` again; "
-                f"kubectl -n {pod['metadata']['namespace']} logs {POD} -c {one['name']}",
+                f"kubectl -n {pod['metadata']['namespace']} logs {POD_NAME} -c {one['name']}",
             )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.cluster.client import Cluster
 from deploy.manifests.model import RECORD_MAP
-from deploy.manifests.objects import config_map
+from deploy.manifests.objects import render_config_map
 from mirror.core.errors import RefusedError
 from mirror.settings import DEFAULT_PORT, Endpoint
 
@@ -21,7 +21,7 @@ _KEY = "record.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class MirrorRecord:
     """``cluster_ip`` is the promise; ``settings`` are the options that `up` was given."""
 
     cluster_ip: str | None = None
@@ -38,14 +38,14 @@ class Record:
         return Endpoint(address=IPv4Address(self.cluster_ip), port=self.port)
 
 
-def read(cluster: Cluster, namespace: str) -> Record:
+def read(cluster: Cluster, namespace: str) -> MirrorRecord:
     """The record, or an empty one. Raises RefusedError for one that cannot be read."""
     held = cluster.get("ConfigMap", RECORD_MAP, namespace)
     if held is None:
-        return Record()
+        return MirrorRecord()
     try:
         told = json.loads(held["data"][_KEY])
-        record = Record(**{**told, "published": tuple(told.get("published", ()))})
+        record = MirrorRecord(**{**told, "published": tuple(told.get("published", ()))})
         _ = record.endpoint
     except (KeyError, ValueError, TypeError) as broken:
         raise RefusedError(
@@ -56,15 +56,15 @@ def read(cluster: Cluster, namespace: str) -> Record:
     return record
 
 
-def write(cluster: Cluster, namespace: str, record: Record) -> None:
+def write(cluster: Cluster, namespace: str, record: MirrorRecord) -> None:
     """Store; writes nothing where nothing changed."""
     words = json.dumps(asdict(record), sort_keys=True, indent=1)
-    cluster.apply(config_map(namespace, RECORD_MAP, {_KEY: words}))
+    cluster.apply(render_config_map(namespace, RECORD_MAP, {_KEY: words}))
 
 
-def publish(cluster: Cluster, namespace: str, more: tuple[str, ...]) -> Record:
+def add_published(cluster: Cluster, namespace: str, namespaces: tuple[str, ...]) -> MirrorRecord:
     """Remember namespaces that hold the environment ConfigMap."""
     record = read(cluster, namespace)
-    record = replace(record, published=tuple(sorted({*record.published, *more})))
+    record = replace(record, published=tuple(sorted({*record.published, *namespaces})))
     write(cluster, namespace, record)
     return record

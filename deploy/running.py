@@ -10,33 +10,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from deploy.changes.model import LedgerEntry, NodeFile, Right
-from deploy.changes.step import Step
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS
-from deploy.cluster.rollout import rolled_out
-from deploy.evidence.workloads import owner_of
-from deploy.phrases import listed
+from deploy.changes.model import LedgerEntry, NodeFile, Permission
+from deploy.changes.step import TargetUpdate
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.kinds import API_RESOURCES
+from deploy.cluster.rollout import is_rolled_out
+from deploy.evidence.workloads import find_owner
+from deploy.phrases import join_names
 from mirror.core.errors import InputError
 from mirror.core.progress import Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
-FIX = "pod-sysctl"
-EVERYTHING = "all"
-SYSTEM = "kube-system"
+FIX_NAME = "pod-sysctl"
+ALL_WORKLOADS = "all"
+SYSTEM_NAMESPACE = "kube-system"
 _ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
 _MARK = "kubectl.kubernetes.io/restartedAt"
 _WRITTEN = timedelta(seconds=2)  # from the time in the ledger until the file is there
 _NOW = (
     datetime.max.replace(tzinfo=UTC) - _WRITTEN
 )  # its node is about to be changed: all there are older
-RIGHTS = tuple(
-    Right(verb=verb, resource=KINDS[kind].plural) for kind in _ROLLED for verb in ("list", "patch")
+PERMISSIONS = tuple(
+    Permission(verb=verb, resource=API_RESOURCES[kind].plural)
+    for kind in _ROLLED
+    for verb in ("list", "patch")
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restart:
+class RestartRequest:
     """Which workloads are made again: a label selector of theirs, or `all`.
 
     ``system``: those of kube-system and of the mirror's ``namespace`` too.
@@ -48,7 +50,7 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OldPod:
+class StalePod:
     """A pod that keeps IPv6: ``addresses``, or link-local ones only."""
 
     name: str
@@ -57,13 +59,13 @@ class OldPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Older:
+class StaleWorkload:
     """The older pods of one workload. ``restarts``: it is asked for; ``why_not``: not possible."""
 
     kind: str
     namespace: str
     name: str
-    pods: tuple[OldPod, ...] = field(default=())
+    pods: tuple[StalePod, ...] = field(default=())
     restarts: bool = False
     why_not: str = ""
 
@@ -72,36 +74,37 @@ class Older:
         return f"{self.namespace}/{self.kind.lower()}/{self.name}"
 
 
-def changed_at(
-    entries: Iterable[LedgerEntry], steps: Sequence[Step] = ()
+def find_change_times(
+    entries: Iterable[LedgerEntry], steps: Sequence[TargetUpdate] = ()
 ) -> Mapping[str, datetime]:
     """Node → when its CNI's file was changed by the fix; ``steps`` are still to be done."""
     found = {
         entry.target.node: datetime.fromisoformat(entry.at)
         for entry in entries
-        if isinstance(entry.target, NodeFile) and any(one.edit.fix == FIX for one in entry.edits)
+        if isinstance(entry.target, NodeFile)
+        and any(one.edit.fix == FIX_NAME for one in entry.edits)
     }
     planned = {
         step.target.node: _NOW
         for step in steps
         if isinstance(step.target, NodeFile)
-        and step.writes
-        and any(one.edit.fix == FIX for one in step.edits)
+        and step.changes_target
+        and any(one.edit.fix == FIX_NAME for one in step.edits)
     }
     return {**found, **planned}
 
 
-def older(
-    cluster: Cluster, changed: Mapping[str, datetime], asked: Restart | None = None
-) -> tuple[Older, ...]:
+def find_stale_workloads(
+    cluster: Cluster, changed: Mapping[str, datetime], asked: RestartRequest | None = None
+) -> tuple[StaleWorkload, ...]:
     """Workloads with pods that keep IPv6, by namespace; which of them are to be made again."""
-    groups: dict[tuple[str, str, str], list[OldPod]] = {}
+    groups: dict[tuple[str, str, str], list[StalePod]] = {}
     for pod in cluster.list("Pod"):
         kept = _kept(pod, changed)
         if kept:
-            groups.setdefault(owner_of(pod), []).append(kept)
+            groups.setdefault(find_owner(pod), []).append(kept)
     found = [
-        Older(kind=kind, namespace=space, name=name, pods=tuple(pods))
+        StaleWorkload(kind=kind, namespace=space, name=name, pods=tuple(pods))
         for (space, kind, name), pods in sorted(groups.items())
     ]
     if asked is None:
@@ -110,19 +113,19 @@ def older(
     return tuple(_decided(one, known, asked) for one in found)
 
 
-def seen(
-    cluster: Cluster, changed: Mapping[str, datetime], asked: Restart | None = None
-) -> tuple[tuple[Older, ...], str]:
+def try_find_stale_workloads(
+    cluster: Cluster, changed: Mapping[str, datetime], asked: RestartRequest | None = None
+) -> tuple[tuple[StaleWorkload, ...], str]:
     """The same, or why it cannot be seen by a user who asked for no restart."""
     try:
-        return older(cluster, changed, asked), ""
-    except ApiRefusal as refusal:
+        return find_stale_workloads(cluster, changed, asked), ""
+    except ApiError as refusal:
         if asked is not None:
             raise
         return (), f"running pods that keep IPv6: {refusal.why or refusal}"
 
 
-def _kept(pod: Object, changed: Mapping[str, datetime]) -> OldPod | None:
+def _kept(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
     """What it keeps of IPv6; None for pods of the host's network, and those that have ended."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
     gone = "deletionTimestamp" in meta or status.get("phase") in {"Succeeded", "Failed"}
@@ -135,17 +138,17 @@ def _kept(pod: Object, changed: Mapping[str, datetime]) -> OldPod | None:
     fresh = not six if at is None else datetime.fromisoformat(status["startTime"]) > at + _WRITTEN
     if fresh:
         return None
-    return OldPod(name=meta["name"], node=node, addresses=six)
+    return StalePod(name=meta["name"], node=node, addresses=six)
 
 
 def _workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str, str], Object]:
     """Those that match, by kind, namespace and name."""
-    labels = "" if selector == EVERYTHING else selector
+    labels = "" if selector == ALL_WORKLOADS else selector
     found = {}
     for kind in _ROLLED:
         try:
             listed = cluster.list(kind, labels=labels)
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status == 400 and labels:
                 raise InputError(
                     f"--restart {selector!r} is no label selector",
@@ -158,13 +161,15 @@ def _workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str, str],
     return found
 
 
-def _decided(one: Older, known: Mapping[tuple[str, str, str], Object], asked: Restart) -> Older:
+def _decided(
+    one: StaleWorkload, known: Mapping[tuple[str, str, str], Object], asked: RestartRequest
+) -> StaleWorkload:
     if one.kind not in _ROLLED:
         return replace(one, why_not=_BY_HAND.get(one.kind, f"its {one.kind} is not known here"))
     found = known.get((one.kind, one.namespace, one.name))
     if found is None:
         return replace(one, why_not="not selected")
-    if one.namespace in {SYSTEM, asked.namespace} and not asked.system:
+    if one.namespace in {SYSTEM_NAMESPACE, asked.namespace} and not asked.system:
         return replace(one, why_not="only with --restart-system")
     spec = found["spec"]
     if spec.get("paused"):
@@ -184,7 +189,9 @@ _BY_HAND = {
 }
 
 
-def restart(cluster: Cluster, chosen: Iterable[Older], progress: Progress) -> tuple[str, ...]:
+def restart_workloads(
+    cluster: Cluster, chosen: Iterable[StaleWorkload], progress: Progress
+) -> tuple[str, ...]:
     """Roll workloads as `kubectl rollout restart` does, side by side, to their end.
 
     Raises WaitTimeout that names those that are still under way when the command's time is over.
@@ -192,7 +199,7 @@ def restart(cluster: Cluster, chosen: Iterable[Older], progress: Progress) -> tu
     wanted = [one for one in chosen if one.restarts]
     if not wanted:
         return ()
-    progress.step(f"restart {listed((one.title for one in wanted), 3)}")
+    progress.step(f"restart {join_names((one.title for one in wanted), 3)}")
     at = datetime.now(UTC).isoformat(timespec="seconds")
     patch = {"spec": {"template": {"metadata": {"annotations": {_MARK: at}}}}}
     asked = {
@@ -204,13 +211,13 @@ def restart(cluster: Cluster, chosen: Iterable[Older], progress: Progress) -> tu
     def look() -> bool:
         for one, generation in list(left.items()):
             found = cluster.get(one.kind, one.name, one.namespace)
-            if found is None or rolled_out(found, generation):
+            if found is None or is_rolled_out(found, generation):
                 del left[one]
         first = next(iter(left), None)
         progress.count(len(asked) - len(left), len(asked), first.title if first else "")
         return not left
 
-    until(
+    wait_until(
         look,
         deadline=cluster.deadline,
         what="the workloads are restarted",

@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from deploy import reach, record
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
-from deploy.manifests.model import CLAIM, NAME, POD
-from deploy.preflight import is_ready
+from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
+from deploy.preflight import is_node_ready
 from mirror.core.errors import MirrorError
-from mirror.figures import Figures
+from mirror.figures import CacheStatus
 from mirror.settings import Endpoint
 
-PROBES_A_SECOND = 1 / 2 + 1 / 10  # readiness and liveness, as the front's container has them
+PROBES_PER_SECOND = 1 / 2 + 1 / 10  # readiness and liveness, as the front's container has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class MirrorStatus:
     """``state``: running, starting, stopped (packages kept), absent, or drifted."""
 
     context: str
@@ -33,18 +33,18 @@ class Status:
     volume: str | None  # phase, size and storage class
     holder: str | None  # the node that the volume is tied to; None: it can follow the pod
     command: str  # version of the program that asks
-    figures: Figures | None
+    figures: CacheStatus | None
     published: tuple[str, ...]
     trouble: tuple[str, ...]  # what is wrong, in words
 
 
-def status(cluster: Cluster, namespace: str) -> Status:
+def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
     """Look, change nothing."""
     cluster.version()
     kept = record.read(cluster, namespace)
     service = cluster.get("Service", NAME, namespace)
-    claim = cluster.get("PersistentVolumeClaim", CLAIM, namespace)
-    pod = cluster.get("Pod", POD, namespace)
+    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
+    pod = cluster.get("Pod", POD_NAME, namespace)
     held = cluster.get("StatefulSet", NAME, namespace)
     trouble: list[str] = []
     version = figures = None
@@ -54,8 +54,8 @@ def status(cluster: Cluster, namespace: str) -> Status:
         state = "running"
     else:
         state = "starting"
-        trouble += explain_pod(cluster, namespace, POD).splitlines()
-        trouble += explain_claim(cluster, namespace, CLAIM).splitlines()
+        trouble += explain_pod(cluster, namespace, POD_NAME).splitlines()
+        trouble += explain_claim(cluster, namespace, CLAIM_NAME).splitlines()
     if kept.cluster_ip and (not service or service["spec"].get("clusterIP") != kept.cluster_ip):
         state = "drifted"
         now = service["spec"].get("clusterIP") if service else "none (the Service is gone)"
@@ -64,9 +64,9 @@ def status(cluster: Cluster, namespace: str) -> Status:
         )
     if state == "running" and kept.endpoint:
         try:
-            with reach.client(cluster, namespace, kept.endpoint) as client:
-                version = client.server_version()
-                figures = client.figures(_probes(pod))
+            with reach.open_client(cluster, namespace, kept.endpoint) as client:
+                version = client.get_server_version()
+                figures = client.read_stats(_probes(pod))
         except MirrorError as broken:
             state = "broken"
             trouble.append(str(broken))
@@ -76,7 +76,7 @@ def status(cluster: Cluster, namespace: str) -> Status:
         about = cluster.get("Node", name) if name else None
         if name and about is None:
             trouble.append(f"node {name}, which {does}, is gone from the cluster")
-        elif about is not None and not is_ready(about):
+        elif about is not None and not is_node_ready(about):
             trouble.append(f"node {name}, which {does}, is not Ready")
     image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
     trouble += _full(figures, claim, holder) + _lost(figures) + _behind(image)
@@ -85,7 +85,7 @@ def status(cluster: Cluster, namespace: str) -> Status:
         size = claim["spec"]["resources"]["requests"]["storage"]
         phase = claim.get("status", {}).get("phase", "Unknown")
         volume = f"{phase}, {size}, {claim['spec'].get('storageClassName', 'no class')}"
-    return Status(
+    return MirrorStatus(
         context=cluster.context,
         namespace=namespace,
         state=state,
@@ -107,7 +107,7 @@ def _holder(cluster: Cluster, claim: Object | None) -> str | None:
     name = claim["spec"].get("volumeName") if claim else None
     try:
         held = cluster.get("PersistentVolume", name) if name else None
-    except ApiRefusal:
+    except ApiError:
         return None  # not everybody may see volumes
     terms = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
     names = {
@@ -120,21 +120,21 @@ def _holder(cluster: Cluster, claim: Object | None) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _full(figures: Figures | None, claim: Object | None, holder: str | None) -> list[str]:
-    if figures is None or not figures.full or claim is None:
+def _full(figures: CacheStatus | None, claim: Object | None, holder: str | None) -> list[str]:
+    if figures is None or not figures.is_full or claim is None:
         return []
     asked = claim["spec"]["resources"]["requests"]["storage"]
     where = f" on node {holder}" if holder else ""
     return [
-        f"the volume is full: claim {CLAIM} ({asked}) has {figures.free / 1e6:.0f} MB free of "
+        f"the volume is full: claim {CLAIM_NAME} ({asked}) has {figures.free / 1e6:.0f} MB free of "
         f"{figures.volume / 1e9:.1f} GB. What is cached is still served, new packages are not "
         f"kept. Make room on its disk{where}, or give it more: `mirror up --size` (where the "
         "storage class can expand)"
     ]
 
 
-def _lost(figures: Figures | None) -> list[str]:
-    return [] if figures is None else [figures.lost_in_words] * bool(figures.lost)
+def _lost(figures: CacheStatus | None) -> list[str]:
+    return [] if figures is None else [figures.describe_lost_uploads] * bool(figures.lost)
 
 
 def _behind(image: str | None) -> list[str]:
@@ -164,4 +164,4 @@ def _probes(pod: Object | None) -> float:
     if not begun:
         return 0.0
     since = datetime.fromisoformat(begun[0])
-    return (datetime.now(UTC) - since).total_seconds() * PROBES_A_SECOND
+    return (datetime.now(UTC) - since).total_seconds() * PROBES_PER_SECOND

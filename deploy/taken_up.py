@@ -7,58 +7,64 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deploy.changes.model import Expect, Right
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS
-from deploy.cluster.rollout import rolled_out
-from deploy.cluster.selection import pods_of
+from deploy.changes.model import ExpectedAnswer, Permission
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.kinds import API_RESOURCES
+from deploy.cluster.rollout import is_rolled_out
+from deploy.cluster.selection import list_pods
 from deploy.evidence.answers import await_answers
-from deploy.evidence.collect import Look
+from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 from mirror.core.progress import Progress
-from mirror.core.wait import until
-from mirror.probe.expect import Question
+from mirror.core.wait import wait_until
+from mirror.probe.expect import DnsExpectation
 
-SECONDS = 150.0  # kubelets bring a ConfigMap to its pods within about 90 s, `reload` looks every 30
+TIMEOUT_SECONDS = (
+    150.0  # kubelets bring a ConfigMap to its pods within about 90 s, `reload` looks every 30
+)
 _MARK = "pypi-mirror/corefile-written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missed:
+class UnmetAnswers:
     """What was not answered as expected. ``broken``: the cluster's own names are gone.
 
     ``nodes`` are those that saw everything, ``not_seen`` the reasons why others could not look.
     """
 
-    lines: tuple[str, ...]
-    broken: bool
-    nodes: tuple[str, ...]
+    failures: tuple[str, ...]
+    cluster_names_lost: bool
+    proved_nodes: tuple[str, ...]
     not_seen: tuple[str, ...]
 
 
-def reloads(text: str) -> bool:
+def has_reload(text: str) -> bool:
     """Whether a server block has `reload`: one is enough, it is CoreDNS' own."""
     try:
         found = corefile.parse(text)
     except CorefileError:
         return False
-    return any(one.name == "reload" for block in found.servers for one in found.inside(block))
-
-
-def rights(core: CoreDns, restarts: str) -> tuple[Right, ...]:
-    """What a restart needs."""
-    if not restarts:
-        return ()
-    resource = KINDS[restarts.partition("/")[0]].plural
-    return tuple(
-        Right(verb=v, resource=resource, namespace=core.namespace) for v in ("get", "update")
+    return any(
+        one.name == "reload"
+        for block in found.server_blocks
+        for one in found.effective_directives(block)
     )
 
 
-def hasten(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -> None:
+def restart_permissions(core: CoreDns, restarts: str) -> tuple[Permission, ...]:
+    """What a restart needs."""
+    if not restarts:
+        return ()
+    resource = API_RESOURCES[restarts.partition("/")[0]].plural
+    return tuple(
+        Permission(verb=v, resource=resource, namespace=core.namespace) for v in ("get", "update")
+    )
+
+
+def trigger_reload(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -> None:
     """Restart CoreDNS where it has no `reload`; else have its pods' ConfigMap brought up to date.
 
     A kubelet looks at a pod's volumes when the pod changes: an annotation saves up to a minute. It
@@ -74,14 +80,14 @@ def hasten(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -
         marks = template.setdefault("metadata", {}).setdefault("annotations", {})
         marks["kubectl.kubernetes.io/restartedAt"] = now
         asked = cluster.replace(found)["metadata"]["generation"]
-        until(
-            lambda: rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
+        wait_until(
+            lambda: is_rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
             deadline=cluster.deadline,
             what=f"{restarts} is restarted",
             next_step=f"kubectl -n {core.namespace} rollout status {restarts.lower()}",
         )
         return
-    with suppress(ApiRefusal):
+    with suppress(ApiError):
         for pod in _pods(cluster, core):
             pod["metadata"].setdefault("annotations", {})[_MARK] = now
             cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
@@ -92,32 +98,37 @@ def _pods(cluster: Cluster, core: CoreDns) -> list[Object]:
     found = cluster.get(kind, name, core.namespace) if core.workload else None
     if found is None:
         return []
-    return pods_of(cluster, found, core.namespace)
+    return list_pods(cluster, found, core.namespace)
 
 
-def wait(
+def wait_for_answers(
     cluster: Cluster,
-    look: Look,
+    look: CollectOptions,
     evidence: Evidence,
-    wanted: Sequence[Expect],
+    wanted: Sequence[ExpectedAnswer],
     progress: Progress,
-) -> Missed:
+) -> UnmetAnswers:
     """Ask from a pod on each Ready node, each DNS pod by address too, until all is as wanted."""
     core = evidence.coredns
     if not wanted or isinstance(core, Unseen) or core is None:
-        return Missed(lines=(), broken=False, nodes=(), not_seen=())
+        return UnmetAnswers(failures=(), cluster_names_lost=False, proved_nodes=(), not_seen=())
     if look.image is None or isinstance(evidence.nodes, Unseen):
         reason = "no probe image" if look.image is None else evidence.nodes.reason  # type: ignore[union-attr]
-        return Missed(lines=(), broken=False, nodes=(), not_seen=(f"not proved: {reason}",))
+        return UnmetAnswers(
+            failures=(),
+            cluster_names_lost=False,
+            proved_nodes=(),
+            not_seen=(f"not proved: {reason}",),
+        )
     nodes = [n.name for n in evidence.nodes if n.ready and (not look.nodes or n.name in look.nodes)]
     servers = [
         pod["status"]["podIP"]
         for pod in _pods(cluster, core)
         if pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
     ]
-    asked = [Question(name=one.name, qtype=one.qtype, wanted=one.answer) for one in wanted]
+    asked = [DnsExpectation(name=one.name, qtype=one.qtype, expected=one.answer) for one in wanted]
     told = await_answers(
-        cluster, look.image, look.namespace, nodes, asked, servers, SECONDS, progress
+        cluster, look.image, look.namespace, nodes, asked, servers, TIMEOUT_SECONDS, progress
     )
     lines, not_seen, fine, broken = list[str](), list[str](), list[str](), False
     for node, seen in told.items():
@@ -132,4 +143,9 @@ def wait(
             broken = broken or one.wanted == "exists"
         if not seen.unmet:
             fine.append(node)
-    return Missed(lines=tuple(lines), broken=broken, nodes=tuple(fine), not_seen=tuple(not_seen))
+    return UnmetAnswers(
+        failures=tuple(lines),
+        cluster_names_lost=broken,
+        proved_nodes=tuple(fine),
+        not_seen=tuple(not_seen),
+    )

@@ -11,15 +11,15 @@ import copy
 import secrets
 from collections.abc import Mapping
 
-from deploy.changes.model import ConfigMapKey, Right
-from deploy.cluster.client import Cluster, Object, temporary
+from deploy.changes.model import ConfigMapKey, Permission
+from deploy.cluster.client import Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod, waiting_reasons
-from deploy.cluster.selection import selector
-from deploy.manifests.model import NAME, labels
-from deploy.manifests.objects import config_map
+from deploy.cluster.selection import format_selector
+from deploy.manifests.model import NAME, build_labels
+from deploy.manifests.objects import render_config_map
 from mirror.core.errors import RefusedError, UnfitError, WaitTimeout
 from mirror.core.progress import Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
 _SECONDS = 60.0
 _COMPONENT = "trial"
@@ -30,16 +30,16 @@ _STUCK = frozenset(
 _STUCK |= {"CreateContainerConfigError", "InvalidImageName"}
 
 
-def rights(namespace: str) -> tuple[Right, ...]:
+def required_permissions(namespace: str) -> tuple[Permission, ...]:
     """What a trial needs besides the ledger's."""
     verbs = [(verb, "pods") for verb in ("create", "get", "list", "delete")]
     return tuple(
-        Right(verb=verb, resource=what, namespace=namespace)
+        Permission(verb=verb, resource=what, namespace=namespace)
         for verb, what in (*verbs, ("get", "pods/log"))
     )
 
 
-def trial(
+def try_corefile(
     cluster: Cluster, workload: str, texts: Mapping[ConfigMapKey, bytes], progress: Progress
 ) -> None:
     """Start CoreDNS on these texts. Raises RefusedError with its words where it does not load."""
@@ -53,16 +53,16 @@ def trial(
     maps = {one.name: f"{NAME}-trial-{mark}-{one.name}" for one in texts}
     made = [_map(cluster, namespace, old, new, texts) for old, new in maps.items()]
     pod = _pod(template, namespace, f"{NAME}-trial-{mark}", maps)
-    with temporary(cluster, *made, pod):
+    with temporary_objects(cluster, *made, pod):
         _wait(cluster, pod)
 
 
 def _sweep(cluster: Cluster, namespace: str) -> None:
     """What a trial has left that was killed. Nobody else's: there is one writer at a time."""
-    chosen = selector(labels(_COMPONENT))
+    chosen = format_selector(build_labels(_COMPONENT))
     for kind in ("Pod", "ConfigMap"):
         for one in cluster.list(kind, namespace, labels=chosen):
-            cluster.delete(kind, one["metadata"]["name"], namespace, grace=0)
+            cluster.delete(kind, one["metadata"]["name"], namespace, grace_seconds=0)
 
 
 def _template(cluster: Cluster, workload: str, namespace: str) -> Object:
@@ -84,8 +84,8 @@ def _map(
     found = cluster.get("ConfigMap", old, namespace) or {}
     data = dict(found.get("data") or {})
     data |= {one.key: text.decode() for one, text in texts.items() if one.name == old}
-    made = config_map(namespace, new, data)
-    made["metadata"]["labels"] = labels(_COMPONENT)
+    made = render_config_map(namespace, new, data)
+    made["metadata"]["labels"] = build_labels(_COMPONENT)
     return made | ({"binaryData": found["binaryData"]} if found.get("binaryData") else {})
 
 
@@ -107,7 +107,7 @@ def _pod(template: Object, namespace: str, name: str, maps: Mapping[str, str]) -
             if given and given.get("name") in maps:
                 given["name"] = maps[given["name"]]
     annotations = template.get("metadata", {}).get("annotations") or {}
-    meta: Object = {"name": name, "namespace": namespace, "labels": labels(_COMPONENT)}
+    meta: Object = {"name": name, "namespace": namespace, "labels": build_labels(_COMPONENT)}
     meta |= {"annotations": annotations} if annotations else {}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
@@ -121,7 +121,7 @@ def _wait(cluster: Cluster, pod: Object) -> None:
         found = cluster.get("Pod", name, namespace) or {}
         status = found.get("status", {})
         if status.get("phase") in {"Failed", "Succeeded"}:
-            log = cluster.logs(namespace, name, container["name"], lines=30).strip()
+            log = cluster.tail_log(namespace, name, container["name"], lines=30).strip()
             raise RefusedError(
                 "CoreDNS cannot load the new Corefile; nothing was written",
                 why=log or explain_pod(cluster, namespace, name),
@@ -136,11 +136,14 @@ def _wait(cluster: Cluster, pod: Object) -> None:
         if container.get("readinessProbe"):
             ready = [one for one in status.get("conditions", []) if one["type"] == "Ready"]
             return bool(ready and ready[0]["status"] == "True")
-        return _STARTED in cluster.logs(namespace, name, container["name"])
+        return _STARTED in cluster.tail_log(namespace, name, container["name"])
 
     try:
-        until(
-            look, deadline=cluster.deadline.within(_SECONDS), what="a CoreDNS on trial", ceiling=0.5
+        wait_until(
+            look,
+            deadline=cluster.deadline.within(_SECONDS),
+            what="a CoreDNS on trial",
+            max_interval=0.5,
         )
     except WaitTimeout as late:
         raise UnfitError(

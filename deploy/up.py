@@ -10,11 +10,11 @@ from typing import Any
 
 from deploy import obtain, preflight, published, reach, ready, record
 from deploy.cluster import ranges
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.run import PodRun, run_pods
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
-from deploy.manifests.objects import namespace, objects, secret, service
-from deploy.manifests.pods import probe_pod
+from deploy.manifests.objects import render_namespace, render_objects, render_secret, render_service
+from deploy.manifests.pods import render_probe_pod
 from mirror.core.errors import RefusedError, UnfitError
 from mirror.core.progress import Progress
 from mirror.settings import Endpoint
@@ -23,7 +23,7 @@ _PROBE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class UpRequest:
     """What the user gave now; None means: as it was, or the default."""
 
     namespace: str
@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class NodeProbe:
     """Whether a pod on this node could install a package from the index."""
 
     node: str
@@ -43,7 +43,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Up:
+class UpResult:
     """A mirror that works: its address, where it runs, and what proved it."""
 
     context: str
@@ -51,13 +51,13 @@ class Up:
     endpoint: Endpoint
     image: str
     node: str
-    probes: tuple[Probe, ...]
+    probes: tuple[NodeProbe, ...]
     not_ready: tuple[str, ...]  # nodes that could not be probed
     seconds: float  # from the first write until the index could be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedObject:
     """One object and what `up` would do to it."""
 
     kind: str
@@ -65,36 +65,36 @@ class Planned:
     action: str  # create, change or nothing
 
 
-def up(
+def bring_up(
     cluster: Cluster,
-    request: Request,
-    wish: obtain.Wish,
+    request: UpRequest,
+    image_request: obtain.ImageRequest,
     progress: Progress,
-) -> Up:
+) -> UpResult:
     """Bring the mirror to these settings and prove it from every node. Idempotent.
 
     The image is on the nodes, or can be pulled, before anything is written to the cluster.
     """
-    settings, kept, ground = _settle(cluster, request, wish, progress)
+    settings, kept, ground = _settle(cluster, request, image_request, progress)
     begun = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
     endpoint = _address(cluster, settings, kept)
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
-    for obj in objects(settings):
+    for obj in render_objects(settings):
         if obj["kind"] != "Namespace":  # seen to above: it may be somebody else's
             cluster.apply(obj)
-    ready.start_anew(cluster, request.namespace)
+    ready.delete_failed_pod(cluster, request.namespace)
     progress.step("wait until the mirror is ready")
-    pod = ready.until_ready(cluster, request.namespace)
+    pod = ready.wait_until_ready(cluster, request.namespace)
     progress.step("make the indexes")
-    with reach.client(cluster, request.namespace, endpoint) as client:
-        client.login("root", reach.root_password(cluster, request.namespace))
+    with reach.open_client(cluster, request.namespace, endpoint) as client:
+        client.login("root", reach.read_root_password(cluster, request.namespace))
         client.ensure_indexes(settings.upstream)
-    published.refresh(cluster, request.namespace, endpoint)
+    published.refresh_environment(cluster, request.namespace, endpoint)
     seconds = round(time.monotonic() - begun, 1)
-    return Up(
+    return UpResult(
         context=cluster.context,
         namespace=request.namespace,
         endpoint=endpoint,
@@ -102,20 +102,20 @@ def up(
         node=pod["spec"]["nodeName"],
         probes=_probe(cluster, settings, ground, endpoint, request.probe_package, progress),
         not_ready=tuple(
-            node["metadata"]["name"] for node in ground.nodes if not preflight.is_ready(node)
+            node["metadata"]["name"] for node in ground.nodes if not preflight.is_node_ready(node)
         ),
         seconds=seconds,
     )
 
 
-def plan(
-    cluster: Cluster, request: Request, wish: obtain.Wish, progress: Progress
-) -> tuple[tuple[Planned, ...], tuple[Object, ...]]:
+def plan_up(
+    cluster: Cluster, request: UpRequest, image_request: obtain.ImageRequest, progress: Progress
+) -> tuple[tuple[PlannedObject, ...], tuple[Object, ...]]:
     """What `up` would do, by the API server's own dry run; nothing is written."""
-    settings, _, _ = _settle(cluster, request, wish, progress, dry_run=True)
+    settings, _, _ = _settle(cluster, request, image_request, progress, dry_run=True)
     exists = cluster.get("Namespace", request.namespace) is not None
     steps = []
-    wanted = objects(settings)
+    wanted = render_objects(settings)
     for obj in wanted:
         meta = obj["metadata"]
         now = cluster.get(obj["kind"], meta["name"], meta.get("namespace"))
@@ -127,9 +127,9 @@ def plan(
             action = "nothing"
         else:
             action = "change"
-        steps.append(Planned(kind=obj["kind"], name=meta["name"], action=action))
+        steps.append(PlannedObject(kind=obj["kind"], name=meta["name"], action=action))
     held = exists and cluster.get("Secret", NAME, request.namespace)
-    steps.append(Planned(kind="Secret", name=NAME, action="nothing" if held else "create"))
+    steps.append(PlannedObject(kind="Secret", name=NAME, action="nothing" if held else "create"))
     return tuple(steps), wanted
 
 
@@ -146,31 +146,33 @@ def _same(one: Object, other: Object) -> bool:
 
 def _settle(
     cluster: Cluster,
-    request: Request,
-    wish: obtain.Wish,
+    request: UpRequest,
+    wish: obtain.ImageRequest,
     progress: Progress,
     *,
     dry_run: bool = False,
-) -> tuple[ClusterSettings, record.Record, preflight.Ground]:
+) -> tuple[ClusterSettings, record.MirrorRecord, preflight.ClusterState]:
     """Everything that can be known before the first write."""
     progress.step(f"check context {cluster.context} ({cluster.server})")
     cluster.version()
     remembered = record.read(cluster, request.namespace)
     options = {**remembered.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
-    wanted = preflight.Wanted(
+    wanted = preflight.Requirements(
         namespace=request.namespace,
         storage_class=settings.storage_class,
         size=settings.size,
         node=settings.node,
     )
-    ground = preflight.check(cluster, wanted)
+    ground = preflight.check_cluster(cluster, wanted)
     authority = request.ca_pem or _held_authority(cluster, request.namespace)
     if dry_run:
-        image = obtain.foresee(cluster, wish, remembered.image, progress)
+        image = obtain.predict_reference(cluster, wish, remembered.image, progress)
     else:
-        image = obtain.obtain(cluster, wish, ground, progress, last=remembered.image, ca=authority)
-    kept = record.Record(
+        image = obtain.ensure_image(
+            cluster, wish, ground, progress, previous=remembered.image, ca_pem=authority
+        )
+    kept = record.MirrorRecord(
         cluster_ip=None if request.new_address else remembered.cluster_ip,
         port=settings.port,
         image=image,
@@ -182,7 +184,7 @@ def _settle(
         image=image,
         cluster_ip=kept.cluster_ip,
         ca_pem=authority,
-        inside=ranges.inside(cluster, list(ground.nodes)),
+        cluster_cidrs=ranges.find_cluster_cidrs(cluster, list(ground.nodes)),
     )
     return settings, kept, ground
 
@@ -193,15 +195,15 @@ def _held_authority(cluster: Cluster, namespace: str) -> str | None:
     return held["data"]["ca.crt"] if held else None
 
 
-def _address(cluster: Cluster, settings: ClusterSettings, kept: record.Record) -> Endpoint:
+def _address(cluster: Cluster, settings: ClusterSettings, kept: record.MirrorRecord) -> Endpoint:
     """The Service, with the address that was promised, and the promise written down."""
     now = cluster.get("Service", NAME, settings.namespace)
     if now and kept.cluster_ip and now["spec"].get("clusterIP") != kept.cluster_ip:
         # somebody made it again without the address; an address cannot be changed in place
         cluster.delete("Service", NAME, settings.namespace)
     try:
-        made = cluster.apply(service(settings))
-    except ApiRefusal as refusal:
+        made = cluster.apply(render_service(settings))
+    except ApiError as refusal:
         if kept.cluster_ip and "already allocated" in refusal.why:
             raise _taken(cluster, kept.cluster_ip) from refusal
         raise
@@ -230,7 +232,7 @@ def _ensure_namespace(cluster: Cluster, name: str) -> None:
     """Make it, or keep ours as it should be; somebody else's is used as it is, unlabelled."""
     held = cluster.get("Namespace", name)
     if held is None or is_ours(held):
-        cluster.apply(namespace(name))
+        cluster.apply(render_namespace(name))
 
 
 def _ensure_secret(cluster: Cluster, namespace: str) -> None:
@@ -239,8 +241,8 @@ def _ensure_secret(cluster: Cluster, namespace: str) -> None:
         return
     values = {key: secrets.token_urlsafe(48) for key in ("root-password", "secretfile")}
     try:
-        cluster.create(secret(namespace, values))
-    except ApiRefusal as refusal:
+        cluster.create(render_secret(namespace, values))
+    except ApiError as refusal:
         if refusal.status != 409:
             raise
 
@@ -248,24 +250,24 @@ def _ensure_secret(cluster: Cluster, namespace: str) -> None:
 def _probe(
     cluster: Cluster,
     settings: ClusterSettings,
-    ground: preflight.Ground,
+    ground: preflight.ClusterState,
     endpoint: Endpoint,
     package: str,
     progress: Progress,
-) -> tuple[Probe, ...]:
+) -> tuple[NodeProbe, ...]:
     """Install one package on every Ready node with the static musl uv, from a fresh pod."""
-    nodes = [node["metadata"]["name"] for node in ground.ready]
+    nodes = [node["metadata"]["name"] for node in ground.ready_nodes]
     progress.step(f"install {package} from a pod on each node")
     command = ["/opt/probe/uv", "pip", "install", "--no-cache", "--no-deps", "--target", "/tmp/out"]
     command += ["--python", "/opt/mirror/bin/python3", "--default-index", endpoint.url, package]
     mark = secrets.token_hex(3)
     pods = [
-        probe_pod(settings, name=f"{NAME}-probe-{mark}-{number}", node=node, command=command)
+        render_probe_pod(settings, name=f"{NAME}-probe-{mark}-{number}", node=node, command=command)
         for number, node in enumerate(nodes)
     ]
     deadline = cluster.deadline.within(_PROBE_SECONDS)
     runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
-    probes = tuple(Probe(node=run.node, ok=run.ok, why=_probe_why(run)) for run in runs)
+    probes = tuple(NodeProbe(node=run.node, ok=run.succeeded, why=_probe_why(run)) for run in runs)
     failed = [probe for probe in probes if not probe.ok]
     if failed:
         raise UnfitError(
@@ -278,4 +280,4 @@ def _probe(
 
 
 def _probe_why(run: PodRun) -> str:
-    return "" if run.ok else (run.why or run.out.strip()[-600:])
+    return "" if run.succeeded else (run.why or run.output.strip()[-600:])

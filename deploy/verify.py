@@ -9,55 +9,57 @@ from typing import Any
 from deploy import record
 from deploy.cluster.client import Cluster
 from deploy.cluster.run import PodRun, run_pods
-from deploy.manifests.jobs import verify_pod
-from deploy.manifests.model import CLAIM, NAME, POD, ClusterSettings
+from deploy.manifests.jobs import render_verify_pod
+from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME, ClusterSettings
 from mirror.core.errors import MirrorError, UnfitError
 from mirror.core.progress import Progress
-from mirror.store.verify import Flaw, Verified
+from mirror.store.verify import Flaw, VerifyReport
 
 
-def verify(cluster: Cluster, namespace: str, *, repair: bool, progress: Progress) -> Verified:
+def verify_volume(
+    cluster: Cluster, namespace: str, *, repair: bool, progress: Progress
+) -> VerifyReport:
     """Hash everything on the mirror's volume, whether it runs or not.
 
     Raises UnfitError where there is no volume, or no pod that could read it.
     """
     kept = record.read(cluster, namespace)
-    if cluster.get("PersistentVolumeClaim", CLAIM, namespace) is None or kept.endpoint is None:
+    if cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace) is None or kept.endpoint is None:
         raise UnfitError(
             f"there is no mirror in namespace {namespace} of context {cluster.context}",
-            why=f"it has no volume {CLAIM}",
+            why=f"it has no volume {CLAIM_NAME}",
             next_step="mirror up (or name its namespace with --namespace)",
         )
     held = cluster.get("StatefulSet", NAME, namespace)
     image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
-    pod = cluster.get("Pod", POD, namespace)
+    pod = cluster.get("Pod", POD_NAME, namespace)
     node = pod["spec"].get("nodeName", "") if pod else ""
-    progress.step(f"verify what is kept on {CLAIM}" + (f" (node {node})" if node else ""))
-    made = verify_pod(
+    progress.step(f"verify what is kept on {CLAIM_NAME}" + (f" (node {node})" if node else ""))
+    made = render_verify_pod(
         ClusterSettings(image=image or "", namespace=namespace),
         name=f"{NAME}-verify-{secrets.token_hex(3)}",
         node=node,
         repair=repair,
-        root=kept.endpoint.root,
+        root_url=kept.endpoint.root_url,
     )
 
     def seen(name: str) -> None:
-        told = _last(cluster.logs(namespace, name, "probe", lines=1))
+        told = _last(cluster.tail_log(namespace, name, "probe", lines=1))
         if "done" in told:
             progress.count(told["done"], told["total"], told["name"])
 
-    (run,) = run_pods(cluster, [made], cluster.deadline, seen=seen)
+    (run,) = run_pods(cluster, [made], cluster.deadline, on_running=seen)
     return _report(run)
 
 
-def _report(run: PodRun) -> Verified:
-    told = _last(run.out)
+def _report(run: PodRun) -> VerifyReport:
+    told = _last(run.output)
     if "report" in told:
         report = told["report"]
-        return Verified(**{**report, "flaws": tuple(Flaw(**one) for one in report["flaws"])})
+        return VerifyReport(**{**report, "flaws": tuple(Flaw(**one) for one in report["flaws"])})
     raise MirrorError(
         "what is kept could not be verified",
-        why=str(told.get("error") or run.why or run.out.strip()[-600:]),
+        why=str(told.get("error") or run.why or run.output.strip()[-600:]),
         next_step="see `mirror status`, mend what is said above, and run it again "
         "(with a longer --timeout where there is much)",
     )

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import record
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.manifests.jobs import WARM, order_map, warm_job
+from deploy.manifests.jobs import WARM_COMPONENT, render_request_map, render_warm_job
 from deploy.manifests.model import NAME, ClusterSettings
 from mirror.core.errors import MirrorError, RefusedError, UnfitError, WaitTimeout
-from mirror.core.wait import until
-from mirror.order import Order, Step, Warmed, last_told
-from mirror.wheels import MACHINES
+from mirror.core.wait import wait_until
+from mirror.order import WarmProgress, WarmReport, WarmRequest, parse_latest_progress
+from mirror.wheels import WHEEL_ARCHITECTURES
 
-_SELECTOR = f"app.kubernetes.io/name={NAME},app.kubernetes.io/component={WARM}"
+_SELECTOR = f"app.kubernetes.io/name={NAME},app.kubernetes.io/component={WARM_COMPONENT}"
 _LARGEST = 900 * 1024  # bytes of an order; a ConfigMap holds 1 MiB in all
 
 
-def machines(cluster: Cluster) -> tuple[str, ...]:
+def list_machines(cluster: Cluster) -> tuple[str, ...]:
     """The architectures of the nodes, as wheel tags name them."""
     told = {node["status"]["nodeInfo"]["architecture"] for node in cluster.list("Node")}
-    return tuple(sorted(MACHINES[one] for one in told if one in MACHINES)) or ("x86_64",)
+    return tuple(
+        sorted(WHEEL_ARCHITECTURES[one] for one in told if one in WHEEL_ARCHITECTURES)
+    ) or ("x86_64",)
 
 
-def start(cluster: Cluster, namespace: str, order: Order, at_once: int) -> str:
+def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrency: int) -> str:
     """Start a Job, or find the one that does the same already; its name.
 
     One that has ended is made again: what is in the cache is not fetched again.
@@ -37,32 +39,32 @@ def start(cluster: Cluster, namespace: str, order: Order, at_once: int) -> str:
             why="it has no StatefulSet " + NAME,
             next_step="mirror up (or name its namespace with --namespace)",
         )
-    content = order.to_bytes()
+    content = request.to_bytes()
     if len(content) > _LARGEST:
         raise RefusedError(
-            f"too much for one warming: {len(order.wanted)} releases",
+            f"too much for one warming: {len(request.wanted)} releases",
             why=f"the list has {len(content)} bytes, a ConfigMap holds {_LARGEST}",
             next_step="warm in parts: one lock at a time",
         )
     image = held["spec"]["template"]["spec"]["containers"][0]["image"]
     settings = ClusterSettings(image=image, namespace=namespace)
-    name = f"{NAME}-warm-{order.mark}"
+    name = f"{NAME}-warm-{request.digest}"
     now = cluster.get("Job", name, namespace)
     if now is not None and not _ended(now):
         return name
     if now is not None:
         cluster.delete("Job", name, namespace)
-        until(
+        wait_until(
             lambda: cluster.get("Job", name, namespace) is None,
             deadline=cluster.deadline,
             what=f"the last run of Job {name} is gone",
         )
-    listed = order_map(settings, name=name, content=content)
+    listed = render_request_map(settings, name=name, content=content)
     cluster.apply(listed)
-    job = warm_job(settings, name=name, index=kept.endpoint.url, at_once=at_once)
+    job = render_warm_job(settings, name=name, index_url=kept.endpoint.url, concurrency=concurrency)
     try:
         made = cluster.create(job)
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         if refusal.status != 409:  # somebody started the same
             raise
         return name
@@ -72,7 +74,7 @@ def start(cluster: Cluster, namespace: str, order: Order, at_once: int) -> str:
     return name
 
 
-def newest(cluster: Cluster, namespace: str) -> str | None:
+def find_newest_job(cluster: Cluster, namespace: str) -> str | None:
     """The Job that was started last."""
     jobs = cluster.list("Job", namespace, labels=_SELECTOR)
     if not jobs:
@@ -81,14 +83,14 @@ def newest(cluster: Cluster, namespace: str) -> str | None:
     return str(last["metadata"]["name"])
 
 
-def follow(cluster: Cluster, namespace: str, name: str) -> Iterator[Step | Warmed]:
+def follow_job(cluster: Cluster, namespace: str, name: str) -> Iterator[WarmProgress | WarmReport]:
     """How far it is, again and again; the last one is how it ended.
 
     Raises WaitTimeout at the deadline (the Job goes on), MirrorError where it failed.
     """
-    said: Step | None = None
+    said: WarmProgress | None = None
 
-    def look() -> tuple[Step | Warmed] | None:
+    def look() -> tuple[WarmProgress | WarmReport] | None:
         job = cluster.get("Job", name, namespace)
         if job is None:
             raise MirrorError(
@@ -99,10 +101,12 @@ def follow(cluster: Cluster, namespace: str, name: str) -> Iterator[Step | Warme
         pods = cluster.list("Pod", namespace, labels=f"job-name={name}")
         pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         log = (
-            cluster.logs(namespace, pods[-1]["metadata"]["name"], "probe", lines=2) if pods else ""
+            cluster.tail_log(namespace, pods[-1]["metadata"]["name"], "probe", lines=2)
+            if pods
+            else ""
         )
-        told = last_told(log)
-        if isinstance(told, Warmed):
+        told = parse_latest_progress(log)
+        if isinstance(told, WarmReport):
             return (told,)
         if _failed(job):
             why = explain_pod(cluster, namespace, pods[-1]["metadata"]["name"]) if pods else ""
@@ -115,7 +119,9 @@ def follow(cluster: Cluster, namespace: str, name: str) -> Iterator[Step | Warme
 
     while True:
         try:
-            (now,) = until(look, deadline=cluster.deadline, what="the warming", ceiling=1.0)
+            (now,) = wait_until(
+                look, deadline=cluster.deadline, what="the warming", max_interval=1.0
+            )
         except WaitTimeout as late:
             raise WaitTimeout(
                 f"Job {namespace}/{name} is still at work",
@@ -123,7 +129,7 @@ def follow(cluster: Cluster, namespace: str, name: str) -> Iterator[Step | Warme
                 next_step="mirror warm --follow",
             ) from late
         yield now
-        if isinstance(now, Warmed):
+        if isinstance(now, WarmReport):
             return
         said = now
 

@@ -20,7 +20,7 @@ KIND = "application"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class StartCommand:
     """A command that the image must be able to start with no network.
 
     It is well when ``health`` on ``port`` answers or when it asks for one of ``services``; a
@@ -37,7 +37,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
+class ApplicationRecipe:
     """All that is decided about an image before its source and its lock are read."""
 
     name: str
@@ -60,31 +60,33 @@ class Application:
     expected_hosts: tuple[str, ...] = ()  # that the application itself may look up
     proof_environment: Mapping[str, str] = field(default_factory=dict)  # in the proof alone
     proof_files: Mapping[str, str] = field(default_factory=dict)  # path below folder → text
-    starts: tuple[Start, ...] = ()
+    starts: tuple[StartCommand, ...] = ()
 
 
-def recipe_names() -> tuple[str, ...]:
+def list_recipe_names() -> tuple[str, ...]:
     """The recipes that come with the program, the mirror's own among them."""
     return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
 
 
-def is_application(name: str) -> bool:
+def is_application_recipe(name: str) -> bool:
     return bool(tomllib.loads((RECIPES / f"{name}.toml").read_text()).get("kind") == KIND)
 
 
-def load_application(path: Path) -> Application:
+def load_application_recipe(path: Path) -> ApplicationRecipe:
     """Read a recipe file. InputError, with the key, for what is not one."""
     told = read_toml(path)
     if told.pop("kind", KIND) != KIND:
         raise _bad(path, "kind is not 'application'")
-    return make_application(told, path)
+    return parse_application_recipe(told, path)
 
 
-def make_application(told: Mapping[str, Any], path: Path) -> Application:
+def parse_application_recipe(told: Mapping[str, Any], path: Path) -> ApplicationRecipe:
     """From the tables of a recipe; ``path`` is for messages."""
     rest = dict(told)
-    starts = tuple(_typed(Start, one, path, "starts.") for one in _tables(rest, "starts", path))
-    recipe: Application = _typed(Application, {**rest, "starts": starts}, path, "")
+    starts = tuple(
+        _typed(StartCommand, one, path, "starts.") for one in _tables(rest, "starts", path)
+    )
+    recipe: ApplicationRecipe = _typed(ApplicationRecipe, {**rest, "starts": starts}, path, "")
     _check(recipe, path)
     return recipe
 
@@ -150,7 +152,7 @@ def _value(kind: str, value: Any, path: Path, key: str) -> Any:
     raise _bad(path, f"{key} is not a {kind.replace('Mapping[str, str]', 'table of strings')}")
 
 
-def _check(recipe: Application, path: Path) -> None:
+def _check(recipe: ApplicationRecipe, path: Path) -> None:
     """Names that go into a Dockerfile, a tag or a package manager are plain words."""
 
     def hold(good: bool, key: str, value: object) -> None:

@@ -12,31 +12,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from images import stages
-from images.application import Application
-from images.bill import RECIPE_LABEL, Report, labels
-from images.build import fetch_base, log_path
-from images.context import pack
-from images.derive import is_package, packages
-from images.engine import Engine, EngineImage
-from images.engine.leftovers import sweep
-from images.engine.said import short
-from images.jail import PORT, Jail, Route, jail
-from images.measure import count, measure
-from images.proof import INSIDE, Outcome, Subject, prove
+from images.application import ApplicationRecipe
+from images.bill import RECIPE_LABEL, BuildReport, report_labels
+from images.build import build_log_path, fetch_base_image
+from images.context import pack_context
+from images.derive import find_packages, is_installable
+from images.engine import EngineClient, EngineImage
+from images.engine.leftovers import remove_leftovers
+from images.engine.said import shorten_step
+from images.jail import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
+from images.measure import inspect_image, make_report
+from images.proof import INSIDE, ProofResult, ProofSubject, run_proof
 from images.recipe import RECIPES
-from images.requirements import Locked, read_lock
-from images.source import Source, open_source
-from images.steps import Steps, explain, told
+from images.requirements import ProjectLock, read_project_lock
+from images.source import ProjectSource, open_source
+from images.steps import BuildProgress, describe_attempts, explain_failure
 from images.vendor import Upload, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
 
 
-class ProofError(MirrorError):
+class ImageProofError(MirrorError):
     """The image was built, and does not do with no network what it must; it has no name."""
 
-    def __init__(self, reference: str, outcomes: tuple[Outcome, ...]) -> None:
+    def __init__(self, reference: str, outcomes: tuple[ProofResult, ...]) -> None:
         faults = [f"{one.check}: {fault}" for one in outcomes for fault in one.faults]
         super().__init__(
             f"{reference} did not pass its proof and was given no name",
@@ -48,22 +48,26 @@ class ProofError(MirrorError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BuildRequest:
     """What the user asked for. ``given``: canonical name → WHEEL, DIR or URL."""
 
-    recipe: Application
+    recipe: ApplicationRecipe
     source: str
     index: str
     tag: str | None = None
     apt_mirror: str | None = None
-    given: Mapping[str, str] = field(default_factory=dict)
-    proof: bool = True
-    fresh: bool = False  # take no layer of an earlier build
+    vendor_sources: Mapping[str, str] = field(default_factory=dict)
+    prove: bool = True
+    no_cache: bool = False  # take no layer of an earlier build
 
 
-def bake(
-    engine: Engine, order: Order, upload: Upload, progress: Progress, deadline: Deadline
-) -> Report:
+def build_application(
+    engine: EngineClient,
+    order: BuildRequest,
+    upload: Upload,
+    progress: Progress,
+    deadline: Deadline,
+) -> BuildReport:
     """Build, prove and name an image.
 
     Raises InputError for what the project or the user got wrong, EngineError with the log for a
@@ -71,8 +75,8 @@ def bake(
     until a new one has passed.
     """
     recipe, clock = order.recipe, _Clock()
-    route = Route.parse(order.index)
-    sweep(engine)
+    route = MirrorRoute.parse(order.index)
+    remove_leftovers(engine)
     if order.tag:
         _check_tag(engine, order.tag, recipe)
     with (
@@ -80,11 +84,13 @@ def bake(
         tempfile.TemporaryDirectory(prefix="pypi-mirror-vendor-") as scratch,
     ):
         progress.step("read the lock")
-        locked = read_lock(source.folder, recipe, deadline, vendored=frozenset(order.given))
+        locked = read_project_lock(
+            source.folder, recipe, deadline, vendored=frozenset(order.vendor_sources)
+        )
         with clock("vendor"):
             locked, vendored = vendor(
                 locked,
-                order.given,
+                order.vendor_sources,
                 Path(scratch),
                 index=order.index,
                 upload=upload,
@@ -92,34 +98,34 @@ def bake(
                 deadline=deadline,
             )
         with clock("system"):
-            build_base, run_base = bases(engine, recipe, order.apt_mirror, progress)
-        with clock("build"), jail(engine, run_base.id, deadline, route) as watched:
+            build_base, run_base = prepare_base_images(engine, recipe, order.apt_mirror, progress)
+        with clock("build"), open_sandbox(engine, run_base.id, deadline, route) as watched:
             image = _build(
                 engine, watched, order, source, locked, route, build_base, run_base, progress
             )
-            relayed, elsewhere = watched.relayed(), watched.tried()
-        own = packages(source.folder, locked.local)
-    subject = Subject(
+            relayed, elsewhere = watched.count_relayed(), watched.attempts()
+        own = find_packages(source.folder, locked.members)
+    subject = ProofSubject(
         engine=engine,
         image=image,
         recipe=recipe,
-        locked=locked,
+        lock=locked,
         packages=own,
         progress=progress,
         deadline=deadline,
     )
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ProofResult, ...] = ()
     reference = order.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
     with ThreadPoolExecutor(1) as beside:  # the proof mostly waits: for starts, and on one core
-        counting = beside.submit(count, subject)
-        if order.proof:
+        counting = beside.submit(inspect_image, subject)
+        if order.prove:
             with clock("proof"):
-                outcomes = prove(subject)
+                outcomes = run_proof(subject)
             if any(one.faults for one in outcomes):
-                raise ProofError(reference, outcomes)
+                raise ImageProofError(reference, outcomes)
         with clock("bill"):
             progress.step("count the files")
-            report = measure(
+            report = make_report(
                 subject,
                 counting.result(),
                 reference,
@@ -129,31 +135,37 @@ def bake(
                 run_base,
                 clock.seconds,
                 relayed=relayed,
-                elsewhere=elsewhere,
+                attempts=elsewhere,
             )
-            image = _label(engine, image, labels(report, recipe.name, recipe.title or recipe.name))
+            image = _label(
+                engine, image, report_labels(report, recipe.name, recipe.title or recipe.name)
+            )
             _check_tag(engine, reference, recipe)  # somebody may have taken it meanwhile
             engine.tag(image, reference)
     return replace(report, id=image, seconds=dict(clock.seconds))
 
 
-def planned(order: Order, deadline: Deadline) -> str:
+def preview_dockerfile(order: BuildRequest, deadline: Deadline) -> str:
     """The Dockerfile of an order as a build would render it; builds nothing."""
     recipe = order.recipe
     with open_source(order.source, recipe.subdirectory, deadline) as source:
-        locked = read_lock(source.folder, recipe, deadline, vendored=frozenset(order.given))
-        members = ((".",) if is_package(source.folder) else ()) + locked.local
-    index = Route(address="127.0.0.1", port=PORT, path="/MIRROR/").inside
+        locked = read_project_lock(
+            source.folder, recipe, deadline, vendored=frozenset(order.vendor_sources)
+        )
+        members = ((".",) if is_installable(source.folder) else ()) + locked.members
+    index = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/").sandbox_url
     base = recipe.base
-    return stages.render(recipe, build_base=base, run_base=base, index=index, local=members)
+    return stages.render_application_dockerfile(
+        recipe, build_base=base, run_base=base, index=index, members=members
+    )
 
 
-def bases(
-    engine: Engine, recipe: Application, apt_mirror: str | None, progress: Progress
+def prepare_base_images(
+    engine: EngineClient, recipe: ApplicationRecipe, apt_mirror: str | None, progress: Progress
 ) -> tuple[EngineImage, EngineImage]:
     """Builder's and run stage's base, keyed by their packages: found, else built on the host's
     network, the only step that has it."""
-    base = engine.find(recipe.base) or fetch_base(engine, recipe.base, progress)
+    base = engine.find(recipe.base) or fetch_base_image(engine, recipe.base, progress)
     run = tuple(sorted(set(recipe.run_packages)))
     both = tuple(sorted({*recipe.build_packages, *run}))
     made = {one: _system(engine, recipe, base, one, apt_mirror, progress) for one in {run, both}}
@@ -161,22 +173,24 @@ def bases(
 
 
 def _system(
-    engine: Engine,
-    recipe: Application,
+    engine: EngineClient,
+    recipe: ApplicationRecipe,
     base: EngineImage,
     wanted: tuple[str, ...],
     apt_mirror: str | None,
     progress: Progress,
 ) -> EngineImage:
-    script = (RECIPES / stages.SYSTEM).read_bytes()
-    text = stages.render_system(recipe, base=base.id, packages=wanted, apt_mirror=apt_mirror)
-    known = stages.render_system(recipe, base=base.id, packages=wanted, apt_mirror=None)
+    script = (RECIPES / stages.SYSTEM_SCRIPT).read_bytes()
+    text = stages.render_base_dockerfile(
+        recipe, base=base.id, packages=wanted, apt_mirror=apt_mirror
+    )
+    known = stages.render_base_dockerfile(recipe, base=base.id, packages=wanted, apt_mirror=None)
     key = hashlib.sha256(script + known.encode()).hexdigest()[:12]
     name = f"pypi-mirror-base:{key}"
     if found := engine.find(name):
         return found
     progress.step("system packages: " + (" ".join(wanted) or "none"))
-    context = {stages.SYSTEM: script, "Dockerfile": text.encode()}
+    context = {stages.SYSTEM_SCRIPT: script, "Dockerfile": text.encode()}
     engine.tag(_logged(engine, context, None, "host", progress), name)
     made = engine.find(name)
     if made is None:
@@ -185,82 +199,85 @@ def _system(
 
 
 def _build(
-    engine: Engine,
-    watched: Jail,
-    order: Order,
-    source: Source,
-    locked: Locked,
-    route: Route,
+    engine: EngineClient,
+    watched: Sandbox,
+    order: BuildRequest,
+    source: ProjectSource,
+    locked: ProjectLock,
+    route: MirrorRoute,
     build_base: EngineImage,
     run_base: EngineImage,
     progress: Progress,
 ) -> str:
     """The image's id; EngineError names a step that tried to reach anything but the mirror."""
-    members = ((".",) if is_package(source.folder) else ()) + locked.local
-    text = stages.render(
+    members = ((".",) if is_installable(source.folder) else ()) + locked.members
+    text = stages.render_application_dockerfile(
         order.recipe,
         build_base=build_base.id,
         run_base=run_base.id,
-        index=route.inside,
-        local=members,
+        index=route.sandbox_url,
+        members=members,
     )
     context = {
         "Dockerfile": text.encode(),
-        stages.REQUIREMENTS: locked.text.encode(),
-        stages.UV: (RECIPES / "mirror-probe.txt").read_bytes(),
-        stages.CONSTRAINTS: (RECIPES / stages.CONSTRAINTS).read_bytes(),
-        **{one: (INSIDE / one).read_bytes() for one in (stages.SETTLE, stages.BYTECODE)},
+        stages.REQUIREMENTS: locked.requirements_text.encode(),
+        stages.UV_REQUIREMENTS: (RECIPES / "mirror-probe.txt").read_bytes(),
+        stages.BUILD_CONSTRAINTS: (RECIPES / stages.BUILD_CONSTRAINTS).read_bytes(),
+        **{
+            one: (INSIDE / one).read_bytes() for one in (stages.INSTALLER, stages.BYTECODE_COMPILER)
+        },
     }
     progress.step("build")
-    steps = Steps(progress, watched)
+    steps = BuildProgress(progress, watched)
     try:
-        image = _logged(engine, context, source, watched.network, steps, fresh=order.fresh)
-        steps.look()
+        image = _logged(engine, context, source, watched.network, steps, fresh=order.no_cache)
+        steps.record_attempts()
     except EngineError as broken:
         with suppress(EngineError):  # of an engine that went away
-            explain(broken, watched)
+            explain_failure(broken, watched)
         raise
     finally:
-        if steps.found:
-            engine.forget()  # else the step would be taken from the cache the next time, unseen
-    if steps.found:
-        step, first = steps.found[0]
+        if steps.attempts:
+            # else the step would be taken from the cache the next time, unseen
+            engine.discard_last_build()
+    if steps.attempts:
+        step, first = steps.attempts[0]
         raise EngineError(
-            f"a step of the build tried to reach {first.host}: {short(step)}",
-            why=told([one for _, one in steps.found]),
+            f"a step of the build tried to reach {first.host}: {shorten_step(step)}",
+            why=describe_attempts([one for _, one in steps.attempts]),
             next_step="everything has to come from the mirror: lock it, or --vendor NAME=WHEEL",
         )
     return image
 
 
 def _logged(
-    engine: Engine,
+    engine: EngineClient,
     files: dict[str, bytes],
-    source: Source | None,
+    source: ProjectSource | None,
     network: str,
     progress: Progress,
     *,
     fresh: bool = False,
 ) -> str:
-    path = log_path()
-    with path.open("w", buffering=1) as log, pack(files, source) as context:
+    path = build_log_path()
+    with path.open("w", buffering=1) as log, pack_context(files, source) as context:
         try:
             return engine.build(
-                context, log=log, progress=progress, labels={}, network_mode=network, fresh=fresh
+                context, log=log, progress=progress, labels={}, network_mode=network, no_cache=fresh
             )
         except EngineError as broken:
             broken.next_step = broken.next_step or f"the whole log: {path}"
             raise
 
 
-def _label(engine: Engine, image: str, told: dict[str, str]) -> str:
+def _label(engine: EngineClient, image: str, told: dict[str, str]) -> str:
     """The same image with labels; no layer is added."""
-    text = stages.render_labels(image, told).encode()
-    with pack({"Dockerfile": text}) as context, log_path().open("a") as log:
+    text = stages.render_label_dockerfile(image, told).encode()
+    with pack_context({"Dockerfile": text}) as context, build_log_path().open("a") as log:
         return engine.build(context, log=log, progress=SILENT, labels={}, network_mode="none")
 
 
-def _check_tag(engine: Engine, tag: str, recipe: Application) -> None:
+def _check_tag(engine: EngineClient, tag: str, recipe: ApplicationRecipe) -> None:
     held = engine.find(tag)
     if held and held.labels.get(RECIPE_LABEL) != recipe.name:
         raise RefusedError(

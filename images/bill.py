@@ -12,8 +12,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
-from images.proof import Outcome
-from images.vendor import Vendored
+from images.proof import ProofResult
+from images.vendor import VendoredDistribution
 
 LOCK_LABEL = "io.github.pypi-mirror.lock"  # SHA-256 of the lock
 PROOF_LABEL = "io.github.pypi-mirror.proof"  # "passed" or "none"
@@ -38,7 +38,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class BuildReport:
     """All there is to say of a built image; `--report` writes it as JSON. Seconds by step."""
 
     reference: str
@@ -48,7 +48,7 @@ class Report:
     size: int
     layers: tuple[Layer, ...]
     distributions: tuple[Distribution, ...]
-    vendored: tuple[Vendored, ...]
+    vendored: tuple[VendoredDistribution, ...]
     built_from_sdist: tuple[str, ...]
     built_with: tuple[str, ...]  # what ran in the build, each pinned in build-backends.txt
     lock: str
@@ -59,11 +59,11 @@ class Report:
     relayed: int  # connections of the build to the mirror
     elsewhere: int  # connections and look-ups of the build to anything else
     left_out: tuple[str, ...]
-    proof: tuple[Outcome, ...]
+    proof: tuple[ProofResult, ...]
     seconds: Mapping[str, float]
 
 
-def labels(report: Report, recipe: str, title: str) -> dict[str, str]:
+def report_labels(report: BuildReport, recipe: str, title: str) -> dict[str, str]:
     """The labels of the finished image. Stable: docs/build-image.md names them."""
     told = {
         "org.opencontainers.image.title": title,
@@ -78,7 +78,7 @@ def labels(report: Report, recipe: str, title: str) -> dict[str, str]:
     return told
 
 
-def bill_of_materials(report: Report) -> str:
+def render_sbom(report: BuildReport) -> str:
     """CycloneDX 1.6 as JSON: every distribution with its locked hashes and its licence."""
     bom = Bom()
     bom.metadata.component = Component(

@@ -18,9 +18,9 @@ from pathlib import Path
 import platformdirs
 
 import mirror
-from images.dockerfile import CA_FILE, SYSTEM, render
-from images.engine import Engine, EngineImage
-from images.recipe import RECIPES, Recipe, load_recipe
+from images.dockerfile import CA_FILE, SYSTEM_SCRIPT, render_mirror_dockerfile
+from images.engine import EngineClient, EngineImage
+from images.recipe import RECIPES, MirrorRecipe, load_mirror_recipe
 from mirror.core.errors import EngineError, InputError, ProgramError, UnfitError
 from mirror.core.process import run
 from mirror.core.progress import Progress
@@ -32,7 +32,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class BuiltImage:
     """An image that the engine holds. ``size`` in bytes; ``built`` False where it was there."""
 
     reference: str
@@ -43,24 +43,24 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MirrorImagePlan:
     """All that decides what the image is, and so its name. ``inputs`` is their SHA-256 (hex)."""
 
-    recipe: Recipe
+    recipe: MirrorRecipe
     base: str
     architecture: str
     files: Mapping[str, bytes]  # path in the build context → content
     version: str
-    inputs: str
+    inputs_sha256: str
 
     @property
     def reference(self) -> str:
-        return f"{self.recipe.name}:{self.version}-{self.inputs[:12]}"
+        return f"{self.recipe.name}:{self.version}-{self.inputs_sha256[:12]}"
 
 
 def build_mirror(
-    engine: Engine, *, base: str | None = None, ca: str | None = None, progress: Progress
-) -> Image:
+    engine: EngineClient, *, base: str | None = None, ca: str | None = None, progress: Progress
+) -> BuiltImage:
     """The mirror image under its name: found where nothing has changed, else built.
 
     ``ca``: certificates to trust while building, as read_ca_bundle gives them. Raises EngineError
@@ -81,27 +81,29 @@ def build_mirror(
     return _image(plan, named, built=True)
 
 
-def plan_mirror(engine: Engine, *, base: str | None = None, progress: Progress) -> Plan:
+def plan_mirror(
+    engine: EngineClient, *, base: str | None = None, progress: Progress
+) -> MirrorImagePlan:
     """What would be built, and under which name; fetches the base image where it is missing."""
-    recipe = load_recipe("mirror")
+    recipe = load_mirror_recipe("mirror")
     name = base or recipe.base
-    held = engine.find(name) or fetch_base(engine, name, progress)
+    held = engine.find(name) or fetch_base_image(engine, name, progress)
     if held.architecture not in recipe.probe.platforms:
         raise UnfitError(
             f"no mirror image for {held.architecture}: {name} is for that architecture",
             why="the recipe has " + ", ".join(recipe.probe.platforms),
             next_step="give another base image with --base",
         )
-    files = context_files(recipe)
-    text = render(recipe, base=name, architecture=held.architecture, ca=False)
+    files = collect_context_files(recipe)
+    text = render_mirror_dockerfile(recipe, base=name, architecture=held.architecture, ca=False)
     inputs = _digest({**files, "Dockerfile": text.encode(), "base": held.id.encode()})
-    return Plan(
+    return MirrorImagePlan(
         recipe=recipe,
         base=name,
         architecture=held.architecture,
         files=files,
         version=_version(),
-        inputs=inputs,
+        inputs_sha256=inputs,
     )
 
 
@@ -133,7 +135,7 @@ def read_ca_bundle(path: Path) -> str:
 # -- steps --------------------------------------------------------------------------------------
 
 
-def fetch_base(engine: Engine, name: str, progress: Progress) -> EngineImage:
+def fetch_base_image(engine: EngineClient, name: str, progress: Progress) -> EngineImage:
     try:
         return engine.pull(name, progress)
     except EngineError as broken:
@@ -145,20 +147,22 @@ def fetch_base(engine: Engine, name: str, progress: Progress) -> EngineImage:
         ) from broken
 
 
-def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> str:
-    text = render(plan.recipe, base=plan.base, architecture=plan.architecture, ca=ca is not None)
+def _build(engine: EngineClient, plan: MirrorImagePlan, ca: str | None, progress: Progress) -> str:
+    text = render_mirror_dockerfile(
+        plan.recipe, base=plan.base, architecture=plan.architecture, ca=ca is not None
+    )
     files = {**plan.files, "Dockerfile": text.encode()}
     if ca:
         files[CA_FILE] = ca.encode()
     labels = {
         "org.opencontainers.image.title": plan.recipe.title,
         "org.opencontainers.image.version": plan.version,
-        INPUTS_LABEL: plan.inputs,
+        INPUTS_LABEL: plan.inputs_sha256,
     }
     if revision := _revision():
         labels["org.opencontainers.image.revision"] = revision
-    path = log_path()
-    with path.open("w") as log, pack(files) as context:
+    path = build_log_path()
+    with path.open("w") as log, pack_files(files) as context:
         try:
             return engine.build(context, log=log, progress=progress, labels=labels)
         except EngineError as broken:
@@ -171,19 +175,19 @@ def _build(engine: Engine, plan: Plan, ca: str | None, progress: Progress) -> st
             raise
 
 
-def _check(engine: Engine, recipe: Recipe, image: str) -> None:
+def _check(engine: EngineClient, recipe: MirrorRecipe, image: str) -> None:
     for argv in recipe.checks:
         ran = engine.run(image, argv)
-        if ran.code != 0:
+        if ran.exit_code != 0:
             raise EngineError(
-                f"the image was built, but {argv[0]} does not run in it ({ran.code})",
-                why=ran.out[-1500:].strip(),
+                f"the image was built, but {argv[0]} does not run in it ({ran.exit_code})",
+                why=ran.output[-1500:].strip(),
                 next_step="is the base image Debian with Python 3.13? give another with --base",
             )
 
 
-def _image(plan: Plan, held: EngineImage, *, built: bool) -> Image:
-    return Image(
+def _image(plan: MirrorImagePlan, held: EngineImage, *, built: bool) -> BuiltImage:
+    return BuiltImage(
         reference=plan.reference,
         id=held.id,
         architecture=held.architecture,
@@ -195,9 +199,9 @@ def _image(plan: Plan, held: EngineImage, *, built: bool) -> Image:
 # -- what goes in -------------------------------------------------------------------------------
 
 
-def context_files(recipe: Recipe) -> dict[str, bytes]:
+def collect_context_files(recipe: MirrorRecipe) -> dict[str, bytes]:
     """Path in the build context → content, but for the Dockerfile and the CA."""
-    names = (recipe.requirements, recipe.probe.requirements, SYSTEM)
+    names = (recipe.requirements, recipe.probe.requirements, SYSTEM_SCRIPT)
     files = {name: (RECIPES / name).read_bytes() for name in names}
     code = Path(mirror.__file__).parent
     for path in sorted(code.rglob("*")):
@@ -213,7 +217,7 @@ def _digest(parts: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def pack(files: Mapping[str, bytes]) -> io.BytesIO:
+def pack_files(files: Mapping[str, bytes]) -> io.BytesIO:
     """The same bytes for the same files: no time, owner or mode of this machine's."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -247,7 +251,7 @@ def _revision() -> str | None:
         return None
 
 
-def log_path() -> Path:
+def build_log_path() -> Path:
     folder = platformdirs.user_log_path(_PROJECT, appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,14 @@ import tempfile
 from collections.abc import Mapping
 from typing import IO
 
-from images.source import Source
-from images.stages import EMPTY, SOURCE
+from images.source import ProjectSource
+from images.stages import EMPTY_FOLDER, SOURCE_FOLDER
 from mirror.core.errors import UnfitError
 
 _IN_MEMORY = 1 << 26  # bytes; larger contexts go through a file
 
 
-def pack(files: Mapping[str, bytes], source: Source | None = None) -> IO[bytes]:
+def pack_context(files: Mapping[str, bytes], source: ProjectSource | None = None) -> IO[bytes]:
     """A tar of small files and a source below SOURCE; modes 0644 or 0755, no times, no owners.
 
     UnfitError where there is no room for it, or a file cannot be read.
@@ -34,7 +34,7 @@ def pack(files: Mapping[str, bytes], source: Source | None = None) -> IO[bytes]:
         ) from broken
 
 
-def _packed(files: Mapping[str, bytes], source: Source | None) -> IO[bytes]:
+def _packed(files: Mapping[str, bytes], source: ProjectSource | None) -> IO[bytes]:
     out: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - given away
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in sorted(files.items()):
@@ -42,10 +42,10 @@ def _packed(files: Mapping[str, bytes], source: Source | None) -> IO[bytes]:
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
         folders: set[str] = set()
-        for name in (EMPTY, SOURCE):
+        for name in (EMPTY_FOLDER, SOURCE_FOLDER):
             _folder(tar, name, folders)
         for name, file in sorted(source.files.items()) if source else ():
-            inner = f"{SOURCE}/{name}"
+            inner = f"{SOURCE_FOLDER}/{name}"
             parts = inner.split("/")[:-1]
             for depth in range(1, len(parts) + 1):
                 _folder(tar, "/".join(parts[:depth]), folders)

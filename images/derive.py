@@ -12,14 +12,14 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from images.application import Application, make_application, read_toml
+from images.application import ApplicationRecipe, parse_application_recipe, read_toml
 from mirror.core.errors import InputError
 
 _NOT_PACKAGES = {"tests", "test", "docs", "examples", "scripts", "build", "dist", "benchmarks"}
 _COMPILERS = {"build-essential", "gcc", "g++", "make", "git", "cmake", "pkg-config", "python3-dev"}
 
 
-def derive(folder: Path, name: str | None = None) -> Application:
+def derive_recipe(folder: Path, name: str | None = None) -> ApplicationRecipe:
     """The recipe of any project with a pyproject.toml. InputError where there is none."""
     if not (folder / "pyproject.toml").is_file():
         raise InputError(
@@ -33,10 +33,10 @@ def derive(folder: Path, name: str | None = None) -> Application:
     told |= _dockerfile(folder / "Dockerfile")
     if starts := list(_procfile(folder / "Procfile")):
         told["starts"] = starts
-    return make_application(told, folder / "pyproject.toml")
+    return parse_application_recipe(told, folder / "pyproject.toml")
 
 
-def toml(recipe: Application) -> str:
+def render_recipe(recipe: ApplicationRecipe) -> str:
     """The recipe as its file would be; what is as it is by default is left out."""
     lines, tables = ['kind = "application"'], []
     for one in fields(recipe):
@@ -61,7 +61,7 @@ def toml(recipe: Application) -> str:
     return "\n".join((*lines, *tables)) + "\n"
 
 
-def packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
+def find_packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
     """The import names of a project's own packages, by the two layouts that there are."""
     found = []
     for member in (".", *members):
@@ -78,7 +78,7 @@ def packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def is_package(folder: Path) -> bool:
+def is_installable(folder: Path) -> bool:
     """Whether uv would install the project itself: tool.uv.package, else a build system."""
     told = read_toml(folder / "pyproject.toml") if (folder / "pyproject.toml").exists() else {}
     said = told.get("tool", {}).get("uv", {}).get("package")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 
-from images.recipe import Recipe
+from images.recipe import MirrorRecipe
 
-HOME = "/opt/mirror"  # a virtual environment; the mirror's own code is in app/
-APP = f"{HOME}/app"
-PROBE = "/opt/probe"
+VENV_PATH = "/opt/mirror"  # a virtual environment; the mirror's own code is in app/
+APP_PATH = f"{VENV_PATH}/app"
+PROBE_PATH = "/opt/probe"
 CA_FILE = "ca.pem"
-SYSTEM = "system.sh"
+SYSTEM_SCRIPT = "system.sh"
 
 _BUILD = "/build"
 _PIP = f"{_BUILD}/pip/bin/python3"
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def render(recipe: Recipe, *, base: str, architecture: str, ca: bool) -> str:
+def render_mirror_dockerfile(
+    recipe: MirrorRecipe, *, base: str, architecture: str, ca: bool
+) -> str:
     """Two stages: pip and the CA stay in the first; layers from the stable to the changing one.
 
     ``architecture`` is the base image's, as Docker names it; it has to be among the recipe's
@@ -32,9 +34,9 @@ def render(recipe: Recipe, *, base: str, architecture: str, ca: bool) -> str:
         *([f"ENV PIP_CERT={_BUILD}/{CA_FILE}"] if ca else []),
         "ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore",
         _run("python3", "-m", "venv", f"{_BUILD}/pip"),
-        _run("python3", "-m", "venv", "--without-pip", HOME),
+        _run("python3", "-m", "venv", "--without-pip", VENV_PATH),
         _run(
-            *(_PIP, "-m", "pip", "--python", f"{HOME}/bin/python3", "install", *hashed),
+            *(_PIP, "-m", "pip", "--python", f"{VENV_PATH}/bin/python3", "install", *hashed),
             *("--requirement", f"{_BUILD}/{requirements}"),
         ),
         _run(
@@ -42,25 +44,25 @@ def render(recipe: Recipe, *, base: str, architecture: str, ca: bool) -> str:
             *("--platform", recipe.probe.platforms[architecture]),
             *("--requirement", f"{_BUILD}/{probes}"),
         ),
-        _compile(f"{HOME}/lib"),
+        _compile(f"{VENV_PATH}/lib"),
         "",
         f"FROM {base}",
         "ENTRYPOINT []",
-        _copy(SYSTEM, f"{_BUILD}/"),
+        _copy(SYSTEM_SCRIPT, f"{_BUILD}/"),
         _run(
-            *("sh", f"{_BUILD}/{SYSTEM}", recipe.user, str(recipe.user_id)),
+            *("sh", f"{_BUILD}/{SYSTEM_SCRIPT}", recipe.user, str(recipe.user_id)),
             *recipe.system_packages,
         ),
         *(
-            _copy(f"{programs}/bin/{program}", f"{PROBE}/{program}", stage="packages")
+            _copy(f"{programs}/bin/{program}", f"{PROBE_PATH}/{program}", stage="packages")
             for program in recipe.probe.programs
         ),
-        _run("ln", "-s", "/usr/bin/busybox", f"{PROBE}/busybox"),
-        _copy(HOME, HOME, stage="packages"),
-        f"ENV PATH={HOME}/bin:{_SEARCH_PATH} PYTHONPATH={APP}"
+        _run("ln", "-s", "/usr/bin/busybox", f"{PROBE_PATH}/busybox"),
+        _copy(VENV_PATH, VENV_PATH, stage="packages"),
+        f"ENV PATH={VENV_PATH}/bin:{_SEARCH_PATH} PYTHONPATH={APP_PATH}"
         " HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1",
-        _copy("mirror/", f"{APP}/mirror/"),
-        _compile(APP),
+        _copy("mirror/", f"{APP_PATH}/mirror/"),
+        _compile(APP_PATH),
         f"USER {recipe.user_id}:{recipe.user_id}",
         "WORKDIR /",
         # devpi as PID 1 ignores SIGTERM, and stops at once on SIGINT; so does nginx

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from images.engine import Engine
-from images.engine.containers import Container, Plan, container, volume
+from images.engine import EngineClient
+from images.engine.containers import ContainerSpec, EngineContainer, create_volume, run_container
 from mirror.core.errors import EngineError, InputError
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 
-PORT = 3141  # of the relay, on the jail's loopback: the same whatever the mirror's address is
+RELAY_PORT = 3141  # of the relay, on the jail's loopback: the same whatever the mirror's address is
 _INSIDE = Path(__file__).parent / "inside"
 _WATCH = "/pypi-mirror/watch.py"
 _SHARED = "/pypi-mirror-jail"
@@ -30,7 +30,7 @@ _SOCKET = f"{_SHARED}/mirror"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class NetworkAttempt:
     """Something outside that a program called; ``port`` 0 for a name that was looked up."""
 
     kind: str  # dns, connect (seen on the wire) or python (told by its audit hook)
@@ -41,7 +41,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class MirrorRoute:
     """Where the mirror answers, as the engine's host reaches it, and the index's path there."""
 
     address: str
@@ -49,12 +49,12 @@ class Route:
     path: str
 
     @property
-    def inside(self) -> str:
+    def sandbox_url(self) -> str:
         """The index's URL in the jail."""
-        return f"http://127.0.0.1:{PORT}{self.path}"
+        return f"http://127.0.0.1:{RELAY_PORT}{self.path}"
 
     @classmethod
-    def parse(cls, url: str) -> Route:
+    def parse(cls, url: str) -> MirrorRoute:
         """From an index URL. InputError for what the relay cannot carry: it passes bytes on."""
         parts = urlsplit(url)
         try:
@@ -71,21 +71,21 @@ class Route:
         return cls(address=address, port=port, path=parts.path)
 
 
-class Jail:
+class Sandbox:
     """The watched network. ``network`` is the mode that joins it."""
 
-    def __init__(self, watcher: Container, gate: Container | None = None) -> None:
+    def __init__(self, watcher: EngineContainer, gate: EngineContainer | None = None) -> None:
         self._watcher, self._gate = watcher, gate
-        self.network = watcher.joined
+        self.network = watcher.shared_namespace
 
     @property
-    def watcher(self) -> Container:
+    def monitor(self) -> EngineContainer:
         return self._watcher
 
-    def tried(self) -> tuple[Attempt, ...]:
+    def attempts(self) -> tuple[NetworkAttempt, ...]:
         """All that was called and is not the mirror, in the order it was first seen."""
         return tuple(
-            Attempt(
+            NetworkAttempt(
                 kind=str(told["kind"]),
                 host=str(told["host"]).lower().rstrip("."),
                 port=int(told["port"]),
@@ -96,34 +96,36 @@ class Jail:
             if told["kind"] not in ("relay", "broken")
         )
 
-    def relayed(self) -> int:
+    def count_relayed(self) -> int:
         """Connections that went to the mirror."""
         return sum(1 for told in self._lines() if told["kind"] == "relay")
 
-    def unreachable(self) -> str:
+    def relay_error(self) -> str:
         """Why the mirror could not be reached through the gate; empty where it could."""
-        for line in self._gate.log(errors=False).splitlines() if self._gate else ():
+        for line in self._gate.read_log(stderr=False).splitlines() if self._gate else ():
             if line.startswith("{") and (told := json.loads(line))["kind"] == "broken":
                 return f"the mirror at {told['host']} could not be reached: {told['process']}"
         return ""
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        for line in self._watcher.log(errors=False).splitlines():
+        for line in self._watcher.read_log(stderr=False).splitlines():
             if line.startswith("{"):
                 yield json.loads(line)
 
 
 @contextmanager
-def jail(engine: Engine, image: str, deadline: Deadline, route: Route | None) -> Iterator[Jail]:
+def open_sandbox(
+    engine: EngineClient, image: str, deadline: Deadline, route: MirrorRoute | None
+) -> Iterator[Sandbox]:
     """A jail for the length of a block; ``image`` has python3. Without a route it leads nowhere."""
     files = {_WATCH: (_INSIDE / "watch.py").read_bytes()}
     # PTRACE: to read whose socket it is; RAW: to see packets; ADMIN: to set the route
     powers = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SYS_PTRACE", "DAC_OVERRIDE")
     words = ("python3", _WATCH)
 
-    def plan(*argv: str, shared: str | None, **more: object) -> Plan:
+    def plan(*argv: str, shared: str | None, **more: object) -> ContainerSpec:
         mount = (shared, _SHARED) if shared else None
-        return Plan(
+        return ContainerSpec(
             image=image,
             argv=(*words, *argv),
             files=files,
@@ -135,29 +137,31 @@ def jail(engine: Engine, image: str, deadline: Deadline, route: Route | None) ->
 
     inside = {"capabilities": powers, "sink_dns": True}
     if route is None:
-        with container(engine, plan("0", shared=None, **inside)) as watcher:
+        with run_container(engine, plan("0", shared=None, **inside)) as watcher:
             _ready(watcher, deadline)
-            yield Jail(watcher)
+            yield Sandbox(watcher)
         return
-    with volume(engine) as shared:
+    with create_volume(engine) as shared:
         outside = ("gate", _SOCKET, route.address, str(route.port))
         with (
-            container(engine, plan(*outside, shared=shared, network="host")) as gate,
-            container(engine, plan(str(PORT), _SOCKET, shared=shared, **inside)) as watcher,
+            run_container(engine, plan(*outside, shared=shared, network="host")) as gate,
+            run_container(
+                engine, plan(str(RELAY_PORT), _SOCKET, shared=shared, **inside)
+            ) as watcher,
         ):
             _ready(gate, deadline)
             _ready(watcher, deadline)
-            yield Jail(watcher, gate)
+            yield Sandbox(watcher, gate)
 
 
-def _ready(watcher: Container, deadline: Deadline) -> None:
+def _ready(watcher: EngineContainer, deadline: Deadline) -> None:
     def look() -> bool:
-        if watcher.code() is not None:
+        if watcher.exit_code() is not None:
             raise EngineError(
                 "the build's network could not be made",
-                why=watcher.log()[-1500:],
+                why=watcher.read_log()[-1500:],
                 next_step="is python3 in the base image? give another with --base",
             )
-        return "ready" in watcher.log()
+        return "ready" in watcher.read_log()
 
-    until(look, deadline=deadline.within(30), what="the build's network", interval=0.05)
+    wait_until(look, deadline=deadline.within(30), what="the build's network", interval=0.05)

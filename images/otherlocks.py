@@ -13,15 +13,15 @@ from images.application import read_toml
 from mirror.core.errors import InputError
 
 # what reading on raises where a value is of another type than the format says
-MALFORMED = (AttributeError, TypeError, KeyError, ValueError, OSError)
+MALFORMED_LOCK_ERRORS = (AttributeError, TypeError, KeyError, ValueError, OSError)
 
 
-def pylock(path: Path) -> Iterator[str]:
+def read_pylock(path: Path) -> Iterator[str]:
     """A line for each package, in the lock's order. InputError for what is no pylock.toml."""
     try:
         for one in read_toml(path).get("packages", []):
             yield _line(one, path.parent)
-    except MALFORMED as broken:
+    except MALFORMED_LOCK_ERRORS as broken:
         raise InputError(
             f"not a lock: {path}",
             why=f"{type(broken).__name__}: {broken}",

@@ -11,7 +11,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class ProbePrograms:
     """Static programs out of hashed wheels, for pods that ask how the network looks to them.
 
     ``platforms`` maps an architecture as Docker names it to the wheel tag of its static build.
@@ -23,7 +23,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class MirrorRecipe:
     """An image's parts. ``checks`` are programs that must succeed in it, each an argv."""
 
     name: str
@@ -33,17 +33,17 @@ class Recipe:
     requirements: str  # file name beside the recipe
     user: str
     user_id: int
-    probe: Probe
+    probe: ProbePrograms
     checks: tuple[tuple[str, ...], ...]
 
 
-def load_recipe(name: str) -> Recipe:
+def load_mirror_recipe(name: str) -> MirrorRecipe:
     """Read ``images/recipes/<name>.toml``. KeyError and TypeError where it is not a recipe."""
     told = tomllib.loads((RECIPES / f"{name}.toml").read_text())
     probe = told.pop("probe")
     checks = told.pop("checks")
-    return Recipe(
+    return MirrorRecipe(
         **{**told, "system_packages": tuple(told["system_packages"])},
-        probe=Probe(**{**probe, "programs": tuple(probe["programs"])}),
+        probe=ProbePrograms(**{**probe, "programs": tuple(probe["programs"])}),
         checks=tuple(tuple(check["argv"]) for check in checks),
     )

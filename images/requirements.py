@@ -16,8 +16,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from images.application import Application, read_toml
-from images.otherlocks import MALFORMED, check_extras, logical_lines, pylock
+from images.application import ApplicationRecipe, read_toml
+from images.otherlocks import MALFORMED_LOCK_ERRORS, check_extras, logical_lines, read_pylock
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -26,7 +26,7 @@ _HASH = re.compile(r"--hash=(sha(?:256|384|512):[0-9a-f]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class LockedDistribution:
     """One locked distribution. ``origin``: "" for an index, else the URL or path that it is at."""
 
     name: str  # canonical
@@ -36,7 +36,7 @@ class Pin:
     origin: str = ""
 
     @property
-    def line(self) -> str:
+    def requirement(self) -> str:
         """As a requirements file has it, one line."""
         marker = f" ; {self.marker}" if self.marker else ""
         return f"{self.name}=={self.version}{marker}" + "".join(
@@ -45,28 +45,32 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Locked:
+class ProjectLock:
     """``pins`` in the lock's order; ``local``: folders of the source that are members."""
 
     file: str
-    digest: str  # SHA-256 of the lock (hex)
-    pins: tuple[Pin, ...]
-    local: tuple[str, ...]
+    sha256: str  # SHA-256 of the lock (hex)
+    pins: tuple[LockedDistribution, ...]
+    members: tuple[str, ...]
 
     @property
-    def outside(self) -> tuple[Pin, ...]:
+    def off_index(self) -> tuple[LockedDistribution, ...]:
         """Those that no index has: git, URL, and paths out of the source."""
         return tuple(pin for pin in self.pins if pin.origin)
 
     @property
-    def text(self) -> str:
+    def requirements_text(self) -> str:
         """The requirements file. Every pin has to be of an index by then."""
-        return "".join(f"{pin.line}\n" for pin in self.pins)
+        return "".join(f"{pin.requirement}\n" for pin in self.pins)
 
 
-def read_lock(
-    folder: Path, recipe: Application, deadline: Deadline, *, vendored: frozenset[str] = frozenset()
-) -> Locked:
+def read_project_lock(
+    folder: Path,
+    recipe: ApplicationRecipe,
+    deadline: Deadline,
+    *,
+    vendored: frozenset[str] = frozenset(),
+) -> ProjectLock:
     """Of uv.lock, pylock.toml or a requirements.txt with hashes, the first that is there.
 
     Raises InputError for a project without a lock, one that is out of date, an unknown extra, and
@@ -75,7 +79,7 @@ def read_lock(
     if (folder / "uv.lock").is_file():
         name, lines = "uv.lock", _export(folder, recipe, deadline)
     elif (folder / "pylock.toml").is_file():
-        name, lines = "pylock.toml", list(pylock(folder / "pylock.toml"))
+        name, lines = "pylock.toml", list(read_pylock(folder / "pylock.toml"))
     elif (folder / "requirements.txt").is_file():
         text = (folder / "requirements.txt").read_text(errors="replace")
         name, lines = "requirements.txt", logical_lines(text)
@@ -91,7 +95,7 @@ def read_lock(
     pins, members = [], []
     for line in lines:
         found = _parse(line, folder, name)
-        if isinstance(found, Pin):
+        if isinstance(found, LockedDistribution):
             pins.append(found)
         else:
             members.append(found)
@@ -105,10 +109,10 @@ def read_lock(
             )
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     local = tuple(one for one in dict.fromkeys(members) if one != ".")  # that is the project itself
-    return Locked(file=name, digest=digest, pins=tuple(pins), local=local)
+    return ProjectLock(file=name, sha256=digest, pins=tuple(pins), members=local)
 
 
-def uv_program() -> str:
+def find_uv() -> str:
     """Our own environment's uv, else the one on PATH."""
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
@@ -117,7 +121,7 @@ def uv_program() -> str:
     return found
 
 
-def clean_environment(**more: str) -> dict[str, str]:
+def uv_environment(**more: str) -> dict[str, str]:
     """This process's, without what would lead uv elsewhere than the lock says."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PIP_", "VIRTUAL_ENV"))}
     # where certificates come from is the machine's matter and no index
@@ -128,12 +132,12 @@ def clean_environment(**more: str) -> dict[str, str]:
 # -- uv.lock ------------------------------------------------------------------------------------
 
 
-def _export(folder: Path, recipe: Application, deadline: Deadline) -> list[str]:
+def _export(folder: Path, recipe: ApplicationRecipe, deadline: Deadline) -> list[str]:
     lock = read_toml(folder / "uv.lock")
     project = read_toml(folder / "pyproject.toml")
     try:
         drift = list(_drift(project, lock))
-    except MALFORMED as broken:
+    except MALFORMED_LOCK_ERRORS as broken:
         raise InputError(
             f"uv.lock of {folder} is no lock of uv's, or its pyproject.toml says things that are "
             "not where they belong",
@@ -151,9 +155,9 @@ def _export(folder: Path, recipe: Application, deadline: Deadline) -> list[str]:
     words = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
     try:
         told = run(
-            (uv_program(), *words, "--offline", *extras, *groups),
+            (find_uv(), *words, "--offline", *extras, *groups),
             cwd=folder,
-            env=clean_environment(),
+            env=uv_environment(),
             deadline=deadline.within(120),
         )
     except ProgramError as broken:
@@ -232,7 +236,7 @@ def _specifier(text: str) -> str:
 # -- its lines ----------------------------------------------------------------------------------
 
 
-def _parse(line: str, folder: Path, name: str) -> Pin | str:
+def _parse(line: str, folder: Path, name: str) -> LockedDistribution | str:
     """A pin, or the path of a project in the source."""
     hashes = tuple(_HASH.findall(line))
     bare = _HASH.sub("", line).strip()
@@ -255,7 +259,7 @@ def _parse(line: str, folder: Path, name: str) -> Pin | str:
             why=f"{bare[:80]!r} names no single version",
             next_step="lock it: uv lock, or uv pip compile --generate-hashes",
         )
-    return Pin(
+    return LockedDistribution(
         name=canonicalize_name(one.name),
         version=pins[0] if pins else "",
         marker=marker,
@@ -264,7 +268,7 @@ def _parse(line: str, folder: Path, name: str) -> Pin | str:
     )
 
 
-def _local(at: str, folder: Path, name: str, hashes: tuple[str, ...]) -> Pin | str:
+def _local(at: str, folder: Path, name: str, hashes: tuple[str, ...]) -> LockedDistribution | str:
     """A path of the lock: within the source it is installed from there, else it is vendored."""
     if "\0" in at:
         raise InputError(
@@ -281,7 +285,9 @@ def _local(at: str, folder: Path, name: str, hashes: tuple[str, ...]) -> Pin | s
             why=f"no file and no folder {path}",
             next_step="fetch what the project lies in as a whole, or lock again",
         )
-    return Pin(name=_named(path), version="", marker="", hashes=hashes, origin=str(path))
+    return LockedDistribution(
+        name=_named(path), version="", marker="", hashes=hashes, origin=str(path)
+    )
 
 
 def _named(path: Path) -> str:

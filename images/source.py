@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.engine.context import context_paths
+from images.engine.context import list_context_paths
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -24,7 +24,7 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class SourceFile:
     """A regular file (``path``) or a symbolic link (``link``) of the source."""
 
     path: Path
@@ -33,7 +33,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ProjectSource:
     """``folder`` has the project; ``revision`` the commit (-dirty where edited), None outside git.
 
     ``files``: path in the project → file; ``left_out``: files with secrets by their name.
@@ -41,12 +41,12 @@ class Source:
 
     folder: Path
     revision: str | None
-    files: Mapping[str, File]
+    files: Mapping[str, SourceFile]
     left_out: tuple[str, ...]
 
 
 @contextmanager
-def open_source(told: str, subdirectory: str, deadline: Deadline) -> Iterator[Source]:
+def open_source(told: str, subdirectory: str, deadline: Deadline) -> Iterator[ProjectSource]:
     """The source that DIR or GIT_URL[@REV] names. InputError for what is neither."""
     if not _GIT.match(told):
         yield read_source(_inner(Path(told), subdirectory), deadline)
@@ -59,7 +59,7 @@ def open_source(told: str, subdirectory: str, deadline: Deadline) -> Iterator[So
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def read_source(folder: Path, deadline: Deadline) -> Source:
+def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
     """Every file that .dockerignore leaves in; links that lead out of the project are refused."""
     if not folder.is_dir():
         raise InputError(
@@ -71,7 +71,7 @@ def read_source(folder: Path, deadline: Deadline) -> Source:
     ignore = root / ".dockerignore"
     rules = ignore.read_text(errors="replace").splitlines() if ignore.is_file() else []
     rules = [line.strip() for line in rules if line.strip() and not line.startswith("#")]
-    wanted = context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
+    wanted = list_context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
     kept = {line[1:].lstrip("/") for line in rules if line.startswith("!")}
     files, left_out = {}, []
     for name in sorted(wanted):
@@ -82,17 +82,17 @@ def read_source(folder: Path, deadline: Deadline) -> Source:
         if _SECRET.match(last) and not _SAMPLE.search(last) and name not in kept:
             left_out.append(name)
         elif path.is_symlink():
-            files[name] = File(path=path, link=_inside(root, path), executable=False)
+            files[name] = SourceFile(path=path, link=_inside(root, path), executable=False)
         elif path.is_file():
-            files[name] = File(path=path, link=None, executable=os.access(path, os.X_OK))
-    return Source(
+            files[name] = SourceFile(path=path, link=None, executable=os.access(path, os.X_OK))
+    return ProjectSource(
         folder=root, revision=_revision(root, deadline), files=files, left_out=tuple(left_out)
     )
 
 
 def clone(told: str, target: Path, deadline: Deadline) -> str:
     """Fetch one revision of GIT_URL[@REV] into a folder; the commit."""
-    url, revision = split_git(told)
+    url, revision = split_git_url(told)
     quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
     git = ("git", "-C", target)
     try:
@@ -112,13 +112,13 @@ def clone(told: str, target: Path, deadline: Deadline) -> str:
         return run((*git, "rev-parse", "HEAD"), deadline=deadline, env=quiet).out.strip()
     except ProgramError as broken:
         raise InputError(
-            f"cannot fetch {without_password(url)}",
-            why=without_password(broken.why or str(broken)),
+            f"cannot fetch {redact_credentials(url)}",
+            why=redact_credentials(broken.why or str(broken)),
             next_step="check the address, the revision (…@REV), and that git may read it from here",
         ) from broken
 
 
-def split_git(told: str) -> tuple[str, str]:
+def split_git_url(told: str) -> tuple[str, str]:
     """URL and revision (HEAD where none is named); an @ before the host belongs to the URL."""
     url = told.removeprefix("git+")
     head, at, tail = url.rpartition("@")
@@ -131,7 +131,7 @@ def split_git(told: str) -> tuple[str, str]:
     return url, revision
 
 
-def without_password(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """URLs of a text without user and password."""
     return re.sub(r"(\w://)[^/@\s]+@", r"\1", text)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from images.jail import Attempt, Jail
-from images.stages import SETTLE, SOURCE
+from images.jail import NetworkAttempt, Sandbox
+from images.stages import INSTALLER, SOURCE_FOLDER
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 
 _LONGEST = 50
 _WORDS = {
-    f'{SETTLE}", "install"': "install the packages, compile their bytecode",
-    f'{SETTLE}", "project"': "install the project",
+    f'{INSTALLER}", "install"': "install the packages, compile their bytecode",
+    f'{INSTALLER}", "project"': "install the project",
     '"-m", "venv"': "make an environment",
     '"-m", "pip", "install"': "install uv",
     "COPY --from=builder": "copy the environment into the run stage",
-    f'COPY ["{SOURCE}/"': "copy the source",
-    f'["{SOURCE}/"': "copy the source into the run stage",
+    f'COPY ["{SOURCE_FOLDER}/"': "copy the source",
+    f'["{SOURCE_FOLDER}/"': "copy the source into the run stage",
     "COPY --from=project": "copy what the project added",
 }
 # what installers say → what to do
@@ -44,13 +44,13 @@ _ADVICE = (
 )
 
 
-class Steps:
+class BuildProgress:
     """Progress that knows during which step of the Dockerfile something else was called."""
 
-    def __init__(self, progress: Progress, watched: Jail) -> None:
+    def __init__(self, progress: Progress, watched: Sandbox) -> None:
         self._progress, self._jail = progress, watched
         self._step, self._seen = "", 0
-        self.found: list[tuple[str, Attempt]] = []
+        self.attempts: list[tuple[str, NetworkAttempt]] = []
 
     def step(self, text: str) -> None:
         self._progress.step(text)
@@ -59,17 +59,17 @@ class Steps:
         self._progress.note(text)
 
     def count(self, done: int, total: int, text: str = "") -> None:
-        self.look()
+        self.record_attempts()
         self._step = text
-        self._progress.count(done, total, in_words(text))
+        self._progress.count(done, total, describe_step(text))
 
-    def look(self) -> None:
-        tried = self._jail.tried()
-        self.found += [(self._step, one) for one in tried[self._seen :]]
+    def record_attempts(self) -> None:
+        tried = self._jail.attempts()
+        self.attempts += [(self._step, one) for one in tried[self._seen :]]
         self._seen = len(tried)
 
 
-def in_words(step: str) -> str:
+def describe_step(step: str) -> str:
     """What a step of our Dockerfiles does; others are told as they stand, shortened."""
     for part, words in _WORDS.items():
         if part in step:
@@ -77,18 +77,18 @@ def in_words(step: str) -> str:
     return step if len(step) <= _LONGEST else step[: _LONGEST - 1] + "…"
 
 
-def told(tried: Sequence[Attempt]) -> str:
+def describe_attempts(tried: Sequence[NetworkAttempt]) -> str:
     hosts = dict.fromkeys(f"{one.host}:{one.port}" if one.port else one.host for one in tried)
     return "it tried to reach " + ", ".join(list(hosts)[:10])
 
 
-def explain(broken: EngineError, watched: Jail) -> None:
+def explain_failure(broken: EngineError, watched: Sandbox) -> None:
     """Put what the jail saw into the error of a failed build, and what can be done."""
     for pattern, advice in _ADVICE:
         if re.search(pattern, broken.why):
             broken.next_step = f"{advice}; {broken.next_step}"
             break
-    if why := watched.unreachable():
+    if why := watched.relay_error():
         broken.why = why + "\n" + broken.why
-    if tried := watched.tried():
-        broken.why = told(tried) + "\n" + broken.why
+    if tried := watched.attempts():
+        broken.why = describe_attempts(tried) + "\n" + broken.why

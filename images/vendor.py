@@ -14,9 +14,9 @@ import httpx
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from images.recipe import RECIPES
-from images.requirements import Locked, Pin, clean_environment, uv_program
-from images.source import clone, without_password
-from images.stages import CONSTRAINTS, FLAGS
+from images.requirements import LockedDistribution, ProjectLock, find_uv, uv_environment
+from images.source import clone, redact_credentials
+from images.stages import BUILD_CONSTRAINTS, COMPILER_FLAGS
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
@@ -26,7 +26,7 @@ _EPOCH = "315532800"  # 1980-01-01: a wheel of the same source has the same byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vendored:
+class VendoredDistribution:
     """A distribution that the image takes from the private index instead of from its origin."""
 
     name: str
@@ -41,60 +41,68 @@ Upload = Callable[[Path], str]  # puts a wheel into the private index; its SHA-2
 
 
 def vendor(
-    locked: Locked,
-    given: Mapping[str, str],
+    lock: ProjectLock,
+    sources: Mapping[str, str],
     scratch: Path,
     *,
     index: str,
     upload: Upload,
     progress: Progress,
     deadline: Deadline,
-) -> tuple[Locked, tuple[Vendored, ...]]:
+) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
     """The lock with every pin in an index. ``given``: canonical name → WHEEL, DIR or URL.
 
     Raises InputError for a name that the lock has not, for an origin that cannot be reached and
     for a file that is not what was locked.
     """
-    known = {pin.name for pin in locked.pins}
-    if strange := sorted(set(given) - known):
+    known = {pin.name for pin in lock.pins}
+    if strange := sorted(set(sources) - known):
         raise InputError(
-            f"--vendor {strange[0]}: {locked.file} has no such distribution",
+            f"--vendor {strange[0]}: {lock.file} has no such distribution",
             why="it would be in no image",
-            next_step="name one of: " + ", ".join(pin.name for pin in locked.outside),
+            next_step="name one of: " + ", ".join(pin.name for pin in lock.off_index),
         )
     pins, done = [], []
-    for pin in locked.pins:
-        if not pin.origin and pin.name not in given:
+    for pin in lock.pins:
+        if not pin.origin and pin.name not in sources:
             pins.append(pin)
             continue
         progress.step(f"vendor {pin.name}")
-        origin = given.get(pin.name, pin.origin)
+        origin = sources.get(pin.name, pin.origin)
         folder = scratch / pin.name
         folder.mkdir(parents=True, exist_ok=True)
         # a stand-in is another file than the locked one
-        locks = () if pin.name in given else pin.hashes
+        locks = () if pin.name in sources else pin.hashes
         wheel = _wheel(pin, origin, locks, folder, index=index, deadline=deadline)
         name, version = _named(wheel, pin)
         wheel = _with_build(wheel, folder)
         digest = upload(wheel)
         pins.append(
-            Pin(name=name, version=version, marker=pin.marker, hashes=(f"sha256:{digest}",))
-        )
-        done.append(
-            Vendored(
-                name=name,
-                version=version,
-                origin=without_password(pin.origin),
-                filename=wheel.name,
-                sha256=digest,
-                stand_in=pin.name in given,
+            LockedDistribution(
+                name=name, version=version, marker=pin.marker, hashes=(f"sha256:{digest}",)
             )
         )
-    return replace(locked, pins=tuple(pins)), tuple(done)
+        done.append(
+            VendoredDistribution(
+                name=name,
+                version=version,
+                origin=redact_credentials(pin.origin),
+                filename=wheel.name,
+                sha256=digest,
+                stand_in=pin.name in sources,
+            )
+        )
+    return replace(lock, pins=tuple(pins)), tuple(done)
 
 
 def _wheel(
-    pin: Pin, origin: str, locks: tuple[str, ...], folder: Path, *, index: str, deadline: Deadline
+    pin: LockedDistribution,
+    origin: str,
+    locks: tuple[str, ...],
+    folder: Path,
+    *,
+    index: str,
+    deadline: Deadline,
 ) -> Path:
     """One wheel of an origin, fetched and, where it is not a wheel, built."""
     parts = urlsplit(origin)
@@ -123,7 +131,7 @@ def _wheel(
     return _build(pin, path, folder, index, deadline)
 
 
-def _fetch(pin: Pin, url: str, folder: Path, deadline: Deadline) -> Path:
+def _fetch(pin: LockedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
     path = folder / (unquote(urlsplit(url).path).rpartition("/")[2] or pin.name)
     try:
         with (
@@ -132,41 +140,43 @@ def _fetch(pin: Pin, url: str, folder: Path, deadline: Deadline) -> Path:
         ):
             answer.raise_for_status()
             for chunk in answer.iter_bytes():
-                if deadline.over:
+                if deadline.expired:
                     raise InputError(
-                        f"{pin.name} did not come in time from {without_password(url)}",
+                        f"{pin.name} did not come in time from {redact_credentials(url)}",
                         next_step="run again with a longer --timeout",
                     )
                 out.write(chunk)
     except httpx.HTTPError as broken:
         raise InputError(
-            f"{pin.name} cannot be fetched from {without_password(url)}",
-            why=f"{type(broken).__name__}: {without_password(str(broken))}",
+            f"{pin.name} cannot be fetched from {redact_credentials(url)}",
+            why=f"{type(broken).__name__}: {redact_credentials(str(broken))}",
             next_step=f"give a file for it: --vendor {pin.name}=WHEEL",
         ) from broken
     return path
 
 
-def _check(pin: Pin, url: str, path: Path, wanted: set[str]) -> None:
+def _check(pin: LockedDistribution, url: str, path: Path, wanted: set[str]) -> None:
     """InputError where a file has none of the hashes that were locked for it, if any were."""
     with path.open("rb") as content:
         digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
     known = {one for one in wanted if one.startswith("sha256:")}
     if known and digest not in known:
         raise InputError(
-            f"{pin.name} from {without_password(url)} is not what was locked",
+            f"{pin.name} from {redact_credentials(url)} is not what was locked",
             why=f"it is {digest}, the lock has {', '.join(sorted(known))}",
             next_step="find out why it changed; if it should have, lock again",
         )
 
 
-def _build(pin: Pin, folder: Path, scratch: Path, index: str, deadline: Deadline) -> Path:
+def _build(
+    pin: LockedDistribution, folder: Path, scratch: Path, index: str, deadline: Deadline
+) -> Path:
     """`uv build` with everything it needs from the mirror, and pinned."""
     out = scratch / "dist"
-    same = {"SOURCE_DATE_EPOCH": _EPOCH, "CFLAGS": FLAGS, "CXXFLAGS": FLAGS}
-    env = clean_environment(UV_DEFAULT_INDEX=index, UV_NO_CONFIG="1", **same)
-    pins = ("--build-constraints", RECIPES / CONSTRAINTS, "--require-hashes")
-    words = (uv_program(), "build", "--wheel", "--out-dir", out, *pins)
+    same = {"SOURCE_DATE_EPOCH": _EPOCH, "CFLAGS": COMPILER_FLAGS, "CXXFLAGS": COMPILER_FLAGS}
+    env = uv_environment(UV_DEFAULT_INDEX=index, UV_NO_CONFIG="1", **same)
+    pins = ("--build-constraints", RECIPES / BUILD_CONSTRAINTS, "--require-hashes")
+    words = (find_uv(), "build", "--wheel", "--out-dir", out, *pins)
     try:
         run((*words, folder), env=env, deadline=deadline)
     except ProgramError as broken:
@@ -179,7 +189,7 @@ def _build(pin: Pin, folder: Path, scratch: Path, index: str, deadline: Deadline
     return wheel
 
 
-def _named(wheel: Path, pin: Pin) -> tuple[str, str]:
+def _named(wheel: Path, pin: LockedDistribution) -> tuple[str, str]:
     try:
         name, version, _, tags = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as broken:

@@ -7,25 +7,25 @@ import sys
 from pathlib import Path
 
 from mirror.local import LocalMirror
-from mirror.order import Order, Step, Warmed, last_told
-from mirror.processes import Processes
+from mirror.order import WarmProgress, WarmReport, WarmRequest, parse_latest_progress
+from mirror.processes import BackgroundProcesses
 from mirror.settings import Endpoint
 
 _KEPT = 10  # orders and logs of earlier runs
 
 
-class Beside:
+class WarmRuns:
     """The warmings of this user's mirror, each named by the mark of its order."""
 
     def __init__(self, here: LocalMirror) -> None:
-        self._folder = here.state / "warm"
-        self._processes = Processes(self._folder)
+        self._folder = here.state_dir / "warm"
+        self._processes = BackgroundProcesses(self._folder)
 
-    def start(self, endpoint: Endpoint, order: Order, at_once: int) -> str:
+    def start(self, endpoint: Endpoint, order: WarmRequest, at_once: int) -> str:
         """Start, or find the one that does the same already; its name."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = order.mark
-        if self.running(name):
+        name = order.digest
+        if self.is_running(name):
             return name
         self._forget()
         path = self._folder / f"{name}.order"
@@ -35,23 +35,23 @@ class Beside:
         self._processes.start(name, argv, dict(os.environ))
         return name
 
-    def newest(self) -> str | None:
+    def find_latest(self) -> str | None:
         """The one that was started last."""
-        known = self._processes.known()
+        known = self._processes.read_records()
         return max(known, key=lambda name: known[name].created) if known else None
 
-    def running(self, name: str) -> bool:
-        found = self._processes.known().get(name)
+    def is_running(self, name: str) -> bool:
+        found = self._processes.read_records().get(name)
         return found is not None and found.find() is not None
 
-    def told(self, name: str) -> Step | Warmed | None:
+    def read_progress(self, name: str) -> WarmProgress | WarmReport | None:
         """How far it is, or how it ended."""
-        log = self._processes.log(name)
-        return last_told(log.read_text(errors="replace")) if log.exists() else None
+        log = self._processes.log_path(name)
+        return parse_latest_progress(log.read_text(errors="replace")) if log.exists() else None
 
-    def tail(self, name: str) -> str:
+    def read_log_tail(self, name: str) -> str:
         """Its last lines, for who looks for a cause."""
-        return self._processes.tail(name)
+        return self._processes.read_log_tail(name)
 
     def _forget(self) -> None:
         def age(path: Path) -> float:
@@ -59,5 +59,5 @@ class Beside:
 
         for pattern in ("*.order", "*.log"):
             for old in sorted(self._folder.glob(pattern), key=age)[:-_KEPT]:
-                if not self.running(old.stem):
+                if not self.is_running(old.stem):
                     old.unlink(missing_ok=True)

@@ -16,15 +16,19 @@ import httpx
 
 from mirror.core.errors import InputError, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
-from mirror.devpi import default_upstream, mirror_index_config, workloads_index_config
-from mirror.figures import Figures, read
+from mirror.devpi import (
+    build_mirror_index_config,
+    build_workloads_index_config,
+    read_default_upstream,
+)
+from mirror.figures import CacheStatus, parse_cache_status
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 
 _CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
+class UploadResult:
     """One file and what became of it.
 
     ``present``: there with the same bytes; ``restored``: known with these bytes, and the file
@@ -41,7 +45,7 @@ class IndexClient:
     """A session with one server; ``root`` is its URL without a trailing slash."""
 
     def __init__(self, root: str, deadline: Deadline) -> None:
-        self.root = root
+        self.root_url = root
         self._deadline = deadline
         # trust_env off: a proxy of the environment must not stand before a cluster address
         self._http = httpx.Client(trust_env=False, follow_redirects=True)
@@ -53,25 +57,29 @@ class IndexClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def alive(self, seconds: float = 2.0) -> bool:
+    def is_alive(self, seconds: float = 2.0) -> bool:
         """Whether a devpi server answers here."""
         try:
-            answer = self._http.get(f"{self.root}/+api", headers=self._headers, timeout=seconds)
+            answer = self._http.get(f"{self.root_url}/+api", headers=self._headers, timeout=seconds)
             return answer.status_code == 200 and answer.json().get("type") == "apiconfig"
         except (httpx.HTTPError, ValueError):
             return False
 
-    def server_version(self) -> str:
+    def get_server_version(self) -> str:
         """The version of devpi-server, e.g. 6.20.3."""
         told = self._call("GET", "/+status")
         return str(told.get("versioninfo", {}).get("devpi-server", "unknown"))
 
-    def figures(self, probes: float = 0.0) -> Figures | None:
+    def read_stats(self, probes: float = 0.0) -> CacheStatus | None:
         """What is kept and how it is asked for; None where there is no front."""
         told = self._send("GET", "/+mirror/status", missing_ok=True)
         counted = self._send("GET", "/+mirror/requests", missing_ok=True, accept="*/*")
         try:
-            return read(told.json(), counted.text, probes=probes) if told and counted else None
+            return (
+                parse_cache_status(told.json(), counted.text, probe_requests=probes)
+                if told and counted
+                else None
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # devpi alone answers with pages of its own
 
@@ -83,7 +91,7 @@ class IndexClient:
             if "401" not in error.what:
                 raise
             raise RefusedError(
-                f"the mirror at {self.root} does not accept our password of user {user}",
+                f"the mirror at {self.root_url} does not accept our password of user {user}",
                 why="its data were made with another password than the one that is stored",
                 next_step="restore the secret that belongs to the data; `mirror down --purge` "
                 "would delete every private package and release every private name",
@@ -91,7 +99,7 @@ class IndexClient:
         token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
         self._headers["X-Devpi-Auth"] = token
 
-    def ensure_indexes(self, upstream: str | None, *, fronted: bool = True) -> tuple[str, ...]:
+    def ensure_indexes(self, upstream: str | None, *, behind_proxy: bool = True) -> tuple[str, ...]:
         """Make the two indexes, or bring them to their settings; the names of those changed.
 
         ``upstream`` None means devpi's own default for a new index, and what it has for an old one.
@@ -107,10 +115,10 @@ class IndexClient:
             owner, _, index = name.partition("/")
             now = users.get(owner, {}).get("indexes", {}).get(index)
             if name == WORKLOADS_INDEX:
-                config = workloads_index_config(None if fronted else MIRROR_INDEX)
+                config = build_workloads_index_config(None if behind_proxy else MIRROR_INDEX)
             else:
                 held = now["mirror_url"] if now else None
-                config = mirror_index_config(upstream or held or default_upstream())
+                config = build_mirror_index_config(upstream or held or read_default_upstream())
             if now is None:
                 self._call("PUT", f"/{name}", config)
             elif any((now.get(key) or None) != (value or None) for key, value in config.items()):
@@ -120,7 +128,7 @@ class IndexClient:
             changed.append(name)
         return tuple(changed)
 
-    def reserve(self, name: str, index: str = WORKLOADS_INDEX) -> bool:
+    def reserve_name(self, name: str, index: str = WORKLOADS_INDEX) -> bool:
         """Make a name private before anything is uploaded; False where it is already.
 
         By devpi-client's protocol: a registered release without files.
@@ -130,7 +138,7 @@ class IndexClient:
         self._send("POST", f"/{index}/", data={":action": "submit", "name": name, "version": "0"})
         return True
 
-    def upload(self, path: Path, index: str = WORKLOADS_INDEX) -> Uploaded:
+    def upload(self, path: Path, index: str = WORKLOADS_INDEX) -> UploadResult:
         """Upload one wheel or sdist by devpi-client's protocol.
 
         A file that is there with the same bytes is left alone; with other bytes it is refused: a
@@ -147,7 +155,7 @@ class IndexClient:
                 # asked for JSON, devpi tells of a file that is not there
                 held = self._send("HEAD", link["path"], missing_ok=True, accept="*/*")
                 if held is not None:
-                    return Uploaded(filename=path.name, sha256=digest, outcome="present")
+                    return UploadResult(filename=path.name, sha256=digest, outcome="present")
                 # devpi answers an upload of what it knows with 200 and stores nothing
                 self._send("DELETE", link["path"], params={"force": ""})
                 outcome = "restored"
@@ -166,18 +174,18 @@ class IndexClient:
                     f"/{index}/",
                     data=form,
                     files={"content": (path.name, content)},
-                    timeout=self._deadline.left(),
+                    timeout=self._deadline.remaining(),
                 )
         except MirrorIndexError as error:
-            told = self.figures()  # devpi says no more than that it failed
-            if told is None or not told.full:
+            told = self.read_stats()  # devpi says no more than that it failed
+            if told is None or not told.is_full:
                 raise
             raise MirrorIndexError(
                 f"{path.name} is not stored: the mirror's volume is full",
                 why=f"{told.free / 1e6:.0f} of {told.volume / 1e6:.0f} MB are free",
                 next_step="`mirror status` names what to make room on; then run it again",
             ) from error
-        return Uploaded(filename=path.name, sha256=digest, outcome=outcome)
+        return UploadResult(filename=path.name, sha256=digest, outcome=outcome)
 
     def _links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
         """The files of one private release: basename, sha256, and the path of its URL."""
@@ -214,14 +222,14 @@ class IndexClient:
         **words: Any,
     ) -> httpx.Response | None:
         headers = {**self._headers, "Accept": accept}
-        words.setdefault("timeout", max(min(_CALL, self._deadline.left()), 0.5))
+        words.setdefault("timeout", max(min(_CALL, self._deadline.remaining()), 0.5))
         if words.get("json", ...) is None:
             del words["json"]
         try:
-            answer = self._http.request(method, self.root + path, headers=headers, **words)
+            answer = self._http.request(method, self.root_url + path, headers=headers, **words)
         except httpx.HTTPError as broken:
             raise MirrorIndexError(
-                f"the mirror at {self.root} does not answer",
+                f"the mirror at {self.root_url} does not answer",
                 why=f"{type(broken).__name__}: {broken}",
                 next_step="see `mirror status`",
             ) from broken

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 from mirror.core.errors import UnfitError
-from mirror.settings import MAX_UPLOAD, ServerSettings
+from mirror.settings import MAX_UPLOAD_BYTES, ServerSettings
 
-BACKEND_PORT = 3142  # loopback, behind the front
-PUBLIC_PORT = 3144  # loopback: the program of mirror.public
+DEVPI_PORT = 3142  # loopback, behind the front
+CACHE_PORT = 3144  # loopback: the program of mirror.public
 # devpi stretches its secret into a key with 16 passes over 512 MB at each start; ours is 48 random
 # bytes (never a person's password), which no stretching makes stronger
 _KEY = (
@@ -23,22 +23,22 @@ _DEFAULT_INDEX = "_pypi_ixconfig_default"  # of devpi_server.main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class DevpiPaths:
     """Where one devpi keeps its things. The run folder is private: devpi insists on it."""
 
     serverdir: PurePath
-    run: PurePath  # secrets, mode 0700
+    run_dir: PurePath  # secrets, mode 0700
 
     @property
     def secretfile(self) -> PurePath:
-        return self.run / "secretfile"
+        return self.run_dir / "secretfile"
 
     @property
     def init_config(self) -> PurePath:
-        return self.run / "devpi-init.yml"
+        return self.run_dir / "devpi-init.yml"
 
 
-def init_argv(program: str, layout: Layout) -> tuple[str, ...]:
+def build_init_argv(program: str, layout: DevpiPaths) -> tuple[str, ...]:
     """Make a new server. The password stands in the configuration file, not in argv.
 
     root/pypi is made later with its settings: as devpi makes it, the first thing it does is to
@@ -54,12 +54,12 @@ def init_argv(program: str, layout: Layout) -> tuple[str, ...]:
     )
 
 
-def server_argv(
-    python: str, layout: Layout, settings: ServerSettings, *, port: int, marks: PurePath
+def build_server_argv(
+    python: str, layout: DevpiPaths, settings: ServerSettings, *, port: int, markers: PurePath
 ) -> tuple[str, ...]:
     """Serve on loopback, with our plugin. Each option's reason: docs/reliability.md."""
     return (
-        *(python, "-m", "mirror.private", "--marks", str(marks)),
+        *(python, "-m", "mirror.private", "--marks", str(markers)),
         "--serverdir",
         str(layout.serverdir),
         "--secretfile",
@@ -73,7 +73,7 @@ def server_argv(
         "--request-timeout",
         str(settings.request_timeout),
         "--max-request-body-size",
-        str(MAX_UPLOAD),
+        str(MAX_UPLOAD_BYTES),
         "--restrict-modify",
         "root",
         "--enable-core-metadata",
@@ -81,7 +81,7 @@ def server_argv(
     )
 
 
-def public_argv(
+def build_cache_argv(
     python: str, *, root: PurePath, port: int, upstream: str | None, ca_bundle: str | None
 ) -> tuple[str, ...]:
     """The program beside devpi that fetches public pages and files into ``root``."""
@@ -92,7 +92,7 @@ def public_argv(
     )
 
 
-def public_environment() -> dict[str, str]:
+def build_cache_environment() -> dict[str, str]:
     """glibc's allocator for a program that holds large bodies for a moment, in many threads.
 
     Measured after 146 pages (65 MB): 50 MB stay instead of 120 to 180.
@@ -104,14 +104,14 @@ def public_environment() -> dict[str, str]:
     }
 
 
-def environment(ca_bundle: str | None) -> dict[str, str]:
+def build_ca_environment(ca_bundle: str | None) -> dict[str, str]:
     """What devpi's HTTP clients read when the network intercepts TLS."""
     if ca_bundle is None:
         return {}
     return {"REQUESTS_CA_BUNDLE": ca_bundle, "SSL_CERT_FILE": ca_bundle}
 
 
-def mirror_index_config(upstream: str) -> dict[str, object]:
+def build_mirror_index_config(upstream: str) -> dict[str, object]:
     """root/pypi: without the list of all names, which takes minutes and hundreds of MB."""
     return {
         "type": "mirror",
@@ -121,7 +121,7 @@ def mirror_index_config(upstream: str) -> dict[str, object]:
     }
 
 
-def workloads_index_config(base: str | None) -> dict[str, object]:
+def build_workloads_index_config(base: str | None) -> dict[str, object]:
     """workloads/stable: releases cannot be replaced, and no name mixes with a public one.
 
     Behind the front it has no base: devpi could not answer a public page there if it wanted to.
@@ -137,7 +137,7 @@ def workloads_index_config(base: str | None) -> dict[str, object]:
     }
 
 
-def default_upstream() -> str:
+def read_default_upstream() -> str:
     """devpi's own default upstream, read from the source of the devpi that is installed.
 
     Importing it instead would start half of a server, which takes seconds.

@@ -12,7 +12,7 @@ _SCARCE = 512 * 1024**2  # bytes free, below both of which large wheels find no 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class CacheStatus:
     """Counted since the mirror started; sizes in bytes.
 
     ``requests`` are all that the front answered, ``asked`` those that it could not answer from
@@ -43,7 +43,7 @@ class Figures:
         return max(0.0, 1.0 - min(self.asked, self.requests) / self.requests)
 
     @property
-    def lost_in_words(self) -> str:
+    def describe_lost_uploads(self) -> str:
         """Which uploads are not served, and what brings them back."""
         return (
             f"uploads that are damaged or missing, and not served: {', '.join(self.lost)}. "
@@ -51,24 +51,26 @@ class Figures:
         )
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the volume has no room for what comes next."""
         scarce = self.free < _SCARCE and self.free < self.volume * _FULL
         return self.refused or scarce
 
 
-def read(status: Mapping[str, Any], requests: str, *, probes: float = 0.0) -> Figures:
+def parse_cache_status(
+    status: Mapping[str, Any], requests: str, *, probe_requests: float = 0.0
+) -> CacheStatus:
     """From /+mirror/status and nginx's stub_status; ``probes`` are requests that nobody made."""
     counted = requests.split()
     # Active connections: N / server accepts handled requests / N N N / Reading: …
     total = int(counted[counted.index("requests") + 3]) if "requests" in counted else 0
     scrub = status.get("scrub") or {}  # an older image has none
     upstream, asked, fetched = status["upstream"], status["asked"], status["fetched"]
-    return Figures(
+    return CacheStatus(
         pages=int(status["pages"]),
         files=int(status["files"]),
         size=int(status["bytes"]),
-        requests=max(int(total - probes), 0),
+        requests=max(int(total - probe_requests), 0),
         asked=int(asked["pages"]) + int(asked["files"]),
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),

@@ -20,11 +20,17 @@ from mirror import devpi, nginx
 from mirror.client import IndexClient
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
 from mirror.core.progress import SILENT, Progress
-from mirror.core.wait import Deadline, until
-from mirror.processes import Processes, check_free, free_port, only_one, write_whole
+from mirror.core.wait import Deadline, wait_until
+from mirror.processes import (
+    BackgroundProcesses,
+    check_port_free,
+    exclusive_lock,
+    find_free_port,
+    write_atomically,
+)
 from mirror.public.shelf import count_files
 from mirror.settings import DEFAULT_PORT, Endpoint, ServerSettings, check_index_url, check_port
-from mirror.store.prepare import prepare
+from mirror.store.prepare import prepare_server
 
 _APP = "pypi-mirror"
 _TAKEN = "Address already in use"
@@ -67,19 +73,19 @@ class LocalMirror:
     def __init__(self, home: Path | None = None) -> None:
         """``home`` puts everything below one folder, for tests; default: the platform's folders."""
         dirs = platformdirs.PlatformDirs(_APP, appauthor=False)
-        self.data = home / "data" if home else dirs.user_data_path
-        self.state = home / "state" if home else dirs.user_state_path
-        self.config = (home / "config" if home else dirs.user_config_path) / "local.json"
-        self.serverdir = self.data / "devpi"
-        self._secrets = self.data / "secrets"
-        self._processes = Processes(self.state)
+        self.data_dir = home / "data" if home else dirs.user_data_path
+        self.state_dir = home / "state" if home else dirs.user_state_path
+        self.settings_path = (home / "config" if home else dirs.user_config_path) / "local.json"
+        self.server_dir = self.data_dir / "devpi"
+        self._secrets = self.data_dir / "secrets"
+        self._processes = BackgroundProcesses(self.state_dir)
 
     # -- verbs ----------------------------------------------------------------------------------
 
     def up(
         self,
         *,
-        changes: Mapping[str, Any],
+        overrides: Mapping[str, Any],
         progress: Progress = SILENT,
         deadline: Deadline,
     ) -> LocalStatus:
@@ -87,102 +93,102 @@ class LocalMirror:
 
         ``changes`` are the settings that were given now; the others stay as they were.
         """
-        with only_one(self.state / "lock"):
-            before = self.settings()
-            settings = replace(before, **changes)
-            if self._processes.alive() and settings == before:
-                return self.status(deadline)
+        with exclusive_lock(self.state_dir / "lock"):
+            before = self.read_settings()
+            settings = replace(before, **overrides)
+            if self._processes.is_running() and settings == before:
+                return self.read_status(deadline)
             self._processes.stop(_STOP)
             progress.step("prepare the data folder")
             self._prepare(settings, progress)
             progress.step("start devpi" + (" and nginx" if _nginx() else ""))
             endpoint = _endpoint(settings)
-            with IndexClient(endpoint.root, deadline) as client:
+            with IndexClient(endpoint.root_url, deadline) as client:
                 self._start_until_ready(settings, client, deadline, progress)
                 progress.step("make the indexes")
-                client.login("root", self.password())
-                client.ensure_indexes(settings.upstream, fronted=_nginx() is not None)
-            return self.status(deadline)
+                client.login("root", self.read_root_password())
+                client.ensure_indexes(settings.upstream, behind_proxy=_nginx() is not None)
+            return self.read_status(deadline)
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
         """Stop; with ``purge`` remove packages, settings and secrets too. True if anything was."""
-        with only_one(self.state / "lock"):
+        with exclusive_lock(self.state_dir / "lock"):
             progress.step("stop the mirror on this machine")
             stopped = self._processes.stop(_STOP)
             if purge:
-                stopped = stopped or self.data.exists() or self.config.exists()
-                folders = [self.data / name for name in _KEPT]
-                for folder in (*folders, self.state / "run", self.state / "nginx"):
+                stopped = stopped or self.data_dir.exists() or self.settings_path.exists()
+                folders = [self.data_dir / name for name in _KEPT]
+                for folder in (*folders, self.state_dir / "run", self.state_dir / "nginx"):
                     shutil.rmtree(folder, ignore_errors=True)
-                for log in self.state.glob("*.log"):
+                for log in self.state_dir.glob("*.log"):
                     log.unlink()
-                self.config.unlink(missing_ok=True)
-                for folder in (self.data, self.config.parent):
+                self.settings_path.unlink(missing_ok=True)
+                for folder in (self.data_dir, self.settings_path.parent):
                     _remove_empty(folder)
             return stopped
 
-    def status(self, deadline: Deadline) -> LocalStatus:
+    def read_status(self, deadline: Deadline) -> LocalStatus:
         """Look, change nothing."""
-        settings = self.settings()
+        settings = self.read_settings()
         endpoint = _endpoint(settings)
-        known = self._processes.known()
+        known = self._processes.read_records()
         alive = [name for name, one in known.items() if one.find()]
         version = ""
-        with IndexClient(endpoint.root, deadline) as client:
-            answers = bool(alive) and client.alive()
-            version = client.server_version() if answers else ""
-        files, size = count_files(self.serverdir / "+files", self.data / "public/files")
+        with IndexClient(endpoint.root_url, deadline) as client:
+            answers = bool(alive) and client.is_alive()
+            version = client.get_server_version() if answers else ""
+        files, size = count_files(self.server_dir / "+files", self.data_dir / "public/files")
         if answers and len(alive) == len(known):
             state = "running"
         elif alive:
             state = "broken"
         else:
-            state = "stopped" if self.serverdir.exists() else "absent"
+            state = "stopped" if self.server_dir.exists() else "absent"
         return LocalStatus(
             state=state,
             endpoint=endpoint,
             front="nginx" if "nginx" in known or (not known and _nginx()) else "none (devpi alone)",
             version=version,
-            data=self.data,
+            data=self.data_dir,
             cached_files=files,
             cached_bytes=size,
-            log=self.state / "devpi.log",
+            log=self.state_dir / "devpi.log",
         )
 
-    def settings(self) -> LocalSettings:
+    def read_settings(self) -> LocalSettings:
         """The kept settings, or the defaults."""
         try:
-            kept = json.loads(self.config.read_text())
+            kept = json.loads(self.settings_path.read_text())
             return LocalSettings(**kept)
         except FileNotFoundError:
             return LocalSettings()
         except (OSError, ValueError, TypeError, MirrorError) as broken:
             raise InputError(
-                f"the settings cannot be read: {self.config}",
+                f"the settings cannot be read: {self.settings_path}",
                 why=str(broken),
-                next_step=f"mend the file, or remove it: rm {self.config}",
+                next_step=f"mend the file, or remove it: rm {self.settings_path}",
             ) from broken
 
-    def running_endpoint(self, deadline: Deadline) -> Endpoint:
+    def require_endpoint(self, deadline: Deadline) -> Endpoint:
         """Where the mirror answers now, or UnfitError."""
-        endpoint = _endpoint(self.settings())
-        with IndexClient(endpoint.root, deadline) as client:
-            if self._processes.alive() and client.alive():
+        endpoint = _endpoint(self.read_settings())
+        with IndexClient(endpoint.root_url, deadline) as client:
+            if self._processes.is_running() and client.is_alive():
                 return endpoint
         raise UnfitError(
             "no mirror runs on this machine",
-            why=f"nothing of ours answers at {endpoint.root}",
+            why=f"nothing of ours answers at {endpoint.root_url}",
             next_step="mirror up --local",
         )
 
-    def password(self) -> str:
+    def read_root_password(self) -> str:
         """The password of devpi's root user."""
         return (self._secrets / "root-password").read_text()
 
     # -- steps ----------------------------------------------------------------------------------
 
     def _prepare(self, settings: LocalSettings, progress: Progress) -> None:
-        for folder in (self.data, self.state, self.config.parent):
+        for folder in (self.data_dir, self.state_dir, self.settings_path.parent):
             folder.mkdir(parents=True, exist_ok=True)
         self._secrets.mkdir(mode=0o700, exist_ok=True)
         for name in ("root-password", "secretfile"):
@@ -192,52 +198,56 @@ class LocalMirror:
                     os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
                 ) as f:
                     f.write(secrets.token_urlsafe(48))
-        prepare(
-            serverdir=self.serverdir,
-            run=self.state / "run",
+        prepare_server(
+            serverdir=self.server_dir,
+            run_dir=self.state_dir / "run",
             secrets=self._secrets,
             program=_script("devpi-init"),
-            told=progress.note,
+            report=progress.note,
         )
-        write_whole(self.config, json.dumps(asdict(settings), indent=2))
+        write_atomically(self.settings_path, json.dumps(asdict(settings), indent=2))
 
     def _start(self, settings: LocalSettings, progress: Progress) -> None:
         front = _nginx()
-        check_free(settings.port)
-        backend, public = (free_port(), free_port()) if front else (settings.port, None)
+        check_port_free(settings.port)
+        backend, public = (find_free_port(), find_free_port()) if front else (settings.port, None)
         if not front:
             progress.note("no nginx found on this machine: devpi serves alone (slower)")
-        server = devpi.server_argv(
+        server = devpi.build_server_argv(
             sys.executable,
-            devpi.Layout(serverdir=self.serverdir, run=self.state / "run"),
+            devpi.DevpiPaths(serverdir=self.server_dir, run_dir=self.state_dir / "run"),
             ServerSettings(upstream=settings.upstream),
             port=backend,
-            marks=self.data / "private",
+            markers=self.data_dir / "private",
         )
-        env = {**os.environ, **devpi.environment(settings.ca_bundle)}
+        env = {**os.environ, **devpi.build_ca_environment(settings.ca_bundle)}
         self._processes.start("devpi", server, env)
         if front and public:
-            program = devpi.public_argv(
+            program = devpi.build_cache_argv(
                 sys.executable,
-                root=self.data / "public",
+                root=self.data_dir / "public",
                 port=public,
                 upstream=settings.upstream,
                 ca_bundle=settings.ca_bundle,
             )
-            self._processes.start("public", program, {**os.environ, **devpi.public_environment()})
-            scratch = self.state / "nginx"
+            self._processes.start(
+                "public", program, {**os.environ, **devpi.build_cache_environment()}
+            )
+            scratch = self.state_dir / "nginx"
             scratch.mkdir(exist_ok=True)
             config = scratch / "nginx.conf"
-            text = nginx.render(
+            text = nginx.render_config(
                 listen=f"127.0.0.1:{settings.port}",
-                backend_port=backend,
-                public_port=public,
-                data=self.data,
+                devpi_port=backend,
+                cache_port=public,
+                data=self.data_dir,
                 scratch=scratch,
                 user="root" if os.getuid() == 0 else None,
             )
-            write_whole(config, text)
-            self._processes.start("nginx", nginx.argv(front, scratch, config), dict(os.environ))
+            write_atomically(config, text)
+            self._processes.start(
+                "nginx", nginx.build_argv(front, scratch, config), dict(os.environ)
+            )
 
     def _start_until_ready(
         self, settings: LocalSettings, client: IndexClient, deadline: Deadline, progress: Progress
@@ -255,21 +265,23 @@ class LocalMirror:
 
     def _until_ready(self, client: IndexClient, deadline: Deadline) -> None:
         def look() -> bool:
-            for name, one in self._processes.known().items():
+            for name, one in self._processes.read_records().items():
                 if one.find() is None:
                     raise UnfitError(
                         f"{name} ended while it started",
-                        why=self._processes.tail(name),
-                        next_step=f"see {self.state / name}.log",
+                        why=self._processes.read_log_tail(name),
+                        next_step=f"see {self.state_dir / name}.log",
                     )
-            return client.alive()
+            return client.is_alive()
 
         try:
-            until(look, deadline=deadline, what="the mirror answers", ceiling=0.3)
+            wait_until(look, deadline=deadline, what="the mirror answers", max_interval=0.3)
         except (MirrorError, KeyboardInterrupt) as stopped:
             self._processes.stop(_STOP)
             if isinstance(stopped, WaitTimeout):
-                raise WaitTimeout(stopped.what, why=self._processes.tail("devpi")) from stopped
+                raise WaitTimeout(
+                    stopped.what, why=self._processes.read_log_tail("devpi")
+                ) from stopped
             raise
 
 

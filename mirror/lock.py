@@ -33,7 +33,7 @@ class PinnedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
+class PinnedDistribution:
     """One release of one project, and where it comes from.
 
     ``specifier`` is PEP 440's, "==1.0" from a lock, empty for the newest. ``marker`` is PEP 508's.
@@ -51,15 +51,15 @@ class Pinned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class LockFile:
     """All that was pinned, and the Pythons that it is for (PEP 440; empty: not said)."""
 
-    pins: tuple[Pinned, ...]
+    pins: tuple[PinnedDistribution, ...]
     requires_python: str = ""
     skipped: tuple[str, ...] = field(default=())  # lines that pin nothing, such as options
 
 
-def read(source: str) -> Lock:
+def read_lock(source: str) -> LockFile:
     """A lock or requirements file, or a requirement such as ``fastapi`` or ``numpy>=2``.
 
     Raises InputError in one line for what is neither.
@@ -67,7 +67,7 @@ def read(source: str) -> Lock:
     path = Path(source)
     looks_like_a_file = "/" in source or source.endswith((".txt", ".toml", ".lock", ".in"))
     if not looks_like_a_file and not path.is_file():
-        return Lock(pins=(_requirement(source, frozenset(), source),))
+        return LockFile(pins=(_requirement(source, frozenset(), source),))
     try:
         if path.is_dir():
             raise _bad(source, "it is a folder", "give the lock in it, such as uv.lock")
@@ -79,7 +79,7 @@ def read(source: str) -> Lock:
     except UnicodeDecodeError as binary:
         raise _bad(source, "it is not a text file (UTF-8)") from binary
     if path.suffix not in (".lock", ".toml"):
-        return requirements(text, source)
+        return parse_requirements(text, source)
     try:
         told = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as broken:
@@ -91,19 +91,19 @@ def read(source: str) -> Lock:
     raise _bad(source, "it is neither a uv.lock nor a pylock.toml")
 
 
-def requirements(text: str, source: str = "requirements") -> Lock:
+def parse_requirements(text: str, source: str = "requirements") -> LockFile:
     """A requirements file as `uv export` and pip-tools write it; options are skipped."""
     pins, skipped = [], []
     for number, line in enumerate(_logical_lines(text), start=1):
         where = f"{source}, requirement {number}"
         if line.startswith(("-e ", "--editable ", "./", "../", "/")):
-            pins.append(Pinned(name=line.split()[-1], origin="path"))
+            pins.append(PinnedDistribution(name=line.split()[-1], origin="path"))
         elif line.startswith(_OPTIONS):
             skipped.append(line)
         else:
             spec = line.partition(" --")[0].strip()
             pins.append(_requirement(spec, frozenset(_HASH.findall(line)), where))
-    return Lock(pins=tuple(pins), skipped=tuple(skipped))
+    return LockFile(pins=tuple(pins), skipped=tuple(skipped))
 
 
 def _logical_lines(text: str) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _logical_lines(text: str) -> Iterator[str]:
         yield whole.strip()
 
 
-def _requirement(spec: str, hashes: frozenset[str], where: str) -> Pinned:
+def _requirement(spec: str, hashes: frozenset[str], where: str) -> PinnedDistribution:
     try:
         told = Requirement(spec)
     except InvalidRequirement as broken:
@@ -134,7 +134,7 @@ def _requirement(spec: str, hashes: frozenset[str], where: str) -> Pinned:
     origin: Origin = "index"
     if told.url:
         origin = "git" if told.url.startswith("git+") else "url"
-    return Pinned(
+    return PinnedDistribution(
         name=canonicalize_name(told.name),
         specifier=str(told.specifier),
         origin=origin,
@@ -143,7 +143,7 @@ def _requirement(spec: str, hashes: frozenset[str], where: str) -> Pinned:
     )
 
 
-def _uv_lock(told: Mapping[str, Any], source: str) -> Lock:
+def _uv_lock(told: Mapping[str, Any], source: str) -> LockFile:
     pins = []
     for package in told["package"]:
         try:
@@ -157,7 +157,7 @@ def _uv_lock(told: Mapping[str, Any], source: str) -> Lock:
             listed = [package["sdist"]] if "sdist" in package else []
             version = str(package.get("version", ""))
             pins.append(
-                Pinned(
+                PinnedDistribution(
                     name=canonicalize_name(package["name"]),
                     specifier=f"=={version}" if version else "",
                     origin=origin,
@@ -166,10 +166,10 @@ def _uv_lock(told: Mapping[str, Any], source: str) -> Lock:
             )
         except (KeyError, TypeError, AttributeError) as broken:
             raise _bad(source, f"not as uv writes packages: {broken!r}"[:200]) from broken
-    return Lock(pins=tuple(pins), requires_python=str(told.get("requires-python", "")))
+    return LockFile(pins=tuple(pins), requires_python=str(told.get("requires-python", "")))
 
 
-def _pylock(told: Mapping[str, Any], source: str) -> Lock:
+def _pylock(told: Mapping[str, Any], source: str) -> LockFile:
     from packaging.pylock import PackageSdist, PackageWheel, Pylock, PylockValidationError
 
     try:
@@ -188,7 +188,7 @@ def _pylock(told: Mapping[str, Any], source: str) -> Lock:
         listed: list[PackageWheel | PackageSdist] = [*(package.wheels or [])]
         listed += [package.sdist] if package.sdist else []
         pins.append(
-            Pinned(
+            PinnedDistribution(
                 name=canonicalize_name(package.name),
                 specifier=f"=={package.version}" if package.version else "",
                 origin=origin,
@@ -204,7 +204,7 @@ def _pylock(told: Mapping[str, Any], source: str) -> Lock:
                 marker=str(package.marker or ""),
             )
         )
-    return Lock(pins=tuple(pins), requires_python=str(lock.requires_python or ""))
+    return LockFile(pins=tuple(pins), requires_python=str(lock.requires_python or ""))
 
 
 def _file(one: Mapping[str, Any]) -> PinnedFile:
@@ -222,12 +222,12 @@ def _name_of(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name
 
 
-def merged(locks: Iterable[Lock]) -> Lock:
+def merge_locks(locks: Iterable[LockFile]) -> LockFile:
     """Several as one, each pin once."""
     together = list(locks)
     pins = dict.fromkeys(pin for lock in together for pin in lock.pins)
     pythons = [lock.requires_python for lock in together if lock.requires_python]
-    return Lock(
+    return LockFile(
         pins=tuple(pins),
         requires_python=",".join(pythons),
         skipped=tuple(line for lock in together for line in lock.skipped),

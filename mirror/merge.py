@@ -17,7 +17,7 @@ from mirror.core.errors import RefusedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
+class MergeConflict:
     """A place both sides changed: how it reads for us, and how somebody made it."""
 
     place: str
@@ -26,45 +26,45 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
+class MergeResult:
     content: bytes | None
-    conflicts: tuple[Conflict, ...] = ()
+    conflicts: tuple[MergeConflict, ...] = ()
 
     @property
-    def clean(self) -> bool:
+    def is_clean(self) -> bool:
         return not self.conflicts
 
 
 def merge(
     ancestor: bytes | None, ours: bytes | None, theirs: bytes | None, *, spec: bool = False
-) -> Merged:
+) -> MergeResult:
     """Apply what changed from ``ancestor`` to ``theirs`` to ``ours``; ``spec``: JSON by its keys.
 
     Absent (None) is a content of its own.
     """
     if theirs in (ancestor, ours):
-        return Merged(content=ours)
+        return MergeResult(content=ours)
     if ours == ancestor:
-        return Merged(content=theirs)
+        return MergeResult(content=theirs)
     if ancestor is None or ours is None or theirs is None:
-        return Merged(content=ours, conflicts=(_whole(ours, theirs),))
+        return MergeResult(content=ours, conflicts=(_whole(ours, theirs),))
     if spec:
         return _merge_specs(ancestor, ours, theirs)
     return _merge_lines(ancestor, ours, theirs)
 
 
-def under(
+def undo_change(
     base: bytes | None, written: bytes | None, content: bytes | None, *, spec: bool = False
-) -> Merged:
+) -> MergeResult:
     """What would be there without us: the base, with what somebody changed since we wrote."""
     merged = merge(written, base, content, spec=spec)
-    if not merged.clean and not spec and _nothing_left(base, written, content):
+    if not merged.is_clean and not spec and _nothing_left(base, written, content):
         # something else wrote it anew: there is nothing of ours in it, so it is a base of its own
-        return Merged(content=content)
+        return MergeResult(content=content)
     return merged
 
 
-def words(text: bytes | None) -> Counter[bytes]:
+def count_significant_lines(text: bytes | None) -> Counter[bytes]:
     """Lines that say something, and how often: not braces alone."""
     lines = (line.strip() for line in (text or b"").splitlines())
     return Counter(line for line in lines if line.strip(b"{}[](),; "))
@@ -72,15 +72,15 @@ def words(text: bytes | None) -> Counter[bytes]:
 
 def _nothing_left(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
     """Whether none of the lines that we added to a text is in the content."""
-    added = words(written).keys() - words(base).keys()
-    return len(added) > 1 and not added & words(content).keys()
+    added = count_significant_lines(written).keys() - count_significant_lines(base).keys()
+    return len(added) > 1 and not added & count_significant_lines(content).keys()
 
 
-def _whole(ours: bytes | None, theirs: bytes | None) -> Conflict:
+def _whole(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
     def said(content: bytes | None) -> str:
         return "(absent)" if content is None else content.decode(errors="replace")
 
-    return Conflict(place="the whole", ours=said(ours), theirs=said(theirs))
+    return MergeConflict(place="the whole", ours=said(ours), theirs=said(theirs))
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _hunks(ancestor: Sequence[bytes], other: Sequence[bytes]) -> list[_Hunk]:
     ]
 
 
-def _merge_lines(ancestor: bytes, ours: bytes, theirs: bytes) -> Merged:
+def _merge_lines(ancestor: bytes, ours: bytes, theirs: bytes) -> MergeResult:
     old = ancestor.splitlines(keepends=True)
     mine = _hunks(old, ours.splitlines(keepends=True))
     other = _hunks(old, theirs.splitlines(keepends=True))
@@ -120,7 +120,7 @@ def _merge_lines(ancestor: bytes, ours: bytes, theirs: bytes) -> Merged:
         chosen += group_mine
         if set(group_mine) != set(group_other) and not _covered(group_mine, group_other):
             conflicts.append(_conflict(old, group_mine, group_other))
-    return Merged(content=_patched(old, chosen), conflicts=tuple(conflicts))
+    return MergeResult(content=_patched(old, chosen), conflicts=tuple(conflicts))
 
 
 def _groups(mine: list[_Hunk], other: list[_Hunk]) -> list[tuple[list[_Hunk], list[_Hunk]]]:
@@ -153,7 +153,7 @@ def _covered(mine: list[_Hunk], other: list[_Hunk]) -> bool:
     )
 
 
-def _conflict(old: list[bytes], mine: list[_Hunk], other: list[_Hunk]) -> Conflict:
+def _conflict(old: list[bytes], mine: list[_Hunk], other: list[_Hunk]) -> MergeConflict:
     begin = min(h.begin for h in mine + other)
     end = max(h.end for h in mine + other)
 
@@ -161,7 +161,7 @@ def _conflict(old: list[bytes], mine: list[_Hunk], other: list[_Hunk]) -> Confli
         moved = [_Hunk(h.begin - begin, h.end - begin, h.lines) for h in hunks]
         return _patched(old[begin:end], moved).decode(errors="replace")
 
-    return Conflict(place=f"line {begin + 1}", ours=region(mine), theirs=region(other))
+    return MergeConflict(place=f"line {begin + 1}", ours=region(mine), theirs=region(other))
 
 
 def _patched(old: Sequence[bytes], hunks: list[_Hunk]) -> bytes:
@@ -178,12 +178,12 @@ def _patched(old: Sequence[bytes], hunks: list[_Hunk]) -> bytes:
 _GONE: Any = object()
 
 
-def canonical(value: Any) -> bytes:
+def encode_spec(value: Any) -> bytes:
     """A spec as bytes: JSON with sorted keys, a line a value, so that differences read well."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def parsed(content: bytes) -> Any:
+def decode_spec(content: bytes) -> Any:
     """And back. Raises RefusedError where a stored copy is no JSON."""
     try:
         return json.loads(content)
@@ -191,13 +191,15 @@ def parsed(content: bytes) -> Any:
         raise RefusedError("a stored spec cannot be read", why=str(broken)) from broken
 
 
-def _merge_specs(ancestor: bytes, ours: bytes, theirs: bytes) -> Merged:
-    conflicts: list[Conflict] = []
-    value = _merge_values(parsed(ancestor), parsed(ours), parsed(theirs), "spec", conflicts)
-    return Merged(content=canonical(value), conflicts=tuple(conflicts))
+def _merge_specs(ancestor: bytes, ours: bytes, theirs: bytes) -> MergeResult:
+    conflicts: list[MergeConflict] = []
+    value = _merge_values(
+        decode_spec(ancestor), decode_spec(ours), decode_spec(theirs), "spec", conflicts
+    )
+    return MergeResult(content=encode_spec(value), conflicts=tuple(conflicts))
 
 
-def _merge_values(old: Any, ours: Any, theirs: Any, place: str, told: list[Conflict]) -> Any:
+def _merge_values(old: Any, ours: Any, theirs: Any, place: str, told: list[MergeConflict]) -> Any:
     if theirs in (old, ours):
         return ours
     if ours == old:
@@ -214,7 +216,7 @@ def _merge_values(old: Any, ours: Any, theirs: Any, place: str, told: list[Confl
         else:
             merged = _merge_items(lists, place, told)
     else:
-        told.append(Conflict(place=place, ours=_said(ours), theirs=_said(theirs)))
+        told.append(MergeConflict(place=place, ours=_said(ours), theirs=_said(theirs)))
         return ours
     return _GONE if merged in ({}, []) and _GONE in (ours, theirs) else merged
 
@@ -224,7 +226,7 @@ def _all(kind: type, sides: Sequence[Any]) -> bool:
     return all(one is _GONE or isinstance(one, kind) for one in sides)
 
 
-def _merge_maps(sides: Sequence[Any], place: str, told: list[Conflict]) -> dict[str, Any]:
+def _merge_maps(sides: Sequence[Any], place: str, told: list[MergeConflict]) -> dict[str, Any]:
     old, ours, theirs = sides
     merged = {}
     for key in [*theirs, *(key for key in ours if key not in theirs)]:
@@ -235,11 +237,13 @@ def _merge_maps(sides: Sequence[Any], place: str, told: list[Conflict]) -> dict[
     return merged
 
 
-def _merge_items(lists: Sequence[list[Any]], place: str, told: list[Conflict]) -> list[Any]:
+def _merge_items(lists: Sequence[list[Any]], place: str, told: list[MergeConflict]) -> list[Any]:
     """Items as lines of JSON."""
     texts = [b"".join(json.dumps(one, sort_keys=True).encode() + b"\n" for one in x) for x in lists]
     merged = _merge_lines(*texts)
-    told += [Conflict(place=place, ours=one.ours, theirs=one.theirs) for one in merged.conflicts]
+    told += [
+        MergeConflict(place=place, ours=one.ours, theirs=one.theirs) for one in merged.conflicts
+    ]
     return [json.loads(line) for line in (merged.content or b"").splitlines()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from mirror.settings import MAX_UPLOAD, MIRROR_INDEX, WORKLOADS_INDEX
+from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, WORKLOADS_INDEX
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _JSON_PATTERN = _JSON.replace(".", r"\.").replace("+", r"\+")
@@ -12,16 +12,16 @@ _JSON_PATTERN = _JSON.replace(".", r"\.").replace("+", r"\+")
 HEALTH_PORT = 3143  # probes ask here: never behind a queue of package requests
 
 
-def argv(program: str, prefix: PurePath, config: PurePath) -> tuple[str, ...]:
+def build_argv(program: str, prefix: PurePath, config: PurePath) -> tuple[str, ...]:
     """Run in the foreground; complaints made before the configuration is read go to stderr."""
     return (program, "-p", str(prefix), "-c", str(config), "-e", "stderr")
 
 
-def render(
+def render_config(
     *,
     listen: str,
-    backend_port: int,
-    public_port: int,
+    devpi_port: int,
+    cache_port: int,
     data: PurePath,
     scratch: PurePath,
     health: str | None = None,
@@ -53,10 +53,10 @@ def render(
         "    tcp_nopush on;",
         "    keepalive_timeout 75s;",
         "    keepalive_requests 10000;",
-        f"    client_max_body_size {MAX_UPLOAD};",
+        f"    client_max_body_size {MAX_UPLOAD_BYTES};",
         "    default_type application/octet-stream;",
-        *_upstream("devpi", backend_port, keepalive=8),
-        *_upstream("public", public_port, keepalive=32),
+        *_upstream("devpi", devpi_port, keepalive=8),
+        *_upstream("public", cache_port, keepalive=32),
         f"    map $http_accept $kind {{ default html; ~{_JSON_PATTERN} json; }}",
         f"    map $kind $accept {{ default text/html; json {_JSON}; }}",
         *(_health(health) if health else ()),

@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from mirror.lock import Pinned
-from mirror.wheels import Target
+from mirror.lock import PinnedDistribution
+from mirror.wheels import TargetEnvironment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RequestedRelease:
     """One release: its project, PEP 440 specifier, and the SHA-256 that files may have."""
 
     name: str
@@ -22,7 +22,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Miss:
+class MissingDistribution:
     """What is not there now, and why."""
 
     name: str
@@ -30,18 +30,18 @@ class Miss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warmed:
+class WarmReport:
     """What is there now. ``size`` in bytes, ``seconds`` from the first request to the last."""
 
     projects: int
     files: int
     size: int
-    misses: tuple[Miss, ...]
+    misses: tuple[MissingDistribution, ...]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class WarmProgress:
     """How far it is; ``left`` is an estimate in seconds, None before there is one."""
 
     step: str
@@ -52,29 +52,31 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class WarmRequest:
     """All that a warming is told; what its pod or process reads."""
 
-    wanted: tuple[Wanted, ...]
-    target: Target
+    wanted: tuple[RequestedRelease, ...]
+    target: TargetEnvironment
 
     def to_bytes(self) -> bytes:
         """Compressed: a ConfigMap holds 1 MiB."""
         return gzip.compress(json.dumps(asdict(self), sort_keys=True).encode(), mtime=0)
 
     @property
-    def mark(self) -> str:
+    def digest(self) -> str:
         """The same for the same order: ten hexadecimal digits."""
         return hashlib.sha256(self.to_bytes()).hexdigest()[:10]
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Order:
+    def from_bytes(cls, content: bytes) -> WarmRequest:
         told = json.loads(gzip.decompress(content))
-        wanted = tuple(Wanted(**{**one, "hashes": tuple(one["hashes"])}) for one in told["wanted"])
+        wanted = tuple(
+            RequestedRelease(**{**one, "hashes": tuple(one["hashes"])}) for one in told["wanted"]
+        )
         target = told["target"]
         return cls(
             wanted=wanted,
-            target=Target(
+            target=TargetEnvironment(
                 pythons=tuple(target["pythons"]),
                 machines=tuple(target["machines"]),
                 musl=target["musl"],
@@ -82,32 +84,36 @@ class Order:
         )
 
 
-def order(pins: Sequence[Pinned], target: Target) -> tuple[Order, tuple[Miss, ...]]:
+def build_warm_request(
+    pins: Sequence[PinnedDistribution], target: TargetEnvironment
+) -> tuple[WarmRequest, tuple[MissingDistribution, ...]]:
     """What to ask for, and what no index has."""
-    wanted: dict[Wanted, None] = {}
+    wanted: dict[RequestedRelease, None] = {}
     misses = []
     for pin in pins:
         if pin.origin == "path":
             continue  # the project itself
         if pin.origin != "index":
             why = f"comes from {'git' if pin.origin == 'git' else 'a URL'}, not from an index: "
-            misses.append(Miss(name=pin.name, why=why + "build it and `mirror add` it"))
-        elif target.wants(pin.marker):
+            misses.append(
+                MissingDistribution(name=pin.name, why=why + "build it and `mirror add` it")
+            )
+        elif target.satisfies_marker(pin.marker):
             hashes = tuple(sorted(pin.hashes))
-            wanted[Wanted(name=pin.name, specifier=pin.specifier, hashes=hashes)] = None
-    return Order(wanted=tuple(wanted), target=target), tuple(misses)
+            wanted[RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)] = None
+    return WarmRequest(wanted=tuple(wanted), target=target), tuple(misses)
 
 
-def last_told(log: str) -> Step | Warmed | None:
+def parse_latest_progress(log: str) -> WarmProgress | WarmReport | None:
     """The newest that a worker's log says; None where it says nothing yet."""
     for line in reversed(log.splitlines()):
         try:
             told = json.loads(line)
             if "report" in told:
                 report = told["report"]
-                misses = tuple(Miss(**one) for one in report["misses"])
-                return Warmed(**{**report, "misses": misses})
-            return Step(**told)
+                misses = tuple(MissingDistribution(**one) for one in report["misses"])
+                return WarmReport(**{**report, "misses": misses})
+            return WarmProgress(**told)
         except (ValueError, TypeError, KeyError):
             continue  # not a line of ours
     return None

@@ -10,17 +10,17 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class Patience:
+class Backoff:
     """By the name of what is put back; the times are the caller's."""
 
     _put: dict[str, tuple[datetime, timedelta]] = field(default_factory=dict)
 
-    def due(self, name: str, now: datetime) -> bool:
+    def is_due(self, name: str, now: datetime) -> bool:
         """Whether it may be put back now."""
         last, delay = self._put.get(name, (_NEVER, _FIRST))
         return now - last >= delay
 
-    def put(self, name: str, now: datetime) -> None:
+    def record(self, name: str, now: datetime) -> None:
         """It was."""
         last, delay = self._put.get(name, (_NEVER, _FIRST))
         again = now - last < 2 * _MOST

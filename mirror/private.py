@@ -23,13 +23,13 @@ from pluggy import HookimplMarker
 
 from mirror.core.errors import UnfitError
 from mirror.settings import WORKLOADS_INDEX
-from mirror.store.database import mend
+from mirror.store.database import repair_database
 
 _hook = HookimplMarker("devpiserver")
 _App = Callable[..., Iterable[bytes]]  # WSGI
 
 
-class Marks:
+class PrivateNamesPlugin:
     """The plugin, as devpi's plugin manager takes it."""
 
     def __init__(self, folder: Path) -> None:
@@ -40,11 +40,11 @@ class Marks:
     @_hook
     def devpiserver_cmdline_run(self, xom: Any) -> None:
         """Called before the server makes its application and listens."""
-        self.add(_projects(xom))
+        self.add_markers(_projects(xom))
         make = xom.create_app
-        xom.create_app = lambda: self.watch(make(), xom)
+        xom.create_app = lambda: self.wrap_app(make(), xom)
 
-    def watch(self, app: _App, xom: Any) -> _App:
+    def wrap_app(self, app: _App, xom: Any) -> _App:
         """Wrap the application: the markers follow a change before it is answered.
 
         Round the whole application, since inside of it (a tween) the change is not committed yet.
@@ -57,23 +57,23 @@ class Marks:
             body = app(environ, lambda *arguments: responses.append(arguments))
             if responses[-1][0][:1] == "2":
                 names = _projects(xom)
-                self.add(names)
-                released = released_name(environ)
+                self.add_markers(names)
+                released = find_released_project(environ)
                 if released is not None and released not in names:
-                    self.release(released)
+                    self.remove_marker(released)
             start(*responses[-1])
             return body
 
         return watched
 
-    def add(self, names: Iterable[str]) -> None:
+    def add_markers(self, names: Iterable[str]) -> None:
         """Mark these projects as private; existing markers stay."""
         with self._lock:
             existing = {path.name for path in self._folder.iterdir()}
             for name in set(names) - existing:
                 (self._folder / name).touch(0o644)
 
-    def release(self, name: str) -> None:
+    def remove_marker(self, name: str) -> None:
         """Remove the marker of one project: public packages of that name are served again."""
         with self._lock:
             (self._folder / name).unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def _projects(xom: Any) -> frozenset[str]:
         return frozenset(stage.list_projects_perstage()) if stage else frozenset()
 
 
-def released_name(environ: Mapping[str, Any]) -> str | None:
+def find_released_project(environ: Mapping[str, Any]) -> str | None:
     """Return the normalized name of the project that a WSGI request deletes as a whole, or None."""
     if environ["REQUEST_METHOD"] != "DELETE":
         return None
@@ -114,7 +114,9 @@ def main(argv: list[str]) -> int:
     from devpi_server.main import CommandRunner, _main
 
     try:
-        mend(Path(argv[argv.index("--serverdir") + 1]), lambda line: print(line, flush=True))
+        repair_database(
+            Path(argv[argv.index("--serverdir") + 1]), lambda line: print(line, flush=True)
+        )
     except UnfitError as error:
         print(f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}", flush=True)
         return error.exit_code
@@ -122,7 +124,7 @@ def main(argv: list[str]) -> int:
     at = argv.index("--marks")
     folder = Path(argv[at + 1])
     plugins = get_pluginmanager()
-    plugins.register(Marks(folder))
+    plugins.register(PrivateNamesPlugin(folder))
     with CommandRunner(pluginmanager=plugins) as runner:
         rest = ["devpi-server", *argv[:at], *argv[at + 2 :]]
         runner.return_code = _main(runner.pluginmanager, argv=rest)

@@ -22,7 +22,7 @@ _TAIL = 10  # lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class ProcessRecord:
     """One process of ours; ``created`` (epoch seconds) tells it from a later one of that pid."""
 
     pid: int
@@ -37,7 +37,7 @@ class Running:
         except psutil.Error:
             return None
 
-    def family(self) -> list[psutil.Process]:
+    def find_session(self) -> list[psutil.Process]:
         """It and what it left: nginx's workers outlive a killed master and hold its port.
 
         It leads a session. While the session has members its number is not given to anybody
@@ -57,7 +57,7 @@ class Running:
         return members
 
 
-class Processes:
+class BackgroundProcesses:
     """The named processes whose record and logs stand in one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,32 +66,32 @@ class Processes:
 
     def start(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
         """Start one that outlives us; its output goes to ``<name>.log``, made anew."""
-        log = self.log(name)
+        log = self.log_path(name)
         log.unlink(missing_ok=True)
         pid = process.spawn(argv, log=log, env=env, cwd=self.folder)
-        known = self.known()
-        known[name] = Running(pid=pid, created=psutil.Process(pid).create_time())
-        write_whole(self._record, json.dumps({n: asdict(one) for n, one in known.items()}))
+        known = self.read_records()
+        known[name] = ProcessRecord(pid=pid, created=psutil.Process(pid).create_time())
+        write_atomically(self._record, json.dumps({n: asdict(one) for n, one in known.items()}))
 
-    def known(self) -> dict[str, Running]:
+    def read_records(self) -> dict[str, ProcessRecord]:
         """What was started, dead or alive; nothing where the record is unreadable."""
         try:
             kept = json.loads(self._record.read_text())
-            return {name: Running(**one) for name, one in kept.items()}
+            return {name: ProcessRecord(**one) for name, one in kept.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
-    def alive(self) -> bool:
+    def is_running(self) -> bool:
         """Whether something was started, and all of it still runs."""
-        known = self.known()
+        known = self.read_records()
         return bool(known) and all(one.find() for one in known.values())
 
     def stop(self, signals: Mapping[str, signal.Signals]) -> bool:
         """End what we started, each with its own signal; True if anything ran."""
         asked: list[psutil.Process] = []
         orphans: list[psutil.Process] = []
-        for name, one in self.known().items():
-            leader, family = one.find(), one.family()
+        for name, one in self.read_records().items():
+            leader, family = one.find(), one.find_session()
             if leader is None:
                 orphans += family
             else:
@@ -105,20 +105,20 @@ class Processes:
         self._record.unlink(missing_ok=True)
         return bool(asked or orphans)
 
-    def log(self, name: str) -> Path:
+    def log_path(self, name: str) -> Path:
         """Where its output goes."""
         return self.folder / f"{name}.log"
 
-    def tail(self, name: str) -> str:
+    def read_log_tail(self, name: str) -> str:
         """The last lines it printed."""
         try:
-            lines = self.log(name).read_text(errors="replace").splitlines()
+            lines = self.log_path(name).read_text(errors="replace").splitlines()
         except OSError:
             return ""
         return "\n".join(lines[-_TAIL:])
 
 
-def check_free(port: int) -> None:
+def check_port_free(port: int) -> None:
     """Raise RefusedError that names who listens on the port."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
@@ -130,13 +130,13 @@ def check_free(port: int) -> None:
         ) from taken
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A loopback port that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Atomically: a kill leaves the old file or the new one."""
     beside = path.with_name(path.name + ".new")
     beside.write_text(text)
@@ -144,7 +144,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """One writer at a time; the other is told who holds it. Freed by the kernel on a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:

@@ -14,7 +14,7 @@ WORKLOADS_INDEX = "workloads/stable"  # private distributions, inherits MIRROR_I
 DEFAULT_PORT = 3141  # devpi's own
 DEFAULT_THREADS = 4  # more contend for the one SQLite writer: docs/reliability.md
 REQUEST_TIMEOUT = 60  # seconds devpi waits for its upstream; its default of 5 fails when cold
-MAX_UPLOAD = 4 * 1024**3  # bytes; the largest wheels on public indexes are below 4 GiB
+MAX_UPLOAD_BYTES = 4 * 1024**3  # bytes; the largest wheels on public indexes are below 4 GiB
 
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
@@ -29,14 +29,14 @@ class Endpoint:
     index: str = WORKLOADS_INDEX
 
     @property
-    def root(self) -> str:
+    def root_url(self) -> str:
         """The server's root URL, no trailing slash."""
         return f"http://{self.address}:{self.port}"
 
     @property
     def url(self) -> str:
         """The simple index (PEP 503 and 691)."""
-        return f"{self.root}/{self.index}/+simple/"
+        return f"{self.root_url}/{self.index}/+simple/"
 
     def environment(self) -> dict[str, str]:
         """What makes uv and pip use this index.
@@ -94,7 +94,7 @@ def check_dns_label(value: str, what: str) -> str:
     return value
 
 
-def check_project(name: str) -> str:
+def normalize_project_name(name: str) -> str:
     """The name of a project as indexes write it (PEP 503), or InputError."""
     if not _PROJECT.match(name):
         raise InputError(

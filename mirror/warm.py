@@ -25,19 +25,25 @@ from urllib.parse import quote, urljoin
 from packaging.specifiers import SpecifierSet
 
 from mirror.core.errors import MirrorError, WaitTimeout
-from mirror.core.wait import Deadline, until
-from mirror.order import Miss, Order, Step, Wanted, Warmed
-from mirror.store.fetch import Fetched, fetch, opener
-from mirror.wheels import Target, choose, version_of
+from mirror.core.wait import Deadline, wait_until
+from mirror.order import (
+    MissingDistribution,
+    RequestedRelease,
+    WarmProgress,
+    WarmReport,
+    WarmRequest,
+)
+from mirror.store.fetch import DownloadCheck, build_opener, check_download
+from mirror.wheels import TargetEnvironment, parse_version, select_files
 
-AT_ONCE = 8  # requests; more only queue before an upstream
+DEFAULT_CONCURRENCY = 8  # requests; more only queue before an upstream
 _PATIENCE = 90.0  # seconds that one page or file is asked for again where the mirror fails
 _JSON = "application/vnd.pypi.simple.v1+json"
 _PASSING = {0, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class IndexFile:
     """A file of a page. ``size`` in bytes, 0 where the page does not say."""
 
     project: str
@@ -48,20 +54,24 @@ class File:
 
 
 def warm(
-    index: str, todo: Order, *, told: Callable[[Step], None], at_once: int = AT_ONCE
-) -> Warmed:
+    index: str,
+    request: WarmRequest,
+    *,
+    on_progress: Callable[[WarmProgress], None],
+    concurrency: int = DEFAULT_CONCURRENCY,
+) -> WarmReport:
     """Ask for the pages, then for the files, a few at once. ``index`` ends in /+simple/."""
     begun = time.monotonic()
-    files: dict[str, File] = {}
-    misses: list[Miss] = []
-    with ThreadPoolExecutor(at_once) as pool:
-        pages = {pool.submit(_look, index, one, todo.target): one for one in todo.wanted}
+    files: dict[str, IndexFile] = {}
+    misses: list[MissingDistribution] = []
+    with ThreadPoolExecutor(concurrency) as pool:
+        pages = {pool.submit(_look, index, one, request.target): one for one in request.wanted}
         for number, page in enumerate(as_completed(pages), start=1):
             found, missed = page.result()
             files.update((file.url, file) for file in found)
             misses += missed
             text = pages[page].name
-            told(Step(step="pages", done=number, total=len(pages), text=text))
+            on_progress(WarmProgress(step="pages", done=number, total=len(pages), text=text))
         size = fetched = 0
         since = time.monotonic()
         expected = sum(file.size for file in files.values())
@@ -73,12 +83,12 @@ def warm(
             size += result.size
             fetched += result.ok
             if not result.ok:
-                misses.append(Miss(name=file.filename, why=result.why))
+                misses.append(MissingDistribution(name=file.filename, why=result.why))
             share = size / expected if expected else number / len(running)
             took = time.monotonic() - since
             left = took / share - took if share else None
-            told(
-                Step(
+            on_progress(
+                WarmProgress(
                     step="files",
                     done=number,
                     total=len(running),
@@ -86,8 +96,8 @@ def warm(
                     left=max(left, 0.0) if left is not None else None,
                 )
             )
-    return Warmed(
-        projects=len(todo.wanted),
+    return WarmReport(
+        projects=len(request.wanted),
         files=fetched,
         size=size,
         misses=tuple(sorted(misses, key=lambda miss: miss.name)),
@@ -95,24 +105,29 @@ def warm(
     )
 
 
-def _look(index: str, wanted: Wanted, target: Target) -> tuple[list[File], list[Miss]]:
+def _look(
+    index: str, wanted: RequestedRelease, target: TargetEnvironment
+) -> tuple[list[IndexFile], list[MissingDistribution]]:
     """The files of one release on its page."""
     url = f"{index}{quote(wanted.name)}/"
     label = wanted.name + (wanted.specifier if wanted.specifier.startswith("==") else "")
 
-    def miss(why: str) -> tuple[list[File], list[Miss]]:
-        return [], [Miss(name=label, why=why)]
+    def miss(why: str) -> tuple[list[IndexFile], list[MissingDistribution]]:
+        return [], [MissingDistribution(name=label, why=why)]
 
     try:
-        where, told = until(
-            lambda: _page(url), deadline=Deadline.after(_PATIENCE), what="the page", ceiling=5.0
+        where, told = wait_until(
+            lambda: _page(url),
+            deadline=Deadline.after(_PATIENCE),
+            what="the page",
+            max_interval=5.0,
         )
     except (WaitTimeout, MirrorError) as broken:
         return miss(broken.why or broken.what)
     if told is None:
         return miss("no index has a project of this name")
-    listed = [File(**one) for one in _files(where, wanted.name, told)]
-    versions = {file.filename: version_of(file.filename) for file in listed}
+    listed = [IndexFile(**one) for one in _files(where, wanted.name, told)]
+    versions = {file.filename: parse_version(file.filename) for file in listed}
     allowed = SpecifierSet(wanted.specifier)
     fitting = [
         file
@@ -127,7 +142,7 @@ def _look(index: str, wanted: Wanted, target: Target) -> tuple[list[File], list[
     pinned = [file for file in release if not wanted.hashes or file.sha256 in wanted.hashes]
     if not pinned:
         return miss("the index has other files than the lock: no hash of it is there")
-    chosen = set(choose([file.filename for file in pinned], target))
+    chosen = set(select_files([file.filename for file in pinned], target))
     if not chosen:
         pythons, machines = ", ".join(target.pythons), ", ".join(target.machines)
         return miss(f"no wheel for Python {pythons} on Linux {machines}, and no sdist")
@@ -138,7 +153,7 @@ def _page(url: str) -> tuple[str, dict[str, Any] | None] | None:
     """Where it stands in the end, and the page; None inside where there is none; else again."""
     request = urllib.request.Request(url, headers={"Accept": _JSON})
     try:
-        with opener().open(request, timeout=_PATIENCE) as answer:
+        with build_opener().open(request, timeout=_PATIENCE) as answer:
             told = json.loads(answer.read())
             return answer.url, told if isinstance(told, dict) else None
     except urllib.error.HTTPError as refused:
@@ -164,17 +179,19 @@ def _files(where: str, project: str, told: dict[str, Any]) -> list[dict[str, Any
     ]
 
 
-def _persist(url: str, sha256: str) -> Fetched:
+def _persist(url: str, sha256: str) -> DownloadCheck:
     """Ask again while what stands in the way may pass."""
-    last = Fetched(status=0, why="it was not asked for")
+    last = DownloadCheck(status=0, why="it was not asked for")
 
-    def look() -> Fetched | None:
+    def look() -> DownloadCheck | None:
         nonlocal last
-        last = fetch(url, sha256)
+        last = check_download(url, sha256)
         return None if last.status in _PASSING and not last.ok else last
 
     try:
-        return until(look, deadline=Deadline.after(_PATIENCE), what="the file", ceiling=5.0)
+        return wait_until(
+            look, deadline=Deadline.after(_PATIENCE), what="the file", max_interval=5.0
+        )
     except WaitTimeout:
         return last
 
@@ -184,19 +201,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mirror.warm", description=__doc__)
     parser.add_argument("--index", required=True, help="URL of the simple index")
     parser.add_argument("--order", type=Path, required=True, help="what Order.to_bytes gave")
-    parser.add_argument("--at-once", type=int, default=AT_ONCE)
+    parser.add_argument("--at-once", type=int, default=DEFAULT_CONCURRENCY)
     words = parser.parse_args()
-    todo = Order.from_bytes(words.order.read_bytes())
+    todo = WarmRequest.from_bytes(words.order.read_bytes())
     last = 0.0
 
-    def told(step: Step) -> None:
+    def told(step: WarmProgress) -> None:
         nonlocal last
         if time.monotonic() - last >= 1.0 or step.done == step.total:
             last = time.monotonic()
             print(json.dumps(asdict(step)), flush=True)
 
     os.nice(5)  # pods that install now come first
-    result = warm(words.index, todo, told=told, at_once=words.at_once)
+    result = warm(words.index, todo, on_progress=told, concurrency=words.at_once)
     print(json.dumps({"report": asdict(result)}), flush=True)
     return 0
 

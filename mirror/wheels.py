@@ -16,25 +16,30 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 # Docker's and Go's names of an architecture → the one of wheel tags
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64": "aarch64"}
+WHEEL_ARCHITECTURES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "x86_64": "x86_64",
+    "aarch64": "aarch64",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class TargetEnvironment:
     """Machines that packages are wanted for; ``pythons`` as "3.12", ``machines`` as "x86_64"."""
 
     pythons: tuple[str, ...]
     machines: tuple[str, ...]
     musl: bool = False
 
-    def takes(self, tags: Iterable[Tag]) -> bool:
+    def accepts_tags(self, tags: Iterable[Tag]) -> bool:
         """Whether any of these machines would install a wheel of these tags."""
         return any(self._platform(tag.platform) and self._python(tag) for tag in tags)
 
-    def wants(self, marker: str) -> bool:
+    def satisfies_marker(self, marker: str) -> bool:
         """Whether a marker holds on any of them; one that cannot be told does."""
         if not marker:
             return True
@@ -84,17 +89,17 @@ def _runs(tag: Tag, minor: int) -> bool:
     return tag.interpreter == here and tag.abi == here
 
 
-def pythons(requires: str) -> tuple[str, ...]:
+def select_pythons(requires: str) -> tuple[str, ...]:
     """Those of PYTHONS that a lock's requires-python allows; all where it says nothing."""
     try:
         allowed = SpecifierSet(requires)
     except InvalidSpecifier:
-        return PYTHONS
-    found = tuple(one for one in PYTHONS if allowed.contains(f"{one}.99"))
-    return found or PYTHONS
+        return PYTHON_VERSIONS
+    found = tuple(one for one in PYTHON_VERSIONS if allowed.contains(f"{one}.99"))
+    return found or PYTHON_VERSIONS
 
 
-def version_of(filename: str) -> Version | None:
+def parse_version(filename: str) -> Version | None:
     """The version that a file is of; None for what is neither a wheel nor an sdist."""
     try:
         if filename.endswith(".whl"):
@@ -104,7 +109,7 @@ def version_of(filename: str) -> Version | None:
         return None
 
 
-def choose(filenames: Sequence[str], target: Target) -> tuple[str, ...]:
+def select_files(filenames: Sequence[str], target: TargetEnvironment) -> tuple[str, ...]:
     """Of one release's files the wheels that the target takes; without any, its sdists."""
     wheels, sdists = [], []
     for name in filenames:
@@ -115,6 +120,6 @@ def choose(filenames: Sequence[str], target: Target) -> tuple[str, ...]:
             tags = parse_wheel_filename(name)[3]
         except InvalidWheelFilename:
             continue
-        if target.takes(tags):
+        if target.accepts_tags(tags):
             wheels.append(name)
     return tuple(wheels or sdists)

@@ -18,7 +18,7 @@ CA_BUNDLE = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.c
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,7 +68,7 @@ def _no_index_of_the_machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def program() -> Run:
+def program() -> RunProgram:
     """Run one of the console scripts as a user does: `program("mirror", "status", …)`."""
 
     def run(

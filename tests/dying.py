@@ -15,7 +15,7 @@ def counted(event, args):
 """
 
 
-def counted(*more: str) -> str:
+def render_kill_hook(*more: str) -> str:
     """The beginning of a program of Python: its first argument is N, and its audit hook `counted`.
 
     Opening a file to write counts, moving and removing, and the audit events in ``more``.

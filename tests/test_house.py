@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cli", "deploy", "images", "mirror")
-LONGEST = 300  # lines a module
+MAX_LINES = 300  # lines a module
 
 # in pieces, so that this file does not name them
 HOSTS = [
@@ -28,7 +28,7 @@ HOSTS = [
 ]
 
 
-def tracked() -> list[Path]:
+def list_tracked_files() -> list[Path]:
     """The files of the repository, or of the folder where there is no git."""
     done = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, timeout=30, check=True
@@ -36,7 +36,7 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in done.stdout.decode().split("\0") if name]
 
 
-def modules() -> list[str]:
+def list_modules() -> list[str]:
     return [
         module.name
         for package in PACKAGES
@@ -44,26 +44,30 @@ def modules() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", [p for p in tracked() if p.suffix == ".py"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in list_tracked_files() if p.suffix == ".py"], ids=lambda p: p.name
+)
 def test_a_module_has_one_idea(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST
+    assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list_modules())
 def test_every_module_loads(name: str) -> None:
     importlib.import_module(name)
 
 
 def test_no_file_names_a_package_registry() -> None:
     named = []
-    for path in tracked():
+    for path in list_tracked_files():
         text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
         named += [f"{path.relative_to(ROOT)}: {host}" for host in HOSTS if host in text]
     assert named == []
 
 
 def test_no_lock_that_names_an_index_is_in_the_repository() -> None:
-    assert [p for p in tracked() if re.fullmatch(r"uv\.lock|pylock.*\.toml", p.name)] == []
+    assert [
+        p for p in list_tracked_files() if re.fullmatch(r"uv\.lock|pylock.*\.toml", p.name)
+    ] == []
 
 
 @pytest.mark.parametrize("kind", ["checks", "delivery", "fixes"])
@@ -75,9 +79,9 @@ def test_every_part_has_a_page(kind: str) -> None:
 
 
 def test_every_check_has_an_anchor() -> None:
-    from deploy.diagnose import categories
+    from deploy.diagnose import load_categories
 
-    for category in categories():
+    for category in load_categories():
         page = (ROOT / "docs" / "checks" / f"{category.name}.md").read_text()
         told = [line[3:] for line in page.splitlines() if line.startswith("## ")]
         assert sorted(told) == sorted(one.id for one in category.checks)

@@ -61,11 +61,11 @@ def attach(
     """
     cluster = connect(target)
     wish = _wish(target, names, where, selector, index=not no_index, ndots=ndots, force=force)
-    planned = verb.plan(cluster, wish)
+    planned = verb.plan_attach(cluster, wish)
     if not _agreed(planned, output, dry_run=dry_run, yes=yes, force=force):
         return
     with show.progress() as progress:
-        written = verb.carry_out(cluster, wish, planned, progress)
+        written = verb.attach(cluster, wish, planned, progress)
     _tell(planned, written, output, undo="mirror detach")
 
 
@@ -106,7 +106,7 @@ def _wish(
     where: str | None,
     selector: str,
     **more: bool,
-) -> verb.Wish:
+) -> verb.AttachRequest:
     if not names and not selector and not where:
         raise InputError(
             "which workloads? none is named",
@@ -114,7 +114,7 @@ def _wish(
         )
     if names and selector:
         raise InputError("KIND/NAME and --selector together", next_step="give one of them")
-    return verb.Wish(
+    return verb.AttachRequest(
         names=names,
         namespace=where or "default",
         selector=selector,
@@ -124,7 +124,7 @@ def _wish(
 
 
 def _agreed(
-    planned: verb.Attachment, output: OutputFormat, *, dry_run: bool, yes: bool, force: bool
+    planned: verb.AttachPlan, output: OutputFormat, *, dry_run: bool, yes: bool, force: bool
 ) -> bool:
     """Show the plan; whether to go on."""
     if dry_run and output != "table":
@@ -139,7 +139,7 @@ def _agreed(
             click.echo("\nnothing was written")
             return False
     drops = any(one.drops for one in planned.diffs)
-    if yes or planned.idle or (drops and not force):
+    if yes or planned.is_noop or (drops and not force):
         return True
     if not sys.stdin.isatty():
         raise InputError(
@@ -147,12 +147,12 @@ def _agreed(
             why="standard input is no terminal",
             next_step="look at the plan with --dry-run, then give --yes",
         )
-    click.confirm(f"\n{planned.blast}\nwrite this?", abort=True, err=True)
+    click.confirm(f"\n{planned.impact}\nwrite this?", abort=True, err=True)
     return True
 
 
 def _tell(
-    planned: verb.Attachment, written: tuple[str, ...], output: OutputFormat, undo: str = ""
+    planned: verb.AttachPlan, written: tuple[str, ...], output: OutputFormat, undo: str = ""
 ) -> None:
     if output != "table":
         show.document({"written": written, "notes": planned.notes}, output)

@@ -13,14 +13,14 @@ from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from cli.report import report as show_report
 from deploy import diagnose, record
-from deploy.bundle import write as write_bundle
-from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.bundle import write_bundle as write_bundle
+from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.codec import dump, load
-from deploy.evidence.collect import Look
-from deploy.evidence.model import Evidence, Report, Severity, Unseen
+from deploy.evidence.collect import CollectOptions
+from deploy.evidence.model import DoctorReport, Evidence, Severity, Unseen
 from mirror.core.errors import InputError, RefusedError
-from mirror.devpi import default_upstream
-from mirror.probe.__main__ import place
+from mirror.devpi import read_default_upstream
+from mirror.probe.__main__ import parse_endpoint
 
 
 @click.command()
@@ -92,7 +92,7 @@ def doctor(
     mirror doctor --save seen.json            for somebody else to look at:
     mirror doctor --from seen.json            the same report, no cluster needed
     """
-    asked = diagnose.categories(wanted)
+    asked = diagnose.load_categories(wanted)
     cluster = connect(target) if source is None else None
     if cluster is None:
         assert source is not None
@@ -114,7 +114,7 @@ def doctor(
     click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
 
 
-def _fails(report: Report, fail_on: str) -> bool:
+def _fails(report: DoctorReport, fail_on: str) -> bool:
     order = [one.value for one in Severity]
     limit = order.index(fail_on) if fail_on in order else -1
     return any(order.index(one.severity) <= limit for one in report.findings)
@@ -137,15 +137,15 @@ def _title(evidence: Evidence) -> str:
 def _observe(
     cluster: Cluster,
     target: ClusterOptions,
-    asked: tuple[diagnose.Category, ...],
+    asked: tuple[diagnose.CheckCategory, ...],
     nodes: tuple[str, ...],
     names: tuple[str, ...],
     image: str | None,
 ) -> Evidence:
     kept = _record(cluster, target.namespace)
-    look = Look(
+    look = CollectOptions(
         namespace=target.namespace,
-        image=image or diagnose.probe_image(cluster, target.namespace) or kept.image,
+        image=image or diagnose.find_probe_image(cluster, target.namespace) or kept.image,
         nodes=nodes,
         names=tuple(map(_checked, names)) or (_index_host(kept.settings.get("upstream")),),
         mirror=f"{kept.cluster_ip}:{kept.port}" if kept.cluster_ip else None,
@@ -154,24 +154,24 @@ def _observe(
         return diagnose.observe(cluster, asked, look, progress)
 
 
-def _record(cluster: Cluster, namespace: str) -> record.Record:
+def _record(cluster: Cluster, namespace: str) -> record.MirrorRecord:
     """What the last `mirror up` wrote down; nothing where it cannot be read."""
     try:
         return record.read(cluster, namespace)
-    except (ApiRefusal, RefusedError):
-        return record.Record()
+    except (ApiError, RefusedError):
+        return record.MirrorRecord()
 
 
 def _index_host(upstream: str | None) -> str:
     """HOST[:PORT] of the index that the mirror mirrors, or would."""
-    parts = urlsplit(upstream or default_upstream())
+    parts = urlsplit(upstream or read_default_upstream())
     port = parts.port or (80 if parts.scheme == "http" else 443)
     return parts.hostname or "" if port == 443 else f"{parts.hostname}:{port}"
 
 
 def _checked(name: str) -> str:
     try:
-        place(name)
+        parse_endpoint(name)
     except ValueError as wrong:
         raise InputError(
             f"--name {name!r} is no HOST[:PORT]",

@@ -12,7 +12,7 @@ from cli.looking import look
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from deploy import repair, running
 from deploy.changes.model import Fix
-from deploy.planned import Request, chosen, known
+from deploy.planned import FixRequest, load_fixes, select_fixes
 from mirror.core.errors import InputError
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -83,17 +83,17 @@ def fix(
     mirror fix all --keep                puts back what an add-on reverts; --no-keep ends that
     """
     cluster = connect(target)
-    fixes = chosen(names)
+    fixes = select_fixes(names)
     if not fixes:
         if keeper is not None:
             keeping.alone(cluster, image, target, output, on=keeper, dry_run=dry_run)
         else:
-            show_fixes.standing(repair.standing(cluster), output, known())
+            show_fixes.standing(repair.read_fix_states(cluster), output, load_fixes())
         return
     options = {name.replace("_", "-"): value for name, value in options.items()}
     fixing.check(options, fixes)
     rolled = _restart(restart, fixes, target, system=restart_system)
-    request = Request(
+    request = FixRequest(
         fixes=fixes,
         options=options,
         look=look(cluster, target, image=image, names=hosts),
@@ -145,32 +145,32 @@ def rollback(
         if dry_run:
             show_fixes.not_written(planned, output)
             return
-        if not planned.steps and not planned.away:
+        if not planned.updates and not planned.unreachable:
             keeping.settle(cluster)
             if output == "table":
                 click.echo("nothing to undo")
             else:
-                show_fixes.repaired(repair.undo(cluster, planned, force=force), output)
+                show_fixes.repaired(repair.roll_back(cluster, planned, force=force), output)
             return
         fixing.confirm(planned, yes=yes, force=force)
         with show.progress() as progress:
-            done = repair.undo(cluster, planned, progress, force=force)
+            done = repair.roll_back(cluster, planned, progress, force=force)
         show_fixes.repaired(done, output, keeper=keeping.settle(cluster))
 
 
 def _restart(
     selector: str | None, fixes: tuple[Fix, ...], target: ClusterOptions, *, system: bool
-) -> running.Restart | None:
+) -> running.RestartRequest | None:
     """Which workloads are asked for. Raises InputError where it means nothing."""
     if selector is None:
         if system:
             raise InputError("--restart-system without --restart", next_step="give --restart all")
         return None
-    if running.FIX not in {one.name for one in fixes}:
+    if running.FIX_NAME not in {one.name for one in fixes}:
         raise InputError(
             "--restart belongs to fix pod-sysctl, which is not asked for",
             next_step=f"mirror fix pod-sysctl --restart {selector}",
         )
     if not selector.strip():
         raise InputError("--restart: no selector", next_step="such as app=backend, or all")
-    return running.Restart(selector=selector, system=system, namespace=target.namespace)
+    return running.RestartRequest(selector=selector, system=system, namespace=target.namespace)

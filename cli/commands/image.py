@@ -93,13 +93,13 @@ def build_image(
     from cli import baking
 
     if listed:
-        for name, title in baking.listed():
+        for name, title in baking.list_recipes():
             click.echo(f"{name:<12} {title}")
     elif what == "mirror":
         _only(told, "base", "ca_bundle")
-        baking.mirror(target, told["base"], told["ca_bundle"], output)
+        baking.run_mirror_build(target, told["base"], told["ca_bundle"], output)
     else:
-        baking.application(baking.wish(what, told), target, output)
+        baking.run_application_build(baking.parse_arguments(what, told), target, output)
 
 
 def _only(told: dict[str, Any], *names: str) -> None:

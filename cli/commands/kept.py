@@ -9,7 +9,7 @@ from cli.options import ClusterOptions, OutputFormat, cluster_options, local_opt
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
-from mirror.store.verify import Verified
+from mirror.store.verify import VerifyReport
 
 
 @click.command()
@@ -36,27 +36,27 @@ def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputForm
             found = _local(repair, progress, Deadline.after(target.timeout))
         else:
             from cli.connect import connect
-            from deploy.verify import verify as look
+            from deploy.verify import verify_volume as look
 
             found = look(connect(target), target.namespace, repair=repair, progress=progress)
     if output != "table":
-        show.document({**show.plain(found), "sound": found.sound}, output)
+        show.document({**show.plain(found), "sound": found.is_sound}, output)
     else:
         _show(found, repair)
-    click.get_current_context().exit(0 if found.sound else 1)
+    click.get_current_context().exit(0 if found.is_sound else 1)
 
 
-def _local(repair: bool, progress: Progress, deadline: Deadline) -> Verified:
-    from mirror.store.verify import verify as look
+def _local(repair: bool, progress: Progress, deadline: Deadline) -> VerifyReport:
+    from mirror.store.verify import verify_files as look
 
     here = LocalMirror()
-    progress.step(f"verify what is kept in {here.data}")
-    running = here.status(deadline).state == "running"
-    root = here.running_endpoint(deadline).root if running else None
-    return look(here.data, repair=repair, root=root, told=progress.count)
+    progress.step(f"verify what is kept in {here.data_dir}")
+    running = here.read_status(deadline).state == "running"
+    root = here.require_endpoint(deadline).root_url if running else None
+    return look(here.data_dir, repair=repair, root=root, on_progress=progress.count)
 
 
-def _show(found: Verified, repair: bool) -> None:
+def _show(found: VerifyReport, repair: bool) -> None:
     if found.flaws:
         rows = [
             (flaw.state, "upload" if flaw.private else "cached", flaw.outcome, flaw.file)
@@ -64,7 +64,7 @@ def _show(found: Verified, repair: bool) -> None:
         ]
         show.table(("state", "", "now", "file"), rows)
         click.echo()
-    open_ = [flaw for flaw in found.flaws if not flaw.mended]
+    open_ = [flaw for flaw in found.flaws if not flaw.is_repaired]
     unknown = f"; {found.unknown} have no hash to compare with" if found.unknown else ""
     click.echo(
         f"{found.files} files, {found.size / 1e6:.1f} MB in {found.seconds:.1f} s: "

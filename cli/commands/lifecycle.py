@@ -93,29 +93,29 @@ def up(
         settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
         with show.progress() as progress:
             begun = Deadline.after(target.timeout)
-            status = LocalMirror().up(changes=_given(settings), progress=progress, deadline=begun)
+            status = LocalMirror().up(overrides=_given(settings), progress=progress, deadline=begun)
         show_mirror.local(status, None, output)
         return
     from cli import fixing
     from cli.connect import connect
     from deploy import obtain
     from deploy import up as deployment
-    from deploy.delivery import Options
+    from deploy.delivery import DeliveryOptions
 
     if with_fixes and not dry_run:
         fixing.check_answerable(yes=yes)  # not half of it first
     cluster = connect(target)
-    wish = obtain.Wish(
+    wish = obtain.ImageRequest(
         image=image.image,
         base=image.base,
-        delivery=Options(
-            way=image.deliver,
+        delivery=DeliveryOptions(
+            method=image.deliver,
             registry=image.registry,
             import_command=image.import_command,
             ssh=image.ssh,
         ),
     )
-    request = deployment.Request(
+    request = deployment.UpRequest(
         namespace=target.namespace,
         options=_given(common | cluster_only),
         ca_pem=pem,
@@ -123,9 +123,9 @@ def up(
     )
     with show.progress() as progress:
         if dry_run:
-            steps, wanted = deployment.plan(cluster, request, wish, progress)
+            steps, wanted = deployment.plan_up(cluster, request, wish, progress)
         else:
-            done = deployment.up(cluster, request, wish, progress)
+            done = deployment.bring_up(cluster, request, wish, progress)
     if dry_run:
         if output == "table" or not with_fixes:
             _show_plan(steps, wanted, output)
@@ -172,7 +172,7 @@ def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat)
             click.echo("stopped" if stopped else "nothing was running")
         return
     from cli.connect import connect
-    from deploy.down import down as take_down
+    from deploy.down import take_down as take_down
 
     with show.progress() as progress:
         done = take_down(connect(target), target.namespace, purge=purge, progress=progress)
@@ -219,16 +219,16 @@ def manifests(
     (random, 32 bytes or more). `mirror up` makes it; with GitOps, make it with your own tool.
     """
     from deploy.manifests.model import ClusterSettings
-    from deploy.manifests.objects import objects
+    from deploy.manifests.objects import render_objects
 
     settings = ClusterSettings(
         image=image,
         namespace=target.namespace,
         ca_pem=_read_ca_bundle(ca_bundle),
-        inside=inside,
+        cluster_cidrs=inside,
         **_given(options),
     )
-    show.yaml_documents(objects(settings))
+    show.yaml_documents(render_objects(settings))
 
 
 def _read_ca_bundle(path: Path | None) -> str | None:

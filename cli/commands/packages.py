@@ -10,11 +10,11 @@ import click
 
 from cli import show
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
-from mirror.client import IndexClient, Uploaded, check_distribution
+from mirror.client import IndexClient, UploadResult, check_distribution
 from mirror.core.errors import InputError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
-from mirror.settings import check_project
+from mirror.settings import normalize_project_name
 
 _ENDINGS = (".whl", ".tar.gz", ".zip")
 
@@ -78,23 +78,23 @@ def reserve(
     \b
     mirror reserve acme-billing acme-auth
     """
-    normal = list(dict.fromkeys(check_project(name) for name in names))
+    normal = list(dict.fromkeys(normalize_project_name(name) for name in names))
     with _logged_in(local, target) as client:
-        done = [(name, "reserved" if client.reserve(name) else "present") for name in normal]
+        done = [(name, "reserved" if client.reserve_name(name) else "present") for name in normal]
     if output == "table":
         show.table(("name", ""), done)
     else:
         show.document([{"name": name, "outcome": outcome} for name, outcome in done], output)
 
 
-def _upload(client: IndexClient, path: Path, *, alone: bool) -> Uploaded:
+def _upload(client: IndexClient, path: Path, *, alone: bool) -> UploadResult:
     """One file; among several a refused one does not stop the others."""
     try:
         return client.upload(path)
     except RefusedError as refused:
         if alone:
             raise
-        return Uploaded(filename=path.name, sha256="", outcome="refused", why=str(refused))
+        return UploadResult(filename=path.name, sha256="", outcome="refused", why=str(refused))
 
 
 @contextmanager
@@ -103,17 +103,17 @@ def _logged_in(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
     if local:
         mirror = LocalMirror()
         deadline = Deadline.after(target.timeout)
-        with IndexClient(mirror.running_endpoint(deadline).root, deadline) as client:
-            client.login("root", mirror.password())
+        with IndexClient(mirror.require_endpoint(deadline).root_url, deadline) as client:
+            client.login("root", mirror.read_root_password())
             yield client
         return
     from cli.connect import connect
     from deploy import reach
 
     cluster = connect(target)
-    endpoint = reach.endpoint(cluster, target.namespace)
-    password = reach.root_password(cluster, target.namespace)
-    with reach.client(cluster, target.namespace, endpoint) as client:
+    endpoint = reach.read_endpoint(cluster, target.namespace)
+    password = reach.read_root_password(cluster, target.namespace)
+    with reach.open_client(cluster, target.namespace, endpoint) as client:
         client.login("root", password)
         yield client
 

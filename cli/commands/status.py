@@ -23,19 +23,19 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
     """
     if local:
         deadline = Deadline.after(target.timeout)
-        here = LocalMirror().status(deadline)
+        here = LocalMirror().read_status(deadline)
         told = None
         if here.state == "running":
-            with IndexClient(here.endpoint.root, deadline) as client:
+            with IndexClient(here.endpoint.root_url, deadline) as client:
                 try:
-                    told = client.figures()
+                    told = client.read_stats()
                 except MirrorError:
                     told = None  # its state says what is wrong
         show_mirror.local(here, told, output)
         click.get_current_context().exit(0 if here.state == "running" else 1)
     from cli import keeping, show_fixes
     from cli.connect import connect
-    from deploy.status import status as look
+    from deploy.status import read_status as look
 
     cluster = connect(target)
     seen, fixes = look(cluster, target.namespace), show_fixes.standing_of(cluster)

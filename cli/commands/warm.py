@@ -20,13 +20,19 @@ from cli.options import (
     output_option,
 )
 from mirror import lock
-from mirror.beside import Beside
+from mirror.beside import WarmRuns
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 from mirror.local import LocalMirror
-from mirror.order import Miss, Order, Step, Warmed, order
-from mirror.warm import AT_ONCE
-from mirror.wheels import MACHINES, Target, pythons
+from mirror.order import (
+    MissingDistribution,
+    WarmProgress,
+    WarmReport,
+    WarmRequest,
+    build_warm_request,
+)
+from mirror.warm import DEFAULT_CONCURRENCY
+from mirror.wheels import WHEEL_ARCHITECTURES, TargetEnvironment, select_pythons
 
 _SAY = {"pages": "ask for the pages", "files": "fetch the files"}
 
@@ -48,14 +54,14 @@ _SAY = {"pages": "ask for the pages", "files": "fetch the files"}
     "--machine",
     "machines",
     multiple=True,
-    type=click.Choice(sorted(MACHINES)),
+    type=click.Choice(sorted(WHEEL_ARCHITECTURES)),
     help="Wheels for this architecture.  [default: those of the nodes]",
 )
 @click.option("--musl", is_flag=True, help="Wheels for musl too (Alpine images).")
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),
-    default=AT_ONCE,
+    default=DEFAULT_CONCURRENCY,
     show_default=True,
     help="Requests at a time.",
 )
@@ -91,17 +97,17 @@ def warm(
     """
     _check(sources, follow, versions)
     place = _Local(target) if local else _Cluster(target)
-    unfetchable: tuple[Miss, ...] = ()
+    unfetchable: tuple[MissingDistribution, ...] = ()
     if follow:
         name = place.newest()
     else:
-        pinned = lock.merged([lock.read(source) for source in sources])
-        wanted = Target(
-            pythons=versions or pythons(pinned.requires_python),
-            machines=tuple(MACHINES[one] for one in machines) or place.machines(),
+        pinned = lock.merge_locks([lock.read_lock(source) for source in sources])
+        wanted = TargetEnvironment(
+            pythons=versions or select_pythons(pinned.requires_python),
+            machines=tuple(WHEEL_ARCHITECTURES[one] for one in machines) or place.machines(),
             musl=musl,
         )
-        todo, unfetchable = order(pinned.pins, wanted)
+        todo, unfetchable = build_warm_request(pinned.pins, wanted)
         if dry_run:
             _foretell(todo, unfetchable, output)
             return
@@ -127,24 +133,24 @@ class _Cluster:
         self._cluster, self._namespace = connect(target), target.namespace
 
     def machines(self) -> tuple[str, ...]:
-        from deploy.warm import machines
+        from deploy.warm import list_machines
 
-        return machines(self._cluster)
+        return list_machines(self._cluster)
 
-    def start(self, todo: Order, at_once: int) -> str:
-        from deploy.warm import start
+    def start(self, todo: WarmRequest, at_once: int) -> str:
+        from deploy.warm import start_job
 
-        return start(self._cluster, self._namespace, todo, at_once)
+        return start_job(self._cluster, self._namespace, todo, at_once)
 
     def newest(self) -> str:
-        from deploy.warm import newest
+        from deploy.warm import find_newest_job
 
-        return newest(self._cluster, self._namespace) or _nothing()
+        return find_newest_job(self._cluster, self._namespace) or _nothing()
 
-    def follow(self, name: str) -> Iterator[Step | Warmed]:
-        from deploy.warm import follow
+    def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
+        from deploy.warm import follow_job
 
-        yield from follow(self._cluster, self._namespace, name)
+        yield from follow_job(self._cluster, self._namespace, name)
 
 
 class _Local:
@@ -153,34 +159,36 @@ class _Local:
     def __init__(self, target: ClusterOptions) -> None:
         self._here = LocalMirror()
         self._deadline = Deadline.after(target.timeout)
-        self._beside = Beside(self._here)
+        self._beside = WarmRuns(self._here)
 
     def machines(self) -> tuple[str, ...]:
-        return (MACHINES.get(platform.machine(), "x86_64"),)
+        return (WHEEL_ARCHITECTURES.get(platform.machine(), "x86_64"),)
 
-    def start(self, todo: Order, at_once: int) -> str:
-        return self._beside.start(self._here.running_endpoint(self._deadline), todo, at_once)
+    def start(self, todo: WarmRequest, at_once: int) -> str:
+        return self._beside.start(self._here.require_endpoint(self._deadline), todo, at_once)
 
     def newest(self) -> str:
-        return self._beside.newest() or _nothing()
+        return self._beside.find_latest() or _nothing()
 
-    def follow(self, name: str) -> Iterator[Step | Warmed]:
-        said: Step | Warmed | None = None
+    def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
+        said: WarmProgress | WarmReport | None = None
 
-        def look() -> tuple[Step | Warmed] | None:
-            running = self._beside.running(name)
-            now = self._beside.told(name)
-            if not running and not isinstance(now, Warmed):
+        def look() -> tuple[WarmProgress | WarmReport] | None:
+            running = self._beside.is_running(name)
+            now = self._beside.read_progress(name)
+            if not running and not isinstance(now, WarmReport):
                 raise MirrorError(
                     "the warming was ended",
-                    why=self._beside.tail(name),
+                    why=self._beside.read_log_tail(name),
                     next_step="run it again: what is there is not fetched again",
                 )
             return (now,) if now is not None and now != said else None
 
-        while not isinstance(said, Warmed):
+        while not isinstance(said, WarmReport):
             try:
-                (said,) = until(look, deadline=self._deadline, what="the warming", ceiling=0.5)
+                (said,) = wait_until(
+                    look, deadline=self._deadline, what="the warming", max_interval=0.5
+                )
             except WaitTimeout as late:
                 raise WaitTimeout(
                     "the warming is still at work", next_step="mirror warm --follow --local"
@@ -214,11 +222,11 @@ def _nothing() -> str:
 
 def _watch(
     place: _Cluster | _Local, name: str, live: AbstractContextManager[show.Live | None]
-) -> Warmed:
+) -> WarmReport:
     current = ""
     with live as progress:
         for told in place.follow(name):
-            if isinstance(told, Warmed):
+            if isinstance(told, WarmReport):
                 return told
             if progress is None:
                 continue
@@ -230,7 +238,9 @@ def _watch(
     raise MirrorError("the warming ended without a word")
 
 
-def _foretell(todo: Order, misses: tuple[Miss, ...], output: OutputFormat) -> None:
+def _foretell(
+    todo: WarmRequest, misses: tuple[MissingDistribution, ...], output: OutputFormat
+) -> None:
     if output != "table":
         show.document({"order": todo, "misses": misses}, output)
         return
@@ -244,7 +254,7 @@ def _foretell(todo: Order, misses: tuple[Miss, ...], output: OutputFormat) -> No
     click.echo("nothing was fetched")
 
 
-def _show(done: Warmed, more: tuple[Miss, ...], output: OutputFormat) -> None:
+def _show(done: WarmReport, more: tuple[MissingDistribution, ...], output: OutputFormat) -> None:
     if output != "table":
         show.document({**show.plain(done), "misses": show.plain([*done.misses, *more])}, output)
         return
@@ -255,7 +265,7 @@ def _show(done: Warmed, more: tuple[Miss, ...], output: OutputFormat) -> None:
     )
 
 
-def _show_misses(misses: tuple[Miss, ...]) -> None:
+def _show_misses(misses: tuple[MissingDistribution, ...]) -> None:
     if misses:
         show.table(("missing", "why"), [(miss.name, miss.why) for miss in misses])
 

@@ -11,7 +11,7 @@ import click
 from cli import show
 from cli.options import ClusterOptions, cluster_options, local_option
 from deploy.manifests.model import ENV_MAP
-from deploy.manifests.objects import environment_map
+from deploy.manifests.objects import render_environment_map
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
@@ -53,19 +53,19 @@ def env(
                 why="pods do not reach a mirror on this machine's loopback",
                 next_step="mirror up, then mirror env --publish NAMESPACE",
             )
-        endpoint = LocalMirror().running_endpoint(Deadline.after(target.timeout))
+        endpoint = LocalMirror().require_endpoint(Deadline.after(target.timeout))
     else:
         # not at the top: Kubernetes' client takes a second to load, and --local needs none of it
         from cli.connect import connect
         from deploy import published, reach
 
         if publish:
-            endpoint = published.publish(connect(target), target.namespace, namespaces)
+            endpoint = published.publish_environment(connect(target), target.namespace, namespaces)
             _tell(endpoint, namespaces)
             return
-        endpoint = reach.endpoint(connect(target), target.namespace)
+        endpoint = reach.read_endpoint(connect(target), target.namespace)
     if form == "configmap":
-        show.yaml_documents([environment_map(None, endpoint)])
+        show.yaml_documents([render_environment_map(None, endpoint)])
     else:
         click.echo(render(endpoint.environment(), form))
 

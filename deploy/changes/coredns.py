@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from deploy.changes.model import ConfigMapKey, Expect
+from deploy.changes.model import ConfigMapKey, ExpectedAnswer
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 
 
-def target_of(core: CoreDns) -> ConfigMapKey:
+def choose_target(core: CoreDns) -> ConfigMapKey:
     """coredns-custom where there is one, or where its owner would put the Corefile back."""
     if core.imports and (core.custom is not None or core.owner):
         return ConfigMapKey(
@@ -18,14 +18,14 @@ def target_of(core: CoreDns) -> ConfigMapKey:
     return ConfigMapKey(namespace=core.namespace, name=core.name, key="Corefile")
 
 
-def text_of(core: CoreDns, target: ConfigMapKey) -> bytes | None:
+def read_target_text(core: CoreDns, target: ConfigMapKey) -> bytes | None:
     """What stands in a target of CoreDNS', by the evidence."""
     if target.key == "Corefile":
         return core.text.encode()
     return next((one.text.encode() for one in core.custom or () if one.key == target.key), None)
 
 
-def notes(core: CoreDns) -> str:
+def describe_caveats(core: CoreDns) -> str:
     """What has to be said of this CoreDNS before it is changed."""
     told = ""
     if core.node_cache:
@@ -33,23 +33,24 @@ def notes(core: CoreDns) -> str:
             ". NodeLocal DNSCache (kube-system/node-local-dns) answers pods before CoreDNS does: "
             "names outside of the cluster may never get to it"
         )
-    if core.owner and target_of(core).key == "Corefile":
+    if core.owner and choose_target(core).key == "Corefile":
         told += f". {core.owner} may put its own Corefile back: `mirror status` then says drifted"
     return told
 
 
-def cluster_answers(evidence: Evidence) -> tuple[Expect, ...]:
+def expect_cluster_names(evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
     """The API server's own name still has its address."""
     core = evidence.coredns
     if isinstance(core, Unseen) or core is None:
         return ()
-    zones = cluster_zones(core.text)
+    zones = find_cluster_zones(core.text)
     return tuple(
-        Expect(name=f"kubernetes.default.svc.{z}", qtype="A", answer="exists") for z in zones
+        ExpectedAnswer(name=f"kubernetes.default.svc.{z}", qtype="A", answer="exists")
+        for z in zones
     )
 
 
-def cluster_zones(text: str) -> tuple[str, ...]:
+def find_cluster_zones(text: str) -> tuple[str, ...]:
     """The zones of the cluster's own names, by the `kubernetes` plugin."""
     try:
         found = corefile.parse(text)

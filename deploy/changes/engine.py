@@ -24,30 +24,36 @@ from functools import partial
 from importlib.metadata import version as installed
 
 from deploy.changes import lease
-from deploy.changes.ledger import RIGHTS, Ledger
+from deploy.changes.ledger import PERMISSIONS, Ledger
 from deploy.changes.model import (
-    Applied,
+    AppliedEdit,
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
     Fix,
-    Hand,
     LedgerEntry,
-    Moved,
     ObjectSpec,
-    Right,
+    Permission,
     Target,
+    TargetDriver,
+    WriteConflict,
 )
-from deploy.changes.step import Step, born, carried, rebase, refusal
-from deploy.changes.targets import ConfigMapHand, ObjectHand
+from deploy.changes.step import (
+    TargetUpdate,
+    apply_template_change,
+    conflict_error,
+    initial_base,
+    rebase,
+)
+from deploy.changes.targets import ConfigMapDriver, ObjectDriver
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
 
 _TRIES = 5  # times that somebody may write a target between our look and our write
 
 
-class Engine:
+class ChangeEngine:
     """Plans and does. ``fixes`` by name give the edits; ``hands`` by type of target are those
     besides the API's own.
     """
@@ -56,22 +62,22 @@ class Engine:
         self,
         cluster: Cluster,
         fixes: Mapping[str, Fix],
-        hands: Mapping[type, Hand] | None = None,
+        hands: Mapping[type, TargetDriver] | None = None,
     ) -> None:
         self._cluster = cluster
         self._fixes = fixes
-        own: dict[type, Hand] = {ConfigMapKey: ConfigMapHand(cluster)}
-        own[ObjectSpec] = ObjectHand(cluster)
-        self._hands: Mapping[type, Hand] = {**own, **(hands or {})}
+        own: dict[type, TargetDriver] = {ConfigMapKey: ConfigMapDriver(cluster)}
+        own[ObjectSpec] = ObjectDriver(cluster)
+        self._hands: Mapping[type, TargetDriver] = {**own, **(hands or {})}
         self._ledger = Ledger(cluster)
 
     # -- looking --------------------------------------------------------------------------------
 
     def entries(self) -> list[LedgerEntry]:
         """All that is in the ledger."""
-        return [page.entry for page in self._ledger.pages()]
+        return [page.entry for page in self._ledger.read_all()]
 
-    def held(self, fix: str) -> tuple[Change, ...]:
+    def applied_changes(self, fix: str) -> tuple[Change, ...]:
         """The changes of a fix that are in the ledger, in the order in which they were made."""
         found = [
             (one.step, Change(target=entry.target, edit=one.edit, why=one.why))
@@ -81,37 +87,41 @@ class Engine:
         ]
         return tuple(change for _, change in sorted(found, key=lambda pair: pair[0]))
 
-    def look(self, entry: LedgerEntry) -> Step:
+    def plan_entry(self, entry: LedgerEntry) -> TargetUpdate:
         """What would make this entry's target as it should be."""
         return self._step(entry.target, lambda edits: edits)
 
-    def again(self, target: Target, edit: Edit) -> str:
+    def reapply_command(self, target: Target, edit: Edit) -> str:
         """The command that makes this edit once more."""
         fix = self._fixes.get(edit.fix)
-        return fix.again(target, edit) if fix and fix.again else f"mirror fix {edit.fix}"
+        return (
+            fix.reapply_command(target, edit)
+            if fix and fix.reapply_command
+            else f"mirror fix {edit.fix}"
+        )
 
     # -- planning -------------------------------------------------------------------------------
 
-    def plan(self, changes: Sequence[Change]) -> list[Step]:
+    def plan(self, changes: Sequence[Change]) -> list[TargetUpdate]:
         """The steps that make these changes, each target once. Raises RefusedError (CannotEdit).
 
         All changes of a fix have to be given: edits of it on other targets are kept as they are.
         """
-        steps: dict[Target, list[Applied]] = {}
+        steps: dict[Target, list[AppliedEdit]] = {}
         of = {change.edit.fix: 0 for change in changes}
         total = {fix: sum(c.edit.fix == fix for c in changes) for fix in of}
         for change in changes:
             fix = change.edit.fix
             of[fix] += 1
             edit = replace(change.edit, options=json.loads(json.dumps(dict(change.edit.options))))
-            applied = Applied(edit=edit, step=of[fix], steps=total[fix], why=change.why)
+            applied = AppliedEdit(edit=edit, step=of[fix], steps=total[fix], why=change.why)
             steps.setdefault(change.target, []).append(applied)
         above = {change.target: change.template for change in changes}
         return [self._step(one, partial(_with, more), above[one]) for one, more in steps.items()]
 
     def plan_rollback(
         self, fixes: Iterable[str], targets: Collection[Target] | None = None
-    ) -> list[Step]:
+    ) -> list[TargetUpdate]:
         """The steps that take these fixes' edits away (from these targets), the last one first."""
         gone = set(fixes)
         entries = [e for e in self.entries() if targets is None or e.target in targets]
@@ -127,10 +137,10 @@ class Engine:
         found.sort(key=lambda pair: isinstance(pair[1], ObjectSpec) and bool(pair[1].namespace))
         return [self._step(target, partial(_without, gone)) for _, target in found]
 
-    def _place(self, applied: Applied) -> tuple[int, int]:
+    def _place(self, applied: AppliedEdit) -> tuple[int, int]:
         return self._order(applied), applied.step
 
-    def _order(self, applied: Applied) -> int:
+    def _order(self, applied: AppliedEdit) -> int:
         fix = self._fixes.get(applied.edit.fix)
         if fix is None:
             raise RefusedError(
@@ -141,54 +151,56 @@ class Engine:
             )
         return fix.order
 
-    def away(self, targets: Iterable[Target]) -> list[Target]:
+    def find_unreachable(self, targets: Iterable[Target]) -> list[Target]:
         """Those on nodes that cannot be reached now."""
-        return [one for one in targets if not self._hand(one).reaches(one)]
+        return [one for one in targets if not self._hand(one).is_reachable(one)]
 
-    def carried(self, template: Step, target: Target) -> Step:
+    def plan_template_change(self, template: TargetUpdate, target: Target) -> TargetUpdate:
         """A target without an entry, written by somebody from a template that changes: as it."""
         held = self._hand(target).read(target)
-        after = carried(template.before, template.after, held.content)
-        page = self._ledger.page(target)
-        return Step(target=target, held=held, page=page, base=after, edits=(), after=after)
+        after = apply_template_change(template.before, template.after, held.content)
+        page = self._ledger.read(target)
+        return TargetUpdate(
+            target=target, snapshot=held, stored=page, base=after, edits=(), after=after
+        )
 
     def forget(self, targets: Collection[Target]) -> None:
         """Drop the entries of targets that will never be there again."""
-        for page in self._ledger.pages():
+        for page in self._ledger.read_all():
             if page.entry.target in targets:
-                self._ledger.drop(page)
+                self._ledger.delete(page)
 
     def _step(
         self,
         target: Target,
-        change: Callable[[tuple[Applied, ...]], tuple[Applied, ...]],
+        change: Callable[[tuple[AppliedEdit, ...]], tuple[AppliedEdit, ...]],
         template: Target | None = None,
-    ) -> Step:
-        page = self._ledger.page(target)
+    ) -> TargetUpdate:
+        page = self._ledger.read(target)
         held = self._hand(target).read(target)
         entry = page.entry if page else None
-        above = self._ledger.page(template) if template and not page else None
-        based = rebase(entry, held.content) if entry else born(above, held.content)
+        above = self._ledger.read(template) if template and not page else None
+        based = rebase(entry, held.content) if entry else initial_base(above, held.content)
         edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
         after = self._folded(edits, target, based.content)
         settled = entry is not None and not entry.pending and edits == entry.edits and edits
-        if settled and based.clean and after != held.content:
+        if settled and based.is_clean and after != held.content:
             # all of ours is there, only in another order than it would come by itself: let it be
             there = self._folded(edits, target, held.content) == held.content
             after = held.content if there else after
-        return Step(
+        return TargetUpdate(
             target=target,
-            held=held,
-            page=page,
+            snapshot=held,
+            stored=page,
             base=based.content,
             edits=edits,
             after=after,
-            kept=bool(entry and based.content != entry.base),
+            keeps_foreign_edits=bool(entry and based.content != entry.base),
             conflicts=based.conflicts,
         )
 
     def _folded(
-        self, edits: Iterable[Applied], target: Target, content: bytes | None
+        self, edits: Iterable[AppliedEdit], target: Target, content: bytes | None
     ) -> bytes | None:
         try:
             for one in edits:
@@ -199,23 +211,25 @@ class Engine:
 
     # -- doing ----------------------------------------------------------------------------------
 
-    def missing(self, targets: Iterable[Target], more: Iterable[Right] = ()) -> list[Right]:
+    def find_missing_permissions(
+        self, targets: Iterable[Target], more: Iterable[Permission] = ()
+    ) -> list[Permission]:
         """Verbs that we lack to change these targets and keep the ledger."""
-        wanted = {*RIGHTS, *lease.RIGHTS, *more}
+        wanted = {*PERMISSIONS, *lease.PERMISSIONS, *more}
         for target in targets:
-            wanted |= set(self._hand(target).rights(target))
+            wanted |= set(self._hand(target).required_permissions(target))
 
-        def lacks(right: Right) -> bool:
-            return not self._cluster.allowed(right.verb, right.resource, right.namespace)
+        def lacks(right: Permission) -> bool:
+            return not self._cluster.is_allowed(right.verb, right.resource, right.namespace)
 
         ordered = sorted(wanted, key=lambda r: (r.namespace or "", r.resource, r.verb))
         with ThreadPoolExecutor(8) as pool:
             lacking = list(pool.map(lacks, ordered))
         return [right for right, lacked in zip(ordered, lacking, strict=True) if lacked]
 
-    def check_rights(self, targets: Iterable[Target], more: Iterable[Right] = ()) -> None:
+    def check_permissions(self, targets: Iterable[Target], more: Iterable[Permission] = ()) -> None:
         """Raises ClusterError that names every verb that is missing. Writes nothing."""
-        lacking = self.missing(targets, more)
+        lacking = self.find_missing_permissions(targets, more)
         if lacking:
             raise ClusterError(
                 f"rights are missing: {'; '.join(map(str, lacking))}",
@@ -223,22 +237,22 @@ class Engine:
                 next_step="ask for them (docs/rights.md has the role), or use another --context",
             )
 
-    def only_writer(self) -> AbstractContextManager[None]:
+    def hold_lease(self) -> AbstractContextManager[None]:
         """Everything that is done has to be done inside of this."""
-        return lease.only_writer(self._cluster)
+        return lease.hold(self._cluster)
 
-    def do(self, step: Step, *, force: bool = False) -> Step:
+    def apply(self, step: TargetUpdate, *, force: bool = False) -> TargetUpdate:
         """One step, to its end; the step as it was done, which differs where somebody wrote.
 
         Raises RefusedError for a conflict, unless ``force``.
         """
         for _ in range(_TRIES):
             if step.conflicts and not force:
-                raise refusal(step)
+                raise conflict_error(step)
             try:
                 self._do(step)
                 return step
-            except Moved:
+            except WriteConflict:
                 wanted = step.edits
                 step = self._step(step.target, partial(_instead, wanted))
         raise RefusedError(
@@ -247,11 +261,11 @@ class Engine:
             next_step="find out who writes it (managedFields of the object), then run this again",
         )
 
-    def _do(self, step: Step) -> None:
-        if step.idle:
+    def _do(self, step: TargetUpdate) -> None:
+        if step.is_noop:
             return
-        page, result = step.page, step.after
-        frame = page.entry.frame if page and page.entry.base is not None else step.held.frame
+        page, result = step.stored, step.after
+        frame = page.entry.frame if page and page.entry.base is not None else step.snapshot.metadata
         entry = LedgerEntry(
             target=step.target,
             base=step.base,
@@ -261,27 +275,27 @@ class Engine:
             pending=True,
             frame=frame,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=lease.who(),
+            by=lease.current_user(),
             tool_version=installed("pypi-mirror"),
         )
-        if step.writes:
+        if step.changes_target:
             page = self._ledger.put(entry, page)
             hand = self._hand(step.target)
-            result = hand.write(step.target, step.after, step.held, frame).content
+            result = hand.write(step.target, step.after, step.snapshot, frame).content
         if step.edits:
             self._ledger.put(replace(entry, written=result, intended=None, pending=False), page)
         elif page is not None:
-            self._ledger.drop(page)
+            self._ledger.delete(page)
 
-    def _hand(self, target: Target) -> Hand:
+    def _hand(self, target: Target) -> TargetDriver:
         return self._hands[type(target)]
 
 
-def _instead(wanted: tuple[Applied, ...], _: Iterable[Applied]) -> tuple[Applied, ...]:
+def _instead(wanted: tuple[AppliedEdit, ...], _: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
     return wanted
 
 
-def _with(more: Sequence[Applied], edits: Sequence[Applied]) -> tuple[Applied, ...]:
+def _with(more: Sequence[AppliedEdit], edits: Sequence[AppliedEdit]) -> tuple[AppliedEdit, ...]:
     """These edits and those of other fixes; an edit that is there already stays as it is told."""
     replaced = {one.edit.fix for one in more}
     there = {(one.edit.fix, one.step, one.steps): one for one in edits}
@@ -292,5 +306,5 @@ def _with(more: Sequence[Applied], edits: Sequence[Applied]) -> tuple[Applied, .
     return (*(one for one in edits if one.edit.fix not in replaced), *chosen)
 
 
-def _without(gone: set[str], edits: Iterable[Applied]) -> tuple[Applied, ...]:
+def _without(gone: set[str], edits: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
     return tuple(one for one in edits if one.edit.fix not in gone)

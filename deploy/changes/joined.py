@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploy.changes.engine import Engine
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ConfigMapKey, NodeFile
-from deploy.changes.nodes import CONFIG_MAP, in_use
-from deploy.changes.step import Step
+from deploy.changes.nodes import CONFIG_MAP, find_active_conflist
+from deploy.changes.step import TargetUpdate
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
 from deploy.evidence.hosts import read_hosts
@@ -15,7 +15,9 @@ from deploy.evidence.model import Unseen
 from mirror.core.progress import SILENT
 
 
-def written_since(cluster: Cluster, works: Engine, steps: Sequence[Step]) -> list[Step]:
+def plan_joined_nodes(
+    cluster: Cluster, works: ChangeEngine, steps: Sequence[TargetUpdate]
+) -> list[TargetUpdate]:
     """Where the template goes back: the files of nodes that are not in the ledger, as well."""
     above = next((step for step in steps if _is_template(step)), None)
     if above is None:
@@ -24,11 +26,11 @@ def written_since(cluster: Cluster, works: Engine, steps: Sequence[Step]) -> lis
     hosts = read_hosts(cluster, None, read_nodes(cluster), SILENT)
     made = []
     for one in () if isinstance(hosts, Unseen) else hosts:
-        used = None if isinstance(one.view, Unseen) else in_use(one.view)
+        used = None if isinstance(one.view, Unseen) else find_active_conflist(one.view)
         if used and (target := NodeFile(node=one.node, path=used.path)) not in known:
-            made.append(works.carried(above, target))
-    return [step for step in made if step.writes]
+            made.append(works.plan_template_change(above, target))
+    return [step for step in made if step.changes_target]
 
 
-def _is_template(step: Step) -> bool:
+def _is_template(step: TargetUpdate) -> bool:
     return isinstance(step.target, ConfigMapKey) and step.target.name == CONFIG_MAP

@@ -16,21 +16,21 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.changes.model import Right
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.changes.model import Permission
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.manifests.model import NAME, new_object
 from mirror.core.errors import ClusterError, RefusedError
 
 NAMESPACE = "kube-system"
-LEASE = f"{NAME}-changes"
-SECONDS = 15  # a Lease that was not renewed for so long is nobody's
-RIGHTS = tuple(
-    Right(verb=verb, resource="leases", namespace=NAMESPACE)
+LEASE_NAME = f"{NAME}-changes"
+DURATION_SECONDS = 15  # a Lease that was not renewed for so long is nobody's
+PERMISSIONS = tuple(
+    Permission(verb=verb, resource="leases", namespace=NAMESPACE)
     for verb in ("get", "create", "update", "delete")
 )
 
 
-def who() -> str:
+def current_user() -> str:
     """user@host, as the ledger keeps it."""
     try:
         user = getpass.getuser()
@@ -40,15 +40,15 @@ def who() -> str:
 
 
 @contextmanager
-def only_writer(cluster: Cluster) -> Iterator[None]:
+def hold(cluster: Cluster) -> Iterator[None]:
     """Hold the Lease for the length of the block. Raises RefusedError that names its holder."""
-    mine = f"{who()} pid {os.getpid()} start {_stamp(os.getpid())}"
+    mine = f"{current_user()} pid {os.getpid()} start {_stamp(os.getpid())}"
     held = _take(cluster, mine)
     over = threading.Event()
 
     def renew() -> None:
         nonlocal held
-        while not over.wait(SECONDS / 3):
+        while not over.wait(DURATION_SECONDS / 3):
             with suppress(ClusterError):  # the next turn tries again; the data is safe without
                 held = cluster.replace(_renewed(held))
 
@@ -61,11 +61,11 @@ def only_writer(cluster: Cluster) -> Iterator[None]:
         keeper.join()
         with suppress(ClusterError):
             version = held["metadata"]["resourceVersion"]
-            cluster.delete("Lease", LEASE, NAMESPACE, version=version)
+            cluster.delete("Lease", LEASE_NAME, NAMESPACE, resource_version=version)
 
 
 def _take(cluster: Cluster, mine: str) -> Object:
-    found = cluster.get("Lease", LEASE, NAMESPACE)
+    found = cluster.get("Lease", LEASE_NAME, NAMESPACE)
     try:
         if found is None:
             return cluster.create(_lease(mine))
@@ -73,10 +73,10 @@ def _take(cluster: Cluster, mine: str) -> Object:
         if not _over(spec):
             raise _busy(spec)
         return cluster.replace({**found, **_lease(mine), "metadata": found["metadata"]})
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         if refusal.status != 409:
             raise
-        now = cluster.get("Lease", LEASE, NAMESPACE)
+        now = cluster.get("Lease", LEASE_NAME, NAMESPACE)
         raise _busy(now["spec"] if now else {}) from refusal
 
 
@@ -84,9 +84,9 @@ def _busy(spec: Object) -> RefusedError:
     holder, renewed = spec.get("holderIdentity", "somebody"), spec.get("renewTime", "just now")
     return RefusedError(
         f"somebody else is changing this cluster: {holder.partition(' start ')[0]}",
-        why=f"he holds the Lease {NAMESPACE}/{LEASE}, renewed {renewed}",
+        why=f"he holds the Lease {NAMESPACE}/{LEASE_NAME}, renewed {renewed}",
         next_step=f"wait for it and run the same command again; a writer that was killed is "
-        f"passed over {SECONDS} s after its last renewal",
+        f"passed over {DURATION_SECONDS} s after its last renewal",
     )
 
 
@@ -98,7 +98,7 @@ def _over(spec: Object) -> bool:
         renewed = datetime.fromisoformat(str(spec.get("renewTime")))
     except ValueError:
         return True
-    seconds = spec.get("leaseDurationSeconds") or SECONDS
+    seconds = spec.get("leaseDurationSeconds") or DURATION_SECONDS
     return (datetime.now(UTC) - renewed).total_seconds() > seconds
 
 
@@ -133,11 +133,11 @@ def _lease(mine: str) -> Object:
     now = _now()
     spec = {
         "holderIdentity": mine,
-        "leaseDurationSeconds": SECONDS,
+        "leaseDurationSeconds": DURATION_SECONDS,
         "acquireTime": now,
         "renewTime": now,
     }
-    return new_object("coordination.k8s.io/v1", "Lease", LEASE, NAMESPACE) | {"spec": spec}
+    return new_object("coordination.k8s.io/v1", "Lease", LEASE_NAME, NAMESPACE) | {"spec": spec}
 
 
 def _renewed(held: Object) -> Object:

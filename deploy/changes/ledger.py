@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.changes.model import (
-    Applied,
+    AppliedEdit,
     ConfigMapKey,
     Edit,
     LedgerEntry,
-    Moved,
     NodeFile,
     NodeSysctl,
     ObjectSpec,
-    Right,
+    Permission,
     Target,
+    WriteConflict,
     digest,
 )
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence.codec import dump
-from deploy.manifests.model import MANAGED_BY, NAME, labels
+from deploy.manifests.model import MANAGED_BY, NAME, build_labels
 from mirror.core.errors import MirrorError, RefusedError
 
 NAMESPACE = "kube-system"
@@ -38,14 +38,14 @@ _COMPONENT = "ledger"
 _LABEL = "app.kubernetes.io/component"
 _LIMIT = 900_000  # bytes of content; a ConfigMap holds 1 MiB, and base64 makes 3 bytes 4
 _BLOBS = ("base", "written", "intended")
-RIGHTS = tuple(
-    Right(verb=verb, resource="configmaps", namespace=NAMESPACE)
+PERMISSIONS = tuple(
+    Permission(verb=verb, resource="configmaps", namespace=NAMESPACE)
     for verb in ("get", "list", "create", "update", "delete")
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class StoredEntry:
     """An entry and the version of the ConfigMap it stands in; empty where there is none yet."""
 
     entry: LedgerEntry
@@ -63,41 +63,41 @@ class Ledger:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def pages(self) -> list[Page]:
+    def read_all(self) -> list[StoredEntry]:
         """All entries. Raises RefusedError for one that was altered."""
         chosen = f"{MANAGED_BY}={NAME},{_LABEL}={_COMPONENT}"
         return [_page(one) for one in self._cluster.list("ConfigMap", NAMESPACE, labels=chosen)]
 
-    def page(self, target: Target) -> Page | None:
+    def read(self, target: Target) -> StoredEntry | None:
         """The entry of one target, or None. Raises RefusedError for one that was altered."""
-        found = self._cluster.get("ConfigMap", name_of(target), NAMESPACE)
+        found = self._cluster.get("ConfigMap", config_map_name(target), NAMESPACE)
         return _page(found) if found else None
 
-    def put(self, entry: LedgerEntry, seen: Page | None) -> Page:
+    def put(self, entry: LedgerEntry, expected: StoredEntry | None) -> StoredEntry:
         """Write an entry over the one that was seen. Raises Moved where that is not there now."""
         body = _body(entry)
         try:
-            if seen is None or not seen.version:
+            if expected is None or not expected.version:
                 return _page(self._cluster.create(body))
-            body["metadata"]["resourceVersion"] = seen.version
+            body["metadata"]["resourceVersion"] = expected.version
             return _page(self._cluster.replace(body))
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status in {404, 409}:
-                raise Moved(f"ledger of {entry.target}") from refusal
+                raise WriteConflict(f"ledger of {entry.target}") from refusal
             raise
 
-    def drop(self, page: Page) -> None:
+    def delete(self, page: StoredEntry) -> None:
         """Remove an entry that was seen; Moved where it changed, nothing where it is gone."""
         try:
-            name = name_of(page.entry.target)
-            self._cluster.delete("ConfigMap", name, NAMESPACE, version=page.version)
-        except ApiRefusal as refusal:
+            name = config_map_name(page.entry.target)
+            self._cluster.delete("ConfigMap", name, NAMESPACE, resource_version=page.version)
+        except ApiError as refusal:
             if refusal.status == 409:
-                raise Moved(f"ledger of {page.entry.target}") from refusal
+                raise WriteConflict(f"ledger of {page.entry.target}") from refusal
             raise
 
 
-def name_of(target: Target) -> str:
+def config_map_name(target: Target) -> str:
     """The ConfigMap of a target's entry."""
     words = json.dumps([type(target).__name__, dump(target)], sort_keys=True)
     return f"{NAME}-ledger-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
@@ -125,9 +125,9 @@ def _body(entry: LedgerEntry) -> Object:
     }
     text = json.dumps(head, indent=1, sort_keys=True) + "\n"
     meta: Object = {
-        "name": name_of(entry.target),
+        "name": config_map_name(entry.target),
         "namespace": NAMESPACE,
-        "labels": labels(_COMPONENT),
+        "labels": build_labels(_COMPONENT),
         "annotations": {"pypi-mirror/target": str(entry.target)},
     }
     return {
@@ -143,15 +143,15 @@ def _body(entry: LedgerEntry) -> Object:
     }
 
 
-def _told(applied: Applied) -> Object:
+def _told(applied: AppliedEdit) -> Object:
     edit = applied.edit
     place = {"step": applied.step, "steps": applied.steps, "why": applied.why}
     return {"fix": edit.fix, "options": dict(edit.options), **place}
 
 
-def _applied(told: Object) -> Applied:
+def _applied(told: Object) -> AppliedEdit:
     edit = Edit(fix=told.pop("fix"), options=told.pop("options"))
-    return Applied(edit=edit, **told)
+    return AppliedEdit(edit=edit, **told)
 
 
 def _altered(name: str, why: str) -> RefusedError:
@@ -163,7 +163,7 @@ def _altered(name: str, why: str) -> RefusedError:
     )
 
 
-def _page(found: Object) -> Page:
+def _page(found: Object) -> StoredEntry:
     name = found["metadata"]["name"]
     data = found.get("data") or {}
     text = data.get("entry.json", "")
@@ -186,4 +186,4 @@ def _page(found: Object) -> Page:
     for one in _BLOBS:
         if digest(contents[one]) != sums.get(one):
             raise _altered(name, f"the bytes of `{one}` are not what was stored")
-    return Page(entry=entry, version=found["metadata"]["resourceVersion"])
+    return StoredEntry(entry=entry, version=found["metadata"]["resourceVersion"])

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from deploy.evidence.model import Evidence, Need
 
-Options: TypeAlias = Mapping[str, Any]  # JSON values by name: they are stored, and replayed
+EditOptions: TypeAlias = Mapping[str, Any]  # JSON values by name: they are stored, and replayed
 
 
 # -- targets --------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ Target: TypeAlias = ConfigMapKey | ObjectSpec | NodeFile | NodeSysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Right:
+class Permission:
     """A verb that a hand needs; ``resource`` as plural, with a subresource after a slash."""
 
     verb: str
@@ -82,7 +82,7 @@ class Right:
         return f"{self.verb} {self.resource} {where}"
 
 
-def place_on_node(target: NodeFile | NodeSysctl) -> str:
+def agent_target(target: NodeFile | NodeSysctl) -> str:
     """What the node's agent calls it."""
     return target.path if isinstance(target, NodeFile) else target.key
 
@@ -91,7 +91,7 @@ def place_on_node(target: NodeFile | NodeSysctl) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Snapshot:
     """What stands in a target. ``version`` changes whenever it may have been written.
 
     ``frame`` is what a hand needs besides the content to make a deleted target again as it was
@@ -100,26 +100,28 @@ class Held:
 
     content: bytes | None
     version: str
-    frame: str = ""
+    metadata: str = ""
 
 
-class Moved(Exception):
+class WriteConflict(Exception):
     """A write was not done, because the target is no longer what was read."""
 
 
-class Hand(Protocol):
+class TargetDriver(Protocol):
     """Reads and writes the targets of one kind. Nothing else touches what is not ours."""
 
-    def reaches(self, target: Target) -> bool:
+    def is_reachable(self, target: Target) -> bool:
         """Whether it can be read and written now: what is on a node goes away with the node."""
 
-    def rights(self, target: Target) -> Sequence[Right]:
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
         """All verbs of the Kubernetes API that reading, writing and restoring it need."""
 
-    def read(self, target: Target) -> Held:
+    def read(self, target: Target) -> Snapshot:
         """What stands there now. Raises ClusterError where that cannot be known."""
 
-    def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
+    def write(
+        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+    ) -> Snapshot:
         """Replace ``seen`` by ``content`` (None removes it) and return what stands there then.
 
         Compare-and-swap: raises Moved, having written nothing, where the target is not ``seen``
@@ -136,7 +138,7 @@ class Edit:
     """What one fix does to one target: a name and options, so that it can be replayed."""
 
     fix: str
-    options: Options = field(default_factory=dict)
+    options: EditOptions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ class Change:
     edit: Edit
     why: str
     template: Target | None = None
-    proved_first: bool = False
+    needs_proof_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expect:
+class ExpectedAnswer:
     """A question that pods on every node must see answered so, once the fix works.
 
     ``answer`` empty: NOERROR without records. exists: with at least one record.
@@ -197,7 +199,7 @@ class Expect:
     answer: Literal["empty", "NXDOMAIN", "exists"]
 
 
-def _expects_nothing(_: tuple[Change, ...], __: Evidence) -> tuple[Expect, ...]:
+def _expects_nothing(_: tuple[Change, ...], __: Evidence) -> tuple[ExpectedAnswer, ...]:
     return ()
 
 
@@ -217,26 +219,32 @@ class Fix:
 
     name: str
     order: int
-    fact: str
-    blast: str
+    summary: str
+    impact: str
     needs: frozenset[Need]
-    changes: Callable[[Evidence, Options, tuple[Change, ...]], tuple[Change, ...] | Refusal]
+    plan_changes: Callable[
+        [Evidence, EditOptions, tuple[Change, ...]], tuple[Change, ...] | Refusal
+    ]
     edit: Callable[[Edit, Target, bytes | None], bytes | None]
-    cures: tuple[str, ...] = ()
+    resolved_checks: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
-    expects: Callable[[tuple[Change, ...], Evidence], tuple[Expect, ...]] = _expects_nothing
-    undo_at_once: bool = False
+    expected_answers: Callable[[tuple[Change, ...], Evidence], tuple[ExpectedAnswer, ...]] = (
+        _expects_nothing
+    )
+    rollback_on_failure: bool = False
     command: str = "fix"  # that makes it; others than `mirror fix` are not among its names
-    again: Callable[[Target, Edit], str] | None = None  # the words that make it; `mirror fix NAME`
+    reapply_command: Callable[[Target, Edit], str] | None = (
+        None  # the words that make it; `mirror fix NAME`
+    )
 
 
 # -- the ledger -----------------------------------------------------------------------------------
 
-State: TypeAlias = Literal["absent", "applied", "drifted", "partial", "unknown"]
+StateName: TypeAlias = Literal["absent", "applied", "drifted", "partial", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class AppliedEdit:
     """An edit in the ledger: the ``step``-th of ``steps`` changes of its fix (from 1)."""
 
     edit: Edit
@@ -257,7 +265,7 @@ class LedgerEntry:
 
     target: Target
     base: bytes | None
-    edits: tuple[Applied, ...]
+    edits: tuple[AppliedEdit, ...]
     written: bytes | None
     intended: bytes | None = None
     pending: bool = False

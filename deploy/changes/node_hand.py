@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deploy.changes.model import (
-    Held,
-    Moved,
     NodeFile,
     NodeSysctl,
-    Right,
+    Permission,
+    Snapshot,
     Target,
-    place_on_node,
+    WriteConflict,
+    agent_target,
 )
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
-from deploy.evidence.hosts import ask, ensure
-from deploy.manifests.agent import HOME
-from mirror.agent.content import as_bytes, as_text
+from deploy.evidence.hosts import ask_agent, ensure_agents
+from deploy.manifests.agent import SYSTEM_NAMESPACE
+from mirror.agent.content import decode_content, encode_content
 from mirror.core.errors import ClusterError
 
 
-class NodeHand:
+class NodeDriver:
     """Reads and writes by the agent's pods, which it finds, or starts with an image, when it is
     first used.
     """
@@ -31,40 +31,42 @@ class NodeHand:
         self._cluster, self._image = cluster, image
         self._pods: Mapping[str, str] | None = None
 
-    def reaches(self, target: Target) -> bool:
+    def is_reachable(self, target: Target) -> bool:
         assert isinstance(target, NodeFile | NodeSysctl)
         return target.node in self._running()
 
-    def rights(self, target: Target) -> Sequence[Right]:
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
         assert isinstance(target, NodeFile | NodeSysctl)
         return [
-            Right(verb="list", resource="nodes"),
-            Right(verb="list", resource="pods", namespace=HOME),
-            Right(verb="create", resource="pods/exec", namespace=HOME),
+            Permission(verb="list", resource="nodes"),
+            Permission(verb="list", resource="pods", namespace=SYSTEM_NAMESPACE),
+            Permission(verb="create", resource="pods/exec", namespace=SYSTEM_NAMESPACE),
             *(
-                Right(verb=verb, resource="daemonsets", namespace=HOME)
+                Permission(verb=verb, resource="daemonsets", namespace=SYSTEM_NAMESPACE)
                 for verb in ("get", "create", "patch", "delete")
             ),
         ]
 
-    def read(self, target: Target) -> Held:
+    def read(self, target: Target) -> Snapshot:
         return self._held(self._ask(target, {"do": "read"}))
 
-    def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
+    def write(
+        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+    ) -> Snapshot:
         question = {
             "do": "write",
-            "content": as_text(content),
-            "seen": seen.version,
-            "frame": frame,
+            "content": encode_content(content),
+            "seen": expected.version,
+            "frame": metadata,
         }
         return self._held(self._ask(target, question))
 
     def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(target, NodeFile | NodeSysctl)
-        asked = {**question, "target": place_on_node(target)}
-        told = ask(self._cluster, self._pod(target.node), asked)
+        asked = {**question, "target": agent_target(target)}
+        told = ask_agent(self._cluster, self._pod(target.node), asked)
         if "moved" in told:
-            raise Moved(str(target))
+            raise WriteConflict(str(target))
         return told
 
     def _pod(self, node: str) -> str:
@@ -81,14 +83,14 @@ class NodeHand:
         """The agents that run; started where somebody took them away."""
         if self._pods is None:
             nodes = read_nodes(self._cluster)
-            found = ensure(self._cluster, None, nodes)
-            self._pods = found or ensure(self._cluster, self._image(), nodes)
+            found = ensure_agents(self._cluster, None, nodes)
+            self._pods = found or ensure_agents(self._cluster, self._image(), nodes)
         return self._pods
 
     @staticmethod
-    def _held(told: Mapping[str, Any]) -> Held:
-        return Held(
-            content=as_bytes(told["content"]),
+    def _held(told: Mapping[str, Any]) -> Snapshot:
+        return Snapshot(
+            content=decode_content(told["content"]),
             version=told["version"],
-            frame=told["frame"],
+            metadata=told["frame"],
         )

@@ -11,46 +11,48 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploy.changes.engine import Engine
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import (
     ConfigMapKey,
     LedgerEntry,
     NodeFile,
     NodeSysctl,
-    place_on_node,
+    agent_target,
 )
 from deploy.cluster.client import Cluster
-from deploy.evidence.hosts import ask
-from deploy.manifests.agent import ORDERS_MAP
-from mirror.agent.content import as_text
+from deploy.evidence.hosts import ask_agent
+from deploy.manifests.agent import DESIRED_STATE_MAP
+from mirror.agent.content import encode_content
 from mirror.core.errors import MirrorError
 
-Place = tuple[str, str]  # a node, and a path or setting there
+NodeTarget = tuple[str, str]  # a node, and a path or setting there
 
 
-def on_nodes(entries: Iterable[LedgerEntry], fixes: Collection[str]) -> dict[Place, LedgerEntry]:
+def select_node_entries(
+    entries: Iterable[LedgerEntry], fixes: Collection[str]
+) -> dict[NodeTarget, LedgerEntry]:
     """What these fixes hold on nodes, but for what is being written."""
     return {
-        (entry.target.node, place_on_node(entry.target)): entry
+        (entry.target.node, agent_target(entry.target)): entry
         for entry in entries
         if isinstance(entry.target, NodeFile | NodeSysctl) and _holds(entry, fixes)
     }
 
 
-def keeps(cluster: Cluster, pods: Mapping[str, str]) -> set[Place]:
+def read_kept_targets(cluster: Cluster, pods: Mapping[str, str]) -> set[NodeTarget]:
     """All that the agents of these pods keep now."""
     return _kept(_asked(cluster, pods, {node: {"do": "seen", "targets": []} for node in pods}))
 
 
-def tell(
-    cluster: Cluster, works: Engine, fixes: Collection[str], pods: Mapping[str, str]
-) -> set[Place]:
+def sync_agents(
+    cluster: Cluster, works: ChangeEngine, fixes: Collection[str], pods: Mapping[str, str]
+) -> set[NodeTarget]:
     """Have them keep what these fixes hold, and nothing else; what they keep then."""
-    before = on_nodes(works.entries(), fixes)
+    before = select_node_entries(works.entries(), fixes)
     asked = {node: [place for at, place in before if at == node] for node in pods}
     seen = _asked(cluster, pods, {n: {"do": "seen", "targets": t} for n, t in asked.items()})
     entries = works.entries()  # after the versions
-    held = on_nodes(entries, fixes)
+    held = select_node_entries(entries, fixes)
     orders = any(_is_orders(one) and _holds(one, fixes) for one in entries)
     told = {}
     for node, answer in seen.items():
@@ -63,7 +65,7 @@ def tell(
     return _kept(_asked(cluster, pods, told))
 
 
-def end(cluster: Cluster, pods: Mapping[str, str]) -> None:
+def stop_agents(cluster: Cluster, pods: Mapping[str, str]) -> None:
     """Have them keep nothing. One that is not reached sees it by the mark in its pod."""
     _asked(cluster, pods, {node: {"do": "keep", "pages": [], "orders": False} for node in pods})
 
@@ -73,7 +75,7 @@ def _holds(entry: LedgerEntry, fixes: Collection[str]) -> bool:
 
 
 def _is_orders(entry: LedgerEntry) -> bool:
-    return isinstance(entry.target, ConfigMapKey) and entry.target.name == ORDERS_MAP
+    return isinstance(entry.target, ConfigMapKey) and entry.target.name == DESIRED_STATE_MAP
 
 
 def _page(place: str, entry: LedgerEntry, version: str) -> dict[str, Any]:
@@ -81,8 +83,8 @@ def _page(place: str, entry: LedgerEntry, version: str) -> dict[str, Any]:
     return {
         "target": place,
         "fixes": list(dict.fromkeys(one.edit.fix for one in entry.edits)),
-        "base": as_text(entry.base),
-        "written": as_text(entry.written),
+        "base": encode_content(entry.base),
+        "written": encode_content(entry.written),
         "seen": version,
     }
 
@@ -94,7 +96,7 @@ def _asked(
 
     def one(node: str) -> Mapping[str, Any] | None:
         try:
-            return ask(cluster, pods[node], questions[node])
+            return ask_agent(cluster, pods[node], questions[node])
         except MirrorError:
             return None
 
@@ -103,5 +105,5 @@ def _asked(
     return {node: answer for node, answer in told.items() if answer is not None}
 
 
-def _kept(told: Mapping[str, Mapping[str, Any]]) -> set[Place]:
+def _kept(told: Mapping[str, Mapping[str, Any]]) -> set[NodeTarget]:
     return {(node, place) for node, answer in told.items() for place in answer["keeps"]}

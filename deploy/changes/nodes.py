@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deploy.changes.model import CannotEdit, ConfigMapKey, NodeFile, Refusal, Target
-from deploy.evidence.host import Conflist, HostView
-from deploy.evidence.model import Evidence, Node, Unseen
-from deploy.formats.conflist import ConflistError, plugin_types
+from deploy.evidence.host import ConflistFile, HostView
+from deploy.evidence.model import Evidence, NodeState, Unseen
+from deploy.formats.conflist import ConflistError, read_plugin_types
 
 CONFIG_MAP, CONFIG_KEY = "calico-config", "cni_network_config"
 
 
-def views(evidence: Evidence) -> dict[str, HostView] | Refusal:
+def read_ready_nodes(evidence: Evidence) -> dict[str, HostView] | Refusal:
     """Every Ready node by its agent; a Refusal where one of them could not be seen."""
     if isinstance(evidence.hosts, Unseen):
         return Refusal(reason=f"the nodes could not be looked at: {evidence.hosts.reason}")
-    ready = {node.name for node in nodes(evidence) if node.ready}
+    ready = {node.name for node in list_nodes(evidence) if node.ready}
     found = {one.node: one.view for one in evidence.hosts if one.node in ready}
     unseen = {node: view for node, view in found.items() if isinstance(view, Unseen)}
     if unseen:
@@ -28,20 +28,20 @@ def views(evidence: Evidence) -> dict[str, HostView] | Refusal:
     return {node: view for node, view in found.items() if not isinstance(view, Unseen)}
 
 
-def nodes(evidence: Evidence) -> tuple[Node, ...]:
+def list_nodes(evidence: Evidence) -> tuple[NodeState, ...]:
     """All nodes, or none where they could not be seen."""
     return () if isinstance(evidence.nodes, Unseen) else evidence.nodes
 
 
-def missing(evidence: Evidence) -> str:
+def describe_missing_nodes(evidence: Evidence) -> str:
     """What to add to a reason where nodes are left out because they are not Ready."""
-    away = [node.name for node in nodes(evidence) if not node.ready]
+    away = [node.name for node in list_nodes(evidence) if not node.ready]
     if not away:
         return ""
     return f" (not on {', '.join(away)}, not Ready: run this again when it is back)"
 
 
-def operated(evidence: Evidence) -> Refusal | None:
+def refuse_operator(evidence: Evidence) -> Refusal | None:
     """Where an operator owns Calico, the Refusal that points to its object."""
     calico = evidence.calico
     if isinstance(calico, Unseen):
@@ -56,20 +56,20 @@ def operated(evidence: Evidence) -> Refusal | None:
     )
 
 
-def conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
+def find_conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
     """The template that calico-node writes from, then each node's own file, which works at once."""
-    above = template(evidence)
+    above = find_template(evidence)
     found: list[Target] = [above] if above else []
     broken = []
     for node, view in seen.items():
-        used = in_use(view)
+        used = find_active_conflist(view)
         if used is None:
             broken.append(f"node {node}: no CNI configuration in {view.net_d}")
             continue
         try:
             if not used.path.endswith(".conflist"):
                 raise ConflistError("it is a single plugin, no list (.conflist)")
-            plugin_types(used.text)
+            read_plugin_types(used.text)
         except ConflistError as reason:
             broken.append(f"node {node}: {used.path}: {reason}")
         found.append(NodeFile(node=node, path=used.path))
@@ -83,7 +83,7 @@ def conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ..
     return tuple(found)
 
 
-def template(evidence: Evidence) -> ConfigMapKey | None:
+def find_template(evidence: Evidence) -> ConfigMapKey | None:
     """What calico-node writes a node's file from, where Calico came by manifest."""
     calico = evidence.calico
     if isinstance(calico, Unseen) or calico is None or calico.config is None:
@@ -91,12 +91,12 @@ def template(evidence: Evidence) -> ConfigMapKey | None:
     return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY)
 
 
-def in_use(view: HostView) -> Conflist | None:
+def find_active_conflist(view: HostView) -> ConflistFile | None:
     """The configuration that the runtime takes: the first by its name."""
     return min(view.conflists, key=lambda one: one.path, default=None)
 
 
-def edited(content: bytes | None, change: Callable[[str], str]) -> bytes:
+def edit_conflist(content: bytes | None, change: Callable[[str], str]) -> bytes:
     """The text of a conflist, changed. Raises CannotEdit."""
     if content is None:
         raise CannotEdit("it is not there any more")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deploy.changes.engine import Engine
-from deploy.changes.model import LedgerEntry, State
+from deploy.changes.engine import ChangeEngine
+from deploy.changes.model import LedgerEntry, StateName
 from mirror.core.errors import MirrorError
 
 
@@ -15,7 +15,7 @@ class TargetState:
     """One target of a fix. ``detail`` says what is unlike."""
 
     target: str
-    state: State
+    state: StateName
     detail: str = ""
 
 
@@ -27,14 +27,14 @@ class FixState:
     """
 
     fix: str
-    state: State
+    state: StateName
     at: str = ""
     by: str = ""
     targets: tuple[TargetState, ...] = ()
     again: str = ""
 
 
-def states(engine: Engine, fixes: Iterable[str]) -> tuple[FixState, ...]:
+def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, ...]:
     """The state of each of these fixes, and of whatever else is in the ledger."""
     entries = engine.entries()
     # an interrupted rollback leaves an entry without edits: whose it was is not known any more
@@ -53,7 +53,7 @@ def states(engine: Engine, fixes: Iterable[str]) -> tuple[FixState, ...]:
 
 
 def _fix(
-    engine: Engine, name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]
+    engine: ChangeEngine, name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]
 ) -> FixState:
     mine = [(one, entry) for entry in entries for one in entry.edits if one.edit.fix == name]
     if not mine:
@@ -62,7 +62,7 @@ def _fix(
     targets = tuple(seen[id(entry)] for _, entry in mine)
     standing = {one.state for one in targets}
     last = max((entry for _, entry in mine), key=lambda entry: entry.at)
-    state: State = "applied"
+    state: StateName = "applied"
     if "drifted" in standing:
         state = "drifted"
     elif "partial" in standing or len(mine) < max(one.steps for one, _ in mine):
@@ -70,22 +70,22 @@ def _fix(
     elif "unknown" in standing:
         state = "unknown"
     worst = next((pair for pair in mine if seen[id(pair[1])].state == state), mine[0])
-    again = "" if state == "applied" else engine.again(worst[1].target, worst[0].edit)
+    again = "" if state == "applied" else engine.reapply_command(worst[1].target, worst[0].edit)
     return FixState(fix=name, state=state, at=last.at, by=last.by, targets=targets, again=again)
 
 
-def _target(engine: Engine, entry: LedgerEntry) -> TargetState:
+def _target(engine: ChangeEngine, entry: LedgerEntry) -> TargetState:
     name = str(entry.target)
     if entry.pending:
         return TargetState(target=name, state="partial", detail="a write was begun, not finished")
     try:
-        step = engine.look(entry)
+        step = engine.plan_entry(entry)
     except MirrorError as broken:
         return TargetState(target=name, state="unknown", detail=str(broken))
     if step.conflicts:
         return TargetState(target=name, state="drifted", detail="edited where the fix changed it")
-    if step.writes:
+    if step.changes_target:
         gone = "it stands as it did before the fix" if step.before == step.base else "changed back"
         return TargetState(target=name, state="drifted", detail=gone)
-    detail = "somebody's later edits are kept" if step.kept else ""
+    detail = "somebody's later edits are kept" if step.keeps_foreign_edits else ""
     return TargetState(target=name, state="applied", detail=detail)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
 
-from deploy.changes.ledger import Page
-from deploy.changes.model import Applied, Held, LedgerEntry, ObjectSpec, Target
+from deploy.changes.ledger import StoredEntry
+from deploy.changes.model import AppliedEdit, LedgerEntry, ObjectSpec, Snapshot, Target
 from mirror.core.errors import RefusedError
-from mirror.merge import Conflict, Merged, merge, under
+from mirror.merge import MergeConflict, MergeResult, merge, undo_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TargetUpdate:
     """What is to become of one target. ``after`` is its content, ``edits`` those in its entry.
 
     ``kept`` tells that somebody's later edits are in ``after``; ``conflicts`` where they touch
@@ -20,36 +20,36 @@ class Step:
     """
 
     target: Target
-    held: Held
-    page: Page | None
+    snapshot: Snapshot
+    stored: StoredEntry | None
     base: bytes | None
-    edits: tuple[Applied, ...]
+    edits: tuple[AppliedEdit, ...]
     after: bytes | None
-    kept: bool = False
-    conflicts: tuple[Conflict, ...] = ()
+    keeps_foreign_edits: bool = False
+    conflicts: tuple[MergeConflict, ...] = ()
 
     @property
     def before(self) -> bytes | None:
-        return self.held.content
+        return self.snapshot.content
 
     @property
-    def writes(self) -> bool:
+    def changes_target(self) -> bool:
         """Whether the target itself changes."""
         return self.before != self.after
 
     @property
-    def idle(self) -> bool:
+    def is_noop(self) -> bool:
         """Whether target and entry are as they should be."""
-        if self.writes:
+        if self.changes_target:
             return False
-        if self.page is None:
+        if self.stored is None:
             return not self.edits
-        entry = self.page.entry
+        entry = self.stored.entry
         same = entry.edits == self.edits and entry.base == self.base and entry.written == self.after
         return same and not entry.pending
 
 
-def refusal(step: Step) -> RefusedError:
+def conflict_error(step: TargetUpdate) -> RefusedError:
     """Why a step with conflicts is not done: both texts of each place."""
     told = []
     for one in step.conflicts:
@@ -66,31 +66,33 @@ def _indented(text: str) -> list[str]:
     return [f"    {line}" for line in text.splitlines()] or ["    (nothing)"]
 
 
-def rebase(entry: LedgerEntry, content: bytes | None) -> Merged:
+def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
     """The base under what is there now: the stored one, with somebody's later edits in it."""
     candidates = [entry.written, *([entry.intended] if entry.pending else [])]
     if content in candidates:
-        return Merged(content=entry.base)
+        return MergeResult(content=entry.base)
     # a write that was begun may have come to its end or not: what is there is nearer to one
     ancestor = max(candidates, key=lambda one: _likeness(one, content))
-    return under(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
+    return undo_change(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
 
 
-def born(template: Page | None, content: bytes | None) -> Merged:
+def initial_base(stored_template: StoredEntry | None, content: bytes | None) -> MergeResult:
     """The base where none is stored: without what came by a template that has a fix already."""
-    if template:
-        entry = template.entry
+    if stored_template:
+        entry = stored_template.entry
         ours = entry.intended if entry.pending else entry.written
-        content = carried(ours, entry.base, content)
-    return Merged(content=content)
+        content = apply_template_change(ours, entry.base, content)
+    return MergeResult(content=content)
 
 
-def carried(before: bytes | None, after: bytes | None, content: bytes | None) -> bytes | None:
+def apply_template_change(
+    old: bytes | None, new: bytes | None, rendered: bytes | None
+) -> bytes | None:
     """A text that was written from a template, when this becomes another; itself where that
     cannot be told.
     """
-    merged = merge(before, after, content)
-    return merged.content if merged.clean and content is not None else content
+    merged = merge(old, new, rendered)
+    return merged.content if merged.is_clean and rendered is not None else rendered
 
 
 def _likeness(one: bytes | None, other: bytes | None) -> float:
@@ -100,9 +102,9 @@ def _likeness(one: bytes | None, other: bytes | None) -> float:
     return SequenceMatcher(None, *lines, autojunk=False).ratio()
 
 
-def difference(step: Step) -> str:
+def render_diff(step: TargetUpdate) -> str:
     """A unified diff of what a step writes; empty where it writes nothing."""
-    if not step.writes:
+    if not step.changes_target:
         return ""
 
     def lines(content: bytes | None) -> list[str]:

@@ -7,35 +7,42 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deploy.changes.model import ConfigMapKey, Held, Moved, ObjectSpec, Right, Target
-from deploy.cluster.calico import moved
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS, named, right
+from deploy.changes.model import (
+    ConfigMapKey,
+    ObjectSpec,
+    Permission,
+    Snapshot,
+    Target,
+    WriteConflict,
+)
+from deploy.cluster.calico import find_current_kind
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.kinds import API_RESOURCES, get_permission_name, kind_name
 from deploy.manifests.model import is_ours
-from deploy.manifests.objects import config_map
+from deploy.manifests.objects import render_config_map
 from mirror.core.errors import RefusedError
-from mirror.merge import canonical, parsed
+from mirror.merge import decode_spec, encode_spec
 
 _MINE = ("labels", "annotations")  # what of an object's metadata is restored with it
 _NOT_MINE = ("deployment.kubernetes.io/", "autoscaling.alpha.kubernetes.io/")
 _VERBS = ("get", "create", "update", "delete")
 
 
-class ConfigMapHand:
+class ConfigMapDriver:
     """Values of ConfigMaps, compare-and-swap by resourceVersion; other keys are left alone."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def reaches(self, target: Target) -> bool:  # noqa: ARG002 - the API is there, or all fails
+    def is_reachable(self, target: Target) -> bool:  # noqa: ARG002 - the API is there, or all fails
         return True
 
-    def rights(self, target: Target) -> Sequence[Right]:
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
         assert isinstance(target, ConfigMapKey)
         where = target.namespace
-        return [Right(verb=verb, resource="configmaps", namespace=where) for verb in _VERBS]
+        return [Permission(verb=verb, resource="configmaps", namespace=where) for verb in _VERBS]
 
-    def read(self, target: Target) -> Held:
+    def read(self, target: Target) -> Snapshot:
         assert isinstance(target, ConfigMapKey)
         return self._held(target, self._cluster.get("ConfigMap", target.name, target.namespace))
 
@@ -43,18 +50,18 @@ class ConfigMapHand:
         self,
         target: Target,
         content: bytes | None,
-        seen: Held,
-        frame: str = "",  # noqa: ARG002 - a key has none
-    ) -> Held:
+        expected: Snapshot,
+        metadata: str = "",  # noqa: ARG002 - a key has none
+    ) -> Snapshot:
         assert isinstance(target, ConfigMapKey)
         found = self._cluster.get("ConfigMap", target.name, target.namespace)
-        if self._held(target, found).content != seen.content:
-            raise Moved(str(target))
+        if self._held(target, found).content != expected.content:
+            raise WriteConflict(str(target))
         try:
             return self._held(target, self._put(target, content, found))
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status in {404, 409}:
-                raise Moved(str(target)) from refusal
+                raise WriteConflict(str(target)) from refusal
             raise
 
     def _put(
@@ -64,7 +71,7 @@ class ConfigMapHand:
             if content is None:
                 return None
             data = {target.key: content.decode()}
-            return self._cluster.create(config_map(target.namespace, target.name, data))
+            return self._cluster.create(render_config_map(target.namespace, target.name, data))
         data = dict(found.get("data") or {})
         data.pop(target.key, None)
         if content is not None:
@@ -72,24 +79,26 @@ class ConfigMapHand:
         if not data and not found.get("binaryData") and is_ours(found):
             # made by us for this key alone
             version = found["metadata"]["resourceVersion"]
-            self._cluster.delete("ConfigMap", target.name, target.namespace, version=version)
+            self._cluster.delete(
+                "ConfigMap", target.name, target.namespace, resource_version=version
+            )
             return None
         return self._cluster.replace({**_typed(found, "ConfigMap"), "data": data})
 
     @staticmethod
-    def _held(target: ConfigMapKey, found: Object | None) -> Held:
+    def _held(target: ConfigMapKey, found: Object | None) -> Snapshot:
         if found is None:
-            return Held(content=None, version="")
+            return Snapshot(content=None, version="")
         value = (found.get("data") or {}).get(target.key)
         if value is None and target.key in (found.get("binaryData") or {}):
             raise RefusedError(
                 f"{target} holds binary data", why="it is no UTF-8 text, which this edits"
             )
         content = None if value is None else str(value).encode()
-        return Held(content=content, version=found["metadata"]["resourceVersion"])
+        return Snapshot(content=content, version=found["metadata"]["resourceVersion"])
 
 
-class ObjectHand:
+class ObjectDriver:
     """Specs of objects. Removing the content deletes the object; it is made again from the frame.
 
     A later write by somebody to another part of the object (its status, its labels) is no
@@ -99,31 +108,33 @@ class ObjectHand:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def reaches(self, target: Target) -> bool:  # noqa: ARG002 - the API is there, or all fails
+    def is_reachable(self, target: Target) -> bool:  # noqa: ARG002 - the API is there, or all fails
         return True
 
-    def rights(self, target: Target) -> Sequence[Right]:
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
         assert isinstance(target, ObjectSpec)
-        resource = right(moved(self._cluster, target.kind))
-        verbs = ("get", "update") if KINDS[target.kind].namespaced else _VERBS
-        return [Right(verb=v, resource=resource, namespace=target.namespace) for v in verbs]
+        resource = get_permission_name(find_current_kind(self._cluster, target.kind))
+        verbs = ("get", "update") if API_RESOURCES[target.kind].namespaced else _VERBS
+        return [Permission(verb=v, resource=resource, namespace=target.namespace) for v in verbs]
 
-    def read(self, target: Target) -> Held:
+    def read(self, target: Target) -> Snapshot:
         assert isinstance(target, ObjectSpec)
-        kind = moved(self._cluster, target.kind)
+        kind = find_current_kind(self._cluster, target.kind)
         return _held_spec(self._cluster.get(kind, target.name, target.namespace))
 
-    def write(self, target: Target, content: bytes | None, seen: Held, frame: str = "") -> Held:
+    def write(
+        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+    ) -> Snapshot:
         assert isinstance(target, ObjectSpec)
-        kind = moved(self._cluster, target.kind)
+        kind = find_current_kind(self._cluster, target.kind)
         found = self._cluster.get(kind, target.name, target.namespace)
-        if _held_spec(found).content != seen.content:
-            raise Moved(str(target))
+        if _held_spec(found).content != expected.content:
+            raise WriteConflict(str(target))
         try:
-            return _held_spec(self._put(replace(target, kind=kind), content, found, frame))
-        except ApiRefusal as refusal:
+            return _held_spec(self._put(replace(target, kind=kind), content, found, metadata))
+        except ApiError as refusal:
             if refusal.status in {404, 409}:
-                raise Moved(str(target)) from refusal
+                raise WriteConflict(str(target)) from refusal
             raise
 
     def _put(
@@ -132,9 +143,11 @@ class ObjectHand:
         if content is None:
             if found is not None:
                 version = found["metadata"]["resourceVersion"]
-                self._cluster.delete(target.kind, target.name, target.namespace, version=version)
+                self._cluster.delete(
+                    target.kind, target.name, target.namespace, resource_version=version
+                )
             return None
-        spec = parsed(content)
+        spec = decode_spec(content)
         if found is not None and _goes(found):
             held_by = ", ".join(found["metadata"].get("finalizers", ())) or "its grace period"
             raise RefusedError(
@@ -152,7 +165,7 @@ class ObjectHand:
 
 def _typed(found: Object, kind: str) -> Object:
     """With kind and version, which items of lists come without."""
-    return {"apiVersion": KINDS[kind].api_version, "kind": named(kind), **found}
+    return {"apiVersion": API_RESOURCES[kind].api_version, "kind": kind_name(kind), **found}
 
 
 def _goes(found: Object) -> bool:
@@ -160,14 +173,14 @@ def _goes(found: Object) -> bool:
     return "deletionTimestamp" in found["metadata"]
 
 
-def _held_spec(found: Object | None) -> Held:
+def _held_spec(found: Object | None) -> Snapshot:
     if found is None or _goes(found):
-        return Held(content=None, version="")
+        return Snapshot(content=None, version="")
     meta = found["metadata"]
-    return Held(
-        content=canonical(found.get("spec", {})),
+    return Snapshot(
+        content=encode_spec(found.get("spec", {})),
         version=meta["resourceVersion"],
-        frame=json.dumps({part: _own(meta.get(part)) for part in _MINE if meta.get(part)}),
+        metadata=json.dumps({part: _own(meta.get(part)) for part in _MINE if meta.get(part)}),
     )
 
 

@@ -6,8 +6,16 @@ import re
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
-from deploy.evidence.things import Right
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    require_seen,
+)
+from deploy.evidence.things import AccessReview
 
 CATEGORY = "api"
 RANK = 10  # where it stands in the report
@@ -16,9 +24,9 @@ _OLDEST = 27  # minor version whose server-side apply and Pod Security this prog
 _SLOW = 3.0  # seconds
 
 
-def version(evidence: Evidence) -> Iterator[Finding]:
+def check_version(evidence: Evidence) -> Iterator[Finding]:
     """A Kubernetes that is too old."""
-    told = sight(evidence.access).version
+    told = require_seen(evidence.access).version
     found = re.match(r"v?1\.(\d+)", told)
     if found and int(found[1]) < _OLDEST:
         channel = f"1.{_OLDEST + 5}/stable"
@@ -29,20 +37,20 @@ def version(evidence: Evidence) -> Iterator[Finding]:
             evidence=(f"the oldest is v1.{_OLDEST}",),
             why="Server-side apply and Pod Security are not the same there.",
             mends=(
-                Mend(
+                Remedy(
                     text="Bring the cluster to a newer version, one minor version at a time.",
                     reach="cluster",
                     command=f"sudo snap refresh microk8s --channel={channel}"
-                    if mends.on_microk8s(evidence)
+                    if mends.is_microk8s(evidence)
                     else "",
                 ),
             ),
         )
 
 
-def answers(evidence: Evidence) -> Iterator[Finding]:
+def check_response_time(evidence: Evidence) -> Iterator[Finding]:
     """It takes long to answer."""
-    seconds = sight(evidence.access).seconds
+    seconds = require_seen(evidence.access).seconds
     if seconds > _SLOW:
         yield Finding(
             check="api.answers",
@@ -52,7 +60,7 @@ def answers(evidence: Evidence) -> Iterator[Finding]:
             why="Its datastore is slow (a busy disk), or the way to it is: everything that watches "
             "the cluster lags behind, DNS too.",
             mends=(
-                Mend(
+                Remedy(
                     text="Ask it again, and look at the load of its machine.",
                     reach="cluster",
                     command="kubectl get --raw '/readyz?verbose'",
@@ -61,12 +69,12 @@ def answers(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def rights(evidence: Evidence) -> Iterator[Finding]:
+def check_rights(evidence: Evidence) -> Iterator[Finding]:
     """Rights without which something was not looked at."""
-    missing = [one for one in sight(evidence.access).rights if not one.allowed]
+    missing = [one for one in require_seen(evidence.access).rights if not one.allowed]
     if not missing:
         return
-    microk8s = mends.on_microk8s(evidence)
+    microk8s = mends.is_microk8s(evidence)
     admin = " (MicroK8s: `microk8s config` prints an admin's kubeconfig)" if microk8s else ""
     yield Finding(
         check="api.rights",
@@ -75,7 +83,7 @@ def rights(evidence: Evidence) -> Iterator[Finding]:
         evidence=tuple(f"may not: {_said(one)}" for one in missing),
         why="What cannot be seen is not said to be well: it stands as “not seen” above.",
         mends=(
-            Mend(
+            Remedy(
                 text="Ask an admin for them; docs/rights.md has the role." + admin,
                 reach="cluster",
                 command=_grant(missing),
@@ -84,12 +92,12 @@ def rights(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _said(right: Right) -> str:
+def _said(right: AccessReview) -> str:
     where = f" in {right.namespace}" if right.namespace else " in the whole cluster"
     return f"{right.verb} {right.resource}{where} ({right.purpose})"
 
 
-def _grant(missing: list[Right]) -> str:
+def _grant(missing: list[AccessReview]) -> str:
     """The command that makes a role of what is missing, in the cluster or else a namespace."""
     scope = missing[0].namespace
     of_scope = [one for one in missing if one.namespace == scope]
@@ -102,17 +110,17 @@ def _grant(missing: list[Right]) -> str:
 _ACCESS = frozenset({Need.ACCESS})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="api.version",
         fact="the API server is of a version that this program knows",
         needs=_ACCESS,
-        look=version,
+        find=check_version,
     ),
-    Check(id="api.answers", fact="it answers soon", needs=_ACCESS, look=answers),
-    Check(
+    DoctorCheck(id="api.answers", fact="it answers soon", needs=_ACCESS, find=check_response_time),
+    DoctorCheck(
         id="api.rights",
         fact="this user may look at everything that doctor needs",
         needs=_ACCESS,
-        look=rights,
+        find=check_rights,
     ),
 )

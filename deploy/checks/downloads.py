@@ -10,14 +10,22 @@ from collections.abc import Callable, Iterator
 
 from deploy import mends
 from deploy.evidence.habits import (
-    fetches_models,
-    fetches_python,
-    installers,
-    installs,
-    mirror_of,
-    takes_mirror,
+    find_model_downloads,
+    find_package_installs,
+    find_python_downloads,
+    get_mirror,
+    iter_installers,
+    uses_mirror,
 )
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    require_seen,
+)
 from deploy.evidence.things import Workload
 
 CATEGORY = "downloads"
@@ -27,18 +35,18 @@ RANK = 90  # where it stands in the report
 def _downloading(
     evidence: Evidence, tells: Callable[[Workload], tuple[str, ...]]
 ) -> Iterator[tuple[Workload, tuple[str, ...]]]:
-    for workload in sight(evidence.workloads):
+    for workload in require_seen(evidence.workloads):
         shown = tells(workload)
-        if shown and not workload.proved:
+        if shown and not workload.is_proved:
             other = "its pods name the proof of another image than the one they run"
             yield workload, (*shown[:4], other) if workload.disproved else shown[:4]
 
 
-def packages(evidence: Evidence) -> Iterator[Finding]:
+def check_packages(evidence: Evidence) -> Iterator[Finding]:
     """Packages, at every start."""
-    state = mirror_of(evidence)
-    for workload, shown in _downloading(evidence, installs):
-        mirrored = all(takes_mirror(one, state) for one in installers(workload))
+    state = get_mirror(evidence)
+    for workload, shown in _downloading(evidence, find_package_installs):
+        mirrored = all(uses_mirror(one, state) for one in iter_installers(workload))
         yield Finding(
             check="downloads.packages",
             severity=Severity.NOTE,
@@ -52,9 +60,9 @@ def packages(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def python(evidence: Evidence) -> Iterator[Finding]:
+def check_python(evidence: Evidence) -> Iterator[Finding]:
     """A Python interpreter, from outside of every index."""
-    for workload, shown in _downloading(evidence, fetches_python):
+    for workload, shown in _downloading(evidence, find_python_downloads):
         yield Finding(
             check="downloads.python",
             severity=Severity.WARNING,
@@ -63,7 +71,7 @@ def python(evidence: Evidence) -> Iterator[Finding]:
             why="uv fetches interpreters from the release files of a code host: that is no package "
             "index, so neither a mirror nor an index setting helps.",
             mends=(
-                Mend(
+                Remedy(
                     text="Use an image that has the Python of the project's requires-python, and "
                     "tell uv to take it.",
                     reach="workload",
@@ -76,9 +84,9 @@ def python(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def models(evidence: Evidence) -> Iterator[Finding]:
+def check_models(evidence: Evidence) -> Iterator[Finding]:
     """Models, from their own hubs."""
-    for workload, shown in _downloading(evidence, fetches_models):
+    for workload, shown in _downloading(evidence, find_model_downloads):
         yield Finding(
             check="downloads.models",
             severity=Severity.WARNING,
@@ -87,7 +95,7 @@ def models(evidence: Evidence) -> Iterator[Finding]:
             why="Models come from hubs of their own (gigabytes at times), not from the package "
             "index: the mirror does not hold them.",
             mends=(
-                Mend(
+                Remedy(
                     text="Keep them on a volume, or bake them into the image; HF_HUB_OFFLINE=1 "
                     "then keeps the libraries from asking.",
                     reach="workload",
@@ -101,22 +109,22 @@ def models(evidence: Evidence) -> Iterator[Finding]:
 _NEEDS = frozenset({Need.WORKLOADS, Need.MIRROR})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="downloads.packages",
         fact="no workload installs packages at its start",
         needs=_NEEDS,
-        look=packages,
+        find=check_packages,
     ),
-    Check(
+    DoctorCheck(
         id="downloads.python",
         fact="no workload downloads Python itself",
         needs=frozenset({Need.WORKLOADS}),
-        look=python,
+        find=check_python,
     ),
-    Check(
+    DoctorCheck(
         id="downloads.models",
         fact="no workload downloads models",
         needs=frozenset({Need.WORKLOADS}),
-        look=models,
+        find=check_models,
     ),
 )

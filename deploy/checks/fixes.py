@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
-from deploy.evidence.things import Standing
-from deploy.manifests.agent import HOME, KEEPER
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    require_seen,
+)
+from deploy.evidence.things import FixStatus
+from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 
 CATEGORY = "fixes"
 RANK = 75  # where it stands in the report
@@ -18,41 +26,44 @@ _WHY = (
 )
 
 
-def drift(evidence: Evidence) -> Iterator[Finding]:
+def check_drift(evidence: Evidence) -> Iterator[Finding]:
     """Fixes that something changed back."""
-    for one in sight(evidence.fixes):
+    for one in require_seen(evidence.fixes):
         if one.state == "drifted":
             yield _finding(one, "fixes.drift", f"{one.fix} was made, and changed back since", _WHY)
 
 
-def partial(evidence: Evidence) -> Iterator[Finding]:
+def check_partial(evidence: Evidence) -> Iterator[Finding]:
     """Fixes, or rollbacks, that were begun and not finished."""
-    for one in sight(evidence.fixes):
+    for one in require_seen(evidence.fixes):
         if one.state == "partial":
             name = one.fix if one.fix != "(rollback)" else "a rollback"
             cause = f"{name} was begun and not finished"
             yield _finding(one, "fixes.partial", cause, "The command was killed, or cut off.")
 
 
-def keeper(evidence: Evidence) -> Iterator[Finding]:
+def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     """A keeper that is there and does not run."""
-    state = sight(evidence.keeper)
+    state = require_seen(evidence.keeper)
     if state is None or state.running:
         return
     yield Finding(
         check="fixes.keeper",
         severity=Severity.WARNING,
         cause="the keeper of the fixes does not run",
-        evidence=(f"Deployment {HOME}/{KEEPER}: {state.trouble or 'no pod of it is ready'}",),
+        evidence=(
+            f"Deployment {SYSTEM_NAMESPACE}/{RECONCILER_NAME}: "
+            f"{state.trouble or 'no pod of it is ready'}",
+        ),
         why="What something reverts in the cluster stays reverted meanwhile; the agents of nodes "
         "keep what is on nodes.",
         mends=(
-            Mend(
+            Remedy(
                 text="Bring it up again, with an image that the nodes have.",
                 reach="cluster",
                 command="mirror fix --keep",
             ),
-            Mend(
+            Remedy(
                 text="Or end it; the fixes stay as they are.",
                 reach="cluster",
                 command="mirror fix --no-keep",
@@ -61,7 +72,7 @@ def keeper(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _finding(one: Standing, check: str, cause: str, why: str) -> Finding:
+def _finding(one: FixStatus, check: str, cause: str, why: str) -> Finding:
     return Finding(
         check=check,
         severity=Severity.WARNING,
@@ -73,7 +84,7 @@ def _finding(one: Standing, check: str, cause: str, why: str) -> Finding:
         ),
         why=why,
         mends=(
-            Mend(
+            Remedy(
                 text="Make it again; what is there is looked at first.",
                 reach="cluster",
                 command=one.again,
@@ -85,12 +96,16 @@ def _finding(one: Standing, check: str, cause: str, why: str) -> Finding:
 _FIXES = frozenset({Need.FIXES})
 
 CHECKS = (
-    Check(id="fixes.drift", fact="what was fixed has stayed so", needs=_FIXES, look=drift),
-    Check(id="fixes.partial", fact="no fix stands half-way", needs=_FIXES, look=partial),
-    Check(
+    DoctorCheck(
+        id="fixes.drift", fact="what was fixed has stayed so", needs=_FIXES, find=check_drift
+    ),
+    DoctorCheck(
+        id="fixes.partial", fact="no fix stands half-way", needs=_FIXES, find=check_partial
+    ),
+    DoctorCheck(
         id="fixes.keeper",
         fact="a keeper of the fixes runs, where there is one",
-        needs=frozenset({Need.KEEPER}),
-        look=keeper,
+        needs=frozenset({Need.RECONCILER}),
+        find=check_reconciler,
     ),
 )

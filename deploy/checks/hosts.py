@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.evidence.host import HostView
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, Unseen, sight
-from deploy.formats.conflist import ConflistError, tunes_ipv6_off
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    Unseen,
+    require_seen,
+)
+from deploy.formats.conflist import ConflistError, disables_ipv6
 from mirror.probe.model import PodDns
 
 CATEGORY = "hosts"
@@ -18,7 +27,7 @@ RANK = 70  # where it stands in the report
 _BOOT = "zz-pypi-mirror-ipv6.conf"
 
 
-def start(evidence: Evidence) -> Iterator[Finding]:
+def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
     """Nodes on which a pod that was just made did not run."""
     why = {
         node: view.reason
@@ -36,7 +45,7 @@ def start(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def pods(evidence: Evidence) -> Iterator[Finding]:
+def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     """New pods that have IPv6 though the CNI is to turn it off."""
     wrong = {
         node: view.ipv6_addresses
@@ -56,13 +65,13 @@ def pods(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def off(evidence: Evidence) -> Iterator[Finding]:
+def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
     """Hosts whose boot turns IPv6 off and that have it all the same."""
     wrong = {
         node: host
         for node, host in _hosts(evidence)
         if any(one.path.endswith(_BOOT) for one in host.sysctl_lines)
-        and (host.link("all") == "0" or _addresses(host))
+        and (host.get_disable_ipv6("all") == "0" or _addresses(host))
     }
     if wrong:
         yield Finding(
@@ -71,7 +80,7 @@ def off(evidence: Evidence) -> Iterator[Finding]:
             cause=f"IPv6 is off at boot, and on now: {', '.join(wrong)}",
             nodes=tuple(wrong),
             evidence=tuple(
-                f"{node}: all.disable_ipv6 = {host.link('all')}, "
+                f"{node}: all.disable_ipv6 = {host.get_disable_ipv6('all')}, "
                 f"{', '.join(_addresses(host)) or 'no address'}"
                 for node, host in wrong.items()
             ),
@@ -79,9 +88,11 @@ def off(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def covered(evidence: Evidence) -> Iterator[Finding]:
+def check_coverage(evidence: Evidence) -> Iterator[Finding]:
     """Nodes that the agent could not look at: no fix can be said to be there."""
-    lost = {one.node: one.view for one in sight(evidence.hosts) if isinstance(one.view, Unseen)}
+    lost = {
+        one.node: one.view for one in require_seen(evidence.hosts) if isinstance(one.view, Unseen)
+    }
     if lost:
         yield Finding(
             check="hosts.covered",
@@ -107,21 +118,23 @@ def covered(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-_AGAIN = Mend(
+_AGAIN = Remedy(
     text="Bring the nodes to it again.", reach="nodes", command="mirror fix pod-sysctl host-sysctl"
 )
-_UNDO = Mend(text="Take the fix back.", reach="nodes", command="mirror rollback pod-sysctl ippool")
+_UNDO = Remedy(
+    text="Take the fix back.", reach="nodes", command="mirror rollback pod-sysctl ippool"
+)
 
 
 def _hosts(evidence: Evidence) -> Iterator[tuple[str, HostView]]:
-    for one in sight(evidence.hosts):
+    for one in require_seen(evidence.hosts):
         if not isinstance(one.view, Unseen):
             yield one.node, one.view
 
 
 def _both(evidence: Evidence) -> Iterator[tuple[str, HostView, PodDns | Unseen]]:
     hosts = dict(_hosts(evidence))
-    for one in sight(evidence.pod_dns):
+    for one in require_seen(evidence.pod_dns):
         if one.node in hosts:
             yield one.node, hosts[one.node], one.view
 
@@ -129,7 +142,7 @@ def _both(evidence: Evidence) -> Iterator[tuple[str, HostView, PodDns | Unseen]]
 def _tunes(host: HostView) -> bool:
     used = min(host.conflists, key=lambda one: one.path, default=None)
     try:
-        return used is not None and tunes_ipv6_off(used.text)
+        return used is not None and disables_ipv6(used.text)
     except ConflistError:
         return False
 
@@ -141,8 +154,16 @@ def _addresses(host: HostView) -> list[str]:
 _HOSTS, _PODS = frozenset({Need.HOSTS}), frozenset({Need.HOSTS, Need.POD_DNS})
 
 CHECKS = (
-    Check(id="hosts.covered", fact="the node agent sees every node", needs=_HOSTS, look=covered),
-    Check(id="hosts.off", fact="hosts without IPv6 have none", needs=_HOSTS, look=off),
-    Check(id="hosts.start", fact="pods start on every node", needs=_PODS, look=start),
-    Check(id="hosts.pods", fact="pods without IPv6 have none", needs=_PODS, look=pods),
+    DoctorCheck(
+        id="hosts.covered", fact="the node agent sees every node", needs=_HOSTS, find=check_coverage
+    ),
+    DoctorCheck(
+        id="hosts.off", fact="hosts without IPv6 have none", needs=_HOSTS, find=check_host_ipv6
+    ),
+    DoctorCheck(
+        id="hosts.start", fact="pods start on every node", needs=_PODS, find=check_pod_start
+    ),
+    DoctorCheck(
+        id="hosts.pods", fact="pods without IPv6 have none", needs=_PODS, find=check_pod_ipv6
+    ),
 )

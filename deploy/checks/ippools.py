@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, Unseen, sight
-from deploy.evidence.sights import leads_nowhere, seen
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    Unseen,
+    require_seen,
+)
+from deploy.evidence.sights import has_unreachable_ipv6, iter_probe_views
 from deploy.evidence.things import Calico, IpPool
-from deploy.phrases import listed, on
+from deploy.phrases import join_names, on_nodes
 
 CATEGORY = "ippools"
 RANK = 50  # where it stands in the report
@@ -20,7 +29,7 @@ def _enabled(evidence: Evidence, family: int) -> list[IpPool]:
     """Pools that workloads get addresses from."""
     return [
         pool
-        for pool in sight(evidence.ip_pools)
+        for pool in require_seen(evidence.ip_pools)
         if pool.family == family
         and not pool.disabled
         and (not pool.uses or "Workload" in pool.uses)
@@ -48,9 +57,9 @@ def _owner(calico: Calico) -> str:
     )
 
 
-def assign(evidence: Evidence) -> Iterator[Finding]:
+def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
     """calico-ipam is told to give addresses of a family that no enabled pool has."""
-    calico, pools = sight(evidence.calico), sight(evidence.ip_pools)
+    calico, pools = require_seen(evidence.calico), require_seen(evidence.ip_pools)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
     for family, wanted in ((4, calico.conflist.assign_ipv4), (6, calico.conflist.assign_ipv6)):
@@ -61,7 +70,7 @@ def assign(evidence: Evidence) -> Iterator[Finding]:
         ways = []
         if off:
             ways.append(
-                Mend(
+                Remedy(
                     text=f"Enable pool {off[0].name} again." + _owner(calico),
                     reach="cluster",
                     command=_patch(off[0], '{"spec":{"disabled":false}}'),
@@ -72,7 +81,7 @@ def assign(evidence: Evidence) -> Iterator[Finding]:
             ways.append(mends.IPPOOL)
         else:
             ways.append(
-                Mend(
+                Remedy(
                     text="Make an IPv4 pool; `mirror rollback ippool` brings back one that "
                     "`mirror fix` took." + _owner(calico),
                     reach="cluster",
@@ -95,20 +104,20 @@ def assign(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
+def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
     """An IPv6 pool is on, and pods' IPv6 gets nowhere."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     pools = _enabled(evidence, 6)
     if calico is None or not pools or (calico.conflist and not calico.conflist.assign_ipv6):
         return
-    lost = [node for node, view in seen(evidence) if leads_nowhere(view)]
+    lost = [node for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)]
     if not lost:
         return
     yield Finding(
         check="ippools.ipv6-pool",
         severity=Severity.WARNING,
-        cause=f"pods get IPv6 addresses from pool {listed(pool.name for pool in pools)}, and no "
-        f"IPv6 leads out of the cluster {on(lost)}",
+        cause=f"pods get IPv6 addresses from pool {join_names(pool.name for pool in pools)}, and "
+        f"no IPv6 leads out of the cluster {on_nodes(lost)}",
         nodes=tuple(lost),
         evidence=_shown(tuple(pools)),
         why="With an address of its own a program tries IPv6 first wherever DNS answers one: one "
@@ -117,25 +126,25 @@ def ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
         "calico-node makes a deleted pool again at its next start; a disabled one stays disabled."
         + _owner(calico),
         mends=(
-            mends.attach(),
-            mends.MIRROR,
+            mends.attach_workload(),
+            mends.USE_MIRROR,
             mends.POD_SYSCTL,
             mends.IPPOOL,
         ),
     )
 
 
-def recreated(evidence: Evidence) -> Iterator[Finding]:
+def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
     """The IPv6 pool was deleted, and the next start of calico-node makes it again."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.operator:
         return
-    six = [pool for pool in sight(evidence.ip_pools) if pool.family == 6]
-    ip6 = (calico.variable("IP6") or "none").lower()
-    kept = (calico.variable("NO_DEFAULT_POOLS") or "").lower() == "true"
-    if six or kept or ip6 == "none" or calico.variable("CALICO_IPV6POOL_CIDR") == "none":
+    six = [pool for pool in require_seen(evidence.ip_pools) if pool.family == 6]
+    ip6 = (calico.get_env("IP6") or "none").lower()
+    kept = (calico.get_env("NO_DEFAULT_POOLS") or "").lower() == "true"
+    if six or kept or ip6 == "none" or calico.get_env("CALICO_IPV6POOL_CIDR") == "none":
         return
-    cidr = calico.variable("CALICO_IPV6POOL_CIDR") or "a random private range"
+    cidr = calico.get_env("CALICO_IPV6POOL_CIDR") or "a random private range"
     yield Finding(
         check="ippools.recreated",
         severity=Severity.WARNING,
@@ -148,7 +157,7 @@ def recreated(evidence: Evidence) -> Iterator[Finding]:
         why="At each start calico-node looks for a pool of each family that is on. A pool with "
         "`disabled: true` counts as there; a deleted one does not.",
         mends=(
-            Mend(
+            Remedy(
                 text="Keep calico-node from making pools.",
                 reach="cluster",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
@@ -159,15 +168,15 @@ def recreated(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def nat(evidence: Evidence) -> Iterator[Finding]:
+def check_nat(evidence: Evidence) -> Iterator[Finding]:
     """Pods cannot get out, and their pool is not masqueraded."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     bare = [pool for pool in _enabled(evidence, 4) if not pool.nat_outgoing]
     if calico is None or not bare:
         return
     cut = [
         node
-        for node, view in seen(evidence)
+        for node, view in iter_probe_views(evidence)
         if (tried := [c for name in view.names for c in name.connections if ":" not in c.address])
         and not any(one.outcome == "connects" for one in tried)
     ]
@@ -176,15 +185,15 @@ def nat(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         check="ippools.nat",
         severity=Severity.ERROR,
-        cause=f"pool {listed(pool.name for pool in bare)} has natOutgoing off, and pods get no "
-        f"IPv4 connection out {on(cut)}",
+        cause=f"pool {join_names(pool.name for pool in bare)} has natOutgoing off, and pods get no "
+        f"IPv4 connection out {on_nodes(cut)}",
         nodes=tuple(cut),
         evidence=_shown(tuple(bare)),
         why="Packets leave with the pod's own private address, and nothing outside knows the way "
         "back to it, unless your routers learn it by BGP." + _owner(calico),
         mends=(
-            mends.MIRROR,
-            Mend(
+            mends.USE_MIRROR,
+            Remedy(
                 text="Let the nodes masquerade what leaves the cluster.",
                 reach="cluster",
                 command=_patch(bare[0], '{"spec":{"natOutgoing":true}}'),
@@ -193,9 +202,9 @@ def nat(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def has_pools(evidence: Evidence) -> Iterator[Finding]:
+def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
     """calico-node runs and no IPv4 pool is there that pods could use."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.conflist is not None:
         return  # with a conflist, ippools.assign-ipv6 says it
     if isinstance(evidence.ip_pools, Unseen) or _enabled(evidence, 4) or _enabled(evidence, 6):
@@ -204,10 +213,10 @@ def has_pools(evidence: Evidence) -> Iterator[Finding]:
         check="ippools.enabled",
         severity=Severity.ERROR,
         cause="Calico runs, and no address pool is enabled: new pods get no address",
-        evidence=_shown(sight(evidence.ip_pools)) or ("there is no IPPool at all",),
+        evidence=_shown(require_seen(evidence.ip_pools)) or ("there is no IPPool at all",),
         why="`cannot find a qualified ippool` is what their events say." + _owner(calico),
         mends=(
-            Mend(
+            Remedy(
                 text="Enable or make a pool.",
                 reach="cluster",
                 command="kubectl get ippools -o yaml",
@@ -217,34 +226,34 @@ def has_pools(evidence: Evidence) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="ippools.enabled",
         fact="an address pool is enabled",
         needs=_CALICO,
-        look=has_pools,
+        find=check_enabled_pool,
     ),
-    Check(
+    DoctorCheck(
         id="ippools.assign-ipv6",
         fact="every family that the CNI asks for has an enabled pool",
         needs=_CALICO,
-        look=assign,
+        find=check_assigned_families,
     ),
-    Check(
+    DoctorCheck(
         id="ippools.ipv6-pool",
         fact="IPv6 addresses are given to pods only where IPv6 leads out",
         needs=_CALICO | {Need.POD_DNS},
-        look=ipv6_pool,
+        find=check_ipv6_pool,
     ),
-    Check(
+    DoctorCheck(
         id="ippools.recreated",
         fact="a deleted IPv6 pool stays deleted",
         needs=_CALICO,
-        look=recreated,
+        find=check_recreated_pool,
     ),
-    Check(
+    DoctorCheck(
         id="ippools.nat",
         fact="what pods send out finds its way back",
         needs=_CALICO | {Need.POD_DNS},
-        look=nat,
+        find=check_nat,
     ),
 )

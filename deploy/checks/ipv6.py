@@ -5,53 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, Unseen
-from deploy.evidence.sights import leads_nowhere, seen, six
-from deploy.phrases import grouped, listed, on
+from deploy.evidence.model import DoctorCheck, Evidence, Finding, Need, Remedy, Severity, Unseen
+from deploy.evidence.sights import has_unreachable_ipv6, ipv6_connections, iter_probe_views
+from deploy.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "ipv6"
 RANK = 40  # where it stands in the report
 
 
-def pods(evidence: Evidence) -> Iterator[Finding]:
+def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     """Pods have IPv6 addresses that lead nowhere."""
-    lost = {node: view for node, view in seen(evidence) if leads_nowhere(view)}
+    lost = {node: view for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)}
     if not lost:
         return
     shown = {}
     for node, view in lost.items():
-        tried = [f"{one.address}: {one.text or one.outcome}" for one in six(view)[:1]]
+        tried = [f"{one.address}: {one.text or one.outcome}" for one in ipv6_connections(view)[:1]]
         route = "a default route" if view.ipv6_default_route else "no default route"
-        shown[node] = "; ".join([f"has {listed(view.ipv6_addresses, 2)}", route, *tried])
+        shown[node] = "; ".join([f"has {join_names(view.ipv6_addresses, 2)}", route, *tried])
     yield Finding(
         check="ipv6.pods",
         severity=Severity.WARNING,
-        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on(lost)}",
+        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(lost)}",
         nodes=tuple(lost),
-        evidence=grouped(shown),
+        evidence=group_by_line(shown),
         why="A program with an IPv6 address of its own believes that it has IPv6: it asks for AAAA "
         "and tries those first. curl and browsers try both families side by side, so they work; "
         "a program that takes addresses one by one waits, or ends with `Network unreachable (os "
         "error 101)`. Sysctls of the nodes do not reach pods: each pod has its own.",
         mends=(
-            mends.attach(),
-            mends.MIRROR,
-            mends.answers_without_ipv6(),
+            mends.attach_workload(),
+            mends.USE_MIRROR,
+            mends.filter_ipv6_answers(),
             mends.POD_SYSCTL,
             *_pools(evidence),
         ),
     )
 
 
-def _pools(evidence: Evidence) -> tuple[Mend, ...]:
+def _pools(evidence: Evidence) -> tuple[Remedy, ...]:
     """Where Calico gives the addresses it can stop."""
     calico = not isinstance(evidence.calico, Unseen) and evidence.calico
     return (mends.IPPOOL,) if calico else ()
 
 
-def half(evidence: Evidence) -> Iterator[Finding]:
+def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
     """Pods on some nodes have IPv6, on others not."""
-    views = dict(seen(evidence))
+    views = dict(iter_probe_views(evidence))
     have = [node for node, view in views.items() if view.ipv6_addresses]
     without = [node for node in views if node not in have]
     if not have or not without:
@@ -60,11 +60,11 @@ def half(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         check="ipv6.same",
         severity=Severity.WARNING,
-        cause=f"new pods get an IPv6 address {on(have)} and none {on(without)}",
+        cause=f"new pods get an IPv6 address {on_nodes(have)} and none {on_nodes(without)}",
         nodes=tuple(fewer),
-        evidence=grouped(
+        evidence=group_by_line(
             {
-                node: listed(view.ipv6_addresses, 2)
+                node: join_names(view.ipv6_addresses, 2)
                 or ("IPv6 is off (disable_ipv6 = 1)" if view.ipv6_disabled else "no IPv6 address")
                 for node, view in views.items()
             }
@@ -78,16 +78,16 @@ def half(evidence: Evidence) -> Iterator[Finding]:
 _PODS = frozenset({Need.POD_DNS})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="ipv6.pods",
         fact="where pods have IPv6 it leads out",
         needs=_PODS,
-        look=pods,
+        find=check_pod_ipv6,
     ),
-    Check(
+    DoctorCheck(
         id="ipv6.same",
         fact="pods have IPv6 on all nodes or on none",
         needs=_PODS,
-        look=half,
+        find=check_ipv6_on_all_nodes,
     ),
 )

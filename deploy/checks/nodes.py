@@ -6,9 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
-from deploy.evidence.sights import seen
-from deploy.phrases import grouped, listed, on
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    require_seen,
+)
+from deploy.evidence.sights import iter_probe_views
+from deploy.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"
 RANK = 20  # where it stands in the report
@@ -16,30 +24,30 @@ RANK = 20  # where it stands in the report
 _MOST_SEARCH, _MOST_SERVERS = 6, 3  # what musl and older glibc read
 
 
-def ready(evidence: Evidence) -> Iterator[Finding]:
+def check_ready(evidence: Evidence) -> Iterator[Finding]:
     """Nodes that the control plane does not call Ready."""
-    down = [node for node in sight(evidence.nodes) if not node.ready]
+    down = [node for node in require_seen(evidence.nodes) if not node.ready]
     if not down:
         return
     names = [node.name for node in down]
-    microk8s = mends.on_microk8s(evidence)
+    microk8s = mends.is_microk8s(evidence)
     restart = "sudo snap restart microk8s" if microk8s else "sudo systemctl restart kubelet"
     yield Finding(
         check="nodes.ready",
         severity=Severity.ERROR,
-        cause=f"{listed(names)} {'is' if len(names) == 1 else 'are'} not Ready",
+        cause=f"{join_names(names)} {'is' if len(names) == 1 else 'are'} not Ready",
         nodes=tuple(names),
-        evidence=grouped({node.name: node.trouble or "not Ready" for node in down}),
+        evidence=group_by_line({node.name: node.trouble or "not Ready" for node in down}),
         why="Pods there are gone or no longer watched, and what is only on such a node (a local "
         "volume, the one DNS pod) is away with it.",
         mends=(
-            Mend(
+            Remedy(
                 text="On that node: see whether it runs and reaches the API server, then restart "
                 "its kubelet.",
                 reach="nodes",
                 command=("microk8s status && " if microk8s else "") + restart,
             ),
-            Mend(
+            Remedy(
                 text="See what the control plane knows.",
                 reach="nodes",
                 command=f"kubectl describe node {names[0]}",
@@ -48,18 +56,22 @@ def ready(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def pressure(evidence: Evidence) -> Iterator[Finding]:
+def check_pressure(evidence: Evidence) -> Iterator[Finding]:
     """Nodes that are short of disk, memory or process ids."""
-    tight = {node.name: listed(node.pressures) for node in sight(evidence.nodes) if node.pressures}
+    tight = {
+        node.name: join_names(node.pressures)
+        for node in require_seen(evidence.nodes)
+        if node.pressures
+    }
     if not tight:
         return
     disk = any("Disk" in kinds for kinds in tight.values())
     yield Finding(
         check="nodes.pressure",
         severity=Severity.WARNING,
-        cause=f"nodes are short of room {on(tight)}",
+        cause=f"nodes are short of room {on_nodes(tight)}",
         nodes=tuple(tight),
-        evidence=grouped(tight),
+        evidence=group_by_line(tight),
         why="The kubelet evicts pods there and takes no new ones"
         + (
             "; at disk pressure it also removes images that no pod uses: one that came without a "
@@ -68,7 +80,7 @@ def pressure(evidence: Evidence) -> Iterator[Finding]:
             else "."
         ),
         mends=(
-            Mend(
+            Remedy(
                 text="Make room on the node (unused images: crictl rmi --prune).",
                 reach="nodes",
                 command=f"kubectl describe node {next(iter(tight))}",
@@ -77,19 +89,19 @@ def pressure(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def cordoned(evidence: Evidence) -> Iterator[Finding]:
+def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
     """Nodes that take no new pods."""
-    shut = [node.name for node in sight(evidence.nodes) if node.cordoned]
+    shut = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
     if shut:
         yield Finding(
             check="nodes.cordoned",
             severity=Severity.WARNING,
-            cause=f"no new pod is put {on(shut)} (cordoned)",
+            cause=f"no new pod is put {on_nodes(shut)} (cordoned)",
             nodes=tuple(shut),
             evidence=tuple(f"{name}: spec.unschedulable is true" for name in shut),
             why="A pod whose volume is on such a node stays Pending once it ends.",
             mends=(
-                Mend(
+                Remedy(
                     text="Let pods in again, when the work on it is done.",
                     reach="nodes",
                     command=f"kubectl uncordon {' '.join(shut)}",
@@ -98,24 +110,24 @@ def cordoned(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def ipv6_only(evidence: Evidence) -> Iterator[Finding]:
+def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
     """Nodes that are known by IPv6 alone."""
     only = {
-        node.name: listed(node.addresses)
-        for node in sight(evidence.nodes)
+        node.name: join_names(node.addresses)
+        for node in require_seen(evidence.nodes)
         if node.addresses and all(":" in one for one in node.addresses)
     }
     if only:
         yield Finding(
             check="nodes.ipv6-only",
             severity=Severity.WARNING,
-            cause=f"the InternalIP is an IPv6 address only {on(only)}",
+            cause=f"the InternalIP is an IPv6 address only {on_nodes(only)}",
             nodes=tuple(only),
-            evidence=grouped(only),
+            evidence=group_by_line(only),
             why="The API server, the other nodes and Calico reach such a node over IPv6: turning "
             "host IPv6 off (host-sysctl) would take it out of the cluster, and is refused.",
             mends=(
-                Mend(
+                Remedy(
                     text="Give its kubelet an IPv4 address first (--node-ip).",
                     reach="nodes",
                     command=f"kubectl get node {next(iter(only))} -o wide",
@@ -124,9 +136,9 @@ def ipv6_only(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def resolv_conf(evidence: Evidence) -> Iterator[Finding]:
+def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     """What pods inherit of the nodes' resolv.conf: too much of it, or not the same everywhere."""
-    lists = {node: view.resolv_conf for node, view in seen(evidence)}
+    lists = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
     long = {
         node: f"{len(conf.search)} search domains, {len(conf.nameservers)} servers"
         for node, conf in lists.items()
@@ -136,12 +148,12 @@ def resolv_conf(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="nodes.resolv-conf",
             severity=Severity.WARNING,
-            cause=f"pods inherit more search domains than every C library reads {on(long)}",
+            cause=f"pods inherit more search domains than every C library reads {on_nodes(long)}",
             nodes=tuple(long),
-            evidence=grouped(long),
+            evidence=group_by_line(long),
             why="Old glibc reads six domains and leaves the rest out, musl reads what fits into "
             "256 characters: programs of one pod then walk different lists.",
-            mends=(mends.ndots(), _take_out("what is not needed")),
+            mends=(mends.set_ndots(), _take_out("what is not needed")),
         )
     # suffixes of the node itself: those of the cluster differ by the pod's namespace only
     own = {
@@ -156,37 +168,41 @@ def resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         check="nodes.resolv-conf",
         severity=Severity.NOTE,
-        cause=f"pods have another search list {on(others)} than on the other nodes",
+        cause=f"pods have another search list {on_nodes(others)} than on the other nodes",
         nodes=tuple(others),
-        evidence=grouped({node: listed(search) or "no domain" for node, search in own.items()}),
+        evidence=group_by_line(
+            {node: join_names(search) or "no domain" for node, search in own.items()}
+        ),
         why="The same pod may find a name on one node and not on another: the list comes from each "
         "node's own /etc/resolv.conf (the file that its kubelet is told by resolvConf).",
-        mends=(mends.ndots(), _take_out("what the other nodes do not have")),
+        mends=(mends.set_ndots(), _take_out("what the other nodes do not have")),
     )
 
 
-def _take_out(what: str) -> Mend:
-    return Mend(
+def _take_out(what: str) -> Remedy:
+    return Remedy(
         text=f"Take {what} out of /etc/resolv.conf of these nodes (netplan, DHCP client, "
         "systemd-resolved); pods get the new one when they restart.",
         reach="nodes",
     )
 
 
-def gai_conf(evidence: Evidence) -> Iterator[Finding]:
+def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
     """An image or a node was given a gai.conf, which few programs read."""
-    told = {node: "; ".join(view.gai_conf) for node, view in seen(evidence) if view.gai_conf}
+    told = {
+        node: "; ".join(view.gai_conf) for node, view in iter_probe_views(evidence) if view.gai_conf
+    }
     if told:
         yield Finding(
             check="nodes.gai-conf",
             severity=Severity.NOTE,
             cause="/etc/gai.conf in the pod changes the order of addresses, for glibc alone",
             nodes=tuple(told),
-            evidence=grouped(told),
+            evidence=group_by_line(told),
             why="glibc's getaddrinfo sorts by it (`precedence ::ffff:0:0/96 100` puts IPv4 first). "
             "musl (static uv, Alpine) never reads it, Go's own resolver neither, and a gai.conf of "
             "the node reaches no pod: each image has its own. So curl may be mended and uv not.",
-            mends=(mends.attach(), mends.MIRROR),
+            mends=(mends.attach_workload(), mends.USE_MIRROR),
         )
 
 
@@ -194,30 +210,32 @@ _PODS = frozenset({Need.POD_DNS})
 _NODES = frozenset({Need.NODES})
 
 CHECKS = (
-    Check(id="nodes.ready", fact="every node is Ready", needs=_NODES, look=ready),
-    Check(
+    DoctorCheck(id="nodes.ready", fact="every node is Ready", needs=_NODES, find=check_ready),
+    DoctorCheck(
         id="nodes.pressure",
         fact="no node is short of disk, memory or process ids",
         needs=_NODES,
-        look=pressure,
+        find=check_pressure,
     ),
-    Check(id="nodes.cordoned", fact="every node takes pods", needs=_NODES, look=cordoned),
-    Check(
+    DoctorCheck(
+        id="nodes.cordoned", fact="every node takes pods", needs=_NODES, find=check_cordoned
+    ),
+    DoctorCheck(
         id="nodes.ipv6-only",
         fact="every node is reached over IPv4",
         needs=_NODES,
-        look=ipv6_only,
+        find=check_ipv6_only,
     ),
-    Check(
+    DoctorCheck(
         id="nodes.resolv-conf",
         fact="pods inherit the same short search list on every node",
         needs=_PODS,
-        look=resolv_conf,
+        find=check_resolv_conf,
     ),
-    Check(
+    DoctorCheck(
         id="nodes.gai-conf",
         fact="no gai.conf hides what IPv6 does",
         needs=_PODS,
-        look=gai_conf,
+        find=check_gai_conf,
     ),
 )

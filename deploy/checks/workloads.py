@@ -7,19 +7,27 @@ from collections.abc import Iterator
 
 from deploy import mends
 from deploy.evidence.habits import (
+    find_index_url,
+    find_package_installs,
+    format_target,
+    get_mirror,
     ignores_index,
-    index_of,
-    installers,
-    installs,
-    mirror_of,
-    names_index,
-    takes_mirror,
-    target,
+    iter_installers,
+    sets_index_in_command,
+    uses_mirror,
 )
-from deploy.evidence.heard import kinds, of_kind
-from deploy.evidence.model import Check, Evidence, Finding, Mend, Need, Severity, sight
+from deploy.evidence.heard import classify_line, filter_lines
+from deploy.evidence.model import (
+    DoctorCheck,
+    Evidence,
+    Finding,
+    Need,
+    Remedy,
+    Severity,
+    require_seen,
+)
 from deploy.evidence.things import Workload
-from deploy.phrases import listed, on
+from deploy.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
 RANK = 80  # where it stands in the report
@@ -37,13 +45,15 @@ _DOWNLOADS = re.compile(
 _NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
 
 
-def failing(evidence: Evidence) -> Iterator[Finding]:
+def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
     """Pods that fail, and whose logs tell of downloads that did not come."""
-    for workload in sight(evidence.workloads):
-        fails = [pod for pod in workload.pods if pod.fails]
-        said = of_kind((line for pod in fails for line in pod.heard), "failed")
+    for workload in require_seen(evidence.workloads):
+        fails = [pod for pod in workload.pods if pod.is_failing]
+        said = filter_lines((line for pod in fails for line in pod.heard), "failed")
         text = "\n".join(said)
-        guilty = bool(installs(workload)) or _DOWNLOADS.search(text) or _MUSL.search(text)
+        guilty = (
+            bool(find_package_installs(workload)) or _DOWNLOADS.search(text) or _MUSL.search(text)
+        )
         if not fails or not said or not guilty:
             continue
         yield Finding(
@@ -53,7 +63,7 @@ def failing(evidence: Evidence) -> Iterator[Finding]:
             nodes=tuple(dict.fromkeys(pod.node for pod in fails if pod.node)),
             evidence=(
                 *(
-                    f"pod {pod.name} {on([pod.node])}: {pod.trouble or pod.phase}, "
+                    f"pod {pod.name} {on_nodes([pod.node])}: {pod.trouble or pod.phase}, "
                     f"{pod.restarts} restarts"
                     for pod in fails[:3]
                 ),
@@ -82,20 +92,22 @@ def _why(text: str) -> str:
     return "The index, or the way to it, did not answer: see dns.egress and mirror."
 
 
-def _mends(workload: Workload, text: str) -> tuple[Mend, ...]:
-    ways = [mends.attach(target(workload), workload.namespace)]
+def _mends(workload: Workload, text: str) -> tuple[Remedy, ...]:
+    ways = [mends.attach_workload(format_target(workload), workload.namespace)]
     if _NAME.search(text):
-        ways.insert(0, mends.ndots(workload=target(workload), namespace=workload.namespace))
+        ways.insert(
+            0, mends.set_ndots(workload=format_target(workload), namespace=workload.namespace)
+        )
     return (
         *ways,
         mends.build_image(workload.title),
-        mends.publish([workload.namespace]),
+        mends.publish_environment([workload.namespace]),
     )
 
 
-def config_missing(evidence: Evidence) -> Iterator[Finding]:
+def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
     """Pods that wait for the mirror's ConfigMap."""
-    for workload in sight(evidence.workloads):
+    for workload in require_seen(evidence.workloads):
         waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
         if waiting and any("pypi-mirror-env" in one.env_maps for one in workload.containers):
             yield Finding(
@@ -106,7 +118,7 @@ def config_missing(evidence: Evidence) -> Iterator[Finding]:
                 evidence=tuple(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
                 why="Containers take it by envFrom, and it is not in their namespace.",
                 mends=(
-                    Mend(
+                    Remedy(
                         text="Publish it there.",
                         reach="namespace",
                         command=f"mirror env --publish {workload.namespace}",
@@ -115,16 +127,18 @@ def config_missing(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def unmirrored(evidence: Evidence) -> Iterator[Finding]:
+def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
     """Workloads that install packages, and not from the mirror."""
-    state = mirror_of(evidence)
-    for workload in sight(evidence.workloads):
-        shown = installs(workload)
-        if not shown or workload.proved:
+    state = get_mirror(evidence)
+    for workload in require_seen(evidence.workloads):
+        shown = find_package_installs(workload)
+        if not shown or workload.is_proved:
             continue
-        past = [one for one in installers(workload) if not takes_mirror(one, state)]
+        past = [one for one in iter_installers(workload) if not uses_mirror(one, state)]
         if past:
-            told = [f"container {one.name} uses {url}" for one in past if (url := index_of(one))]
+            told = [
+                f"container {one.name} uses {url}" for one in past if (url := find_index_url(one))
+            ]
             there = bool(state and state.ready)
             yield Finding(
                 check="workloads.mirror",
@@ -135,13 +149,13 @@ def unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 + (
                     " What stands in its command wins over the environment: the --index-url there "
                     "has to go first."
-                    if any(names_index(one) for one in past)
+                    if any(sets_index_in_command(one) for one in past)
                     else ""
                 ),
                 mends=(
-                    mends.attach(target(workload), workload.namespace),
+                    mends.attach_workload(format_target(workload), workload.namespace),
                     mends.build_image(workload.title),
-                    *(() if there else (mends.publish([workload.namespace]),)),
+                    *(() if there else (mends.publish_environment([workload.namespace]),)),
                 ),
             )
             continue
@@ -153,10 +167,10 @@ def unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 cause=f"{workload.title} was given the mirror and passes it by: --frozen",
                 evidence=shown[:3],
                 why="`uv run --frozen` and `uv sync --frozen` fetch the URLs that stand in uv.lock "
-                f"and ignore every index setting (container {listed(frozen)}).",
+                f"and ignore every index setting (container {join_names(frozen)}).",
                 mends=(
                     mends.build_image(workload.title),
-                    Mend(
+                    Remedy(
                         text="Or leave --frozen out (uv.lock must be writable), or export the lock "
                         "and install with --require-hashes: docs/workloads.md.",
                         reach="workload",
@@ -165,12 +179,12 @@ def unmirrored(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def restarting(evidence: Evidence) -> Iterator[Finding]:
+def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     """Pods that fail without a word about downloads are said too, in one line."""
     other = []
-    for workload in sight(evidence.workloads):
-        fails = [pod for pod in workload.pods if pod.fails and pod.trouble not in _NOT_STARTED]
-        told = [line for pod in fails for line in pod.heard if "failed" in kinds(line)]
+    for workload in require_seen(evidence.workloads):
+        fails = [pod for pod in workload.pods if pod.is_failing and pod.trouble not in _NOT_STARTED]
+        told = [line for pod in fails for line in pod.heard if "failed" in classify_line(line)]
         if fails and not told:
             other.append(f"{workload.title}: {fails[0].trouble or fails[0].phase}")
     if other:
@@ -182,7 +196,7 @@ def restarting(evidence: Evidence) -> Iterator[Finding]:
             evidence=tuple(other[:8]),
             why="Their logs tell of no download. They may be no concern of the mirror's.",
             mends=(
-                Mend(
+                Remedy(
                     text="Read what they say.",
                     reach="workload",
                     command=f"kubectl -n {other[0].partition('/')[0]} logs "
@@ -195,28 +209,28 @@ def restarting(evidence: Evidence) -> Iterator[Finding]:
 _WORKLOADS = frozenset({Need.WORKLOADS})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="workloads.failing",
         fact="no workload fails for want of a download",
         needs=_WORKLOADS,
-        look=failing,
+        find=check_failing_downloads,
     ),
-    Check(
+    DoctorCheck(
         id="workloads.config",
         fact="no workload waits for the mirror's ConfigMap",
         needs=_WORKLOADS,
-        look=config_missing,
+        find=check_missing_config,
     ),
-    Check(
+    DoctorCheck(
         id="workloads.mirror",
         fact="workloads that install packages take them from the mirror",
         needs=_WORKLOADS | {Need.MIRROR},
-        look=unmirrored,
+        find=check_unmirrored,
     ),
-    Check(
+    DoctorCheck(
         id="workloads.other",
         fact="no workload fails for another reason",
         needs=_WORKLOADS,
-        look=restarting,
+        find=check_other_failures,
     ),
 )

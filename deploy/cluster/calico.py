@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.cluster.kinds import KINDS
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.kinds import API_RESOURCES
 
-HOMES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
-DAEMON = "calico-node"
+CALICO_NAMESPACES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
+CALICO_NODE = "calico-node"
 _V3 = "projectcalico.org"
 _TOLD = {"name": "CALICO_API_GROUP", "value": f"{_V3}/v3"}  # what Calico's programs go by
 
 
-def listed(cluster: Cluster, kind: str) -> tuple[str, list[Object]] | None:
+def list_calico_objects(cluster: Cluster, kind: str) -> tuple[str, list[Object]] | None:
     """All objects of a kind, and the key (of KINDS) of the API that they were found in.
 
     That is the one of the two that shows any. None where neither knows such objects; raises
@@ -25,11 +25,11 @@ def listed(cluster: Cluster, kind: str) -> tuple[str, list[Object]] | None:
     """
     keys = [kind, f"{kind}.{_V3}"]
     none: tuple[str, list[Object]] | None = None
-    refusals: list[ApiRefusal] = []
+    refusals: list[ApiError] = []
     for key in reversed(keys) if _told_v3(cluster) else keys:
         try:
             found = cluster.list(key)
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             refusals.append(refusal)
             continue
         if found:
@@ -41,31 +41,31 @@ def listed(cluster: Cluster, kind: str) -> tuple[str, list[Object]] | None:
     return none
 
 
-def moved(cluster: Cluster, key: str) -> str:
+def find_current_kind(cluster: Cluster, kind: str) -> str:
     """The key by which what was found in ``key`` is reached now: Calico's store may have moved."""
-    newer = f"{key}.{_V3}"
-    if newer not in KINDS:
-        return key
+    newer = f"{kind}.{_V3}"
+    if newer not in API_RESOURCES:
+        return kind
     if _told_v3(cluster):
         return newer
     try:
-        cluster.list(key)
-    except ApiRefusal as refusal:
-        return newer if refusal.status == 404 else key
-    return key
+        cluster.list(kind)
+    except ApiError as refusal:
+        return newer if refusal.status == 404 else kind
+    return kind
 
 
 def _told_v3(cluster: Cluster) -> bool:
     """Whether v3 is the store: after a migration the objects of before may still be in v1."""
-    for home in HOMES:
-        with suppress(ApiRefusal):
-            daemon = cluster.get("DaemonSet", DAEMON, home)
-            if daemon and _TOLD in container(daemon).get("env", ()):
+    for home in CALICO_NAMESPACES:
+        with suppress(ApiError):
+            daemon = cluster.get("DaemonSet", CALICO_NODE, home)
+            if daemon and _TOLD in get_calico_node_container(daemon).get("env", ()):
                 return True
     return False
 
 
-def container(daemon: Object) -> Object:
+def get_calico_node_container(daemon_set: Object) -> Object:
     """calico-node's own in its DaemonSet."""
-    every: list[Object] = daemon["spec"]["template"]["spec"]["containers"]
-    return next((one for one in every if one["name"] == DAEMON), every[0])
+    every: list[Object] = daemon_set["spec"]["template"]["spec"]["containers"]
+    return next((one for one in every if one["name"] == CALICO_NODE), every[0])

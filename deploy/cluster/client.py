@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.config.kube_config import list_kube_config_contexts
 
-from deploy.cluster.kinds import KINDS, of, split
+from deploy.cluster.kinds import API_RESOURCES, get_api_resource, split_permission_name
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
 
@@ -24,7 +24,7 @@ FIELD_MANAGER = "pypi-mirror"
 _CALL = 15.0  # seconds, the most one call may take
 
 
-class ApiRefusal(ClusterError):
+class ApiError(ClusterError):
     """The API server answered with an error. ``status`` is the HTTP status, ``reason`` its word."""
 
     def __init__(self, status: int, reason: str, message: str, what: str, next_step: str) -> None:
@@ -82,7 +82,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
-        seconds: float = _CALL,
+        timeout: float = _CALL,
     ) -> str:
         """Send one request and return the body as text.
 
@@ -97,7 +97,7 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        left = max(min(seconds, self.deadline.left()), 0.5)
+        left = max(min(timeout, self.deadline.remaining()), 0.5)
         try:
             answer = self._api.call_api(*words, _request_timeout=(min(left, 5.0), left))
             text: str = answer.read().decode(errors="replace")
@@ -112,8 +112,8 @@ class Cluster:
             raise self._refusal(answer.status, text, method, path)
         return text
 
-    def websocket(
-        self, open_: Callable[..., Any], path: str, query: Sequence[tuple[str, str]], **more: Any
+    def open_websocket(
+        self, connect: Callable[..., Any], path: str, query: Sequence[tuple[str, str]], **more: Any
     ) -> Any:
         """A connection that becomes a websocket, by one of kubernetes.stream.ws_client's calls.
 
@@ -127,9 +127,9 @@ class Cluster:
             header_params={"Accept": "*/*"},
             auth_settings=["BearerToken"],
         )
-        return open_(self._api.configuration, "GET", url, headers=headers, **more)
+        return connect(self._api.configuration, "GET", url, headers=headers, **more)
 
-    def _refusal(self, status: int, text: str, method: str, path: str) -> ApiRefusal:
+    def _refusal(self, status: int, text: str, method: str, path: str) -> ApiError:
         try:
             told = json.loads(text)
         except ValueError:
@@ -142,15 +142,15 @@ class Cluster:
             "says yes, or use another --context",
         }.get(status, "")
         what = f"the API server refused {method} {path} ({status})"
-        return ApiRefusal(status, str(told.get("reason", "")), message, what, next_step)
+        return ApiError(status, str(told.get("reason", "")), message, what, next_step)
 
     # -- objects --------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """One object, or None where there is none."""
         try:
-            return self._object("GET", KINDS[kind].path(namespace, name))
-        except ApiRefusal as refusal:
+            return self._object("GET", API_RESOURCES[kind].path(namespace, name))
+        except ApiError as refusal:
             if refusal.status == 404:
                 return None
             raise
@@ -161,7 +161,7 @@ class Cluster:
         """All objects of a kind that match the label and field selectors."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         told = self._object(
-            "GET", KINDS[kind].path(namespace), {k: v for k, v in query.items() if v}
+            "GET", API_RESOURCES[kind].path(namespace), {k: v for k, v in query.items() if v}
         )
         return cast("list[Object]", told["items"])
 
@@ -169,23 +169,23 @@ class Cluster:
         """Server-side apply under our field manager; ours are all fields that ``obj`` names."""
         meta = obj["metadata"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
-        path = of(obj).path(meta.get("namespace"), meta["name"])
+        path = get_api_resource(obj).path(meta.get("namespace"), meta["name"])
         return self._object("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create; ApiRefusal with status 409 where the name is taken."""
-        path = of(obj).path(obj["metadata"].get("namespace"))
+        path = get_api_resource(obj).path(obj["metadata"].get("namespace"))
         return self._object("POST", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace an object as it was read: ApiRefusal 409 where somebody wrote it meanwhile."""
         meta = obj["metadata"]
-        path = of(obj).path(meta.get("namespace"), meta["name"])
+        path = get_api_resource(obj).path(meta.get("namespace"), meta["name"])
         return self._object("PUT", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
         """Merge ``body`` into an object (JSON merge patch): what it does not name stays."""
-        path = KINDS[kind].path(namespace, name)
+        path = API_RESOURCES[kind].path(namespace, name)
         query = {"fieldManager": FIELD_MANAGER}
         return self._object("PATCH", path, query, body, "application/merge-patch+json")
 
@@ -195,8 +195,8 @@ class Cluster:
         name: str,
         namespace: str | None = None,
         *,
-        grace: int | None = None,
-        version: str | None = None,
+        grace_seconds: int | None = None,
+        resource_version: str | None = None,
     ) -> bool:
         """Delete with its dependents; False where there was nothing. ``grace`` in seconds.
 
@@ -204,33 +204,33 @@ class Cluster:
         """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         options["propagationPolicy"] = "Background"
-        if version is not None:
-            options["preconditions"] = {"resourceVersion": version}
-        if grace is not None:
-            options["gracePeriodSeconds"] = grace
+        if resource_version is not None:
+            options["preconditions"] = {"resourceVersion": resource_version}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         try:
-            self._object("DELETE", KINDS[kind].path(namespace, name), None, options)
-        except ApiRefusal as refusal:
+            self._object("DELETE", API_RESOURCES[kind].path(namespace, name), None, options)
+        except ApiError as refusal:
             if refusal.status == 404:
                 return False
             raise
         return True
 
-    def logs(self, namespace: str, pod: str, container: str, *, lines: int = 200) -> str:
+    def tail_log(self, namespace: str, pod: str, container: str, *, lines: int = 200) -> str:
         """The last lines of a container's log; empty where there is none yet."""
         try:
-            return self.log(namespace, pod, container, lines=lines)
-        except ApiRefusal:
+            return self.read_log(namespace, pod, container, lines=lines)
+        except ApiError:
             return ""
 
-    def log(
+    def read_log(
         self,
         namespace: str,
         pod: str,
         container: str,
         *,
         lines: int | None = None,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         previous: bool = False,
     ) -> str:
         """The last ``lines`` of a log, or its first ``most_bytes``; ApiRefusal where there is none.
@@ -239,14 +239,14 @@ class Cluster:
         """
         query = {"container": container, "previous": "true" if previous else ""}
         query["tailLines"] = "" if lines is None else str(lines)
-        query["limitBytes"] = "" if most_bytes is None else str(most_bytes)
-        path = f"{KINDS['Pod'].path(namespace, pod)}/log"
+        query["limitBytes"] = "" if max_bytes is None else str(max_bytes)
+        path = f"{API_RESOURCES['Pod'].path(namespace, pod)}/log"
         return self.request("GET", path, query={k: v for k, v in query.items() if v})
 
-    def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+    def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
         """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""
         whole, _, sub = resource.partition("/")
-        plural, group = split(whole)
+        plural, group = split_permission_name(whole)
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
         if namespace:
             attributes["namespace"] = namespace
@@ -283,7 +283,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def temporary(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
+def temporary_objects(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
     """Create objects, and delete them again however the block ends (Ctrl-C included)."""
     made: list[Object] = []
     try:
@@ -293,4 +293,4 @@ def temporary(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
     finally:
         for obj in made:
             meta = obj["metadata"]
-            cluster.delete(obj["kind"], meta["name"], meta.get("namespace"), grace=0)
+            cluster.delete(obj["kind"], meta["name"], meta.get("namespace"), grace_seconds=0)

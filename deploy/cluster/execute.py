@@ -15,18 +15,18 @@ from mirror.core.errors import ClusterError
 _SECONDS = 30.0
 
 
-def execute(
-    cluster: Cluster, namespace: str, pod: str, argv: Sequence[str], line: str
+def run_in_pod(
+    cluster: Cluster, namespace: str, pod: str, argv: Sequence[str], stdin: str
 ) -> tuple[int, str, str]:
     """Give ``line`` to argv's standard input; its exit code, output and errors.
 
     Raises ClusterError where it cannot be run (a missing right, a pod that is gone) or is still
     running after 30 s.
     """
-    limit = min(_SECONDS, max(cluster.deadline.left(), 1.0))
+    limit = min(_SECONDS, max(cluster.deadline.remaining(), 1.0))
     out, err = "", ""
     try:
-        link: Any = cluster.websocket(
+        link: Any = cluster.open_websocket(
             websocket_call,
             f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
             [
@@ -37,7 +37,7 @@ def execute(
             _request_timeout=limit,
         )
         end = time.monotonic() + limit
-        link.write_stdin(line + "\n")
+        link.write_stdin(stdin + "\n")
         while link.is_open() and time.monotonic() < end:
             link.update(timeout=1)
             out += link.read_stdout() if link.peek_stdout() else ""

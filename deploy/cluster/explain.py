@@ -18,7 +18,7 @@ def explain_pod(cluster: Cluster, namespace: str, name: str) -> str:
         lines = list(_states(pod)) if pod else [f"pod {name}: does not exist"]
         lines += list(_events(cluster, namespace, "Pod", name))
         for container in _troubled(pod or {}):
-            log = cluster.logs(namespace, name, container, lines=_LINES).strip()
+            log = cluster.tail_log(namespace, name, container, lines=_LINES).strip()
             if log:
                 lines.append(f"last lines of {container}:")
                 lines += [f"  {line}" for line in log.splitlines()[-_LINES:]]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ApiResource:
     """Where the objects of a kind stand in the API."""
 
     api_version: str
@@ -21,7 +21,7 @@ class Kind:
         return self.api_version.rpartition("/")[0]
 
     @property
-    def resource(self) -> str:
+    def qualified_name(self) -> str:
         """As kubectl is told it where several groups have one."""
         return f"{self.plural}.{self.group}"
 
@@ -32,62 +32,66 @@ class Kind:
 
 
 # One that stands in two APIs has the group of the other in its key, as kubectl would write it.
-KINDS: Mapping[str, Kind] = {
-    "ConfigMap": Kind("v1", "configmaps"),
-    "ClusterRole": Kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
-    "ClusterRoleBinding": Kind(
+API_RESOURCES: Mapping[str, ApiResource] = {
+    "ConfigMap": ApiResource("v1", "configmaps"),
+    "ClusterRole": ApiResource("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
+    "ClusterRoleBinding": ApiResource(
         "rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False
     ),
-    "CronJob": Kind("batch/v1", "cronjobs"),
-    "DaemonSet": Kind("apps/v1", "daemonsets"),
-    "Deployment": Kind("apps/v1", "deployments"),
-    "EndpointSlice": Kind("discovery.k8s.io/v1", "endpointslices"),
-    "Event": Kind("v1", "events"),
-    "FelixConfiguration": Kind("crd.projectcalico.org/v1", "felixconfigurations", namespaced=False),
-    "FelixConfiguration.projectcalico.org": Kind(
+    "CronJob": ApiResource("batch/v1", "cronjobs"),
+    "DaemonSet": ApiResource("apps/v1", "daemonsets"),
+    "Deployment": ApiResource("apps/v1", "deployments"),
+    "EndpointSlice": ApiResource("discovery.k8s.io/v1", "endpointslices"),
+    "Event": ApiResource("v1", "events"),
+    "FelixConfiguration": ApiResource(
+        "crd.projectcalico.org/v1", "felixconfigurations", namespaced=False
+    ),
+    "FelixConfiguration.projectcalico.org": ApiResource(
         "projectcalico.org/v3", "felixconfigurations", namespaced=False
     ),
-    "Installation": Kind("operator.tigera.io/v1", "installations", namespaced=False),
-    "IPPool": Kind("crd.projectcalico.org/v1", "ippools", namespaced=False),
-    "IPPool.projectcalico.org": Kind("projectcalico.org/v3", "ippools", namespaced=False),
-    "Job": Kind("batch/v1", "jobs"),
-    "Lease": Kind("coordination.k8s.io/v1", "leases"),
-    "Namespace": Kind("v1", "namespaces", namespaced=False),
-    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
-    "Node": Kind("v1", "nodes", namespaced=False),
-    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
-    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
-    "Pod": Kind("v1", "pods"),
-    "ReplicaSet": Kind("apps/v1", "replicasets"),
-    "Role": Kind("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": Kind("rbac.authorization.k8s.io/v1", "rolebindings"),
-    "Secret": Kind("v1", "secrets"),
-    "Service": Kind("v1", "services"),
-    "ServiceAccount": Kind("v1", "serviceaccounts"),
-    "StatefulSet": Kind("apps/v1", "statefulsets"),
-    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
+    "Installation": ApiResource("operator.tigera.io/v1", "installations", namespaced=False),
+    "IPPool": ApiResource("crd.projectcalico.org/v1", "ippools", namespaced=False),
+    "IPPool.projectcalico.org": ApiResource("projectcalico.org/v3", "ippools", namespaced=False),
+    "Job": ApiResource("batch/v1", "jobs"),
+    "Lease": ApiResource("coordination.k8s.io/v1", "leases"),
+    "Namespace": ApiResource("v1", "namespaces", namespaced=False),
+    "NetworkPolicy": ApiResource("networking.k8s.io/v1", "networkpolicies"),
+    "Node": ApiResource("v1", "nodes", namespaced=False),
+    "PersistentVolume": ApiResource("v1", "persistentvolumes", namespaced=False),
+    "PersistentVolumeClaim": ApiResource("v1", "persistentvolumeclaims"),
+    "Pod": ApiResource("v1", "pods"),
+    "ReplicaSet": ApiResource("apps/v1", "replicasets"),
+    "Role": ApiResource("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ApiResource("rbac.authorization.k8s.io/v1", "rolebindings"),
+    "Secret": ApiResource("v1", "secrets"),
+    "Service": ApiResource("v1", "services"),
+    "ServiceAccount": ApiResource("v1", "serviceaccounts"),
+    "StatefulSet": ApiResource("apps/v1", "statefulsets"),
+    "StorageClass": ApiResource("storage.k8s.io/v1", "storageclasses", namespaced=False),
 }
 
-_GROUPS = {KINDS[key].plural: KINDS[key].group for key in KINDS if "." not in key}
+_GROUPS = {
+    API_RESOURCES[key].plural: API_RESOURCES[key].group for key in API_RESOURCES if "." not in key
+}
 
 
-def named(key: str) -> str:
+def kind_name(key: str) -> str:
     """What an object of it says as its kind."""
     return key.partition(".")[0]
 
 
-def of(obj: Mapping[str, Any]) -> Kind:
+def get_api_resource(obj: Mapping[str, Any]) -> ApiResource:
     """Where an object stands, by its own kind and version."""
     group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-    return KINDS.get(f"{obj['kind']}.{group}") or KINDS[obj["kind"]]
+    return API_RESOURCES.get(f"{obj['kind']}.{group}") or API_RESOURCES[obj["kind"]]
 
 
-def right(key: str) -> str:
+def get_permission_name(key: str) -> str:
     """What a Right calls it: the plural, with the group where the key has it."""
-    return KINDS[key].resource if "." in key else KINDS[key].plural
+    return API_RESOURCES[key].qualified_name if "." in key else API_RESOURCES[key].plural
 
 
-def split(resource: str) -> tuple[str, str]:
+def split_permission_name(resource: str) -> tuple[str, str]:
     """Plural and group of what a Right names."""
     plural, _, group = resource.partition(".")
     return plural, group or _GROUPS[plural]

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
-from deploy.cluster.calico import listed
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.calico import list_calico_objects
+from deploy.cluster.client import ApiError, Cluster, Object
 
 _V4 = re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3}/\d{1,2})\b")
 
 
-def inside(cluster: Cluster, nodes: list[Object]) -> tuple[str, ...]:
+def find_cluster_cidrs(cluster: Cluster, nodes: list[Object]) -> tuple[str, ...]:
     """IPv4 CIDRs, sorted. A source that we may not read is left out: there are several."""
     found: set[str] = set(_nodes(nodes))
-    with suppress(ApiRefusal):
+    with suppress(ApiError):
         found |= set(_services(cluster))
     pods = set(_pod_ranges(cluster, nodes))
     if not pods:
-        with suppress(ApiRefusal):
+        with suppress(ApiError):
             pods = set(_pods_seen(cluster))
     return tuple(sorted(found | pods))
 
@@ -42,7 +42,7 @@ def _services(cluster: Cluster) -> Iterator[str]:
     }
     try:
         cluster.create(impossible, dry_run=True)
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         if refusal.status != 422:
             raise
         yield from _V4.findall(refusal.why)
@@ -53,8 +53,8 @@ def _pod_ranges(cluster: Cluster, nodes: list[Object]) -> Iterator[str]:
         for cidr in node.get("spec", {}).get("podCIDRs", []):
             if ip_network(cidr, strict=False).version == 4:
                 yield str(ip_network(cidr, strict=False))
-    with suppress(ApiRefusal):
-        for pool in (listed(cluster, "IPPool") or ("", []))[1]:
+    with suppress(ApiError):
+        for pool in (list_calico_objects(cluster, "IPPool") or ("", []))[1]:
             cidr = pool.get("spec", {}).get("cidr", "")
             if ":" not in cidr and cidr:
                 yield str(IPv4Network(cidr, strict=False))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object, temporary
+from deploy.cluster.client import ApiError, Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod, waiting_reasons
 from mirror.core.errors import WaitTimeout
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 
 _HOPELESS = {"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
 _DOUBTFUL = {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
@@ -22,21 +22,21 @@ class PodRun:
 
     name: str
     node: str
-    code: int | None
-    out: str
+    exit_code: int | None
+    output: str
     why: str = ""
 
     @property
-    def ok(self) -> bool:
-        return self.code == 0
+    def succeeded(self) -> bool:
+        return self.exit_code == 0
 
 
 def run_pods(
     cluster: Cluster,
     pods: Sequence[Object],
     deadline: Deadline,
-    told: Callable[[int], None] = lambda _: None,
-    seen: Callable[[str], None] = lambda _: None,
+    on_finished: Callable[[int], None] = lambda _: None,
+    on_running: Callable[[str], None] = lambda _: None,
 ) -> list[PodRun]:
     """Run pods (one container, restartPolicy Never) side by side to their ends, then delete them.
 
@@ -47,7 +47,7 @@ def run_pods(
     namespace = pods[0]["metadata"]["namespace"]
     ended: dict[str, PodRun] = {}
     begun = Deadline.after(_STARTED)
-    with temporary(cluster, *pods):
+    with temporary_objects(cluster, *pods):
         wanted = {pod["metadata"]["name"]: pod for pod in pods}
 
         def look() -> bool:
@@ -56,16 +56,16 @@ def run_pods(
                 run = _ended(cluster, pod) if pod else None
                 if run:
                     ended[name] = run
-                    told(len(ended))
+                    on_finished(len(ended))
                 elif pod:
-                    seen(name)
-            if begun.over:
+                    on_running(name)
+            if begun.expired:
                 for name in _without_network(cluster, namespace) & (wanted.keys() - ended.keys()):
                     ended[name] = _not_run(cluster, wanted[name], "its network cannot be made")
             return len(ended) == len(wanted)
 
         with suppress(WaitTimeout):
-            until(look, deadline=deadline, what="pods", ceiling=0.5)
+            wait_until(look, deadline=deadline, what="pods", max_interval=0.5)
         for name in wanted.keys() - ended.keys():
             ended[name] = _not_run(cluster, wanted[name], "not ended in time")
     return [ended[pod["metadata"]["name"]] for pod in pods]
@@ -79,12 +79,12 @@ def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
         states = [one.get("state", {}) for one in status.get("containerStatuses", [])]
         codes = [state.get("terminated", {}).get("exitCode") for state in states]
         code = codes[0] if codes else None
-        out = cluster.logs(meta["namespace"], meta["name"], _container(pod), lines=2000)
+        out = cluster.tail_log(meta["namespace"], meta["name"], _container(pod), lines=2000)
         why = "" if code is not None else explain_pod(cluster, meta["namespace"], meta["name"])
-        return PodRun(name=meta["name"], node=node, code=code, out=out, why=why)
+        return PodRun(name=meta["name"], node=node, exit_code=code, output=out, why=why)
     if reasons & (_HOPELESS | _DOUBTFUL):
         why = explain_pod(cluster, meta["namespace"], meta["name"])
-        return PodRun(name=meta["name"], node=node, code=None, out="", why=why)
+        return PodRun(name=meta["name"], node=node, exit_code=None, output="", why=why)
     return None
 
 
@@ -93,8 +93,8 @@ def _not_run(cluster: Cluster, pod: Object, cause: str) -> PodRun:
     return PodRun(
         name=name,
         node=pod["spec"].get("nodeName", ""),
-        code=None,
-        out=cluster.logs(namespace, name, _container(pod)),
+        exit_code=None,
+        output=cluster.tail_log(namespace, name, _container(pod)),
         why=f"{cause}\n" + explain_pod(cluster, namespace, name),
     )
 
@@ -103,7 +103,7 @@ def _without_network(cluster: Cluster, namespace: str) -> set[str]:
     """Pods whose sandbox has failed more than once: waiting for them is of no use."""
     try:
         events = cluster.list("Event", namespace, fields="reason=FailedCreatePodSandBox")
-    except ApiRefusal:
+    except ApiError:
         return set()
     failures: dict[str, int] = {}
     for one in events:  # each names another sandbox, so they are not counted by the kubelet

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from deploy.cluster.client import Cluster, Object
 
 
-def selector(labels: Mapping[str, str]) -> str:
+def format_selector(labels: Mapping[str, str]) -> str:
     """Labels as a query has them: app=web,tier=front."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def pods_of(cluster: Cluster, workload: Object, namespace: str) -> list[Object]:
+def list_pods(cluster: Cluster, workload: Object, namespace: str) -> list[Object]:
     """The pods that a Deployment, StatefulSet or DaemonSet chooses."""
     chosen = workload["spec"]["selector"].get("matchLabels") or {}
-    return cluster.list("Pod", namespace, labels=selector(chosen))
+    return cluster.list("Pod", namespace, labels=format_selector(chosen))

@@ -18,7 +18,7 @@ _CHUNK = 1 << 16
 
 
 @contextmanager
-def tunnel(cluster: Cluster, namespace: str, pod: str, port: int) -> Iterator[int]:
+def forward_port(cluster: Cluster, namespace: str, pod: str, port: int) -> Iterator[int]:
     """Forward a local port to ``port`` of a pod; yields the local port.
 
     Every connection is a websocket of its own to the API server. Raises ClusterError when the
@@ -28,7 +28,7 @@ def tunnel(cluster: Cluster, namespace: str, pod: str, port: int) -> Iterator[in
 
     def connect() -> socket.socket:
         try:
-            forward: Any = cluster.websocket(portforward_call, path, [("ports", str(port))])
+            forward: Any = cluster.open_websocket(portforward_call, path, [("ports", str(port))])
             return cast("socket.socket", forward.socket(port))
         except (ApiException, OSError) as broken:
             raise ClusterError(

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.cluster.client import Cluster, Object
-from deploy.discover import parts
-from images.build import Image
-from images.engine import Engine
+from deploy.discover import load_extensions
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
@@ -31,76 +31,76 @@ _NOWHERE = "docker.io/library/"  # what a name without a registry becomes; ours 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class DeliveryOptions:
     """What the user said about delivery; None: nothing."""
 
-    way: str | None = None  # name of a way
+    method: str | None = None  # name of a way
     registry: str | None = None  # HOST[:PORT][/PATH]
     import_command: str | None = None  # argv template with {node} and {address}
     ssh: str | None = None  # argv template, likewise, that runs the words after it on a node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class DeliveredImage:
     """An image that the nodes have or can pull, under the name that pods use."""
 
     reference: str
-    way: str
+    method: str
     nodes: tuple[str, ...]  # those it was brought to; empty where they pull it themselves
 
 
-class Delivery(Protocol):
+class DeliveryMethod(Protocol):
     """A way. ``how`` says in a line what makes it usable."""
 
     name: str
     order: int
-    how: str
+    requirement: str
 
-    def usable(self, cluster: Cluster, options: Options) -> str | None:
+    def find_obstacle(self, cluster: Cluster, options: DeliveryOptions) -> str | None:
         """None where it can be used, else the reason why not. Writes nothing."""
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,
+        options: DeliveryOptions,
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """Bring the image to every node within the cluster's deadline.
 
         Raises DeliveryError otherwise: some nodes are not enough.
         """
 
 
-def ways() -> tuple[Delivery, ...]:
+def load_methods() -> tuple[DeliveryMethod, ...]:
     """All ways, the preferred first."""
-    found: list[Delivery] = [part.DELIVERY for part in parts(sys.modules[__name__])]
+    found: list[DeliveryMethod] = [part.DELIVERY for part in load_extensions(sys.modules[__name__])]
     return tuple(sorted(found, key=lambda way: way.order))
 
 
-def choose(
-    cluster: Cluster, options: Options, *, among: Sequence[Delivery] | None = None
-) -> Delivery:
+def choose_method(
+    cluster: Cluster, options: DeliveryOptions, *, methods: Sequence[DeliveryMethod] | None = None
+) -> DeliveryMethod:
     """The way that was named, else the first usable one.
 
     Raises InputError for a name that is no way, DeliveryError that lists every way with the
     reason why it cannot be used and what would make it usable.
     """
-    known = ways() if among is None else among
-    candidates = [way for way in known if options.way in (None, way.name)]
+    known = load_methods() if methods is None else methods
+    candidates = [way for way in known if options.method in (None, way.name)]
     if not candidates:
         raise InputError(
-            f"no way of delivery is called {options.way!r}",
+            f"no way of delivery is called {options.method!r}",
             why="there are: " + ", ".join(way.name for way in known),
             next_step="choose one of them with --deliver, or leave it out",
         )
     reasons = []
     for way in candidates:
-        reason = way.usable(cluster, options)
+        reason = way.find_obstacle(cluster, options)
         if reason is None:
             return way
-        reasons.append(f"{way.name}: {reason}\n  to use it: {way.how}")
+        reasons.append(f"{way.name}: {reason}\n  to use it: {way.requirement}")
     raise DeliveryError(
         f"no way to bring the image to the nodes of context {cluster.context}",
         why="\n".join(reasons),
@@ -125,7 +125,7 @@ def check_architecture(architecture: str, nodes: Iterable[Object]) -> None:
         )
 
 
-def nodes_missing(cluster: Cluster, reference: str) -> tuple[str, ...]:
+def list_nodes_without_image(cluster: Cluster, reference: str) -> tuple[str, ...]:
     """The nodes that are known not to have the image and cannot pull it either.
 
     Nodes tell with a delay of up to a minute, and not all images where they have many: what is
@@ -134,15 +134,15 @@ def nodes_missing(cluster: Cluster, reference: str) -> tuple[str, ...]:
     return tuple(
         node["metadata"]["name"]
         for node in cluster.list("Node")
-        if node_has(node, reference) is False
+        if has_image(node, reference) is False
     )
 
 
-def node_has(node: Object, reference: str) -> bool | None:
+def has_image(node: Object, reference: str) -> bool | None:
     """Whether a node reports this image; None where that cannot be known."""
     images = node["status"].get("images") or []
     names = {name for image in images for name in image.get("names") or []}  # null: untagged
-    full = full_reference(reference)
+    full = normalize_reference(reference)
     base, at, digest = full.partition("@")
     wanted = f"{_untagged(base)}@{digest}" if at else base
     if wanted in names:
@@ -151,7 +151,7 @@ def node_has(node: Object, reference: str) -> bool | None:
     return None if many or not full.startswith(_NOWHERE) else False
 
 
-def full_reference(reference: str) -> str:
+def normalize_reference(reference: str) -> str:
     """As nodes write it: with a registry and a tag, e.g. docker.io/library/NAME:latest."""
     first, slash, _ = reference.partition("/")
     if not slash:
@@ -171,7 +171,7 @@ def _untagged(name: str) -> str:
 
 
 @contextmanager
-def saved(image: Image, engine: Engine, progress: Progress) -> Iterator[Path]:
+def temporary_tar(image: BuiltImage, engine: EngineClient, progress: Progress) -> Iterator[Path]:
     """The image as a tar, as `docker save` writes it, for the length of a block."""
     with tempfile.NamedTemporaryFile(prefix="image-", suffix=".tar") as tar:
         progress.step(f"save {image.reference}")
@@ -180,16 +180,16 @@ def saved(image: Image, engine: Engine, progress: Progress) -> Iterator[Path]:
         yield Path(tar.name)
 
 
-def lacking(cluster: Cluster, reference: str, progress: Progress) -> list[Object]:
+def list_target_nodes(cluster: Cluster, reference: str, progress: Progress) -> list[Object]:
     """The nodes that are Ready and are not known to have the image."""
     nodes = cluster.list("Node")
     for node in nodes:
-        if not is_ready(node):
-            progress.note(f"{name_of(node)} is NotReady: the image is not brought there")
-    return [node for node in nodes if is_ready(node) and not node_has(node, reference)]
+        if not is_node_ready(node):
+            progress.note(f"{get_name(node)} is NotReady: the image is not brought there")
+    return [node for node in nodes if is_node_ready(node) and not has_image(node, reference)]
 
 
-def filled(template: str, node: Object, *, option: str, example: str) -> tuple[str, ...]:
+def fill_template(template: str, node: Object, *, option: str, example: str) -> tuple[str, ...]:
     """The template's words with the node's name and address put in; no shell ever reads them.
 
     Raises InputError, with the option and an example of it, where the template is no command.
@@ -197,17 +197,17 @@ def filled(template: str, node: Object, *, option: str, example: str) -> tuple[s
     try:
         words = shlex.split(template)
     except ValueError as broken:
-        raise bad_template(template, str(broken), option, example) from broken
+        raise template_error(template, str(broken), option, example) from broken
     if not words:
-        raise bad_template(template, "it is empty", option, example)
+        raise template_error(template, "it is empty", option, example)
     addresses = {one["type"]: one["address"] for one in node["status"].get("addresses", [])}
-    address = addresses.get("InternalIP") or addresses.get("ExternalIP") or name_of(node)
-    for field, value in {"{node}": name_of(node), "{address}": address}.items():
+    address = addresses.get("InternalIP") or addresses.get("ExternalIP") or get_name(node)
+    for field, value in {"{node}": get_name(node), "{address}": address}.items():
         words = [word.replace(field, value) for word in words]
     return tuple(words)
 
 
-def bad_template(template: str, why: str, option: str, example: str) -> InputError:
+def template_error(template: str, why: str, option: str, example: str) -> InputError:
     """The error for a template that cannot be used."""
     return InputError(
         f"not a usable {option}: {template!r}",
@@ -216,7 +216,7 @@ def bad_template(template: str, why: str, option: str, example: str) -> InputErr
     )
 
 
-def send(
+def import_on_nodes(
     tar: Path, argvs: Mapping[str, tuple[str, ...]], progress: Progress, deadline: Deadline
 ) -> None:
     """Run each node's command with the tar on its stdin, a few side by side.
@@ -250,10 +250,10 @@ def send(
         )
 
 
-def is_ready(node: Object) -> bool:
+def is_node_ready(node: Object) -> bool:
     states = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}
     return states.get("Ready") == "True"
 
 
-def name_of(node: Object) -> str:
+def get_name(node: Object) -> str:
     return str(node["metadata"]["name"])

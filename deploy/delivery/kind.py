@@ -6,9 +6,16 @@ import shutil
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster
-from deploy.delivery import Delivered, Options, full_reference, lacking, name_of, saved
-from images.build import Image
-from images.engine import Engine
+from deploy.delivery import (
+    DeliveredImage,
+    DeliveryOptions,
+    get_name,
+    list_target_nodes,
+    normalize_reference,
+    temporary_tar,
+)
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
@@ -18,17 +25,17 @@ _SCHEME = "kind://"  # of a node's providerID: kind://docker/CLUSTER/NODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class KindDelivery:
     """The cluster's name is read from its nodes, whatever the context is called."""
 
     name: str = "kind"
     order: int = 40
-    how: str = "run `mirror` where the kind cluster was made, with `kind` on the PATH"
+    requirement: str = "run `mirror` where the kind cluster was made, with `kind` on the PATH"
 
-    def usable(
+    def find_obstacle(
         self,
         cluster: Cluster,
-        options: Options,  # noqa: ARG002 - nothing to say about it
+        options: DeliveryOptions,  # noqa: ARG002 - nothing to say about it
     ) -> str | None:
         try:
             found = _clusters(cluster)
@@ -42,18 +49,18 @@ class Kind:
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,  # noqa: ARG002
+        options: DeliveryOptions,  # noqa: ARG002
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """By an archive: the image may be in another engine than the one kind would look into."""
-        reference = full_reference(image.reference)
-        targets = tuple(name_of(node) for node in lacking(cluster, reference, progress))
+        reference = normalize_reference(image.reference)
+        targets = tuple(get_name(node) for node in list_target_nodes(cluster, reference, progress))
         if targets:
             (name,) = _clusters(cluster)
-            with saved(image, engine, progress) as tar:
+            with temporary_tar(image, engine, progress) as tar:
                 progress.step(f"kind load image-archive into cluster {name}")
                 try:
                     words = (_PROGRAM, "load", "image-archive", str(tar), "--name", name)
@@ -65,7 +72,7 @@ class Kind:
                         next_step="see `kind get clusters`; podman's need "
                         "KIND_EXPERIMENTAL_PROVIDER=podman",
                     ) from broken
-        return Delivered(reference=reference, way=self.name, nodes=targets)
+        return DeliveredImage(reference=reference, method=self.name, nodes=targets)
 
 
 def _clusters(cluster: Cluster) -> set[str]:
@@ -78,4 +85,4 @@ def _clusters(cluster: Cluster) -> set[str]:
     return set() if "" in found else found
 
 
-DELIVERY = Kind()
+DELIVERY = KindDelivery()

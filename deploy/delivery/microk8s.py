@@ -8,38 +8,40 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
 from deploy.delivery import (
-    Delivered,
-    Options,
-    full_reference,
-    is_ready,
-    lacking,
-    name_of,
-    node_has,
-    saved,
+    DeliveredImage,
+    DeliveryOptions,
+    get_name,
+    has_image,
+    is_node_ready,
+    list_target_nodes,
+    normalize_reference,
+    temporary_tar,
 )
-from images.build import Image
-from images.engine import Engine
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError, WaitTimeout
 from mirror.core.process import run
 from mirror.core.progress import Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 
 _PROGRAM = "microk8s"
 _TELL_SECONDS = 90.0  # kubelets tell of a new image within a minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MicroK8s:
+class MicroK8sDelivery:
     """The cluster has to be the one that this machine is a node of."""
 
     name: str = "microk8s"
     order: int = 30
-    how: str = "run `mirror` on a node of the MicroK8s cluster, as a user of the group microk8s"
+    requirement: str = (
+        "run `mirror` on a node of the MicroK8s cluster, as a user of the group microk8s"
+    )
 
-    def usable(
+    def find_obstacle(
         self,
         cluster: Cluster,
-        options: Options,  # noqa: ARG002 - nothing to say about it
+        options: DeliveryOptions,  # noqa: ARG002 - nothing to say about it
     ) -> str | None:
         if shutil.which(_PROGRAM) is None:
             return "there is no program `microk8s` on this machine"
@@ -53,17 +55,17 @@ class MicroK8s:
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,  # noqa: ARG002
+        options: DeliveryOptions,  # noqa: ARG002
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """Its exit code does not tell of other nodes, so what they have is looked at."""
-        reference = full_reference(image.reference)
-        targets = tuple(name_of(node) for node in lacking(cluster, reference, progress))
+        reference = normalize_reference(image.reference)
+        targets = tuple(get_name(node) for node in list_target_nodes(cluster, reference, progress))
         if targets:
-            with saved(image, engine, progress) as tar, tar.open("rb") as content:
+            with temporary_tar(image, engine, progress) as tar, tar.open("rb") as content:
                 progress.step(f"microk8s images import {image.reference}")
                 try:
                     told = run(
@@ -76,7 +78,7 @@ class MicroK8s:
                         next_step="see `microk8s status`; the user has to be in the group microk8s",
                     ) from broken
             self._until_there(cluster, reference, targets, told.tail(), progress)
-        return Delivered(reference=reference, way=self.name, nodes=targets)
+        return DeliveredImage(reference=reference, method=self.name, nodes=targets)
 
     def _until_there(
         self,
@@ -89,16 +91,16 @@ class MicroK8s:
         def without() -> list[str]:
             """Those that tell all they have, and do not tell of this one."""
             return [
-                name_of(node)
+                get_name(node)
                 for node in cluster.list("Node")
-                if name_of(node) in targets
-                and is_ready(node)
-                and node_has(node, reference) is False
+                if get_name(node) in targets
+                and is_node_ready(node)
+                and has_image(node, reference) is False
             ]
 
         progress.step("wait until each node tells that it has the image")
         try:
-            until(
+            wait_until(
                 lambda: not without(),
                 deadline=cluster.deadline.within(_TELL_SECONDS),
                 what="the nodes tell of the image",
@@ -114,10 +116,10 @@ class MicroK8s:
 
 
 def _is_here(node: Object) -> bool:
-    names = {one["address"] for one in node["status"].get("addresses", [])} | {name_of(node)}
+    names = {one["address"] for one in node["status"].get("addresses", [])} | {get_name(node)}
     host = socket.gethostname()
     microk8s = node["metadata"].get("labels", {}).get("microk8s.io/cluster") == "true"
     return microk8s and bool(names & {host, host.lower(), host.partition(".")[0]})
 
 
-DELIVERY = MicroK8s()
+DELIVERY = MicroK8sDelivery()

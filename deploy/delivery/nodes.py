@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
 from deploy.delivery import (
-    Delivered,
-    Options,
-    bad_template,
-    filled,
-    full_reference,
-    lacking,
-    name_of,
-    saved,
-    send,
+    DeliveredImage,
+    DeliveryOptions,
+    fill_template,
+    get_name,
+    import_on_nodes,
+    list_target_nodes,
+    normalize_reference,
+    template_error,
+    temporary_tar,
 )
-from images.build import Image
-from images.engine import Engine
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.progress import Progress
 
 _OPTION = "--import-command"
@@ -28,50 +28,54 @@ _EXAMPLE = "--import-command 'ssh {address} sudo ctr -n k8s.io images import -'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nodes:
+class ImportCommandDelivery:
     """Every node that is Ready gets the image; one that has it already is left alone."""
 
     name: str = "nodes"
     order: int = 10
-    how: str = f"give a command that imports a tar, with {{node}} and {{address}}: {_EXAMPLE}"
+    requirement: str = (
+        f"give a command that imports a tar, with {{node}} and {{address}}: {_EXAMPLE}"
+    )
 
-    def usable(
+    def find_obstacle(
         self,
         cluster: Cluster,  # noqa: ARG002 - other ways look into it
-        options: Options,
+        options: DeliveryOptions,
     ) -> str | None:
         return None if options.import_command else "no --import-command was given"
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,
+        options: DeliveryOptions,
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """Raises DeliveryError that names each node that failed and why."""
-        reference = full_reference(image.reference)
-        targets = lacking(cluster, reference, progress)
-        argvs = {name_of(node): argv_for(options.import_command or "", node) for node in targets}
+        reference = normalize_reference(image.reference)
+        targets = list_target_nodes(cluster, reference, progress)
+        argvs = {
+            get_name(node): build_command(options.import_command or "", node) for node in targets
+        }
         _check_apart(argvs)
         if argvs:
-            with saved(image, engine, progress) as tar:
+            with temporary_tar(image, engine, progress) as tar:
                 progress.step(f"import {image.reference} on {len(argvs)} nodes")
-                send(tar, argvs, progress, cluster.deadline)
-        return Delivered(reference=reference, way=self.name, nodes=tuple(argvs))
+                import_on_nodes(tar, argvs, progress, cluster.deadline)
+        return DeliveredImage(reference=reference, method=self.name, nodes=tuple(argvs))
 
 
-def argv_for(template: str, node: Object) -> tuple[str, ...]:
+def build_command(template: str, node: Object) -> tuple[str, ...]:
     """The command for one node. Raises InputError where the template is not a command."""
-    return filled(template, node, option=_OPTION, example=_EXAMPLE)
+    return fill_template(template, node, option=_OPTION, example=_EXAMPLE)
 
 
 def _check_apart(argvs: dict[str, tuple[str, ...]]) -> None:
     """Two nodes with the same command would mean that one of them gets nothing."""
     if len(set(argvs.values())) < len(argvs):
         template = " ".join(next(iter(argvs.values())))
-        raise bad_template(template, "it is the same for several nodes", _OPTION, _EXAMPLE)
+        raise template_error(template, "it is the same for several nodes", _OPTION, _EXAMPLE)
 
 
-DELIVERY = Nodes()
+DELIVERY = ImportCommandDelivery()

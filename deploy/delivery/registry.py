@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.selection import selector
-from deploy.cluster.tunnel import tunnel
-from deploy.delivery import Delivered, Options
-from images.build import Image
-from images.engine import Engine
+from deploy.cluster.selection import format_selector
+from deploy.cluster.tunnel import forward_port
+from deploy.delivery import DeliveredImage, DeliveryOptions
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, EngineError, InputError
 from mirror.core.progress import Progress
 
@@ -27,17 +27,17 @@ _HOST = re.compile(r"(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
+class RegistryDelivery:
     """Pods name the image by tag and digest: they get these very bytes, or none."""
 
     name: str = "registry"
     order: int = 20
-    how: str = (
+    requirement: str = (
         "give a registry that the Docker engine may push to and the nodes pull from, "
         "--registry HOST[:PORT][/PATH]; on MicroK8s: microk8s enable registry"
     )
 
-    def usable(self, cluster: Cluster, options: Options) -> str | None:
+    def find_obstacle(self, cluster: Cluster, options: DeliveryOptions) -> str | None:
         if options.registry:
             check_registry(options.registry)
             return None
@@ -48,12 +48,12 @@ class Registry:
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,
+        options: DeliveryOptions,
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """Push, and take the name that was needed for it away from the engine again."""
         with self._door(cluster, options) as (push_to, pull_from):
             progress.step(f"push {image.reference} to {pull_from}")
@@ -66,10 +66,10 @@ class Registry:
             finally:
                 engine.untag(name)
         reference = f"{pull_from}/{image.reference}@{digest}"
-        return Delivered(reference=reference, way=self.name, nodes=())
+        return DeliveredImage(reference=reference, method=self.name, nodes=())
 
     @contextmanager
-    def _door(self, cluster: Cluster, options: Options) -> Iterator[tuple[str, str]]:
+    def _door(self, cluster: Cluster, options: DeliveryOptions) -> Iterator[tuple[str, str]]:
         """Where the engine pushes to, and what nodes call it."""
         if options.registry:
             given = check_registry(options.registry)
@@ -77,9 +77,9 @@ class Registry:
             return
         found, reason = _find(cluster)
         if found is None:
-            raise DeliveryError(f"no registry to push to: {reason}", next_step=self.how)
+            raise DeliveryError(f"no registry to push to: {reason}", next_step=self.requirement)
         pod, port = found
-        with tunnel(cluster, NAMESPACE, pod, port) as local:
+        with forward_port(cluster, NAMESPACE, pod, port) as local:
             yield f"127.0.0.1:{local}", f"localhost:{NODE_PORT}"
 
 
@@ -112,11 +112,11 @@ def _find(cluster: Cluster) -> tuple[tuple[str, int] | None, str | None]:
 def _behind(
     cluster: Cluster, service: Object, port: Object
 ) -> tuple[tuple[str, int] | None, str | None]:
-    labels = selector(service["spec"]["selector"])
+    labels = format_selector(service["spec"]["selector"])
     pods = [pod for pod in cluster.list("Pod", NAMESPACE, labels=labels) if _ready(pod)]
     if not pods:
         return None, f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"
-    if not cluster.allowed("create", "pods/portforward", NAMESPACE):
+    if not cluster.is_allowed("create", "pods/portforward", NAMESPACE):
         return None, f"no right to create pods/portforward in namespace {NAMESPACE}"
     return (pods[0]["metadata"]["name"], _target(pods[0], port)), None
 
@@ -136,7 +136,7 @@ def _ready(pod: Object) -> bool:
     return states.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
-def _failed(image: Image, push_to: str, pull_from: str, broken: EngineError) -> DeliveryError:
+def _failed(image: BuiltImage, push_to: str, pull_from: str, broken: EngineError) -> DeliveryError:
     if push_to == pull_from:
         next_step = f"docker login {push_to.partition('/')[0]}, or check that it can be reached"
     else:
@@ -151,4 +151,4 @@ def _failed(image: Image, push_to: str, pull_from: str, broken: EngineError) -> 
     )
 
 
-DELIVERY = Registry()
+DELIVERY = RegistryDelivery()

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
 from deploy.delivery import (
-    Delivered,
-    Options,
-    bad_template,
-    filled,
-    full_reference,
-    lacking,
-    name_of,
-    saved,
-    send,
+    DeliveredImage,
+    DeliveryOptions,
+    fill_template,
+    get_name,
+    import_on_nodes,
+    list_target_nodes,
+    normalize_reference,
+    template_error,
+    temporary_tar,
 )
-from images.build import Image
-from images.engine import Engine
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.progress import Progress
 
 _OPTION = "--ssh"
@@ -31,50 +31,50 @@ _K3S = ("k3s", "ctr", "images", "import", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ssh:
+class SshDelivery:
     """Every node that is Ready gets the image; one that has it already is left alone."""
 
     name: str = "ssh"
     order: int = 12
-    how: str = (
+    requirement: str = (
         "give a command that runs the words after it on a node, where sudo asks for no "
         f"password: {_EXAMPLE}"
     )
 
-    def usable(
+    def find_obstacle(
         self,
         cluster: Cluster,  # noqa: ARG002 - other ways look into it
-        options: Options,
+        options: DeliveryOptions,
     ) -> str | None:
         return None if options.ssh else "no --ssh was given"
 
     def deliver(
         self,
-        image: Image,
-        engine: Engine,
+        image: BuiltImage,
+        engine: EngineClient,
         cluster: Cluster,
-        options: Options,
+        options: DeliveryOptions,
         progress: Progress,
-    ) -> Delivered:
+    ) -> DeliveredImage:
         """Raises DeliveryError that names each node that failed and why."""
         template = options.ssh or ""
-        reference = full_reference(image.reference)
+        reference = normalize_reference(image.reference)
         doors = {}
         argvs = {}
-        for node in lacking(cluster, reference, progress):
-            door = filled(template, node, option=_OPTION, example=_EXAMPLE)
-            doors[name_of(node)] = door
-            argvs[name_of(node)] = (*door, "sudo", "-n", *importer(node))
+        for node in list_target_nodes(cluster, reference, progress):
+            door = fill_template(template, node, option=_OPTION, example=_EXAMPLE)
+            doors[get_name(node)] = door
+            argvs[get_name(node)] = (*door, "sudo", "-n", *get_import_command(node))
         if len(set(doors.values())) < len(doors):
-            raise bad_template(template, "it is the same for several nodes", _OPTION, _EXAMPLE)
+            raise template_error(template, "it is the same for several nodes", _OPTION, _EXAMPLE)
         if argvs:
-            with saved(image, engine, progress) as tar:
+            with temporary_tar(image, engine, progress) as tar:
                 progress.step(f"import {image.reference} on {len(argvs)} nodes by ssh")
-                send(tar, argvs, progress, cluster.deadline)
-        return Delivered(reference=reference, way=self.name, nodes=tuple(argvs))
+                import_on_nodes(tar, argvs, progress, cluster.deadline)
+        return DeliveredImage(reference=reference, method=self.name, nodes=tuple(argvs))
 
 
-def importer(node: Object) -> tuple[str, ...]:
+def get_import_command(node: Object) -> tuple[str, ...]:
     """What reads a tar into the containerd that this node's kubelet uses."""
     if node["metadata"].get("labels", {}).get("microk8s.io/cluster") == "true":
         return _MICROK8S
@@ -82,4 +82,4 @@ def importer(node: Object) -> tuple[str, ...]:
     return _K3S if "+k3s" in version else _CONTAINERD
 
 
-DELIVERY = Ssh()
+DELIVERY = SshDelivery()

@@ -6,11 +6,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy.cluster.client import Cluster
-from deploy.evidence.things import Access, Right
+from deploy.evidence.things import Access, AccessReview
 
 _SYSTEM = "kube-system"
 # (verb, resource, namespace or None for all of them, what it is for); {} is the mirror's namespace
-RIGHTS: tuple[tuple[str, str, str | None, str], ...] = (
+REQUIRED_ACCESS: tuple[tuple[str, str, str | None, str], ...] = (
     ("list", "nodes", None, "the nodes"),
     ("list", "pods", None, "workloads"),
     ("get", "pods/log", None, "what workloads say"),
@@ -36,14 +36,14 @@ def read_access(cluster: Cluster, namespace: str) -> Access:
     version = cluster.version()
     seconds = time.monotonic() - begun
 
-    def one(asked: tuple[str, str, str | None, str]) -> Right:
+    def one(asked: tuple[str, str, str | None, str]) -> AccessReview:
         verb, resource, where, purpose = asked
         where = namespace if where == "{}" else where
-        allowed = cluster.allowed(verb, resource, where)
-        return Right(
+        allowed = cluster.is_allowed(verb, resource, where)
+        return AccessReview(
             verb=verb, resource=resource, namespace=where, allowed=allowed, purpose=purpose
         )
 
     with ThreadPoolExecutor(8) as pool:
-        rights = tuple(pool.map(one, RIGHTS))
+        rights = tuple(pool.map(one, REQUIRED_ACCESS))
     return Access(version=version, seconds=round(seconds, 2), rights=rights)

@@ -7,16 +7,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.run import PodRun, run_pods
 from deploy.evidence.codec import load
-from deploy.evidence.model import Seen, Unseen
+from deploy.evidence.model import MaybeSeen, Unseen
 from deploy.evidence.probes import probe_namespace
 from deploy.manifests.model import NAME, ClusterSettings
-from deploy.manifests.pods import probe_pod
+from deploy.manifests.pods import render_probe_pod
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import Progress
-from mirror.probe.expect import Expected, Question
+from mirror.probe.expect import DnsExpectation, ExpectationReport
 
 _START = 30.0  # seconds for a pod to start, besides the waiting itself
 
@@ -26,11 +26,11 @@ def await_answers(
     image: str,
     home: str,
     nodes: Sequence[str],
-    questions: Sequence[Question],
+    questions: Sequence[DnsExpectation],
     servers: Sequence[str],
     seconds: float,
     progress: Progress,
-) -> Mapping[str, Seen[Expected]]:
+) -> Mapping[str, MaybeSeen[ExpectationReport]]:
     """Node → what a pod there still misses after at most ``seconds``.
 
     Asked are the pod's own nameserver and, besides, ``servers`` (the DNS pods by address, since
@@ -44,7 +44,7 @@ def await_answers(
             pods = [_pod(image, where, node, questions, servers, seconds) for node in nodes]
             deadline = cluster.deadline.within(seconds + _START)
             runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
-    except (ApiRefusal, WaitTimeout) as refused:
+    except (ApiError, WaitTimeout) as refused:
         return dict.fromkeys(nodes, Unseen(reason=refused.why or refused.what))
     return {node: _read(run) for node, run in zip(nodes, runs, strict=True)}
 
@@ -53,7 +53,7 @@ def _pod(
     image: str,
     namespace: str,
     node: str,
-    questions: Sequence[Question],
+    questions: Sequence[DnsExpectation],
     servers: Sequence[str],
     seconds: float,
 ) -> Object:
@@ -61,15 +61,17 @@ def _pod(
     command = ["python3", "-m", "mirror.probe", "expect", "--seconds", str(seconds)]
     for server in servers:
         command += ["--server", server]
-    command += [f"{one.name}/{one.qtype}/{one.wanted}" for one in questions]
+    command += [f"{one.name}/{one.qtype}/{one.expected}" for one in questions]
     mark = secrets.token_hex(3)
-    return probe_pod(settings, name=f"{NAME}-proof-{mark}", node=node, command=command)
+    return render_probe_pod(settings, name=f"{NAME}-proof-{mark}", node=node, command=command)
 
 
-def _read(run: PodRun) -> Seen[Expected]:
-    if not run.ok:
-        return Unseen(reason=run.why or f"the probe ended with {run.code}: {run.out[-300:]}")
+def _read(run: PodRun) -> MaybeSeen[ExpectationReport]:
+    if not run.succeeded:
+        return Unseen(
+            reason=run.why or f"the probe ended with {run.exit_code}: {run.output[-300:]}"
+        )
     try:
-        return load(Expected, json.loads(run.out))
+        return load(ExpectationReport, json.loads(run.output))
     except (ValueError, InputError) as broken:
         return Unseen(reason=f"the probe's answer cannot be read ({broken}): image too old or new?")

@@ -8,31 +8,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.selection import selector
+from deploy.cluster.selection import format_selector
 from deploy.evidence.access import read_access
 from deploy.evidence.coredns import read_coredns
 from deploy.evidence.hosts import read_hosts
-from deploy.evidence.keeper import read_keeper
+from deploy.evidence.keeper import read_reconciler
 from deploy.evidence.mirrored import read_mirror
 from deploy.evidence.model import (
-    Corefile,
+    CorefileConfigMap,
     DnsPod,
     DnsService,
     Evidence,
-    LeftOut,
+    EvidenceGap,
+    MaybeSeen,
     Need,
-    Node,
     NodeDns,
     NodeHost,
-    Seen,
+    NodeState,
     Unseen,
 )
-from deploy.evidence.network import read_calico, read_pools
-from deploy.evidence.probes import Question, probe_dns
-from deploy.evidence.workloads import read_warned, read_workloads
-from deploy.manifests.agent import AGENT, HOME
+from deploy.evidence.network import read_calico, read_ip_pools
+from deploy.evidence.probes import DnsProbeRequest, probe_dns
+from deploy.evidence.workloads import read_warning_events, read_workloads
+from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
@@ -43,7 +43,7 @@ _COREFILES = ("coredns", "rke2-coredns-rke2-coredns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CollectOptions:
     """What a collection is told. Empty ``nodes`` means all that are Ready.
 
     ``image`` is the probe pods' image; None or no ``names`` leaves what needs pods unseen.
@@ -55,11 +55,11 @@ class Look:
     nodes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # HOST or HOST:PORT
     mirror: str | None = None  # ADDRESS:PORT that workloads were given; pods ask it too
-    agents: bool = False  # start the node agent where it does not run
+    start_agents: bool = False  # start the node agent where it does not run
 
 
 def collect(
-    cluster: Cluster, needs: frozenset[Need], look: Look, progress: Progress = SILENT
+    cluster: Cluster, needs: frozenset[Need], look: CollectOptions, progress: Progress = SILENT
 ) -> Evidence:
     """Look at everything that is needed; what cannot be seen is Unseen with the reason.
 
@@ -68,7 +68,7 @@ def collect(
     """
     progress.step(f"look at context {cluster.context} ({cluster.server})")
     cluster.version()
-    left_out: list[LeftOut] = []
+    left_out: list[EvidenceGap] = []
     readers = _readers(look, left_out)
     wanted = [need for need in readers if need in needs or need is Need.NODES]
     with ThreadPoolExecutor(len(wanted) + 2) as pool:
@@ -94,18 +94,18 @@ def collect(
 def _seen(read: Callable[[Cluster], Any], cluster: Cluster) -> Any:
     try:
         return read(cluster)
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         return Unseen(reason=refusal.why or str(refusal))
 
 
 # -- from the API ---------------------------------------------------------------------------------
 
 
-def read_nodes(cluster: Cluster) -> tuple[Node, ...]:
-    def one(node: Object) -> Node:
+def read_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
+    def one(node: Object) -> NodeState:
         meta, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
         about = status.get("nodeInfo", {})
-        return Node(
+        return NodeState(
             name=meta["name"],
             ready=_condition(node, "Ready"),
             architecture=about.get("architecture", ""),
@@ -154,7 +154,7 @@ def _dns_service(cluster: Cluster) -> DnsService | None:
             return DnsService(
                 name=f"{_SYSTEM}/{name}",
                 addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
-                selector=selector(spec.get("selector") or {}),
+                selector=format_selector(spec.get("selector") or {}),
             )
     return None
 
@@ -175,11 +175,11 @@ def _dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
     )
 
 
-def _corefile(cluster: Cluster) -> Corefile | None:
+def _corefile(cluster: Cluster) -> CorefileConfigMap | None:
     for name in _COREFILES:
         found = cluster.get("ConfigMap", name, _SYSTEM)
         if found and "Corefile" in found.get("data", {}):
-            return Corefile(namespace=_SYSTEM, name=name, text=found["data"]["Corefile"])
+            return CorefileConfigMap(namespace=_SYSTEM, name=name, text=found["data"]["Corefile"])
     return None
 
 
@@ -191,12 +191,12 @@ def _condition(obj: Object, kind: str) -> bool:
 Reader: TypeAlias = Callable[[Cluster], Any]
 
 
-def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
+def _readers(look: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Reader]:
     """How each subject that the API shows is read. Parts that cannot be go to ``left_out``."""
 
     def workloads(cluster: Cluster) -> Any:
         found, gaps = read_workloads(cluster, look.namespace)
-        left_out.extend(LeftOut(need=Need.WORKLOADS, reason=reason) for reason in gaps)
+        left_out.extend(EvidenceGap(need=Need.WORKLOADS, reason=reason) for reason in gaps)
         return found
 
     return {
@@ -206,33 +206,39 @@ def _readers(look: Look, left_out: list[LeftOut]) -> dict[Need, Reader]:
         Need.COREFILE: _corefile,
         Need.COREDNS: read_coredns,
         Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
-        Need.IP_POOLS: read_pools,
+        Need.IP_POOLS: read_ip_pools,
         Need.CALICO: read_calico,
         Need.API_ADDRESSES: _api_addresses,
         Need.MIRROR: lambda cluster: read_mirror(cluster, look.namespace),
         Need.WORKLOADS: workloads,
-        Need.WARNED: read_warned,
-        Need.KEEPER: read_keeper,
+        Need.WARNING_EVENTS: read_warning_events,
+        Need.RECONCILER: read_reconciler,
     }
 
 
 def _hosts(
-    cluster: Cluster, look: Look, nodes: Seen[tuple[Node, ...]], progress: Progress
-) -> Seen[tuple[NodeHost, ...]]:
+    cluster: Cluster,
+    look: CollectOptions,
+    nodes: MaybeSeen[tuple[NodeState, ...]],
+    progress: Progress,
+) -> MaybeSeen[tuple[NodeHost, ...]]:
     """By the node agent. Where it was never started nothing of ours is on the hosts: none."""
     if isinstance(nodes, Unseen):
         return nodes
-    if not look.agents and cluster.get("DaemonSet", AGENT, HOME) is None:
+    if not look.start_agents and cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
         return ()
-    return read_hosts(cluster, look.image if look.agents else None, nodes, progress)
+    return read_hosts(cluster, look.image if look.start_agents else None, nodes, progress)
 
 
 # -- from pods ------------------------------------------------------------------------------------
 
 
 def _pod_dns(
-    cluster: Cluster, look: Look, nodes: Seen[tuple[Node, ...]], progress: Progress
-) -> Seen[tuple[NodeDns, ...]]:
+    cluster: Cluster,
+    look: CollectOptions,
+    nodes: MaybeSeen[tuple[NodeState, ...]],
+    progress: Progress,
+) -> MaybeSeen[tuple[NodeDns, ...]]:
     if look.image is None:
         return Unseen(
             reason="no probe image: give --image REF, or bring the mirror up once (mirror up)"
@@ -254,7 +260,9 @@ def _pod_dns(
             )
         down = {node.name for node in nodes if not node.ready}
     ready = tuple(name for name in asked if name not in down)
-    question = Question(image=look.image, home=look.namespace, names=look.names, mirror=look.mirror)
+    question = DnsProbeRequest(
+        image=look.image, namespace=look.namespace, names=look.names, mirror=look.mirror
+    )
     seen = probe_dns(cluster, question, ready, progress)
     not_ready = Unseen(reason="the node is not Ready")
     return tuple(NodeDns(node=name, view=seen.get(name, not_ready)) for name in asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 
 _SYSTEM = "kube-system"
 _COREFILES = ("coredns", "rke2-coredns-rke2-coredns")
@@ -87,7 +87,7 @@ def _owner(found: Object) -> str:
 def _workload(cluster: Cluster, config: str) -> str:
     """The one whose pods mount the ConfigMap."""
     for kind in ("Deployment", "DaemonSet"):
-        with suppress(ApiRefusal):
+        with suppress(ApiError):
             for one in cluster.list(kind, _SYSTEM):
                 volumes = one["spec"]["template"]["spec"].get("volumes") or []
                 if any(v.get("configMap", {}).get("name") == config for v in volumes):
@@ -96,6 +96,6 @@ def _workload(cluster: Cluster, config: str) -> str:
 
 
 def _node_cache(cluster: Cluster) -> bool:
-    with suppress(ApiRefusal):
+    with suppress(ApiError):
         return cluster.get("DaemonSet", "node-local-dns", _SYSTEM) is not None
     return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.evidence.heard import of_kind
+from deploy.evidence.heard import filter_lines
 from deploy.evidence.model import Evidence, Unseen
-from deploy.evidence.things import Container, MirrorState, Workload
+from deploy.evidence.things import MirrorState, Workload, WorkloadContainer
 from deploy.manifests.model import ENV_MAP
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -29,94 +29,94 @@ _MODELS = re.compile(
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-def words(container: Container) -> str:
+def command_line(container: WorkloadContainer) -> str:
     """Command and arguments as one line."""
     return " ".join(container.command)
 
 
-def is_on(container: Container, name: str) -> bool:
+def is_enabled(container: WorkloadContainer, name: str) -> bool:
     """Whether a variable says yes."""
-    return (container.variable(name) or "").lower() in _TRUE
+    return (container.get_env(name) or "").lower() in _TRUE
 
 
-def installs(workload: Workload) -> tuple[str, ...]:
+def find_package_installs(workload: Workload) -> tuple[str, ...]:
     """What shows that it installs packages when it starts; empty where nothing does."""
     shown = []
     for one in workload.containers:
-        line = words(one)
+        line = command_line(one)
         found = _INSTALLS.search(line)
-        if not found or _QUIET.search(line) or is_on(one, "UV_OFFLINE"):
+        if not found or _QUIET.search(line) or is_enabled(one, "UV_OFFLINE"):
             continue
-        if _UV_SYNCS.match(found[0]) and is_on(one, "UV_NO_SYNC"):
+        if _UV_SYNCS.match(found[0]) and is_enabled(one, "UV_NO_SYNC"):
             continue
         shown.append(f"container {one.name} starts: {_short(line)}")
-    return (*shown, *of_kind(workload.heard, "packages")[:3])
+    return (*shown, *filter_lines(workload.log_lines, "packages")[:3])
 
 
-def fetches_python(workload: Workload) -> tuple[str, ...]:
+def find_python_downloads(workload: Workload) -> tuple[str, ...]:
     """What shows that it downloads Python itself."""
     shown = [
-        f"container {one.name} starts: {_short(words(one))}"
+        f"container {one.name} starts: {_short(command_line(one))}"
         for one in workload.containers
-        if _PYTHON.search(words(one)) and (one.variable("UV_PYTHON_DOWNLOADS") != "never")
+        if _PYTHON.search(command_line(one)) and (one.get_env("UV_PYTHON_DOWNLOADS") != "never")
     ]
-    return (*shown, *of_kind(workload.heard, "python")[:3])
+    return (*shown, *filter_lines(workload.log_lines, "python")[:3])
 
 
-def fetches_models(workload: Workload) -> tuple[str, ...]:
+def find_model_downloads(workload: Workload) -> tuple[str, ...]:
     """What shows that it downloads models."""
     shown = [
-        f"container {one.name} starts: {_short(words(one))}"
+        f"container {one.name} starts: {_short(command_line(one))}"
         for one in workload.containers
-        if _MODELS.search(words(one)) and not any(is_on(one, name) for name in _OFFLINE)
+        if _MODELS.search(command_line(one)) and not any(is_enabled(one, name) for name in _OFFLINE)
     ]
-    return (*shown, *of_kind(workload.heard, "models")[:3])
+    return (*shown, *filter_lines(workload.log_lines, "models")[:3])
 
 
-def index_of(container: Container) -> str | None:
+def find_index_url(container: WorkloadContainer) -> str | None:
     """The index that a container is told, by its own words before its variables."""
-    found = _INDEX.search(words(container))
+    found = _INDEX.search(command_line(container))
     if found:
         return found[1]
     return next(
-        (url for name in INDEX_VARIABLES if (url := container.variable(name)) is not None), None
+        (url for name in INDEX_VARIABLES if (url := container.get_env(name)) is not None), None
     )
 
 
-def names_index(container: Container) -> bool:
+def sets_index_in_command(container: WorkloadContainer) -> bool:
     """Whether its command names an index itself: that wins over the environment."""
-    return bool(_INDEX.search(words(container)))
+    return bool(_INDEX.search(command_line(container)))
 
 
-def takes_mirror(container: Container, state: MirrorState | None) -> bool:
+def uses_mirror(container: WorkloadContainer, state: MirrorState | None) -> bool:
     """Whether it installs from the mirror."""
-    index = index_of(container)
+    index = find_index_url(container)
     if index is not None:
         return bool(state and state.promised and f"//{state.promised}:" in index)
     return ENV_MAP in container.env_maps
 
 
-def ignores_index(container: Container) -> bool:
+def ignores_index(container: WorkloadContainer) -> bool:
     """`uv … --frozen` fetches the URLs of the lock, whatever index it is told."""
-    line = words(container)
-    frozen = _FROZEN.search(line) or is_on(container, "UV_FROZEN")
-    return bool(frozen and _UV_SYNCS.search(line) and not _QUIET.search(line)) and not is_on(
+    line = command_line(container)
+    frozen = _FROZEN.search(line) or is_enabled(container, "UV_FROZEN")
+    return bool(frozen and _UV_SYNCS.search(line) and not _QUIET.search(line)) and not is_enabled(
         container, "UV_NO_SYNC"
     )
 
 
-def installers(workload: Workload) -> Iterator[Container]:
+def iter_installers(workload: Workload) -> Iterator[WorkloadContainer]:
     """The containers that install; all of them where only the logs tell."""
-    found = [one for one in workload.containers if _INSTALLS.search(words(one))]
+    found = [one for one in workload.containers if _INSTALLS.search(command_line(one))]
     yield from found or workload.containers
 
 
-def mirror_of(evidence: Evidence) -> MirrorState | None:
+def get_mirror(evidence: Evidence) -> MirrorState | None:
     """The mirror, where it could be seen."""
     return None if isinstance(evidence.mirror, Unseen) else evidence.mirror
 
 
-def target(workload: Workload) -> str:
+def format_target(workload: Workload) -> str:
     """KIND/NAME as the command line takes it."""
     return f"{workload.kind.lower()}/{workload.name}"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from deploy.evidence.masking import masked
+from deploy.evidence.masking import mask_text
 
 _MOST = 10  # lines of each kind that are kept of one log
 _LONG = 240  # characters of a line
 
 # kind → what its lines look like, as uv, pip, huggingface_hub, spaCy, whisper, torch and nltk say
-TELLING: dict[str, re.Pattern[str]] = {
+LINE_PATTERNS: dict[str, re.Pattern[str]] = {
     "packages": re.compile(
         r"^\s*(Prepared|Installed|Downloaded) \d+ packages? in"
         r"|^\s*Downloading (?!cpython-)\S+ \([\d.]+ ?\w+\)|^\s*Collecting [\w.-]+\s*$"
@@ -40,24 +40,24 @@ TELLING: dict[str, re.Pattern[str]] = {
 }
 
 
-def kinds(line: str) -> set[str]:
+def classify_line(line: str) -> set[str]:
     """packages, python, models, failed: what a line tells of."""
-    return {kind for kind, pattern in TELLING.items() if pattern.search(line)}
+    return {kind for kind, pattern in LINE_PATTERNS.items() if pattern.search(line)}
 
 
-def telling(log: str) -> tuple[str, ...]:
+def select_lines(log: str) -> tuple[str, ...]:
     """The lines that tell of downloads, in their order; of each kind the first ones, masked."""
     kept: list[str] = []
-    count = dict.fromkeys(TELLING, 0)
+    count = dict.fromkeys(LINE_PATTERNS, 0)
     for line in log.splitlines():
-        found = kinds(line)
+        found = classify_line(line)
         if any(count[kind] < _MOST for kind in found):
-            kept.append(masked(line.strip())[:_LONG])
+            kept.append(mask_text(line.strip())[:_LONG])
             for kind in found:
                 count[kind] += 1
     return tuple(dict.fromkeys(kept))
 
 
-def of_kind(lines: Iterable[str], kind: str) -> tuple[str, ...]:
+def filter_lines(lines: Iterable[str], kind: str) -> tuple[str, ...]:
     """The lines that tell of one kind."""
-    return tuple(line for line in lines if TELLING[kind].search(line))
+    return tuple(line for line in lines if LINE_PATTERNS[kind].search(line))

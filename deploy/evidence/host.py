@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conflist:
+class ConflistFile:
     """A CNI configuration on a node, by its path there."""
 
     path: str
@@ -30,7 +30,7 @@ class HostView:
     """
 
     net_d: str
-    conflists: tuple[Conflist, ...]
+    conflists: tuple[ConflistFile, ...]
     plugins: tuple[str, ...]
     allowlist: str | None
     links: tuple[tuple[str, str], ...]
@@ -38,6 +38,6 @@ class HostView:
     sysctl_lines: tuple[SysctlLine, ...]
     kept: tuple[str, ...] = ()
 
-    def link(self, name: str) -> str | None:
+    def get_disable_ipv6(self, name: str) -> str | None:
         """disable_ipv6 of a link; None where there is none."""
         return next((value for link, value in self.links if link == name), None)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.rollout import rolled_out
-from deploy.cluster.selection import pods_of
-from deploy.evidence.things import KeeperState
-from deploy.manifests.agent import HOME, KEEPER
-from deploy.manifests.keeper import pages
+from deploy.cluster.rollout import is_rolled_out
+from deploy.cluster.selection import list_pods
+from deploy.evidence.things import ReconcilerState
+from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.keeper import read_targets
 
 
-def read_keeper(cluster: Cluster) -> KeeperState | None:
+def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
     """None where there is none."""
-    found = cluster.get("Deployment", KEEPER, HOME)
+    found = cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
     if found is None:
         return None
-    if runs(found):
-        return KeeperState(running=True)
+    if is_running(found):
+        return ReconcilerState(running=True)
     waits: set[str] = set()
-    with suppress(ApiRefusal):  # that it does not run is known all the same
-        for pod in pods_of(cluster, found, HOME):
+    with suppress(ApiError):  # that it does not run is known all the same
+        for pod in list_pods(cluster, found, SYSTEM_NAMESPACE):
             waits.update(waiting_reasons(pod).values())
-    return KeeperState(running=False, trouble=", ".join(sorted(waits)))
+    return ReconcilerState(running=False, trouble=", ".join(sorted(waits)))
 
 
-def runs(found: Object) -> bool:
+def is_running(found: Object) -> bool:
     """Whether it does what it was told; where only nodes are kept it needs no pod."""
-    stopped = pages(found) and not found["spec"].get("replicas", 1)
-    return not stopped and rolled_out(found, found["metadata"]["generation"])
+    stopped = read_targets(found) and not found["spec"].get("replicas", 1)
+    return not stopped and is_rolled_out(found, found["metadata"]["generation"])

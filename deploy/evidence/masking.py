@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-GONE = "***"
-STEERS = re.compile(
+MASK = "***"
+DOWNLOAD_VARIABLES = re.compile(
     r"(UV|PIP|HF|HUGGINGFACE|TRANSFORMERS|SENTENCE_TRANSFORMERS|TORCH|SPACY|NLTK|WHISPER|POETRY)_\w+"
     r"|(HTTPS?|NO|ALL)_PROXY|PYTHON_VERSION",
     re.IGNORECASE,
@@ -54,7 +54,7 @@ _DROPPED = {"managedFields"}
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def masked(text: str) -> str:
+def mask_text(text: str) -> str:
     """The same text without passwords, tokens, keys and the users of URLs."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
@@ -66,26 +66,28 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
-def masked_words(words: Sequence[str]) -> list[str]:
+def mask_command(words: Sequence[str]) -> list[str]:
     """A command; the word after a flag such as --token goes."""
     kept: list[str] = []
     for word in words:
         after_flag = bool(kept) and bool(_FLAG.fullmatch(kept[-1]))
-        kept.append(GONE if after_flag else masked(word))
+        kept.append(MASK if after_flag else mask_text(word))
     return kept
 
 
-def keeps_value(name: str) -> bool:
+def may_show_value(name: str) -> bool:
     """Whether the value of this variable may be shown."""
-    return bool(STEERS.fullmatch(name) or _NETWORK.fullmatch(name)) and not is_secret_name(name)
+    return bool(
+        DOWNLOAD_VARIABLES.fullmatch(name) or _NETWORK.fullmatch(name)
+    ) and not is_secret_name(name)
 
 
-def masked_object(value: Any) -> Any:
+def mask_object(value: Any) -> Any:
     """A Kubernetes object, or a part of one, fit for a bug report."""
     if isinstance(value, str):
-        return masked(value)
+        return mask_text(value)
     if isinstance(value, list):
-        return [masked_object(one) for one in value]
+        return [mask_object(one) for one in value]
     if not isinstance(value, dict):
         return value
     kept: dict[str, Any] = {}
@@ -95,16 +97,16 @@ def masked_object(value: Any) -> Any:
         if key == "env" and isinstance(one, list):
             kept[key] = [_variable(pair) for pair in one]
         elif key in {"command", "args"} and isinstance(one, list):
-            kept[key] = masked_words([str(word) for word in one])
+            kept[key] = mask_command([str(word) for word in one])
         elif isinstance(one, str) and is_secret_name(key) and not key.endswith("Name"):
-            kept[key] = GONE
+            kept[key] = MASK
         else:
-            kept[key] = masked_object(one)
+            kept[key] = mask_object(one)
     return kept
 
 
 def _variable(pair: Any) -> Any:
     if not isinstance(pair, dict) or "value" not in pair:
-        return masked_object(pair)
-    shown = masked(str(pair["value"])) if keeps_value(str(pair.get("name", ""))) else GONE
+        return mask_object(pair)
+    shown = mask_text(str(pair["value"])) if may_show_value(str(pair.get("name", ""))) else MASK
     return {**pair, "value": shown}

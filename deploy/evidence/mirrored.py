@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
-from deploy.evidence.masking import masked
-from deploy.evidence.things import MirrorState, Published, Volume
-from deploy.manifests.model import CLAIM, ENV_MAP, NAME, POD, RECORD_MAP, is_ours
+from deploy.evidence.masking import mask_text
+from deploy.evidence.things import MirrorState, PublishedConfigMap, VolumeClaim
+from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP, is_ours
 from mirror.settings import DEFAULT_PORT, Endpoint
 
 _KEY = "record.json"
@@ -26,11 +26,11 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
     endpoint = Endpoint(address=IPv4Address(promised), port=port) if promised else None
     service = (cluster.get("Service", NAME, namespace) or {}).get("spec", {})
     held = cluster.get("StatefulSet", NAME, namespace)
-    pod = cluster.get("Pod", POD, namespace)
+    pod = cluster.get("Pod", POD_NAME, namespace)
     ready = bool(held and held.get("status", {}).get("readyReplicas"))
     wanted = held["spec"].get("replicas", 1) if held else None
     troubled = bool(wanted) and not ready
-    explained = explain_pod(cluster, namespace, POD) if troubled else ""
+    explained = explain_pod(cluster, namespace, POD_NAME) if troubled else ""
     return MirrorState(
         namespace=namespace,
         promised=promised,
@@ -43,7 +43,7 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
         node=(pod or {}).get("spec", {}).get("nodeName", ""),
         image=held["spec"]["template"]["spec"]["containers"][0]["image"] if held else "",
         recorded_image=str(record.get("image") or ""),
-        trouble=tuple(masked(line) for line in explained.splitlines()),
+        trouble=tuple(mask_text(line) for line in explained.splitlines()),
         said=tuple(_said(cluster, pod)) if pod else (),
         volume=_volume(cluster, namespace),
         published=tuple(_published(cluster, record, endpoint)),
@@ -69,19 +69,19 @@ def _said(cluster: Cluster, pod: Object) -> Iterator[str]:
     """Lines of its logs that tell of a full or broken disk."""
     meta = pod["metadata"]
     for one in pod["spec"]["containers"]:
-        log = cluster.logs(meta["namespace"], meta["name"], one["name"], lines=100)
+        log = cluster.tail_log(meta["namespace"], meta["name"], one["name"], lines=100)
         found = [line for line in log.splitlines() if any(word in line for word in _WORDS)]
-        yield from (f"{one['name']}: {masked(line.strip())[:200]}" for line in found[-2:])
+        yield from (f"{one['name']}: {mask_text(line.strip())[:200]}" for line in found[-2:])
 
 
-def _volume(cluster: Cluster, namespace: str) -> Volume | None:
-    claim = cluster.get("PersistentVolumeClaim", CLAIM, namespace)
+def _volume(cluster: Cluster, namespace: str) -> VolumeClaim | None:
+    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
     if claim is None:
         return None
     phase = claim.get("status", {}).get("phase", "Unknown")
-    trouble = "" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM)
-    return Volume(
-        claim=CLAIM,
+    trouble = "" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM_NAME)
+    return VolumeClaim(
+        claim=CLAIM_NAME,
         phase=phase,
         size=claim["spec"].get("resources", {}).get("requests", {}).get("storage", ""),
         storage_class=claim["spec"].get("storageClassName", ""),
@@ -94,7 +94,7 @@ def _bound_to(cluster: Cluster, volume: str) -> tuple[str, ...]:
     """The nodes that a local volume is tied to; empty where it is not, or cannot be read."""
     try:
         held = cluster.get("PersistentVolume", volume) if volume else None
-    except ApiRefusal:
+    except ApiError:
         return ()
     required = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
     names: list[str] = []
@@ -107,7 +107,7 @@ def _bound_to(cluster: Cluster, volume: str) -> tuple[str, ...]:
 
 def _published(
     cluster: Cluster, record: dict[str, Any], endpoint: Endpoint | None
-) -> Iterator[Published]:
+) -> Iterator[PublishedConfigMap]:
     wanted = endpoint.environment() if endpoint else {}
     for target in record.get("published", ()):
         held = cluster.get("ConfigMap", ENV_MAP, target)
@@ -119,4 +119,6 @@ def _published(
             state = "foreign"
         else:
             state = "right" if data == wanted else "stale"
-        yield Published(namespace=target, state=state, url=masked(data.get("UV_DEFAULT_INDEX", "")))
+        yield PublishedConfigMap(
+            namespace=target, state=state, url=mask_text(data.get("UV_DEFAULT_INDEX", ""))
+        )

@@ -12,11 +12,11 @@ from deploy.evidence.host import HostView
 from deploy.evidence.things import (
     Access,
     Calico,
+    FixStatus,
     IpPool,
-    KeeperState,
     MirrorState,
-    Standing,
-    Warned,
+    ReconcilerState,
+    WarningEvents,
     Workload,
 )
 from mirror.probe.model import PodDns
@@ -31,9 +31,9 @@ class Unseen:
     reason: str
 
 
-Seen: TypeAlias = T | Unseen
+MaybeSeen: TypeAlias = T | Unseen
 
-NOT_ASKED = Unseen(reason="no check asked for it")
+NOT_COLLECTED = Unseen(reason="no check asked for it")
 
 
 class Need(StrEnum):
@@ -49,19 +49,19 @@ class Need(StrEnum):
     CALICO = "calico"
     MIRROR = "mirror"
     WORKLOADS = "workloads"
-    WARNED = "warned"
+    WARNING_EVENTS = "warned"
     COREDNS = "coredns"
     HOSTS = "hosts"
     API_ADDRESSES = "api_addresses"
     FIXES = "fixes"
-    KEEPER = "keeper"
+    RECONCILER = "keeper"
 
 
 # -- evidence -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class NodeState:
     """A node by the API server's word. Addresses are InternalIPs of both families."""
 
     name: str
@@ -97,7 +97,7 @@ class DnsPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corefile:
+class CorefileConfigMap:
     """CoreDNS' configuration: the ConfigMap's key as it stands there."""
 
     namespace: str
@@ -110,7 +110,7 @@ class NodeDns:
     """What a pod on one node sees of DNS, IPv6 and the mirror."""
 
     node: str
-    view: Seen[PodDns]
+    view: MaybeSeen[PodDns]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +118,11 @@ class NodeHost:
     """What the node agent sees of one host."""
 
     node: str
-    view: Seen[HostView]
+    view: MaybeSeen[HostView]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class EvidenceGap:
     """A part of a subject that could not be seen, beside what could."""
 
     need: Need
@@ -139,23 +139,25 @@ class Evidence:
     context: str
     server: str
     taken: str
-    nodes: Seen[tuple[Node, ...]] = NOT_ASKED
-    dns_service: Seen[DnsService | None] = NOT_ASKED
-    dns_pods: Seen[tuple[DnsPod, ...]] = NOT_ASKED
-    corefile: Seen[Corefile | None] = NOT_ASKED
-    pod_dns: Seen[tuple[NodeDns, ...]] = NOT_ASKED
-    access: Seen[Access] = NOT_ASKED
-    ip_pools: Seen[tuple[IpPool, ...]] = NOT_ASKED
-    calico: Seen[Calico | None] = NOT_ASKED
-    mirror: Seen[MirrorState] = NOT_ASKED
-    workloads: Seen[tuple[Workload, ...]] = NOT_ASKED
-    warned: Seen[tuple[Warned, ...]] = NOT_ASKED
-    coredns: Seen[CoreDns | None] = NOT_ASKED
-    hosts: Seen[tuple[NodeHost, ...]] = NOT_ASKED
-    api_addresses: Seen[tuple[str, ...]] = NOT_ASKED  # at which nodes and pods reach the API server
-    fixes: Seen[tuple[Standing, ...]] = NOT_ASKED
-    keeper: Seen[KeeperState | None] = NOT_ASKED
-    left_out: tuple[LeftOut, ...] = ()
+    nodes: MaybeSeen[tuple[NodeState, ...]] = NOT_COLLECTED
+    dns_service: MaybeSeen[DnsService | None] = NOT_COLLECTED
+    dns_pods: MaybeSeen[tuple[DnsPod, ...]] = NOT_COLLECTED
+    corefile: MaybeSeen[CorefileConfigMap | None] = NOT_COLLECTED
+    pod_dns: MaybeSeen[tuple[NodeDns, ...]] = NOT_COLLECTED
+    access: MaybeSeen[Access] = NOT_COLLECTED
+    ip_pools: MaybeSeen[tuple[IpPool, ...]] = NOT_COLLECTED
+    calico: MaybeSeen[Calico | None] = NOT_COLLECTED
+    mirror: MaybeSeen[MirrorState] = NOT_COLLECTED
+    workloads: MaybeSeen[tuple[Workload, ...]] = NOT_COLLECTED
+    warned: MaybeSeen[tuple[WarningEvents, ...]] = NOT_COLLECTED
+    coredns: MaybeSeen[CoreDns | None] = NOT_COLLECTED
+    hosts: MaybeSeen[tuple[NodeHost, ...]] = NOT_COLLECTED
+    api_addresses: MaybeSeen[tuple[str, ...]] = (
+        NOT_COLLECTED  # at which nodes and pods reach the API server
+    )
+    fixes: MaybeSeen[tuple[FixStatus, ...]] = NOT_COLLECTED
+    keeper: MaybeSeen[ReconcilerState | None] = NOT_COLLECTED
+    left_out: tuple[EvidenceGap, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:
         """Why (parts of) this subject could not be seen; empty when all of it was."""
@@ -170,7 +172,7 @@ class Evidence:
             return tuple(f"{', '.join(nodes)}: {reason}" for reason, nodes in reasons.items())
         return tuple(one.reason for one in self.left_out if one.need is need)
 
-    def wholly_unseen(self, need: Need) -> bool:
+    def is_unseen(self, need: Need) -> bool:
         """Whether there is nothing at all to look at for this need."""
         value = getattr(self, need.value)
         if isinstance(value, Unseen):
@@ -178,7 +180,7 @@ class Evidence:
         return need is Need.POD_DNS and all(isinstance(one.view, Unseen) for one in value)
 
 
-def sight(value: Seen[T]) -> T:
+def require_seen(value: MaybeSeen[T]) -> T:
     """The thing itself, for a check: the runner calls no check whose needs are unseen."""
     if isinstance(value, Unseen):
         raise LookupError(f"looked at without having been seen: {value.reason}")
@@ -196,15 +198,15 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-Reach: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
+Scope: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mend:
+class Remedy:
     """One way to end a cause. ``reach`` is what it touches, ``price`` what it costs."""
 
     text: str
-    reach: Reach
+    reach: Scope
     command: str = ""
     price: str = ""
 
@@ -232,16 +234,16 @@ class Finding:
     evidence: tuple[str, ...] = ()
     why: str = ""
     table: Table | None = None
-    mends: tuple[Mend, ...] = ()
+    mends: tuple[Remedy, ...] = ()
 
 
-Stage: TypeAlias = Literal["before", "after"]
+CheckStage: TypeAlias = Literal["before", "after"]
 """before: what must hold before `mirror up` writes; after: what is looked at in a running cluster.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class DoctorCheck:
     """One question. ``fact`` reads as a fact once it holds.
 
     ``look`` is pure and is called only when something of each of ``needs`` was seen. After a
@@ -251,16 +253,16 @@ class Check:
     id: str
     fact: str
     needs: frozenset[Need]
-    look: Callable[[Evidence], Iterable[Finding]]
-    stage: Stage = "after"
+    find: Callable[[Evidence], Iterable[Finding]]
+    stage: CheckStage = "after"
     fatal: bool = False
 
 
-Outcome: TypeAlias = Literal["ok", "found", "skipped"]
+CheckOutcome: TypeAlias = Literal["ok", "found", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class CheckResult:
     """How one check ended. ``gaps`` are the reasons why it, or a part of it, was not seen.
 
     A check that found nothing but could not see everything is skipped, never ok.
@@ -269,23 +271,23 @@ class Result:
     category: str
     check: str
     fact: str
-    outcome: Outcome
+    outcome: CheckOutcome
     gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class DoctorReport:
     """All results in the order of the checks, and what was found."""
 
     context: str
-    results: tuple[Result, ...]
+    results: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
 
     @property
-    def skipped(self) -> tuple[Result, ...]:
+    def skipped(self) -> tuple[CheckResult, ...]:
         return tuple(one for one in self.results if one.outcome == "skipped")
 
-    def worst(self) -> Severity | None:
+    def worst_severity(self) -> Severity | None:
         """The severity that decides the exit code."""
         order = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
         return next((one for one in order if one in {f.severity for f in self.findings}), None)

@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from deploy.cluster.calico import DAEMON, HOMES, container, listed
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.calico import (
+    CALICO_NAMESPACES,
+    CALICO_NODE,
+    get_calico_node_container,
+    list_calico_objects,
+)
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.selection import pods_of
-from deploy.evidence.model import Seen, Unseen
-from deploy.evidence.things import AgentPod, Calico, Conflist, IpPool
+from deploy.cluster.selection import list_pods
+from deploy.evidence.model import MaybeSeen, Unseen
+from deploy.evidence.things import Calico, CalicoNodePod, ConflistSettings, IpPool
 
 T = TypeVar("T")
 
@@ -33,9 +38,9 @@ _VARIABLES = {
 }
 
 
-def read_pools(cluster: Cluster) -> Seen[tuple[IpPool, ...]]:
+def read_ip_pools(cluster: Cluster) -> MaybeSeen[tuple[IpPool, ...]]:
     """All pools by name, but for those that are being deleted; none where there is no Calico."""
-    there = listed(cluster, "IPPool")
+    there = list_calico_objects(cluster, "IPPool")
     if there is None:
         if read_calico(cluster) is None:
             return ()
@@ -80,10 +85,10 @@ def _pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
 def read_calico(cluster: Cluster) -> Calico | None:
     """None where nothing of Calico is there."""
     operator = bool(_or_none(lambda: cluster.list("Installation")))
-    _, felix = listed(cluster, "FelixConfiguration") or ("", [])
+    _, felix = list_calico_objects(cluster, "FelixConfiguration") or ("", [])
     ipv6 = next((_support(one) for one in felix if one["metadata"]["name"] == "default"), None)
-    for home in HOMES:
-        daemon = cluster.get("DaemonSet", DAEMON, home)
+    for home in CALICO_NAMESPACES:
+        daemon = cluster.get("DaemonSet", CALICO_NODE, home)
         config = cluster.get("ConfigMap", _CONFIG[0], home)
         text = (config or {}).get("data", {}).get(_CONFIG[1])
         if daemon or config:
@@ -91,16 +96,18 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 namespace=home,
                 operator=operator,
                 installed=daemon is not None,
-                image=container(daemon).get("image", "") if daemon else "",
-                env=_variables(container(daemon)) if daemon else (),
+                image=get_calico_node_container(daemon).get("image", "") if daemon else "",
+                env=_variables(get_calico_node_container(daemon)) if daemon else (),
                 felix_ipv6=ipv6,
                 config=text,
                 etcd=_etcd(config or {}),
-                conflist=read_conflist(text) if text is not None else None,
+                conflist=parse_conflist(text) if text is not None else None,
                 pods=_pods(cluster, home, daemon) if daemon else (),
             )
     if operator or felix:
-        return Calico(namespace=HOMES[0], operator=operator, installed=False, felix_ipv6=ipv6)
+        return Calico(
+            namespace=CALICO_NAMESPACES[0], operator=operator, installed=False, felix_ipv6=ipv6
+        )
     return None
 
 
@@ -109,16 +116,16 @@ def _support(felix: Object) -> bool | None:
     return told
 
 
-def read_conflist(text: str) -> Conflist:
+def parse_conflist(text: str) -> ConflistSettings:
     """A conflist, or Calico's template of one, whose __PLACES__ are filled in on the node."""
     try:
         told = json.loads(_PLACE.sub("0", text))
         plugins = [one for one in told["plugins"] if isinstance(one, dict)]
     except (ValueError, KeyError, TypeError) as broken:
-        return Conflist(broken=f"{type(broken).__name__}: {broken}")
+        return ConflistSettings(broken=f"{type(broken).__name__}: {broken}")
     ipam: Object = next((one["ipam"] for one in plugins if isinstance(one.get("ipam"), dict)), {})
     tuned = [one.get("sysctl") or {} for one in plugins if one.get("type") == "tuning"]
-    return Conflist(
+    return ConflistSettings(
         plugins=tuple(str(one.get("type", "")) for one in plugins),
         assign_ipv4=str(ipam.get("assign_ipv4", True)).lower() == "true",
         assign_ipv6=str(ipam.get("assign_ipv6", False)).lower() == "true",
@@ -141,15 +148,15 @@ def _variables(of: Object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
 
 
-def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[AgentPod, ...]:
+def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[CalicoNodePod, ...]:
     return tuple(
-        AgentPod(
+        CalicoNodePod(
             name=pod["metadata"]["name"],
             node=pod["spec"].get("nodeName", ""),
             ready=_is_ready(pod),
             trouble=", ".join(waiting_reasons(pod).values()),
         )
-        for pod in pods_of(cluster, daemon, home)
+        for pod in list_pods(cluster, daemon, home)
     )
 
 
@@ -162,7 +169,7 @@ def _or_none(read: Callable[[], T]) -> T | None:
     """None where the API does not know such resources."""
     try:
         return read()
-    except ApiRefusal as refusal:
+    except ApiError as refusal:
         if refusal.status == 404:
             return None
         raise

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from deploy.cluster.client import ApiRefusal, Cluster, temporary
+from deploy.cluster.client import ApiError, Cluster, temporary_objects
 from deploy.cluster.run import PodRun, run_pods
 from deploy.evidence.codec import load
-from deploy.evidence.model import Seen, Unseen
+from deploy.evidence.model import MaybeSeen, Unseen
 from deploy.manifests.model import NAME, ClusterSettings, Object
-from deploy.manifests.objects import namespace as namespace_object
-from deploy.manifests.pods import probe_pod
+from deploy.manifests.objects import render_namespace as namespace_object
+from deploy.manifests.pods import render_probe_pod
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import Progress
-from mirror.core.wait import until
+from mirror.core.wait import wait_until
 from mirror.probe.model import PodDns
 
 _SECONDS = 60.0  # the most that probe pods get: an image may have to be pulled first
@@ -30,34 +30,34 @@ _OTHER_VERSION = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class DnsProbeRequest:
     """What probe pods are asked. ``home`` is the mirror's namespace, used where it exists."""
 
     image: str
-    home: str
+    namespace: str
     names: tuple[str, ...]  # HOST or HOST:PORT
     mirror: str | None = None  # ADDRESS:PORT
 
 
 def probe_dns(
-    cluster: Cluster, question: Question, nodes: tuple[str, ...], progress: Progress
-) -> Mapping[str, Seen[PodDns]]:
+    cluster: Cluster, question: DnsProbeRequest, nodes: tuple[str, ...], progress: Progress
+) -> Mapping[str, MaybeSeen[PodDns]]:
     """Node → what a pod there sees. Nothing is left behind, however it ends."""
     if not nodes:
         return {}
     progress.step(f"ask for {', '.join(question.names)} from a pod on each node")
     try:
-        with probe_namespace(cluster, question.home) as where:
+        with probe_namespace(cluster, question.namespace) as where:
             pods = [_pod(question, where, node) for node in nodes]
             deadline = cluster.deadline.within(_SECONDS)
             runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
-    except (ApiRefusal, WaitTimeout) as refused:
+    except (ApiError, WaitTimeout) as refused:
         reason = Unseen(reason=f"no probe pods: {refused.why or refused.what}")
         return dict.fromkeys(nodes, reason)
     return {node: _read(run) for node, run in zip(nodes, runs, strict=True)}
 
 
-def _pod(question: Question, namespace: str, node: str) -> Object:
+def _pod(question: DnsProbeRequest, namespace: str, node: str) -> Object:
     """As the mirror's own probes, but with the resolv.conf that any workload gets."""
     settings = replace(ClusterSettings(image=question.image), namespace=namespace)
     command = ["python3", "-m", "mirror.probe", "dns"]
@@ -66,7 +66,7 @@ def _pod(question: Question, namespace: str, node: str) -> Object:
     if question.mirror:
         command += ["--mirror", question.mirror]
     mark = secrets.token_hex(3)
-    pod = probe_pod(settings, name=f"{NAME}-doctor-{mark}", node=node, command=command)
+    pod = render_probe_pod(settings, name=f"{NAME}-doctor-{mark}", node=node, command=command)
     del pod["spec"]["dnsConfig"]
     return pod
 
@@ -79,9 +79,9 @@ def probe_namespace(cluster: Cluster, home: str) -> Iterator[str]:
         yield home
         return
     name = f"{NAME}-doctor-{secrets.token_hex(3)}"
-    with temporary(cluster, namespace_object(name)):
+    with temporary_objects(cluster, namespace_object(name)):
         # pods are refused until the controller has made the account they run as
-        until(
+        wait_until(
             lambda: cluster.get("ServiceAccount", "default", name),
             deadline=cluster.deadline.within(_ACCOUNT_SECONDS),
             what=f"the default ServiceAccount of namespace {name}",
@@ -90,14 +90,14 @@ def probe_namespace(cluster: Cluster, home: str) -> Iterator[str]:
         yield name
 
 
-def _read(run: PodRun) -> Seen[PodDns]:
-    if run.code == _USAGE and "usage: " in run.out:
+def _read(run: PodRun) -> MaybeSeen[PodDns]:
+    if run.exit_code == _USAGE and "usage: " in run.output:
         return Unseen(reason=_OTHER_VERSION)
-    if not run.ok:
+    if not run.succeeded:
         return Unseen(
-            reason=run.why or f"the probe ended with {run.code}: {run.out.strip()[-300:]}"
+            reason=run.why or f"the probe ended with {run.exit_code}: {run.output.strip()[-300:]}"
         )
     try:
-        return load(PodDns, json.loads(run.out))
+        return load(PodDns, json.loads(run.output))
     except (ValueError, InputError) as broken:
         return Unseen(reason=f"the probe's answer cannot be read ({broken}): {_OTHER_VERSION}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.cluster.kinds import KINDS
+from deploy.cluster.kinds import API_RESOURCES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Right:
+class AccessReview:
     """Whether the user of this context may do something. ``namespace`` None: in all of them.
 
     ``purpose`` says what cannot be looked at without it.
@@ -27,7 +27,7 @@ class Access:
 
     version: str  # e.g. v1.34.4
     seconds: float
-    rights: tuple[Right, ...]
+    rights: tuple[AccessReview, ...]
 
 
 # -- Calico ---------------------------------------------------------------------------------------
@@ -55,11 +55,11 @@ class IpPool:
     @property
     def resource(self) -> str:
         """For kubectl."""
-        return KINDS[self.kind].resource
+        return API_RESOURCES[self.kind].qualified_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentPod:
+class CalicoNodePod:
     """A pod of calico-node. ``trouble`` says why it is not ready."""
 
     name: str
@@ -69,7 +69,7 @@ class AgentPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conflist:
+class ConflistSettings:
     """What a CNI configuration says of addresses and of IPv6. ``broken``: why it is no JSON."""
 
     plugins: tuple[str, ...] = ()  # types, in their order
@@ -96,10 +96,10 @@ class Calico:
     felix_ipv6: bool | None = None  # FelixConfiguration default, ipv6Support
     config: str | None = None
     etcd: tuple[str, ...] = ()
-    conflist: Conflist | None = None  # what that template says; None where there is none
-    pods: tuple[AgentPod, ...] = ()
+    conflist: ConflistSettings | None = None  # what that template says; None where there is none
+    pods: tuple[CalicoNodePod, ...] = ()
 
-    def variable(self, name: str) -> str | None:
+    def get_env(self, name: str) -> str | None:
         """A variable of calico-node; None where it is not set."""
         pairs = (one.partition("=") for one in self.env)
         return next((value for key, _, value in pairs if key == name), None)
@@ -109,7 +109,7 @@ class Calico:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
+class VolumeClaim:
     """The mirror's claim. ``nodes`` are those that its volume is bound to; empty: any."""
 
     claim: str
@@ -121,7 +121,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedConfigMap:
     """The environment ConfigMap in a namespace of workloads. ``state``: what it is against ours."""
 
     namespace: str
@@ -149,12 +149,12 @@ class MirrorState:
     recorded_image: str = ""
     trouble: tuple[str, ...] = ()
     said: tuple[str, ...] = ()  # last lines of its containers that tell of an error
-    volume: Volume | None = None
-    published: tuple[Published, ...] = ()
+    volume: VolumeClaim | None = None
+    published: tuple[PublishedConfigMap, ...] = ()
     record_trouble: str = ""
 
     @property
-    def known(self) -> bool:
+    def ever_existed(self) -> bool:
         """Whether there is, or was, a mirror."""
         return bool(self.promised or self.wanted is not None or self.record_trouble)
 
@@ -163,7 +163,7 @@ class MirrorState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class WorkloadContainer:
     """What a container starts, and what decides where it downloads from. Secrets masked.
 
     ``env`` holds NAME=value of variables that steer uv, pip, models and proxies, no others.
@@ -177,7 +177,7 @@ class Container:
     env_maps: tuple[str, ...] = ()
     init: bool = False
 
-    def variable(self, name: str) -> str | None:
+    def get_env(self, name: str) -> str | None:
         pairs = (one.partition("=") for one in self.env)
         return next((value for key, _, value in pairs if key == name), None)
 
@@ -195,7 +195,7 @@ class WorkloadPod:
     heard: tuple[str, ...] = ()
 
     @property
-    def fails(self) -> bool:
+    def is_failing(self) -> bool:
         return (
             self.phase == "Failed" or bool(self.trouble) or (self.restarts > 0 and not self.ready)
         )
@@ -212,7 +212,7 @@ class Workload:
     kind: str
     namespace: str
     name: str
-    containers: tuple[Container, ...]
+    containers: tuple[WorkloadContainer, ...]
     pods: tuple[WorkloadPod, ...]
     ndots: int | None = None  # by dnsConfig
     host_network: bool = False
@@ -220,7 +220,7 @@ class Workload:
     disproved: bool = False
 
     @property
-    def proved(self) -> bool:
+    def is_proved(self) -> bool:
         """Whether its image was proved to start with no network."""
         return bool(self.proof) and not self.disproved
 
@@ -229,13 +229,13 @@ class Workload:
         return f"{self.namespace}/{self.kind.lower()}/{self.name}"
 
     @property
-    def heard(self) -> tuple[str, ...]:
+    def log_lines(self) -> tuple[str, ...]:
         """Lines of all its pods, each once."""
         return tuple(dict.fromkeys(line for pod in self.pods for line in pod.heard))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
+class WarningEvents:
     """Warning events of one reason and message, together."""
 
     kind: str
@@ -251,7 +251,7 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unlike:
+class TargetStatus:
     """A target that is not as a fix left it."""
 
     target: str
@@ -260,7 +260,7 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeeperState:
+class ReconcilerState:
     """The keeper that `mirror fix --keep` left in the cluster; ``trouble`` says why it is down."""
 
     running: bool
@@ -268,10 +268,10 @@ class KeeperState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class FixStatus:
     """A fix that was made, and how it stands; ``again`` is the command that brings it back."""
 
     fix: str
     state: str  # applied, drifted, partial, unknown
     again: str = ""
-    unlike: tuple[Unlike, ...] = ()
+    unlike: tuple[TargetStatus, ...] = ()

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.evidence.heard import telling
-from deploy.evidence.masking import STEERS, is_secret_name, masked, masked_words
-from deploy.evidence.things import Container, Warned, Workload, WorkloadPod
-from deploy.manifests.application import PROOF
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.evidence.heard import select_lines
+from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
+from deploy.evidence.things import WarningEvents, Workload, WorkloadContainer, WorkloadPod
+from deploy.manifests.application import PROOF_ANNOTATION
 from deploy.manifests.model import NAME
 
 _MOST_LOGS = 60  # containers whose logs are read
@@ -33,7 +33,7 @@ def read_workloads(cluster: Cluster, mirror: str) -> tuple[tuple[Workload, ...],
     logs, refused = _logs(cluster, pods)
     groups: dict[tuple[str, str, str], list[Object]] = {}
     for pod in pods:
-        groups.setdefault(owner_of(pod), []).append(pod)
+        groups.setdefault(find_owner(pod), []).append(pod)
     found = [_workload(owner, members, logs) for owner, members in sorted(groups.items())]
     return tuple(found), refused
 
@@ -47,7 +47,7 @@ def _counts(pod: Object, mirror: str) -> bool:
     return not (ours or probe or "kubernetes.io/config.mirror" in meta.get("annotations", {}))
 
 
-def owner_of(pod: Object) -> tuple[str, str, str]:
+def find_owner(pod: Object) -> tuple[str, str, str]:
     """(namespace, kind, name) of what a person wrote: a Deployment, not its ReplicaSet."""
     meta = pod["metadata"]
     space = meta["namespace"]
@@ -72,7 +72,7 @@ def _workload(
     spec, meta = first["spec"], first["metadata"]
     options = (spec.get("dnsConfig") or {}).get("options") or ()
     ndots = [one.get("value") for one in options if one.get("name") == "ndots"]
-    proof = str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF, ""))
+    proof = str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF_ANNOTATION, ""))
     return Workload(
         kind=kind,
         namespace=space,
@@ -97,15 +97,15 @@ def _disproved(pod: Object, proof: str) -> bool:
     return bool(named and run) and not named & run
 
 
-def _containers(spec: Object) -> Iterable[Container]:
+def _containers(spec: Object) -> Iterable[WorkloadContainer]:
     for field in ("initContainers", "containers"):
         for one in spec.get(field, ()):
             maps = [source.get("configMapRef") or {} for source in one.get("envFrom", ())]
             words = [*(one.get("command") or ()), *(one.get("args") or ())]
-            yield Container(
+            yield WorkloadContainer(
                 name=one["name"],
                 image=one.get("image", ""),
-                command=tuple(word[:2000] for word in masked_words(words)),
+                command=tuple(word[:2000] for word in mask_command(words)),
                 env=tuple(_variables(one)),
                 env_maps=tuple(found["name"] for found in maps if "name" in found),
                 init=field == "initContainers",
@@ -115,8 +115,8 @@ def _containers(spec: Object) -> Iterable[Container]:
 def _variables(container: Object) -> Iterable[str]:
     for one in container.get("env", ()):
         name = one["name"]
-        if STEERS.fullmatch(name) and not is_secret_name(name):
-            yield f"{name}={masked(one.get('value', ''))}"
+        if DOWNLOAD_VARIABLES.fullmatch(name) and not is_secret_name(name):
+            yield f"{name}={mask_text(one.get('value', ''))}"
 
 
 def _pod(pod: Object, logs: dict[str, tuple[str, ...]]) -> WorkloadPod:
@@ -163,19 +163,19 @@ def _logs(
     def one(pair: tuple[Object, Object]) -> tuple[str, str]:
         pod, state = pair
         meta = pod["metadata"]
-        if deadline.over:
+        if deadline.expired:
             refused["some logs: no time was left"] = None
             return meta["uid"], ""
         try:
             return meta["uid"], _read(cluster, meta, state)
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if refusal.status in {401, 403}:
                 refused[f"logs: {refusal.why}" if not refused else next(iter(refused))] = None
             return meta["uid"], ""
 
     with ThreadPoolExecutor(12) as pool:
         for uid, log in pool.map(one, wanted[:_MOST_LOGS]):
-            found[uid] = tuple(dict.fromkeys((*found.get(uid, ()), *telling(log))))
+            found[uid] = tuple(dict.fromkeys((*found.get(uid, ()), *select_lines(log))))
     return found, tuple(refused)
 
 
@@ -186,7 +186,7 @@ def _worth(pod: Object) -> Iterable[Object]:
     for state in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
         container = specs.get(state["name"], {})
         words = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
-        steered = any(STEERS.fullmatch(one["name"]) for one in container.get("env", ()))
+        steered = any(DOWNLOAD_VARIABLES.fullmatch(one["name"]) for one in container.get("env", ()))
         quiet = bool(words) and not _PYTHON.search(words) and not steered
         if state.get("containerID") and (_failed(state) or not quiet):
             yield state
@@ -202,7 +202,7 @@ def _read(cluster: Cluster, meta: Object, state: Object) -> str:
     """The log of a container that never ended; of one that did, the run that ended too."""
     where, told = (meta["namespace"], meta["name"], state["name"]), []
     if state.get("restartCount"):
-        with suppress(ApiRefusal):  # it goes with its container
+        with suppress(ApiError):  # it goes with its container
             told.append(_ends(cluster, where, state, previous=True))
     if not told or "waiting" not in state.get("state", {}):
         told.append(_ends(cluster, where, state, previous=False))
@@ -211,10 +211,10 @@ def _read(cluster: Cluster, meta: Object, state: Object) -> str:
 
 def _ends(cluster: Cluster, where: tuple[str, str, str], state: Object, *, previous: bool) -> str:
     """The beginning of a log and, where it fails, its end."""
-    head = cluster.log(*where, previous=previous, most_bytes=_HEAD)
+    head = cluster.read_log(*where, previous=previous, max_bytes=_HEAD)
     if not _failed(state) or len(head) < _HEAD:
         return head
-    return head + "\n" + cluster.log(*where, previous=previous, lines=_TAIL)
+    return head + "\n" + cluster.read_log(*where, previous=previous, lines=_TAIL)
 
 
 # -- events ---------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def _ends(cluster: Cluster, where: tuple[str, str, str], state: Object, *, previ
 _REASONS = {"FailedCreatePodSandBox", "DNSConfigForming", "FailedMount", "FailedAttachVolume"}
 
 
-def read_warned(cluster: Cluster) -> tuple[Warned, ...]:
+def read_warning_events(cluster: Cluster) -> tuple[WarningEvents, ...]:
     """Warnings that tell why pods do not start or have no proper DNS; same words together."""
     groups: dict[tuple[str, str, str, str], dict[str, str]] = {}
     last: dict[tuple[str, str, str, str], str] = {}
@@ -237,7 +237,7 @@ def read_warned(cluster: Cluster) -> tuple[Warned, ...]:
         at = event.get("lastTimestamp") or event.get("eventTime") or ""
         last[key] = max(last.get(key, ""), at)
     return tuple(
-        Warned(
+        WarningEvents(
             kind=kind,
             namespace=space,
             names=tuple(sorted(names)),
@@ -252,4 +252,4 @@ def read_warned(cluster: Cluster) -> tuple[Warned, ...]:
 
 def _plain(message: str) -> str:
     """A message without what differs from pod to pod: long ids."""
-    return masked(re.sub(r"[0-9a-f]{32,}", "…", message.strip()))[:600]
+    return mask_text(re.sub(r"[0-9a-f]{32,}", "…", message.strip()))[:600]

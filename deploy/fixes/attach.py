@@ -9,29 +9,31 @@ from deploy.changes.model import (
     CannotEdit,
     Change,
     Edit,
+    EditOptions,
     Fix,
     ObjectSpec,
-    Options,
     Refusal,
     Target,
 )
 from deploy.evidence.model import Evidence
 from deploy.manifests.model import ENV_MAP
-from mirror.merge import canonical, parsed
+from mirror.merge import decode_spec, encode_spec
 
 NAME = "attach"
 
 
-def changes(
+def plan_changes(
     evidence: Evidence,  # noqa: ARG001 - the workloads are named, not found
-    options: Options,
+    options: EditOptions,
     held: tuple[Change, ...],  # noqa: ARG001
 ) -> tuple[Change, ...] | Refusal:
     """A change for each of the targets that were given."""
-    return wanted(options["targets"], index=options["index"], ndots=options["ndots"])
+    return plan_attachments(options["targets"], index=options["index"], ndots=options["ndots"])
 
 
-def wanted(targets: Sequence[ObjectSpec], *, index: bool, ndots: bool) -> tuple[Change, ...]:
+def plan_attachments(
+    targets: Sequence[ObjectSpec], *, index: bool, ndots: bool
+) -> tuple[Change, ...]:
     """The same edit for each of these workloads."""
     why = [f"containers take ConfigMap {ENV_MAP}"] if index else []
     why += ["names with a dot are tried as they are first (ndots 1)"] if ndots else []
@@ -44,17 +46,17 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     assert isinstance(target, ObjectSpec)
     if content is None:
         raise CannotEdit(f"{target} does not exist")
-    spec = parsed(content)
-    pod = pod_spec(target.kind, spec)
+    spec = decode_spec(content)
+    pod = get_pod_spec(target.kind, spec)
     if edit.options["index"]:
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             _take_index(container)
     if edit.options["ndots"]:
         _try_as_is(pod)
-    return canonical(spec)
+    return encode_spec(spec)
 
 
-def pod_spec(kind: str, spec: Any) -> Any:
+def get_pod_spec(kind: str, spec: Any) -> Any:
     """The pod's spec inside of a workload's."""
     job = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
     return job["template"]["spec"]
@@ -76,7 +78,7 @@ def _try_as_is(pod: Any) -> None:
     options.append({"name": "ndots", "value": "1"})
 
 
-def again(target: Target, edit: Edit) -> str:
+def reapply_command(target: Target, edit: Edit) -> str:
     """The command for this workload, with the options of then."""
     assert isinstance(target, ObjectSpec)
     more = " --ndots" if edit.options["ndots"] else ""
@@ -87,12 +89,12 @@ def again(target: Target, edit: Edit) -> str:
 FIX = Fix(
     name=NAME,
     order=5,
-    fact="a workload uses the index",
-    blast="its pods are replaced; with ndots 1 short names such as service.namespace stop "
+    summary="a workload uses the index",
+    impact="its pods are replaced; with ndots 1 short names such as service.namespace stop "
     "resolving in them (service.namespace.svc.cluster.local goes on to)",
     needs=frozenset(),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
     command="attach",
-    again=again,
+    reapply_command=reapply_command,
 )

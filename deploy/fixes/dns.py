@@ -6,31 +6,36 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from deploy.changes.coredns import cluster_answers, notes, target_of, text_of
+from deploy.changes.coredns import (
+    choose_target,
+    describe_caveats,
+    expect_cluster_names,
+    read_target_text,
+)
 from deploy.changes.model import (
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
-    Expect,
+    EditOptions,
+    ExpectedAnswer,
     Fix,
     Option,
-    Options,
     Refusal,
     Target,
 )
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.formats import corefile, template
-from deploy.formats.corefile import Block, CorefileError, Directive
-from deploy.formats.domain import domain
+from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
+from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
 
 NAME = "dns"
 
 
-def changes(
-    evidence: Evidence, options: Options, held: tuple[Change, ...]
+def plan_changes(
+    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """One change: the Corefile, or a file of coredns-custom."""
     wanted = _wanted(options)
@@ -44,14 +49,14 @@ def changes(
             reason="no ConfigMap in kube-system holds a Corefile",
             next_step="is the cluster's DNS CoreDNS? (MicroK8s: microk8s enable dns)",
         )
-    target = target_of(core)
+    target = choose_target(core)
     if target.key != "Corefile" and (wanted["prefer_udp"] or wanted["forward"]):
         return Refusal(
             reason=f"`forward` stands in the Corefile, which {core.owner or 'somebody'} puts back",
             objects=(f"ConfigMap {core.namespace}/{core.name}",),
             next_step="leave --prefer-udp and --forward out; the AAAA answers go to coredns-custom",
         )
-    before = text_of(core, target)
+    before = read_target_text(core, target)
     try:
         after = edit(Edit(fix=NAME, options=wanted), target, before)
     except CannotEdit as reason:
@@ -61,9 +66,9 @@ def changes(
     return (Change(target=target, edit=Edit(fix=NAME, options=wanted), why=_why(core, wanted)),)
 
 
-def _wanted(options: Options) -> dict[str, Any]:
+def _wanted(options: EditOptions) -> dict[str, Any]:
     """As the ledger keeps it."""
-    keep = sorted({domain(one) for one in options.get("keep-aaaa") or ()})
+    keep = sorted({parse_domain(one) for one in options.get("keep-aaaa") or ()})
     forward = [_address(one) for one in options.get("forward") or ()]
     return {"keep_aaaa": keep, "forward": forward, "prefer_udp": bool(options.get("prefer-udp"))}
 
@@ -87,11 +92,11 @@ def _why(core: CoreDns, wanted: Mapping[str, Any]) -> str:
         told.append(f"questions are forwarded to {', '.join(wanted['forward'])}")
     if wanted["prefer_udp"]:
         told.append("over UDP")
-    return ", ".join(told) + notes(core)
+    return ", ".join(told) + describe_caveats(core)
 
 
 def _there(core: CoreDns) -> str:
-    for block in corefile.parse(core.text).servers:
+    for block in corefile.parse(core.text).server_blocks:
         for one in _templates(core.text, block):
             if _ours_or_alike(one, block):
                 return f"AAAA is answered empty already (line {one.line} of the Corefile)"
@@ -118,7 +123,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
             if not any(_ours_or_alike(one, block) for one in _templates(text, block)):
                 # `block` still tells where its beginning is: what is put in comes after it
                 block = _again(text, block)
-                text = template.put(text, block, lines, before=("forward", "proxy"))
+                text = template.insert_block(text, block, lines, before=("forward", "proxy"))
             elif options["keep_aaaa"]:
                 raise CannotEdit(
                     f"line {block.line}: a template answers all AAAA questions already; it would "
@@ -129,41 +134,41 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     return text.encode()
 
 
-def _roots(text: str) -> tuple[Block, ...]:
-    roots = tuple(one for one in corefile.parse(text).servers if "." in one.zones)
+def _roots(text: str) -> tuple[CorefileBlock, ...]:
+    roots = tuple(one for one in corefile.parse(text).server_blocks if "." in one.zones)
     if not roots:
         raise CannotEdit("no server block of the Corefile is for the root zone (`.`)")
     return roots
 
 
-def _templates(text: str, block: Block) -> tuple[Directive, ...]:
-    found = corefile.parse(text).inside(block)
+def _templates(text: str, block: CorefileBlock) -> tuple[Directive, ...]:
+    found = corefile.parse(text).effective_directives(block)
     return tuple(one for one in found if one.name == "template")
 
 
-def _again(text: str, block: Block) -> Block:
-    return next(one for one in corefile.parse(text).servers if one.line == block.line)
+def _again(text: str, block: CorefileBlock) -> CorefileBlock:
+    return next(one for one in corefile.parse(text).server_blocks if one.line == block.line)
 
 
 def _lines(keep: list[str]) -> tuple[str, ...]:
     if not keep:
-        return template.written(NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"])
-    inner = [f"match {template.outside(keep)}", "rcode NOERROR", "fallthrough"]
+        return template.render_block(NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"])
+    inner = [f"match {template.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
     what = f"no IPv6 addresses, but under {', '.join(keep)}"
-    return template.written(NAME, what, "IN AAAA .", inner)
+    return template.render_block(NAME, what, "IN AAAA .", inner)
 
 
-def _ours_or_alike(one: Directive, block: Block) -> bool:
+def _ours_or_alike(one: Directive, block: CorefileBlock) -> bool:
     """A template that answers AAAA of everything empty: ours, or one written by hand."""
-    zones = template.zones(one, block) or (".",)
+    zones = template.get_zones(one, block) or (".",)
     return (
-        template.answers(one, "AAAA", "NOERROR")
+        template.answers_only(one, "AAAA", "NOERROR")
         and "." in zones
-        and (template.everything(one) or template.patterns(one)[0].startswith(r"^(\.|"))
+        and (template.matches_everything(one) or template.get_patterns(one)[0].startswith(r"^(\.|"))
     )
 
 
-def _forward(text: str, block: Block, options: Options) -> str:
+def _forward(text: str, block: CorefileBlock, options: EditOptions) -> str:
     """`forward .` of the block: other servers, and prefer_udp."""
     if not options["forward"] and not options["prefer_udp"]:
         return text
@@ -196,24 +201,24 @@ def _with_udp(text: str, one: Directive) -> str:
     return f"{text[:at]}{ending}{indent}{step}prefer_udp{text[at:]}"
 
 
-def expects(made: tuple[Change, ...], evidence: Evidence) -> tuple[Expect, ...]:
+def expected_answers(made: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
     """A name that nobody has: NXDOMAIN before, NOERROR after."""
     kept = [one for change in made for one in change.edit.options["keep_aaaa"]]
     name = "pypi-mirror-proof.invalid"
-    asked = () if "invalid" in kept else (Expect(name=name, qtype="AAAA", answer="empty"),)
-    return (*asked, *cluster_answers(evidence))
+    asked = () if "invalid" in kept else (ExpectedAnswer(name=name, qtype="AAAA", answer="empty"),)
+    return (*asked, *expect_cluster_names(evidence))
 
 
 FIX = Fix(
     name=NAME,
     order=20,
-    fact="CoreDNS gives pods no IPv6 addresses",
-    blast="every pod of the cluster: names resolve to IPv4 addresses only; a Service that has an "
+    summary="CoreDNS gives pods no IPv6 addresses",
+    impact="every pod of the cluster: names resolve to IPv4 addresses only; a Service that has an "
     "IPv6 address alone is not found any more (--keep-aaaa cluster.local keeps those)",
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
-    cures=("dns.ipv6-answers",),
+    resolved_checks=("dns.ipv6-answers",),
     options=(
         Option(
             name="keep-aaaa",
@@ -229,5 +234,5 @@ FIX = Fix(
             help="dns: `forward .` asks these servers.  [default: as it is]",
         ),
     ),
-    expects=expects,
+    expected_answers=expected_answers,
 )

@@ -12,57 +12,57 @@ from deploy.changes.model import (
     Change,
     ConfigMapKey,
     Edit,
+    EditOptions,
     Fix,
     NodeFile,
     NodeSysctl,
     ObjectSpec,
     Option,
-    Options,
     Refusal,
     Target,
 )
-from deploy.changes.nodes import missing, nodes, views
+from deploy.changes.nodes import describe_missing_nodes, list_nodes, read_ready_nodes
 from deploy.evidence.host import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need, Unseen
-from deploy.manifests.agent import HOME, ORDERS_KEY, ORDERS_MAP
-from mirror.merge import canonical
+from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
+from mirror.merge import encode_spec
 
 NAME = "host-sysctl"
-ALL, DEFAULT = (f"net.ipv6.conf.{name}.disable_ipv6" for name in ("all", "default"))
+ALL_KEY, DEFAULT_KEY = (f"net.ipv6.conf.{name}.disable_ipv6" for name in ("all", "default"))
 BOOT_FILE = "/etc/sysctl.d/zz-pypi-mirror-ipv6.conf"
 BOOT_TEXT = (
     "# IPv6 off but for ::1: `mirror fix host-sysctl`; `mirror rollback host-sysctl` removes it\n"
-    f"{ALL} = 1\n{DEFAULT} = 1\nnet.ipv6.conf.lo.disable_ipv6 = 0\n"
+    f"{ALL_KEY} = 1\n{DEFAULT_KEY} = 1\nnet.ipv6.conf.lo.disable_ipv6 = 0\n"
 )
-RUNBOOK = ("DaemonSet", "kube-system", "disable-ipv6")  # what was put there by hand
+RUNBOOK_DAEMONSET = ("DaemonSet", "kube-system", "disable-ipv6")  # what was put there by hand
 _LAST = "/etc/sysctl.conf"  # read after all of sysctl.d
 _ENTRY = re.compile(r"^\s*-?net[./]ipv6[./]conf[./](all|default|lo)[./]disable_ipv6\s*=\s*(\d)\s*$")
 
 
-def changes(
+def plan_changes(
     evidence: Evidence,
-    options: Options,
+    options: EditOptions,
     held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
     """calico-node told not to look for IPv6, the standing orders, then node by node."""
-    seen = views(evidence)
+    seen = read_ready_nodes(evidence)
     if isinstance(seen, Refusal):
         return seen
     adopt = bool(options.get("adopt"))
     refused = _reached_by_ipv6(evidence) or _calico(evidence) or _overruled(seen, adopt=adopt)
     if refused:
         return refused
-    able = {node: view for node, view in seen.items() if view.link("all") is not None}
+    able = {node: view for node, view in seen.items() if view.get_disable_ipv6("all") is not None}
     if not able:
         return Refusal(
             reason="no node's kernel has IPv6: nothing is to be turned off", needless=True
         )
     targets: list[tuple[Target, str]] = [*_autodetection(evidence)]
     if adopt:
-        kind, namespace, name = RUNBOOK
+        kind, namespace, name = RUNBOOK_DAEMONSET
         target = ObjectSpec(kind=kind, namespace=namespace, name=name)
         targets.append((target, "the runbook's DaemonSet goes: this fix does its work"))
-    orders = ConfigMapKey(namespace=HOME, name=ORDERS_MAP, key=ORDERS_KEY)
+    orders = ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=DESIRED_STATE_MAP, key=DESIRED_STATE_KEY)
     targets.append((orders, "nodes that join later get the same when their agent starts"))
     for node, view in able.items():
         left = [one for one in view.sysctl_lines if one.path == _LAST]
@@ -71,10 +71,10 @@ def changes(
         if left and adopt:
             lines = NodeFile(node=node, path=_LAST)
             targets.append((lines, "the runbook's lines go: sysctl.d has them"))
-        targets.append((NodeSysctl(node=node, key=DEFAULT), "off on links to come"))
-        targets.append((NodeSysctl(node=node, key=ALL), "off now; ::1 stays"))
+        targets.append((NodeSysctl(node=node, key=DEFAULT_KEY), "off on links to come"))
+        targets.append((NodeSysctl(node=node, key=ALL_KEY), "off now; ::1 stays"))
     return tuple(
-        Change(target=target, edit=Edit(fix=NAME), why=why + missing(evidence))
+        Change(target=target, edit=Edit(fix=NAME), why=why + describe_missing_nodes(evidence))
         for target, why in targets
     )
 
@@ -89,7 +89,7 @@ def _reached_by_ipv6(evidence: Evidence) -> Refusal | None:
         return Refusal(reason=f"how nodes reach the API server could not be seen: {peers.reason}")
     lost = [
         f"node {node.name}: InternalIP {node.addresses[0]}"
-        for node in nodes(evidence)
+        for node in list_nodes(evidence)
         if node.addresses and _is_six(node.addresses[0])
     ]
     host = urlsplit(evidence.server).hostname or ""
@@ -121,7 +121,7 @@ def _calico(evidence: Evidence) -> Refusal | None:
     calico = evidence.calico
     if isinstance(calico, Unseen):
         return Refusal(reason=f"whether Calico needs IPv6 could not be seen: {calico.reason}")
-    if calico is None or not calico.operator or calico.variable("IP6") != "autodetect":
+    if calico is None or not calico.operator or calico.get_env("IP6") != "autodetect":
         return None
     return Refusal(
         reason="calico-node looks for an IPv6 address (IP6=autodetect) and, on a node that joins "
@@ -191,20 +191,20 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
                 raise CannotEdit("the kernel has no such setting any more")
             return b"1\n"
         case ConfigMapKey():
-            return orders().encode()
-        case ObjectSpec(name=name) if name == RUNBOOK[2]:
+            return render_orders().encode()
+        case ObjectSpec(name=name) if name == RUNBOOK_DAEMONSET[2]:
             return None
         case ObjectSpec():
             return _no_autodetection(content)
     raise CannotEdit(f"{target} is nothing that this fix changes")
 
 
-def orders() -> str:
+def render_orders() -> str:
     """What an agent does by itself when it starts, as mirror.agent.kept reads it."""
     made = [
         {"target": BOOT_FILE, "content": BOOT_TEXT},
-        {"target": DEFAULT, "content": "1\n"},
-        {"target": ALL, "content": "1\n"},
+        {"target": DEFAULT_KEY, "content": "1\n"},
+        {"target": ALL_KEY, "content": "1\n"},
     ]
     return json.dumps(made, indent=1) + "\n"
 
@@ -227,19 +227,19 @@ def _no_autodetection(content: bytes | None) -> bytes | None:
             if one["name"] == "IP6" and one.get("value") == "autodetect":
                 one["value"] = "none"
                 changed = True
-    return canonical(spec) if changed else content
+    return encode_spec(spec) if changed else content
 
 
 FIX = Fix(
     name=NAME,
     order=40,
-    fact="hosts have no IPv6 but ::1, now and after a boot",
-    blast="the network of every host: all that runs there outside of pods loses its IPv6 "
+    summary="hosts have no IPv6 but ::1, now and after a boot",
+    impact="the network of every host: all that runs there outside of pods loses its IPv6 "
     "addresses and routes (they are kept, and given back); connections over IPv6 end",
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.API_ADDRESSES}),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
-    cures=("hosts.off", "hosts.covered"),
+    resolved_checks=("hosts.off", "hosts.covered"),
     options=(
         Option(
             name="adopt",

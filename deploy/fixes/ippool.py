@@ -12,31 +12,39 @@ from deploy.changes.model import (
     Change,
     ConfigMapKey,
     Edit,
+    EditOptions,
     Fix,
     NodeFile,
     ObjectSpec,
     Option,
-    Options,
     Refusal,
     Target,
 )
-from deploy.changes.nodes import conflists, edited, in_use, missing, operated, template, views
+from deploy.changes.nodes import (
+    describe_missing_nodes,
+    edit_conflist,
+    find_active_conflist,
+    find_conflists,
+    find_template,
+    read_ready_nodes,
+    refuse_operator,
+)
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.evidence.things import Calico, IpPool
-from deploy.formats.conflist import ConflistError, assign_no_ipv6, assigns_ipv6
-from mirror.merge import canonical
+from deploy.formats.conflist import ConflistError, assigns_ipv6, stop_assigning_ipv6
+from mirror.merge import encode_spec
 
 NAME = "ippool"
 _ENVIRONMENT = {"NO_DEFAULT_POOLS": "true", "IP6": "none"}
 _FATAL = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")  # beside NO_DEFAULT_POOLS
 
 
-def changes(
-    evidence: Evidence, options: Options, held: tuple[Change, ...]
+def plan_changes(
+    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """What asks for addresses first, on every node; then, and only then, the pools."""
-    refused = operated(evidence)
+    refused = refuse_operator(evidence)
     if refused:
         return refused
     calico, pools = evidence.calico, evidence.ip_pools
@@ -68,17 +76,17 @@ def changes(
             "harms none of them), or delete it all the same with --force-pool: new pods ask for "
             "none first, and these keep their addresses until they end",
         )
-    seen = views(evidence)
+    seen = read_ready_nodes(evidence)
     if isinstance(seen, Refusal):
         return seen
     # a pool deleted by hand leaves the question for its addresses behind: no pod starts then
     if not six and not held and not _asked(calico, seen):
         return Refusal(reason="no IPv6 pool is on, and no pod asks for one", needless=True)
-    targets = conflists(evidence, seen)
+    targets = find_conflists(evidence, seen)
     if isinstance(targets, Refusal):
         return targets
-    why = "assign_ipv6 false: no pod asks for IPv6" + missing(evidence)
-    above = template(evidence)
+    why = "assign_ipv6 false: no pod asks for IPv6" + describe_missing_nodes(evidence)
+    above = find_template(evidence)
     made = [
         replace(_change(target, why), template=None if target == above else above)
         for target in targets
@@ -92,13 +100,13 @@ def changes(
         # what was begun by one API is ended by it
         target = ours.get(pool.name, ObjectSpec(kind=pool.kind, name=pool.name))
         change = _change(target, _why(pool, delete=delete) + note, delete=delete)
-        made.append(replace(change, proved_first=True))
+        made.append(replace(change, needs_proof_first=True))
     return tuple(made)
 
 
 def _asked(calico: Calico, seen: Mapping[str, HostView]) -> bool:
     """Whether new pods are to have IPv6 addresses, on some node or on the next."""
-    used = [found.text for view in seen.values() if (found := in_use(view))]
+    used = [found.text for view in seen.values() if (found := find_active_conflist(view))]
     try:
         return any(assigns_ipv6(text) for text in (*used, calico.config or "") if text)
     except ConflistError:
@@ -123,13 +131,13 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     """What each of the targets becomes."""
     match target:
         case ConfigMapKey() | NodeFile():
-            return edited(content, assign_no_ipv6)
+            return edit_conflist(content, stop_assigning_ipv6)
         case ObjectSpec(kind="DaemonSet"):
-            return None if content is None else canonical(_no_default_pools(json.loads(content)))
+            return None if content is None else encode_spec(_no_default_pools(json.loads(content)))
         case ObjectSpec():  # a pool
             if content is None or edit.options["delete"]:
                 return None
-            return canonical({**json.loads(content), "disabled": True})
+            return encode_spec({**json.loads(content), "disabled": True})
     raise CannotEdit(f"{target} is nothing that this fix changes")
 
 
@@ -147,13 +155,13 @@ def _no_default_pools(spec: Any) -> Any:
 FIX = Fix(
     name=NAME,
     order=50,
-    fact="Calico gives pods no IPv6 addresses",
-    blast="the CNI configuration of every node and Calico's IPv6 pools: all pods that start from "
+    summary="Calico gives pods no IPv6 addresses",
+    impact="the CNI configuration of every node and Calico's IPv6 pools: all pods that start from "
     "now on; running pods keep their addresses",
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.IP_POOLS}),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
-    cures=("hosts.start", "hosts.covered"),
+    resolved_checks=("hosts.start", "hosts.covered"),
     options=(
         Option(
             name="delete",
@@ -165,5 +173,5 @@ FIX = Fix(
             help="With --delete: although running pods use its addresses.",
         ),
     ),
-    undo_at_once=True,
+    rollback_on_failure=True,
 )

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import re
 
-from deploy.changes.model import Change, Edit, Fix, Options, Refusal, Target
-from deploy.changes.nodes import conflists, edited, missing, operated, template, views
+from deploy.changes.model import Change, Edit, EditOptions, Fix, Refusal, Target
+from deploy.changes.nodes import (
+    describe_missing_nodes,
+    edit_conflist,
+    find_conflists,
+    find_template,
+    read_ready_nodes,
+    refuse_operator,
+)
 from deploy.evidence.host import HostView
 from deploy.evidence.model import Evidence, Need
-from deploy.formats.conflist import TUNING, turn_ipv6_off
+from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
 
 NAME = "pod-sysctl"
-_KEYS = tuple(key for one in TUNING for key in one["sysctl"])
+_KEYS = tuple(key for one in TUNING_PLUGINS for key in one["sysctl"])
 
 
-def changes(
+def plan_changes(
     evidence: Evidence,
-    options: Options,  # noqa: ARG001 - it has none
+    options: EditOptions,  # noqa: ARG001 - it has none
     held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
     """The template of Calico by manifest, then each node's file."""
-    refused = operated(evidence)
+    refused = refuse_operator(evidence)
     if refused:
         return refused
-    seen = views(evidence)
+    seen = read_ready_nodes(evidence)
     if isinstance(seen, Refusal):
         return seen
     unfit = [line for node, view in seen.items() for line in _unfit(node, view)]
@@ -38,18 +45,18 @@ def changes(
             next_step="install the CNI's standard plugins there, add the keys to allowlist.conf, "
             "then run this again",
         )
-    targets = conflists(evidence, seen)
+    targets = find_conflists(evidence, seen)
     if isinstance(targets, Refusal):
         return targets
     if not seen:
         return Refusal(reason="no node is Ready")
     why = "new pods get disable_ipv6 = 1 and keep ::1; running ones stay as they are"
-    above = template(evidence)
+    above = find_template(evidence)
     return tuple(
         Change(
             target=target,
             edit=Edit(fix=NAME),
-            why=why + missing(evidence),
+            why=why + describe_missing_nodes(evidence),
             template=None if target == above else above,
         )
         for target in targets
@@ -59,7 +66,7 @@ def changes(
 def _unfit(node: str, view: HostView) -> list[str]:
     if "tuning" not in view.plugins:
         return [f"node {node}: no plugin `tuning`"]
-    if view.link("all") is None:
+    if view.get_disable_ipv6("all") is None:
         return [f"node {node}: its kernel has no IPv6: nothing is to be turned off there"]
     if view.allowlist is None:
         return []
@@ -79,18 +86,18 @@ def _matches(pattern: str, key: str) -> bool:
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # noqa: ARG001
     """tuning behind the first plugin, unless the conflist turns IPv6 off already."""
-    return edited(content, turn_ipv6_off)
+    return edit_conflist(content, disable_ipv6)
 
 
 FIX = Fix(
     name=NAME,
     order=30,
-    fact="new pods have no IPv6 but ::1",
-    blast="the CNI configuration of every node: all pods that start from now on, in every "
+    summary="new pods have no IPv6 but ::1",
+    impact="the CNI configuration of every node: all pods that start from now on, in every "
     "namespace; running pods keep what they have until they are made again",
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO}),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
-    cures=("hosts.start", "hosts.pods", "hosts.covered"),
-    undo_at_once=True,
+    resolved_checks=("hosts.start", "hosts.pods", "hosts.covered"),
+    rollback_on_failure=True,
 )

@@ -11,23 +11,29 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.changes.coredns import cluster_answers, cluster_zones, notes, target_of, text_of
+from deploy.changes.coredns import (
+    choose_target,
+    describe_caveats,
+    expect_cluster_names,
+    find_cluster_zones,
+    read_target_text,
+)
 from deploy.changes.model import (
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
-    Expect,
+    EditOptions,
+    ExpectedAnswer,
     Fix,
     Option,
-    Options,
     Refusal,
     Target,
 )
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.formats import corefile, template
-from deploy.formats.corefile import Block, CorefileError, Directive
-from deploy.formats.domain import domain
+from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
+from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
 from mirror.probe.model import PodDns
 
@@ -35,8 +41,8 @@ NAME = "search-domains"
 _STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # answers at which a musl program gives up
 
 
-def changes(
-    evidence: Evidence, options: Options, held: tuple[Change, ...]
+def plan_changes(
+    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """One change, for all suffixes together: the Corefile, or a file of coredns-custom."""
     core, pods = evidence.coredns, evidence.pod_dns
@@ -56,7 +62,7 @@ def changes(
             objects=tuple(f"{o.node}: {o.view.reason}" for o in pods if isinstance(o.view, Unseen)),
         )
     before = {s for change in held for s in change.edit.options["suffixes"]}
-    found = _poisoned(views, cluster_zones(core.text))
+    found = _poisoned(views, find_cluster_zones(core.text))
     suffixes = sorted({*found, *before})
     if not suffixes:
         told = sorted({s.suffix for view in views.values() for s in view.suffixes})
@@ -70,19 +76,23 @@ def changes(
         )
     asked = options.get("keep-name") or tuple(k for c in held for k in c.edit.options["keep"])
     wanted = {"suffixes": suffixes, "keep": _kept(asked, suffixes)}
-    target = target_of(core)
+    target = choose_target(core)
     made = Edit(fix=NAME, options=wanted)
     try:
-        after = edit(made, target, text_of(core, target))
+        after = edit(made, target, read_target_text(core, target))
     except CannotEdit as reason:
         return Refusal(reason=str(reason), objects=(str(target),))
-    if after == text_of(core, target) and not held:
+    if after == read_target_text(core, target) and not held:
         return Refusal(
             reason=f"{', '.join(suffixes)} is guarded in {target} already, and is not taken up",
             next_step="restart CoreDNS: kubectl -n kube-system rollout restart deployment/coredns",
             needless=True,
         )
-    return (Change(target=target, edit=made, why=_why(found, suffixes, wanted) + notes(core)),)
+    return (
+        Change(
+            target=target, edit=made, why=_why(found, suffixes, wanted) + describe_caveats(core)
+        ),
+    )
 
 
 def _poisoned(views: Mapping[str, PodDns], own: tuple[str, ...]) -> dict[str, list[str]]:
@@ -91,14 +101,14 @@ def _poisoned(views: Mapping[str, PodDns], own: tuple[str, ...]) -> dict[str, li
     for node, view in views.items():
         for one in view.suffixes:
             suffix = one.suffix.lower().rstrip(".")
-            if one.expanded.code not in _STOPS or any(template.within(z, suffix) for z in own):
+            if one.expanded.code not in _STOPS or any(template.is_zone_of(z, suffix) for z in own):
                 continue
-            found.setdefault(domain(suffix), []).append(node)
+            found.setdefault(parse_domain(suffix), []).append(node)
     return found
 
 
-def _kept(names: Options | tuple[str, ...], suffixes: list[str]) -> list[str]:
-    kept = sorted({domain(one) for one in names})
+def _kept(names: EditOptions | tuple[str, ...], suffixes: list[str]) -> list[str]:
+    kept = sorted({parse_domain(one) for one in names})
     for one in kept:
         if not any(one.endswith(f".{suffix}") for suffix in suffixes):
             raise InputError(
@@ -137,11 +147,11 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
 
 
 def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
-    lines = template.written(
+    lines = template.render_block(
         NAME,
         f"what search expansion makes under {suffix} does not exist",
         f"ANY ANY {suffix}",
-        [f"match {template.expanded(suffix, keep)}", "rcode NXDOMAIN", "fallthrough"],
+        [f"match {template.match_expanded(suffix, keep)}", "rcode NXDOMAIN", "fallthrough"],
     )
     if fragment:
         block = corefile.parse_fragment(text)
@@ -149,32 +159,34 @@ def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
             return text
         return corefile.insert_lines(text, len(text), lines, "")
     for block in reversed(_serving(text, suffix)):
-        found = corefile.parse(text).inside(block)
+        found = corefile.parse(text).effective_directives(block)
         if not any(_guards(one, block, suffix) for one in found):
             # before other templates: what answers every AAAA must not answer these
-            text = template.put(text, block, lines, before=("template", "forward", "proxy"))
+            text = template.insert_block(
+                text, block, lines, before=("template", "forward", "proxy")
+            )
     return text
 
 
-def _serving(text: str, suffix: str) -> tuple[Block, ...]:
+def _serving(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
     """The server blocks that answer for a name under the suffix: those of the nearest zone."""
-    blocks = corefile.parse(text).servers
-    zones = {z for block in blocks for z in block.zones if template.within(z, suffix)}
+    blocks = corefile.parse(text).server_blocks
+    zones = {z for block in blocks for z in block.zones if template.is_zone_of(z, suffix)}
     if not zones:
         raise CannotEdit(f"no server block of the Corefile answers for {suffix}")
     nearest = max(zones, key=lambda zone: 0 if zone == "." else zone.count(".") + 1)
     return tuple(block for block in blocks if nearest in block.zones)
 
 
-def _guards(one: Directive, block: Block, suffix: str) -> bool:
+def _guards(one: Directive, block: CorefileBlock, suffix: str) -> bool:
     """Whether a template says NXDOMAIN to what search expansion makes: ours, or by hand."""
-    if one.name != "template" or not template.answers(one, "A", "NXDOMAIN"):
+    if one.name != "template" or not template.answers_only(one, "A", "NXDOMAIN"):
         return False
-    if not any(template.within(zone, suffix) for zone in template.zones(one, block)):
+    if not any(template.is_zone_of(zone, suffix) for zone in template.get_zones(one, block)):
         return False
-    return template.everything(one) or any(
+    return template.matches_everything(one) or any(
         _matches(pattern, f"pypi-mirror-proof.example.{suffix}.")
-        for pattern in template.patterns(one)
+        for pattern in template.get_patterns(one)
     )
 
 
@@ -185,27 +197,27 @@ def _matches(pattern: str, name: str) -> bool:
         return False
 
 
-def expects(made: tuple[Change, ...], evidence: Evidence) -> tuple[Expect, ...]:
+def expected_answers(made: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
     """The shape that search expansion makes does not exist; the cluster's own names do."""
     suffixes = [suffix for change in made for suffix in change.edit.options["suffixes"]]
     asked = (f"pypi-mirror-proof.example.{suffix}" for suffix in suffixes)
     return (
-        *(Expect(name=name, qtype="A", answer="NXDOMAIN") for name in asked),
-        *cluster_answers(evidence),
+        *(ExpectedAnswer(name=name, qtype="A", answer="NXDOMAIN") for name in asked),
+        *expect_cluster_names(evidence),
     )
 
 
 FIX = Fix(
     name=NAME,
     order=10,
-    fact="search domains that answer everything are guarded by CoreDNS",
-    blast="every pod of the cluster: names with two or more labels before a guarded search domain "
+    summary="search domains that answer everything are guarded by CoreDNS",
+    impact="every pod of the cluster: names with two or more labels before a guarded search domain "
     "do not exist for it any more (a.b.SUFFIX; host.SUFFIX still resolves; --keep-name NAME keeps "
     "more)",
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
-    changes=changes,
+    plan_changes=plan_changes,
     edit=edit,
-    cures=("dns.search-domains",),
+    resolved_checks=("dns.search-domains",),
     options=(
         Option(
             name="keep-name",
@@ -214,5 +226,5 @@ FIX = Fix(
             help="search-domains: this name, and all below it, goes on to resolve.",
         ),
     ),
-    expects=expects,
+    expected_answers=expected_answers,
 )

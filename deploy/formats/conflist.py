@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OFF = "net.ipv6.conf.all.disable_ipv6"
+DISABLE_IPV6_KEY = "net.ipv6.conf.all.disable_ipv6"
 # two entries: the plugin sets its keys in no order, and `all` takes ::1 away
-TUNING: tuple[Mapping[str, Any], ...] = (
-    {"type": "tuning", "sysctl": {OFF: "1", "net.ipv6.conf.default.disable_ipv6": "1"}},
+TUNING_PLUGINS: tuple[Mapping[str, Any], ...] = (
+    {
+        "type": "tuning",
+        "sysctl": {DISABLE_IPV6_KEY: "1", "net.ipv6.conf.default.disable_ipv6": "1"},
+    },
     {"type": "tuning", "sysctl": {"net.ipv6.conf.lo.disable_ipv6": "0"}},
 )
 
@@ -30,35 +33,35 @@ class ConflistError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class JsonSpan:
     """A value and where it stands: text[start:end]. Objects have fields, arrays items."""
 
     start: int
     end: int
-    fields: Mapping[str, Value] = field(default_factory=dict)
-    items: tuple[Value, ...] = ()
+    fields: Mapping[str, JsonSpan] = field(default_factory=dict)
+    items: tuple[JsonSpan, ...] = ()
 
 
-def turn_ipv6_off(text: str) -> str:
+def disable_ipv6(text: str) -> str:
     """With tuning right behind the first plugin, which makes the interface; other plugins stay."""
     plugins = _plugins(text)
-    if tunes_ipv6_off(text):
+    if disables_ipv6(text):
         return text
     first = plugins[0]
     line = text.rfind("\n", 0, first.start) + 1
     lead = text[line : first.start]
     ending = "\r\n" if text[:line].endswith("\r\n") else "\n"
     between = f",{ending}{lead}" if line and not lead.strip() else ", "
-    added = "".join(between + json.dumps(one) for one in TUNING)
+    added = "".join(between + json.dumps(one) for one in TUNING_PLUGINS)
     return text[: first.end] + added + text[first.end :]
 
 
-def tunes_ipv6_off(text: str) -> bool:
+def disables_ipv6(text: str) -> bool:
     """Whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
     for plugin in _plugins(text):
         sysctl = plugin.fields.get("sysctl")
         if _told(text, plugin, "type") == "tuning" and sysctl is not None:
-            value = sysctl.fields.get(OFF)
+            value = sysctl.fields.get(DISABLE_IPV6_KEY)
             if value and text[value.start : value.end].strip('"') == "1":
                 return True
     return False
@@ -69,7 +72,7 @@ def assigns_ipv6(text: str) -> bool:
     return any(_is(text, value, "true") for value in _assign(text))
 
 
-def assign_no_ipv6(text: str) -> str:
+def stop_assigning_ipv6(text: str) -> str:
     """With ``assign_ipv6`` false wherever it is true."""
     for value in reversed(_assign(text)):
         if _is(text, value, "true"):
@@ -78,12 +81,12 @@ def assign_no_ipv6(text: str) -> str:
     return text
 
 
-def plugin_types(text: str) -> tuple[str, ...]:
+def read_plugin_types(text: str) -> tuple[str, ...]:
     """The types of the plugins, in their order. Raises ConflistError."""
     return tuple(_told(text, plugin, "type") for plugin in _plugins(text))
 
 
-def _assign(text: str) -> list[Value]:
+def _assign(text: str) -> list[JsonSpan]:
     ipams = [plugin.fields.get("ipam") for plugin in _plugins(text)]
     return [
         ipam.fields["assign_ipv6"]
@@ -92,16 +95,16 @@ def _assign(text: str) -> list[Value]:
     ]
 
 
-def _is(text: str, value: Value, word: str) -> bool:
+def _is(text: str, value: JsonSpan, word: str) -> bool:
     return text[value.start : value.end].strip('"').lower() == word
 
 
-def _told(text: str, plugin: Value, key: str) -> str:
+def _told(text: str, plugin: JsonSpan, key: str) -> str:
     value = plugin.fields.get(key)
     return text[value.start : value.end].strip('"') if value else ""
 
 
-def _plugins(text: str) -> tuple[Value, ...]:
+def _plugins(text: str) -> tuple[JsonSpan, ...]:
     at = _space(text, 1 if text.startswith("\ufeff") else 0)
     whole = _value(text, at, 0)
     if _space(text, whole.end) != len(text):
@@ -114,7 +117,7 @@ def _plugins(text: str) -> tuple[Value, ...]:
     return found.items
 
 
-def _value(text: str, at: int, depth: int) -> Value:
+def _value(text: str, at: int, depth: int) -> JsonSpan:
     if depth > _DEEPEST:
         raise ConflistError(f"{_where(text, at)}: nested too deep")
     if text.startswith("{", at):
@@ -124,11 +127,11 @@ def _value(text: str, at: int, depth: int) -> Value:
     found = _STRING.match(text, at) or _BARE.match(text, at)
     if found is None:
         raise ConflistError(f"{_where(text, at)}: no value where one has to be")
-    return Value(start=at, end=found.end())
+    return JsonSpan(start=at, end=found.end())
 
 
-def _object(text: str, start: int, depth: int) -> Value:
-    fields: dict[str, Value] = {}
+def _object(text: str, start: int, depth: int) -> JsonSpan:
+    fields: dict[str, JsonSpan] = {}
     at = _space(text, start + 1)
     while not text.startswith("}", at):
         key = _STRING.match(text, at)
@@ -140,16 +143,16 @@ def _object(text: str, start: int, depth: int) -> Value:
             raise ConflistError(f"{_where(text, at)}: {key[0]} stands twice")
         fields[name] = _value(text, at, depth + 1)
         at = _next(text, fields[name].end, "}")
-    return Value(start=start, end=at + 1, fields=fields)
+    return JsonSpan(start=start, end=at + 1, fields=fields)
 
 
-def _array(text: str, start: int, depth: int) -> Value:
-    items: list[Value] = []
+def _array(text: str, start: int, depth: int) -> JsonSpan:
+    items: list[JsonSpan] = []
     at = _space(text, start + 1)
     while not text.startswith("]", at):
         items.append(_value(text, at, depth + 1))
         at = _next(text, items[-1].end, "]")
-    return Value(start=start, end=at + 1, items=tuple(items))
+    return JsonSpan(start=start, end=at + 1, items=tuple(items))
 
 
 def _next(text: str, at: int, end: str) -> int:

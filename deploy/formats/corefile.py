@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.formats.words import SPACE, Token, tokens
+from deploy.formats.words import WHITESPACE, Token, tokenize
 
 
 class CorefileError(ValueError):
@@ -31,42 +31,42 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class CorefileBlock:
     """A server block, or a snippet. ``close`` is the place where one more directive can go."""
 
     keys: tuple[str, ...]
     directives: tuple[Directive, ...]
     line: int
-    close: int
+    insert_at: int
 
     @property
-    def snippet(self) -> bool:
+    def is_snippet(self) -> bool:
         return len(self.keys) == 1 and self.keys[0].startswith("(") and self.keys[0].endswith(")")
 
     @property
     def zones(self) -> tuple[str, ...]:
         """The zones it serves, in lower case without the last dot; `.` is the root."""
-        return tuple(zone_of(key) for key in self.keys)
+        return tuple(parse_zone(key) for key in self.keys)
 
     def find(self, *names: str) -> tuple[Directive, ...]:
         return tuple(one for one in self.directives if one.name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corefile:
+class ParsedCorefile:
     """A parsed text. ``imports`` are those outside of blocks."""
 
     text: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[CorefileBlock, ...]
     imports: tuple[str, ...]
 
     @property
-    def servers(self) -> tuple[Block, ...]:
-        return tuple(block for block in self.blocks if not block.snippet)
+    def server_blocks(self) -> tuple[CorefileBlock, ...]:
+        return tuple(block for block in self.blocks if not block.is_snippet)
 
-    def inside(self, block: Block) -> tuple[Directive, ...]:
+    def effective_directives(self, block: CorefileBlock) -> tuple[Directive, ...]:
         """The directives of a server block, those of the snippets that it imports among them."""
-        snippets = {one.keys[0][1:-1]: one for one in self.blocks if one.snippet}
+        snippets = {one.keys[0][1:-1]: one for one in self.blocks if one.is_snippet}
         found: list[Directive] = []
         for one in block.directives:
             named = snippets.get(one.args[0]) if one.name == "import" and one.args else None
@@ -74,7 +74,7 @@ class Corefile:
         return tuple(found)
 
 
-def zone_of(key: str) -> str:
+def parse_zone(key: str) -> str:
     """`dns://Example.org.:1053` → `example.org`."""
     rest = key.rpartition("://")[2]
     name, colon, port = rest.rpartition(":")
@@ -86,10 +86,10 @@ def zone_of(key: str) -> str:
 # -- structure ------------------------------------------------------------------------------------
 
 
-def parse(text: str) -> Corefile:
+def parse(text: str) -> ParsedCorefile:
     """Raises CorefileError where CoreDNS would not load it for its structure."""
-    reader = _Reader(tokens(text), len(text))
-    blocks, imports = list[Block](), list[str]()
+    reader = _Reader(tokenize(text), len(text))
+    blocks, imports = list[CorefileBlock](), list[str]()
     while not reader.over:
         if reader.text == "import":
             imports += [one.text for one in reader.line()[1:]]
@@ -97,14 +97,14 @@ def parse(text: str) -> Corefile:
         block = reader.block()
         if block.keys:
             blocks.append(block)
-    return Corefile(text=text, blocks=tuple(blocks), imports=tuple(imports))
+    return ParsedCorefile(text=text, blocks=tuple(blocks), imports=tuple(imports))
 
 
-def parse_fragment(text: str) -> Block:
+def parse_fragment(text: str) -> CorefileBlock:
     """The directives of a file that is imported into a server block."""
-    reader = _Reader(tokens(text), len(text))
+    reader = _Reader(tokenize(text), len(text))
     directives = reader.directives(until_brace=False)
-    return Block(keys=(), directives=directives, line=1, close=len(text))
+    return CorefileBlock(keys=(), directives=directives, line=1, insert_at=len(text))
 
 
 class _Reader:
@@ -125,7 +125,7 @@ class _Reader:
 
     @property
     def _new_line(self) -> bool:
-        return self._at == 0 or self._words[self._at - 1].last < self._words[self._at].line
+        return self._at == 0 or self._words[self._at - 1].last_line < self._words[self._at].line
 
     def _next(self) -> Token:
         self._at += 1
@@ -138,11 +138,11 @@ class _Reader:
             found.append(self._next())
         return found
 
-    def block(self) -> Block:
+    def block(self) -> CorefileBlock:
         first = self._words[self._at]
         keys = self._keys()
         if self.over:
-            return Block(keys=keys, directives=(), line=first.line, close=self._size)
+            return CorefileBlock(keys=keys, directives=(), line=first.line, insert_at=self._size)
         braced = self.text == "{"
         if braced:
             self._next()
@@ -153,7 +153,7 @@ class _Reader:
             raise CorefileError(f"line {first.line}: the block is not closed")
         else:
             close = self._size
-        return Block(keys=keys, directives=directives, line=first.line, close=close)
+        return CorefileBlock(keys=keys, directives=directives, line=first.line, insert_at=close)
 
     def _keys(self) -> tuple[str, ...]:
         keys, more = list[str](), False
@@ -212,7 +212,7 @@ class _Reader:
 def _lines(words: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
     lines: list[list[str]] = []
     for number, word in enumerate(words):
-        if number == 0 or words[number - 1].last < word.line:
+        if number == 0 or words[number - 1].last_line < word.line:
             lines.append([])
         lines[-1].append(word.text)
     return tuple(map(tuple, lines))
@@ -235,7 +235,7 @@ def insert_lines(text: str, at: int, lines: Sequence[str], indent: str) -> str:
     return text[:begin] + block + text[begin:]
 
 
-def indent_of(text: str, block: Block) -> str:
+def find_indent(text: str, block: CorefileBlock) -> str:
     """The white space before the first directive that begins a line of its own."""
     for one in block.directives:
         at = one.tokens[0].begin
@@ -247,6 +247,6 @@ def indent_of(text: str, block: Block) -> str:
 
 def quote(word: str) -> str:
     """A word as it is written, in quotes where it has to be."""
-    if word and not any(char in SPACE or char in '"#{}' for char in word):
+    if word and not any(char in WHITESPACE or char in '"#{}' for char in word):
         return word
     return '"' + word.replace('"', '\\"') + '"'

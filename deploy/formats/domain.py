@@ -11,7 +11,7 @@ _NAME = re.compile(
 )
 
 
-def domain(text: str) -> str:
+def parse_domain(text: str) -> str:
     """In lower case without the last dot. Raises InputError for what is no domain name."""
     name = text.lower().removesuffix(".")
     if not _NAME.match(name):

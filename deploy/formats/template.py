@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from deploy.formats.corefile import Block, Directive, indent_of, insert_lines
-from deploy.formats.domain import domain
+from deploy.formats.corefile import CorefileBlock, Directive, find_indent, insert_lines
+from deploy.formats.domain import parse_domain
 
 MARK = "# pypi-mirror fix"
 
 
-def written(fix: str, what: str, head: str, lines: Sequence[str]) -> tuple[str, ...]:
+def render_block(fix: str, what: str, head: str, lines: Sequence[str]) -> tuple[str, ...]:
     """A block of ours. Its first and last lines say whose it is, so that no two ends look alike."""
     inner = (f"    {line}" for line in lines)
     return (f"{MARK} {fix}: {what}", f"template {head} {{", *inner, f"}} {MARK} {fix}")
 
 
-def put(text: str, block: Block, lines: Sequence[str], *, before: Sequence[str]) -> str:
+def insert_block(
+    text: str, block: CorefileBlock, lines: Sequence[str], *, before: Sequence[str]
+) -> str:
     """Lines before the first directive of these names that is there, else at the block's end."""
     found = [one for name in before for one in block.find(name)[:1]]
-    at = found[0].tokens[0].begin if found else block.close
-    return insert_lines(text, _with_comment(text, at), lines, indent_of(text, block))
+    at = found[0].tokens[0].begin if found else block.insert_at
+    return insert_lines(text, _with_comment(text, at), lines, find_indent(text, block))
 
 
 def _with_comment(text: str, at: int) -> int:
@@ -37,7 +39,7 @@ def _with_comment(text: str, at: int) -> int:
     return begin
 
 
-def answers(one: Directive, qtype: str, rcode: str) -> bool:
+def answers_only(one: Directive, qtype: str, rcode: str) -> bool:
     """Whether it answers all questions of this type with nothing but this rcode."""
     if len(one.args) < 2 or one.args[0] not in {"IN", "ANY"} or one.args[1] not in {qtype, "ANY"}:
         return False
@@ -47,24 +49,24 @@ def answers(one: Directive, qtype: str, rcode: str) -> bool:
     return tuple(given.get("rcode", ("NOERROR",))) == (rcode,)
 
 
-def zones(one: Directive, block: Block) -> tuple[str, ...]:
+def get_zones(one: Directive, block: CorefileBlock) -> tuple[str, ...]:
     """The zones a template is about: its own, else those of its server block."""
     named = tuple(zone.lower().rstrip(".") or "." for zone in one.args[2:])
     return named or block.zones
 
 
-def patterns(one: Directive) -> tuple[str, ...]:
+def get_patterns(one: Directive) -> tuple[str, ...]:
     """Its regular expressions; none means every name."""
     return tuple(word for line in one.body if line and line[0] == "match" for word in line[1:])
 
 
-def everything(one: Directive) -> bool:
+def matches_everything(one: Directive) -> bool:
     """Whether it takes every name of its zones."""
-    found = patterns(one)
+    found = get_patterns(one)
     return not found or bool({".*", ".", "^.*$"} & set(found))
 
 
-def within(zone: str, suffix: str) -> bool:
+def is_zone_of(zone: str, suffix: str) -> bool:
     """Whether a zone is this suffix or above it."""
     return zone == "." or suffix == zone or suffix.endswith(f".{zone}")
 
@@ -72,7 +74,7 @@ def within(zone: str, suffix: str) -> bool:
 _Tree: TypeAlias = dict[str, Any]  # label → what may stand before it; "" marks an end
 
 
-def expanded(suffix: str, keep: Sequence[str] = ()) -> str:
+def match_expanded(suffix: str, keep: Sequence[str] = ()) -> str:
     """The names that search expansion makes: two labels or more before the suffix.
 
     Without the names of ``keep``, which are below the suffix, and all below them.
@@ -84,7 +86,7 @@ def expanded(suffix: str, keep: Sequence[str] = ()) -> str:
     return rf"^({_outside(_tree(kept), least=2)})\.{tail}"
 
 
-def outside(suffixes: Sequence[str]) -> str:
+def match_outside(suffixes: Sequence[str]) -> str:
     """Every name that is not one of these suffixes nor below it: RE2 has no `not`.
 
     A tree of labels from the right; at each label either another word than those that lead to a
@@ -97,7 +99,7 @@ def _tree(names: Sequence[str]) -> _Tree:
     tree: _Tree = {}
     for name in sorted(names, key=lambda one: one.count(".")):
         node = tree
-        for label in domain(name).split(".")[::-1]:
+        for label in parse_domain(name).split(".")[::-1]:
             if "" in node:
                 break  # a shorter one holds it already
             node = node.setdefault(label, {})

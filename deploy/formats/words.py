@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # unicode.IsSpace of Go: White_Space
-SPACE = frozenset("\t\n\v\f\r \u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3000") | frozenset(
+WHITESPACE = frozenset("\t\n\v\f\r \u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3000") | frozenset(
     chr(code) for code in range(0x2000, 0x200B)
 )
 
@@ -25,10 +25,10 @@ class Token:
     begin: int
     end: int
     line: int
-    last: int  # the line on which it ends
+    last_line: int  # the line on which it ends
 
 
-def tokens(text: str) -> tuple[Token, ...]:
+def tokenize(text: str) -> tuple[Token, ...]:
     """The words of a text, as CoreDNS' lexer finds them."""
     return tuple(_lex(text))
 
@@ -40,7 +40,7 @@ def _lex(text: str) -> Iterator[Token]:
     while at < size:
         # between words: space and comments
         char = text[at]
-        if char in SPACE:
+        if char in WHITESPACE:
             line += char == "\n"
             at += 1
         elif char == "#":
@@ -51,7 +51,7 @@ def _lex(text: str) -> Iterator[Token]:
             value, end = lexed(text, at)
             last = line + text.count("\n", at, end)
             if value is not None:
-                yield Token(text=value, begin=at, end=end, line=line, last=last)
+                yield Token(text=value, begin=at, end=end, line=line, last_line=last)
             at, line = end, last
 
 
@@ -60,7 +60,7 @@ def _word(text: str, at: int) -> tuple[str, int]:
     value, comment = list[str](), False
     while at < len(text):
         char = text[at]
-        if char in SPACE and char != "\r":
+        if char in WHITESPACE and char != "\r":
             break
         comment = comment or char == "#"
         if not comment and char != "\r":

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from deploy.manifests.model import NAME, Object, labels, new_object
-from mirror.agent.keep import MARK
-from mirror.agent.told import NEWS
+from deploy.manifests.model import NAME, Object, build_labels, new_object
+from mirror.agent.keep import ENABLED_MARKER
+from mirror.agent.told import EVENT_QUEUE
 
-AGENT = f"{NAME}-node-agent"
-HOME = "kube-system"  # beside the ledger: removing the mirror's namespace takes neither along
-ORDERS_MAP = f"{NAME}-node-orders"
-ORDERS_KEY = "orders.json"
-CNI_PLAIN = "/opt/cni/bin"
-CNI_MICROK8S = "/var/snap/microk8s/current"
-KEEPER = f"{NAME}-keeper"  # of the ConfigMap too that is there while nodes are kept
-DO = ("python3", "-m", "mirror.agent", "do")
+AGENT_NAME = f"{NAME}-node-agent"
+SYSTEM_NAMESPACE = (
+    "kube-system"  # beside the ledger: removing the mirror's namespace takes neither along
+)
+DESIRED_STATE_MAP = f"{NAME}-node-orders"
+DESIRED_STATE_KEY = "orders.json"
+CNI_DIR = "/opt/cni/bin"
+MICROK8S_CNI_DIR = "/var/snap/microk8s/current"
+RECONCILER_NAME = f"{NAME}-keeper"  # of the ConfigMap too that is there while nodes are kept
+AGENT_COMMAND = ("python3", "-m", "mirror.agent", "do")
 
 
-def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent") -> Object:
+def render_agent_daemon_set(
+    image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent"
+) -> Object:
     """One pod on every node, whatever its taints, with no token and no other process in sight.
 
     The host's own network, and of its files /etc and the CNI's folder. Privileged, or its /proc/sys
     would be read-only; whoever may write /etc could make itself that anyway.
     """
-    cni = CNI_MICROK8S if microk8s else CNI_PLAIN
+    cni = MICROK8S_CNI_DIR if microk8s else CNI_DIR
     mounts = [
         {"name": "etc", "mountPath": "/host/etc"},
         {"name": "cni", "mountPath": "/host/cni", "readOnly": not microk8s},
         {"name": "orders", "mountPath": "/orders", "readOnly": True},
-        {"name": "keeper", "mountPath": str(MARK.parent), "readOnly": True},
-        {"name": "told", "mountPath": str(NEWS.parent)},
+        {"name": "keeper", "mountPath": str(ENABLED_MARKER.parent), "readOnly": True},
+        {"name": "told", "mountPath": str(EVENT_QUEUE.parent)},
     ]
     container: Object = {
         "name": "agent",
@@ -45,7 +49,7 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
         },
         "volumeMounts": mounts,
         "readinessProbe": {
-            "exec": {"command": probe(str(NEWS))},
+            "exec": {"command": build_readiness_command(str(EVENT_QUEUE))},
             "periodSeconds": 15,
             "timeoutSeconds": 10,
         },
@@ -63,13 +67,13 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
         "volumes": [
             {"name": "etc", "hostPath": {"path": "/etc", "type": "Directory"}},
             {"name": "cni", "hostPath": {"path": cni, "type": "DirectoryOrCreate"}},
-            {"name": "orders", "configMap": {"name": ORDERS_MAP, "optional": True}},
-            {"name": "keeper", "configMap": {"name": KEEPER, "optional": True}},
+            {"name": "orders", "configMap": {"name": DESIRED_STATE_MAP, "optional": True}},
+            {"name": "keeper", "configMap": {"name": RECONCILER_NAME, "optional": True}},
             {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
-    chosen = labels("node-agent")
-    body = new_object("apps/v1", "DaemonSet", AGENT, HOME)
+    chosen = build_labels("node-agent")
+    body = new_object("apps/v1", "DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
     body["metadata"]["labels"] = chosen
     return body | {
         "spec": {
@@ -83,11 +87,11 @@ def agent_daemon_set(image: str, *, microk8s: bool, pull_policy: str = "IfNotPre
     }
 
 
-def probe(news: str) -> list[str]:
+def build_readiness_command(events_file: str) -> list[str]:
     """What the kubelet runs: where the agent has something to tell it is printed, and fails, once.
 
     That makes an Event without any right of the agent's. Three times in a row would be not Ready.
     """
-    said = f"{news}.said"
-    tell = f'mv "{news}" "{said}" && cat "{said}"; exit 1'
-    return ["sh", "-c", f'test ! -e "{news}" || {{ {tell}; }}']
+    said = f"{events_file}.said"
+    tell = f'mv "{events_file}" "{said}" && cat "{said}"; exit 1'
+    return ["sh", "-c", f'test ! -e "{events_file}" || {{ {tell}; }}']

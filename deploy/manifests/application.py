@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 
 from deploy.manifests.model import NAME, Object
-from images.application import Application, Start
+from images.application import ApplicationRecipe, StartCommand
 
-PROOF = f"{NAME}/proof"  # annotation of pods: digests of the image that was proved to start alone
+PROOF_ANNOTATION = (
+    f"{NAME}/proof"  # annotation of pods: digests of the image that was proved to start alone
+)
 _APP = "app.kubernetes.io/name"
 _PART = "app.kubernetes.io/component"
 
 
-def application(recipe: Application, image: str, proved: tuple[str, ...]) -> list[Object]:
+def render_application(
+    recipe: ApplicationRecipe, image: str, proved_digests: tuple[str, ...]
+) -> list[Object]:
     """Deployments, and a Service for each start that has a port.
 
     ``proved``: digests by which nodes may name the image, () for one that was not proved. What the
@@ -20,13 +24,15 @@ def application(recipe: Application, image: str, proved: tuple[str, ...]) -> lis
     """
     found: list[Object] = []
     for start in recipe.starts:
-        found.append(_deployment(recipe, start, image, proved))
+        found.append(_deployment(recipe, start, image, proved_digests))
         if start.port:
             found.append(_service(recipe, start))
     return found
 
 
-def _deployment(recipe: Application, start: Start, image: str, proved: tuple[str, ...]) -> Object:
+def _deployment(
+    recipe: ApplicationRecipe, start: StartCommand, image: str, proved: tuple[str, ...]
+) -> Object:
     container: Object = {
         "name": _word(start.name),
         "image": image,
@@ -63,7 +69,7 @@ def _deployment(recipe: Application, start: Start, image: str, proved: tuple[str
         },
     }
     if proved:
-        template["metadata"]["annotations"] = {PROOF: " ".join(proved)}
+        template["metadata"]["annotations"] = {PROOF_ANNOTATION: " ".join(proved)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -76,7 +82,7 @@ def _deployment(recipe: Application, start: Start, image: str, proved: tuple[str
     }
 
 
-def _service(recipe: Application, start: Start) -> Object:
+def _service(recipe: ApplicationRecipe, start: StartCommand) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -88,11 +94,11 @@ def _service(recipe: Application, start: Start) -> Object:
     }
 
 
-def _meta(recipe: Application, start: Start) -> Object:
+def _meta(recipe: ApplicationRecipe, start: StartCommand) -> Object:
     return {"name": _word(f"{recipe.name}-{start.name}"), "labels": _labels(recipe, start)}
 
 
-def _labels(recipe: Application, start: Start) -> dict[str, str]:
+def _labels(recipe: ApplicationRecipe, start: StartCommand) -> dict[str, str]:
     return {_APP: _word(recipe.name), _PART: _word(start.name)}
 
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from deploy.manifests.agent import HOME, KEEPER
-from deploy.manifests.model import Object, labels, new_object
-from deploy.manifests.pods import pod_spec
-from mirror.agent.keep import MARK
+from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.model import Object, build_labels, new_object
+from deploy.manifests.pods import render_pod_spec
+from mirror.agent.keep import ENABLED_MARKER
 
-COMPONENT = "keeper"
+RECONCILER_COMPONENT = "keeper"
 _RBAC = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class ReconciledObject:
     """One object: its page of the ledger, its path in the API, and what the rights call it."""
 
     title: str  # for people
-    page: str
+    ledger_entry: str
     path: str
     group: str
     plural: str
@@ -29,35 +29,39 @@ class Kept:
     namespace: str | None  # None: it is in none
 
     @property
-    def word(self) -> str:
+    def argument(self) -> str:
         """What the keeper is told of it, behind --page."""
-        return f"{self.page}={self.path}"
+        return f"{self.ledger_entry}={self.path}"
 
 
-def keeper_objects(image: str, kept: Sequence[Kept]) -> tuple[Object, ...]:
+def render_reconciler_objects(
+    image: str, targets: Sequence[ReconciledObject]
+) -> tuple[Object, ...]:
     """The account, its rights, the nodes' mark, and the Deployment, in the order of application.
 
     The Deployment says that there is a keeper, also where all that is kept is on nodes: it has no
     pod then.
     """
     return (
-        _labelled("v1", "ConfigMap", HOME) | {"data": {MARK.name: "their agents keep\n"}},
-        _labelled("v1", "ServiceAccount", HOME) | {"automountServiceAccountToken": False},
-        *_rights(kept),
-        _deployment(image, kept),
+        _labelled("v1", "ConfigMap", SYSTEM_NAMESPACE)
+        | {"data": {ENABLED_MARKER.name: "their agents keep\n"}},
+        _labelled("v1", "ServiceAccount", SYSTEM_NAMESPACE)
+        | {"automountServiceAccountToken": False},
+        *_rights(targets),
+        _deployment(image, targets),
     )
 
 
-def _rights(kept: Sequence[Kept]) -> Iterable[Object]:
+def _rights(kept: Sequence[ReconciledObject]) -> Iterable[Object]:
     """A Role for each namespace that has something kept, and one for what is in none.
 
     Events on what is in no namespace have to stand in `default`.
     """
-    spaces = sorted({HOME, *(one.namespace or "default" for one in kept)})
+    spaces = sorted({SYSTEM_NAMESPACE, *(one.namespace or "default" for one in kept)})
     for space in spaces:
         rules = list(_rules(one for one in kept if one.namespace == space))
-        if space == HOME:
-            pages = sorted(one.page for one in kept)
+        if space == SYSTEM_NAMESPACE:
+            pages = sorted(one.ledger_entry for one in kept)
             rules.insert(0, _rule("", "configmaps", ["get"], pages))
         rules.append(_rule("", "events", ["create"]))
         yield _labelled(f"{_RBAC}/v1", "Role", space) | {"rules": rules}
@@ -68,7 +72,7 @@ def _rights(kept: Sequence[Kept]) -> Iterable[Object]:
         yield _binding("ClusterRole", None)
 
 
-def _rules(kept: Iterable[Kept]) -> Iterable[Object]:
+def _rules(kept: Iterable[ReconciledObject]) -> Iterable[Object]:
     found: dict[tuple[str, str], set[str]] = {}
     for one in kept:
         found.setdefault((one.group, one.plural), set()).add(one.name)
@@ -82,17 +86,17 @@ def _rule(group: str, plural: str, verbs: list[str], names: list[str] | None = N
 
 
 def _binding(kind: str, namespace: str | None) -> Object:
-    subject = {"kind": "ServiceAccount", "name": KEEPER, "namespace": HOME}
+    subject = {"kind": "ServiceAccount", "name": RECONCILER_NAME, "namespace": SYSTEM_NAMESPACE}
     return _labelled(f"{_RBAC}/v1", f"{kind}Binding", namespace) | {
-        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": KEEPER},
+        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": RECONCILER_NAME},
         "subjects": [subject],
     }
 
 
-def _deployment(image: str, kept: Sequence[Kept]) -> Object:
-    pages = [word for one in kept for word in ("--page", one.word)]
+def _deployment(image: str, kept: Sequence[ReconciledObject]) -> Object:
+    pages = [word for one in kept for word in ("--page", one.argument)]
     container: Object = {
-        "name": COMPONENT,
+        "name": RECONCILER_COMPONENT,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "mirror.keeper", *pages],
@@ -106,10 +110,10 @@ def _deployment(image: str, kept: Sequence[Kept]) -> Object:
             "limits": {"cpu": "100m", "memory": "96Mi"},
         },
     }
-    spec = pod_spec(containers=[container], init_containers=[], volumes=[], grace=5)
-    spec |= {"serviceAccountName": KEEPER, "automountServiceAccountToken": True}
-    chosen = labels(COMPONENT)
-    return _labelled("apps/v1", "Deployment", HOME) | {
+    spec = render_pod_spec(containers=[container], init_containers=[], volumes=[], grace_seconds=5)
+    spec |= {"serviceAccountName": RECONCILER_NAME, "automountServiceAccountToken": True}
+    chosen = build_labels(RECONCILER_COMPONENT)
+    return _labelled("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
         "spec": {
             "replicas": 1 if kept else 0,
             "strategy": {"type": "Recreate"},
@@ -120,14 +124,14 @@ def _deployment(image: str, kept: Sequence[Kept]) -> Object:
 
 
 def _labelled(api_version: str, kind: str, namespace: str | None) -> Object:
-    made = new_object(api_version, kind, KEEPER, namespace or "")
-    made["metadata"]["labels"] = labels(COMPONENT)
+    made = new_object(api_version, kind, RECONCILER_NAME, namespace or "")
+    made["metadata"]["labels"] = build_labels(RECONCILER_COMPONENT)
     if namespace is None:
         del made["metadata"]["namespace"]
     return made
 
 
-def pages(found: Object) -> set[str]:
+def read_targets(deployment: Object) -> set[str]:
     """What the keeper of this Deployment was told to keep."""
-    words = found["spec"]["template"]["spec"]["containers"][0]["command"]
+    words = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
     return {word for option, word in pairwise(words) if option == "--page"}

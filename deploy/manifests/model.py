@@ -10,12 +10,12 @@ from mirror.settings import DEFAULT_PORT
 Object: TypeAlias = dict[str, Any]
 
 NAME = "pypi-mirror"  # of every object, and the value of app.kubernetes.io/name
-CLAIM = f"{NAME}-data"
+CLAIM_NAME = f"{NAME}-data"
 CA_MAP = f"{NAME}-ca"
-FRONT_MAP = f"{NAME}-front"
+PROXY_MAP = f"{NAME}-front"
 RECORD_MAP = f"{NAME}-record"
 ENV_MAP = f"{NAME}-env"  # in the namespaces of the workloads
-POD = f"{NAME}-0"
+POD_NAME = f"{NAME}-0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ClusterSettings:
     ca_pem: str | None = None
     pull_policy: str = "IfNotPresent"
     cluster_ip: str | None = None  # asked for again, once there was one
-    inside: tuple[str, ...] = ()  # CIDRs of the cluster that the mirror must not reach
+    cluster_cidrs: tuple[str, ...] = ()  # CIDRs of the cluster that the mirror must not reach
 
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -44,7 +44,7 @@ def is_ours(obj: Object) -> bool:
     return bool(obj["metadata"].get("labels", {}).get(MANAGED_BY) == NAME)
 
 
-def labels(component: str = "index") -> dict[str, str]:
+def build_labels(component: str = "index") -> dict[str, str]:
     """The labels that our objects carry."""
     return {
         "app.kubernetes.io/name": NAME,
@@ -53,11 +53,11 @@ def labels(component: str = "index") -> dict[str, str]:
     }
 
 
-def selector() -> dict[str, str]:
-    chosen = labels()
+def build_selector() -> dict[str, str]:
+    chosen = build_labels()
     return {key: chosen[key] for key in ("app.kubernetes.io/name", "app.kubernetes.io/component")}
 
 
 def new_object(api_version: str, kind: str, name: str, namespace: str) -> Object:
-    meta: Object = {"name": name, "namespace": namespace, "labels": labels()}
+    meta: Object = {"name": name, "namespace": namespace, "labels": build_labels()}
     return {"apiVersion": api_version, "kind": kind, "metadata": meta}

@@ -8,85 +8,85 @@ from collections.abc import Mapping, Sequence
 
 from deploy.manifests.model import (
     CA_MAP,
-    CLAIM,
+    CLAIM_NAME,
     ENV_MAP,
-    FRONT_MAP,
     NAME,
+    PROXY_MAP,
     ClusterSettings,
     Object,
-    labels,
+    build_labels,
+    build_selector,
     new_object,
-    selector,
 )
-from deploy.manifests.pods import DATA, TMP, stateful_set
+from deploy.manifests.pods import DATA_DIR, TMP_DIR, render_stateful_set
 from mirror import devpi, nginx
 from mirror.settings import Endpoint
 
 _LINK_LOCAL = "169.254.0.0/16"
 
 
-def objects(settings: ClusterSettings) -> tuple[Object, ...]:
+def render_objects(settings: ClusterSettings) -> tuple[Object, ...]:
     """Everything but the Secret and the record, in the order of application."""
-    front = front_config(settings)
-    authority = [ca_config(settings)] if settings.ca_pem else []
+    front = render_proxy_config(settings)
+    authority = [render_ca_config(settings)] if settings.ca_pem else []
     return (
-        namespace(settings.namespace),
+        render_namespace(settings.namespace),
         front,
         *authority,
-        claim(settings),
-        service(settings),
-        network_policy(settings),
-        stateful_set(settings, digest=_digest([front, *authority])),
+        render_claim(settings),
+        render_service(settings),
+        render_network_policy(settings),
+        render_stateful_set(settings, digest=_digest([front, *authority])),
     )
 
 
-def namespace(name: str) -> Object:
+def render_namespace(name: str) -> Object:
     """Its pods pass Pod Security `restricted`, and the namespace insists on it."""
     meta: Object = {
         "name": name,
-        "labels": labels() | {"pod-security.kubernetes.io/enforce": "restricted"},
+        "labels": build_labels() | {"pod-security.kubernetes.io/enforce": "restricted"},
     }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
 
 
-def secret(namespace: str, values: Mapping[str, str]) -> Object:
+def render_secret(namespace: str, values: Mapping[str, str]) -> Object:
     """The root password and devpi's secretfile; made once, never applied over."""
     body = new_object("v1", "Secret", NAME, namespace)
     return body | {"type": "Opaque", "stringData": dict(values)}
 
 
-def config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
+def render_config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
     """A ConfigMap of ours."""
     return new_object("v1", "ConfigMap", name, namespace) | {"data": dict(data)}
 
 
-def environment_map(namespace: str | None, endpoint: Endpoint) -> Object:
+def render_environment_map(namespace: str | None, endpoint: Endpoint) -> Object:
     """What a workload takes by `envFrom`; None leaves the namespace to whoever applies it."""
-    made = config_map(namespace or "", ENV_MAP, endpoint.environment())
+    made = render_config_map(namespace or "", ENV_MAP, endpoint.environment())
     if namespace is None:
         del made["metadata"]["namespace"]
     return made
 
 
-def front_config(settings: ClusterSettings) -> Object:
+def render_proxy_config(settings: ClusterSettings) -> Object:
     """nginx's configuration."""
-    text = nginx.render(
+    text = nginx.render_config(
         listen=f"0.0.0.0:{settings.port}",
-        backend_port=devpi.BACKEND_PORT,
-        public_port=devpi.PUBLIC_PORT,
-        data=DATA,
-        scratch=TMP,
+        devpi_port=devpi.DEVPI_PORT,
+        cache_port=devpi.CACHE_PORT,
+        data=DATA_DIR,
+        scratch=TMP_DIR,
         health=f"0.0.0.0:{nginx.HEALTH_PORT}",
     )
-    return config_map(settings.namespace, FRONT_MAP, {"nginx.conf": text})
+    return render_config_map(settings.namespace, PROXY_MAP, {"nginx.conf": text})
 
 
-def ca_config(settings: ClusterSettings) -> Object:
+def render_ca_config(settings: ClusterSettings) -> Object:
     """The certificates that devpi trusts where the network intercepts TLS."""
-    return config_map(settings.namespace, CA_MAP, {"ca.crt": settings.ca_pem or ""})
+    return render_config_map(settings.namespace, CA_MAP, {"ca.crt": settings.ca_pem or ""})
 
 
-def claim(settings: ClusterSettings) -> Object:
+def render_claim(settings: ClusterSettings) -> Object:
     """The volume; it outlives `mirror down`."""
     spec: Object = {
         "accessModes": ["ReadWriteOnce"],
@@ -94,10 +94,12 @@ def claim(settings: ClusterSettings) -> Object:
     }
     if settings.storage_class is not None:
         spec["storageClassName"] = settings.storage_class
-    return new_object("v1", "PersistentVolumeClaim", CLAIM, settings.namespace) | {"spec": spec}
+    return new_object("v1", "PersistentVolumeClaim", CLAIM_NAME, settings.namespace) | {
+        "spec": spec
+    }
 
 
-def service(settings: ClusterSettings) -> Object:
+def render_service(settings: ClusterSettings) -> Object:
     """SingleStack IPv4, and always the same address."""
     port: Object = {
         "name": "index",
@@ -109,7 +111,7 @@ def service(settings: ClusterSettings) -> Object:
         "type": "NodePort" if settings.node_port else "ClusterIP",
         "ipFamilyPolicy": "SingleStack",
         "ipFamilies": ["IPv4"],
-        "selector": selector(),
+        "selector": build_selector(),
         "ports": [port],
     }
     if settings.node_port:
@@ -119,11 +121,14 @@ def service(settings: ClusterSettings) -> Object:
     return new_object("v1", "Service", NAME, settings.namespace) | {"spec": spec}
 
 
-def network_policy(settings: ClusterSettings) -> Object:
+def render_network_policy(settings: ClusterSettings) -> Object:
     """In: the index and the probes. Out: DNS, and IPv4 outside of the cluster only."""
-    outside: Object = {"cidr": "0.0.0.0/0", "except": sorted({*settings.inside, _LINK_LOCAL})}
+    outside: Object = {
+        "cidr": "0.0.0.0/0",
+        "except": sorted({*settings.cluster_cidrs, _LINK_LOCAL}),
+    }
     spec: Object = {
-        "podSelector": {"matchLabels": selector()},
+        "podSelector": {"matchLabels": build_selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [_port(settings.port), _port(nginx.HEALTH_PORT)]}],
         "egress": [

@@ -7,21 +7,21 @@ from pathlib import PurePosixPath
 
 from deploy.manifests.model import (
     CA_MAP,
-    CLAIM,
-    FRONT_MAP,
+    CLAIM_NAME,
     NAME,
+    PROXY_MAP,
     ClusterSettings,
     Object,
-    labels,
+    build_labels,
+    build_selector,
     new_object,
-    selector,
 )
 from mirror import devpi, nginx
 from mirror.settings import ServerSettings
 
 UID = 10001  # the image's user
-TMP = PurePosixPath("/tmp")  # an emptyDir of the pod
-DATA = PurePosixPath("/data")  # the volume
+TMP_DIR = PurePosixPath("/tmp")  # an emptyDir of the pod
+DATA_DIR = PurePosixPath("/data")  # the volume
 
 _RUN = PurePosixPath("/run/mirror")
 _SECRETS = PurePosixPath("/etc/mirror/secrets")
@@ -29,18 +29,18 @@ _CONFIG = PurePosixPath("/etc/mirror/front")
 _CA = PurePosixPath("/etc/mirror/ca")
 
 
-def stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
+def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
     """devpi, what fetches public packages, and the front: containers of one image.
 
     ``digest`` restarts them on a change.
     """
     template: Object = {
-        "metadata": {"labels": labels(), "annotations": {f"{NAME}/config": digest}},
-        "spec": pod_spec(
+        "metadata": {"labels": build_labels(), "annotations": {f"{NAME}/config": digest}},
+        "spec": render_pod_spec(
             containers=[_devpi(settings), _public(settings), _front(settings)],
             init_containers=[_prepare(settings)],
             volumes=_volumes(settings),
-            grace=20,
+            grace_seconds=20,
         ),
     }
     if settings.node:
@@ -48,22 +48,24 @@ def stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
     spec: Object = {
         "replicas": 1,  # devpi has one writer
         "serviceName": NAME,
-        "selector": {"matchLabels": selector()},
+        "selector": {"matchLabels": build_selector()},
         "template": template,
     }
     return new_object("apps/v1", "StatefulSet", NAME, settings.namespace) | {"spec": spec}
 
 
-def probe_pod(settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]) -> Object:
+def render_probe_pod(
+    settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]
+) -> Object:
     """A pod on one node that runs one program of the image to its end."""
-    spec = pod_spec(
+    spec = render_pod_spec(
         containers=[
             _container("probe", settings, command, memory="256Mi")
-            | {"volumeMounts": [_mount("tmp", TMP)]}
+            | {"volumeMounts": [_mount("tmp", TMP_DIR)]}
         ],
         init_containers=[],
         volumes=[{"name": "tmp", "emptyDir": {}}],
-        grace=0,
+        grace_seconds=0,
     )
     spec |= {
         "nodeName": node,
@@ -71,23 +73,23 @@ def probe_pod(settings: ClusterSettings, *, name: str, node: str, command: Seque
         "tolerations": [{"operator": "Exists"}],
     }
     body = new_object("v1", "Pod", name, settings.namespace)
-    body["metadata"]["labels"] = labels("probe")
+    body["metadata"]["labels"] = build_labels("probe")
     return body | {"spec": spec}
 
 
-def pod_spec(
+def render_pod_spec(
     *,
     containers: Sequence[Object],
     init_containers: Sequence[Object],
     volumes: Sequence[Object],
-    grace: int,
+    grace_seconds: int,
 ) -> Object:
     """A pod that passes Pod Security `restricted`; ndots 1: no search domain can break it."""
     spec: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
-        "terminationGracePeriodSeconds": grace,
+        "terminationGracePeriodSeconds": grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": UID,
@@ -130,8 +132,8 @@ def _container(
 def _prepare(settings: ClusterSettings) -> Object:
     layout = _layout()
     command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(layout.serverdir)]
-    command += ["--run", str(layout.run), "--secrets", str(_SECRETS)]
-    mounts = [_mount("data", DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    command += ["--run", str(layout.run_dir), "--secrets", str(_SECRETS)]
+    mounts = [_mount("data", DATA_DIR), _mount("run", _RUN), _mount("tmp", TMP_DIR)]
     mounts += [_mount("secrets", _SECRETS) | {"readOnly": True}]
     made = _container("prepare", settings, command, memory="512Mi")
     return made | {"volumeMounts": mounts}
@@ -139,15 +141,15 @@ def _prepare(settings: ClusterSettings) -> Object:
 
 def _devpi(settings: ClusterSettings) -> Object:
     server = ServerSettings(upstream=settings.upstream)
-    command = devpi.server_argv(
-        "python3", _layout(), server, port=devpi.BACKEND_PORT, marks=DATA / "private"
+    command = devpi.build_server_argv(
+        "python3", _layout(), server, port=devpi.DEVPI_PORT, markers=DATA_DIR / "private"
     )
     made = _container("devpi", settings, command, memory="1Gi")
     made["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
-    mounts = [_mount("data", DATA), _mount("run", _RUN), _mount("tmp", TMP)]
+    mounts = [_mount("data", DATA_DIR), _mount("run", _RUN), _mount("tmp", TMP_DIR)]
     if settings.ca_pem:
         mounts += [_mount("ca", _CA) | {"readOnly": True}]
-        variables = devpi.environment(str(_CA / "ca.crt"))
+        variables = devpi.build_ca_environment(str(_CA / "ca.crt"))
         made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
     # until it has started; afterwards nothing is asked of devpi's few threads
     started = {"httpGet": {"path": "/started", "port": nginx.HEALTH_PORT}}
@@ -156,19 +158,19 @@ def _devpi(settings: ClusterSettings) -> Object:
 
 
 def _public(settings: ClusterSettings) -> Object:
-    command = devpi.public_argv(
+    command = devpi.build_cache_argv(
         "python3",
-        root=DATA / "public",
-        port=devpi.PUBLIC_PORT,
+        root=DATA_DIR / "public",
+        port=devpi.CACHE_PORT,
         upstream=settings.upstream,
         ca_bundle=str(_CA / "ca.crt") if settings.ca_pem else None,
     )
     made = _container("public", settings, command, memory="512Mi")
     made["resources"]["requests"] = {"cpu": "100m", "memory": "128Mi"}
-    mounts = [_mount("data", DATA), _mount("tmp", TMP)]
+    mounts = [_mount("data", DATA_DIR), _mount("tmp", TMP_DIR)]
     if settings.ca_pem:
         mounts += [_mount("ca", _CA) | {"readOnly": True}]
-    variables = devpi.public_environment()
+    variables = devpi.build_cache_environment()
     made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
     started = {"httpGet": {"path": "/public", "port": nginx.HEALTH_PORT}}
     made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
@@ -176,7 +178,7 @@ def _public(settings: ClusterSettings) -> Object:
 
 
 def _front(settings: ClusterSettings) -> Object:
-    command = nginx.argv("nginx", TMP, _CONFIG / "nginx.conf")
+    command = nginx.build_argv("nginx", TMP_DIR, _CONFIG / "nginx.conf")
     made = _container("front", settings, command, memory="256Mi")
     healthy = {"httpGet": {"path": "/healthz", "port": nginx.HEALTH_PORT}}
     made |= {
@@ -188,8 +190,8 @@ def _front(settings: ClusterSettings) -> Object:
         "livenessProbe": healthy | {"periodSeconds": 10, "timeoutSeconds": 5},
         "volumeMounts": [
             _mount("front", _CONFIG) | {"readOnly": True},
-            _mount("data", DATA) | {"readOnly": True},
-            _mount("tmp", TMP),
+            _mount("data", DATA_DIR) | {"readOnly": True},
+            _mount("tmp", TMP_DIR),
         ],
     }
     return made
@@ -197,9 +199,9 @@ def _front(settings: ClusterSettings) -> Object:
 
 def _volumes(settings: ClusterSettings) -> list[Object]:
     volumes: list[Object] = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM_NAME}},
         {"name": "secrets", "secret": {"secretName": NAME}},
-        {"name": "front", "configMap": {"name": FRONT_MAP}},
+        {"name": "front", "configMap": {"name": PROXY_MAP}},
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "tmp", "emptyDir": {}},
     ]
@@ -208,8 +210,8 @@ def _volumes(settings: ClusterSettings) -> list[Object]:
     return volumes
 
 
-def _layout() -> devpi.Layout:
-    return devpi.Layout(serverdir=DATA / "devpi", run=_RUN / "devpi")
+def _layout() -> devpi.DevpiPaths:
+    return devpi.DevpiPaths(serverdir=DATA_DIR / "devpi", run_dir=_RUN / "devpi")
 
 
 def _mount(name: str, path: PurePosixPath) -> Object:

@@ -13,16 +13,16 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
-from images.engine.context import current_context
-from images.engine.moved import Moved
-from images.engine.said import Said, room, short
+from images.engine.context import read_docker_context
+from images.engine.moved import TransferProgress
+from images.engine.said import BuildLog, disk_full_advice, shorten_step
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 _CALL = 60.0  # seconds, the most an answer may take that needs no work
 _LONG = 1800.0  # seconds between two words of a build, pull, push or save
-FAILED = (DockerException, urllib3.exceptions.HTTPError, OSError)
+ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
 _NO_ENGINE = (
     "start Docker (or set DOCKER_HOST to an engine you may use), or give a ready image with --image"
 )
@@ -42,29 +42,29 @@ class EngineImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class ContainerResult:
     """A program that ended in a container; ``out`` has both of its streams."""
 
-    code: int
-    out: str
+    exit_code: int
+    output: str
 
 
-class Engine:
+class EngineClient:
     """A Docker engine. Its calls raise EngineError and share one deadline."""
 
     def __init__(self, api: APIClient, deadline: Deadline) -> None:
         self.api = api
         self._deadline = deadline
-        self._said = Said()  # of the last build
+        self._said = BuildLog()  # of the last build
 
     @classmethod
-    def connect(cls, deadline: Deadline) -> Engine:
+    def connect(cls, deadline: Deadline) -> EngineClient:
         """The engine of DOCKER_HOST, else of the current docker context, else the local one."""
         words = dict[str, Any](kwargs_from_env())
         try:
-            words = words if words.get("base_url") else current_context()
+            words = words if words.get("base_url") else read_docker_context()
             api = APIClient(**words, version="auto", timeout=_seconds(deadline, 10))
-        except (*FAILED, ValueError) as broken:
+        except (*ENGINE_FAILURES, ValueError) as broken:
             where = words.get("base_url") or "the local engine"
             raise EngineError(
                 f"no Docker engine to build with: {where} does not answer",
@@ -77,7 +77,7 @@ class Engine:
 
     def find(self, reference: str) -> EngineImage | None:
         """The image of this name or id, or None where the engine has none."""
-        with self.call(f"look for {reference}"):
+        with self.api_call(f"look for {reference}"):
             try:
                 told: Any = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except NotFound:
@@ -105,13 +105,13 @@ class Engine:
         """Fetch an image from its registry."""
         name, tag = _split(reference)
         progress.step(f"fetch {reference}")
-        moved = Moved(progress)
-        with self.call(f"fetch {reference}", _LONG):
+        moved = TransferProgress(progress)
+        with self.api_call(f"fetch {reference}", _LONG):
             for told in self.api.pull(name, tag=tag, stream=True, decode=True):
-                self.in_time(f"fetch {reference}")
+                self.check_deadline(f"fetch {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot fetch {reference}", why=str(told["error"]))
-                moved.tell(told)
+                moved.update(told)
         return self._held(reference)
 
     def build(
@@ -122,7 +122,7 @@ class Engine:
         progress: Progress,
         labels: Mapping[str, str],
         network_mode: str = "host",
-        fresh: bool = False,
+        no_cache: bool = False,
     ) -> str:
         """Build a context (a tar with a Dockerfile) and return the image's id; it gets no name.
 
@@ -130,16 +130,16 @@ class Engine:
         Containers of the build are removed however it ends; an interrupted client makes the
         engine stop. Raises EngineError with the failed step and the last lines.
         """
-        said = self._said = Said()
+        said = self._said = BuildLog()
         made = ""
-        with self.call("build", _LONG):
+        with self.api_call("build", _LONG):
             # closing the stream closes its connection, by which the engine knows to stop
             stream = self.api.build(
                 fileobj=context,
                 custom_context=True,
                 rm=True,
                 forcerm=True,
-                nocache=fresh,
+                nocache=no_cache,
                 decode=True,
                 network_mode=network_mode,
                 labels=dict(labels),
@@ -147,28 +147,28 @@ class Engine:
             )
             with closing(cast("Any", stream)):
                 for told in stream:
-                    self.in_time(f"build ({said.step})")
+                    self.check_deadline(f"build ({said.step})")
                     text = str(told.get("error") or told.get("stream") or told.get("status") or "")
                     log.write(text)
-                    if now := said.add(text):
+                    if now := said.append(text):
                         progress.count(*now, said.step)
                     if "error" in told:
                         log.write("\n")
                         raise EngineError(
-                            f"the build failed at: {short(said.step)}",
+                            f"the build failed at: {shorten_step(said.step)}",
                             why=said.tail,
-                            next_step=room(said.tail),
+                            next_step=disk_full_advice(said.tail),
                         )
                     made = told.get("aux", {}).get("ID", made)
         if not made:
             raise EngineError("the build gave no image", why=said.tail)
         return made
 
-    def forget(self) -> None:
+    def discard_last_build(self) -> None:
         """Remove what the last build made and has no name: no later build takes its layers."""
         self.api.timeout = 30  # past the deadline, too
-        for image in reversed(self._said.images):
-            with suppress(*FAILED):  # gone, or a layer of another one too
+        for image in reversed(self._said.intermediate_images):
+            with suppress(*ENGINE_FAILURES):  # gone, or a layer of another one too
                 told: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
                 if not told["RepoTags"]:
                     self.api.remove_image(image, noprune=True)
@@ -181,10 +181,10 @@ class Engine:
         network_mode: str = "none",
         read_only: bool = True,
         user: str | None = None,
-    ) -> Ran:
+    ) -> ContainerResult:
         """Run a program to its end in a container that is removed afterwards; /tmp is writable."""
         made = None
-        with self.call(f"run {argv[0]} in {image}"):
+        with self.api_call(f"run {argv[0]} in {image}"):
             host = self.api.create_host_config(
                 network_mode=network_mode, read_only=read_only, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
             )
@@ -197,19 +197,19 @@ class Engine:
                 out = self.api.logs(made).decode(errors="replace")
             finally:
                 if made:
-                    with suppress(*FAILED):
+                    with suppress(*ENGINE_FAILURES):
                         self.api.remove_container(made, force=True, v=True)
-        return Ran(code=code, out=out)
+        return ContainerResult(exit_code=code, output=out)
 
     def tag(self, image: str, reference: str) -> None:
         """Give an image a name; it moves from the image that had it."""
         name, tag = _split(reference)
-        with self.call(f"name {image} {reference}"):
+        with self.api_call(f"name {image} {reference}"):
             self.api.tag(image, name, tag, force=True)
 
     def untag(self, reference: str) -> None:
         """Take a name away, and the image with it where that was its only one."""
-        with self.call(f"remove {reference}"), suppress(NotFound):
+        with self.api_call(f"remove {reference}"), suppress(NotFound):
             self.api.remove_image(reference, noprune=True)
 
     # -- handing out ----------------------------------------------------------------------------
@@ -217,9 +217,9 @@ class Engine:
     def save(self, reference: str, out: IO[bytes]) -> int:
         """Write the image as `docker save` does; returns the bytes written."""
         written = 0
-        with self.call(f"save {reference}", _LONG):
+        with self.api_call(f"save {reference}", _LONG):
             for chunk in self.api.get_image(reference):
-                self.in_time(f"save {reference}")
+                self.check_deadline(f"save {reference}")
                 written += out.write(chunk)
         return written
 
@@ -227,13 +227,13 @@ class Engine:
         """Push a name to the registry in it; returns the manifest's digest (sha256:…)."""
         name, tag = _split(reference)
         digest = ""
-        moved = Moved(progress)
-        with self.call(f"push {reference}", _LONG):
+        moved = TransferProgress(progress)
+        with self.api_call(f"push {reference}", _LONG):
             for told in self.api.push(name, tag=tag, stream=True, decode=True):
-                self.in_time(f"push {reference}")
+                self.check_deadline(f"push {reference}")
                 if "error" in told:
                     raise EngineError(f"cannot push {reference}", why=str(told["error"]))
-                moved.tell(told)
+                moved.update(told)
                 digest = (told.get("aux") or {}).get("Digest", digest)
         if not digest:
             raise EngineError(f"pushed {reference}, but was told no digest")
@@ -241,42 +241,42 @@ class Engine:
 
     # -- limits ---------------------------------------------------------------------------------
 
-    def in_time(self, doing: str) -> None:
-        if self._deadline.over:
+    def check_deadline(self, doing: str) -> None:
+        if self._deadline.expired:
             raise EngineError(
                 f"the Docker engine did not {doing} in time",
                 next_step="run again with a longer --timeout: what is done is kept",
             )
 
     @contextmanager
-    def call(self, doing: str, seconds: float = _CALL) -> Iterator[None]:
-        self.in_time(doing)
+    def api_call(self, action: str, seconds: float = _CALL) -> Iterator[None]:
+        self.check_deadline(action)
         self.api.timeout = _seconds(self._deadline, seconds)
         try:
             yield
-        except FAILED as broken:
-            self.in_time(doing)
+        except ENGINE_FAILURES as broken:
+            self.check_deadline(action)
             if not isinstance(broken, APIError) and not self._answers():
                 raise EngineError(
-                    f"the Docker engine went away when it was to {doing}",
+                    f"the Docker engine went away when it was to {action}",
                     why=_reason(broken),
                     next_step=_GONE,
                 ) from broken
             why = _reason(broken)
             raise EngineError(
-                f"the Docker engine could not {doing}", why=why, next_step=room(why)
+                f"the Docker engine could not {action}", why=why, next_step=disk_full_advice(why)
             ) from broken
 
     def _answers(self) -> bool:
         try:
             self.api.timeout = 5
             return bool(self.api.ping())
-        except FAILED:
+        except ENGINE_FAILURES:
             return False
 
 
 def _seconds(deadline: Deadline, most: float) -> int:
-    return max(1, math.ceil(min(most, deadline.left())))
+    return max(1, math.ceil(min(most, deadline.remaining())))
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -10,77 +10,77 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from images.engine import FAILED, Engine, Ran
-from images.engine.leftovers import LABEL, owner
+from images.engine import ENGINE_FAILURES, ContainerResult, EngineClient
+from images.engine.leftovers import OWNER_LABEL, current_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ContainerSpec:
     """What a container is started with. ``files``: absolute path → content, put in before."""
 
     image: str
     argv: tuple[str, ...]
-    network: str = "none"
-    pids: str | None = None  # container:ID to share its processes
+    network_mode: str = "none"
+    pid_mode: str | None = None  # container:ID to share its processes
     user: str | None = None
     workdir: str | None = None
     capabilities: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     volume: tuple[str, str] | None = None  # name of a volume, where it is mounted
-    sink_dns: bool = False  # names are asked of loopback, without a search list
+    loopback_dns: bool = False  # names are asked of loopback, without a search list
 
 
-class Container:
+class EngineContainer:
     """A container that was started."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: EngineClient, name: str) -> None:
         self._engine = engine
         self.id = name
 
     @property
-    def joined(self) -> str:
+    def shared_namespace(self) -> str:
         """The network (or pid) mode that shares this container's."""
         return f"container:{self.id}"
 
-    def log(self, *, errors: bool = True) -> str:
+    def read_log(self, *, stderr: bool = True) -> str:
         """What it printed until now; with ``errors`` both streams."""
-        with self._engine.call("read a container's log"):
-            raw: bytes = self._engine.api.logs(self.id, stdout=True, stderr=errors)
+        with self._engine.api_call("read a container's log"):
+            raw: bytes = self._engine.api.logs(self.id, stdout=True, stderr=stderr)
         return raw.decode(errors="replace")
 
-    def code(self) -> int | None:
+    def exit_code(self) -> int | None:
         """Its exit code, None while it runs."""
-        with self._engine.call("look at a container"):
+        with self._engine.api_call("look at a container"):
             told: Any = self._engine.api.inspect_container(self.id)
         state = told["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
-    def run(self, argv: Sequence[str], *, user: str | None = None) -> Ran:
+    def run(self, argv: Sequence[str], *, user: str | None = None) -> ContainerResult:
         """Run a program in it to its end."""
-        with self._engine.call(f"run {argv[0]} in a container"):
+        with self._engine.api_call(f"run {argv[0]} in a container"):
             api = self._engine.api
             made: Any = api.exec_create(self.id, list(argv), user=user or "")
             out: bytes = api.exec_start(made["Id"])
             code = api.exec_inspect(made["Id"])["ExitCode"]
-        return Ran(code=int(code), out=out.decode(errors="replace"))
+        return ContainerResult(exit_code=int(code), output=out.decode(errors="replace"))
 
 
 @contextmanager
-def container(engine: Engine, plan: Plan) -> Iterator[Container]:
+def run_container(engine: EngineClient, plan: ContainerSpec) -> Iterator[EngineContainer]:
     """A running container for the length of a block. No capability but those of the plan."""
     api = engine.api
     name = f"pypi-mirror-{secrets.token_hex(6)}"  # known before: an interrupted create is removed
     try:
-        with engine.call(f"start {plan.argv[0]} in {plan.image}"):
+        with engine.api_call(f"start {plan.argv[0]} in {plan.image}"):
             words: dict[str, Any] = {}
-            if plan.sink_dns:
+            if plan.loopback_dns:
                 words = {"dns": ["127.0.0.1"], "dns_search": ["."]}
             if plan.volume:
                 words["binds"] = {plan.volume[0]: {"bind": plan.volume[1], "mode": "rw"}}
             host = api.create_host_config(
-                network_mode=plan.network,
-                pid_mode=plan.pids,
+                network_mode=plan.network_mode,
+                pid_mode=plan.pid_mode,
                 cap_drop=["ALL"],
                 cap_add=list(plan.capabilities),
                 security_opt=["no-new-privileges"],
@@ -94,30 +94,30 @@ def container(engine: Engine, plan: Plan) -> Iterator[Container]:
                 entrypoint=[],
                 environment=dict(plan.environment),
                 working_dir=plan.workdir,
-                labels={LABEL: owner()},
+                labels={OWNER_LABEL: current_owner()},
                 host_config=host,
             )
             if plan.files:
                 api.put_archive(name, "/", _tar(plan.files))
             api.start(name)
-        yield Container(engine, name)
+        yield EngineContainer(engine, name)
     finally:
         # past the command's deadline too: what was started is taken away
-        with suppress(*FAILED):
+        with suppress(*ENGINE_FAILURES):
             api.timeout = 30
             api.remove_container(name, force=True, v=True)
 
 
 @contextmanager
-def volume(engine: Engine) -> Iterator[str]:
+def create_volume(engine: EngineClient) -> Iterator[str]:
     """The name of an empty volume, removed at the end."""
     name = f"pypi-mirror-{secrets.token_hex(6)}"
     try:
-        with engine.call("make a volume"):
-            engine.api.create_volume(name, labels={LABEL: owner()})
+        with engine.api_call("make a volume"):
+            engine.api.create_volume(name, labels={OWNER_LABEL: current_owner()})
         yield name
     finally:
-        with suppress(*FAILED):
+        with suppress(*ENGINE_FAILURES):
             engine.api.timeout = 30
             engine.api.remove_volume(name, force=True)
 

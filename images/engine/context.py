@@ -9,7 +9,7 @@ from docker.context import ContextAPI
 from docker.utils.build import exclude_paths
 
 
-def current_context() -> dict[str, Any]:
+def read_docker_context() -> dict[str, Any]:
     """What the current docker context (DOCKER_CONTEXT, else `docker context use`) says."""
     name = os.environ.get("DOCKER_CONTEXT")
     try:
@@ -25,6 +25,6 @@ def current_context() -> dict[str, Any]:
     return {"base_url": host, "tls": context.TLSConfig or False, "use_ssh_client": ssh}
 
 
-def context_paths(root: str, rules: list[str]) -> set[str]:
+def list_context_paths(root: str, rules: list[str]) -> set[str]:
     """Paths below a folder that .dockerignore's rules leave in, by docker's own reading of them."""
     return set(exclude_paths(root, rules))

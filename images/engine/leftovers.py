@@ -14,35 +14,35 @@ from typing import Any
 
 import psutil
 
-from images.engine import FAILED, Engine
+from images.engine import ENGINE_FAILURES, EngineClient
 
-LABEL = "io.github.pypi-mirror.work"  # on everything that must not outlive a command
+OWNER_LABEL = "io.github.pypi-mirror.work"  # on everything that must not outlive a command
 _SLACK = 3600  # seconds: the kernel counts from its start, which moves when the clock is set
 
 
-def owner() -> str:
+def current_owner() -> str:
     """This process, so that no other one is taken for it: machine, number and time of its start."""
     return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def sweep(engine: Engine) -> tuple[str, ...]:
+def remove_leftovers(engine: EngineClient) -> tuple[str, ...]:
     """Remove the containers and volumes of processes that are no more; their names."""
-    filters = {"label": LABEL}
-    with engine.call("look for what earlier builds left"):
+    filters = {"label": OWNER_LABEL}
+    with engine.api_call("look for what earlier builds left"):
         every: Any = engine.api.containers(all=True)
         volumes: Any = engine.api.volumes(filters=filters)["Volumes"] or []
-    dead = [one for one in every if _is_dead((one["Labels"] or {}).get(LABEL))]
+    dead = [one for one in every if _is_dead((one["Labels"] or {}).get(OWNER_LABEL))]
     networks = {f"container:{one['Id']}" for one in dead}
     # a step of a build has no label of ours: it is known by our network, which it has joined
     steps = [one for one in every if one["HostConfig"].get("NetworkMode") in networks]
     gone = []
     for one in (*steps, *dead):
-        with suppress(*FAILED):
+        with suppress(*ENGINE_FAILURES):
             engine.api.remove_container(one["Id"], force=True, v=True)
             gone.append(one["Names"][0].lstrip("/"))
     for volume in volumes:
-        if _is_dead((volume["Labels"] or {}).get(LABEL)):
-            with suppress(*FAILED):
+        if _is_dead((volume["Labels"] or {}).get(OWNER_LABEL)):
+            with suppress(*ENGINE_FAILURES):
                 engine.api.remove_volume(volume["Name"], force=True)
                 gone.append(volume["Name"])
     return tuple(gone)

@@ -8,7 +8,7 @@ from typing import Any
 from mirror.core.progress import Progress
 
 
-class Moved:
+class TransferProgress:
     """Told only when they change."""
 
     def __init__(self, progress: Progress) -> None:
@@ -16,7 +16,7 @@ class Moved:
         self._layers: dict[str, tuple[int, int]] = {}  # bytes moved, bytes in all
         self._told = (0, 0)
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def update(self, event: Mapping[str, Any]) -> None:
         name, detail = str(event.get("id", "")), event.get("progressDetail") or {}
         if event.get("status") in {"Downloading", "Pushing"} and detail.get("total"):
             total = int(detail["total"])

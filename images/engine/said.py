@@ -15,19 +15,19 @@ _FULL = (
 )
 
 
-class Said:
+class BuildLog:
     """Fed with pieces: programs' lines are cut anywhere."""
 
     def __init__(self) -> None:
         self._text = ""
         self.step = ""
-        self.images: list[str] = []  # made or taken from before, in their order
+        self.intermediate_images: list[str] = []  # made or taken from before, in their order
 
-    def add(self, text: str) -> tuple[int, int] | None:
+    def append(self, text: str) -> tuple[int, int] | None:
         """Number of the step that begins, and of all."""
         self._text = (self._text + _COLOUR.sub("", text))[-_KEPT:]
         if found := _IMAGE.search(text):
-            self.images.append(found[1])
+            self.intermediate_images.append(found[1])
         if not (now := _STEP.match(text)):
             return None
         self.step = now[3].strip()
@@ -42,11 +42,11 @@ class Said:
         return "\n".join(own[-_TAIL:])
 
 
-def short(step: str) -> str:
+def shorten_step(step: str) -> str:
     """The start of a Dockerfile's line."""
     return step if len(step) < 100 else f"{step[:100]} …"
 
 
-def room(why: str) -> str:
+def disk_full_advice(why: str) -> str:
     """What to do about a full disk; empty where that is not why."""
     return _FULL if "no space left on device" in why.lower() else ""

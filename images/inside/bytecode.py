@@ -21,25 +21,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 
-PART = 200  # modules of a large package in one process
+MODULES_PER_PROCESS = 200  # modules of a large package in one process
 
 
-def listed(folder: str) -> list[os.DirEntry[str]]:
+def sorted_entries(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as found:
         return sorted(found, key=lambda one: one.name)
 
 
-def modules(entry: os.DirEntry[str]) -> Iterator[str]:
+def find_modules(entry: os.DirEntry[str]) -> Iterator[str]:
     """The entry itself or what is below it; no links."""
     if entry.is_dir(follow_symlinks=False):
         if entry.name != "__pycache__":
-            for inner in listed(entry.path):
-                yield from modules(inner)
+            for inner in sorted_entries(entry.path):
+                yield from find_modules(inner)
     elif entry.name.endswith(".py") and entry.is_file(follow_symlinks=False):
         yield entry.path
 
 
-def compile_part(part: list[str], folder: str, later: str) -> int:
+def compile_modules(part: list[str], folder: str, later: str) -> int:
     """Exit code of the process."""
     try:
         for path in part:
@@ -56,7 +56,7 @@ def compile_part(part: list[str], folder: str, later: str) -> int:
     return 0
 
 
-def compile_all(folder: str, later: str) -> None:
+def compile_folder(folder: str, later: str) -> None:
     """As many processes at a time as there are processors."""
     warnings.simplefilter("ignore")
     gc.disable()  # nothing here lives long
@@ -69,18 +69,18 @@ def compile_all(folder: str, later: str) -> None:
         if status:
             sys.exit(f"compiling {first} and what follows it: wait status {status}")
 
-    for entry in listed(folder):
-        found = list(modules(entry))
-        for begin in range(0, len(found), PART):
+    for entry in sorted_entries(folder):
+        found = list(find_modules(entry))
+        for begin in range(0, len(found), MODULES_PER_PROCESS):
             if len(running) == most:
                 wait()
             if pid := os.fork():
                 running[pid] = found[begin]
             else:
-                os._exit(compile_part(found[begin : begin + PART], folder, later))
+                os._exit(compile_modules(found[begin : begin + MODULES_PER_PROCESS], folder, later))
     while running:
         wait()
 
 
 if __name__ == "__main__":
-    compile_all(sys.argv[1], sys.argv[-1])
+    compile_folder(sys.argv[1], sys.argv[-1])

@@ -10,7 +10,7 @@ import platform
 import sys
 
 
-def backend(one: importlib.metadata.Distribution) -> str:
+def read_generator(one: importlib.metadata.Distribution) -> str:
     """What built its wheel, as the wheel itself says."""
     for line in (one.read_text("WHEEL") or "").splitlines():
         key, _, value = line.partition(": ")
@@ -40,7 +40,7 @@ def main() -> None:
         {
             "name": one.metadata["Name"],
             "version": one.version,
-            "backend": backend(one),
+            "backend": read_generator(one),
             "licence": one.metadata["License-Expression"] or "",
         }
         for one in importlib.metadata.distributions()

@@ -19,12 +19,14 @@ import sys
 import threading
 from contextlib import suppress
 
-SINK = b"\0pypi-mirror-proof"  # abstract: reached through the network namespace, not through files
+HOOK_SOCKET = (
+    b"\0pypi-mirror-proof"  # abstract: reached through the network namespace, not through files
+)
 _said: set[str] = set()
 _lock = threading.Lock()
 
 
-def say(**told: object) -> None:
+def report(**told: object) -> None:
     line = json.dumps(told, sort_keys=True)
     with _lock:
         if line not in _said:
@@ -32,7 +34,7 @@ def say(**told: object) -> None:
             print(line, flush=True)
 
 
-def all_to_loopback() -> None:
+def route_all_to_loopback() -> None:
     """`ip route add local default dev lo`, for both families; IPv6 may be off."""
     index = socket.if_nametoindex("lo")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
@@ -50,7 +52,7 @@ def all_to_loopback() -> None:
 # -- who was it ---------------------------------------------------------------------------------
 
 
-def process_of(table: str, port: int) -> str:
+def find_process(table: str, port: int) -> str:
     """The command line of who has a socket on this local port; empty where none is seen."""
     wanted = set()
     for name in (table, f"{table}6"):
@@ -75,7 +77,7 @@ def process_of(table: str, port: int) -> str:
 # -- what is tried ------------------------------------------------------------------------------
 
 
-def names() -> None:
+def serve_dns() -> None:
     """A name server on loopback that fails every question, and says what was asked."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
@@ -88,12 +90,12 @@ def names() -> None:
             labels.append(question[at + 1 : at + 1 + question[at]].decode(errors="replace"))
             at += question[at] + 1
         host = ".".join(labels)
-        say(kind="dns", host=host, port=0, process=process_of("udp", client[1]), modules=[])
+        report(kind="dns", host=host, port=0, process=find_process("udp", client[1]), modules=[])
         # SERVFAIL, as a cluster's DNS answers whose upstream is away
         server.sendto(question[:2] + b"\x81\x82" + question[4:], client)
 
 
-def packets() -> None:
+def watch_packets() -> None:
     """First packets to any address that is not loopback's own."""
     seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     seen.bind(("lo", 0))
@@ -115,8 +117,8 @@ def packets() -> None:
         source, port = struct.unpack_from("!HH", packet, at)
         if kind == 6 and packet[at + 13] & 0x12 != 2:  # SYN without ACK
             continue
-        process = process_of("tcp" if kind == 6 else "udp", source)
-        say(
+        process = find_process("tcp" if kind == 6 else "udp", source)
+        report(
             kind="connect",
             host=socket.inet_ntop(family, to),
             port=port,
@@ -125,19 +127,19 @@ def packets() -> None:
         )
 
 
-def told() -> None:
+def receive_hook_messages() -> None:
     """What the audit hook of a Python program tells: it knows the module too."""
     inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    inbox.bind(SINK)
+    inbox.bind(HOOK_SOCKET)
     while True:
         with suppress(ValueError, TypeError):
-            say(**json.loads(inbox.recv(65536)))
+            report(**json.loads(inbox.recv(65536)))
 
 
 # -- the one route ------------------------------------------------------------------------------
 
 
-def pump(one: socket.socket, other: socket.socket) -> None:
+def copy_stream(one: socket.socket, other: socket.socket) -> None:
     with suppress(OSError):
         while data := one.recv(1 << 18):
             other.sendall(data)
@@ -145,16 +147,16 @@ def pump(one: socket.socket, other: socket.socket) -> None:
         other.shutdown(socket.SHUT_WR)
 
 
-def join(client: socket.socket, server: socket.socket) -> None:
-    back = threading.Thread(target=pump, args=(server, client), daemon=True)
+def connect_sockets(client: socket.socket, server: socket.socket) -> None:
+    back = threading.Thread(target=copy_stream, args=(server, client), daemon=True)
     back.start()
-    pump(client, server)
+    copy_stream(client, server)
     back.join()
     client.close()
     server.close()
 
 
-def relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -> None:
+def serve_relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -> None:
     """Everything that comes to the listener goes to the target; each connection is counted."""
     count = 0
     while True:
@@ -164,12 +166,12 @@ def relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -
             server.connect(target)
         except OSError as broken:
             where = target if isinstance(target, str) else f"{target[0]}:{target[1]}"
-            say(kind="broken", host=where, port=0, process=str(broken), modules=[])
+            report(kind="broken", host=where, port=0, process=str(broken), modules=[])
             client.close()
             continue
         count += 1
-        say(kind="relay", host="mirror", port=count, process="", modules=[])
-        threading.Thread(target=join, args=(client, server), daemon=True).start()
+        report(kind="relay", host="mirror", port=count, process="", modules=[])
+        threading.Thread(target=connect_sockets, args=(client, server), daemon=True).start()
 
 
 def main() -> None:
@@ -180,16 +182,16 @@ def main() -> None:
         door.bind(path)
         door.listen(512)
         print("ready", flush=True)
-        relay(door, socket.AF_INET, (address, int(port)))
-    all_to_loopback()
-    for work in (names, packets, told):
+        serve_relay(door, socket.AF_INET, (address, int(port)))
+    route_all_to_loopback()
+    for work in (serve_dns, watch_packets, receive_hook_messages):
         threading.Thread(target=work, daemon=True).start()
     while not any("pypi-mirror-proof" in line for line in open("/proc/net/unix")):  # noqa: SIM115
         select.select([], [], [], 0.01)
     if int(first):
         listener = socket.create_server(("127.0.0.1", int(first)), backlog=512)
         print("ready", flush=True)
-        relay(listener, socket.AF_UNIX, rest[0])
+        serve_relay(listener, socket.AF_UNIX, rest[0])
     print("ready", flush=True)
     threading.Event().wait()
 

@@ -16,40 +16,40 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, cast
 
-from images.application import Application
-from images.engine import Engine
-from images.engine.containers import Container, Plan, container
-from images.jail import Attempt, Jail, jail
-from images.requirements import Locked
+from images.application import ApplicationRecipe
+from images.engine import EngineClient
+from images.engine.containers import ContainerSpec, EngineContainer, run_container
+from images.jail import NetworkAttempt, Sandbox, open_sandbox
+from images.requirements import ProjectLock
 from mirror.core.progress import Progress
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 
 INSIDE = Path(__file__).parents[1] / "inside"
 _HOOK = "/pypi-mirror/hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ProofSubject:
     """The image on trial and what it was made of. ``packages``: the project's own, importable."""
 
-    engine: Engine
+    engine: EngineClient
     image: str
-    recipe: Application
-    locked: Locked
+    recipe: ApplicationRecipe
+    lock: ProjectLock
     packages: tuple[str, ...]
     progress: Progress
     deadline: Deadline
 
     @contextmanager
-    def network(self) -> Iterator[Jail]:
+    def open_network(self) -> Iterator[Sandbox]:
         """A network that leads nowhere, watched."""
-        with jail(self.engine, self.image, self.deadline, None) as watched:
+        with open_sandbox(self.engine, self.image, self.deadline, None) as watched:
             yield watched
 
     @contextmanager
-    def started(
-        self, watched: Jail | None, argv: Sequence[str], program: str = "", **env: str
-    ) -> Iterator[Container]:
+    def run_program(
+        self, watched: Sandbox | None, argv: Sequence[str], program: str = "", **env: str
+    ) -> Iterator[EngineContainer]:
         """A program of the image as pods start it, in that network (None: in none, unwatched).
 
         ``program``: one of INSIDE.
@@ -63,33 +63,39 @@ class Subject:
         own = self.recipe.environment.get("PYTHONPATH", "")
         path = _HOOK + (f":{own}" if own else "")
         environment = {**self.recipe.proof_environment, **env, "PYTHONPATH": path}
-        plan = Plan(
+        plan = ContainerSpec(
             image=self.image,
             argv=tuple(argv),
-            network=watched.network if watched else "none",
-            pids=watched.network if watched else None,
+            network_mode=watched.network if watched else "none",
+            pid_mode=watched.network if watched else None,
             environment=environment,
             files=files,
         )
-        with container(self.engine, plan) as running:
+        with run_container(self.engine, plan) as running:
             yield running
 
-    def ended(self, running: Container, what: str, seconds: float = 300) -> int:
+    def wait_for_exit(self, running: EngineContainer, what: str, seconds: float = 300) -> int:
         """Its exit code, once it has one."""
         codes: list[int] = []
 
         def look() -> bool:
-            code = running.code()
+            code = running.exit_code()
             if code is not None:
                 codes.append(code)
             return bool(codes)
 
-        until(look, deadline=self.deadline.within(seconds), what=what, interval=0.05, ceiling=0.15)
+        wait_until(
+            look,
+            deadline=self.deadline.within(seconds),
+            what=what,
+            interval=0.05,
+            max_interval=0.15,
+        )
         return codes[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProofResult:
     """What a check found. ``faults`` is empty where all is well; ``tried`` all that was called.
 
     ``seconds``: it took.
@@ -98,34 +104,34 @@ class Outcome:
     check: str
     said: str
     faults: tuple[str, ...]
-    tried: tuple[Attempt, ...] = ()
+    tried: tuple[NetworkAttempt, ...] = ()
     seconds: float = 0
 
 
-class Check(Protocol):
+class ProofCheck(Protocol):
     """A module of this package."""
 
     __name__: str
     ORDER: int
 
-    def check(self, subject: Subject) -> Outcome: ...
+    def check(self, subject: ProofSubject) -> ProofResult: ...
 
 
-def prove(subject: Subject) -> tuple[Outcome, ...]:
+def run_proof(subject: ProofSubject) -> tuple[ProofResult, ...]:
     """Every check's outcome. None of them raises for a fault of the image."""
     names = [one.name for one in pkgutil.iter_modules(__path__)]
-    parts = [cast("Check", importlib.import_module(f"{__name__}.{name}")) for name in names]
+    parts = [cast("ProofCheck", importlib.import_module(f"{__name__}.{name}")) for name in names]
     return tuple(_timed(part, subject) for part in sorted(parts, key=lambda part: part.ORDER))
 
 
-def _timed(part: Check, subject: Subject) -> Outcome:
+def _timed(part: ProofCheck, subject: ProofSubject) -> ProofResult:
     subject.progress.step(f"proof: {part.__name__.rpartition('.')[2]}")
     since = time.monotonic()
     outcome = part.check(subject)
     return replace(outcome, seconds=round(time.monotonic() - since, 2))
 
 
-def unexpected(tried: Sequence[Attempt], allowed: Sequence[str]) -> tuple[str, ...]:
+def describe_unexpected(tried: Sequence[NetworkAttempt], allowed: Sequence[str]) -> tuple[str, ...]:
     """A line for each host outside of the allowed patterns: who called it, and from where."""
     lines: dict[str, str] = {}
     for one in tried:

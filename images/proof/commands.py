@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from images.jail import Attempt
-from images.proof import Outcome, Subject, unexpected
+from images.jail import NetworkAttempt
+from images.proof import ProofResult, ProofSubject, describe_unexpected
 
 ORDER = 4
 
 
-def check(subject: Subject) -> Outcome:
+def check(subject: ProofSubject) -> ProofResult:
     faults: list[str] = []
-    tried: list[Attempt] = []
+    tried: list[NetworkAttempt] = []
     said: list[str] = []
     for argv in subject.recipe.checks:
-        with subject.network() as watched:
-            with subject.started(watched, argv) as running:
-                code = subject.ended(running, argv[0])
-                log = running.log().strip().splitlines()
-            seen = watched.tried()
+        with subject.open_network() as watched:
+            with subject.run_program(watched, argv) as running:
+                code = subject.wait_for_exit(running, argv[0])
+                log = running.read_log().strip().splitlines()
+            seen = watched.attempts()
         if code != 0:
             faults.append(f"{' '.join(argv)[:80]} ended with {code}: " + "\n".join(log[-5:]))
-        faults += unexpected(seen, subject.recipe.expected_hosts)
+        faults += describe_unexpected(seen, subject.recipe.expected_hosts)
         tried += seen
         said += log[-1:]
-    return Outcome(
+    return ProofResult(
         check="checks",
         said="; ".join(said)[:200] or "none in the recipe",
         faults=tuple(faults),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from images.proof import Outcome, Subject
+from images.proof import ProofResult, ProofSubject
 
 ORDER = 2
 
 
-def check(subject: Subject) -> Outcome:
-    with subject.started(None, ("uv", "pip", "check")) as running:
-        code = subject.ended(running, "uv pip check")
-        log = running.log()
+def check(subject: ProofSubject) -> ProofResult:
+    with subject.run_program(None, ("uv", "pip", "check")) as running:
+        code = subject.wait_for_exit(running, "uv pip check")
+        log = running.read_log()
     lines = [line for line in log.strip().splitlines() if line and not line.startswith("Using")]
     faults = () if code == 0 else tuple(lines[:20]) or (f"uv pip check ended with {code}",)
-    return Outcome(check="consistency", said="uv pip check", faults=faults)
+    return ProofResult(check="consistency", said="uv pip check", faults=faults)

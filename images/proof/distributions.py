@@ -8,17 +8,17 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
-from images.proof import Outcome, Subject
+from images.proof import ProofResult, ProofSubject
 
 ORDER = 1
 
 
-def check(subject: Subject) -> Outcome:
-    told = installed(subject)
+def check(subject: ProofSubject) -> ProofResult:
+    told = read_environment(subject)
     markers = told["markers"]
     have = {canonicalize_name(one["name"]): one["version"] for one in told["distributions"]}
     faults, count = [], 0
-    for pin in subject.locked.pins:
+    for pin in subject.lock.pins:
         if pin.marker and not Marker(pin.marker).evaluate(markers):
             continue
         count += 1
@@ -28,14 +28,14 @@ def check(subject: Subject) -> Outcome:
         elif version != pin.version:
             faults.append(f"{pin.name} is installed as {version}, locked as {pin.version}")
     said = f"{count} locked distributions at their versions"
-    return Outcome(check="distributions", said=said, faults=tuple(faults))
+    return ProofResult(check="distributions", said=said, faults=tuple(faults))
 
 
-def installed(subject: Subject) -> dict[str, Any]:
+def read_environment(subject: ProofSubject) -> dict[str, Any]:
     """Markers' values and distributions of the image's environment."""
-    with subject.started(None, (), "installed.py") as running:
-        code = subject.ended(running, "the list of distributions")
-        log = running.log(errors=False)
+    with subject.run_program(None, (), "installed.py") as running:
+        code = subject.wait_for_exit(running, "the list of distributions")
+        log = running.read_log(stderr=False)
         if code != 0:
             return {"markers": {}, "distributions": [], "built": [], "builders": []}
     return dict(json.loads(log))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 
-from images.proof import Outcome, Subject, unexpected
+from images.proof import ProofResult, ProofSubject, describe_unexpected
 
 ORDER = 3
 
 
-def check(subject: Subject) -> Outcome:
+def check(subject: ProofSubject) -> ProofResult:
     packages = subject.recipe.imports or subject.packages
     if not packages:
-        return Outcome(check="imports", said="no packages of its own", faults=())
-    with subject.network() as watched:
-        with subject.started(watched, packages, "imports.py") as running:
-            code = subject.ended(running, "the imports")
-            lines = [line for line in running.log(errors=False).splitlines() if line[:1] == "{"]
-        tried = watched.tried()
+        return ProofResult(check="imports", said="no packages of its own", faults=())
+    with subject.open_network() as watched:
+        with subject.run_program(watched, packages, "imports.py") as running:
+            code = subject.wait_for_exit(running, "the imports")
+            lines = [
+                line for line in running.read_log(stderr=False).splitlines() if line[:1] == "{"
+            ]
+        tried = watched.attempts()
     found: dict[str, str] = {}
     for line in lines:
         told = json.loads(line)
@@ -35,9 +37,9 @@ def check(subject: Subject) -> Outcome:
     ]
     if code != 0:
         faults.append(f"the interpreter ended with {code}")
-    faults += unexpected(tried, subject.recipe.expected_hosts)
+    faults += describe_unexpected(tried, subject.recipe.expected_hosts)
     failed = sum(1 for error in found.values() if error)
     said = f"{len(found) - failed} modules import" + (
         f", {failed} fail as listed" if failed else ""
     )
-    return Outcome(check="imports", said=said, faults=tuple(faults), tried=tried)
+    return ProofResult(check="imports", said=said, faults=tuple(faults), tried=tried)

@@ -11,78 +11,86 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirror.agent import keep, kept, pages, sysctls, told
-from mirror.agent.alone import alone
-from mirror.agent.content import as_bytes, as_text
-from mirror.agent.files import Moved
-from mirror.agent.look import look
-from mirror.agent.place import CNI_HOMES, NET, Place, Refused
+from mirror.agent.alone import lock_host
+from mirror.agent.content import decode_content, encode_content
+from mirror.agent.files import VersionMismatch
+from mirror.agent.look import describe_host
+from mirror.agent.place import CNI_DIRECTORIES, PROC_SYS_NET, HostPaths, TargetError
 
 _SECONDS = 15.0  # between two looks at what is kept
 
 
-def answer(place: Place, ask: dict[str, Any]) -> dict[str, Any]:
+def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
     """One question and its answer, both JSON. ``moved`` and ``refused`` are answers too."""
     try:
-        match ask["do"]:
+        match request["do"]:
             case "look":
-                return look(place)
+                return describe_host(host)
             case "read":
-                state = kept.read(place, ask["target"])
+                state = kept.read_target(host, request["target"])
             case "write":
-                pages.drop(place, sysctls.moved_by(ask["target"]))
-                made = as_bytes(ask["content"])
-                state = kept.write(place, ask["target"], made, ask["seen"], ask["frame"])
+                pages.remove(host, sysctls.affected_targets(request["target"]))
+                made = decode_content(request["content"])
+                state = kept.write_target(
+                    host, request["target"], made, request["seen"], request["frame"]
+                )
             case "seen":
-                return keep.seen(place, ask["targets"])
+                return keep.report_versions(host, request["targets"])
             case "keep":
-                return keep.store(place, ask["pages"], orders=ask["orders"])
+                return keep.set_desired_state(
+                    host, request["pages"], include_defaults=request["orders"]
+                )
             case "release":
-                failed = kept.release(place)
-                if ask.get("end"):
-                    pages.write(place, [])
+                failed = kept.revert_defaults(host)
+                if request.get("end"):
+                    pages.write(host, [])
                 return {"failed": failed}
             case other:
                 return {"refused": f"no such question: {other}"}
-    except Moved as moved:
+    except VersionMismatch as moved:
         return {"moved": str(moved)}
-    except (Refused, OSError) as refused:
+    except (TargetError, OSError) as refused:
         return {"refused": str(refused)}
-    return {"content": as_text(state.content), "version": state.version, "frame": state.frame}
+    return {
+        "content": encode_content(state.content),
+        "version": state.version,
+        "frame": state.metadata,
+    }
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m mirror.agent")
     parser.add_argument("what", choices=("serve", "do"))
     parser.add_argument("--root", type=Path, default=Path("/host"))
-    parser.add_argument("--net", type=Path, default=NET)
-    parser.add_argument("--cni", type=PurePosixPath, default=CNI_HOMES[0])
+    parser.add_argument("--net", type=Path, default=PROC_SYS_NET)
+    parser.add_argument("--cni", type=PurePosixPath, default=CNI_DIRECTORIES[0])
     given = parser.parse_args(argv)
-    place = Place(root=given.root, net=given.net, cni=given.cni)
+    place = HostPaths(root=given.root, net=given.net, cni=given.cni)
     if given.what == "do":
         ask = json.loads(sys.stdin.readline())
-        with alone(place):
-            print(json.dumps(answer(place, ask)))
+        with lock_host(place):
+            print(json.dumps(handle_request(place, ask)))
         return 0
     _stand_by(place)
     return 0
 
 
-def _stand_by(place: Place) -> None:
+def _stand_by(place: HostPaths) -> None:
     """Follow the standing orders, then keep what is kept."""
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    with alone(place):
-        for line in kept.follow(place):
+    with lock_host(place):
+        for line in kept.apply_defaults(place):
             _say(line)
         try:
-            keep.begin(place)
-        except Refused as refused:
+            keep.initialize_desired_state(place)
+        except TargetError as refused:
             _say(str(refused))
     _say("standing by")
-    keeping = keep.Keep(place, _say, told.tell)
+    keeping = keep.NodeReconciler(place, _say, told.queue_event)
     while not over.is_set():
-        keeping.look()
+        keeping.reconcile()
         over.wait(_SECONDS)
 
 

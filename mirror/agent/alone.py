@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mirror.agent.place import Place
+from mirror.agent.place import HostPaths
 
 
 @contextmanager
-def alone(place: Place) -> Iterator[None]:
+def lock_host(host: HostPaths) -> Iterator[None]:
     """No two of them work on one host at once."""
-    fd = os.open(place.root / "etc", os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(host.root / "etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 
-def as_text(content: bytes | None) -> str | None:
+def encode_content(content: bytes | None) -> str | None:
     return None if content is None else base64.b64encode(content).decode()
 
 
-def as_bytes(text: str | None) -> bytes | None:
+def decode_content(text: str | None) -> bytes | None:
     """Raises ValueError for what is not base64."""
     return None if text is None else base64.b64decode(text, validate=True)

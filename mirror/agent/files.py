@@ -11,37 +11,37 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror.agent.place import Refused
+from mirror.agent.place import TargetError
 
 _HALF = ".pypi-mirror-"  # of files not yet renamed; a killed write leaves one at most
 _LARGEST = 1 << 20  # bytes
 
 
-class Moved(Exception):
+class VersionMismatch(Exception):
     """Not written: what stands there is not what was seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class TargetSnapshot:
     """What stands in one place of the host. ``frame``: JSON, for making it again as it was."""
 
     content: bytes | None
     version: str
-    frame: str = ""
+    metadata: str = ""
 
 
-def read(path: Path) -> State:
+def read_file(path: Path) -> TargetSnapshot:
     """A file; content None where there is none. Raises Refused for what is no ordinary file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return State(content=None, version="absent")
+        return TargetSnapshot(content=None, version="absent")
     except OSError as broken:
-        raise Refused(f"{path.name} cannot be read: {broken.strerror}") from broken
+        raise TargetError(f"{path.name} cannot be read: {broken.strerror}") from broken
     try:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
-            raise Refused(f"{path.name} is no ordinary file of at most {_LARGEST} bytes")
+            raise TargetError(f"{path.name} is no ordinary file of at most {_LARGEST} bytes")
         with os.fdopen(fd, "rb", closefd=False) as file:
             content = file.read()
     finally:
@@ -49,33 +49,35 @@ def read(path: Path) -> State:
     frame = {"mode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
     text = json.dumps(frame, sort_keys=True)
     version = hashlib.sha256(text.encode() + content).hexdigest()
-    return State(content=content, version=version, frame=text)
+    return TargetSnapshot(content=content, version=version, metadata=text)
 
 
-def write(path: Path, content: bytes | None, seen: str, frame: str = "") -> State:
+def write_file(
+    path: Path, content: bytes | None, expected_version: str, metadata: str = ""
+) -> TargetSnapshot:
     """Replace the file of version ``seen``; None removes it. Raises Moved, Refused.
 
     At any moment the old or the new file is there, whole. The half-written one stands beside it,
     under a name that nothing loads: containerd sees a rename inside of its folder, and reloads,
     where it passes one from outside over.
     """
-    sweep(path.parent)
-    now = read(path)
-    if now.version != seen:
-        raise Moved(now.version)
+    remove_leftovers(path.parent)
+    now = read_file(path)
+    if now.version != expected_version:
+        raise VersionMismatch(now.version)
     try:
         if content is None:
             path.unlink(missing_ok=True)
-            sweep(path.parent)
+            remove_leftovers(path.parent)
         else:
-            _replace(path, content, json.loads(now.frame or frame or "{}"))
+            _replace(path, content, json.loads(now.metadata or metadata or "{}"))
         _sync(path.parent)
     except OSError as broken:
-        raise Refused(f"{path.name} cannot be written: {broken.strerror}") from broken
-    return read(path)
+        raise TargetError(f"{path.name} cannot be written: {broken.strerror}") from broken
+    return read_file(path)
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Take away what a killed write left: the half of a file, the folder that was made for it."""
     with suppress(OSError):
         for left in folder.glob(f"{_HALF}*"):

@@ -12,76 +12,78 @@ from pathlib import Path
 from typing import Any
 
 from mirror.agent import files, pages, sysctls
-from mirror.agent.content import as_bytes, as_text
-from mirror.agent.place import OURS, Place, Refused
+from mirror.agent.content import decode_content, encode_content
+from mirror.agent.place import STATE_DIRECTORY, HostPaths, TargetError
 
-ORDERS = Path("/orders/orders.json")
-ORDERED = ("host-sysctl",)  # the fix whose they are
+DEFAULTS_FILE = Path("/orders/orders.json")
+DEFAULTS_FIXES = ("host-sysctl",)  # the fix whose they are
 
 
-def kept(place: Place) -> list[dict[str, Any]]:
+def read_applied(place: HostPaths) -> list[dict[str, Any]]:
     """The previous values on this node, the first written first."""
-    folder = place.file(str(OURS / "x")).parent
+    folder = place.resolve_file(str(STATE_DIRECTORY / "x")).parent
     pages = sorted(folder.glob("*.json")) if folder.is_dir() else []
     return [json.loads(page.read_text()) for page in pages]
 
 
-def follow(place: Place, orders: Path = ORDERS) -> list[str]:
+def apply_defaults(host: HostPaths, defaults_file: Path = DEFAULTS_FILE) -> list[str]:
     """Bring this node to the orders; what was done, or could not be, in words."""
-    if not orders.exists():
-        return release(place)  # they were withdrawn while this node was away
+    if not defaults_file.exists():
+        return revert_defaults(host)  # they were withdrawn while this node was away
     told = []
-    for number, order in enumerate(json.loads(orders.read_text())):
+    for number, order in enumerate(json.loads(defaults_file.read_text())):
         target = order["target"]
         try:
-            done = _follow(place, order, number)
-        except (Refused, files.Moved, OSError) as broken:
+            done = _follow(host, order, number)
+        except (TargetError, files.VersionMismatch, OSError) as broken:
             told.append(f"{target}: {broken}")
         else:
             told += [f"{target}: written"] if done else []
     return told
 
 
-def release(place: Place) -> list[str]:
+def revert_defaults(host: HostPaths) -> list[str]:
     """Undo what was done by order, the last first; what could not be, in words."""
     failed = []
-    pages.drop(place, [t for page in kept(place) for t in sysctls.moved_by(page["target"])])
-    for page in reversed(kept(place)):
-        base, written = as_bytes(page["base"]), as_bytes(page["written"])
+    pages.remove(
+        host, [t for page in read_applied(host) for t in sysctls.affected_targets(page["target"])]
+    )
+    for page in reversed(read_applied(host)):
+        base, written = decode_content(page["base"]), decode_content(page["written"])
         try:
-            now = read(place, page["target"])
+            now = read_target(host, page["target"])
             if now.content == written:
-                write(place, page["target"], base, now.version, page["frame"])
+                write_target(host, page["target"], base, now.version, page["frame"])
             elif now.content != base:
                 failed.append(f"{page['target']}: edited since, left as it is")
-        except (Refused, files.Moved, OSError) as broken:
+        except (TargetError, files.VersionMismatch, OSError) as broken:
             failed.append(f"{page['target']}: {broken}")
             continue
-        path = _page(place, page["number"])
-        files.write(path, None, files.read(path).version)
+        path = _page(host, page["number"])
+        files.write_file(path, None, files.read_file(path).version)
     return failed
 
 
-def read(place: Place, target: str) -> files.State:
+def read_target(place: HostPaths, target: str) -> files.TargetSnapshot:
     """A target by its name: a path, or a key of the network's settings."""
     if target.startswith("/"):
-        path = place.file(target)
-        files.sweep(path.parent)
-        return files.read(path)
-    return sysctls.read(place, target)
+        path = place.resolve_file(target)
+        files.remove_leftovers(path.parent)
+        return files.read_file(path)
+    return sysctls.read_sysctl(place, target)
 
 
-def write(
-    place: Place, target: str, content: bytes | None, seen: str, frame: str = ""
-) -> files.State:
+def write_target(
+    place: HostPaths, target: str, content: bytes | None, expected_version: str, metadata: str = ""
+) -> files.TargetSnapshot:
     """Replace what was seen there."""
     if target.startswith("/"):
-        return files.write(place.file(target), content, seen, frame)
-    return sysctls.write(place, target, content, seen, frame)
+        return files.write_file(place.resolve_file(target), content, expected_version, metadata)
+    return sysctls.write_sysctl(place, target, content, expected_version, metadata)
 
 
-def _follow(place: Place, order: dict[str, str], number: int) -> bool:
-    now = read(place, order["target"])
+def _follow(place: HostPaths, order: dict[str, str], number: int) -> bool:
+    now = read_target(place, order["target"])
     wanted = order["content"].encode()
     if now.content == wanted or (now.content is None and not order["target"].startswith("/")):
         return False
@@ -90,15 +92,15 @@ def _follow(place: Place, order: dict[str, str], number: int) -> bool:
         page = {
             "number": number,
             "target": order["target"],
-            "base": as_text(now.content),
-            "written": as_text(wanted),
-            "frame": now.frame,
+            "base": encode_content(now.content),
+            "written": encode_content(wanted),
+            "frame": now.metadata,
             "sha256": hashlib.sha256(now.content or b"").hexdigest(),
         }
-        files.write(path, json.dumps(page).encode(), "absent")
-    write(place, order["target"], wanted, now.version)
+        files.write_file(path, json.dumps(page).encode(), "absent")
+    write_target(place, order["target"], wanted, now.version)
     return True
 
 
-def _page(place: Place, number: int) -> Path:
-    return place.file(str(OURS / f"{number:03}.json"))
+def _page(place: HostPaths, number: int) -> Path:
+    return place.resolve_file(str(STATE_DIRECTORY / f"{number:03}.json"))

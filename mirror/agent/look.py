@@ -8,35 +8,35 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirror.agent import sysctls
-from mirror.agent.kept import kept
-from mirror.agent.place import CNI_HOMES, ETC, Place
+from mirror.agent.kept import read_applied
+from mirror.agent.place import CNI_DIRECTORIES, ETC, HostPaths
 
 _CONF = (".conf", ".conflist", ".json")  # what a CNI loads of its folder
 _LINE = re.compile(r"^\s*-?net[./]ipv6[./]conf[./]\S+[./]disable_ipv6\s*=", re.MULTILINE)
 
 
-def look(place: Place) -> dict[str, Any]:
+def describe_host(host: HostPaths) -> dict[str, Any]:
     """One host, as JSON; deploy/evidence/hosts.py has the types."""
-    micro = place.cni == CNI_HOMES[1]
-    net_d = str(place.cni / "args/cni-network") if micro else str(ETC / "cni/net.d")
-    plugins = str(place.cni / "opt/cni/bin") if micro else str(place.cni)
+    micro = host.cni == CNI_DIRECTORIES[1]
+    net_d = str(host.cni / "args/cni-network") if micro else str(ETC / "cni/net.d")
+    plugins = str(host.cni / "opt/cni/bin") if micro else str(host.cni)
     return {
         "net_d": net_d,
         "conflists": [
             {"path": f"{net_d}/{path.name}", "text": path.read_text(errors="replace")}
-            for path in _listed(place, net_d)
+            for path in _listed(host, net_d)
             if path.suffix in _CONF and path.is_file()
         ],
-        "plugins": sorted(path.name for path in _listed(place, plugins)),
-        "allowlist": _text(place.root / "etc/cni/tuning/allowlist.conf"),
-        "links": [list(pair) for pair in sysctls.links(place).items()],
+        "plugins": sorted(path.name for path in _listed(host, plugins)),
+        "allowlist": _text(host.root / "etc/cni/tuning/allowlist.conf"),
+        "links": [list(pair) for pair in sysctls.read_link_settings(host).items()],
         "addresses": _addresses(),
-        "sysctl_lines": _sysctl_lines(place),
-        "kept": sorted(one["target"] for one in kept(place)),
+        "sysctl_lines": _sysctl_lines(host),
+        "kept": sorted(one["target"] for one in read_applied(host)),
     }
 
 
-def _listed(place: Place, folder: str) -> list[Path]:
+def _listed(place: HostPaths, folder: str) -> list[Path]:
     pure = PurePosixPath(folder)
     here = (
         place.root / "cni" / pure.relative_to(place.cni)
@@ -53,7 +53,7 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _sysctl_lines(place: Place) -> list[dict[str, str]]:
+def _sysctl_lines(place: HostPaths) -> list[dict[str, str]]:
     """Lines of the boot's settings that decide on IPv6, by file, in the order they are read."""
     files = [*sorted((place.root / "etc/sysctl.d").glob("*.conf")), place.root / "etc/sysctl.conf"]
     found = []

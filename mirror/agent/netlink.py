@@ -21,17 +21,17 @@ _PERMANENT = 0x80
 _LOCAL_TABLE, _UNICAST, _BY_KERNEL, _BY_ADVERTISEMENT, _ONLINK = 255, 1, 2, 9, 4
 
 
-class Saved(TypedDict):
+class NetlinkRecord(TypedDict):
     """One address or route: its link by name, and the message (base64)."""
 
     link: str
     message: str
 
 
-def addresses() -> list[Saved]:
+def list_addresses() -> list[NetlinkRecord]:
     """Those that somebody set for ever. Link-local ones come back by themselves, as `::1` does."""
     names = dict(socket.if_nameindex())
-    found: list[Saved] = []
+    found: list[NetlinkRecord] = []
     for body in _dump(_GET_ADDRESS):
         _, _, flags, scope, link = _ADDRESS.unpack_from(body)
         if scope == 0 and flags & _PERMANENT and link in names:
@@ -39,10 +39,10 @@ def addresses() -> list[Saved]:
     return found
 
 
-def routes() -> list[Saved]:
+def list_routes() -> list[NetlinkRecord]:
     """Those that were set: not the kernel's own, nor a router's advertisements."""
     names = dict(socket.if_nameindex())
-    found: list[Saved] = []
+    found: list[NetlinkRecord] = []
     for body in _dump(_GET_ROUTE):
         _, _, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
         by_itself = protocol in (_BY_KERNEL, _BY_ADVERTISEMENT)
@@ -54,7 +54,7 @@ def routes() -> list[Saved]:
     return found
 
 
-def put_back(saved_addresses: list[Saved], saved_routes: list[Saved]) -> list[str]:
+def restore(saved_addresses: list[NetlinkRecord], saved_routes: list[NetlinkRecord]) -> list[str]:
     """Set them again; what could not be, in words. Links that are gone are passed over."""
     links = {name: number for number, name in socket.if_nameindex()}
     failed: list[str] = []

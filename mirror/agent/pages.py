@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirror.agent import files
-from mirror.agent.content import as_bytes, as_text
-from mirror.agent.place import OURS, Place, Refused
+from mirror.agent.content import decode_content, encode_content
+from mirror.agent.place import STATE_DIRECTORY, HostPaths, TargetError
 
-_FILE = str(OURS / "keep")
+_FILE = str(STATE_DIRECTORY / "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class DesiredTarget:
     """One target: ``base`` was there before the ``fixes``, ``written`` is what they left."""
 
     target: str
@@ -29,46 +29,48 @@ class Page:
     written: bytes | None
 
     @classmethod
-    def of(cls, told: dict[str, Any], fixes: Iterable[str]) -> Page:
+    def from_json(cls, told: dict[str, Any], fixes: Iterable[str]) -> DesiredTarget:
         """As it is told: the contents in base64."""
-        base, written = as_bytes(told["base"]), as_bytes(told["written"])
+        base, written = decode_content(told["base"]), decode_content(told["written"])
         return cls(target=told["target"], fixes=tuple(fixes), base=base, written=written)
 
-    def told(self) -> dict[str, Any]:
-        base, written = as_text(self.base), as_text(self.written)
+    def to_json(self) -> dict[str, Any]:
+        base, written = encode_content(self.base), encode_content(self.written)
         return {"target": self.target, "fixes": self.fixes, "base": base, "written": written}
 
 
-def read(place: Place) -> list[Page]:
+def read(place: HostPaths) -> list[DesiredTarget]:
     """All of them. Raises Refused where the file was altered: nothing is done on its word."""
-    content = files.read(place.file(_FILE)).content
+    content = files.read_file(place.resolve_file(_FILE)).content
     if content is None:
         return []
     try:
         held = json.loads(content)
         if _digest(held["pages"]) != held["sha256"]:
             raise ValueError("it is not what was written")
-        return [Page.of(one, one["fixes"]) for one in held["pages"]]
+        return [DesiredTarget.from_json(one, one["fixes"]) for one in held["pages"]]
     except (KeyError, TypeError, ValueError) as broken:
-        raise Refused(f"{_FILE} was altered: {broken}; mirror fix --keep writes it anew") from None
+        raise TargetError(
+            f"{_FILE} was altered: {broken}; mirror fix --keep writes it anew"
+        ) from None
 
 
-def write(place: Place, pages: Collection[Page]) -> None:
+def write(place: HostPaths, pages: Collection[DesiredTarget]) -> None:
     """These and no others; without any there is no file."""
-    path = place.file(_FILE)
-    there = files.read(path)
-    told = [page.told() for page in pages]
+    path = place.resolve_file(_FILE)
+    there = files.read_file(path)
+    told = [page.to_json() for page in pages]
     made = json.dumps({"pages": told, "sha256": _digest(told)}, indent=1) + "\n"
     content = made.encode() if pages else None
     if content != there.content:
-        files.write(path, content, there.version)
+        files.write_file(path, content, there.version)
 
 
-def drop(place: Place, targets: Collection[str]) -> None:
+def remove(place: HostPaths, targets: Collection[str]) -> None:
     """Take these out; of a file that was altered nothing is left."""
     try:
         there = read(place)
-    except Refused:
+    except TargetError:
         there = []
     write(place, [page for page in there if page.target not in targets])
 

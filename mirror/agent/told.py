@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-NEWS = Path("/told/news")
+EVENT_QUEUE = Path("/told/news")
 _MORE = " … (the rest is in the pod's log)\n"
 _LONGEST = 900  # characters; of an Event's message, 1024 at most, the kubelet's words are the rest
 
 
-def tell(text: str, news: Path = NEWS) -> None:
+def queue_event(message: str, queue: Path = EVENT_QUEUE) -> None:
     """Behind what was not fetched yet; what is too long is cut."""
-    if not news.parent.is_dir():
+    if not queue.parent.is_dir():
         return  # a pod of an older template: it is in the log
-    waiting = news.read_text() if news.exists() else ""
-    whole = f"{waiting}{text}\n"
+    waiting = queue.read_text() if queue.exists() else ""
+    whole = f"{waiting}{message}\n"
     if len(whole) > _LONGEST:
         whole = f"{whole.removesuffix(_MORE)[: _LONGEST - len(_MORE)]}{_MORE}"
-    half = news.with_suffix(".half")
+    half = queue.with_suffix(".half")
     half.write_text(whole)
-    os.replace(half, news)  # noqa: PTH105 - as everywhere in the agent
+    os.replace(half, queue)  # noqa: PTH105 - as everywhere in the agent

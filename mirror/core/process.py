@@ -15,7 +15,7 @@ _TAIL = 15  # lines of a failed program's output that an error shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class ProcessResult:
     """A finished program. ``out`` and ``err`` are decoded with replacement."""
 
     argv: tuple[str, ...]
@@ -40,7 +40,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
-) -> Done:
+) -> ProcessResult:
     """Run a program to its end.
 
     Raises ProgramError if it cannot start, runs past the deadline (it is then killed), or, with
@@ -58,7 +58,7 @@ def run(
             words,
             **feed,
             capture_output=True,
-            timeout=max(deadline.left(), 0.1),
+            timeout=max(deadline.remaining(), 0.1),
             env=dict(env) if env is not None else None,
             cwd=cwd,
             check=False,
@@ -71,7 +71,7 @@ def run(
         ) from late
     except OSError as broken:
         raise ProgramError(f"{words[0]}: cannot be started", why=str(broken)) from broken
-    result = Done(
+    result = ProcessResult(
         argv=words,
         code=done.returncode,
         out=done.stdout.decode(errors="replace"),

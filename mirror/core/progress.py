@@ -18,7 +18,7 @@ class Progress(Protocol):
         """Something worth keeping on the screen."""
 
 
-class Silent:
+class SilentProgress:
     """Says nothing."""
 
     def step(self, text: str) -> None: ...
@@ -28,4 +28,4 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-SILENT = Silent()
+SILENT = SilentProgress()

@@ -22,7 +22,7 @@ class Deadline:
     def after(cls, seconds: float) -> Deadline:
         return cls(time.monotonic() + seconds)
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds that remain, never negative."""
         return max(0.0, self.at - time.monotonic())
 
@@ -31,19 +31,19 @@ class Deadline:
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     @property
-    def over(self) -> bool:
-        return self.left() <= 0
+    def expired(self) -> bool:
+        return self.remaining() <= 0
 
 
-def until(
-    look: Callable[[], T | None],
+def wait_until(
+    condition: Callable[[], T | None],
     *,
     deadline: Deadline,
     what: str,
     why: Callable[[], str] = lambda: "",
     next_step: str = "",
     interval: float = 0.2,
-    ceiling: float = 2.0,
+    max_interval: float = 2.0,
 ) -> T:
     """Call ``look`` until it returns something that is neither None nor False.
 
@@ -52,10 +52,10 @@ def until(
     """
     pause = interval
     while True:
-        seen = look()
+        seen = condition()
         if seen is not None and seen is not False:
             return seen
-        if deadline.over:
+        if deadline.expired:
             raise WaitTimeout(f"{what}: not within the time given", why=why(), next_step=next_step)
-        time.sleep(min(pause, max(deadline.left(), 0.01)))
-        pause = min(pause * 1.3, ceiling)
+        time.sleep(min(pause, max(deadline.remaining(), 0.01)))
+        pause = min(pause * 1.3, max_interval)

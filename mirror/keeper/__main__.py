@@ -7,8 +7,8 @@ import signal
 import sys
 import threading
 
-from mirror.keeper.api import Api
-from mirror.keeper.keep import Keeper
+from mirror.keeper.api import InClusterClient
+from mirror.keeper.keep import ObjectReconciler
 
 _SECONDS = 15.0
 
@@ -21,10 +21,12 @@ def main(argv: list[str]) -> int:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    keeper = Keeper(Api.inside(), targets, say=lambda line: print(line, flush=True))
+    keeper = ObjectReconciler(
+        InClusterClient.from_environment(), targets, log=lambda line: print(line, flush=True)
+    )
     print(f"keeping {len(targets)} objects", flush=True)
     while not over.is_set():
-        keeper.look()
+        keeper.reconcile()
         over.wait(_SECONDS)
     return 0
 

@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-MANAGER = "pypi-mirror-keeper"
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+FIELD_MANAGER = "pypi-mirror-keeper"
 _SECONDS = 15.0
 
 
-class Refused(Exception):
+class ApiStatusError(Exception):
     """The API server says no. ``code`` is the HTTP status."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(f"{code}: {why}")
-        self.code = code
+        self.status = code
 
 
-class Api:
+class InClusterClient:
     """Three verbs; a timeout on every call."""
 
-    def __init__(self, server: str, account: Path = ACCOUNT) -> None:
+    def __init__(self, server: str, account: Path = SERVICE_ACCOUNT_DIR) -> None:
         self._server, self._account = server, account
         self._tls: ssl.SSLContext | None = None
         if server.startswith("https:"):
@@ -36,7 +36,7 @@ class Api:
             self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
     @classmethod
-    def inside(cls, env: Mapping[str, str] = os.environ) -> Api:
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> InClusterClient:
         """As the kubelet tells every pod."""
         host, port = env["KUBERNETES_SERVICE_HOST"], env["KUBERNETES_SERVICE_PORT"]
         return cls(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
@@ -45,14 +45,14 @@ class Api:
         """An object, or None where there is none."""
         try:
             return self._ask("GET", path)
-        except Refused as refused:
-            if refused.code == 404:
+        except ApiStatusError as refused:
+            if refused.status == 404:
                 return None
             raise
 
     def patch(self, path: str, body: Any) -> Any:
         """A JSON patch."""
-        asked = f"{path}?fieldManager={MANAGER}"
+        asked = f"{path}?fieldManager={FIELD_MANAGER}"
         return self._ask("PATCH", asked, body, "application/json-patch+json")
 
     def create(self, path: str, body: Any) -> Any:
@@ -70,7 +70,7 @@ class Api:
             with urllib.request.urlopen(request, timeout=_SECONDS, context=self._tls) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refused:
-            raise Refused(refused.code, _message(refused.read(4096))) from None
+            raise ApiStatusError(refused.code, _message(refused.read(4096))) from None
 
 
 def _message(text: bytes) -> str:

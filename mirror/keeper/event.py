@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from mirror.keeper.api import MANAGER
-from mirror.keeper.page import Page
+from mirror.keeper.api import FIELD_MANAGER
+from mirror.keeper.page import ReconciledObject
 
 REVERTED, LOST = "FixReverted", "FixLost"
-_OURS = {"pypi-mirror", MANAGER}
+_OURS = {"pypi-mirror", FIELD_MANAGER}
 _LONGEST = 1000  # characters; an Event's message has 1024 at most
 
 
-def event(page: Page, found: Any, reason: str, what: str, now: datetime) -> tuple[str, Any]:
+def build_event(
+    page: ReconciledObject, found: Any, reason: str, what: str, now: datetime
+) -> tuple[str, Any]:
     """The API's path and an Event on the object, or where it is gone on what is known of it."""
     meta = (found or {}).get("metadata", {})
     where = page.path.split("/")
@@ -28,12 +30,12 @@ def event(page: Page, found: Any, reason: str, what: str, now: datetime) -> tupl
     body = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{MANAGER}-", "namespace": space},
+        "metadata": {"generateName": f"{FIELD_MANAGER}-", "namespace": space},
         "involvedObject": about,
         "type": "Warning",
         "reason": reason,
         "message": f"fix {', '.join(page.fixes)}{key}: {what}"[:_LONGEST],
-        "source": {"component": MANAGER},
+        "source": {"component": FIELD_MANAGER},
         "firstTimestamp": at,
         "lastTimestamp": at,
         "count": 1,
@@ -41,7 +43,7 @@ def event(page: Page, found: Any, reason: str, what: str, now: datetime) -> tupl
     return f"/api/v1/namespaces/{space}/events", body
 
 
-def writer(found: Any) -> str:
+def describe_last_writer(found: Any) -> str:
     """Who wrote it last, as the API server knows it, in words; empty where it was nobody else."""
     fields = found["metadata"].get("managedFields", ())
     others = [one for one in fields if one.get("manager") not in _OURS and "subresource" not in one]

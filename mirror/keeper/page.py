@@ -8,17 +8,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mirror.merge import canonical
+from mirror.merge import encode_spec
 
 Object = dict[str, Any]
 
 
-class Damaged(Exception):
+class DamagedEntryError(Exception):
     """A page that was altered: nothing is done on the word of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class ReconciledObject:
     """One target: the API's path of its object, the key where it is one of a ConfigMap."""
 
     name: str  # of the page
@@ -29,16 +29,16 @@ class Page:
     base: bytes | None
     written: bytes | None
 
-    def content(self, found: Object | None) -> bytes | None:
+    def extract_content(self, found: Object | None) -> bytes | None:
         """What stands there, as the ledger has it."""
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
         if self.key is None:
-            return canonical(found.get("spec", {}))
+            return encode_spec(found.get("spec", {}))
         value = (found.get("data") or {}).get(self.key)
         return None if value is None else str(value).encode()
 
-    def patch(self, found: Object, content: bytes) -> list[Object]:
+    def build_patch(self, found: Object, content: bytes) -> list[Object]:
         """A JSON patch that writes it, and only over what was read."""
         version = found["metadata"]["resourceVersion"]
         seen = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
@@ -50,7 +50,7 @@ class Page:
         return [seen, {"op": "add", "path": f"/data/{key}", "value": content.decode()}]
 
 
-def read(found: Object, path: str) -> Page | None:
+def parse_entry(found: Object, path: str) -> ReconciledObject | None:
     """None for one that is being written just now. Raises Damaged. ``path`` of its target."""
     name = found["metadata"]["name"]
     try:
@@ -62,7 +62,7 @@ def read(found: Object, path: str) -> Page | None:
         if head["pending"] or not head["edits"]:
             return None
         target = head["target"]
-        return Page(
+        return ReconciledObject(
             name=name,
             fixes=tuple(dict.fromkeys(one["fix"] for one in head["edits"])),
             # IPPool.projectcalico.org is an IPPool of that group
@@ -72,7 +72,7 @@ def read(found: Object, path: str) -> Page | None:
             **held,
         )
     except (KeyError, TypeError, ValueError) as broken:
-        raise Damaged(f"{name}: {broken}") from broken
+        raise DamagedEntryError(f"{name}: {broken}") from broken
 
 
 def _blob(text: str | None, digest: str) -> bytes | None:

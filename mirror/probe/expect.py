@@ -10,27 +10,27 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from mirror.core.errors import WaitTimeout
-from mirror.core.wait import Deadline, until
-from mirror.probe.model import Answer
-from mirror.probe.wire import AAAA, A, ask
+from mirror.core.wait import Deadline, wait_until
+from mirror.probe.model import DnsAnswer
+from mirror.probe.wire import AAAA, A, query
 
 _IN_A_ROW = 2  # servers behind one address may take a change up one after the other
 _KINDS = {"A": A, "AAAA": AAAA}
 
-Wanted: TypeAlias = Literal["empty", "NXDOMAIN", "exists"]
+ExpectedAnswer: TypeAlias = Literal["empty", "NXDOMAIN", "exists"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class DnsExpectation:
     """empty: NOERROR without addresses; exists: with some."""
 
     name: str
     qtype: str
-    wanted: Wanted
+    expected: ExpectedAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unmet:
+class UnmetExpectation:
     """An answer that is not the wanted one."""
 
     server: str
@@ -42,26 +42,26 @@ class Unmet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class ExpectationReport:
     """How the waiting ended: nothing is unmet where all came true."""
 
-    unmet: tuple[Unmet, ...]
+    unmet: tuple[UnmetExpectation, ...]
 
 
-def question(text: str) -> Question:
+def parse_expectation(text: str) -> DnsExpectation:
     """NAME/QTYPE/WANTED. Raises ValueError, which argparse shows."""
     name, qtype, wanted = text.split("/")
     if qtype not in _KINDS or wanted not in {"empty", "NXDOMAIN", "exists"}:
         raise ValueError(text)
-    return Question(name=name, qtype=qtype, wanted=wanted)  # type: ignore[arg-type]
+    return DnsExpectation(name=name, qtype=qtype, expected=wanted)  # type: ignore[arg-type]
 
 
-def expect(
-    questions: Iterable[Question], servers: Iterable[str], seconds: float, port: int = 53
-) -> Expected:
+def wait_for_answers(
+    expectations: Iterable[DnsExpectation], servers: Iterable[str], seconds: float, port: int = 53
+) -> ExpectationReport:
     """Ask every server every question until all answers are as wanted, several times in a row."""
-    asked = [(server, one) for server in servers for one in questions]
-    row, unmet = 0, list[Unmet]()
+    asked = [(server, one) for server in servers for one in expectations]
+    row, unmet = 0, list[UnmetExpectation]()
 
     def look() -> bool:
         nonlocal row, unmet
@@ -72,26 +72,28 @@ def expect(
         return row >= _IN_A_ROW
 
     with suppress(WaitTimeout):
-        until(look, deadline=Deadline.after(seconds), what="answers", interval=0.3, ceiling=1.0)
-    return Expected(unmet=tuple(unmet))
+        wait_until(
+            look, deadline=Deadline.after(seconds), what="answers", interval=0.3, max_interval=1.0
+        )
+    return ExpectationReport(unmet=tuple(unmet))
 
 
-def _ask(port: int, asked: tuple[str, Question]) -> Unmet | None:
+def _ask(port: int, asked: tuple[str, DnsExpectation]) -> UnmetExpectation | None:
     server, one = asked
-    told = ask((server,), one.name.rstrip(".") + ".", _KINDS[one.qtype], port=port)
-    if met(told, one.wanted):
+    told = query((server,), one.name.rstrip(".") + ".", _KINDS[one.qtype], port=port)
+    if is_met(told, one.expected):
         return None
-    return Unmet(
+    return UnmetExpectation(
         server=server,
         name=one.name,
         qtype=one.qtype,
-        wanted=one.wanted,
+        wanted=one.expected,
         code=told.code,
         addresses=told.addresses,
     )
 
 
-def met(told: Answer, wanted: Wanted) -> bool:
+def is_met(told: DnsAnswer, wanted: ExpectedAnswer) -> bool:
     """Whether an answer is what was wanted."""
     if wanted == "NXDOMAIN":
         return told.code == "NXDOMAIN"

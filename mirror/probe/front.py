@@ -7,16 +7,16 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from mirror.probe.model import MirrorView
-from mirror.probe.routes import connect
+from mirror.probe.routes import try_connect
 
 SECONDS = 4.0
 _STATUS = "/+mirror/status"
 _MOST = 1 << 20  # bytes of an answer that are read
 
 
-def mirror(address: str, port: int) -> MirrorView:
+def check_mirror(address: str, port: int) -> MirrorView:
     """Whether it answers, and what it tells of its volume and its upstream."""
-    tried = connect(address, port)
+    tried = try_connect(address, port)
     if tried.outcome != "connects":
         return MirrorView(connection=tried, text=tried.text)
     line = HTTPConnection(address, port, timeout=SECONDS)

@@ -11,16 +11,24 @@ from functools import partial
 from pathlib import Path
 
 from mirror.probe import front, programs, routes
-from mirror.probe.model import Answer, Connection, NameView, PodDns, Program, ResolvConf, SuffixView
-from mirror.probe.walk import Both, candidates, read_resolv_conf, walk
-from mirror.probe.wire import AAAA, A, ask
+from mirror.probe.model import (
+    ConnectionAttempt,
+    DnsAnswer,
+    NameView,
+    PodDns,
+    ProgramRun,
+    ResolvConf,
+    SuffixView,
+)
+from mirror.probe.walk import AddressAnswers, list_candidates, read_resolv_conf, simulate_resolvers
+from mirror.probe.wire import AAAA, A, query
 
 _SIDE_BY_SIDE = 48  # threads; they wait on the network
 _ADDRESSES = 2  # of each family are tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class IndexEndpoint:
     """A name to look at, and the port its index listens on."""
 
     name: str
@@ -28,32 +36,32 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class ProbeOptions:
     """Where to look. The defaults are a probe pod's; tests bring their own."""
 
     resolv_conf: Path = Path("/etc/resolv.conf")
     tools: Path = Path("/opt/probe")
     dns_port: int = 53
-    mirror: Place | None = None  # the mirror's address and port
+    mirror: IndexEndpoint | None = None  # the mirror's address and port
 
 
-def look(places: Iterable[Place], ground: Ground) -> PodDns:
+def observe_pod(endpoints: Iterable[IndexEndpoint], options: ProbeOptions) -> PodDns:
     """Everything about DNS that this pod can see, in about the time of the slowest question."""
     begun = time.monotonic()
-    conf = read_resolv_conf(ground.resolv_conf)
+    conf = read_resolv_conf(options.resolv_conf)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        views = [_begin_name(pool, place, conf, ground) for place in places]
-        suffixes = [_begin_suffix(pool, suffix, conf, ground) for suffix in conf.search]
-        at = ground.mirror
-        mirror = pool.submit(front.mirror, at.name, at.port) if at else None
+        views = [_begin_name(pool, place, conf, options) for place in endpoints]
+        suffixes = [_begin_suffix(pool, suffix, conf, options) for suffix in conf.search]
+        at = options.mirror
+        mirror = pool.submit(front.check_mirror, at.name, at.port) if at else None
         return PodDns(
             resolv_conf=conf,
             suffixes=tuple(one.end() for one in suffixes),
             names=tuple(one.end(pool, conf) for one in views),
-            ipv6_addresses=routes.ipv6_addresses(),
-            ipv6_default_route=routes.ipv6_default_route(),
-            ipv6_disabled=routes.ipv6_disabled(),
-            gai_conf=routes.gai_conf(),
+            ipv6_addresses=routes.read_ipv6_addresses(),
+            ipv6_default_route=routes.has_ipv6_default_route(),
+            ipv6_disabled=routes.is_ipv6_disabled(),
+            gai_conf=routes.read_gai_conf(),
             mirror=mirror.result() if mirror else None,
             seconds=round(time.monotonic() - begun, 2),
         )
@@ -63,15 +71,15 @@ def look(places: Iterable[Place], ground: Ground) -> PodDns:
 class _Pair:
     """The questions for A and AAAA of one name, on their way."""
 
-    a: Future[Answer]
-    aaaa: Future[Answer]
+    a: Future[DnsAnswer]
+    aaaa: Future[DnsAnswer]
 
     @classmethod
-    def begin(cls, pool: Executor, name: str, conf: ResolvConf, ground: Ground) -> _Pair:
-        question = partial(ask, conf.nameservers, name, port=ground.dns_port)
+    def begin(cls, pool: Executor, name: str, conf: ResolvConf, ground: ProbeOptions) -> _Pair:
+        question = partial(query, conf.nameservers, name, port=ground.dns_port)
         return cls(pool.submit(question, A), pool.submit(question, AAAA))
 
-    def end(self) -> Both:
+    def end(self) -> AddressAnswers:
         return self.a.result(), self.aaaa.result()
 
 
@@ -91,16 +99,16 @@ class _Suffix:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    place: Place
+    place: IndexEndpoint
     pairs: list[_Pair]
-    asked: list[Future[Program]]
+    asked: list[Future[ProgramRun]]
 
     def end(self, pool: Executor, conf: ResolvConf) -> NameView:
-        steps = walk(self.place.name, conf, [pair.end() for pair in self.pairs])
+        steps = simulate_resolvers(self.place.name, conf, [pair.end() for pair in self.pairs])
         itself = next(step for step in steps if not step.suffix)
         addresses = [*itself.a.addresses[:_ADDRESSES], *itself.aaaa.addresses[:_ADDRESSES]]
-        tried: list[Future[Connection]] = [
-            pool.submit(routes.connect, address, self.place.port) for address in addresses
+        tried: list[Future[ConnectionAttempt]] = [
+            pool.submit(routes.try_connect, address, self.place.port) for address in addresses
         ]
         return NameView(
             name=self.place.name,
@@ -111,26 +119,30 @@ class _Name:
         )
 
 
-def _begin_suffix(pool: Executor, suffix: str, conf: ResolvConf, ground: Ground) -> _Suffix:
+def _begin_suffix(pool: Executor, suffix: str, conf: ResolvConf, ground: ProbeOptions) -> _Suffix:
     mark = f"mirror-doctor-{secrets.token_hex(4)}"  # in no cache and in no zone
     pair = partial(_Pair.begin, pool, conf=conf, ground=ground)
     return _Suffix(suffix, pair(f"{mark}.example.{suffix}"), pair(f"{mark}.{suffix}"))
 
 
-def _begin_name(pool: Executor, place: Place, conf: ResolvConf, ground: Ground) -> _Name:
-    pairs = [_Pair.begin(pool, tried, conf, ground) for tried, _ in candidates(place.name, conf)]
+def _begin_name(
+    pool: Executor, place: IndexEndpoint, conf: ResolvConf, ground: ProbeOptions
+) -> _Name:
+    pairs = [
+        _Pair.begin(pool, tried, conf, ground) for tried, _ in list_candidates(place.name, conf)
+    ]
     uv, busybox = ground.tools / "uv", ground.tools / "busybox"
     absolute = place.name.rstrip(".") + "."
     asked = [
-        pool.submit(programs.uv, uv, place.name, place.port),
-        pool.submit(programs.uv, uv, absolute, place.port),
-        pool.submit(programs.glibc, place.name),
-        pool.submit(programs.busybox, busybox, place.name),
+        pool.submit(programs.run_uv, uv, place.name, place.port),
+        pool.submit(programs.run_uv, uv, absolute, place.port),
+        pool.submit(programs.run_glibc, place.name),
+        pool.submit(programs.run_busybox, busybox, place.name),
     ]
     return _Name(place, pairs, asked)
 
 
-def _telling(both: Both) -> Answer:
+def _telling(both: AddressAnswers) -> DnsAnswer:
     """The answer that musl decides by: the one to A, in all its versions."""
     a, aaaa = both
     return aaaa if aaaa.addresses and not a.addresses else a

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Move: TypeAlias = Literal["finds", "goes on", "stops", "not asked"]
+ResolverMove: TypeAlias = Literal["finds", "goes on", "stops", "not asked"]
 """What a resolver's rules make of one answer of the search list."""
 
-Reached: TypeAlias = Literal["connects", "unreachable", "refused", "timeout", "failed"]
+ConnectionOutcome: TypeAlias = Literal["connects", "unreachable", "refused", "timeout", "failed"]
 
-Outcome: TypeAlias = Reached | Literal["resolves", "no-address", "no-name", "try-again", "absent"]
+ProgramOutcome: TypeAlias = (
+    ConnectionOutcome | Literal["resolves", "no-address", "no-name", "try-again", "absent"]
+)
 """What a program's words mean.
 
 resolves: it has an address and did not go on; connects: it reached the index; no-address,
@@ -29,7 +31,7 @@ class ResolvConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DnsAnswer:
     """A DNS answer: the rcode's name, or TIMEOUT, UNREACHABLE or MALFORMED where there is none.
 
     ``addresses`` are those of the asked type; the server has followed CNAMEs.
@@ -40,34 +42,34 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class SearchStep:
     """One name of the search list, its two answers, and what each resolver does there."""
 
     tried: str
     suffix: str  # the search domain that made it, empty for the name itself
-    a: Answer
-    aaaa: Answer
-    musl: Move
-    glibc: Move
+    a: DnsAnswer
+    aaaa: DnsAnswer
+    musl: ResolverMove
+    glibc: ResolverMove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class ProgramRun:
     """What a real program said. ``asked`` ends in a dot where the search list was left out."""
 
     program: str  # with its version
     libc: Literal["musl", "glibc", "own"]
     asked: str
-    outcome: Outcome
+    outcome: ProgramOutcome
     text: str = ""  # its own words, the telling line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ConnectionAttempt:
     """A TCP connection tried to one address."""
 
     address: str
-    outcome: Reached
+    outcome: ConnectionOutcome
     text: str = ""
 
 
@@ -77,9 +79,9 @@ class NameView:
 
     name: str
     port: int
-    steps: tuple[Step, ...]
-    programs: tuple[Program, ...]
-    connections: tuple[Connection, ...]
+    steps: tuple[SearchStep, ...]
+    programs: tuple[ProgramRun, ...]
+    connections: tuple[ConnectionAttempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,8 @@ class SuffixView:
     """
 
     suffix: str
-    expanded: Answer
-    single: Answer
+    expanded: DnsAnswer
+    single: DnsAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ class MirrorView:
     upstream are None where this mirror does not tell.
     """
 
-    connection: Connection
+    connection: ConnectionAttempt
     http: int = 0
     text: str = ""
     volume_free: int | None = None

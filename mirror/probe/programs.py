@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirror.core.errors import ProgramError
-from mirror.core.process import Done, run
+from mirror.core.process import ProcessResult, run
 from mirror.core.wait import Deadline
-from mirror.probe.model import Outcome, Program
+from mirror.probe.model import ProgramOutcome, ProgramRun
 
 SECONDS = 5.0  # the most a program gets
 _HTTP = "2"  # seconds uv gives a connection
@@ -21,7 +21,7 @@ _GLIBC = (
     "print(' '.join(sorted({str(one[4][0]) for one in found})))\n"
 )
 # words of a program → what they mean; the first that is found counts
-_MEANING: tuple[tuple[str, Outcome], ...] = (
+_MEANING: tuple[tuple[str, ProgramOutcome], ...] = (
     ("Name has no usable address", "no-address"),  # musl 1.2.4 and later, EAI_NODATA
     ("No address associated with hostname", "no-address"),  # glibc, EAI_NODATA
     ("Name does not resolve", "no-name"),  # musl, EAI_NONAME
@@ -42,7 +42,7 @@ _MEANING: tuple[tuple[str, Outcome], ...] = (
 )
 
 
-def uv(program: Path, name: str, port: int) -> Program:
+def run_uv(program: Path, name: str, port: int) -> ProgramRun:
     """uv's own resolver and connection, asked for a project that does not exist."""
     said = _version(program, "--version")
     scheme = "https" if port == 443 else "http"
@@ -55,25 +55,25 @@ def uv(program: Path, name: str, port: int) -> Program:
         env = {"PATH": os.environ.get("PATH", ""), "HOME": scratch, "TMPDIR": scratch}
         env |= {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": _HTTP, "UV_HTTP_CONNECT_TIMEOUT": _HTTP}
         outcome, text = _ask(argv, env, "connects")
-    return Program(program=said, libc="musl", asked=name, outcome=outcome, text=text)
+    return ProgramRun(program=said, libc="musl", asked=name, outcome=outcome, text=text)
 
 
-def glibc(name: str) -> Program:
+def run_glibc(name: str) -> ProgramRun:
     """getaddrinfo of this interpreter's C library, in a child that can be ended."""
     said = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     outcome, text = _ask((sys.executable, "-c", _GLIBC, name), None, "resolves")
-    return Program(program=said or "libc", libc="glibc", asked=name, outcome=outcome, text=text)
+    return ProgramRun(program=said or "libc", libc="glibc", asked=name, outcome=outcome, text=text)
 
 
-def busybox(program: Path, name: str) -> Program:
+def run_busybox(program: Path, name: str) -> ProgramRun:
     """busybox nslookup: asks for the name as it is, without the search list."""
     outcome, text = _ask((program, "nslookup", name), None, "resolves")
-    return Program(program="busybox", libc="own", asked=name, outcome=outcome, text=text)
+    return ProgramRun(program="busybox", libc="own", asked=name, outcome=outcome, text=text)
 
 
 def _ask(
-    argv: Sequence[Path | str], env: dict[str, str] | None, fine: Outcome
-) -> tuple[Outcome, str]:
+    argv: Sequence[Path | str], env: dict[str, str] | None, fine: ProgramOutcome
+) -> tuple[ProgramOutcome, str]:
     if isinstance(argv[0], Path) and not argv[0].exists():
         return "absent", f"{argv[0]} is not in the image"
     try:
@@ -81,15 +81,15 @@ def _ask(
     except ProgramError as broken:
         return "timeout", str(broken)
     text = _telling(done)
-    return (fine, text) if done.ok else (meaning(done.out + done.err), text)
+    return (fine, text) if done.ok else (classify_output(done.out + done.err), text)
 
 
-def meaning(text: str) -> Outcome:
+def classify_output(text: str) -> ProgramOutcome:
     """What a program that failed has told."""
     return next((outcome for words, outcome in _MEANING if words in text), "failed")
 
 
-def _telling(done: Done) -> str:
+def _telling(done: ProcessResult) -> str:
     """The line that says it: the last cause of a failure, the addresses of a success."""
     lines = [line.strip() for line in (done.out + done.err).splitlines() if line.strip()]
     if done.ok:

@@ -8,7 +8,7 @@ import socket
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from mirror.probe.model import Connection, Reached
+from mirror.probe.model import ConnectionAttempt, ConnectionOutcome
 
 SECONDS = 2.0
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
@@ -16,13 +16,13 @@ _UNREACHABLE |= {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETDOWN}
 _REJECT = 0x0200  # RTF_REJECT, linux/route.h
 
 
-def ipv6_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
+def read_ipv6_addresses(proc: Path = Path("/proc/net")) -> tuple[str, ...]:
     """IPv6 addresses of global scope (unique local ones too); none where IPv6 is off."""
     rows = _rows(proc / "if_inet6")
     return tuple(str(IPv6Address(bytes.fromhex(row[0]))) for row in rows if row[3] == "00")
 
 
-def ipv6_default_route(proc: Path = Path("/proc/net")) -> bool:
+def has_ipv6_default_route(proc: Path = Path("/proc/net")) -> bool:
     """Whether a default route for IPv6 exists. One in a pod says nothing of its node's."""
     return any(
         row[0] == "0" * 32 and row[1] == "00" and not int(row[8], 16) & _REJECT
@@ -30,12 +30,14 @@ def ipv6_default_route(proc: Path = Path("/proc/net")) -> bool:
     )
 
 
-def ipv6_disabled(sysctl: Path = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")) -> bool | None:
+def is_ipv6_disabled(
+    sysctl: Path = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6"),
+) -> bool | None:
     """Whether IPv6 is switched off here; None where the kernel knows no IPv6."""
     return sysctl.read_text().strip() == "1" if sysctl.exists() else None
 
 
-def gai_conf(path: Path = Path("/etc/gai.conf")) -> tuple[str, ...]:
+def read_gai_conf(path: Path = Path("/etc/gai.conf")) -> tuple[str, ...]:
     """What /etc/gai.conf says to glibc. musl reads no such file."""
     if not path.exists():
         return ()
@@ -47,10 +49,10 @@ def _rows(path: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def connect(address: str, port: int) -> Connection:
+def try_connect(address: str, port: int) -> ConnectionAttempt:
     """Open and close one TCP connection."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    outcome: Reached = "connects"
+    outcome: ConnectionOutcome = "connects"
     text = ""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as line:
@@ -65,4 +67,4 @@ def connect(address: str, port: int) -> Connection:
             outcome = "refused"
         else:
             outcome = "unreachable" if code in _UNREACHABLE else "failed"
-    return Connection(address=address, outcome=outcome, text=text)
+    return ConnectionAttempt(address=address, outcome=outcome, text=text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mirror.probe.model import Answer, Move, ResolvConf, Step
+from mirror.probe.model import DnsAnswer, ResolvConf, ResolverMove, SearchStep
 
-Both = tuple[Answer, Answer]  # to A and to AAAA
+AddressAnswers = tuple[DnsAnswer, DnsAnswer]  # to A and to AAAA
 
 
 def read_resolv_conf(path: Path) -> ResolvConf:
@@ -36,7 +36,7 @@ def read_resolv_conf(path: Path) -> ResolvConf:
     )
 
 
-def candidates(name: str, conf: ResolvConf) -> tuple[tuple[str, str], ...]:
+def list_candidates(name: str, conf: ResolvConf) -> tuple[tuple[str, str], ...]:
     """(name to try, suffix) in glibc's order; musl tries the same names or only the first."""
     bare = name.rstrip(".")
     itself = ((bare, ""),)
@@ -46,14 +46,16 @@ def candidates(name: str, conf: ResolvConf) -> tuple[tuple[str, str], ...]:
     return itself + expanded if _enough_dots(bare, conf) else expanded + itself
 
 
-def walk(name: str, conf: ResolvConf, answers: Sequence[Both]) -> tuple[Step, ...]:
+def simulate_resolvers(
+    name: str, conf: ResolvConf, answers: Sequence[AddressAnswers]
+) -> tuple[SearchStep, ...]:
     """What both libraries do; ``answers`` belong to candidates(name, conf)."""
-    tries = candidates(name, conf)
+    tries = list_candidates(name, conf)
     dotted = _enough_dots(name.rstrip("."), conf)
     of_musl = _moves(answers, _musl, lambda number, over: over or (dotted and number > 0))
     of_glibc = _moves(answers, _glibc, lambda number, over: over and tries[number][1] != "")
     return tuple(
-        Step(tried=tried, suffix=suffix, a=a, aaaa=aaaa, musl=musl, glibc=glibc)
+        SearchStep(tried=tried, suffix=suffix, a=a, aaaa=aaaa, musl=musl, glibc=glibc)
         for (tried, suffix), (a, aaaa), musl, glibc in zip(
             tries, answers, of_musl, of_glibc, strict=True
         )
@@ -65,11 +67,11 @@ def _enough_dots(name: str, conf: ResolvConf) -> bool:
 
 
 def _moves(
-    answers: Sequence[Both],
-    rule: Callable[[Answer, Answer], Move],
+    answers: Sequence[AddressAnswers],
+    rule: Callable[[DnsAnswer, DnsAnswer], ResolverMove],
     passes_over: Callable[[int, bool], bool],
-) -> list[Move]:
-    moves: list[Move] = []
+) -> list[ResolverMove]:
+    moves: list[ResolverMove] = []
     for number, (a, aaaa) in enumerate(answers):
         if "finds" in moves or passes_over(number, "stops" in moves):
             moves.append("not asked")
@@ -81,7 +83,7 @@ def _moves(
     return moves
 
 
-def _musl(a: Answer, aaaa: Answer) -> Move:
+def _musl(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
     """musl 1.2.4 and later, name_from_dns in lookup_name.c: A is looked at before AAAA."""
     for one in (a, aaaa):
         if one.code == "NXDOMAIN":
@@ -91,7 +93,7 @@ def _musl(a: Answer, aaaa: Answer) -> Move:
     return "finds" if a.addresses or aaaa.addresses else "stops"
 
 
-def _glibc(a: Answer, aaaa: Answer) -> Move:
+def _glibc(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
     """glibc, __res_context_search: SERVFAIL is remembered and passed; silence ends the list.
 
     The name itself is tried even then.

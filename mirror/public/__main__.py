@@ -8,10 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
-from mirror.devpi import default_upstream
-from mirror.public.scrub import EVERY, Scrub
-from mirror.public.server import Public, Server
-from mirror.public.upstream import Upstream
+from mirror.devpi import read_default_upstream
+from mirror.public.scrub import INTERVAL, Scrubber
+from mirror.public.server import CacheServer, CacheService
+from mirror.public.upstream import UpstreamClient
 
 _CONNECTIONS = 32  # to the upstream, kept: pages and files at once
 
@@ -25,14 +25,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="on loopback")
     parser.add_argument("--upstream", help="the simple index to mirror (default: devpi's own)")
     parser.add_argument("--ca-bundle", help="PEM of the authorities to trust")
-    parser.add_argument("--scrub-every", type=float, default=EVERY, help="seconds")
+    parser.add_argument("--scrub-every", type=float, default=INTERVAL, help="seconds")
     words = parser.parse_args()
     gc.set_threshold(100_000, 20, 50)  # pages are many small objects without a cycle
-    upstream = Upstream(
-        words.upstream or default_upstream(), connections=_CONNECTIONS, ca_bundle=words.ca_bundle
+    upstream = UpstreamClient(
+        words.upstream or read_default_upstream(),
+        connections=_CONNECTIONS,
+        ca_bundle=words.ca_bundle,
     )
-    scrub = Scrub(words.root.parent, every=words.scrub_every)
-    server = Server(words.port, Public(words.root, upstream, scrub))
+    scrub = Scrubber(words.root.parent, interval=words.scrub_every)
+    server = CacheServer(words.port, CacheService(words.root, upstream, scrub))
     scrub.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -13,25 +13,32 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from mirror.public.errors import Absent, Unavailable, UpstreamAway, UpstreamRefused
-from mirror.public.pages import Pages
-from mirror.public.shelf import Shelf, Wanted
-from mirror.public.upstream import Upstream
+from mirror.public.errors import (
+    NotFoundError,
+    UnavailableError,
+    UpstreamResponseError,
+    UpstreamUnavailableError,
+)
+from mirror.public.pages import PageCache
+from mirror.public.shelf import FileSource, PageStore
+from mirror.public.upstream import UpstreamClient
 
-SOON = 3.0  # seconds a client waits for a whole file; then it gets what is there, as it comes
-QUIET = 60.0  # seconds without a byte until a client is let go
-HOLD = 64 * 1024  # bytes that nobody gets before the hash is right
+WHOLE_FILE_WAIT = (
+    3.0  # seconds a client waits for a whole file; then it gets what is there, as it comes
+)
+STALL_TIMEOUT = 60.0  # seconds without a byte until a client is let go
+HELD_BACK_BYTES = 64 * 1024  # bytes that nobody gets before the hash is right
 _WORKERS = 16  # downloads at once
 _BLOCK = 256 * 1024
 
 
 @dataclass(slots=True)
-class Counters:
+class FileCounters:
     """Since the start."""
 
-    asked: int = 0
+    requests: int = 0
     fetched: int = 0
-    bytes: int = 0
+    fetched_bytes: int = 0
 
 
 class Download:
@@ -40,39 +47,39 @@ class Download:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.partial: Path | None = None
-        self.total: int | None = None
+        self.length: int | None = None
         self.started = False  # the upstream has begun to answer
-        self.done = 0
+        self.received = 0
         self.error: Exception | None = None
-        self.whole = False
+        self.is_complete = False
         self.changed = threading.Condition()
 
     @property
-    def ended(self) -> bool:
-        return self.whole or self.error is not None
+    def is_finished(self) -> bool:
+        return self.is_complete or self.error is not None
 
     def wait(self, seconds: float) -> bool:
         """Until it has ended, or for so long. True where it is whole; raises what failed."""
         with self.changed:
-            self.changed.wait_for(lambda: self.ended, seconds)
+            self.changed.wait_for(lambda: self.is_finished, seconds)
         if self.error is not None:
             raise self.error
-        return self.whole
+        return self.is_complete
 
-    def wait_for_begin(self, seconds: float) -> None:
+    def wait_for_start(self, seconds: float) -> None:
         """Until its length is known. Raises what failed, or UpstreamAway when it is too late."""
         with self.changed:
-            self.changed.wait_for(lambda: self.ended or self.started, seconds)
+            self.changed.wait_for(lambda: self.is_finished or self.started, seconds)
         if self.error is not None:
             raise self.error
         if not self.started:
-            raise UpstreamAway(f"no byte of the file within {seconds:.0f} s")
+            raise UpstreamUnavailableError(f"no byte of the file within {seconds:.0f} s")
 
-    def blocks(self) -> Iterator[bytes]:
+    def iter_blocks(self) -> Iterator[bytes]:
         """Its bytes as they come. The last ones only when the hash is right; else it raises."""
         sent = 0
         with self._open() as content:
-            while not (self.whole and sent >= self.done):
+            while not (self.is_complete and sent >= self.received):
                 end = self._more_than(sent)
                 while sent < end:
                     block = content.read(min(_BLOCK, end - sent))
@@ -82,12 +89,14 @@ class Download:
     def _more_than(self, sent: int) -> int:
         """How many bytes may be sent, once there are more than ``sent`` or all are there."""
         with self.changed:
-            moved = self.changed.wait_for(lambda: self.ended or self.done - HOLD > sent, QUIET)
+            moved = self.changed.wait_for(
+                lambda: self.is_finished or self.received - HELD_BACK_BYTES > sent, STALL_TIMEOUT
+            )
             if self.error is not None:
                 raise self.error
             if not moved:
-                raise UpstreamAway("the file has stalled")
-            return self.done if self.whole else self.done - HOLD
+                raise UpstreamUnavailableError("the file has stalled")
+            return self.received if self.is_complete else self.received - HELD_BACK_BYTES
 
     def _open(self) -> BinaryIO:
         assert self.partial is not None
@@ -97,11 +106,11 @@ class Download:
             return self.target.open("rb")  # it was renamed a moment ago
 
 
-class Files:
+class FileCache:
     """The files of one upstream."""
 
-    def __init__(self, shelf: Shelf, upstream: Upstream, pages: Pages) -> None:
-        self.counters = Counters()
+    def __init__(self, shelf: PageStore, upstream: UpstreamClient, pages: PageCache) -> None:
+        self.counters = FileCounters()
         self._shelf = shelf
         self._upstream = upstream
         self._pages = pages
@@ -109,13 +118,13 @@ class Files:
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(_WORKERS, "file")
 
-    def ask(self, project: str, folder: str, filename: str) -> Path | Download:
+    def get(self, project: str, folder: str, filename: str) -> Path | Download:
         """Where the file lies, or its download, which goes on whether the client stays or not.
 
         Absent where no page of the upstream names it.
         """
-        self.counters.asked += 1
-        target = self._shelf.file(project, folder, filename)
+        self.counters.requests += 1
+        target = self._shelf.file_path(project, folder, filename)
         with self._lock:
             if target.exists():
                 return target
@@ -127,17 +136,17 @@ class Files:
 
     def _run(self, flight: Download, project: str, folder: str, filename: str) -> None:
         try:
-            wanted = self._shelf.wanted(project, folder, filename)
+            wanted = self._shelf.find_source(project, folder, filename)
             if wanted is None:
                 unkept = self._pages.refresh(project)
-                wanted = self._shelf.wanted(project, folder, filename, unkept)
+                wanted = self._shelf.find_source(project, folder, filename, unkept)
             if wanted is None:
-                raise Absent(f"{project} has no such file")
+                raise NotFoundError(f"{project} has no such file")
             self._download(flight, wanted)
         except Exception as broken:  # noqa: BLE001 - whoever waits has to be told
             error: Exception = broken
-            if not isinstance(broken, Absent | Unavailable):
-                error = Unavailable(f"{type(broken).__name__}: {broken}")
+            if not isinstance(broken, NotFoundError | UnavailableError):
+                error = UnavailableError(f"{type(broken).__name__}: {broken}")
             self._end(flight, error)
         else:
             self._end(flight, None)
@@ -147,39 +156,44 @@ class Files:
             self._flights.pop(flight.target, None)
         with flight.changed:
             flight.error = error
-            flight.whole = error is None
+            flight.is_complete = error is None
             flight.changed.notify_all()
 
-    def _download(self, flight: Download, wanted: Wanted) -> None:
-        partial = self._shelf.begin()
+    def _download(self, flight: Download, wanted: FileSource) -> None:
+        partial = self._shelf.new_partial_path()
         digest = hashlib.sha256()
         try:
-            with self._upstream.file(wanted.url) as (total, blocks), self._place(partial) as out:
+            with (
+                self._upstream.stream_file(wanted.url) as (total, blocks),
+                self._place(partial) as out,
+            ):
                 with flight.changed:
-                    flight.partial, flight.total, flight.started = partial, total, True
+                    flight.partial, flight.length, flight.started = partial, total, True
                     flight.changed.notify_all()
                 for block in blocks:
-                    with self._on_disk(total or flight.done + len(block)):
+                    with self._on_disk(total or flight.received + len(block)):
                         _write(out, block)
                     digest.update(block)
                     with flight.changed:
-                        flight.done += len(block)
+                        flight.received += len(block)
                         flight.changed.notify_all()
-                with self._on_disk(flight.done):
+                with self._on_disk(flight.received):
                     os.fdatasync(out.fileno())
-            if total is not None and flight.done != total:
-                raise UpstreamRefused(f"the file ended after {flight.done} of {total} bytes")
+            if total is not None and flight.received != total:
+                raise UpstreamResponseError(
+                    f"the file ended after {flight.received} of {total} bytes"
+                )
             if wanted.sha256 and digest.hexdigest() != wanted.sha256:
-                raise UpstreamRefused(
+                raise UpstreamResponseError(
                     f"the file's sha256 is {digest.hexdigest()}, its page says {wanted.sha256}"
                 )
-            with self._on_disk(flight.done):
-                self._shelf.finish(partial, flight.target, digest.hexdigest())
+            with self._on_disk(flight.received):
+                self._shelf.commit_file(partial, flight.target, digest.hexdigest())
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
         self.counters.fetched += 1
-        self.counters.bytes += flight.done
+        self.counters.fetched_bytes += flight.received
 
     @contextmanager
     def _place(self, partial: Path) -> Iterator[FileIO]:
@@ -194,9 +208,9 @@ class Files:
         try:
             yield
         except OSError as broken:
-            if self._shelf.is_full(broken, size):
-                raise Unavailable("No space left on the mirror's volume") from broken
-            raise Unavailable(f"the mirror's volume: {broken}") from broken
+            if self._shelf.record_if_full(broken, size):
+                raise UnavailableError("No space left on the mirror's volume") from broken
+            raise UnavailableError(f"the mirror's volume: {broken}") from broken
 
 
 def _write(out: FileIO, block: bytes) -> None:

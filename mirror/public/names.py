@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from mirror.public.errors import NotAPage
+from mirror.public.errors import InvalidPageError
 
-DISTRIBUTIONS = (
+DISTRIBUTION_SUFFIXES = (
     *(".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".tar.Z"),
     *(".egg", ".exe", ".rpm", ".deb", ".dmg", ".msi"),
 )
-METADATA = ".metadata"  # PEP 658: beside a wheel's URL
+METADATA_SUFFIX = ".metadata"  # PEP 658: beside a wheel's URL
 
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _FILE = re.compile(r"[A-Za-z0-9_][^/\\\x00-\x20\x7f]{0,219}\Z")  # leaves room for suffixes
@@ -25,37 +25,37 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def is_normal(name: str) -> bool:
+def is_normalized(name: str) -> bool:
     """Whether it is a project's normal name: safe as a file name."""
     return len(name) <= 200 and _NORMAL.match(name) is not None
 
 
-def is_file(name: str) -> bool:
+def is_distribution_filename(name: str) -> bool:
     """Whether it can be the name of a distribution file."""
-    return name.endswith(DISTRIBUTIONS) and _FILE.match(name) is not None
+    return name.endswith(DISTRIBUTION_SUFFIXES) and _FILE.match(name) is not None
 
 
-def is_folder(name: str) -> bool:
+def is_file_folder(name: str) -> bool:
     """Whether it is a folder of one file: its sha256, or ``url-`` and that of its URL."""
     return _FOLDER.match(name) is not None
 
 
-def is_digest(text: str) -> bool:
+def is_sha256(text: str) -> bool:
     """Whether it is a sha256 in hex."""
-    return len(text) == 64 and is_folder(text)
+    return len(text) == 64 and is_file_folder(text)
 
 
-def in_url(name: str) -> str:
+def quote_filename(name: str) -> str:
     """A file name as a URL's last part."""
     return name if _PLAIN.match(name) else quote(name, safe="")
 
 
-def is_url(text: str) -> bool:
+def is_http_url(text: str) -> bool:
     """Whether it is a whole http or https URL that stays one when written between spaces."""
     return _URL.match(text) is not None
 
 
-def check_project(told: object, project: str) -> None:
+def check_page_project(told: object, project: str) -> None:
     """Raise NotAPage where a page is about another project."""
     if not isinstance(told, str) or normalize(told) != project:
-        raise NotAPage(f"it is about {str(told)[:60]!r}")
+        raise InvalidPageError(f"it is about {str(told)[:60]!r}")

@@ -15,21 +15,21 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from mirror.public.errors import NotAPage
+from mirror.public.errors import InvalidPageError
 from mirror.public.names import (
-    DISTRIBUTIONS,
-    check_project,
-    in_url,
-    is_digest,
-    is_file,
-    is_folder,
-    is_url,
+    DISTRIBUTION_SUFFIXES,
+    check_page_project,
+    is_distribution_filename,
+    is_file_folder,
+    is_http_url,
+    is_sha256,
     normalize,
+    quote_filename,
 )
 
-JSON = "application/vnd.pypi.simple.v1+json"
-ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-FILES = "root/pypi/+f"  # below the server's root
+JSON_TYPE = "application/vnd.pypi.simple.v1+json"
+ACCEPT = f"{JSON_TYPE}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+FILES_PATH = "root/pypi/+f"  # below the server's root
 
 _UP = "../../../.."  # from /user/index/+simple/project/
 _URL_VALUE = re.compile(rb'"url": ?"([^"\\]+)"')
@@ -37,7 +37,7 @@ _METADATA_KEYS = ("core-metadata", "data-dist-info-metadata")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class ProjectPage:
     """One project. ``document`` is PEP 691 with our links; ``links`` a record of theirs.
 
     Each line of ``links``: folder, file name as in a URL, the upstream's URL, and of the core
@@ -49,23 +49,23 @@ class Page:
     body: bytes  # the document as JSON
 
 
-def read(body: bytes, *, content_type: str, url: str, project: str) -> Page:
+def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:
     """The page in ``body``, which came from ``url``; NotAPage where it is none."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind in {JSON, "application/json"}:
+    if kind in {JSON_TYPE, "application/json"}:
         return _ours(_from_json(body, project), url, project, body)
     if kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
         return _ours(_from_html(body, url, project), url, project, b"")
-    raise NotAPage(f"its content type is {kind[:80]!r}")
+    raise InvalidPageError(f"its content type is {kind[:80]!r}")
 
 
-def loads(content: bytes) -> Mapping[str, Any]:
+def load_document(content: bytes) -> Mapping[str, Any]:
     """The document of a page of ours."""
     document: Mapping[str, Any] = json.loads(content)
     return document
 
 
-def html(document: Mapping[str, Any]) -> bytes:
+def render_html(document: Mapping[str, Any]) -> bytes:
     """The same page for clients that do not take JSON."""
     title = f"Links for {escape(str(document['name']))}"
     lines = [
@@ -103,13 +103,13 @@ def _from_json(body: bytes, project: str) -> dict[str, Any]:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError) as broken:
-        raise NotAPage(f"it is no JSON: {broken}") from broken
+        raise InvalidPageError(f"it is no JSON: {broken}") from broken
     if not isinstance(told, dict) or not isinstance(told.get("files"), list):
-        raise NotAPage("its JSON is no project page")
+        raise InvalidPageError("its JSON is no project page")
     version = told.get("meta", {}).get("api-version") if isinstance(told.get("meta"), dict) else ""
     if not str(version).startswith("1."):
-        raise NotAPage(f"its api-version is {str(version)[:20]!r}")
-    check_project(told.get("name"), project)
+        raise InvalidPageError(f"its api-version is {str(version)[:20]!r}")
+    check_page_project(told.get("name"), project)
     return told
 
 
@@ -118,33 +118,33 @@ def _from_html(body: bytes, url: str, project: str) -> dict[str, Any]:
     reader.feed(body.decode("utf-8", "replace"))
     files = [one for one in reader.files if normalize(one["filename"]).startswith(project)]
     if not files and (reader.files or not reader.is_simple):
-        raise NotAPage("it is an HTML page that lists no file of the project")
+        raise InvalidPageError("it is an HTML page that lists no file of the project")
     return {"meta": {"api-version": "1.0"}, "name": project, "files": files}
 
 
-def _ours(document: dict[str, Any], base: str, project: str, body: bytes) -> Page:
+def _ours(document: dict[str, Any], base: str, project: str, body: bytes) -> ProjectPage:
     """Each file's URL turned to ours; files whose names could not be a path are left out."""
     turned: dict[bytes, bytes] = {}
     kept: list[dict[str, Any]] = []
     lines: list[str] = [""]
-    start = f"{_UP}/{FILES}/{project}/"
+    start = f"{_UP}/{FILES_PATH}/{project}/"
     for one in document["files"]:
         try:
             filename, url, hashes = one["filename"], one["url"], one.get("hashes")
-            if not is_file(filename):
+            if not is_distribution_filename(filename):
                 continue
             if not isinstance(hashes, dict):
                 one["hashes"], hashes, body = {}, None, b""
-            if not is_url(url):
+            if not is_http_url(url):
                 url = urljoin(base, url).partition("#")[0]
-                if not is_url(url):
+                if not is_http_url(url):
                     continue
             folder = hashes["sha256"] if hashes and "sha256" in hashes else ""
         except (TypeError, KeyError, AttributeError, ValueError) as broken:
-            raise NotAPage(f"a file of it is no file: {str(one)[:80]}") from broken
-        if not is_folder(folder):
+            raise InvalidPageError(f"a file of it is no file: {str(one)[:80]}") from broken
+        if not is_file_folder(folder):
             folder = f"url-{hashlib.sha256(url.encode()).hexdigest()}"
-        name = in_url(filename)
+        name = quote_filename(filename)
         ours = f"{start}{folder}/{name}"
         turned[one["url"].encode()] = ours.encode()
         one["url"] = ours
@@ -153,18 +153,18 @@ def _ours(document: dict[str, Any], base: str, project: str, body: bytes) -> Pag
         metadata = one.get("core-metadata", one.get("data-dist-info-metadata")) or "-"
         if metadata != "-":
             told = metadata.get("sha256") if isinstance(metadata, dict) else None
-            metadata = told if isinstance(told, str) and is_digest(told) else "?"
+            metadata = told if isinstance(told, str) and is_sha256(told) else "?"
         lines.append(f"{folder} {name} {url} {metadata}")
         kept.append(one)
     if document["files"] and not kept:
-        raise NotAPage("none of its files has a usable name and URL")
+        raise InvalidPageError("none of its files has a usable name and URL")
     same = len(kept) == len(document["files"])
     document["files"] = kept
     lines.append("")
     made = _turn(body, turned) if same and body else b""
     if made.count(start.encode()) != len(kept):
         made = json.dumps(document, separators=(",", ":")).encode()
-    return Page(document=document, links="\n".join(lines), body=made)
+    return ProjectPage(document=document, links="\n".join(lines), body=made)
 
 
 def _turn(body: bytes, turned: Mapping[bytes, bytes]) -> bytes:
@@ -200,7 +200,7 @@ class _Anchors(HTMLParser):
         except ValueError:
             return
         filename = unquote(url.path.rpartition("/")[2])
-        if not filename.endswith(DISTRIBUTIONS):
+        if not filename.endswith(DISTRIBUTION_SUFFIXES):
             return
         algorithm, _, digest = url.fragment.partition("=")
         one: dict[str, Any] = {

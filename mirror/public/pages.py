@@ -12,71 +12,76 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.public import page
-from mirror.public.errors import Absent, Unavailable, UpstreamAway, UpstreamRefused
-from mirror.public.shelf import Shelf
-from mirror.public.upstream import PAUSE, Upstream
+from mirror.public.errors import (
+    NotFoundError,
+    UnavailableError,
+    UpstreamResponseError,
+    UpstreamUnavailableError,
+)
+from mirror.public.shelf import PageStore
+from mirror.public.upstream import FAILURE_PAUSE, UpstreamClient
 
-FRESH = 600.0  # seconds for which a page is not asked for again: what public indexes allow
-PATIENCE = 0.4  # seconds to wait for a newer page where there is an older one
-ASKED = 50.0  # seconds a client waits for a page that we do not have
-GONE = 900.0  # seconds for which a project has to be absent until we believe it
+MAX_AGE = 600.0  # seconds for which a page is not asked for again: what public indexes allow
+REFRESH_WAIT = 0.4  # seconds to wait for a newer page where there is an older one
+FETCH_TIMEOUT = 50.0  # seconds a client waits for a page that we do not have
+REMOVAL_DELAY = 900.0  # seconds for which a project has to be absent until we believe it
 _READERS = 16  # pages under way at once
 
 
 @dataclass(slots=True)
-class Counters:
+class PageCounters:
     """Since the start."""
 
-    asked: int = 0
+    requests: int = 0
     fetched: int = 0
 
 
-class Pages:
+class PageCache:
     """The pages of one upstream."""
 
-    def __init__(self, shelf: Shelf, upstream: Upstream) -> None:
-        self.counters = Counters()
+    def __init__(self, shelf: PageStore, upstream: UpstreamClient) -> None:
+        self.counters = PageCounters()
         self._shelf = shelf
         self._upstream = upstream
-        self._flights: dict[str, Future[page.Page | None]] = {}
+        self._flights: dict[str, Future[page.ProjectPage | None]] = {}
         self._missing: dict[str, float] = {}  # known projects that upstream does not have: since
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # one page in memory as objects, however large
         self._workers = ThreadPoolExecutor(_READERS, "page")
         self._expiry = _Expiry(shelf)
 
-    def ask(self, project: str, kind: str) -> Path | bytes:
+    def get(self, project: str, kind: str) -> Path | bytes:
         """Where the page lies, or its bytes where the volume takes none.
 
         Absent, or Unavailable: the upstream has to be asked and gives no page.
         """
-        self.counters.asked += 1
-        held = self._shelf.held(project)
+        self.counters.requests += 1
+        held = self._shelf.find_page(project)
         now = time.time()
-        if held and now - held.checked < FRESH:
-            return self._publish(project, kind, FRESH - (now - held.checked))
-        if held and self._upstream.is_away:
-            return self._publish(project, kind, PAUSE)
+        if held and now - held.checked_at < MAX_AGE:
+            return self._publish(project, kind, MAX_AGE - (now - held.checked_at))
+        if held and self._upstream.is_unavailable:
+            return self._publish(project, kind, FAILURE_PAUSE)
         flight = self._fly(project)
         try:
-            unkept = flight.result(PATIENCE if held else ASKED)
+            unkept = flight.result(REFRESH_WAIT if held else FETCH_TIMEOUT)
         except NotYet:
             if held:
                 return self._form(project, kind)
-            raise UpstreamAway(f"no page within {ASKED:.0f} s") from None
-        except Unavailable:
+            raise UpstreamUnavailableError(f"no page within {FETCH_TIMEOUT:.0f} s") from None
+        except UnavailableError:
             if held:
-                return self._publish(project, kind, PAUSE)
+                return self._publish(project, kind, FAILURE_PAUSE)
             raise
         if unkept is not None:
-            return unkept.body if kind == "json" else page.html(unkept.document)
-        return self._publish(project, kind, FRESH)
+            return unkept.body if kind == "json" else page.render_html(unkept.document)
+        return self._publish(project, kind, MAX_AGE)
 
-    def refresh(self, project: str) -> page.Page | None:
+    def refresh(self, project: str) -> page.ProjectPage | None:
         """Ask the upstream now; the page where it could not be kept. Raises as ``ask`` does."""
-        return self._fly(project).result(ASKED)
+        return self._fly(project).result(FETCH_TIMEOUT)
 
-    def _fly(self, project: str) -> Future[page.Page | None]:
+    def _fly(self, project: str) -> Future[page.ProjectPage | None]:
         """The one request for this page that is under way."""
         with self._lock:
             flight = self._flights.get(project)
@@ -84,34 +89,34 @@ class Pages:
                 flight = self._flights[project] = self._workers.submit(self._run, project)
             return flight
 
-    def _run(self, project: str) -> page.Page | None:
+    def _run(self, project: str) -> page.ProjectPage | None:
         try:
             return self._fetch(project)
         finally:
             with self._lock:
                 del self._flights[project]
 
-    def _fetch(self, project: str) -> page.Page | None:
+    def _fetch(self, project: str) -> page.ProjectPage | None:
         """Ask the upstream; the page itself only where it could not be kept."""
-        held = self._shelf.held(project)
-        if held and time.time() - held.checked < 1.0:
+        held = self._shelf.find_page(project)
+        if held and time.time() - held.checked_at < 1.0:
             return None  # somebody's request ended while this one was made
         try:
-            answer = self._upstream.page(project, held.etag if held else "")
-        except Absent as told:
+            answer = self._upstream.fetch_page(project, held.etag if held else "")
+        except NotFoundError as told:
             self._absent(project, known=held is not None, why=str(told))
             raise
         self._missing.pop(project, None)
         self.counters.fetched += 1
         if answer.body is None:
-            self._shelf.checked(project)
+            self._shelf.mark_checked(project)
             return None
         with self._reading:
-            got = page.read(
+            got = page.parse_page(
                 answer.body, content_type=answer.content_type, url=answer.url, project=project
             )
         try:
-            self._shelf.keep(project, got, answer.etag)
+            self._shelf.save_page(project, got, answer.etag)
         except OSError:
             return got  # the volume is full: this one is served from memory
         return None
@@ -121,9 +126,9 @@ class Pages:
         if not known:
             return
         since = self._missing.setdefault(project, time.monotonic())
-        if time.monotonic() - since < GONE:
-            raise UpstreamRefused(f"{why} for a project that it had")
-        self._shelf.forget(project)
+        if time.monotonic() - since < REMOVAL_DELAY:
+            raise UpstreamResponseError(f"{why} for a project that it had")
+        self._shelf.remove_page(project)
         del self._missing[project]
 
     def _publish(self, project: str, kind: str, seconds: float) -> Path | bytes:
@@ -137,19 +142,19 @@ class Pages:
     def _form(self, project: str, kind: str) -> Path | bytes:
         """A page that is there, in one of its forms; from memory where the volume is full."""
         if kind == "json":
-            return self._shelf.page(project, kind)
+            return self._shelf.page_path(project, kind)
         with self._reading:
             try:
-                return self._shelf.html(project)
+                return self._shelf.ensure_html(project)
             except OSError:
-                told = page.loads(self._shelf.page(project, "json").read_bytes())
-                return page.html(told)
+                told = page.load_document(self._shelf.page_path(project, "json").read_bytes())
+                return page.render_html(told)
 
 
 class _Expiry:
     """Takes pages out of nginx's hands when their time is over."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: PageStore) -> None:
         self._shelf = shelf
         self._heap: list[tuple[float, str, str]] = []
         self._due: dict[tuple[str, str], float] = {}
@@ -172,4 +177,4 @@ class _Expiry:
                 if self._due.get((project, kind)) != when:
                     continue  # it was published again
                 del self._due[project, kind]
-                self._shelf.withdraw(project, (kind,))
+                self._shelf.unpublish(project, (kind,))

@@ -12,62 +12,76 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from mirror.public.errors import Absent, Unavailable
-from mirror.public.files import SOON, Download, Files
-from mirror.public.names import METADATA, is_file, is_folder, is_normal, normalize
-from mirror.public.page import FILES, JSON
-from mirror.public.pages import Pages
-from mirror.public.scrub import Scrub
-from mirror.public.shelf import Shelf
-from mirror.public.upstream import STALL, Upstream
+from mirror.public.errors import NotFoundError, UnavailableError
+from mirror.public.files import WHOLE_FILE_WAIT, Download, FileCache
+from mirror.public.names import (
+    METADATA_SUFFIX,
+    is_distribution_filename,
+    is_file_folder,
+    is_normalized,
+    normalize,
+)
+from mirror.public.page import FILES_PATH, JSON_TYPE
+from mirror.public.pages import PageCache
+from mirror.public.scrub import Scrubber
+from mirror.public.shelf import PageStore
+from mirror.public.upstream import READ_TIMEOUT, UpstreamClient
 
-_TYPES = {"json": JSON, "html": "text/html; charset=utf-8"}
+_TYPES = {"json": JSON_TYPE, "html": "text/html; charset=utf-8"}
 _AGAIN = 5  # seconds after which a client may ask again
 
 
-class Public:
+class CacheService:
     """The parts that answer, put together."""
 
-    def __init__(self, root: Path, upstream: Upstream, scrub: Scrub) -> None:
-        self.shelf = Shelf(root)
-        self.scrub = scrub
+    def __init__(self, root: Path, upstream: UpstreamClient, scrub: Scrubber) -> None:
+        self.store = PageStore(root)
+        self.scrubber = scrub
         self.upstream = upstream
-        self.shelf.open_for(upstream.url)
-        self.pages = Pages(self.shelf, upstream)
-        self.files = Files(self.shelf, upstream, self.pages)
+        self.store.prepare_for(upstream.url)
+        self.pages = PageCache(self.store, upstream)
+        self.files = FileCache(self.store, upstream, self.pages)
 
     def status(self) -> dict[str, object]:
         """What is there and how the upstream is."""
         pages, files, upstream = self.pages.counters, self.files.counters, self.upstream
-        scrub = self.scrub
+        scrub = self.scrubber
         return {
             "upstream": {
                 "url": upstream.url,
-                "state": "away" if upstream.trouble else "ok",
-                "since": upstream.since,
-                "error": upstream.trouble,
+                "state": "away" if upstream.error else "ok",
+                "since": upstream.state_since,
+                "error": upstream.error,
             },
-            **self.shelf.count(),
-            "asked": {"pages": pages.asked, "files": files.asked},
-            "fetched": {"pages": pages.fetched, "files": files.fetched, "bytes": files.bytes},
-            "volume": self.shelf.volume(),
-            "scrub": {"ended": scrub.ended, "mended": scrub.mended, "lost": scrub.lost()},
+            **self.store.count_contents(),
+            "asked": {"pages": pages.requests, "files": files.requests},
+            "fetched": {
+                "pages": pages.fetched,
+                "files": files.fetched,
+                "bytes": files.fetched_bytes,
+            },
+            "volume": self.store.measure_volume(),
+            "scrub": {
+                "ended": scrub.last_ended,
+                "mended": scrub.repaired,
+                "lost": scrub.lost_uploads(),
+            },
         }
 
 
-class Server(ThreadingHTTPServer):
+class CacheServer(ThreadingHTTPServer):
     """Listens on loopback; connections that nginx keeps hold a thread each."""
 
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, port: int, public: Public) -> None:
-        self.public = public
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, public: CacheService) -> None:
+        self.service = public
+        super().__init__(("127.0.0.1", port), _CacheRequestHandler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
+class _CacheRequestHandler(BaseHTTPRequestHandler):
+    server: CacheServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 120.0
@@ -94,17 +108,17 @@ class _Handler(BaseHTTPRequestHandler):
             if parts == ["healthz"]:
                 self._say(HTTPStatus.OK, "ok")
             elif parts == ["+mirror", "status"]:
-                body = json.dumps(self.server.public.status()).encode()
+                body = json.dumps(self.server.service.status()).encode()
                 self._answer(HTTPStatus.OK, "application/json", body)
             elif len(parts) == 4 and parts[2] == "+simple":
                 self._page(parts[3])
-            elif len(parts) == 6 and "/".join(parts[:3]) == FILES:
+            elif len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
                 self._file(parts[3], parts[4], parts[5])
             else:
                 self._say(HTTPStatus.NOT_FOUND, "no such page")
-        except Absent as told:
+        except NotFoundError as told:
             self._say(HTTPStatus.NOT_FOUND, str(told))
-        except Unavailable as told:
+        except UnavailableError as told:
             self.log_error("%s: %s", self.path, told)
             self._say(HTTPStatus(told.status), f"{told}\n", again=True)
 
@@ -112,8 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self, name: str) -> None:
         project = normalize(name)
-        if not is_normal(project):
-            raise Absent("no project can have this name")
+        if not is_normalized(project):
+            raise NotFoundError("no project can have this name")
         if project != name or not self.path.partition("?")[0].endswith("/"):
             slash = self.path.partition("?")[0].endswith("/")
             self.send_response(HTTPStatus.MOVED_PERMANENTLY)
@@ -121,8 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        kind = "json" if JSON in self.headers.get("Accept", "") else "html"
-        found = self.server.public.pages.ask(project, kind)
+        kind = "json" if JSON_TYPE in self.headers.get("Accept", "") else "html"
+        found = self.server.service.pages.get(project, kind)
         if isinstance(found, bytes):
             self._answer(HTTPStatus.OK, _TYPES[kind], found)
         else:
@@ -130,12 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, project: str, folder: str, filename: str) -> None:
         if not (
-            is_normal(project) and is_folder(folder) and is_file(filename.removesuffix(METADATA))
+            is_normalized(project)
+            and is_file_folder(folder)
+            and is_distribution_filename(filename.removesuffix(METADATA_SUFFIX))
         ):
-            raise Absent("no file can have this name")
-        found = self.server.public.files.ask(project, folder, filename)
+            raise NotFoundError("no file can have this name")
+        found = self.server.service.files.get(project, folder, filename)
         if isinstance(found, Download):
-            if found.wait(SOON):
+            if found.wait(WHOLE_FILE_WAIT):
                 found = found.target
             else:
                 self._stream(found)
@@ -144,27 +160,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, download: Download) -> None:
         """A file that is still under way. If it goes wrong its end never comes."""
-        download.wait_for_begin(STALL + SOON)
+        download.wait_for_start(READ_TIMEOUT + WHOLE_FILE_WAIT)
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("X-Accel-Buffering", "no")
-        if download.total is None:
+        if download.length is None:
             self.send_header("Transfer-Encoding", "chunked")
         else:
-            self.send_header("Content-Length", str(download.total))
+            self.send_header("Content-Length", str(download.length))
         self.end_headers()
         if self.command == "HEAD":
             return
         try:
-            for block in download.blocks():
-                if download.total is None:
+            for block in download.iter_blocks():
+                if download.length is None:
                     self.wfile.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
                 else:
                     self.wfile.write(block)
                 self.wfile.flush()
-            if download.total is None:
+            if download.length is None:
                 self.wfile.write(b"0\r\n\r\n")
-        except (Unavailable, Absent) as told:
+        except (UnavailableError, NotFoundError) as told:
             self.log_error("%s: %s", self.path, told)
             self.close_connection = True
         except (BrokenPipeError, ConnectionResetError):
@@ -172,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _held(self, path: Path) -> None:
         """nginx sends it: /+held/ is our root, for it alone."""
-        inside = path.relative_to(self.server.public.shelf.root).as_posix()
+        inside = path.relative_to(self.server.service.store.root).as_posix()
         self.send_response(HTTPStatus.OK)
         self.send_header("X-Accel-Redirect", f"/+held/{quote(inside)}")
         self.send_header("Content-Length", "0")

@@ -16,20 +16,20 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers
 
-from mirror.public.errors import Absent, UpstreamAway, UpstreamRefused
+from mirror.public.errors import NotFoundError, UpstreamResponseError, UpstreamUnavailableError
 from mirror.public.page import ACCEPT
 
-CONNECT = 5.0  # seconds until a connection is there
-STALL = 15.0  # seconds without a byte
-PAGE = 40.0  # seconds that a page may take in all
-PAGE_BYTES = 48 * 1024**2  # the largest pages of public indexes have about 15 MB
-PAUSE = 5.0  # seconds for which an upstream that failed is not asked for what we have
+CONNECT_TIMEOUT = 5.0  # seconds until a connection is there
+READ_TIMEOUT = 15.0  # seconds without a byte
+PAGE_TIMEOUT = 40.0  # seconds that a page may take in all
+MAX_PAGE_BYTES = 48 * 1024**2  # the largest pages of public indexes have about 15 MB
+FAILURE_PAUSE = 5.0  # seconds for which an upstream that failed is not asked for what we have
 _CHUNK = 256 * 1024  # bytes
 _AGENT = "pypi-mirror"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class UpstreamResponse:
     """A page's bytes; ``body`` None: what we have is still right."""
 
     body: bytes | None
@@ -38,7 +38,7 @@ class Answer:
     etag: str
 
 
-class Upstream:
+class UpstreamClient:
     """One upstream, named by the URL of its simple index."""
 
     def __init__(self, url: str, *, connections: int, ca_bundle: str | None = None) -> None:
@@ -49,33 +49,33 @@ class Upstream:
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._away_until = 0.0
-        self.since = time.time()
-        self.trouble = ""  # why it is away; empty while it is well
+        self.state_since = time.time()
+        self.error = ""  # why it is away; empty while it is well
 
     @property
-    def is_away(self) -> bool:
+    def is_unavailable(self) -> bool:
         """It failed a moment ago: what we have is served without asking it."""
         return time.monotonic() < self._away_until
 
-    def page(self, project: str, etag: str) -> Answer:
+    def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
         """Ask for a project's page. Absent, UpstreamAway or UpstreamRefused where it has none."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
-        until = time.monotonic() + PAGE
+        until = time.monotonic() + PAGE_TIMEOUT
         with self._get(f"{self.url}{project}/", headers) as answer:
             if answer.status == 304:
                 self._well()
-                return Answer(body=None, content_type="", url="", etag=etag)
+                return UpstreamResponse(body=None, content_type="", url="", etag=etag)
             body = bytearray()
             for chunk in answer.stream(_CHUNK, decode_content=True):
                 body += chunk
-                if len(body) > PAGE_BYTES:
-                    raise UpstreamRefused(f"its page is larger than {PAGE_BYTES} bytes")
+                if len(body) > MAX_PAGE_BYTES:
+                    raise UpstreamResponseError(f"its page is larger than {MAX_PAGE_BYTES} bytes")
                 if time.monotonic() > until:
-                    raise self.failed(f"its page took more than {PAGE:.0f} s")
+                    raise self.mark_unavailable(f"its page took more than {PAGE_TIMEOUT:.0f} s")
             self._well()
-            return Answer(
+            return UpstreamResponse(
                 body=bytes(body),
                 content_type=answer.headers.get("Content-Type", ""),
                 url=answer.geturl() or f"{self.url}{project}/",
@@ -83,7 +83,7 @@ class Upstream:
             )
 
     @contextmanager
-    def file(self, url: str) -> Iterator[tuple[int | None, Iterator[bytes]]]:
+    def stream_file(self, url: str) -> Iterator[tuple[int | None, Iterator[bytes]]]:
         """A file's length, where it is told, and its bytes as they come."""
         with self._get(url, {"Accept-Encoding": "identity"}) as answer:
             length = answer.headers.get("Content-Length", "")
@@ -93,13 +93,13 @@ class Upstream:
             )
             self._well()
 
-    def failed(self, why: str) -> UpstreamAway:
+    def mark_unavailable(self, why: str) -> UpstreamUnavailableError:
         """Note that it is away."""
-        if not self.trouble:
-            self.since = time.time()
-        self.trouble = why
-        self._away_until = time.monotonic() + PAUSE
-        return UpstreamAway(why)
+        if not self.error:
+            self.state_since = time.time()
+        self.error = why
+        self._away_until = time.monotonic() + FAILURE_PAUSE
+        return UpstreamUnavailableError(why)
 
     @contextmanager
     def _get(self, url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
@@ -121,7 +121,7 @@ class Upstream:
         except (HTTPError, OSError) as broken:
             if isinstance(broken, OSError) and broken.filename is not None:
                 raise  # of our disk
-            raise self.failed(f"{type(broken).__name__}: {broken}"[:300]) from broken
+            raise self.mark_unavailable(f"{type(broken).__name__}: {broken}"[:300]) from broken
 
     def _send(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
         return self._pool(url).request(
@@ -129,7 +129,7 @@ class Upstream:
             url,
             headers={"User-Agent": _AGENT, **headers},
             preload_content=False,
-            timeout=urllib3.Timeout(connect=CONNECT, read=STALL),
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
             retries=urllib3.Retry(
                 connect=0, read=0, other=0, status=0, redirect=4, raise_on_redirect=True
             ),
@@ -141,15 +141,15 @@ class Upstream:
             return
         answer.drain_conn()
         if status in {404, 410}:
-            raise Absent(f"the upstream answers {status}")
+            raise NotFoundError(f"the upstream answers {status}")
         if status == 429 or status >= 500:
-            raise self.failed(f"the upstream answers {status}")
-        raise UpstreamRefused(f"the upstream answers {status}")
+            raise self.mark_unavailable(f"the upstream answers {status}")
+        raise UpstreamResponseError(f"the upstream answers {status}")
 
     def _well(self) -> None:
-        if self.trouble:
-            self.trouble = ""
-            self.since = time.time()
+        if self.error:
+            self.error = ""
+            self.state_since = time.time()
         self._away_until = 0.0
 
     def _pool(self, url: str) -> urllib3.PoolManager:

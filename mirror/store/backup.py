@@ -16,7 +16,7 @@ _FILES = "+files"
 _NOTE = ".served-by"  # goes with the folder: a copy that is put back tells whose it is
 
 
-def back_up(serverdir: Path, told: Callable[[str], None]) -> None:
+def back_up(serverdir: Path, report: Callable[[str], None]) -> None:
     """Copy the server's folder beside it, if another version served it last; no server runs.
 
     Uploads are linked, not copied: devpi writes files anew and renames them, so that a link stays
@@ -41,13 +41,13 @@ def back_up(serverdir: Path, told: Callable[[str], None]) -> None:
             why=f"devpi-server {last} served it last; {broken}",
             next_step="make room on the volume, or go on with the image of before",
         ) from broken
-    remember(serverdir)
-    told(f"devpi-server {last} served last, {now} does now: {backups / name} is as it was")
+    record_version(serverdir)
+    report(f"devpi-server {last} served last, {now} does now: {backups / name} is as it was")
     for old in sorted(backups.glob("devpi-*"), key=lambda path: path.name[-22:])[:-_KEPT]:
         shutil.rmtree(old)
 
 
-def remember(serverdir: Path) -> None:
+def record_version(serverdir: Path) -> None:
     """Note which version serves it."""
     (serverdir / _NOTE).write_text(version("devpi-server"))
 

@@ -23,21 +23,21 @@ _BUSY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class DatabaseFile:
     """One file that the database says is there. ``spec`` is ALGORITHM=HEX, empty if unknown."""
 
     path: Path
     index: str  # user/index
     project: str
-    spec: str
+    hash_spec: str
 
     @property
-    def private(self) -> bool:
+    def is_private(self) -> bool:
         """Whether it exists here alone: the pull-through index gets its files again."""
         return self.index != MIRROR_INDEX
 
 
-def mend(serverdir: Path, told: Callable[[str], None]) -> None:
+def repair_database(serverdir: Path, report: Callable[[str], None]) -> None:
     """Make a database that a kill left behind usable; only while no server runs.
 
     - A hot journal is rolled back by opening read-write: devpi opens read-only first, and would
@@ -53,19 +53,19 @@ def mend(serverdir: Path, told: Callable[[str], None]) -> None:
     if not path.exists():
         raise _unusable(path, "it is missing")
     if path.with_name(f"{_NAME}-journal").exists():
-        told("a transaction was cut off: it is rolled back")
+        report("a transaction was cut off: it is rolled back")
     try:
         with closing(_connect(path, "rw")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-            _check(connection, path, told)
-            pending = _finish(connection, serverdir, told)
+            _check(connection, path, report)
+            pending = _finish(connection, serverdir, report)
     except sqlite3.Error as broken:
         raise _unusable(path, str(broken)) from broken
-    _sweep(serverdir, pending, told)
+    _sweep(serverdir, pending, report)
 
 
-def recorded(serverdir: Path) -> Iterator[Recorded]:
+def iter_database_files(serverdir: Path) -> Iterator[DatabaseFile]:
     """Every file that should be on disk now; reads beside a running server."""
     loads = _reader()
     marks = ", ".join("?" * len(_FILE_KEYS))
@@ -84,11 +84,11 @@ def recorded(serverdir: Path) -> Iterator[Recorded]:
         user, _, rest = str(key).partition("/")
         spec = value.get("hash_spec") or ""
         digest = (value.get("hashes") or {}).get("sha256")
-        yield Recorded(
+        yield DatabaseFile(
             path=serverdir / "+files" / key,
             index=f"{user}/{rest.partition('/')[0]}",
             project=str(value.get("project") or ""),
-            spec=f"sha256={digest}" if digest else str(spec),
+            hash_spec=f"sha256={digest}" if digest else str(spec),
         )
 
 

@@ -18,21 +18,21 @@ from pathlib import Path
 from mirror.core import process
 from mirror.core.errors import MirrorError, RefusedError, UnfitError
 from mirror.core.wait import Deadline
-from mirror.devpi import Layout, init_argv
-from mirror.store.backup import back_up, remember
-from mirror.store.database import mend
-from mirror.store.rights import own
+from mirror.devpi import DevpiPaths, build_init_argv
+from mirror.store.backup import back_up, record_version
+from mirror.store.database import repair_database
+from mirror.store.rights import ensure_writable
 
 _INIT_SECONDS = 120.0
 
 
-def prepare(
+def prepare_server(
     *,
     serverdir: Path,
-    run: Path,
+    run_dir: Path,
     secrets: Path,
     program: str = "devpi-init",
-    told: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Make ready; True where a new server was made, False where one was checked and mended.
 
@@ -41,15 +41,15 @@ def prepare(
     is what a Secret volume with fsGroup is: hence the copy. Raises UnfitError with the owner and
     mode when the volume cannot be written.
     """
-    _private_folder(run)
-    layout = Layout(serverdir=serverdir, run=run)
+    _private_folder(run_dir)
+    layout = DevpiPaths(serverdir=serverdir, run_dir=run_dir)
     _private_file(Path(layout.secretfile), _read_secret(secrets / "secretfile"))
-    _check_writable(serverdir.parent, told)
-    own(serverdir.parent, told)
+    _check_writable(serverdir.parent, report)
+    ensure_writable(serverdir.parent, report)
     if (serverdir / ".serverversion").exists():
-        told(f"{serverdir} holds a server already")
-        mend(serverdir, told)
-        back_up(serverdir, told)
+        report(f"{serverdir} holds a server already")
+        repair_database(serverdir, report)
+        back_up(serverdir, report)
         return False
     if serverdir.exists() and any(serverdir.iterdir()):
         raise RefusedError(
@@ -61,19 +61,19 @@ def prepare(
     unfinished = serverdir.with_name(serverdir.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     _private_folder(unfinished)
-    layout = Layout(serverdir=unfinished, run=run)
+    layout = DevpiPaths(serverdir=unfinished, run_dir=run_dir)
     config = Path(layout.init_config)
     password = _read_secret(secrets / "root-password").decode()
     # JSON strings are YAML strings, whatever is in them
     words = f"devpi-server:\n  root-passwd: {json.dumps(password)}\n"
     _private_file(config, words.encode())
     try:
-        process.run(init_argv(program, layout), deadline=Deadline.after(_INIT_SECONDS))
+        process.run(build_init_argv(program, layout), deadline=Deadline.after(_INIT_SECONDS))
     finally:
         config.unlink()
     unfinished.rename(serverdir)
-    remember(serverdir)
-    told(f"made a new server in {serverdir}")
+    record_version(serverdir)
+    report(f"made a new server in {serverdir}")
     return True
 
 
@@ -126,7 +126,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     words = parser.parse_args()
     try:
-        prepare(serverdir=words.serverdir, run=words.run, secrets=words.secrets, told=print)
+        prepare_server(
+            serverdir=words.serverdir, run_dir=words.run, secrets=words.secrets, report=print
+        )
     except MirrorError as error:
         print(
             f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}", file=sys.stderr

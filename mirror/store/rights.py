@@ -14,7 +14,7 @@ _DEPTH = 3  # of folders that are looked at in the cache, which may hold very ma
 _WHOLE = "devpi"  # looked at to the last folder
 
 
-def own(data: Path, told: Callable[[str], None]) -> None:
+def ensure_writable(data: Path, report: Callable[[str], None]) -> None:
     """Make sure that we may write the folders and the database below ``data``.
 
     Restored backups, copied volumes and `kubectl exec` as root leave files of others or without
@@ -34,7 +34,7 @@ def own(data: Path, told: Callable[[str], None]) -> None:
             mode = f"{stat.S_IMODE(about.st_mode):04o}"
             foreign.append(f"{path} is owned by {about.st_uid}:{about.st_gid}, mode {mode}")
     if mended:
-        told(f"gave the writing bit back to {mended} paths below {data}")
+        report(f"gave the writing bit back to {mended} paths below {data}")
     if foreign:
         more = f"\nand {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
         raise UnfitError(

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mirror.settings import MIRROR_INDEX
-from mirror.store.database import recorded
+from mirror.store.database import iter_database_files
 
 _MEASURED = ".sha256"
 _METADATA = ".metadata"
@@ -27,7 +27,7 @@ _PACKED = ".gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredFile:
     """A file that should be there.
 
     ``spec`` is ALGORITHM=HEX, or "page", or "folder" (its file has gone), or "" if unknown.
@@ -36,25 +36,25 @@ class Kept:
     """
 
     path: Path
-    spec: str
-    private: bool
+    expected: str
+    is_private: bool
     url: str | None = None
-    beside: tuple[Path, ...] = ()
+    companions: tuple[Path, ...] = ()
 
 
-def kept(data: Path) -> Iterator[Kept]:
+def iter_stored_files(data: Path) -> Iterator[StoredFile]:
     """Everything that should be there; a folder of a hash without its file gives its file."""
     yield from _public(data / "public")
     yield from _pages(data / "public")
     yield from _served_by_devpi(data)
 
 
-def uploads(data: Path) -> Iterator[Kept]:
+def iter_uploads(data: Path) -> Iterator[StoredFile]:
     """Those of them that exist here alone."""
-    yield from (one for one in _served_by_devpi(data) if one.private)
+    yield from (one for one in _served_by_devpi(data) if one.is_private)
 
 
-def sound_page(path: Path) -> bool:
+def is_page_intact(path: Path) -> bool:
     """Whether a page is whole JSON, and its packed copies (and those of its HTML) say the same."""
     try:
         told = json.loads(path.read_bytes())
@@ -70,49 +70,49 @@ def sound_page(path: Path) -> bool:
     return isinstance(told, dict) and isinstance(told.get("files"), list)
 
 
-def _pages(public: Path) -> Iterator[Kept]:
+def _pages(public: Path) -> Iterator[StoredFile]:
     for path in sorted((public / "pages").glob("*.json")):
         project = path.name.removesuffix(".json")
         names = [f"{project}.{kind}{end}" for kind in ("json", "html") for end in ("", _PACKED)]
         beside = [public / folder / name for folder in ("fresh", "pages") for name in names]
-        yield Kept(
+        yield StoredFile(
             path=path,
-            spec="page",
-            private=False,
-            beside=(*beside, public / "links" / project),
+            expected="page",
+            is_private=False,
+            companions=(*beside, public / "links" / project),
         )
 
 
-def _public(public: Path) -> Iterator[Kept]:
+def _public(public: Path) -> Iterator[StoredFile]:
     for shelf in sorted((public / "files").glob("*/")):
         metadata = _metadata_hashes(public / "links" / shelf.name)
         for folder in sorted(shelf.glob("*/")):
             yield from _folder(folder, metadata)
 
 
-def _folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[Kept]:
+def _folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[StoredFile]:
     project, mark = folder.parts[-2:]
     files = [path for path in folder.iterdir() if path.is_file()]
     main = [path for path in files if not path.name.endswith((_MEASURED, _METADATA))]
     if not main:
         # the name went with the file; its hash tells all that is needed
-        yield Kept(path=folder, spec="folder", private=False)
+        yield StoredFile(path=folder, expected="folder", is_private=False)
     root = f"/{MIRROR_INDEX}/+f/{project}/{mark}"
     for path in main:
         others = (path.with_name(path.name + _MEASURED), path.with_name(path.name + _METADATA))
-        yield Kept(
+        yield StoredFile(
             path=path,
-            spec=_spec(mark, path),
-            private=False,
+            expected=_spec(mark, path),
+            is_private=False,
             url=f"{root}/{quote(path.name)}",
-            beside=others,
+            companions=others,
         )
         if others[1].exists():
             digest = metadata.get((mark, path.name), "")
-            yield Kept(
+            yield StoredFile(
                 path=others[1],
-                spec=f"sha256={digest}" if digest else "",
-                private=False,
+                expected=f"sha256={digest}" if digest else "",
+                is_private=False,
                 url=f"{root}/{quote(others[1].name)}",
             )
 
@@ -137,13 +137,13 @@ def _spec(mark: str, path: Path) -> str:
         return ""
 
 
-def _served_by_devpi(data: Path) -> Iterator[Kept]:
+def _served_by_devpi(data: Path) -> Iterator[StoredFile]:
     if not (data / "devpi/.sqlite").exists():
         return
-    for one in recorded(data / "devpi"):
+    for one in iter_database_files(data / "devpi"):
         # the pull-through index is asked through devpi only where there is no front
-        if not one.private and (data / "public").exists():
+        if not one.is_private and (data / "public").exists():
             continue
         inside = one.path.relative_to(data / "devpi/+files").as_posix()
-        url = None if one.private else f"/{inside}"
-        yield Kept(path=one.path, spec=one.spec, private=one.private, url=url)
+        url = None if one.is_private else f"/{inside}"
+        yield StoredFile(path=one.path, expected=one.hash_spec, is_private=one.is_private, url=url)

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Literal
 
 from mirror.core.errors import MirrorError
-from mirror.store.fetch import fetch
-from mirror.store.shelves import Kept, kept, sound_page
+from mirror.store.fetch import check_download
+from mirror.store.shelves import StoredFile, is_page_intact, iter_stored_files
 
 _CHUNK = 1 << 20
 _SET_ASIDE = "damaged"  # folder of private files whose bytes are wrong: never deleted
 _TOLD_SECONDS = 1.0
 
-State = Literal["sound", "missing", "empty", "corrupt", "unreadable", "unknown"]
-Outcome = Literal["found", "fetched again", "removed", "set aside", "lost"]
+FileState = Literal["sound", "missing", "empty", "corrupt", "unreadable", "unknown"]
+RepairOutcome = Literal["found", "fetched again", "removed", "set aside", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +42,17 @@ class Flaw:
 
     file: str
     private: bool
-    state: State
-    outcome: Outcome
+    state: FileState
+    outcome: RepairOutcome
     next_step: str = ""
 
     @property
-    def mended(self) -> bool:
+    def is_repaired(self) -> bool:
         return self.outcome in ("fetched again", "removed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class VerifyReport:
     """What was looked at. ``size`` in bytes; ``unknown`` files have no hash to compare with."""
 
     files: int
@@ -62,20 +62,20 @@ class Verified:
     seconds: float
 
     @property
-    def sound(self) -> bool:
+    def is_sound(self) -> bool:
         """Whether nothing is wrong any more."""
-        return all(flaw.mended for flaw in self.flaws)
+        return all(flaw.is_repaired for flaw in self.flaws)
 
 
-def verify(
+def verify_files(
     data: Path,
     *,
     repair: bool = False,
     root: str | None = None,
-    only: Sequence[Kept] | None = None,
-    told: Callable[[int, int, str], None] = lambda *_: None,
+    only: Sequence[StoredFile] | None = None,
+    on_progress: Callable[[int, int, str], None] = lambda *_: None,
     pause: Callable[[int], None] = lambda _: None,
-) -> Verified:
+) -> VerifyReport:
     """Hash everything below ``data``, or ``only`` some of it; with ``repair`` mend.
 
     ``root`` is the index's root URL: removed files are asked for there, so that they are there
@@ -83,11 +83,11 @@ def verify(
     of each chunk read, to slow a run in the background down.
     """
     begun = time.monotonic()
-    wanted = list(kept(data)) if only is None else only
+    wanted = list(iter_stored_files(data)) if only is None else only
     size = unknown = 0
-    bad: list[tuple[Kept, State, os.stat_result | None]] = []
+    bad: list[tuple[StoredFile, FileState, os.stat_result | None]] = []
     for number, one in enumerate(wanted):
-        told(number, len(wanted), one.path.name)
+        on_progress(number, len(wanted), one.path.name)
         about = _stat(one.path)
         state = _state(one, about, pause)
         size += about.st_size if about else 0
@@ -98,7 +98,7 @@ def verify(
         _mend(data, one, state, about, root) if repair else _flaw(data, one, state)
         for one, state, about in _still(data, bad)
     )
-    return Verified(
+    return VerifyReport(
         files=len(wanted),
         size=size,
         unknown=unknown,
@@ -107,13 +107,15 @@ def verify(
     )
 
 
-def _state(one: Kept, about: os.stat_result | None, pause: Callable[[int], None]) -> State:
-    if about is None or one.spec == "folder":
+def _state(
+    one: StoredFile, about: os.stat_result | None, pause: Callable[[int], None]
+) -> FileState:
+    if about is None or one.expected == "folder":
         return "missing"
-    if one.spec == "page":
+    if one.expected == "page":
         pause(about.st_size)
-        return "sound" if sound_page(one.path) else "corrupt"
-    algorithm, _, expected = one.spec.partition("=")
+        return "sound" if is_page_intact(one.path) else "corrupt"
+    algorithm, _, expected = one.expected.partition("=")
     if not expected or algorithm not in hashlib.algorithms_available:
         return "unknown"
     measured = hashlib.new(algorithm, usedforsecurity=False)
@@ -132,21 +134,21 @@ def _state(one: Kept, about: os.stat_result | None, pause: Callable[[int], None]
 
 
 def _still(
-    data: Path, bad: list[tuple[Kept, State, os.stat_result | None]]
-) -> Iterator[tuple[Kept, State, os.stat_result | None]]:
+    data: Path, bad: list[tuple[StoredFile, FileState, os.stat_result | None]]
+) -> Iterator[tuple[StoredFile, FileState, os.stat_result | None]]:
     """Those that are still wrong: packages are removed, and pages replaced, while we read."""
     if not bad:
         return
-    now = {one.path for one in kept(data)}
+    now = {one.path for one in iter_stored_files(data)}
     for one, state, about in bad:
-        if one.path in now and not (one.spec == "page" and sound_page(one.path)):
+        if one.path in now and not (one.expected == "page" and is_page_intact(one.path)):
             yield one, state, about
 
 
 def _mend(
-    data: Path, one: Kept, state: State, about: os.stat_result | None, root: str | None
+    data: Path, one: StoredFile, state: FileState, about: os.stat_result | None, root: str | None
 ) -> Flaw:
-    if one.private:
+    if one.is_private:
         return _set_aside(data, one, state, about)
     if one.path.is_dir():
         shutil.rmtree(one.path, ignore_errors=True)
@@ -155,19 +157,19 @@ def _mend(
     now = _stat(one.path)
     if about and now and now.st_ino == about.st_ino:
         one.path.unlink(missing_ok=True)
-        for beside in one.beside:
+        for beside in one.companions:
             beside.unlink(missing_ok=True)
     if one.url:
         with suppress(OSError):
             one.path.parent.rmdir()
     if one.url and root:
-        wanted = one.spec.removeprefix("sha256=") if one.spec.startswith("sha256=") else ""
-        if fetch(root + one.url, wanted).ok:
+        wanted = one.expected.removeprefix("sha256=") if one.expected.startswith("sha256=") else ""
+        if check_download(root + one.url, wanted).ok:
             return _flaw(data, one, state, "fetched again")
     return _flaw(data, one, state, "removed")
 
 
-def _set_aside(data: Path, one: Kept, state: State, about: os.stat_result | None) -> Flaw:
+def _set_aside(data: Path, one: StoredFile, state: FileState, about: os.stat_result | None) -> Flaw:
     if about is None:
         return _flaw(data, one, state, "lost")
     place = data / _SET_ASIDE / one.path.relative_to(data)
@@ -178,14 +180,16 @@ def _set_aside(data: Path, one: Kept, state: State, about: os.stat_result | None
     return _flaw(data, one, state, "set aside")
 
 
-def _flaw(data: Path, one: Kept, state: State, outcome: Outcome = "found") -> Flaw:
+def _flaw(data: Path, one: StoredFile, state: FileState, outcome: RepairOutcome = "found") -> Flaw:
     next_step = ""
-    if one.private and outcome == "found":
+    if one.is_private and outcome == "found":
         next_step = "mirror verify --repair takes it out of service" if state != "missing" else ""
-    if one.private and not next_step:
+    if one.is_private and not next_step:
         next_step = f"mirror add {one.path.name} (from where it was built), or restore a backup"
     file = one.path.relative_to(data).as_posix()
-    return Flaw(file=file, private=one.private, state=state, outcome=outcome, next_step=next_step)
+    return Flaw(
+        file=file, private=one.is_private, state=state, outcome=outcome, next_step=next_step
+    )
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -211,7 +215,7 @@ def main() -> int:
             print(json.dumps({"done": done, "total": total, "name": name}), flush=True)
 
     try:
-        result = verify(words.data, repair=words.repair, root=words.root, told=told)
+        result = verify_files(words.data, repair=words.repair, root=words.root, on_progress=told)
     except (MirrorError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1

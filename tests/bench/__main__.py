@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import installs, load, report, servers
-from tests.bench.record import record
-from tests.cluster.cache import cache_root, digest, locked
+from tests.bench.record import record_index
+from tests.cluster.cache import cache_root, digest, hold_lock
 
 _PACKAGES = ("proxpi==1.3.1", "gunicorn==23.0.0", "matplotlib>=3.9,<4")
 _CLIENTS = (1, 8, 50, 200)
@@ -48,10 +48,10 @@ def main() -> int:
         measure(told, words.repeats, set(words.only) or {"cold", "warm", "installs"}, python)
     finally:  # a run that was ended tells what it has
         kept.write_text(json.dumps(told, indent=1))
-        print(report.table(told))
+        print(report.render_table(told))
     if words.write:
         docs = Path(__file__).parents[2] / "docs"
-        report.write(told, docs / "benchmarks.md")
+        report.write_table(told, docs / "benchmarks.md")
         plot = Path(__file__).with_name("plot.py")
         subprocess.run(
             [str(python), str(plot), str(kept), str(docs / "benchmarks.svg")],
@@ -66,72 +66,82 @@ def measure(told: dict[str, Any], repeats: int, parts: set[str], python: Path) -
 
     The servers run side by side and are asked in turn, so that ratios are fair.
     """
-    lock = record()
+    lock = record_index()
     names = [one.name for one in lock]
-    requests, transferred = load.ceiling(clients=8)
+    requests, transferred = load.measure_ceiling(clients=8)
     told["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
     told["ceiling"] = {"requests": requests, "bytes": transferred}
     with ExitStack() as stack:
         base = Path(stack.enter_context(_folder()))
-        wheels = installs.requirements(lock, base)
-        upstream = stack.enter_context(servers.stand_in(_new(base, "upstream"), lock))
+        wheels = installs.write_requirements(lock, base)
+        upstream = stack.enter_context(servers.serve_upstream(_new(base, "upstream"), lock))
         direct = [(f"/packages/{one.url.partition('/packages/')[2]}", one.sha256) for one in lock]
         _say("direct")
         told["direct"] = {
-            "pages": asdict(load.run(upstream.address, load.pages("/simple/", names), clients=50)),
-            "files": asdict(load.run(upstream.address, load.files(direct), clients=50)),
+            "pages": asdict(
+                load.run_load(upstream.address, load.page_requests("/simple/", names), clients=50)
+            ),
+            "files": asdict(
+                load.run_load(upstream.address, load.file_requests(direct), clients=50)
+            ),
         }
         if {"cold", "installs"} <= parts:
             for name, times in (("install", 1), ("installs", 4)):
-                got = installs.install(upstream, "uv", wheels, at_once=times)
+                got = installs.measure_installs(upstream, "uv", wheels, at_once=times)
                 told["direct"][name] = asdict(got)
             # a mirror of its own: four whole installs at once, with nothing in it
-            with servers.mirror(_new(base, "cold"), upstream) as cold:
+            with servers.serve_mirror(_new(base, "cold"), upstream) as cold:
                 _say("cold installs")
-                seen = len(upstream.asked())
-                got = installs.install(cold, "uv", wheels, at_once=4)
-                asked = Counter(upstream.asked()[seen:])
+                seen = len(upstream.requested_paths())
+                got = installs.measure_installs(cold, "uv", wheels, at_once=4)
+                asked = Counter(upstream.requested_paths()[seen:])
                 told["cold_installs"] = asdict(got) | {"twice": _twice(asked)}
         home = _new(base, "mirror")
         tested = [
-            stack.enter_context(servers.mirror(home, upstream)),
-            stack.enter_context(servers.proxpi(_new(base, "proxpi"), upstream, python)),
-            stack.enter_context(servers.devpi_alone(_new(base, "devpi"), upstream)),
+            stack.enter_context(servers.serve_mirror(home, upstream)),
+            stack.enter_context(servers.serve_proxpi(_new(base, "proxpi"), upstream, python)),
+            stack.enter_context(servers.serve_devpi(_new(base, "devpi"), upstream)),
         ]
         paths: dict[str, list[tuple[str, str]]] = {}
         for one in tested:
             _say(f"cold {one.name}")
-            seen = len(upstream.asked())
-            cpu = one.cpu()
-            pages = load.run(one.address, load.pages(one.simple, names), clients=50)
-            paths[one.name] = servers.found_files(one, lock)
-            files = load.run(one.address, load.files(paths[one.name]), clients=50)
+            seen = len(upstream.requested_paths())
+            cpu = one.cpu_seconds()
+            pages = load.run_load(
+                one.address, load.page_requests(one.index_path, names), clients=50
+            )
+            paths[one.name] = servers.find_file_paths(one, lock)
+            files = load.run_load(one.address, load.file_requests(paths[one.name]), clients=50)
             told["cold"].append(
                 {
                     "server": one.name,
                     "pages": asdict(pages),
                     "files": asdict(files),
-                    "cpu": one.cpu() - cpu,
-                    "twice": _twice(Counter(upstream.asked()[seen:])),
+                    "cpu": one.cpu_seconds() - cpu,
+                    "twice": _twice(Counter(upstream.requested_paths()[seen:])),
                 }
             )
         mirror = tested[0]
-        load.run(mirror.address, load.pages(mirror.simple, names, load.HTML), clients=8)
-        limit = stack.enter_context(servers.limit(_new(base, "limit"), home / "data", lock))
-        paths[limit.name] = servers.found_files(limit, lock)
+        load.run_load(
+            mirror.address, load.page_requests(mirror.index_path, names, load.HTML), clients=8
+        )
+        limit = stack.enter_context(
+            servers.serve_static_nginx(_new(base, "limit"), home / "data", lock)
+        )
+        paths[limit.name] = servers.find_file_paths(limit, lock)
         tested.insert(0, limit)
         if "warm" in parts:
             for row in _warm(tested, names, paths, repeats):
                 told["warm"].append(row)
         if "installs" in parts:
-            told["memory"] = {one.name: one.memory() for one in tested}
+            told["memory"] = {one.name: one.memory_bytes() for one in tested}
             for row in _installs(tested, wheels, repeats):
                 told["installs"].append(row)
-        told["memory"] = {one.name: one.memory() for one in tested}
+        told["memory"] = {one.name: one.memory_bytes() for one in tested}
 
 
 def _warm(
-    tested: list[servers.Served],
+    tested: list[servers.BenchmarkServer],
     names: list[str],
     paths: dict[str, list[tuple[str, str]]],
     repeats: int,
@@ -143,27 +153,29 @@ def _warm(
                 if one.name == "devpi alone" and (turn or clients not in _FEW):
                     continue  # seconds against tenths of one: less tells enough
                 for kind, wanted in (
-                    ("json", load.pages(one.simple, names)),
-                    ("html", load.pages(one.simple, names, load.HTML)),
-                    ("files", load.files(paths[one.name])),
+                    ("json", load.page_requests(one.index_path, names)),
+                    ("html", load.page_requests(one.index_path, names, load.HTML)),
+                    ("files", load.file_requests(paths[one.name])),
                 ):
                     rounds = _ROUNDS[kind] if one.name in _QUICK else 1
-                    cpu = one.cpu()
-                    got = load.run(one.address, wanted, clients=clients, repeat=rounds)
+                    cpu = one.cpu_seconds()
+                    got = load.run_load(one.address, wanted, clients=clients, repeat=rounds)
                     row = asdict(got) | {"server": one.name, "kind": kind, "clients": clients}
                     each = {"requests", "bytes", "seconds"}
                     row |= {key: row[key] / rounds for key in each}
-                    yield row | {"cpu": (one.cpu() - cpu) / rounds}
+                    yield row | {"cpu": (one.cpu_seconds() - cpu) / rounds}
 
 
-def _installs(tested: list[servers.Served], wheels: Path, repeats: int) -> Iterator[dict[str, Any]]:
+def _installs(
+    tested: list[servers.BenchmarkServer], wheels: Path, repeats: int
+) -> Iterator[dict[str, Any]]:
     for program, times in (("uv", repeats), ("pip", 1)):
         for turn in range(times):
             for one in tested:
                 if turn and one.name in {"devpi alone", "proxpi"}:
                     continue
                 _say(f"{program} from {one.name}, {turn + 1} of {times}")
-                got = installs.install(one, program, wheels)
+                got = installs.measure_installs(one, program, wheels)
                 yield asdict(got) | {"server": one.name}
 
 
@@ -175,7 +187,7 @@ def _twice(asked: Counter[str]) -> int:
 def _environment() -> Path:
     """A Python with the peer and the plotter; made once, in the cache."""
     folder = cache_root() / f"bench-venv-{digest(*_PACKAGES)}"
-    with locked("bench-venv"):
+    with hold_lock("bench-venv"):
         if not (folder / "complete").exists():
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
             words = [str(folder / "bin/python"), "-m", "pip", "install", "-q", *_PACKAGES]

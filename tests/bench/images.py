@@ -22,23 +22,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from images.application import load_application
+from images.application import load_application_recipe
 from images.recipe import RECIPES
 from tests.bench import peers, starts
 from tests.cluster.cache import cache_root
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.conftest import CA_BUNDLE
-from tests.images.chronicle import Chronicle, make_chronicle
-from tests.images.projects import BASE, Workshop, quiet_program, workshop
+from tests.images.chronicle import ChronicleProject, make_chronicle
+from tests.images.projects import BASE, BuildEnvironment, build_environment, run_program
 
-BEGIN, END = "<!-- images -->", "<!-- end of images -->"
-RUNTIME = "bench/runtime:1"
+BEGIN_MARK, END_MARK = "<!-- images -->", "<!-- end of images -->"
+RUNTIME_IMAGE = "bench/runtime:1"
 OURS = "build-image"
 
 
 @dataclass(slots=True, kw_only=True)
-class Figures:
+class BuildMeasurements:
     """Of one way to make the image: seconds by kind, bytes."""
 
     name: str
@@ -46,7 +46,7 @@ class Figures:
     pulled: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def took(self, kind: str, seconds: float) -> None:
+    def add_seconds(self, kind: str, seconds: float) -> None:
         self.seconds.setdefault(kind, []).append(round(seconds, 2))
 
 
@@ -64,92 +64,96 @@ def main() -> int:
                 told["builds"].append(one)
             told["load"].append(os.getloadavg()[0])
             _say("starts")
-            told["starts"] = starts.measure(
-                shop.engine, RUNTIME, "bench/baked:1", max(2, words.repeats)
+            told["starts"] = starts.measure_pod_starts(
+                shop.engine, RUNTIME_IMAGE, "bench/baked:1", max(2, words.repeats)
             )
     finally:  # a run that was ended tells what it has
         told["load"].append(os.getloadavg()[0])
         (cache_root() / "bench-images.json").write_text(json.dumps(told, indent=1, default=asdict))
-        print(table(told))
+        print(render_table(told))
     if words.write:
-        write(told, Path(__file__).parents[2] / "docs/benchmarks.md")
+        write_table(told, Path(__file__).parents[2] / "docs/benchmarks.md")
     return 0
 
 
 @contextmanager
-def _workshop() -> Iterator[tuple[Workshop, Chronicle]]:
+def _workshop() -> Iterator[tuple[BuildEnvironment, ChronicleProject]]:
     root = cache_root() / f"bench-images-{os.getpid()}"
     root.mkdir()
     try:
         with docker_engine(root / "engine") as own:
             own.load(ensure_base_image())
-            with workshop(root / "mirror", quiet_program, own, Path(CA_BUNDLE)) as shop:
+            with build_environment(root / "mirror", run_program, own, Path(CA_BUNDLE)) as shop:
                 yield shop, make_chronicle(root / "chronicle", shop.index, own)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _builds(shop: Workshop, project: Chronicle, repeats: int) -> Iterator[Figures]:
-    recipe = load_application(RECIPES / "chronicle.toml")
+def _builds(
+    shop: BuildEnvironment, project: ChronicleProject, repeats: int
+) -> Iterator[BuildMeasurements]:
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
     _say("the distribution's packages")
-    peers.bases(shop.engine, recipe, BASE)
-    theirs = peers.project(shop.engine, project.folder, project.folder.parent / "theirs")
-    peers.write(theirs, peers.RUNTIME, shop.index)
-    peers.build(shop.engine, theirs, RUNTIME)
+    peers.build_base_images(shop.engine, recipe, BASE)
+    theirs = peers.prepare_project(shop.engine, project.folder, project.folder.parent / "theirs")
+    peers.write_dockerfile(theirs, peers.RUNTIME_DOCKERFILE, shop.index)
+    peers.build_image(shop.engine, theirs, RUNTIME_IMAGE)
     own = project.folder.parent / "own.toml"
     lines = (RECIPES / "chronicle.toml").read_text().splitlines(keepends=True)
     own.write_text("".join(one for one in lines if "_packages = " not in one))
     _ours(shop, project, own, "bench/warming:1")  # the mirror is warm for all of them
 
-    def ours(tag: str, fresh: bool, figures: Figures, kind: str) -> str:
+    def ours(tag: str, fresh: bool, figures: BuildMeasurements, kind: str) -> str:
         report = _ours(shop, project, own, tag, *(("--no-cache",) if fresh else ()))
-        figures.took(f"{kind}, image alone", report["seconds"]["build"])
+        figures.add_seconds(f"{kind}, image alone", report["seconds"]["build"])
         return str(report["id"])
 
-    def other(text: str) -> Callable[[str, bool, Figures, str], str]:
-        def made(tag: str, fresh: bool, figures: Figures, kind: str) -> str:
-            peers.write(theirs, text, shop.index)
-            return peers.build(shop.engine, theirs, tag, fresh=fresh).image
+    def other(text: str) -> Callable[[str, bool, BuildMeasurements, str], str]:
+        def made(tag: str, fresh: bool, figures: BuildMeasurements, kind: str) -> str:
+            peers.write_dockerfile(theirs, text, shop.index)
+            return peers.build_image(shop.engine, theirs, tag, fresh=fresh).image
 
         return made
 
     for name, tag, make, source in (
         (OURS, "bench/baked:1", ours, project.folder),
-        ("one stage, as upstream", "bench/upstream:1", other(peers.UPSTREAM), theirs),
-        ("uv's multi-stage", "bench/recommended:1", other(peers.RECOMMENDED), theirs),
+        ("one stage, as upstream", "bench/upstream:1", other(peers.UPSTREAM_DOCKERFILE), theirs),
+        ("uv's multi-stage", "bench/recommended:1", other(peers.RECOMMENDED_DOCKERFILE), theirs),
     ):
-        figures = Figures(name=name)
+        figures = BuildMeasurements(name=name)
         image = _timed(make, tag, True, figures, "cold")
-        figures.size = int(peers.inspect(shop.engine, image)["Size"])
+        figures.size = int(peers.inspect_image(shop.engine, image)["Size"])
         for turn in range(repeats):
             _timed(make, tag, False, figures, "warm")
             with (source / "src/advanced_omi_backend/memory.py").open("a") as module:
                 module.write(f"CHANGED_{turn} = '{name}'\n")
             changed = _timed(make, tag, False, figures, "source change")
             if not figures.pulled:
-                figures.pulled = peers.pulled(shop.engine, changed, image)
+                figures.pulled = peers.count_pull_bytes(shop.engine, changed, image)
         yield figures
 
 
 def _timed(
-    make: Callable[[str, bool, Figures, str], str],
+    make: Callable[[str, bool, BuildMeasurements, str], str],
     tag: str,
     fresh: bool,
-    figures: Figures,
+    figures: BuildMeasurements,
     kind: str,
 ) -> str:
     _say(f"{figures.name}: {kind}")
     since = time.monotonic()
     image = make(tag, fresh, figures, kind)
-    figures.took(kind, time.monotonic() - since)
+    figures.add_seconds(kind, time.monotonic() - since)
     return image
 
 
-def _ours(shop: Workshop, project: Chronicle, recipe: Path, tag: str, *words: str) -> Any:
+def _ours(
+    shop: BuildEnvironment, project: ChronicleProject, recipe: Path, tag: str, *words: str
+) -> Any:
     given = ("chronicle", "--source", str(project.folder), "--recipe", str(recipe), "--tag", tag)
     base = ("--base", peers.RUN_BASE)
-    done = quiet_program(
-        *("build-image", *given, *base, *project.vendors, "-o", "json", *words),
+    done = run_program(
+        *("build-image", *given, *base, *project.vendor_options, "-o", "json", *words),
         env=shop.env(),
         timeout=1200,
     )
@@ -160,18 +164,18 @@ def _ours(shop: Workshop, project: Chronicle, recipe: Path, tag: str, *words: st
 # -- the page -------------------------------------------------------------------------------------
 
 
-def write(told: dict[str, Any], page: Path) -> None:
+def write_table(told: dict[str, Any], page: Path) -> None:
     """Put the table between the page's marks; the words round it are written by hand."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table(told)}\n{END}{after}")
+    before, _, rest = page.read_text().partition(BEGIN_MARK)
+    _, _, after = rest.partition(END_MARK)
+    page.write_text(f"{before}{BEGIN_MARK}\n{render_table(told)}\n{END_MARK}{after}")
 
 
-def table(told: dict[str, Any]) -> str:
+def render_table(told: dict[str, Any]) -> str:
     """Markdown; in parentheses the ratio to ours."""
     load = ", ".join(f"{one:.1f}" for one in told["load"])
     lines = [f"Machine: {told['machine']}; its load at the begin, between and at the end: {load}."]
-    builds: list[Figures] = told["builds"]
+    builds: list[BuildMeasurements] = told["builds"]
     if builds:
         ours = builds[0]
         lines += ["", "| | " + " | ".join(one.name for one in builds) + " |"]

@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.record import Recorded
-from tests.bench.servers import Served
+from tests.bench.record import RecordedProject
+from tests.bench.servers import BenchmarkServer
 
 PROGRAMS = ("uv", "pip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class InstallMeasurement:
     """Some installs at once: wall seconds of the longest, and the server's CPU seconds in all."""
 
     program: str
@@ -28,10 +28,10 @@ class Installed:
     failed: int
     seconds: float
     cpu: float
-    said: str  # by the first that failed
+    error_output: str  # by the first that failed
 
 
-def requirements(record: Sequence[Recorded], folder: Path) -> Path:
+def write_requirements(record: Sequence[RecordedProject], folder: Path) -> Path:
     """The lock's wheels, hashed. Sdists are left out: building them is no work of an index."""
     lines = [
         f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n"
@@ -43,28 +43,30 @@ def requirements(record: Sequence[Recorded], folder: Path) -> Path:
     return path
 
 
-def install(served: Served, program: str, lock: Path, *, at_once: int = 1) -> Installed:
+def measure_installs(
+    served: BenchmarkServer, program: str, lock: Path, *, at_once: int = 1
+) -> InstallMeasurement:
     """Install the lock into empty folders, without a cache, so many times at once."""
-    before = served.cpu()
+    before = served.cpu_seconds()
     begun = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
         done = list(pool.map(lambda _: _one(served, program, lock), range(at_once)))
     seconds = time.monotonic() - begun
     wrong = [one for one in done if one]
-    return Installed(
+    return InstallMeasurement(
         program=program,
         installs=at_once,
         failed=len(wrong),
         seconds=seconds,
-        cpu=served.cpu() - before,
-        said=wrong[0] if wrong else "",
+        cpu=served.cpu_seconds() - before,
+        error_output=wrong[0] if wrong else "",
     )
 
 
-def _one(served: Served, program: str, lock: Path) -> str:
+def _one(served: BenchmarkServer, program: str, lock: Path) -> str:
     """Empty, or what it said when it failed."""
     target = Path(tempfile.mkdtemp(prefix="bench-install-"))
-    index = f"http://{served.address}{served.simple}"
+    index = f"http://{served.address}{served.index_path}"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
     words = [str(target), "--no-deps", "--require-hashes", "-r", str(lock), "--index-url", index]
     if program == "uv":

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.record import JSON
-from tests.cluster.cache import cache_root, digest, locked
-from tests.cluster.golang import environment, go_command
+from tests.bench.record import SIMPLE_JSON
+from tests.cluster.cache import cache_root, digest, hold_lock
+from tests.cluster.golang import find_go, go_environment
 
 _SOURCE = Path(__file__).with_name("load.go")
 HTML = "text/html"
-AGENTS = tuple(
+USER_AGENTS = tuple(
     f"{name}/{major}.{minor} (python 3.{python})"
     for name in ("pip", "uv", "poetry", "pdm", "curl")
     for major, minor, python in ((1, 0, 9), (2, 3, 11), (24, 0, 12), (25, 1, 13), (0, 6, 10))
@@ -25,7 +25,7 @@ AGENTS = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class LoadResult:
     """What one run told. Times in seconds; ``p50``, ``p95`` and ``max`` in milliseconds."""
 
     requests: int
@@ -37,15 +37,15 @@ class Load:
     max: float
 
 
-def program() -> Path:
+def build_load_client() -> Path:
     """The client's program."""
     built = cache_root() / f"bench-load-{digest(_SOURCE.read_bytes())}"
-    with locked("bench-load"):
+    with hold_lock("bench-load"):
         if not built.exists():
             beside = built.with_suffix(".new")
             subprocess.run(
-                [go_command(), "build", "-trimpath", "-o", str(beside), str(_SOURCE)],
-                env=environment(),
+                [find_go(), "build", "-trimpath", "-o", str(beside), str(_SOURCE)],
+                env=go_environment(),
                 check=True,
                 timeout=900,
             )
@@ -53,22 +53,23 @@ def program() -> Path:
     return built
 
 
-def pages(simple: str, names: Sequence[str], accept: str = JSON) -> list[str]:
+def page_requests(simple: str, names: Sequence[str], accept: str = SIMPLE_JSON) -> list[str]:
     """Requests for project pages, each by another user agent."""
     return [
-        f"{simple}{name}/\t{accept}\t{AGENTS[n % len(AGENTS)]}\t-" for n, name in enumerate(names)
+        f"{simple}{name}/\t{accept}\t{USER_AGENTS[n % len(USER_AGENTS)]}\t-"
+        for n, name in enumerate(names)
     ]
 
 
-def files(found: Sequence[tuple[str, str]]) -> list[str]:
+def file_requests(found: Sequence[tuple[str, str]]) -> list[str]:
     """Requests for files, whose bytes are checked."""
     return [
-        f"{path}\t*/*\t{AGENTS[n % len(AGENTS)]}\t{sha256}"
+        f"{path}\t*/*\t{USER_AGENTS[n % len(USER_AGENTS)]}\t{sha256}"
         for n, (path, sha256) in enumerate(found)
     ]
 
 
-def run(address: str, requests: Sequence[str], *, clients: int, repeat: int = 1) -> Load:
+def run_load(address: str, requests: Sequence[str], *, clients: int, repeat: int = 1) -> LoadResult:
     """Send them all, ``repeat`` times, over so many connections at once."""
     shuffled = list(requests)
     random.Random(clients).shuffle(shuffled)
@@ -77,16 +78,16 @@ def run(address: str, requests: Sequence[str], *, clients: int, repeat: int = 1)
         told.flush()
         words = ["-address", address, "-clients", str(clients), "-repeat", str(repeat)]
         done = subprocess.run(
-            [str(program()), *words, "-requests", told.name],
+            [str(build_load_client()), *words, "-requests", told.name],
             capture_output=True,
             text=True,
             check=True,
             timeout=900,
         )
-    return Load(**json.loads(done.stdout))
+    return LoadResult(**json.loads(done.stdout))
 
 
-def ceiling(*, clients: int) -> tuple[float, float]:
+def measure_ceiling(*, clients: int) -> tuple[float, float]:
     """What the client itself can do on this machine: requests a second, and bytes a second.
 
     Against a server that costs next to nothing: it sends ready bytes for each request.
@@ -94,12 +95,12 @@ def ceiling(*, clients: int) -> tuple[float, float]:
     rates = []
     for size, repeat in ((64, 60_000), (4_000_000, 800)):
         server = subprocess.Popen(
-            [str(program()), "-serve", str(size)], stdout=subprocess.PIPE, text=True
+            [str(build_load_client()), "-serve", str(size)], stdout=subprocess.PIPE, text=True
         )
         try:
             assert server.stdout is not None
             address = server.stdout.readline().strip()
-            got = run(address, ["/\t*/*\tceiling\t-"], clients=clients, repeat=repeat)
+            got = run_load(address, ["/\t*/*\tceiling\t-"], clients=clients, repeat=repeat)
             rates.append((got.requests / got.seconds, got.bytes / got.seconds))
         finally:
             server.terminate()

@@ -15,17 +15,19 @@ from pathlib import Path
 from posixpath import dirname, normpath
 from typing import Any
 
-from images.application import Application
+from images.application import ApplicationRecipe
 from tests.cluster.engine import DockerEngine
-from tests.cluster.workloads import UVS, static_uv
+from tests.cluster.workloads import UV_VERSIONS, ensure_static_uv
 
 RUN_BASE = "bench/run:1"  # the lab's base and the recipe's packages of the run stage
 BUILD_BASE = "bench/build:1"  # and those of the builder
-TOOLS = "bench/tools:1"  # uv, as from its own image, and wheels in place of git and URL sources
-START = ("uv", "run", "--extra", "deepgram", "python3", "src/advanced_omi_backend/main.py")
+TOOLS_IMAGE = (
+    "bench/tools:1"  # uv, as from its own image, and wheels in place of git and URL sources
+)
+START_COMMAND = ("uv", "run", "--extra", "deepgram", "python3", "src/advanced_omi_backend/main.py")
 
 # One stage with the compilers in it, as the upstream's.
-UPSTREAM = """\
+UPSTREAM_DOCKERFILE = """\
 FROM {build}
 ENV UV_DEFAULT_INDEX={index}
 WORKDIR /app
@@ -40,7 +42,7 @@ CMD {start}
 """
 
 # As uv's documentation recommends: cache and bind mounts, bytecode, the environment copied.
-RECOMMENDED = """\
+RECOMMENDED_DOCKERFILE = """\
 FROM {build} AS builder
 ENV UV_DEFAULT_INDEX={index} UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 \\
     UV_PYTHON_DOWNLOADS=0
@@ -65,7 +67,7 @@ CMD ["python3", "src/advanced_omi_backend/main.py"]
 """
 
 # Nothing installed: each pod does it when it starts.
-RUNTIME = """\
+RUNTIME_DOCKERFILE = """\
 FROM {run}
 COPY --from={tools} /uv /bin/uv
 COPY --from={tools} /wheels /wheels
@@ -76,12 +78,12 @@ CMD {start}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class PeerBuild:
     seconds: float
     image: str  # id
 
 
-def bases(engine: DockerEngine, recipe: Application, base: str) -> None:
+def build_base_images(engine: DockerEngine, recipe: ApplicationRecipe, base: str) -> None:
     """The same base with the same packages of the distribution, for all; taken from its archive."""
     for name, below, packages in (
         (RUN_BASE, base, recipe.run_packages),
@@ -97,7 +99,7 @@ def bases(engine: DockerEngine, recipe: Application, base: str) -> None:
         engine.docker(*words, stdin=text, timeout=1200)
 
 
-def project(engine: DockerEngine, chronicle: Path, target: Path) -> Path:
+def prepare_project(engine: DockerEngine, chronicle: Path, target: Path) -> Path:
     """Chronicle's stand-in as uv itself takes it: git and URL sources by path, beside it."""
     lock, tools = chronicle.parent / "lock", chronicle.parent / "tools"
     shutil.copytree(chronicle, target)
@@ -106,20 +108,20 @@ def project(engine: DockerEngine, chronicle: Path, target: Path) -> Path:
         text = (lock / name).read_text().replace('path = "wheels/', 'path = "../wheels/')
         (target / name).write_text(text + more)
     shutil.copytree(lock / "wheels", tools / "wheels")
-    shutil.copy(static_uv(UVS[1]), tools / "uv")
+    shutil.copy(ensure_static_uv(UV_VERSIONS[1]), tools / "uv")
     (tools / "Dockerfile").write_text("FROM scratch\nCOPY uv /uv\nCOPY wheels /wheels\n")
-    build(engine, tools, TOOLS)
+    build_image(engine, tools, TOOLS_IMAGE)
     return target
 
 
-def write(folder: Path, text: str, index: str) -> None:
-    values = {"build": BUILD_BASE, "run": RUN_BASE, "tools": TOOLS}
-    values |= {"index": index, "start": json.dumps(START)}
+def write_dockerfile(folder: Path, text: str, index: str) -> None:
+    values = {"build": BUILD_BASE, "run": RUN_BASE, "tools": TOOLS_IMAGE}
+    values |= {"index": index, "start": json.dumps(START_COMMAND)}
     (folder / "Dockerfile").write_text(text.format(**values))
     (folder / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
 
 
-def build(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = False) -> Built:
+def build_image(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = False) -> PeerBuild:
     """By BuildKit, which Debian's own docker command has inside."""
     if fresh:
         engine.docker("builder", "prune", "--all", "--force")
@@ -136,19 +138,19 @@ def build(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = False) 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     took = time.monotonic() - since
-    return Built(seconds=took, image=inspect(engine, tag)["Id"])
+    return PeerBuild(seconds=took, image=inspect_image(engine, tag)["Id"])
 
 
-def inspect(engine: DockerEngine, image: str) -> Mapping[str, Any]:
+def inspect_image(engine: DockerEngine, image: str) -> Mapping[str, Any]:
     (told,) = json.loads(engine.docker("inspect", image))
     assert isinstance(told, dict)
     return told
 
 
-def pulled(engine: DockerEngine, image: str, had: str) -> int:
+def count_pull_bytes(engine: DockerEngine, image: str, had: str) -> int:
     """Bytes, compressed as registries do, of the layers that a node with ``had`` has not."""
-    known = set(inspect(engine, had)["RootFS"]["Layers"])
-    wanted = inspect(engine, image)["RootFS"]["Layers"]
+    known = set(inspect_image(engine, had)["RootFS"]["Layers"])
+    wanted = inspect_image(engine, image)["RootFS"]["Layers"]
     total = 0
     with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
         engine.docker("save", "--output", tar.name, image, timeout=300)

@@ -19,11 +19,11 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from mirror.devpi import default_upstream
-from tests.cluster.cache import cache_root, digest, locked
+from mirror.devpi import read_default_upstream
+from tests.cluster.cache import cache_root, digest, hold_lock
 
 PYTHON = (3, 12)  # what Chronicle takes
-JSON = "application/vnd.pypi.simple.v1+json"
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
 _ENVIRONMENT = {
     "python_version": "3.12",
@@ -40,7 +40,7 @@ _CONNECTIONS = 4  # an ordinary installer has more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class BenchmarkPin:
     """One project of the lock: name, version and the sha256 of each file that may be taken."""
 
     name: str
@@ -49,7 +49,7 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class RecordedProject:
     """One project as it was recorded: its page's body, and one file."""
 
     name: str
@@ -60,7 +60,7 @@ class Recorded:
     sha256: str
 
 
-def pins() -> Iterator[Pin]:
+def read_pins() -> Iterator[BenchmarkPin]:
     """The pins that apply on Linux with CPython 3.12."""
     text = LOCK.read_text().replace("\\\n", " ")
     for line in text.splitlines():
@@ -70,17 +70,17 @@ def pins() -> Iterator[Pin]:
         wanted = Requirement(words.strip())
         if wanted.marker is None or wanted.marker.evaluate(dict(_ENVIRONMENT)):
             version = str(wanted.specifier).removeprefix("==")
-            yield Pin(
+            yield BenchmarkPin(
                 name=canonicalize_name(wanted.name),
                 version=version,
                 hashes=frozenset(one.strip() for one in hashes),
             )
 
 
-def record() -> tuple[Recorded, ...]:
+def record_index() -> tuple[RecordedProject, ...]:
     """What was recorded; done now where it was not."""
     folder = cache_root() / f"public-index-{digest(LOCK.read_bytes(), repr(PYTHON))}"
-    with locked("public-index"):
+    with hold_lock("public-index"):
         index = folder / "index.json"
         if not index.exists():
             for name in ("pages", "files"):
@@ -89,11 +89,11 @@ def record() -> tuple[Recorded, ...]:
                 httpx.Client(follow_redirects=True, timeout=60) as client,
                 ThreadPoolExecutor(_CONNECTIONS) as pool,
             ):
-                found = list(pool.map(lambda pin: _project(client, folder, pin), pins()))
+                found = list(pool.map(lambda pin: _project(client, folder, pin), read_pins()))
             index.write_text(json.dumps([one for one in found if one], indent=1))
     told: list[dict[str, str]] = json.loads((folder / "index.json").read_text())
     return tuple(
-        Recorded(
+        RecordedProject(
             name=one["name"],
             version=one["version"],
             page=folder / "pages" / one["name"],
@@ -105,10 +105,10 @@ def record() -> tuple[Recorded, ...]:
     )
 
 
-def _project(client: httpx.Client, folder: Path, pin: Pin) -> dict[str, str] | None:
+def _project(client: httpx.Client, folder: Path, pin: BenchmarkPin) -> dict[str, str] | None:
     page = folder / "pages" / pin.name
     if not page.exists():
-        got = client.get(f"{default_upstream()}{pin.name}/", headers={"Accept": JSON})
+        got = client.get(f"{read_default_upstream()}{pin.name}/", headers={"Accept": SIMPLE_JSON})
         got.raise_for_status()
         page.write_bytes(got.content)
     chosen = _choose(json.loads(page.read_bytes())["files"], pin)
@@ -136,7 +136,7 @@ def _project(client: httpx.Client, folder: Path, pin: Pin) -> dict[str, str] | N
     }
 
 
-def _choose(files: list[dict[str, Any]], pin: Pin) -> dict[str, Any] | None:
+def _choose(files: list[dict[str, Any]], pin: BenchmarkPin) -> dict[str, Any] | None:
     """What an installer takes on a Debian of today: a wheel, or the sdist."""
     platforms = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]

@@ -7,19 +7,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+BEGIN_MARK, END_MARK = "<!-- figures -->", "<!-- end of figures -->"
 _KINDS = {"json": "pages, JSON", "html": "pages, HTML", "files": "files"}
 
 
-def write(told: dict[str, Any], page: Path) -> None:
+def write_table(told: dict[str, Any], page: Path) -> None:
     """Put the table between the page's marks; the words round it are written by hand."""
     text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table(told)}\n{END}{after}")
+    before, _, rest = text.partition(BEGIN_MARK)
+    _, _, after = rest.partition(END_MARK)
+    page.write_text(f"{before}{BEGIN_MARK}\n{render_table(told)}\n{END_MARK}{after}")
 
 
-def table(told: dict[str, Any]) -> str:
+def render_table(told: dict[str, Any]) -> str:
     """Markdown."""
     parts = [_head(told), *_cold(told), *_warm(told), *_installs(told)]
     return "\n".join(parts)

@@ -22,8 +22,8 @@ from mirror.client import IndexClient
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
 from mirror.settings import ServerSettings
-from mirror.store.prepare import prepare
-from tests.bench.record import JSON, Recorded
+from mirror.store.prepare import prepare_server
+from tests.bench.record import SIMPLE_JSON, RecordedProject
 
 _CONF = """daemon off; user {user}; worker_processes 2; pid {root}/pid; error_log stderr warn;
 events {{ worker_connections 4096; }}
@@ -44,43 +44,43 @@ http {{
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class BenchmarkServer:
     """A server that runs: ``simple`` is the path of its index; ``log`` its access log, if any."""
 
     name: str
     port: int
-    simple: str
+    index_path: str
     processes: Callable[[], Sequence[psutil.Process]]
-    log: Path | None = None
+    access_log: Path | None = None
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def cpu(self) -> float:
+    def cpu_seconds(self) -> float:
         """CPU seconds of all its processes since they started."""
         times = [one.cpu_times() for one in self.processes()]
         return sum(one.user + one.system for one in times)
 
-    def memory(self) -> int:
+    def memory_bytes(self) -> int:
         """Bytes that its processes hold, shared ones counted once (PSS)."""
         return sum(one.memory_full_info().pss for one in self.processes())
 
-    def asked(self) -> list[str]:
+    def requested_paths(self) -> list[str]:
         """The paths that were asked of it, in order."""
-        assert self.log is not None
-        return [line.split(" ")[6] for line in self.log.read_text().splitlines()]
+        assert self.access_log is not None
+        return [line.split(" ")[6] for line in self.access_log.read_text().splitlines()]
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @contextmanager
-def stand_in(folder: Path, record: Sequence[Recorded]) -> Iterator[Served]:
+def serve_upstream(folder: Path, record: Sequence[RecordedProject]) -> Iterator[BenchmarkServer]:
     """The upstream: the recorded bodies, their file URLs turned to itself."""
-    port = free_port()
+    port = find_free_port()
     for one in record:
         host, _, path = one.url.partition("/packages/")
         page = folder / "simple" / one.name / "index.json"
@@ -98,7 +98,9 @@ def stand_in(folder: Path, record: Sequence[Recorded]) -> Iterator[Served]:
 
 
 @contextmanager
-def limit(folder: Path, mirror_data: Path, record: Sequence[Recorded]) -> Iterator[Served]:
+def serve_static_nginx(
+    folder: Path, mirror_data: Path, record: Sequence[RecordedProject]
+) -> Iterator[BenchmarkServer]:
     """nginx with static files alone: the bodies and the encoding that the mirror serves."""
     for one in record:
         page = folder / "simple" / one.name
@@ -112,23 +114,23 @@ def limit(folder: Path, mirror_data: Path, record: Sequence[Recorded]) -> Iterat
         target = folder / f"root/pypi/+f/{one.name}/{one.sha256}/{one.file.name}"
         target.parent.mkdir(parents=True)
         os.link(one.file, target)
-    with _nginx("nginx, static files", folder, free_port(), gzip="on", log=False) as served:
+    with _nginx("nginx, static files", folder, find_free_port(), gzip="on", log=False) as served:
         yield served
 
 
 @contextmanager
-def mirror(home: Path, upstream: Served) -> Iterator[Served]:
+def serve_mirror(home: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkServer]:
     """This project: what `mirror up --local` starts."""
     local = LocalMirror(home)
-    port = free_port()
+    port = find_free_port()
     settings = {"port": port, "upstream": f"http://{upstream.address}/simple/"}
-    local.up(changes=settings, deadline=Deadline.after(180))
+    local.up(overrides=settings, deadline=Deadline.after(180))
     try:
-        pids = [one.pid for one in local._processes.known().values()]
-        yield Served(
+        pids = [one.pid for one in local._processes.read_records().values()]
+        yield BenchmarkServer(
             name="this mirror",
             port=port,
-            simple="/workloads/stable/+simple/",
+            index_path="/workloads/stable/+simple/",
             processes=lambda: _families(pids),
         )
     finally:
@@ -136,36 +138,38 @@ def mirror(home: Path, upstream: Served) -> Iterator[Served]:
 
 
 @contextmanager
-def devpi_alone(folder: Path, upstream: Served) -> Iterator[Served]:
+def serve_devpi(folder: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkServer]:
     """devpi-server with the settings that suit it best, and nothing before it."""
     for name in ("root-password", "secretfile"):
         path = folder / "secrets" / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text("a-secret-of-the-benchmark-that-is-long-enough-for-devpi-1234567890")
         path.chmod(0o600)
-    layout = devpi.Layout(serverdir=folder / "devpi", run=folder / "run")
+    layout = devpi.DevpiPaths(serverdir=folder / "devpi", run_dir=folder / "run")
     program = str(Path(sys.executable).with_name("devpi-init"))
-    prepare(
+    prepare_server(
         serverdir=folder / "devpi",
-        run=folder / "run",
+        run_dir=folder / "run",
         secrets=folder / "secrets",
         program=program,
     )
-    port = free_port()
-    argv = devpi.server_argv(
-        sys.executable, layout, ServerSettings(), port=port, marks=folder / "marks"
+    port = find_free_port()
+    argv = devpi.build_server_argv(
+        sys.executable, layout, ServerSettings(), port=port, markers=folder / "marks"
     )
     with _program("devpi alone", argv, port, "/workloads/stable/+simple/", folder) as served:
         with IndexClient(f"http://{served.address}", Deadline.after(60)) as client:
             client.login("root", (folder / "secrets/root-password").read_text())
-            client.ensure_indexes(f"http://{upstream.address}/simple/", fronted=False)
+            client.ensure_indexes(f"http://{upstream.address}/simple/", behind_proxy=False)
         yield served
 
 
 @contextmanager
-def proxpi(folder: Path, upstream: Served, python: Path) -> Iterator[Served]:
+def serve_proxpi(
+    folder: Path, upstream: BenchmarkServer, python: Path
+) -> Iterator[BenchmarkServer]:
     """proxpi as its own image runs it: gunicorn with threads."""
-    port = free_port()
+    port = find_free_port()
     (folder / "cache").mkdir(parents=True)
     env = {
         "PROXPI_INDEX_URL": f"http://{upstream.address}/simple/",
@@ -181,12 +185,14 @@ def proxpi(folder: Path, upstream: Served, python: Path) -> Iterator[Served]:
         yield served
 
 
-def found_files(served: Served, record: Sequence[Recorded]) -> list[tuple[str, str]]:
+def find_file_paths(
+    served: BenchmarkServer, record: Sequence[RecordedProject]
+) -> list[tuple[str, str]]:
     """The path of each recorded file as the server's pages name it, and its sha256."""
     found = []
-    with httpx.Client(timeout=120, trust_env=False, headers={"Accept": JSON}) as client:
+    with httpx.Client(timeout=120, trust_env=False, headers={"Accept": SIMPLE_JSON}) as client:
         for one in record:
-            url = f"http://{served.address}{served.simple}{one.name}/"
+            url = f"http://{served.address}{served.index_path}{one.name}/"
             page = client.get(url).raise_for_status()
             (link,) = (
                 told["url"] for told in page.json()["files"] if told["filename"] == one.file.name
@@ -196,7 +202,7 @@ def found_files(served: Served, record: Sequence[Recorded]) -> list[tuple[str, s
 
 
 @contextmanager
-def _nginx(name: str, root: Path, port: int, *, gzip: str, log: bool) -> Iterator[Served]:
+def _nginx(name: str, root: Path, port: int, *, gzip: str, log: bool) -> Iterator[BenchmarkServer]:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     config = root / "nginx.conf"
     access = root / "access.log"
@@ -206,18 +212,18 @@ def _nginx(name: str, root: Path, port: int, *, gzip: str, log: bool) -> Iterato
         temporary=" ".join(f"{kind}_temp_path {root}/tmp-{kind};" for kind in kinds),
         log=access if log else "off",
         port=port,
-        json=JSON,
+        json=SIMPLE_JSON,
         gzip=gzip,
     )
     config.write_text(text)
     argv = ("nginx", "-p", str(root), "-c", str(config), "-e", "stderr")
     with _program(name, argv, port, "/simple/", root) as served:
-        yield Served(
+        yield BenchmarkServer(
             name=name,
             port=port,
-            simple="/simple/",
+            index_path="/simple/",
             processes=served.processes,
-            log=access if log else None,
+            access_log=access if log else None,
         )
 
 
@@ -229,7 +235,7 @@ def _program(
     simple: str,
     folder: Path,
     env: dict[str, str] | None = None,
-) -> Iterator[Served]:
+) -> Iterator[BenchmarkServer]:
     """Start it, wait until it listens, end it and its children."""
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
@@ -245,8 +251,8 @@ def _program(
                 text = (folder / "output.log").read_text()[-2000:]
                 assert process.poll() is None and time.monotonic() < until, f"{name}: {text}"
                 time.sleep(0.2)
-        yield Served(
-            name=name, port=port, simple=simple, processes=lambda: _families([process.pid])
+        yield BenchmarkServer(
+            name=name, port=port, index_path=simple, processes=lambda: _families([process.pid])
         )
     finally:
         process.send_signal(signal.SIGINT)

@@ -16,22 +16,22 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from mirror.devpi import default_upstream
-from tests.bench.record import JSON
+from mirror.devpi import read_default_upstream
+from tests.bench.record import SIMPLE_JSON
 from tests.cluster.engine import DockerEngine
-from tests.cluster.lab import Lab, lab
-from tests.cluster.mirrored import until_reported
+from tests.cluster.lab import Lab, running_lab
+from tests.cluster.mirrored import wait_until_image_reported
 from tests.cluster.options import LabOptions
 from tests.conftest import CA_BUNDLE
 from tests.images.archive import archive_reference, ensure_mirror_archive
-from tests.images.projects import quiet_program
+from tests.images.projects import run_program
 
 SECRETS = ("AUTH_SECRET_KEY", "ADMIN_PASSWORD", "ADMIN_EMAIL")
-MOST = 300.0  # seconds until a pod has to answer
+START_TIMEOUT = 300.0  # seconds until a pod has to answer
 _CA = "/etc/ca/ca.crt"
 
 
-def measure(
+def measure_pod_starts(
     engine: DockerEngine, runtime: str, baked: str, repeats: int
 ) -> Mapping[str, list[float]]:
     """Seconds by way. Both images are on the node before."""
@@ -42,7 +42,7 @@ def measure(
                 up.load_image(Path(tar.name))
         up.kubectl("create", "configmap", "ca", f"--from-file=ca.crt={CA_BUNDLE}")
         mirrored = _mirror(up)
-        upstream = {"UV_DEFAULT_INDEX": default_upstream()}
+        upstream = {"UV_DEFAULT_INDEX": read_default_upstream()}
         ways = {
             "from upstream": (runtime, upstream, 1),
             "from the mirror, cold": (runtime, mirrored, 1),
@@ -50,12 +50,12 @@ def measure(
             "baked": (baked, {}, repeats),
         }
         return {
-            name: [start(up, image, env) for _ in range(times)]
+            name: [measure_pod_start(up, image, env) for _ in range(times)]
             for name, (image, env, times) in ways.items()
         }
 
 
-def start(up: Lab, image: str, env: Mapping[str, str]) -> float:
+def measure_pod_start(up: Lab, image: str, env: Mapping[str, str]) -> float:
     """One pod, from its creation to its first good answer, asked for on its node."""
     (node,) = up.nodes
     given = {**dict.fromkeys(SECRETS, "only-in-the-benchmark"), **env, "SSL_CERT_FILE": _CA}
@@ -75,7 +75,7 @@ def start(up: Lab, image: str, env: Mapping[str, str]) -> float:
     up.kubectl("create", "-f", "-", stdin=json.dumps(pod))
     try:
         address = ""
-        while time.monotonic() - since < MOST:
+        while time.monotonic() - since < START_TIMEOUT:
             words = ("get", "pod", "started", "-o", "jsonpath={.status.podIP}")
             address = address or up.kubectl(*words)
             if address and _healthy(up, node, address):
@@ -94,13 +94,13 @@ def _healthy(up: Lab, node: str, address: str) -> bool:
 @contextmanager
 def _lab() -> Iterator[Lab]:
     """One node, pods may leave the cluster, and the upstream's names are known."""
-    with httpx.Client(headers={"Accept": JSON}, timeout=60) as client:
-        page = client.get(f"{default_upstream()}idna/").raise_for_status().json()
-    urls = (default_upstream(), page["files"][0]["url"])
+    with httpx.Client(headers={"Accept": SIMPLE_JSON}, timeout=60) as client:
+        page = client.get(f"{read_default_upstream()}idna/").raise_for_status().json()
+    urls = (read_default_upstream(), page["files"][0]["url"])
     names = {str(urlsplit(url).hostname) for url in urls}
     hosts = {name: socket.gethostbyname(name) for name in names}
     options = LabOptions(name=f"bench-{os.getpid()}", nodes=("anubis",), hosts=hosts)
-    with lab(options) as up:
+    with running_lab(options) as up:
         yield up
 
 
@@ -109,9 +109,9 @@ def _mirror(up: Lab) -> Mapping[str, str]:
     archive = ensure_mirror_archive()
     image = archive_reference(archive)
     up.load_image(archive)
-    until_reported(up, image)
+    wait_until_image_reported(up, image)
     env = {"KUBECONFIG": str(up.kubeconfig)}
     words = ("--image", image, "--ca-bundle", CA_BUNDLE, "-o", "json")
-    done: subprocess.CompletedProcess[str] = quiet_program("mirror", "up", *words, env=env)
+    done: subprocess.CompletedProcess[str] = run_program("mirror", "up", *words, env=env)
     assert done.returncode == 0, done.stderr
     return {"UV_DEFAULT_INDEX": str(json.loads(done.stdout)["url"])}

@@ -8,10 +8,10 @@ import time
 
 import click
 
-from tests.cluster.lab import Lab, LabFailed, bring_up, find, prepare, running_labs, take_down
+from tests.cluster.lab import Lab, LabError, bring_up, find_lab, list_labs, prepare, take_down
 from tests.cluster.options import LabOptions
-from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import Hopeless, NotInTime
+from tests.cluster.process import CommandError
+from tests.cluster.waiting import ConditionTimeout, WaitAborted
 
 named = click.option("--name", default="lab", show_default=True, help="Which lab.")
 
@@ -61,7 +61,7 @@ def up(
         calico=calico,
         hosts=dict(pair.split("=", 1) for pair in hosts),
     )
-    lab = bring_up(options, stays=True, progress=tell)
+    lab = bring_up(options, outlives_owner=True, progress=tell)
     click.echo(f"lab {name} is ready after {time.monotonic() - begun:.0f} s", err=True)
     click.echo(f"export KUBECONFIG={lab.kubeconfig}")
 
@@ -71,17 +71,17 @@ def up(
 @click.option("--all", "every", is_flag=True, help="Every lab.")
 def down(name: str, every: bool) -> None:
     """End a lab and remove all that is left of it."""
-    for each in [lab.name for lab in running_labs()] if every else [name]:
+    for each in [lab.name for lab in list_labs()] if every else [name]:
         click.echo(f"lab {each} {'is down' if take_down(each) else 'was not up'}", err=True)
 
 
 @main.command()
 def status() -> None:
     """List the labs that run, with their nodes."""
-    for lab in running_labs():
+    for lab in list_labs():
         try:
             click.echo(f"{lab.name}: nodes {', '.join(lab.nodes)}; {lab.kubeconfig}")
-        except LabFailed as error:
+        except LabError as error:
             click.echo(str(error))
 
 
@@ -98,7 +98,7 @@ def kubeconfig(name: str) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run a command on a node (a shell, when none is given)."""
-    argv = (*_found(name).entry(node), *(command or ("bash",)))
+    argv = (*_found(name).enter_command(node), *(command or ("bash",)))
     os.execvp(argv[0], argv)
 
 
@@ -110,15 +110,15 @@ def reset(name: str) -> None:
 
 
 def _found(name: str) -> Lab:
-    lab = find(name)
+    lab = find_lab(name)
     if lab is None:
-        raise LabFailed(f"no lab named {name} is up: python -m tests.cluster up --name {name}")
+        raise LabError(f"no lab named {name} is up: python -m tests.cluster up --name {name}")
     return lab
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (LabFailed, NotInTime, Hopeless, CommandFailed, LookupError) as error:
+    except (LabError, ConditionTimeout, WaitAborted, CommandError, LookupError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

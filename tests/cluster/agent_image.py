@@ -10,8 +10,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.cache import cached, digest
-from tests.cluster.images import Image, ensure_base_image, layer, layers_of, write_archive
+from tests.cluster.cache import digest, ensure_cached
+from tests.cluster.images import (
+    ImageContents,
+    build_layer,
+    ensure_base_image,
+    extract_layers,
+    write_archive,
+)
 from tests.cluster.process import run
 
 ROOT = Path(__file__).parents[2]
@@ -30,12 +36,12 @@ def ensure_agent_archive() -> tuple[Path, str]:
 
     def make(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            below = layers_of(base, Path(scratch))
+            below = extract_layers(base, Path(scratch))
             files.update(_compiled(below[0], files, Path(scratch) / "root"))
-            layers: tuple[bytes | Path, ...] = (*below, layer(files, {}))
-            write_archive(target, [Image(name=name, layers=layers, command=("python3",))])
+            layers: tuple[bytes | Path, ...] = (*below, build_layer(files, {}))
+            write_archive(target, [ImageContents(name=name, layers=layers, command=("python3",))])
 
-    return cached(f"images/agent-{key}.tar", make), name
+    return ensure_cached(f"images/agent-{key}.tar", make), name
 
 
 def _compiled(base: Path, files: Mapping[str, bytes], root: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 
-class Api:
+class LabApi:
     """Reads objects with the access that a kubeconfig of the lab gives."""
 
     def __init__(self, kubeconfig: Path) -> None:

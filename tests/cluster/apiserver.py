@@ -14,7 +14,7 @@ import yaml
 
 from tests.cluster.binaries import ensure_binaries
 from tests.cluster.process import run
-from tests.cluster.waiting import Hopeless, wait_for
+from tests.cluster.waiting import WaitAborted, wait_for
 
 ADMIN, LIMITED = "admin", "limited"
 
@@ -75,7 +75,7 @@ def api_server() -> Iterator[ApiServer]:
 
 def _ready(server: ApiServer, running: list[subprocess.Popen[bytes]]) -> bool:
     if any(child.poll() is not None for child in running):
-        raise Hopeless("etcd or the API server ended at once")
+        raise WaitAborted("etcd or the API server ended at once")
     if server.kubectl("get", "--raw", "/readyz", check=False) != "ok":
         return False
     return bool(server.kubectl("get", "namespace", "kube-system", "-o", "name", check=False))

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.changes.model import LedgerEntry, NodeFile, NodeSysctl
-from deploy.changes.node_hand import NodeHand
+from deploy.changes.node_hand import NodeDriver
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError
-from tests.cluster.nodes import ROOT
+from tests.cluster.nodes import REPOSITORY
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
-from tests.dying import counted
+from tests.dying import render_kill_hook
 
 _SERVE = """
 import json, socketserver, sys
@@ -40,7 +40,7 @@ socketserver.UnixStreamServer(sys.argv[2], Asked).serve_forever()
 """
 # addresses and routes too
 _KILLED = (
-    counted("netlink.tell")
+    render_kill_hook("netlink.tell")
     + """
 import mirror.agent.__main__ as agent
 from mirror.agent import netlink
@@ -73,7 +73,7 @@ route add fd98::/64 via fd99::1 metric 77
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class BareHost:
     """One of them; its first process holds the namespace."""
 
     root: Path
@@ -86,7 +86,7 @@ class Host:
     def run(self, *argv: str, stdin: str | None = None) -> str:
         return run("nsenter", f"--net=/proc/{self.pid}/ns/net", *argv, stdin=stdin).stdout
 
-    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    def ask_agent(self, question: Mapping[str, Any]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(30)
             link.connect(self.socket)
@@ -95,22 +95,22 @@ class Host:
                 found: dict[str, Any] = json.loads(told.read())
                 return found
 
-    def look(self) -> str:
+    def reconcile_once(self) -> str:
         """What is kept here, once, as the agent that stands by does it; what it said."""
         return self.run(sys.executable, "-c", _LOOKS, str(self.root))
 
-    def put(self, entry: LedgerEntry) -> None:
+    def restore_entry(self, entry: LedgerEntry) -> None:
         """What is stored, by hand."""
         target = entry.target
         assert isinstance(target, NodeFile | NodeSysctl)
         name = target.path if isinstance(target, NodeFile) else target.key
         base = None if entry.base is None else base64.b64encode(entry.base).decode()
-        seen = self.ask({"do": "read", "target": name})
+        seen = self.ask_agent({"do": "read", "target": name})
         write = {"do": "write", "target": name, "content": base, "frame": entry.frame}
-        assert "content" in self.ask({**write, "seen": seen["version"]})
+        assert "content" in self.ask_agent({**write, "seen": seen["version"]})
 
     @contextmanager
-    def read_only(self, path: str) -> Iterator[None]:
+    def mount_read_only(self, path: str) -> Iterator[None]:
         """For the agent alone."""
         inside = ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt")
         run(*inside, "mount", "--bind", path, path)
@@ -120,13 +120,13 @@ class Host:
         finally:
             run(*inside, "umount", path)
 
-    def killed_at(self, number: int, question: Mapping[str, Any]) -> bool:
+    def kill_agent_at(self, number: int, question: Mapping[str, Any]) -> bool:
         """Ask an agent that dies before its number-th change; whether it did."""
         entry = ("nsenter", f"--net=/proc/{self.pid}/ns/net", sys.executable, "-c", _KILLED)
         done = subprocess.run(
             (*entry, str(number), "do", "--root", str(self.root)),
             input=json.dumps(question).encode() + b"\n",
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             timeout=60,
             check=False,
@@ -134,7 +134,7 @@ class Host:
         assert done.returncode in (0, -9), done.stderr.decode()
         return done.returncode == -9
 
-    def state(self) -> dict[str, str]:
+    def read_state(self) -> dict[str, str]:
         """Files with their modes, settings, addresses and routes."""
         files = sorted(path for path in (self.root / "etc").rglob("*"))
         told = {
@@ -150,14 +150,14 @@ class Host:
         return told
 
 
-class LocalHand(NodeHand):
+class BareHostDriver(NodeDriver):
     """The hand on nodes; whom it asks are these hosts."""
 
-    def __init__(self, cluster: Cluster, hosts: Mapping[str, Host]) -> None:
+    def __init__(self, cluster: Cluster, hosts: Mapping[str, BareHost]) -> None:
         super().__init__(cluster, lambda: None)
         self._pods = {name: host.socket for name, host in hosts.items()}
 
-    def lose(self, node: str) -> None:
+    def lose_node(self, node: str) -> None:
         self._pods = {name: pod for name, pod in (self._pods or {}).items() if name != node}
 
     def reaches(self, target: Any) -> bool:
@@ -165,16 +165,16 @@ class LocalHand(NodeHand):
         return target.node in (self._pods or {})
 
 
-def ask(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
+def ask_bare_host(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
     """Instead of deploy.evidence.hosts.ask."""
-    told = Host(Path(pod).parent, 0).ask(question)
+    told = BareHost(Path(pod).parent, 0).ask_agent(question)
     if "refused" in told:
         raise ClusterError("the agent refused", why=str(told["refused"]))
     return told
 
 
 @contextmanager
-def bare_host(root: Path, conflist: str) -> Iterator[Host]:
+def bare_host(root: Path, conflist: str) -> Iterator[BareHost]:
     """A host, which ends with this process however it ends."""
     for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni"):
         (root / folder).mkdir(parents=True)
@@ -184,10 +184,10 @@ def bare_host(root: Path, conflist: str) -> Iterator[Host]:
     spaces = ("unshare", "--net", "--mount")
     words = ("setpriv", "--pdeathsig", "KILL", *spaces, sys.executable, "-c", _SERVE)
     path = str(root / "agent.sock")
-    child = subprocess.Popen((*words, str(root), path), cwd=ROOT, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen((*words, str(root), path), cwd=REPOSITORY, stdin=subprocess.DEVNULL)
     try:
         wait_for("the agent's socket", Path(path).exists, timeout=30)
-        host = Host(root, child.pid)
+        host = BareHost(root, child.pid)
         host.run("ip", "-6", "-batch", "-", stdin=_LINK)
         yield host
     finally:

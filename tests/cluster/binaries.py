@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import versions
-from tests.cluster.cache import cached, digest
-from tests.cluster.golang import environment, go_command
+from tests.cluster.cache import digest, ensure_cached
+from tests.cluster.golang import find_go, go_environment
 from tests.cluster.process import run
-from tests.cluster.progress import Progress, silent
+from tests.cluster.progress import Progress, ignore_progress
 
 SOURCES = Path(__file__).parent / "go"
 LINKER_FLAGS = "-s -w"
@@ -32,7 +32,7 @@ class Binaries:
     registry: Path
 
 
-def ensure_binaries(progress: Progress = silent) -> Binaries:
+def ensure_binaries(progress: Progress = ignore_progress) -> Binaries:
     """All programs, from the cache or built now; progress gets a line before each build."""
 
     def program(name: str, key: str, make: Callable[[Path], None]) -> Path:
@@ -40,7 +40,7 @@ def ensure_binaries(progress: Progress = silent) -> Binaries:
             progress(f"building {name} (once; cached)")
             make(target)
 
-        return cached(f"bin/{name}-{key}", build)
+        return ensure_cached(f"bin/{name}-{key}", build)
 
     main = (SOURCES / "kubelite" / "main.go").read_text()
     dns = (SOURCES / "coredns" / "main.go").read_text()
@@ -57,7 +57,7 @@ def ensure_binaries(progress: Progress = silent) -> Binaries:
     )
 
 
-def ensure_registry(progress: Progress = silent) -> Path:
+def ensure_registry(progress: Progress = ignore_progress) -> Path:
     """The image registry alone."""
     module = f"github.com/distribution/distribution/v3/cmd/registry@v{versions.REGISTRY}"
 
@@ -65,7 +65,7 @@ def ensure_registry(progress: Progress = silent) -> Path:
         progress("building registry (once; cached)")
         _install(module, target)
 
-    return cached(f"bin/registry-{versions.REGISTRY}", make)
+    return ensure_cached(f"bin/registry-{versions.REGISTRY}", make)
 
 
 def ensure_corefile_reader() -> Path:
@@ -80,7 +80,7 @@ def ensure_corefile_reader() -> Path:
             (folder / "go.mod").write_text(f"module lab/corefile\n\ngo 1.24.0\n\n{require}")
             _build(folder, target, LINKER_FLAGS)
 
-    return cached(f"bin/corefile-{versions.CADDY}-{digest(main.read_text())}", make)
+    return ensure_cached(f"bin/corefile-{versions.CADDY}-{digest(main.read_text())}", make)
 
 
 def _build_kubelite(target: Path) -> None:
@@ -104,7 +104,7 @@ def _build_coredns(target: Path) -> None:
 
 
 def _build(folder: Path, target: Path, flags: str) -> None:
-    go, env = go_command(), environment()
+    go, env = find_go(), go_environment()
     run(go, "mod", "tidy", cwd=folder, env=env, timeout=600)
     argv = (go, "build", "-trimpath", "-ldflags", flags, "-o", str(target), ".")
     run(*argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
@@ -112,8 +112,8 @@ def _build(folder: Path, target: Path, flags: str) -> None:
 
 def _install(package: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        argv = (go_command(), "install", "-trimpath", "-ldflags", LINKER_FLAGS, package)
-        run(*argv, env=environment(GOBIN=scratch), timeout=BUILD_SECONDS)
+        argv = (find_go(), "install", "-trimpath", "-ldflags", LINKER_FLAGS, package)
+        run(*argv, env=go_environment(GOBIN=scratch), timeout=BUILD_SECONDS)
         (built,) = Path(scratch).iterdir()
         shutil.move(built, target)
 
@@ -125,8 +125,8 @@ def _kubernetes_module_file() -> str:
     requires it does not have; its go and godebug lines do not reach over either.
     """
     module = f"k8s.io/kubernetes@v{versions.KUBERNETES}"
-    argv = (go_command(), "mod", "download", "-json", module)
-    done = run(*argv, env=environment(), timeout=600)
+    argv = (find_go(), "mod", "download", "-json", module)
+    done = run(*argv, env=go_environment(), timeout=600)
     theirs = Path(json.loads(done.stdout)["GoMod"]).read_text()
     staging = "v0." + versions.KUBERNETES.split(".", 1)[1]
     settings = re.findall(r"^(?:go|godebug) .*$", theirs, flags=re.MULTILINE)

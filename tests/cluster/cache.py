@@ -33,7 +33,7 @@ def digest(*parts: str | bytes) -> str:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Hold the machine-wide lock of one cached thing; the kernel frees it with the process."""
     folder = cache_root() / "locks"
     folder.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def cached(name: str, make: Callable[[Path], None]) -> Path:
+def ensure_cached(name: str, make: Callable[[Path], None]) -> Path:
     """The cached file of this name; make writes it to the path it gets when it is not there.
 
     Two processes never make the same file at once, and a half-written one is never seen.
@@ -51,7 +51,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with locked(name.replace("/", "_")):
+    with hold_lock(name.replace("/", "_")):
         if target.exists():
             return target
         scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))

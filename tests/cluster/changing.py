@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy.changes import node_hand
-from deploy.changes.engine import Engine
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, ObjectSpec, Refusal, Target
 from deploy.cluster.client import Cluster
-from deploy.fixes.attach import wanted
-from deploy.planned import every
+from deploy.fixes.attach import plan_attachments
+from deploy.planned import load_all_fixes
 from mirror.core.wait import Deadline
 
 T = TypeVar("T")
 
 COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
-WEB = ObjectSpec(kind="Deployment", namespace="default", name="web")
+WEB_DEPLOYMENT = ObjectSpec(kind="Deployment", namespace="default", name="web")
 POLICY = ObjectSpec(kind="NetworkPolicy", namespace="default", name="open")
-BASE = """\
+BASE_COREFILE = """\
 # hand-made
 .:53 {
     errors
@@ -53,14 +53,14 @@ def _nothing(*_: Any) -> Refusal:
 REMOVAL = Fix(
     name="removal",
     order=90,
-    fact="an object is removed",
-    blast="",
+    summary="an object is removed",
+    impact="",
     needs=frozenset(),
-    changes=_nothing,
+    plan_changes=_nothing,
     edit=_remove,
 )
 FIXES: Mapping[str, Fix] = {
-    **{name: every()[name] for name in ("attach", "search-domains", "dns")},
+    **{name: load_all_fixes()[name] for name in ("attach", "search-domains", "dns")},
     "removal": REMOVAL,
 }
 
@@ -69,29 +69,29 @@ _SEARCH = Edit(fix="search-domains", options={"suffixes": [SUFFIX], "keep": []})
 CHANGES: Mapping[str, tuple[Change, ...]] = {
     "dns": (Change(target=COREFILE, edit=_DNS, why=""),),
     "search-domains": (Change(target=COREFILE, edit=_SEARCH, why=""),),
-    "attach": wanted([WEB], index=True, ndots=True),
+    "attach": plan_attachments([WEB_DEPLOYMENT], index=True, ndots=True),
     "removal": (Change(target=POLICY, edit=Edit(fix="removal"), why=""),),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class FixTargets:
     """The objects, reached by a kubeconfig."""
 
     kubeconfig: Path
 
-    def cluster(self, seconds: float = 60) -> Cluster:
+    def connect(self, seconds: float = 60) -> Cluster:
         warnings.simplefilter("ignore")  # the test server's certificate is its own
         return Cluster.connect(
             kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(seconds)
         )
 
-    def engine(self) -> Engine:
-        return Engine(self.cluster(), FIXES)
+    def make_engine(self) -> ChangeEngine:
+        return ChangeEngine(self.connect(), FIXES)
 
-    def make(self) -> None:
+    def recreate(self) -> None:
         """All objects as new, and no ledger."""
-        cluster = self.cluster()
+        cluster = self.connect()
         for one in cluster.list("ConfigMap", "kube-system", labels="app.kubernetes.io/component"):
             cluster.delete("ConfigMap", one["metadata"]["name"], "kube-system")
         cluster.delete("Lease", "pypi-mirror-changes", "kube-system")
@@ -101,62 +101,62 @@ class World:
         for obj in _objects():
             cluster.create(obj)
 
-    def corefile(self) -> str:
-        found = self.cluster().get("ConfigMap", "coredns", "kube-system")
+    def read_corefile(self) -> str:
+        found = self.connect().get("ConfigMap", "coredns", "kube-system")
         assert found is not None
         return str(found["data"]["Corefile"])
 
     def write_corefile(self, text: str) -> None:
         """As somebody else does, who knows nothing of ledgers."""
-        cluster = self.cluster()
+        cluster = self.connect()
         found = cluster.get("ConfigMap", "coredns", "kube-system")
         assert found is not None
         found["data"] = {"Corefile": text}
         cluster.replace({"apiVersion": "v1", "kind": "ConfigMap", **found})
 
     def edit_web(self, change: Callable[[Any], None]) -> None:
-        cluster = self.cluster()
+        cluster = self.connect()
         found = cluster.get("Deployment", "web", "default")
         assert found is not None
         change(found["spec"])
         cluster.replace(found)
 
-    def state(self) -> dict[str, Any]:
+    def read_state(self) -> dict[str, Any]:
         """Everything of the world that a person could see, byte for byte."""
-        cluster = self.cluster()
+        cluster = self.connect()
         web = cluster.get("Deployment", "web", "default")
         policy = cluster.get("NetworkPolicy", "open", "default")
         assert web is not None
         return {
-            "corefile": self.corefile(),
+            "corefile": self.read_corefile(),
             "web": json.dumps(web["spec"], sort_keys=True),
             "policy": policy and (policy["spec"], policy["metadata"].get("labels")),
         }
 
-    def left(self) -> list[str]:
+    def list_leftovers(self) -> list[str]:
         """What the engine has left behind: ledger entries and the Lease."""
-        cluster = self.cluster()
+        cluster = self.connect()
         maps = cluster.list("ConfigMap", "kube-system", labels="app.kubernetes.io/component=ledger")
         lease = cluster.get("Lease", "pypi-mirror-changes", "kube-system")
         return [one["metadata"]["name"] for one in maps] + (["lease"] if lease else [])
 
 
-def apply(world: World, *fixes: str) -> None:
+def apply_fixes(world: FixTargets, *fixes: str) -> None:
     """Plan and do, as `mirror fix` does."""
-    works = world.engine()
-    with works.only_writer():
+    works = world.make_engine()
+    with works.hold_lease():
         for step in works.plan([change for fix in fixes for change in CHANGES[fix]]):
-            works.do(step)
+            works.apply(step)
 
 
-def rollback(world: World, *fixes: str, force: bool = False) -> None:
-    works = world.engine()
-    with works.only_writer():
+def roll_back_fixes(world: FixTargets, *fixes: str, force: bool = False) -> None:
+    works = world.make_engine()
+    with works.hold_lease():
         for step in works.plan_rollback(fixes):
-            works.do(step, force=force)
+            works.apply(step, force=force)
 
 
-def killed_at(number: int, *, sent: bool, what: Callable[[], None]) -> bool:
+def run_killed_at_write(number: int, *, sent: bool, what: Callable[[], None]) -> bool:
     """Do it in a child that is killed (SIGKILL) at its number-th write, before or after sending.
 
     False where it came to its end, because it has fewer writes.
@@ -179,7 +179,7 @@ def killed_at(number: int, *, sent: bool, what: Callable[[], None]) -> bool:
 
 
 def _kill_at(number: int, *, sent: bool) -> None:
-    real, ask = Cluster.request, node_hand.ask  # type: ignore[attr-defined]
+    real, ask = Cluster.request, node_hand.ask_agent  # type: ignore[attr-defined]
     count = 0
 
     def counted(writes: bool, send: Callable[[], T]) -> T:
@@ -201,7 +201,7 @@ def _kill_at(number: int, *, sent: bool) -> None:
         return counted(question["do"] == "write", lambda: ask(cluster, pod, question))
 
     Cluster.request = request  # type: ignore[method-assign]
-    node_hand.ask = asked  # type: ignore[attr-defined]
+    node_hand.ask_agent = asked  # type: ignore[attr-defined, assignment]
 
 
 def _objects() -> list[Any]:
@@ -213,7 +213,7 @@ def _objects() -> list[Any]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "coredns", "namespace": "kube-system"},
-            "data": {"Corefile": BASE},
+            "data": {"Corefile": BASE_COREFILE},
         },
         {
             "apiVersion": "apps/v1",

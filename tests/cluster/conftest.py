@@ -8,24 +8,26 @@ import pytest
 
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
-from tests.cluster.mirrored import Mirrored
-from tests.cluster.workloads import LOCK_MAP
-from tests.conftest import Run
+from tests.cluster.mirrored import MirrorLab
+from tests.cluster.workloads import LOCK_CONFIG_MAP
+from tests.conftest import RunProgram
 from tests.images.archive import archive_reference, ensure_mirror_archive
 
 __all__ = ["cluster", "field_lab", "mirrored"]
 
 
 @pytest.fixture(scope="package")
-def mirrored(field_lab: Lab, program: Run, ca_bundle: Path, chronicle_lock: Path) -> Mirrored:
+def mirrored(
+    field_lab: Lab, program: RunProgram, ca_bundle: Path, chronicle_lock: Path
+) -> MirrorLab:
     """The lab with the mirror's image on its nodes, and a namespace of workloads; no mirror yet."""
     field_lab.kubectl("create", "namespace", "chronicle")
     script = Path(__file__).with_name("workload_install.py")
     field_lab.kubectl(
-        *("create", "configmap", LOCK_MAP, "-n", "chronicle"),
+        *("create", "configmap", LOCK_CONFIG_MAP, "-n", "chronicle"),
         *(f"--from-file={chronicle_lock}", f"--from-file={script}"),
     )
     image = archive_reference(ensure_mirror_archive())
-    made = Mirrored(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
-    made.until_reported()
+    made = MirrorLab(lab=field_lab, program=program, image=image, ca_bundle=ca_bundle)
+    made.wait_until_image_reported()
     return made

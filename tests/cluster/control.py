@@ -14,7 +14,7 @@ import yaml
 from tests.cluster.options import API_PORT, LabOptions, Site
 from tests.cluster.pki import make_pki
 from tests.cluster.process import run
-from tests.cluster.waiting import Hopeless, wait_for
+from tests.cluster.waiting import WaitAborted, wait_for
 
 ETCD = "http://127.0.0.1:2379"
 ETCD_PEER = "http://127.0.0.1:2380"
@@ -48,7 +48,7 @@ class ControlPlane:
             *access,
             *("--service-account-private-key-file", str(self._pki / "sa.key")),
             *("--root-ca-file", str(self._pki / "ca.crt")),
-            *("--cluster-cidr", self._both(str(site.pods), str(site.six))),
+            *("--cluster-cidr", self._both(str(site.pods), str(site.ipv6_network))),
             *("--node-monitor-grace-period", f"{self._options.node_grace}s"),
             "--use-service-account-credentials",
             # The CNI's subnets are given by hand; allocated ones would differ from them.
@@ -62,7 +62,10 @@ class ControlPlane:
         self._run(
             "kube-apiserver",
             *("--etcd-servers", ETCD),
-            *("--service-cluster-ip-range", self._both(str(site.services), str(site.six_services))),
+            *(
+                "--service-cluster-ip-range",
+                self._both(str(site.services), str(site.ipv6_services)),
+            ),
             *("--secure-port", str(API_PORT), "--bind-address", "0.0.0.0"),
             *("--advertise-address", str(site.router)),
             *("--tls-cert-file", str(pki / "api.crt")),
@@ -99,7 +102,7 @@ class ControlPlane:
     def _ready(self) -> bool:
         died = [name for name, child in self._running.items() if child.poll() is not None]
         if died:
-            raise Hopeless(f"{', '.join(died)} ended at once: see {self._site.logs}")
+            raise WaitAborted(f"{', '.join(died)} ended at once: see {self._site.logs}")
         return bool(self.kubectl("get", "--raw", "/readyz", timeout=10))
 
     def _both(self, four: str, six: str) -> str:

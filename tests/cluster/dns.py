@@ -19,15 +19,15 @@ from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from tests.cluster.namespaces import enter_network
 from tests.cluster.options import SEARCH_DOMAIN
-from tests.cluster.record import Record
+from tests.cluster.record import LabRecord
 
 TTL_SECONDS = 5
 CACHE_SECONDS = 30.0
-DOCUMENTATION = int(IPv6Address("2001:db8::"))
+DOCUMENTATION_PREFIX = int(IPv6Address("2001:db8::"))
 """AAAA answers lie under this prefix, which is routed nowhere (RFC 3849)."""
 
 
-class Provider(BaseResolver):  # type: ignore[misc]
+class LabResolver(BaseResolver):  # type: ignore[misc]
     """Answers A and AAAA; every other type is answered as empty or unknown."""
 
     def __init__(self, hosts: Mapping[str, str], *, poisoned: bool, aaaa: bool) -> None:
@@ -80,16 +80,16 @@ def _ask_machine(name: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _mapped(address: str) -> str:
-    return str(IPv6Address(DOCUMENTATION | int.from_bytes(socket.inet_aton(address), "big")))
+    return str(IPv6Address(DOCUMENTATION_PREFIX | int.from_bytes(socket.inet_aton(address), "big")))
 
 
 def main() -> None:
-    record = Record.load(Path(sys.argv[1]))
+    record = LabRecord.load(Path(sys.argv[1]))
     if record is None:
         raise SystemExit(f"{sys.argv[1]} holds no lab")
     options, router = record.options, str(record.site.router)
     hosts = {"index.example": router, **options.hosts}
-    provider = Provider(hosts, poisoned=options.poisoned, aaaa=options.aaaa)
+    provider = LabResolver(hosts, poisoned=options.poisoned, aaaa=options.aaaa)
     quiet = DNSLogger("-request,-reply,-truncated,-data", prefix=False)
     servers = [
         DNSServer(provider, address=router, port=53, tcp=tcp, logger=quiet) for tcp in (False, True)

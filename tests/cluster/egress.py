@@ -6,7 +6,7 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from tests.cluster.api import Api
+from tests.cluster.api import LabApi
 from tests.cluster.network import open_egress
 from tests.cluster.options import Site
 
@@ -31,11 +31,11 @@ class EgressGuard:
         pause = threading.Event()
         while True:
             try:
-                self._list_and_watch(Api(self._site.kubeconfig))
+                self._list_and_watch(LabApi(self._site.kubeconfig))
             except (OSError, RuntimeError, ValueError, KeyError):
                 pause.wait(RETRY_SECONDS)
 
-    def _list_and_watch(self, api: Api) -> None:
+    def _list_and_watch(self, api: LabApi) -> None:
         listed = api.get(PODS)
         self._pods = {}
         for pod in listed["items"]:

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cleanup import ENGINE, clean_engine, engine_door
+from tests.cluster.cleanup import ENGINE_PREFIX, clean_engine, engine_socket_folder
 from tests.cluster.debian import install_debian_packages
-from tests.cluster.nodes import ROOT
+from tests.cluster.nodes import REPOSITORY
 from tests.cluster.process import run
-from tests.cluster.waiting import Hopeless, wait_for
+from tests.cluster.waiting import WaitAborted, wait_for
 
 LAB_REGISTRIES = "10.99.0.0/16"
 """The node networks of all labs: their registries speak plain HTTP."""
@@ -61,8 +61,8 @@ def docker_engine(folder: Path, *, keep: bool = False) -> Iterator[DockerEngine]
     install_debian_packages(("docker.io",))
     own = folder.resolve() / "docker"
     own.mkdir(parents=True, exist_ok=True)
-    name = f"{ENGINE}{os.getpid()}-{next(_numbers)}"
-    door = engine_door(name)
+    name = f"{ENGINE_PREFIX}{os.getpid()}-{next(_numbers)}"
+    door = engine_socket_folder(name)
     door.mkdir(mode=0o700)
     log = own / "log"
     with log.open("ab") as output:
@@ -73,7 +73,7 @@ def docker_engine(folder: Path, *, keep: bool = False) -> Iterator[DockerEngine]
                 *(sys.executable, "-m", "tests.cluster.engine_init"),
                 *(f"{own}/data", f"{door}/docker.sock", name, LAB_REGISTRIES),
             ),
-            cwd=ROOT,
+            cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -83,7 +83,7 @@ def docker_engine(folder: Path, *, keep: bool = False) -> Iterator[DockerEngine]
 
     def answers() -> bool:
         if child.poll() is not None:
-            raise Hopeless(f"dockerd ended:\n{log.read_text()[-2000:]}")
+            raise WaitAborted(f"dockerd ended:\n{log.read_text()[-2000:]}")
         return bool(engine.docker("version", timeout=10))
 
     try:

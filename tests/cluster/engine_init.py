@@ -13,25 +13,25 @@ from pathlib import Path
 
 from tests.cluster.process import run
 
-SHORT = "/mnt"
+SOCKET_FOLDER = "/mnt"
 """A private memory file system here holds the engine's inner sockets: under a test's own folder
 their paths would be longer than the 107 characters that a socket's may have."""
 
-PRIVATE = ("/run/containerd", "/run/docker")
+HIDDEN_FOLDERS = ("/run/containerd", "/run/docker")
 """A containerd of the machine must not be taken for the engine's own."""
 
 
 def main() -> None:
     data, socket, cgroup, registries = sys.argv[1:5]
-    run("mount", "-t", "tmpfs", "tmpfs", SHORT)
-    for path in PRIVATE:
+    run("mount", "-t", "tmpfs", "tmpfs", SOCKET_FOLDER)
+    for path in HIDDEN_FOLDERS:
         if Path(path).exists():
             run("mount", "-t", "tmpfs", "tmpfs", path)
     daemon = subprocess.Popen(
         (
             "dockerd",
-            *("--data-root", data, "--exec-root", f"{SHORT}/exec"),
-            *("--host", f"unix://{socket}", "--pidfile", f"{SHORT}/pid"),
+            *("--data-root", data, "--exec-root", f"{SOCKET_FOLDER}/exec"),
+            *("--host", f"unix://{socket}", "--pidfile", f"{SOCKET_FOLDER}/pid"),
             # With rules of its own it sets FORWARD to DROP for the whole machine, for good.
             *("--iptables=false", "--ip6tables=false", "--bridge=none"),
             *("--cgroup-parent", f"/{cgroup}", "--insecure-registry", registries),

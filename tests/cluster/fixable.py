@@ -13,22 +13,22 @@ from typing import Any
 from tests.cluster import versions
 from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
-from tests.conftest import Run
+from tests.conftest import RunProgram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fixable:
+class FixLab:
     """The lab, the program, and an image of the agent that its nodes have.
 
     ``user`` is the kubeconfig of somebody else than the admin.
     """
 
     lab: Lab
-    program: Run
+    program: RunProgram
     image: str
     user: Path | None = None
 
-    def mirror(self, *words: str, code: int = 0, timeout: float = 800) -> str:
+    def run_mirror(self, *words: str, code: int = 0, timeout: float = 800) -> str:
         """What `mirror` said; its exit code is checked."""
         env = {"KUBECONFIG": str(self.user or self.lab.kubeconfig)}
         given = ("--timeout", "780") if words[0] in {"fix", "rollback"} else ()
@@ -37,19 +37,19 @@ class Fixable:
         return done.stdout if "json" in words else done.stdout + done.stderr
 
     def fix(self, *words: str, code: int = 0) -> str:
-        return self.mirror("fix", *words, *self._given, code=code)
+        return self.run_mirror("fix", *words, *self._given, code=code)
 
     @property
     def _given(self) -> tuple[str, ...]:
         return ("--image", self.image, "--name", "index.example", "--yes")
 
-    def lose(self, node: str) -> None:
+    def lose_node(self, node: str) -> None:
         """The node dies, and the control plane has seen it."""
         self.lab.kill_node(node)
         gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
         self.lab.kubectl(*gone, timeout=310)
 
-    def killed_fix(self, *words: str, when: Callable[[], bool]) -> None:
+    def kill_fix_when(self, *words: str, when: Callable[[], bool]) -> None:
         """`mirror fix`, which is killed (SIGKILL) as soon as that is so."""
         env, quiet = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}, subprocess.DEVNULL
         argv = ("mirror", "fix", *words, *self._given)
@@ -60,15 +60,15 @@ class Fixable:
             child.kill()
             child.wait(30)
 
-    def states(self) -> dict[str, str]:
-        told = json.loads(self.mirror("fix", "-o", "json"))
+    def read_fix_states(self) -> dict[str, str]:
+        told = json.loads(self.run_mirror("fix", "-o", "json"))
         found = told["fixes"] if isinstance(told, dict) and "fixes" in told else told
         return {one["fix"]: one["state"] for one in found}
 
     def get(self, *words: str) -> Any:
         return json.loads(self.lab.kubectl("get", *words, "-o", "json"))
 
-    def new_pod(self, node: str) -> Mapping[str, str]:
+    def probe_new_pod(self, node: str) -> Mapping[str, str]:
         """What a pod that starts there now has of IPv6, and whether it reaches another by IPv4."""
         name = f"look-{os.urandom(3).hex()}"
         dns = self.lab.kubectl(
@@ -116,7 +116,7 @@ class Fixable:
         finally:
             self.lab.kubectl("delete", "pod", name, "--now", "--ignore-not-found")
 
-    def host(self, node: str) -> Mapping[str, str]:
+    def read_host(self, node: str) -> Mapping[str, str]:
         """Everything of a node that a fix may touch, byte for byte."""
         run = self.lab.exec
         listing = run(
@@ -158,7 +158,7 @@ class Fixable:
             "left": run(node, "ls", "-A", "/etc/pypi-mirror", check=False).stdout,
         }
 
-    def cluster(self) -> Mapping[str, Any]:
+    def read_cluster(self) -> Mapping[str, Any]:
         """Everything of the cluster that a fix may touch."""
         keys = self.get("configmap", "-n", "kube-system")["items"]
         pools = self.get("ippools.crd.projectcalico.org")["items"]

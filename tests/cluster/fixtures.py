@@ -15,18 +15,18 @@ from typing import NoReturn
 import kubernetes
 import pytest
 
-from tests.cluster.lab import Lab, LabFailed, lab
+from tests.cluster.lab import Lab, LabError, running_lab
 from tests.cluster.options import LabOptions
-from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import Hopeless, NotInTime
+from tests.cluster.process import CommandError
+from tests.cluster.waiting import ConditionTimeout, WaitAborted
 from tests.cluster.workloads import ensure_workload_archive
 from tests.images.archive import ensure_mirror_archive
 
-CANNOT_START = (LabFailed, CommandFailed, NotInTime, Hopeless, LookupError, OSError)
+START_ERRORS = (LabError, CommandError, ConditionTimeout, WaitAborted, LookupError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class ClusterUnderTest:
     """A cluster for tests. lab is None where it is somebody else's."""
 
     kubeconfig: Path
@@ -35,7 +35,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="package")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[ClusterUnderTest]:
     """With --kubeconfig that cluster; otherwise a lab with every trouble of the field.
 
     Its nodes have the mirror's image, and a workload's.
@@ -43,29 +43,29 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     given = request.config.getoption("--kubeconfig", default=None)
     if given:
         path = Path(given).resolve()
-        yield Cluster(kubeconfig=path, nodes=_nodes(path), lab=None)
+        yield ClusterUnderTest(kubeconfig=path, nodes=_nodes(path), lab=None)
         return
     images = (str(ensure_mirror_archive()), str(ensure_workload_archive()))
-    options = replace(LabOptions.as_in_the_field(f"pytest-{os.getpid()}"), archives=images)
+    options = replace(LabOptions.with_all_faults(f"pytest-{os.getpid()}"), archives=images)
     if "MIRROR_KILLS" in os.environ:  # kill after kill, kubelets would wait for minutes
         options = replace(options, restart_period="1s")
     with ExitStack() as stack:
         try:
-            up = stack.enter_context(lab(options))
-        except CANNOT_START as error:
-            give_up(error)
-        yield Cluster(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)
+            up = stack.enter_context(running_lab(options))
+        except START_ERRORS as error:
+            skip_or_fail(error)
+        yield ClusterUnderTest(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)
 
 
 @pytest.fixture(scope="package")
-def field_lab(cluster: Cluster) -> Lab:
+def field_lab(cluster: ClusterUnderTest) -> Lab:
     """That lab, for tests that need more than a kubeconfig."""
     if cluster.lab is None:
         pytest.skip("needs the lab itself, not another cluster")
     return cluster.lab
 
 
-def give_up(error: Exception) -> NoReturn:
+def skip_or_fail(error: Exception) -> NoReturn:
     """Skip the test for want of a cluster; fail it where one is required."""
     text = f"the test cluster did not start: {error}"
     if os.environ.get("CI") == "true" or os.environ.get("MIRROR_REQUIRE_CLUSTER") == "1":

@@ -14,7 +14,7 @@ from tests.cluster.debian import install_debian_packages
 from tests.cluster.process import run
 
 
-def environment(**more: str) -> dict[str, str]:
+def go_environment(**more: str) -> dict[str, str]:
     """The process environment with what every build here needs."""
     ours = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "auto"}
     # A GOROOT of another Go would be taken for the fetched one's.
@@ -23,7 +23,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @cache
-def go_command() -> str:
+def find_go() -> str:
     """The path of a go command of at least versions.GO_MINIMUM.
 
     Without any Go, Debian's is installed; one that is too old fetches versions.GO as the module
@@ -41,7 +41,7 @@ def go_command() -> str:
 def fetch_toolchain(old_go: str) -> str:
     """The go command of versions.GO, downloaded into the module cache by an older go."""
     module = f"golang.org/toolchain@v0.0.1-go{versions.GO}.linux-amd64"
-    done = run(old_go, "mod", "download", "-json", module, timeout=600, env=environment())
+    done = run(old_go, "mod", "download", "-json", module, timeout=600, env=go_environment())
     folder = Path(json.loads(done.stdout)["Dir"])
     # A module's files are never executable, and its folders are read-only.
     for tool in (*folder.glob("bin/*"), *folder.glob("pkg/tool/*/*")):

@@ -15,19 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.cache import cached, digest
-from tests.cluster.process import CommandFailed, run
-from tests.cluster.progress import Progress, silent
+from tests.cluster.cache import digest, ensure_cached
+from tests.cluster.process import CommandError, run
+from tests.cluster.progress import Progress, ignore_progress
 from tests.cluster.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-SHORT = Path("/mnt")
+SOCKET_FOLDER = Path("/mnt")
 """Private memory here holds containerd's sockets, whose paths may have 107 characters."""
 
 STOP_SECONDS = 30.0
 
 
-def ensure_image_store(archives: Sequence[Path], progress: Progress = silent) -> Path:
+def ensure_image_store(archives: Sequence[Path], progress: Progress = ignore_progress) -> Path:
     """The folder to clone, with the images of the archives imported and unpacked."""
 
     def make(target: Path) -> None:
@@ -38,10 +38,10 @@ def ensure_image_store(archives: Sequence[Path], progress: Progress = silent) ->
         run(*fresh, *init, *map(str, archives), cwd=ROOT, timeout=300)
 
     version = run("containerd", "--version", timeout=10).stdout
-    return cached(f"stores/{digest(version, *(path.name for path in archives))}", make)
+    return ensure_cached(f"stores/{digest(version, *(path.name for path in archives))}", make)
 
 
-def clone(store: Path, target: Path) -> None:
+def clone_store(store: Path, target: Path) -> None:
     """Make target a store of its own; nothing happens where it exists already."""
     if target.exists():
         return
@@ -49,7 +49,7 @@ def clone(store: Path, target: Path) -> None:
     shutil.rmtree(half, ignore_errors=True)
     try:
         run("cp", "--archive", "--link", str(store), str(half), timeout=300)
-    except CommandFailed:
+    except CommandError:
         # The cache and the lab's folder lie on different file systems.
         shutil.rmtree(half, ignore_errors=True)
         run("cp", "--archive", str(store), str(half), timeout=300)
@@ -61,15 +61,15 @@ def clone(store: Path, target: Path) -> None:
 
 
 def _fill(folder: str, archives: Sequence[str]) -> None:
-    run("mount", "-t", "tmpfs", "tmpfs", str(SHORT))
-    socket, config = str(SHORT / "containerd.sock"), SHORT / "config.toml"
+    run("mount", "-t", "tmpfs", "tmpfs", str(SOCKET_FOLDER))
+    socket, config = str(SOCKET_FOLDER / "containerd.sock"), SOCKET_FOLDER / "config.toml"
     config.write_text(
-        f'version = 2\nroot = "{folder}"\nstate = "{SHORT}/state"\n'
+        f'version = 2\nroot = "{folder}"\nstate = "{SOCKET_FOLDER}/state"\n'
         'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
         f'[grpc]\n  address = "{socket}"\n'
-        f'[plugins."io.containerd.internal.v1.opt"]\n  path = "{SHORT}/opt"\n'
+        f'[plugins."io.containerd.internal.v1.opt"]\n  path = "{SOCKET_FOLDER}/opt"\n'
     )
-    log = SHORT / "log"
+    log = SOCKET_FOLDER / "log"
     with log.open("wb") as output:
         daemon = subprocess.Popen(
             ("containerd", "--config", str(config)),

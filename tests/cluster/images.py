@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tests.cluster import versions
 from tests.cluster.binaries import Binaries
-from tests.cluster.cache import cached, digest
+from tests.cluster.cache import digest, ensure_cached
 from tests.cluster.debian import debian_mirror
 from tests.cluster.process import run
-from tests.cluster.progress import Progress, silent
+from tests.cluster.progress import Progress, ignore_progress
 
 BUSYBOX = Path("/bin/busybox")
-FORMAT = "1"
+FORMAT_VERSION = "1"
 """To be changed when what is put into the cluster's own images changes."""
 
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
@@ -26,7 +26,7 @@ SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class ImageContents:
     """An image to be written: its name, its layers (uncompressed tars) and what it runs."""
 
     name: str
@@ -35,12 +35,12 @@ class Image:
     command: tuple[str, ...] = ()
 
 
-def ensure_images(binaries: Binaries, progress: Progress = silent) -> tuple[Path, ...]:
+def ensure_images(binaries: Binaries, progress: Progress = ignore_progress) -> tuple[Path, ...]:
     """The archives that every node imports: what the cluster runs itself, then the base image."""
     return ensure_system_images(binaries, progress), ensure_base_image(progress)
 
 
-def ensure_system_images(binaries: Binaries, progress: Progress = silent) -> Path:
+def ensure_system_images(binaries: Binaries, progress: Progress = ignore_progress) -> Path:
     """One archive with pause, busybox, CoreDNS, the provisioner and the registry."""
 
     def make(target: Path) -> None:
@@ -48,11 +48,13 @@ def ensure_system_images(binaries: Binaries, progress: Progress = silent) -> Pat
         write_archive(target, _system_images(binaries))
 
     programs = (binaries.coredns, binaries.provisioner, binaries.registry)
-    key = digest(FORMAT, str(BUSYBOX.stat().st_mtime_ns), *(program.name for program in programs))
-    return cached(f"images/system-{key}.tar", make)
+    key = digest(
+        FORMAT_VERSION, str(BUSYBOX.stat().st_mtime_ns), *(program.name for program in programs)
+    )
+    return ensure_cached(f"images/system-{key}.tar", make)
 
 
-def ensure_base_image(progress: Progress = silent) -> Path:
+def ensure_base_image(progress: Progress = ignore_progress) -> Path:
     """The archive of versions.BASE_IMAGE: Debian's own python3 from the machine's mirror."""
 
     def make(target: Path) -> None:
@@ -61,17 +63,17 @@ def ensure_base_image(progress: Progress = silent) -> Path:
         options = ("--variant=minbase", f"--include={BASE_PACKAGES}")
         suite = (versions.DEBIAN_SUITE, str(root), debian_mirror())
         run("mmdebstrap", *options, *suite, timeout=900)
-        python = layer(
+        python = build_layer(
             {}, {f"usr/local/bin/{n}": "/usr/bin/python3" for n in ("python", "python3")}
         )
-        image = Image(name=versions.BASE_IMAGE, layers=(root, python), command=("python3",))
+        image = ImageContents(name=versions.BASE_IMAGE, layers=(root, python), command=("python3",))
         write_archive(target, [image])
 
     key = digest(versions.DEBIAN_SUITE, BASE_PACKAGES, versions.BASE_IMAGE)
-    return cached(f"images/base-{versions.DEBIAN_SUITE}-{key}.tar", make)
+    return ensure_cached(f"images/base-{versions.DEBIAN_SUITE}-{key}.tar", make)
 
 
-def layers_of(archive: Path, scratch: Path) -> tuple[Path, ...]:
+def extract_layers(archive: Path, scratch: Path) -> tuple[Path, ...]:
     """The layers of an archive with one image, unpacked under scratch."""
     with tarfile.open(archive) as opened:
         opened.extractall(scratch, filter="data")
@@ -79,7 +81,7 @@ def layers_of(archive: Path, scratch: Path) -> tuple[Path, ...]:
     return tuple(scratch / name for name in manifest["Layers"])
 
 
-def write_archive(target: Path, images: Sequence[Image]) -> None:
+def write_archive(target: Path, images: Sequence[ImageContents]) -> None:
     """Write the images as `docker save` does; both containerd and the engine take it."""
     manifest: list[dict[str, object]] = []
     with tarfile.open(target, "w") as archive:
@@ -96,12 +98,12 @@ def write_archive(target: Path, images: Sequence[Image]) -> None:
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-def _system_images(binaries: Binaries) -> list[Image]:
+def _system_images(binaries: Binaries) -> list[ImageContents]:
     applets = run(str(BUSYBOX), "--list", timeout=10).stdout.split()
     links = {f"bin/{name}": "/bin/busybox" for name in applets if name != "busybox"}
     passwd = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
     files = {"bin/busybox": BUSYBOX.read_bytes(), "etc/passwd": passwd}
-    shell = layer(files, links, folders=("tmp", "root", "var", "proc", "sys", "dev"))
+    shell = build_layer(files, links, folders=("tmp", "root", "var", "proc", "sys", "dev"))
     waiting = ("/bin/busybox", "tail", "-f", "/dev/null")
     programs = (
         (versions.COREDNS_IMAGE, "coredns", binaries.coredns),
@@ -109,12 +111,12 @@ def _system_images(binaries: Binaries) -> list[Image]:
         (versions.REGISTRY_IMAGE, "registry", binaries.registry),
     )
     return [
-        Image(name=versions.PAUSE_IMAGE, layers=(shell,), entrypoint=waiting),
-        Image(name=versions.BUSYBOX_IMAGE, layers=(shell,), command=("sh",)),
+        ImageContents(name=versions.PAUSE_IMAGE, layers=(shell,), entrypoint=waiting),
+        ImageContents(name=versions.BUSYBOX_IMAGE, layers=(shell,), command=("sh",)),
         *(
-            Image(
+            ImageContents(
                 name=name,
-                layers=(layer({program: path.read_bytes()}, {}, folders=("tmp",)),),
+                layers=(build_layer({program: path.read_bytes()}, {}, folders=("tmp",)),),
                 entrypoint=(f"/{program}",),
             )
             for name, program, path in programs
@@ -122,7 +124,7 @@ def _system_images(binaries: Binaries) -> list[Image]:
     ]
 
 
-def _config(image: Image, sums: Sequence[str]) -> dict[str, object]:
+def _config(image: ImageContents, sums: Sequence[str]) -> dict[str, object]:
     return {
         "architecture": "amd64",
         "os": "linux",
@@ -156,7 +158,9 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
         archive.addfile(entry, file)
 
 
-def layer(files: dict[str, bytes], links: dict[str, str], folders: Sequence[str] = ()) -> bytes:
+def build_layer(
+    files: dict[str, bytes], links: dict[str, str], folders: Sequence[str] = ()
+) -> bytes:
     """A layer of executable files, symbolic links and world-writable folders, without times."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as written:

@@ -8,44 +8,46 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from tests.cluster.api import Api
-from tests.cluster.calico.objects import render_crds, render_node
+from tests.cluster.api import LabApi
+from tests.cluster.calico.objects import render_calico_node, render_crds
 from tests.cluster.calico.routes import BlockRoutes
 from tests.cluster.control import ControlPlane
 from tests.cluster.egress import EgressGuard
-from tests.cluster.network import build_inside
-from tests.cluster.nodes import ROOT, Nodes
+from tests.cluster.network import build_lab_network
+from tests.cluster.nodes import REPOSITORY, NodeManager
 from tests.cluster.objects import render_objects
 from tests.cluster.options import REGISTRY_PORT
-from tests.cluster.record import Record
-from tests.cluster.waiting import Hopeless, wait_for
+from tests.cluster.record import LabRecord
+from tests.cluster.waiting import WaitAborted, wait_for
 
 Reply = dict[str, Any]
 
 
-class Inside:
+class LabServer:
     """All parts of one lab; every method returns when its effect is there."""
 
     def __init__(
-        self, record: Record, machine_network: int, progress: Callable[[str], None]
+        self, record: LabRecord, machine_network: int, progress: Callable[[str], None]
     ) -> None:
         self._record, self._site = record, record.site
         self._machine_network = machine_network
         self._progress = progress
         self._control = ControlPlane(record.site, record.options, record.kubelite)
-        self._nodes = Nodes(record)
+        self._nodes = NodeManager(record)
 
     def start(self) -> None:
         """From nothing to a cluster that is ready in all its parts."""
         options = self._record.options
-        build_inside(self._site, six=options.no_ipv6_route, cut_egress=options.cut_egress)
+        build_lab_network(
+            self._site, dual_stack=options.no_ipv6_route, cut_egress=options.cut_egress
+        )
         self._start_dns()
         if options.calico:
             BlockRoutes(self._site).start()
         self._start_cluster()
         EgressGuard(self._site).start()
 
-    def ask(self, request: Reply) -> Reply:
+    def handle_request(self, request: Reply) -> Reply:
         """Do what a client asks for; the reply holds "error" when it failed."""
         operations: dict[str, Callable[..., Any]] = {
             "status": self.status,
@@ -57,7 +59,7 @@ class Inside:
         }
         try:
             return {"result": operations[request["ask"]](*request.get("with", []))}
-        except (OSError, RuntimeError, ValueError, KeyError, Hopeless) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, WaitAborted) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def status(self) -> Reply:
@@ -70,7 +72,7 @@ class Inside:
 
     def reset(self) -> None:
         """A cluster as new: no object, no added node, no image, no volume of before."""
-        self._nodes.forget()
+        self._nodes.wipe()
         self._control.stop()
         self._control.wipe()
         self._start_cluster()
@@ -83,24 +85,24 @@ class Inside:
             self._nodes.start(name)
         if self._record.options.calico:
             self._control.kubectl("create", "-f", "-", stdin=render_crds())
-            self._control.kubectl("create", "-f", "-", stdin=render_node(self._record))
+            self._control.kubectl("create", "-f", "-", stdin=render_calico_node(self._record))
         self._control.kubectl("apply", "-f", "-", stdin=render_objects(self._site))
         self._wait_for_nodes(self._record.options.nodes, timeout=120)
         self._progress("waiting for CoreDNS, storage and the registry")
         self._wait_for_parts()
 
     def _wait_for_nodes(self, names: tuple[str, ...], *, timeout: float) -> None:
-        api = Api(self._site.kubeconfig)
+        api = LabApi(self._site.kubeconfig)
 
         def ready() -> bool:
             for name in names:
-                self._nodes.check(name)
+                self._nodes.raise_if_ended(name)
             return all(_is_true(api.get(f"/api/v1/nodes/{name}"), "Ready") for name in names)
 
         wait_for(f"{', '.join(names)} to be Ready", ready, timeout=timeout, interval=0.3)
 
     def _wait_for_parts(self) -> None:
-        api = Api(self._site.kubeconfig)
+        api = LabApi(self._site.kubeconfig)
         deployments = "/apis/apps/v1/deployments"
         first = self._site.node_address(min(self._nodes.numbers.values()))
         registry = f"http://{first}:{REGISTRY_PORT}/v2/"
@@ -122,7 +124,7 @@ class Inside:
         with (self._site.logs / "dns.log").open("ab") as log:
             self._dns = subprocess.Popen(
                 (*argv, str(self._machine_network)),
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,22 +18,22 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cleanup import clean
+from tests.cluster.cleanup import clean_lab
 from tests.cluster.network import connect_machine
-from tests.cluster.nodes import ROOT
+from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import LabOptions, state_root
-from tests.cluster.record import LABS_AT_MOST, Record, claim_folder, claim_index, started
+from tests.cluster.record import MAX_LABS, LabRecord, claim_folder, claim_index, read_start_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class LabRequest:
     """What a client wants kept. stays: the lab outlives its owner once it is ready."""
 
     options: LabOptions
     kubelite: Path
     store: Path
     owner: int
-    stays: bool
+    outlives_owner: bool
 
     def to_json(self) -> str:
         return json.dumps(
@@ -42,24 +42,24 @@ class Order:
                 "kubelite": str(self.kubelite),
                 "store": str(self.store),
                 "owner": self.owner,
-                "stays": self.stays,
+                "outlives_owner": self.outlives_owner,
             }
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Order:
+    def from_json(cls, text: str) -> LabRequest:
         data = json.loads(text)
         return cls(
             options=LabOptions.from_json(data["options"]),
             kubelite=Path(data["kubelite"]),
             store=Path(data["store"]),
             owner=data["owner"],
-            stays=data["stays"],
+            outlives_owner=data["outlives_owner"],
         )
 
 
 def main() -> None:
-    order = Order.from_json(sys.argv[1])
+    order = LabRequest.from_json(sys.argv[1])
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     owner = os.pidfd_open(order.owner)
     wake, stop = os.pipe()
@@ -75,24 +75,24 @@ def main() -> None:
         _say("failed too many labs are up: take one down first")
         return
     index, number = found
-    record = Record(
+    record = LabRecord(
         options=order.options,
         index=index,
         folder=folder,
         kubelite=order.kubelite,
         store=order.store,
-        keeper=os.getpid(),
-        keeper_started=started(os.getpid()),
+        supervisor_pid=os.getpid(),
+        supervisor_start_time=read_start_time(os.getpid()),
     )
-    clean(record.site.id, folder)
+    clean_lab(record.site.id, folder)
     try:
         _keep(record, order, owner, wake, (held, number))
     finally:
-        clean(record.site.id, folder)
+        clean_lab(record.site.id, folder)
 
 
 def _keep(
-    record: Record, order: Order, owner: int, wake: int, claims: tuple[socket.socket, ...]
+    record: LabRecord, order: LabRequest, owner: int, wake: int, claims: tuple[socket.socket, ...]
 ) -> None:
     """Start the lab and return when it is to end, with all of its processes gone."""
     record.site.control.mkdir(parents=True)
@@ -109,7 +109,7 @@ def _keep(
             *(sys.executable, "-m", "tests.cluster.lab_init"),
             *(str(record.folder), str(lifeline), str(report), str(machine)),
         ),
-        cwd=ROOT,
+        cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         pass_fds=(lifeline, report, machine, *(held.fileno() for held in claims)),
@@ -134,7 +134,7 @@ def _keep(
         os.close(hold)
 
 
-def _over(watch: selectors.BaseSelector, order: Order, owner: int, status: int) -> bool:
+def _over(watch: selectors.BaseSelector, order: LabRequest, owner: int, status: int) -> bool:
     """Handle one event; whether it was one that ends the lab."""
     for key, _ in watch.select():
         if key.fd != status:
@@ -147,14 +147,14 @@ def _over(watch: selectors.BaseSelector, order: Order, owner: int, status: int) 
             if line.startswith("failed "):
                 return True
             if line == "ready":
-                if order.stays:
+                if order.outlives_owner:
                     watch.unregister(owner)
                 _let_go_of_client()
     return False
 
 
 def _claim_any_index() -> tuple[int, socket.socket] | None:
-    for index in range(LABS_AT_MOST):
+    for index in range(MAX_LABS):
         held = claim_index(index)
         if held is not None:
             return index, held

@@ -11,11 +11,11 @@ from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
 
 ACCOUNT = "system:serviceaccount:kube-system:pypi-mirror-keeper"
-SOMEBODY = ("--field-manager", "an-add-on")
-SECONDS = 60  # in which a fix is back: a look is every 15 s
+OTHER_MANAGER = ("--field-manager", "an-add-on")
+RESTORE_SECONDS = 60  # in which a fix is back: a look is every 15 s
 
 
-def corefile(lab: Lab) -> str:
+def read_corefile(lab: Lab) -> str:
     return lab.kubectl(
         *("-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}")
     )
@@ -24,14 +24,14 @@ def corefile(lab: Lab) -> str:
 def write_corefile(lab: Lab, text: str) -> None:
     patch = json.dumps({"data": {"Corefile": text}})
     where = ("-n", "kube-system", "patch", "configmap", "coredns")
-    lab.kubectl(*where, *SOMEBODY, "-p", patch)
+    lab.kubectl(*where, *OTHER_MANAGER, "-p", patch)
 
 
-def until_back(what: str, there: Callable[[], bool]) -> None:
-    wait_for(f"{what} to be put back", there, timeout=SECONDS)
+def wait_until_restored(what: str, there: Callable[[], bool]) -> None:
+    wait_for(f"{what} to be put back", there, timeout=RESTORE_SECONDS)
 
 
-def events(lab: Lab, kind: str) -> list[Any]:
+def list_events(lab: Lab, kind: str) -> list[Any]:
     """Those that the keeper made of objects of a kind."""
     chosen = f"source=pypi-mirror-keeper,involvedObject.kind={kind}"
     told = lab.kubectl("get", "events", "-A", "--field-selector", chosen, "-o", "json")
@@ -45,15 +45,15 @@ def revert_corefile(lab: Lab, original: str) -> tuple[str, str]:
 
     The fixed one, and what there has to be once it is put back: both.
     """
-    fixed, line = corefile(lab), "    errors\n    log\n"
+    fixed, line = read_corefile(lab), "    errors\n    log\n"
     write_corefile(lab, original.replace("    errors\n", line, 1))
     return fixed, fixed.replace("    errors\n", line, 1)
 
 
 def check_corefile(lab: Lab, wanted: str) -> None:
     """It is put back, and the Event says by whom it was reverted."""
-    until_back("the Corefile", lambda: corefile(lab) == wanted)
-    told = wait_for("its Event", lambda: events(lab, "ConfigMap"), timeout=SECONDS)[-1]
+    wait_until_restored("the Corefile", lambda: read_corefile(lab) == wanted)
+    told = wait_for("its Event", lambda: list_events(lab, "ConfigMap"), timeout=RESTORE_SECONDS)[-1]
     assert told["reason"] == "FixReverted"
     assert told["involvedObject"]["name"] == "coredns"
     assert "changed back by an-add-on" in told["message"]
@@ -70,13 +70,13 @@ def check_pool(lab: Lab) -> None:
 
     def write(**change: bool | None) -> None:
         patch = json.dumps({"spec": change})
-        lab.kubectl("patch", *pool, *SOMEBODY, "--type=merge", "-p", patch)
+        lab.kubectl("patch", *pool, *OTHER_MANAGER, "--type=merge", "-p", patch)
 
     before = spec()
     write(disabled=None, natOutgoing=not before["natOutgoing"])
-    until_back("the pool", lambda: bool(spec().get("disabled")))
+    wait_until_restored("the pool", lambda: bool(spec().get("disabled")))
     assert spec()["natOutgoing"] is not before["natOutgoing"]
-    wait_for("its Event", lambda: events(lab, "IPPool"), timeout=SECONDS)
+    wait_for("its Event", lambda: list_events(lab, "IPPool"), timeout=RESTORE_SECONDS)
     write(natOutgoing=before["natOutgoing"])
 
 
@@ -107,12 +107,12 @@ def check_nodes(
         def back(node: str = node, name: str = name, path: str = path) -> bool:
             return lab.exec(node, "cat", path).stdout == fixed[name]
 
-        until_back(f"{name} on {node}", back)
+        wait_until_restored(f"{name} on {node}", back)
 
         def told(node: str = node, name: str = name) -> bool:
             return any(name in one and "FixReverted" in one for one in _said_by_agents(lab, node))
 
-        wait_for(f"the Event of {name}", told, timeout=SECONDS)
+        wait_for(f"the Event of {name}", told, timeout=RESTORE_SECONDS)
 
 
 def _said_by_agents(lab: Lab, node: str) -> list[str]:
@@ -123,14 +123,14 @@ def _said_by_agents(lab: Lab, node: str) -> list[str]:
     ]
 
 
-MAY = (
+ALLOWED = (
     ("get", "configmaps/coredns"),
     ("patch", "configmaps/coredns"),
     ("patch", "configmaps/calico-config"),
     ("patch", "ippools.crd.projectcalico.org/default-ipv6-ippool"),
     ("create", "events"),
 )
-MAY_NOT = (
+DENIED = (
     ("patch", "configmaps/another"),
     ("list", "configmaps"),
     ("delete", "configmaps/coredns"),
@@ -144,17 +144,17 @@ MAY_NOT = (
 
 
 def check_rights(lab: Lab) -> None:
-    assert [one for one in MAY if not may(lab, *one)] == []
-    assert [one for one in MAY_NOT if may(lab, *one)] == []
+    assert [one for one in ALLOWED if not is_allowed(lab, *one)] == []
+    assert [one for one in DENIED if is_allowed(lab, *one)] == []
 
 
-def may(lab: Lab, verb: str, what: str) -> bool:
+def is_allowed(lab: Lab, verb: str, what: str) -> bool:
     """Whether the keeper's account may do this in kube-system."""
     asked = ("auth", "can-i", verb, what, "-n", "kube-system", f"--as={ACCOUNT}")
     return "yes" in lab.kubectl(*asked, check=False).splitlines()
 
 
-def refused_by_pod_security(lab: Lab) -> str:
+def find_pod_security_errors(lab: Lab) -> str:
     """What Pod Security `restricted` says of the keeper's pod; empty where it passes."""
     where = ("-n", "kube-system", "get", "deployment", "pypi-mirror-keeper", "-o", "json")
     spec = json.loads(lab.kubectl(*where))["spec"]["template"]["spec"]
@@ -173,7 +173,7 @@ def refused_by_pod_security(lab: Lab) -> str:
         lab.kubectl("delete", "namespace", "strict", "--wait=false")
 
 
-def left(lab: Lab) -> str:
+def list_objects(lab: Lab) -> str:
     """Objects of the keeper that are there."""
     kinds = (
         "configmap,deployment,role,rolebinding,clusterrole,clusterrolebinding,serviceaccount,pod"

@@ -16,34 +16,34 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.binaries import Binaries, ensure_binaries
-from tests.cluster.calico.build import ensure_archive
-from tests.cluster.cleanup import sweep
+from tests.cluster.calico.build import ensure_calico_archive
+from tests.cluster.cleanup import clean_dead_labs
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.image_store import ensure_image_store
 from tests.cluster.images import ensure_images
-from tests.cluster.keeper import Order
-from tests.cluster.nodes import ROOT
+from tests.cluster.keeper import LabRequest
+from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import REGISTRY_PORT, LabOptions, Site, state_root
 from tests.cluster.process import run
-from tests.cluster.progress import Progress, silent
-from tests.cluster.record import Record, alive, started
+from tests.cluster.progress import Progress, ignore_progress
+from tests.cluster.record import LabRecord, is_running, read_start_time
 from tests.cluster.waiting import wait_for
 
 DOWN_SECONDS = 180
 REQUEST_SECONDS = 180
 
 # thirteen daemons in Go share the machine's cores: with one thread each they switch half as often
-FRUGAL = {"GOMAXPROCS": "1"}
+GO_ENVIRONMENT = {"GOMAXPROCS": "1"}
 
 
-class LabFailed(RuntimeError):
+class LabError(RuntimeError):
     """A lab did not come up or could not do what it was asked."""
 
 
 class Lab:
     """A lab that runs. The cluster is used with kubeconfig, the nodes with exec."""
 
-    def __init__(self, record: Record, keeper: subprocess.Popen[str] | None = None) -> None:
+    def __init__(self, record: LabRecord, keeper: subprocess.Popen[str] | None = None) -> None:
         self._record = record
         self._keeper = keeper
 
@@ -70,8 +70,8 @@ class Lab:
         return self.site.logs
 
     @property
-    def keeper_pid(self) -> int:
-        return self._record.keeper
+    def supervisor_pid(self) -> int:
+        return self._record.supervisor_pid
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -92,7 +92,11 @@ class Lab:
         self, *argv: str, stdin: str | None = None, timeout: float = 60, check: bool = True
     ) -> str:
         """What kubectl printed. Raises CommandFailed unless check is off."""
-        go = {**FRUGAL, "GOGC": "off", "GODEBUG": ""}  # it ends before it has much to collect
+        go = {
+            **GO_ENVIRONMENT,
+            "GOGC": "off",
+            "GODEBUG": "",
+        }  # it ends before it has much to collect
         env = {**os.environ, **go, "KUBECONFIG": str(self.kubeconfig)}
         kubelite = str(self._record.kubelite)
         done = run(kubelite, "kubectl", *argv, stdin=stdin, timeout=timeout, env=env, check=check)
@@ -107,14 +111,14 @@ class Lab:
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program in all namespaces of a node. Raises CommandFailed unless check is off."""
-        return run(*self.entry(node), *argv, stdin=stdin, timeout=timeout, check=check)
+        return run(*self.enter_command(node), *argv, stdin=stdin, timeout=timeout, check=check)
 
-    def entry(self, node: str) -> tuple[str, ...]:
+    def enter_command(self, node: str) -> tuple[str, ...]:
         """The command prefix that leads into a node. Raises LabFailed where it does not run."""
         try:
             pid = (self.site.node_folder(node) / "pid").read_text()
         except OSError:
-            raise LabFailed(f"lab {self.name} has no node {node}") from None
+            raise LabError(f"lab {self.name} has no node {node}") from None
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
         return ("nsenter", "--target", pid, *spaces, "--wd=/", "--")
 
@@ -131,7 +135,7 @@ class Lab:
         # containerd knows a short name by its full one.
         full = [name for name in listed if name == reference or name.endswith(f"/{reference}")]
         if not full:
-            raise LabFailed(f"node {node} has no image {reference}")
+            raise LabError(f"node {node} has no image {reference}")
         self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", *full)
 
     def kill_node(self, node: str) -> None:
@@ -170,11 +174,11 @@ class Lab:
             try:
                 folder = os.open(path.parent, os.O_PATH)
             except FileNotFoundError:
-                raise LabFailed(f"lab {self.name} is starting or ending") from None
+                raise LabError(f"lab {self.name} is starting or ending") from None
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{path.name}")
             except (FileNotFoundError, ConnectionRefusedError):
-                raise LabFailed(f"lab {self.name} is starting or ending") from None
+                raise LabError(f"lab {self.name} is starting or ending") from None
             finally:
                 os.close(folder)
             with connection.makefile("rwb") as stream:
@@ -182,15 +186,18 @@ class Lab:
                 stream.flush()
                 answer = stream.readline()
         if not answer:
-            raise LabFailed(f"lab {self.name} ended while it was asked to {what}")
+            raise LabError(f"lab {self.name} ended while it was asked to {what}")
         reply = json.loads(answer)
         if "error" in reply:
-            raise LabFailed(f"{what} {' '.join(arguments)}: {reply['error']}")
+            raise LabError(f"{what} {' '.join(arguments)}: {reply['error']}")
         return reply["result"]
 
 
 def prepare(
-    progress: Progress = silent, *, calico: bool = False, more: Sequence[str] = ()
+    progress: Progress = ignore_progress,
+    *,
+    calico: bool = False,
+    extra_archives: Sequence[str] = (),
 ) -> tuple[Binaries, Path]:
     """Install, build and cache what a lab is made of; quick when it is all there.
 
@@ -198,38 +205,42 @@ def prepare(
     when an installation or a build fails.
     """
     if os.geteuid() != 0:
-        raise LabFailed("a lab makes namespaces and network links: run it as root")
+        raise LabError("a lab makes namespaces and network links: run it as root")
     install_debian_packages()
     binaries = ensure_binaries(progress)
     archives = ensure_images(binaries, progress)
     if calico:
-        archives += (ensure_archive(progress),)
-    return binaries, ensure_image_store((*archives, *map(Path, more)), progress)
+        archives += (ensure_calico_archive(progress),)
+    return binaries, ensure_image_store((*archives, *map(Path, extra_archives)), progress)
 
 
 def bring_up(
     options: LabOptions,
     *,
-    stays: bool = False,
-    progress: Progress = silent,
+    outlives_owner: bool = False,
+    progress: Progress = ignore_progress,
 ) -> Lab:
     """Start a lab and return when its nodes, CoreDNS, storage and registry are ready.
 
     Whatever is missing on the machine is installed and built first. The lab ends with this
     process, however that ends, unless stays is set. Raises LabFailed with the reason.
     """
-    binaries, store = prepare(progress, calico=options.calico, more=options.archives)
-    sweep()
-    order = Order(
-        options=options, kubelite=binaries.kubelite, store=store, owner=os.getpid(), stays=stays
+    binaries, store = prepare(progress, calico=options.calico, extra_archives=options.archives)
+    clean_dead_labs()
+    order = LabRequest(
+        options=options,
+        kubelite=binaries.kubelite,
+        store=store,
+        owner=os.getpid(),
+        outlives_owner=outlives_owner,
     )
     logs = state_root() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{options.name}.keeper.log").open("w") as log:
         keeper = subprocess.Popen(
             (sys.executable, "-m", "tests.cluster.keeper", order.to_json()),
-            cwd=ROOT,
-            env={**os.environ, **FRUGAL},
+            cwd=REPOSITORY,
+            env={**os.environ, **GO_ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -242,9 +253,9 @@ def bring_up(
         keeper.terminate()
         keeper.wait(DOWN_SECONDS)
         raise
-    record = Record.load(state_root() / options.name)
+    record = LabRecord.load(state_root() / options.name)
     if record is None:
-        raise LabFailed(f"lab {options.name} ended at once: see {log.name}")
+        raise LabError(f"lab {options.name} ended at once: see {log.name}")
     return Lab(record, keeper)
 
 
@@ -255,23 +266,23 @@ def _follow(keeper: subprocess.Popen[str], progress: Progress) -> None:
         if word == "ready":
             return
         if word == "failed":
-            raise LabFailed(rest.replace("\\n", "\n"))
+            raise LabError(rest.replace("\\n", "\n"))
         if word != "pid":
             progress(line.strip())
-    raise LabFailed(f"the lab's keeper ended before it was ready; logs: {state_root() / 'logs'}")
+    raise LabError(f"the lab's keeper ended before it was ready; logs: {state_root() / 'logs'}")
 
 
-def find(name: str = "lab") -> Lab | None:
+def find_lab(name: str = "lab") -> Lab | None:
     """The running lab of this name, or None."""
     folder = state_root() / name
-    record = Record.load(folder)
-    return Lab(record) if record is not None and alive(folder) else None
+    record = LabRecord.load(folder)
+    return Lab(record) if record is not None and is_running(folder) else None
 
 
-def running_labs() -> tuple[Lab, ...]:
+def list_labs() -> tuple[Lab, ...]:
     """All labs that run under this state folder."""
     names = sorted(path.parent.name for path in state_root().glob("*/lab.json"))
-    return tuple(lab for name in names if (lab := find(name)) is not None)
+    return tuple(lab for name in names if (lab := find_lab(name)) is not None)
 
 
 def take_down(name: str = "lab") -> bool:
@@ -280,18 +291,21 @@ def take_down(name: str = "lab") -> bool:
     Raises NotInTime when something of it is still there after a minute.
     """
     folder = state_root() / name
-    record = Record.load(folder)
-    was_up = alive(folder)
-    if record is not None and started(record.keeper) == record.keeper_started:
-        os.kill(record.keeper, signal.SIGTERM)
-    wait_for(f"lab {name} to end", lambda: not alive(folder), timeout=DOWN_SECONDS)
+    record = LabRecord.load(folder)
+    was_up = is_running(folder)
+    if (
+        record is not None
+        and read_start_time(record.supervisor_pid) == record.supervisor_start_time
+    ):
+        os.kill(record.supervisor_pid, signal.SIGTERM)
+    wait_for(f"lab {name} to end", lambda: not is_running(folder), timeout=DOWN_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
-    sweep()
+    clean_dead_labs()
     return was_up
 
 
 @contextmanager
-def lab(options: LabOptions) -> Iterator[Lab]:
+def running_lab(options: LabOptions) -> Iterator[Lab]:
     """A lab for the length of a with block."""
     up = bring_up(options)
     try:

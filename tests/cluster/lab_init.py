@@ -15,13 +15,13 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster.cleanup import clean
-from tests.cluster.inside import Inside
+from tests.cluster.cleanup import clean_lab
+from tests.cluster.inside import LabServer
 from tests.cluster.namespaces import enter_network
 from tests.cluster.network import NETNS_FOLDER
 from tests.cluster.process import run
-from tests.cluster.record import Record
-from tests.cluster.waiting import Hopeless
+from tests.cluster.record import LabRecord
+from tests.cluster.waiting import WaitAborted
 
 LONGEST_REQUEST = 65536
 
@@ -29,7 +29,7 @@ LONGEST_REQUEST = 65536
 def main() -> None:
     folder = Path(sys.argv[1])
     lifeline, status, machine_network = (int(text) for text in sys.argv[2:5])
-    record = Record.load(folder)
+    record = LabRecord.load(folder)
     if record is None:
         raise SystemExit(f"{folder} holds no lab")
 
@@ -47,10 +47,10 @@ def main() -> None:
     NETNS_FOLDER.mkdir(exist_ok=True)
     run("mount", "-t", "tmpfs", "tmpfs", str(NETNS_FOLDER))
     with _listen(record.site.socket) as listener:
-        lab = Inside(record, machine_network, say)
+        lab = LabServer(record, machine_network, say)
         try:
             lab.start()
-        except (OSError, RuntimeError, ValueError, Hopeless) as error:
+        except (OSError, RuntimeError, ValueError, WaitAborted) as error:
             say("failed " + str(error).replace("\n", "\\n"))
             # The keeper ends this process now, or has died and the other thread cleans up.
             threading.Event().wait()
@@ -58,27 +58,27 @@ def main() -> None:
         _serve(listener, lab)
 
 
-def _serve(listener: socket.socket, lab: Inside) -> None:
+def _serve(listener: socket.socket, lab: LabServer) -> None:
     """One request a connection, one after the other: a JSON line in, a JSON line out."""
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as stream:
             try:
-                reply = lab.ask(json.loads(stream.readline(LONGEST_REQUEST)))
+                reply = lab.handle_request(json.loads(stream.readline(LONGEST_REQUEST)))
                 stream.write(json.dumps(reply).encode() + b"\n")
                 stream.flush()
             except (OSError, ValueError):
                 continue
 
 
-def _outlive_keeper(record: Record, lifeline: int, machine_network: int) -> None:
+def _outlive_keeper(record: LabRecord, lifeline: int, machine_network: int) -> None:
     """When the keeper dies before this process does, end everything and clean up in its place."""
     while os.read(lifeline, 1):
         pass
     os.kill(-1, signal.SIGKILL)
     try:
         enter_network(machine_network)
-        clean(record.site.id, record.folder)
+        clean_lab(record.site.id, record.folder)
     finally:
         os._exit(1)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import yaml
 
 from deploy.cluster.client import Cluster
-from deploy.preflight import RIGHTS, Wanted, check
+from deploy.preflight import REQUIRED_PERMISSIONS, Requirements, check_cluster
 from mirror.core.wait import Deadline
-from tests.cluster.mirrored import Mirrored
+from tests.cluster.mirrored import MirrorLab
 from tests.cluster.waiting import wait_for
 
 
-class Limited:
+class LimitedUser:
     """A user with chosen rights only."""
 
-    def __init__(self, mirrored: Mirrored, folder: Path) -> None:
+    def __init__(self, mirrored: MirrorLab, folder: Path) -> None:
         self._lab = mirrored.lab
         self.kubeconfig = folder / "limited"
         self._lab.kubectl("create", "serviceaccount", "limited", "-n", "default")
@@ -49,18 +49,18 @@ class Limited:
     def _as_allowed(self, rights: list[tuple[str, str, bool]]) -> bool:
         """The authorizer reads roles by a watch: wait until it has seen this one."""
         cluster = self._connect()
-        asked = {*RIGHTS, *rights}
-        return all(cluster.allowed(*one[:2], "pypi-mirror") == (one in rights) for one in asked)
+        asked = {*REQUIRED_PERMISSIONS, *rights}
+        return all(cluster.is_allowed(*one[:2], "pypi-mirror") == (one in rights) for one in asked)
 
     def _connect(self) -> Cluster:
         return Cluster.connect(
             kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(30)
         )
 
-    def preflight(self) -> None:
+    def run_preflight(self) -> None:
         """What `mirror up` checks before it writes."""
-        wanted = Wanted(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
-        check(self._connect(), wanted)
+        wanted = Requirements(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
+        check_cluster(self._connect(), wanted)
 
     def remove(self) -> None:
         self._lab.kubectl("delete", "clusterrole,clusterrolebinding", "limited")

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.delivery import node_has
+from deploy.delivery import has_image
 from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
-from tests.conftest import Run
+from tests.conftest import RunProgram
 
 NAMESPACE = "pypi-mirror"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mirrored:
+class MirrorLab:
     """One lab, the program, and the image that is on its nodes."""
 
     lab: Lab
-    program: Run
+    program: RunProgram
     image: str
     ca_bundle: Path
 
@@ -30,20 +30,20 @@ class Mirrored:
     def env(self) -> Mapping[str, str]:
         return {"KUBECONFIG": str(self.lab.kubeconfig)}
 
-    def mirror(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run_mirror(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return self.program("mirror", *words, env=self.env, timeout=timeout)
 
     def up(self, *words: str) -> dict[str, Any]:
         """`mirror up` with the image at hand; what it told."""
         given = ("--image", self.image, "--ca-bundle", str(self.ca_bundle), "-o", "json")
-        done = self.mirror("up", *given, *words)
+        done = self.run_mirror("up", *given, *words)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert isinstance(told, dict)
         return told
 
-    def until_reported(self) -> None:
-        until_reported(self.lab, self.image)
+    def wait_until_image_reported(self) -> None:
+        wait_until_image_reported(self.lab, self.image)
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
         told = self.lab.kubectl("get", kind, name, "-n", namespace, "-o", "json")
@@ -51,7 +51,7 @@ class Mirrored:
         assert isinstance(found, dict)
         return found
 
-    def versions(self) -> dict[str, str]:
+    def read_resource_versions(self) -> dict[str, str]:
         """Every object of the mirror's with its resourceVersion."""
         kinds = "secret,configmap,service,statefulset,networkpolicy,persistentvolumeclaim,pod"
         told = self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-o", "json")
@@ -89,11 +89,11 @@ class Mirrored:
             )
 
 
-def until_reported(lab: Lab, image: str) -> None:
+def wait_until_image_reported(lab: Lab, image: str) -> None:
     """Kubelets tell which images they have with a delay, and `mirror up` goes by it."""
 
     def reported() -> bool:
         nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
-        return all(node_has(node, image) for node in nodes)
+        return all(has_image(node, image) for node in nodes)
 
     wait_for("the nodes to report the image", reported, timeout=150, interval=1)

@@ -19,13 +19,13 @@ FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 def connect_machine(site: Site, lab_pid: int) -> None:
     """In the machine's namespace: the uplink to the lab, the route to its nodes, masquerading."""
-    link, near = f"{site.id}-up", site.outer
+    link, near = f"{site.id}-up", site.uplink_outer
     peer = ("peer", "name", site.uplink, "netns", str(lab_pid))
     _ip("link", "add", link, "type", "veth", *peer)
     _ip("address", "add", str(near), "dev", link)
     _ip("link", "set", link, "up")
-    _ip("route", "replace", str(site.node_network), "via", str(site.inner.ip), "dev", link)
-    before = remembered_forwarding() or FORWARDING.read_text().strip()
+    _ip("route", "replace", str(site.node_network), "via", str(site.uplink_inner.ip), "dev", link)
+    before = read_saved_forwarding() or FORWARDING.read_text().strip()
     _nft(
         f'table inet {site.id} {{ comment "ip_forward was {before}"\n'
         f"chain leaving {{ type nat hook postrouting priority 100;\n"
@@ -46,18 +46,18 @@ def disconnect_machine(site_id: str) -> None:
         FORWARDING.write_text(tables[site_id])
 
 
-def build_inside(site: Site, *, six: bool, cut_egress: bool) -> None:
+def build_lab_network(site: Site, *, dual_stack: bool, cut_egress: bool) -> None:
     """In the lab's namespace: loopback, bridge, uplink, forwarding and the forward rules."""
     _ip("link", "set", "lo", "up")
     _ip("link", "add", site.bridge, "type", "bridge")
     _ip("address", "add", f"{site.router}/24", "dev", site.bridge)
     _ip("link", "set", site.bridge, "up")
-    _ip("address", "add", str(site.inner), "dev", site.uplink)
+    _ip("address", "add", str(site.uplink_inner), "dev", site.uplink)
     _ip("link", "set", site.uplink, "up")
-    _ip("route", "add", "default", "via", str(site.outer.ip))
+    _ip("route", "add", "default", "via", str(site.uplink_outer.ip))
     FORWARDING.write_text("1")
-    if six:
-        _ip("-6", "address", "add", f"{site.six_router}/64", "dev", site.bridge, "nodad")
+    if dual_stack:
+        _ip("-6", "address", "add", f"{site.ipv6_router}/64", "dev", site.bridge, "nodad")
         Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
     leaving = f'iifname "{site.bridge}" oifname "{site.uplink}" ip saddr {site.pods}'
     cut = f"{leaving} ip saddr != @open counter reject with icmp type admin-prohibited"
@@ -76,7 +76,7 @@ def open_egress(addresses: set[str]) -> None:
     _nft("flush set inet lab open\n" + (adding if addresses else ""))
 
 
-def connect_node(site: Site, node: str, number: int, *, six: bool) -> None:
+def connect_node(site: Site, node: str, number: int, *, dual_stack: bool) -> None:
     """In the lab's namespace: a network namespace for the node with its eth0 on the bridge."""
     disconnect_node(node, number)
     address, link = site.node_address(number), f"node{number}"
@@ -88,11 +88,11 @@ def connect_node(site: Site, node: str, number: int, *, six: bool) -> None:
     _ip("-n", node, "link", "set", "eth0", "up")
     _ip("-n", node, "route", "add", "default", "via", str(site.router))
     _ip("route", "replace", str(site.node_pods(number)), "via", str(address))
-    if six:
-        own = str(site.six_node_address(number))
+    if dual_stack:
+        own = str(site.ipv6_node_address(number))
         _ip("-n", node, "-6", "address", "add", f"{own}/64", "dev", "eth0", "nodad")
-        _ip("-n", node, "-6", "route", "add", str(site.six), "via", str(site.six_router))
-        _ip("-6", "route", "replace", str(site.six_node_pods(number)), "via", own)
+        _ip("-n", node, "-6", "route", "add", str(site.ipv6_network), "via", str(site.ipv6_router))
+        _ip("-6", "route", "replace", str(site.ipv6_node_pods(number)), "via", own)
 
 
 def disconnect_node(node: str, number: int) -> None:
@@ -101,12 +101,12 @@ def disconnect_node(node: str, number: int) -> None:
     run("ip", "netns", "delete", node, check=False)
 
 
-def remembered_ids() -> tuple[str, ...]:
+def list_lab_ids() -> tuple[str, ...]:
     """The labs whose nft table is in the machine's namespace."""
     return tuple(_remembered_tables())
 
 
-def remembered_forwarding() -> str | None:
+def read_saved_forwarding() -> str | None:
     """What ip_forward was before the labs that are up; None when none is."""
     return next(iter(_remembered_tables().values()), None)
 

@@ -11,44 +11,44 @@ from typing import Any
 
 from deploy import keep
 from deploy.changes import node_keep
-from deploy.changes.engine import Engine
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import Change, NodeFile, NodeSysctl, Refusal
-from deploy.changes.states import states
-from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.changes.states import read_states
+from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.codec import load
 from deploy.evidence.host import HostView
-from deploy.evidence.model import Evidence, Node, NodeHost
-from deploy.evidence.network import read_calico, read_pools
-from deploy.standing import every, known
-from mirror.keeper.keep import Keeper
+from deploy.evidence.model import Evidence, NodeHost, NodeState
+from deploy.evidence.network import read_calico, read_ip_pools
+from deploy.standing import load_all_fixes, load_fixes
+from mirror.keeper.keep import ObjectReconciler
 from tests.cluster.apiserver import ApiServer, api_server
-from tests.cluster.bare_hosts import Host, LocalHand, bare_host
-from tests.cluster.calico.objects import CONFIG, render_crds, render_v3_pools
-from tests.cluster.changing import World
+from tests.cluster.bare_hosts import BareHost, BareHostDriver, bare_host
+from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE, render_crds, render_v3_pool_crd
+from tests.cluster.changing import FixTargets
 from tests.cluster.waiting import wait_for
 
 FIXES = ("pod-sysctl", "host-sysctl", "ippool")
-SIX, V3 = "default-ipv6-ippool", "IPPool.projectcalico.org"
-POOL = {"cidr": "FD70:8823:7283:0::/48", "blockSize": 122, "nodeSelector": "all()"}
+IPV6_POOL, V3_POOL_KIND = "default-ipv6-ippool", "IPPool.projectcalico.org"
+POOL_SPEC = {"cidr": "FD70:8823:7283:0::/48", "blockSize": 122, "nodeSelector": "all()"}
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class NodeFixCluster:
     """Calico's objects on an API server, and one host. ``pools``: by which API the pools are."""
 
-    world: World
-    host: Host
+    targets: FixTargets
+    host: BareHost
     server: ApiServer
-    pools: str = "IPPool"
+    pool_kind: str = "IPPool"
 
-    def engine(self) -> Engine:
-        cluster = self.world.cluster()
-        hand = LocalHand(cluster, {"babel": self.host})
-        return Engine(cluster, every(), {NodeFile: hand, NodeSysctl: hand})
+    def make_engine(self) -> ChangeEngine:
+        cluster = self.targets.connect()
+        hand = BareHostDriver(cluster, {"babel": self.host})
+        return ChangeEngine(cluster, load_all_fixes(), {NodeFile: hand, NodeSysctl: hand})
 
-    def evidence(self, cluster: Cluster) -> Evidence:
-        view = load(HostView, self.host.ask({"do": "look"}))
-        node = Node(name="babel", ready=True, architecture="amd64", addresses=("10.0.0.3",))
+    def collect_evidence(self, cluster: Cluster) -> Evidence:
+        view = load(HostView, self.host.ask_agent({"do": "look"}))
+        node = NodeState(name="babel", ready=True, architecture="amd64", addresses=("10.0.0.3",))
         return Evidence(
             context="c",
             taken="",
@@ -56,84 +56,84 @@ class Field:
             nodes=(node,),
             hosts=(NodeHost(node="babel", view=view),),
             calico=read_calico(cluster),
-            ip_pools=read_pools(cluster),
+            ip_pools=read_ip_pools(cluster),
             api_addresses=("10.0.0.1",),
         )
 
-    def decide(self, works: Engine, **options: Any) -> list[Change]:
+    def decide_changes(self, works: ChangeEngine, **options: Any) -> list[Change]:
         found: list[Change] = []
-        seen = self.evidence(self.world.cluster())
+        seen = self.collect_evidence(self.targets.connect())
         for name in FIXES:
-            made = known()[name].changes(seen, options, works.held(name))
+            made = load_fixes()[name].plan_changes(seen, options, works.applied_changes(name))
             assert not isinstance(made, Refusal), made
             found += made
         return found
 
     def apply(self, **options: Any) -> None:
-        works = self.engine()
-        with works.only_writer():
-            for step in works.plan(self.decide(works, **options)):
-                works.do(step)
+        works = self.make_engine()
+        with works.hold_lease():
+            for step in works.plan(self.decide_changes(works, **options)):
+                works.apply(step)
 
-    def keep(self) -> set[node_keep.Place]:
+    def publish_desired_state(self) -> set[node_keep.NodeTarget]:
         """As a keeper tells the agent; what is kept then."""
-        cluster, pods = self.world.cluster(), {"babel": self.host.socket}
-        return node_keep.tell(cluster, self.engine(), known(), pods)
+        cluster, pods = self.targets.connect(), {"babel": self.host.socket}
+        return node_keep.sync_agents(cluster, self.make_engine(), load_fixes(), pods)
 
     def rollback(self) -> None:
-        works = self.engine()
-        with works.only_writer():
+        works = self.make_engine()
+        with works.hold_lease():
             for step in works.plan_rollback(FIXES):
-                works.do(step)
+                works.apply(step)
 
     def edit_pool(self, **fields: Any) -> None:
         """As somebody else does; None takes a field away."""
-        cluster = self.world.cluster()
-        pool = cluster.get(self.pools, SIX)
+        cluster = self.targets.connect()
+        pool = cluster.get(self.pool_kind, IPV6_POOL)
         assert pool
         spec = {**pool["spec"], **fields}
         pool["spec"] = {key: value for key, value in spec.items() if value is not None}
         cluster.replace(pool)
 
-    def stand(self) -> dict[str, str]:
-        return {one.fix: one.state for one in states(self.engine(), FIXES)}
+    def read_fix_states(self) -> dict[str, str]:
+        return {one.fix: one.state for one in read_states(self.make_engine(), FIXES)}
 
-    def state(self) -> dict[str, Any]:
-        cluster = self.world.cluster()
+    def read_state(self) -> dict[str, Any]:
+        cluster = self.targets.connect()
         config = cluster.get("ConfigMap", "calico-config", "kube-system")
         daemon = cluster.get("DaemonSet", "calico-node", "kube-system")
-        pool = cluster.get(self.pools, SIX)
+        pool = cluster.get(self.pool_kind, IPV6_POOL)
         assert config
         assert daemon
         return {
-            "host": self.host.state(),
+            "host": self.host.read_state(),
             "config": config["data"],
             "calico": daemon["spec"],
             "pool": pool and (pool["spec"], pool["metadata"].get("labels")),
             "orders": cluster.get("ConfigMap", "pypi-mirror-node-orders", "kube-system"),
-            "left": self.world.left(),
+            "left": self.targets.list_leftovers(),
         }
 
-    def moved_to_v3(self) -> Field:
+    def move_pool_to_v3(self) -> NodeFixCluster:
         """The pool as it is, in projectcalico.org/v3 alone, from now on."""
-        kubectl, pool = self.server.kubectl, self.state()["pool"]
+        kubectl, pool = self.server.kubectl, self.read_state()["pool"]
         kubectl("delete", "crd", "ippools.crd.projectcalico.org")
-        kubectl("create", "-f", "-", stdin=render_v3_pools())
+        kubectl("create", "-f", "-", stdin=render_v3_pool_crd())
         made = json.dumps({**_pool("projectcalico.org/v3"), "spec": pool[0]})
         there = ("create", "-f", "-")
         wait_for("it", lambda: kubectl(*there, stdin=made, check=False), timeout=30, interval=0.2)
-        return replace(self, pools=V3)
+        return replace(self, pool_kind=V3_POOL_KIND)
 
-    def keep_objects(self) -> list[str]:
+    def reconcile_objects(self) -> list[str]:
         """What the keeper of all that is in force says at one look."""
         said: list[str] = []
-        pages = {one.page: one.path for one in keep._kept(self.engine().entries())}
-        Keeper(Door(self.world.cluster()), pages, said.append).look()
+        pages = {one.ledger_entry: one.path for one in keep._kept(self.make_engine().entries())}
+        ObjectReconciler(AdminApi(self.targets.connect()), pages, said.append).reconcile()
         return said
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AdminApi:
     """What the keeper has of the API, here by the admin's."""
 
     cluster: Cluster
@@ -150,20 +150,23 @@ class Door:
     def _ask(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         try:
             return json.loads(self.cluster.request(method, path, body=body, content_type=kind))
-        except ApiRefusal as refusal:
+        except ApiError as refusal:
             if (method, refusal.status) == ("GET", 404):
                 return None
             raise
 
 
 @contextmanager
-def made(root: Path) -> Iterator[Field]:
+def start_node_fix_cluster(root: Path) -> Iterator[NodeFixCluster]:
     """All of it; the host's files under ``root``."""
-    with api_server() as server, bare_host(root, on_the_node(CONFIG % "true")) as host:
+    with (
+        api_server() as server,
+        bare_host(root, fill_placeholders(CNI_CONFIG_TEMPLATE % "true")) as host,
+    ):
         server.kubectl("create", "-f", "-", stdin=render_crds())
         wait_for("the pools", lambda: _accepts(server), timeout=120)
-        server.kubectl("create", "-f", "-", stdin=json.dumps(objects()))
-        yield Field(World(server.admin), host, server)
+        server.kubectl("create", "-f", "-", stdin=json.dumps(build_calico_objects()))
+        yield NodeFixCluster(FixTargets(server.admin), host, server)
 
 
 def _accepts(server: ApiServer) -> bool:
@@ -171,14 +174,14 @@ def _accepts(server: ApiServer) -> bool:
     return "ippools." in server.kubectl("api-resources", *group, check=False)
 
 
-def on_the_node(template: str) -> str:
+def fill_placeholders(template: str) -> str:
     words = {"KUBERNETES_NODE_NAME": "babel", "KUBECONFIG_FILEPATH": "/k", "CNI_MTU": "1440"}
     for word, value in words.items():
         template = template.replace(f"__{word}__", value)
     return template
 
 
-def objects() -> dict[str, Any]:
+def build_calico_objects() -> dict[str, Any]:
     named = {"name": "calico-node", "namespace": "kube-system"}
     labels = {"k8s-app": "calico-node"}
     env = [{"name": "IP6", "value": "autodetect"}]
@@ -190,7 +193,7 @@ def objects() -> dict[str, Any]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {**named, "name": "calico-config"},
-            "data": {"cni_network_config": CONFIG % "true"},
+            "data": {"cni_network_config": CNI_CONFIG_TEMPLATE % "true"},
         },
         {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": named, "spec": spec},
         _pool(),
@@ -199,5 +202,5 @@ def objects() -> dict[str, Any]:
 
 
 def _pool(api: str = "crd.projectcalico.org/v1") -> dict[str, Any]:
-    meta = {"name": SIX, "labels": {"mine": "yes"}}
-    return {"apiVersion": api, "kind": "IPPool", "metadata": meta, "spec": POOL}
+    meta = {"name": IPV6_POOL, "labels": {"mine": "yes"}}
+    return {"apiVersion": api, "kind": "IPPool", "metadata": meta, "spec": POOL_SPEC}

@@ -10,16 +10,16 @@ from tests.cluster import versions
 from tests.cluster.options import REGISTRY_PORT, SEARCH_DOMAIN, LabOptions, Site
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-NUMBERS = range(2, 20)
+NODE_NUMBERS = range(2, 20)
 """The numbers that nodes may have: the last part of their address, the third of their pods'."""
 
 
-def resolv_conf(site: Site, options: LabOptions) -> str:
+def render_resolv_conf(site: Site, options: LabOptions) -> str:
     search = f"search {SEARCH_DOMAIN}\n" if options.poisoned else ""
     return f"nameserver {site.router}\n{search}"
 
 
-def containerd_toml() -> str:
+def render_containerd_config() -> str:
     # Where CAP_SYS_RESOURCE is missing, runc fails without restrict_oom_score_adj.
     return f"""version = 2
 root = "/var/lib/containerd"
@@ -41,24 +41,24 @@ state = "/run/containerd"
 """
 
 
-def registry_hosts(site: Site, number: int) -> dict[str, str]:
+def render_registry_hosts(site: Site, number: int) -> dict[str, str]:
     """certs.d name → hosts.toml: localhost and every node's address lead to this node's port.
 
     kube-proxy in nftables mode refuses localhost:32000, which is MicroK8s' own name for it.
     """
     own = f"http://{site.node_address(number)}:{REGISTRY_PORT}"
     text = f'server = "{own}"\n[host."{own}"]\n  capabilities = ["pull", "resolve"]\n'
-    names = ("localhost", "127.0.0.1", *(str(site.node_address(other)) for other in NUMBERS))
+    names = ("localhost", "127.0.0.1", *(str(site.node_address(other)) for other in NODE_NUMBERS))
     return {f"{name}:{REGISTRY_PORT}": text for name in names}
 
 
-def conflist(site: Site, number: int, *, six: bool) -> str:
+def render_conflist(site: Site, number: int, *, dual_stack: bool) -> str:
     ranges = [[{"subnet": str(site.node_pods(number))}]]
     routes = [{"dst": "0.0.0.0/0"}]
-    if six:
-        ranges.append([{"subnet": str(site.six_node_pods(number))}])
+    if dual_stack:
+        ranges.append([{"subnet": str(site.ipv6_node_pods(number))}])
         # Only the cluster's own prefix: an address outside of it has no route.
-        routes.append({"dst": str(site.six)})
+        routes.append({"dst": str(site.ipv6_network)})
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -72,7 +72,7 @@ def conflist(site: Site, number: int, *, six: bool) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "k8s-pod-network", "plugins": plugins})
 
 
-def kubelet_yaml(site: Site, node: str, restart_period: str) -> str:
+def render_kubelet_config(site: Site, node: str, restart_period: str) -> str:
     config: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from tests.cluster import node_files
 from tests.cluster.cgroups import make_cgroup
-from tests.cluster.image_store import clone
+from tests.cluster.image_store import clone_store
 from tests.cluster.process import run
-from tests.cluster.record import Record
+from tests.cluster.record import LabRecord
 from tests.cluster.waiting import wait_for
 
-OWN = Path("/run/node")
+NODE_FOLDER = Path("/run/node")
 """The node's folder of the machine, bound to a short path of its own."""
 
 OVERLAID = ("/etc", "/opt", "/var")
@@ -36,10 +36,10 @@ ON_DISK = (
 RESTART_SECONDS = 1.0
 
 
-class Node:
+class NodeServices:
     """The services of this node."""
 
-    def __init__(self, record: Record, name: str, number: int) -> None:
+    def __init__(self, record: LabRecord, name: str, number: int) -> None:
         self._record, self._name, self._number = record, name, number
         self._site = record.site
         self._logs = self._site.logs / name
@@ -63,21 +63,21 @@ class Node:
         """Kubelets that share /var delete each other's logs; shared CNI state mixes addresses."""
         folder = self._site.node_folder(self._name)
         # Not through the mount made below: links between two mounts are refused.
-        clone(self._record.store, folder / "var-lib-containerd")
+        clone_store(self._record.store, folder / "var-lib-containerd")
         # Other nodes' network namespaces must not be held by this node's mounts.
         run("umount", "-R", "-l", "/run/netns", check=False)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-        OWN.mkdir()
-        run("mount", "--bind", str(folder), str(OWN))
+        NODE_FOLDER.mkdir()
+        run("mount", "--bind", str(folder), str(NODE_FOLDER))
         for path in OVERLAID:
-            upper, work = OWN / "upper" / path[1:], OWN / "work" / path[1:]
+            upper, work = NODE_FOLDER / "upper" / path[1:], NODE_FOLDER / "work" / path[1:]
             upper.mkdir(parents=True, exist_ok=True)
             work.mkdir(parents=True, exist_ok=True)
             layers = f"lowerdir={path},upperdir={upper},workdir={work}"
             run("mount", "-t", "overlay", "overlay", "-o", layers, path)
         # Overlays cannot lie on an overlay: container disks and volumes go to the real disk.
         for path in ON_DISK:
-            disk = OWN / path[1:].replace("/", "-")
+            disk = NODE_FOLDER / path[1:].replace("/", "-")
             disk.mkdir(exist_ok=True)
             Path(path).mkdir(parents=True, exist_ok=True)
             run("mount", "--bind", str(disk), path)
@@ -90,7 +90,7 @@ class Node:
         if not self._record.options.calico:
             run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
             return
-        upper, work = OWN / "upper/cni-bin", OWN / "work/cni-bin"
+        upper, work = NODE_FOLDER / "upper/cni-bin", NODE_FOLDER / "work/cni-bin"
         upper.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
         layers = f"lowerdir=/usr/lib/cni,upperdir={upper},workdir={work}"
@@ -102,17 +102,17 @@ class Node:
         address = site.node_address(self._number)
         _write("/etc/hostname", f"{name}\n")
         _write("/etc/hosts", f"127.0.0.1 localhost\n{address} {name}\n")
-        _write("/etc/resolv.conf", node_files.resolv_conf(site, self._record.options))
-        _write("/etc/containerd/lab.toml", node_files.containerd_toml())
+        _write("/etc/resolv.conf", node_files.render_resolv_conf(site, self._record.options))
+        _write("/etc/containerd/lab.toml", node_files.render_containerd_config())
         period = self._record.options.restart_period
-        _write("/etc/kubelet.yaml", node_files.kubelet_yaml(site, name, period))
-        for host, text in node_files.registry_hosts(site, self._number).items():
+        _write("/etc/kubelet.yaml", node_files.render_kubelet_config(site, name, period))
+        for host, text in node_files.render_registry_hosts(site, self._number).items():
             _write(f"/etc/containerd/certs.d/{host}/hosts.toml", text)
         network = Path("/etc/cni/net.d/10-lab.conflist")
         network.parent.mkdir(parents=True, exist_ok=True)
         if not network.exists() and not self._record.options.calico:
             # A node that starts again keeps what was changed by hand, as a real one does.
-            _write(str(network), node_files.conflist(site, self._number, six=six))
+            _write(str(network), node_files.render_conflist(site, self._number, dual_stack=six))
 
     def _boot_settings(self) -> None:
         """What a host's boot does before any kubelet runs; only what belongs to this node."""
@@ -122,13 +122,13 @@ class Node:
 
     def _start_kubernetes(self) -> None:
         record, site = self._record, self._site
-        kubelite, access = str(record.kubelite), ("--kubeconfig", str(OWN / "kubeconfig"))
-        shutil.copy(site.kubeconfig, OWN / "kubeconfig")
+        kubelite, access = str(record.kubelite), ("--kubeconfig", str(NODE_FOLDER / "kubeconfig"))
+        shutil.copy(site.kubeconfig, NODE_FOLDER / "kubeconfig")
         address, pods = str(site.node_address(self._number)), str(site.pods)
         if record.options.no_ipv6_route and not record.options.calico:
             # MicroK8s names no node-ip: the kubelet takes the IPv4 one
-            address += f",{site.six_node_address(self._number)}"
-            pods += f",{site.six}"
+            address += f",{site.ipv6_node_address(self._number)}"
+            pods += f",{site.ipv6_network}"
         named = ("--hostname-override", self._name)
         config = ("--config", "/etc/kubelet.yaml", "--node-ip", address)
         self._start("kubelet", kubelite, "kubelet", *access, *named, *config)
@@ -164,10 +164,10 @@ def main() -> None:
     # The /proc seen here is still the machine's: this is the pid that others know the node by.
     (folder / "nodes" / name / "pid").write_text(str(Path("/proc/self").readlink()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    record = Record.load(folder)
+    record = LabRecord.load(folder)
     if record is None:
         raise SystemExit(f"{folder} holds no lab")
-    Node(record, name, number).run()
+    NodeServices(record, name, number).run()
 
 
 if __name__ == "__main__":

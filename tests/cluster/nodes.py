@@ -11,20 +11,20 @@ from pathlib import Path
 
 from tests.cluster.cgroups import remove_cgroups
 from tests.cluster.network import connect_node, disconnect_node
-from tests.cluster.node_files import NUMBERS
-from tests.cluster.record import Record
-from tests.cluster.waiting import Hopeless, wait_for
+from tests.cluster.node_files import NODE_NUMBERS
+from tests.cluster.record import LabRecord
+from tests.cluster.waiting import WaitAborted, wait_for
 
-ROOT = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[2]
 
 
-class Nodes:
+class NodeManager:
     """The nodes of one lab and their numbers, which they keep as long as the lab lives."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: LabRecord) -> None:
         self._record = record
         self._site = record.site
-        self.numbers = dict(zip(record.options.nodes, NUMBERS, strict=False))
+        self.numbers = dict(zip(record.options.nodes, NODE_NUMBERS, strict=False))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def running(self) -> tuple[str, ...]:
@@ -47,25 +47,25 @@ class Nodes:
         folder.mkdir(parents=True, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
         (folder / "pid").unlink(missing_ok=True)
-        connect_node(self._site, name, number, six=self._record.options.no_ipv6_route)
+        connect_node(self._site, name, number, dual_stack=self._record.options.no_ipv6_route)
         into = ("nsenter", f"--net=/run/netns/{name}")
         fresh = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc")
         init = (sys.executable, "-m", "tests.cluster.node_init")
         with (logs / "init.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 (*into, *fresh, *init, str(self._site.folder), name, str(number)),
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def check(self, name: str) -> None:
+    def raise_if_ended(self, name: str) -> None:
         """Raise Hopeless with a node's last words when it has ended."""
         if name not in self.running():
             log = self._site.logs / name / "init.log"
-            raise Hopeless(f"node {name} ended: {log.read_text()[-1500:]}")
+            raise WaitAborted(f"node {name} ended: {log.read_text()[-1500:]}")
 
     def kill(self, name: str) -> None:
         """End a node at once, as a power failure does; its disk stays. Raises KeyError."""
@@ -81,14 +81,14 @@ class Nodes:
         # With stale cgroups a rebooted node takes half a minute to run its pods again.
         remove_cgroups(self._site.cgroup(name))
 
-    def forget(self) -> None:
+    def wipe(self) -> None:
         """Kill all nodes and wipe their disks; added nodes are dropped."""
         for name in self.running():
             self.kill(name)
         for name in tuple(self.numbers):
             folder = self._site.node_folder(name)
             shutil.rmtree(folder, ignore_errors=True)
-        self.numbers = dict(zip(self._record.options.nodes, NUMBERS, strict=False))
+        self.numbers = dict(zip(self._record.options.nodes, NODE_NUMBERS, strict=False))
 
 
 def _pid_here(machine_pid: int) -> int:

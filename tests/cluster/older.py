@@ -8,27 +8,27 @@ from typing import Any
 from tests.cluster import versions
 from tests.cluster.lab import Lab
 
-SPACE = "older"
+NAMESPACE = "older"
 
 
 def start(lab: Lab) -> None:
     """Make them, and wait until they run."""
-    spaced = ("-n", SPACE)
-    lab.kubectl("create", "namespace", SPACE)
+    spaced = ("-n", NAMESPACE)
+    lab.kubectl("create", "namespace", NAMESPACE)
     lab.kubectl("apply", "-f", "-", stdin=json.dumps({**_LIST, "items": list(_objects())}))
     for name in ("deployment/web", "statefulset/base", "daemonset/each"):
         lab.kubectl(*spaced, "rollout", "status", name, "--timeout=120s", timeout=130)
     lab.kubectl(*spaced, "wait", "--for=condition=Ready", "pod/alone", "--timeout=60s", timeout=70)
 
 
-def off(lab: Lab) -> dict[str, set[str]]:
+def read_disable_ipv6(lab: Lab) -> dict[str, set[str]]:
     """Workload → disable_ipv6 in those of its pods that stay, as the kernel says."""
     found: dict[str, set[str]] = {}
-    for pod in json.loads(lab.kubectl("-n", SPACE, "get", "pods", "-o", "json"))["items"]:
+    for pod in json.loads(lab.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]:
         meta = pod["metadata"]
         if "deletionTimestamp" not in meta:
             look = ("exec", meta["name"], "--", "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
-            said = lab.kubectl("-n", SPACE, *look).strip()
+            said = lab.kubectl("-n", NAMESPACE, *look).strip()
             found.setdefault(meta["labels"]["app"], set()).add(said)
     return found
 
@@ -49,7 +49,7 @@ def _objects() -> list[Any]:
     def workload(kind: str, name: str, **more: Any) -> dict[str, Any]:
         labels = {"app": name}
         spec = {"selector": {"matchLabels": labels}, "template": pod(name), **more}
-        meta = {"name": name, "namespace": SPACE, "labels": labels}
+        meta = {"name": name, "namespace": NAMESPACE, "labels": labels}
         return {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": spec}
 
     alone = pod("alone")
@@ -60,7 +60,7 @@ def _objects() -> list[Any]:
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "alone", "namespace": SPACE, **alone["metadata"]},
+            "metadata": {"name": "alone", "namespace": NAMESPACE, **alone["metadata"]},
             "spec": alone["spec"],
         },
     ]

@@ -15,7 +15,7 @@ from tests.cluster.cache import cache_root
 SEARCH_DOMAIN = "communityfibre.co.uk"
 """The provider's domain of the field: with --poisoned every name under it answers NOERROR."""
 
-FIELD_NODES = ("anubis", "babel", "ra")
+DEFAULT_NODES = ("anubis", "babel", "ra")
 REGISTRY_PORT = 32000
 API_PORT = 16443
 
@@ -32,7 +32,7 @@ class LabOptions:
     """
 
     name: str = "lab"
-    nodes: tuple[str, ...] = FIELD_NODES
+    nodes: tuple[str, ...] = DEFAULT_NODES
     poisoned: bool = False
     aaaa: bool = False
     no_ipv6_route: bool = False
@@ -45,7 +45,7 @@ class LabOptions:
     restart_period: str = ""  # the longest that kubelets wait before they start a container again
 
     @classmethod
-    def as_in_the_field(cls, name: str = "lab") -> LabOptions:
+    def with_all_faults(cls, name: str = "lab") -> LabOptions:
         """A lab with every trouble of the field at once."""
         return cls(name=name, poisoned=True, aaaa=True, no_ipv6_route=True, cut_egress=True)
 
@@ -82,8 +82,8 @@ class Site:
     services = IPv4Network("10.152.183.0/24")
     dns_service = IPv4Address("10.152.183.10")
     api_service = IPv4Address("10.152.183.1")
-    six = IPv6Network("fd70:8823:7283::/48")
-    six_services = IPv6Network("fd70:8823:7283:f000::/112")
+    ipv6_network = IPv6Network("fd70:8823:7283::/48")
+    ipv6_services = IPv6Network("fd70:8823:7283:f000::/112")
     bridge = "lab-br"
     uplink = "uplink"
 
@@ -102,28 +102,28 @@ class Site:
         return self.node_network[1]
 
     @property
-    def six_router(self) -> IPv6Address:
-        return self.six[1]
+    def ipv6_router(self) -> IPv6Address:
+        return self.ipv6_network[1]
 
     def node_address(self, number: int) -> IPv4Address:
         return self.node_network[number]
 
-    def six_node_address(self, number: int) -> IPv6Address:
-        return self.six[number]
+    def ipv6_node_address(self, number: int) -> IPv6Address:
+        return self.ipv6_network[number]
 
     def node_pods(self, number: int) -> IPv4Network:
         return list(self.pods.subnets(new_prefix=24))[number]
 
-    def six_node_pods(self, number: int) -> IPv6Network:
-        return IPv6Network((int(self.six[0]) + (number << 64), 64))
+    def ipv6_node_pods(self, number: int) -> IPv6Network:
+        return IPv6Network((int(self.ipv6_network[0]) + (number << 64), 64))
 
     @property
-    def outer(self) -> IPv4Interface:
+    def uplink_outer(self) -> IPv4Interface:
         """The machine's end of the link into the lab."""
         return IPv4Interface(f"10.98.{self.index}.1/30")
 
     @property
-    def inner(self) -> IPv4Interface:
+    def uplink_inner(self) -> IPv4Interface:
         return IPv4Interface(f"10.98.{self.index}.2/30")
 
     @property

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.mirrored import Mirrored
+from tests.cluster.mirrored import MirrorLab
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,36 +21,40 @@ class Diagnosis:
     seconds: float
 
     @property
-    def found(self) -> dict[str, list[dict[str, Any]]]:
+    def findings_by_check(self) -> dict[str, list[dict[str, Any]]]:
         """check → its findings."""
         by_check: dict[str, list[dict[str, Any]]] = {}
         for one in self.report["findings"]:
             by_check.setdefault(one["check"], []).append(one)
         return by_check
 
-    def names(self, check: str, *words: str, mend: str, nodes: tuple[str, ...] = ()) -> None:
+    def assert_finding(
+        self, check: str, *words: str, fix_command: str, nodes: tuple[str, ...] = ()
+    ) -> None:
         """One finding of this check has all these words, this mending command, and these nodes."""
-        told = self.found.get(check, [])
+        told = self.findings_by_check.get(check, [])
         for one in told:
             text = json.dumps(one, ensure_ascii=False)
             commands = [each["command"] for each in one["mends"]]
-            if all(word in text for word in words) and any(mend in each for each in commands):
+            if all(word in text for word in words) and any(
+                fix_command in each for each in commands
+            ):
                 if nodes:
                     assert set(one["nodes"]) == set(nodes), one
                 return
-        named = sorted(self.found)
-        raise AssertionError(f"no {check} with {words} and {mend!r} among {named}: {told}")
+        named = sorted(self.findings_by_check)
+        raise AssertionError(f"no {check} with {words} and {fix_command!r} among {named}: {told}")
 
-    def outcome(self, check: str) -> str:
+    def get_outcome(self, check: str) -> str:
         (one,) = [one for one in self.report["results"] if one["check"] == check]
         return str(one["outcome"])
 
-    def gaps(self, check: str) -> str:
+    def get_gaps(self, check: str) -> str:
         (one,) = [one for one in self.report["results"] if one["check"] == check]
         return "\n".join(one["gaps"])
 
 
-def diagnose(place: Mirrored, *words: str, env: Mapping[str, str] | None = None) -> Diagnosis:
+def diagnose(place: MirrorLab, *words: str, env: Mapping[str, str] | None = None) -> Diagnosis:
     """Run the doctor as a user does."""
     begun = time.monotonic()
     argv = ("mirror", "doctor", "-o", "json", "--name", "index.example", "--timeout", "120", *words)
@@ -60,7 +64,7 @@ def diagnose(place: Mirrored, *words: str, env: Mapping[str, str] | None = None)
     return Diagnosis(code=done.returncode, report=json.loads(done.stdout), seconds=seconds)
 
 
-def deployment(
+def build_deployment(
     name: str, namespace: str, image: str, command: list[str], **container: Any
 ) -> dict[str, Any]:
     """A workload of one pod."""
@@ -85,7 +89,7 @@ def deployment(
 
 
 @contextmanager
-def namespace(place: Mirrored, name: str, *objects: Any) -> Iterator[str]:
+def temporary_namespace(place: MirrorLab, name: str, *objects: Any) -> Iterator[str]:
     """A namespace with objects, gone afterwards."""
     place.lab.kubectl("create", "namespace", name)
     try:
@@ -100,7 +104,9 @@ def namespace(place: Mirrored, name: str, *objects: Any) -> Iterator[str]:
 
 
 @contextmanager
-def changed(place: Mirrored, kind: str, name: str, where: str, patch: Any) -> Iterator[None]:
+def patched_object(
+    place: MirrorLab, kind: str, name: str, where: str, patch: Any
+) -> Iterator[None]:
     """An object patched for the length of a block, and then replaced by what it was."""
     before = place.get(kind, name, where)
     patching = ("patch", kind, name, "-n", where, "--type=merge", "-p", json.dumps(patch))
@@ -114,13 +120,13 @@ def changed(place: Mirrored, kind: str, name: str, where: str, patch: Any) -> It
         place.lab.kubectl("replace", "-f", "-", stdin=json.dumps(before))
 
 
-def ready(place: Mirrored, node: str) -> bool:
+def is_node_ready(place: MirrorLab, node: str) -> bool:
     """Whether the control plane calls a node Ready."""
     told = json.loads(place.lab.kubectl("get", "node", node, "-o", "json"))["status"]
     return any(one["type"] == "Ready" and one["status"] == "True" for one in told["conditions"])
 
 
-def grown(place: Mirrored, where: str, wanted: Mapping[str, str]) -> bool:
+def have_pods_reached(place: MirrorLab, where: str, wanted: Mapping[str, str]) -> bool:
     """Whether each workload's pod has come as far: ready, failed (once), waiting (for a map)."""
     pods = json.loads(place.lab.kubectl("get", "pods", "-n", where, "-o", "json"))["items"]
     seen: set[tuple[str, str]] = set()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class CommandFailed(RuntimeError):
+class CommandError(RuntimeError):
     """A program ended with an error or took too long; the text holds its last output."""
 
     def __init__(self, argv: Sequence[str], code: int | None, output: str) -> None:
@@ -53,9 +53,9 @@ def _run(
         )
     except subprocess.TimeoutExpired as error:
         seen = (error.stdout or b"") + (error.stderr or b"")
-        raise CommandFailed(argv, None, seen.decode(errors="replace")) from None
+        raise CommandError(argv, None, seen.decode(errors="replace")) from None
     out = done.stdout.decode(errors="replace")
     err = done.stderr.decode(errors="replace")
     if check and done.returncode != 0:
-        raise CommandFailed(argv, done.returncode, out + err)
+        raise CommandError(argv, done.returncode, out + err)
     return subprocess.CompletedProcess(list(argv), done.returncode, out, err)

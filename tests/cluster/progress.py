@@ -7,5 +7,5 @@ from collections.abc import Callable
 Progress = Callable[[str], None]
 
 
-def silent(text: str) -> None:
+def ignore_progress(text: str) -> None:
     """Progress that nobody wants to see."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from tests.cluster.cache import digest
 from tests.cluster.options import LabOptions, Site
 
-LABS_AT_MOST = 32
+MAX_LABS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LabRecord:
     """lab.json in the lab's folder: enough for any process to find, use and end the lab."""
 
     options: LabOptions
@@ -22,8 +22,8 @@ class Record:
     folder: Path
     kubelite: Path
     store: Path
-    keeper: int
-    keeper_started: str
+    supervisor_pid: int
+    supervisor_start_time: str
 
     @property
     def site(self) -> Site:
@@ -35,13 +35,13 @@ class Record:
             "index": self.index,
             "kubelite": str(self.kubelite),
             "store": str(self.store),
-            "keeper": self.keeper,
-            "keeper_started": self.keeper_started,
+            "supervisor_pid": self.supervisor_pid,
+            "supervisor_start_time": self.supervisor_start_time,
         }
         (self.folder / "lab.json").write_text(json.dumps(data, indent=1) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Record | None:
+    def load(cls, folder: Path) -> LabRecord | None:
         """The record in this folder, or None where there is none that can be read."""
         try:
             data = json.loads((folder / "lab.json").read_text())
@@ -51,14 +51,14 @@ class Record:
                 folder=folder,
                 kubelite=Path(data["kubelite"]),
                 store=Path(data["store"]),
-                keeper=data["keeper"],
-                keeper_started=data["keeper_started"],
+                supervisor_pid=data["supervisor_pid"],
+                supervisor_start_time=data["supervisor_start_time"],
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
 
-def started(pid: int) -> str:
+def read_start_time(pid: int) -> str:
     """When a process started, in clock ticks since boot: with its pid this names it for good.
 
     Empty when there is no such process.
@@ -92,7 +92,7 @@ def claim_index(index: int) -> socket.socket | None:
     return claim(f"index-{index}")
 
 
-def alive(folder: Path) -> bool:
+def is_running(folder: Path) -> bool:
     """Whether some process of the lab of this folder still runs."""
     held = claim_folder(folder)
     if held is None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from deploy.changes.states import states
+from deploy.changes.states import read_states
 from mirror.core.errors import RefusedError
 from tests.cluster.apiserver import ApiServer, api_server
 from tests.cluster.changing import (
-    BASE,
+    BASE_COREFILE,
     CHANGES,
     COREFILE,
     FIXES,
-    World,
-    apply,
-    killed_at,
-    rollback,
+    FixTargets,
+    apply_fixes,
+    roll_back_fixes,
+    run_killed_at_write,
 )
-from tests.cluster.fixtures import CANNOT_START, give_up
+from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 
 pytestmark = pytest.mark.cluster
 
-ALL = ("attach", "search-domains", "dns", "removal")
+ALL_FIXES = ("attach", "search-domains", "dns", "removal")
 # MIRROR_ORDERS=576 for as many; 550 is one that found a fault
 SEEDS = [*range(int(os.environ.get("MIRROR_ORDERS", "24"))), 550]
 
@@ -35,61 +36,64 @@ def server() -> Iterator[ApiServer]:
     try:
         with api_server() as up:
             yield up
-    except CANNOT_START as error:
-        give_up(error)
+    except START_ERRORS as error:
+        skip_or_fail(error)
 
 
 @pytest.fixture
-def world(server: ApiServer) -> World:
-    made = World(server.admin)
-    made.make()
+def world(server: ApiServer) -> FixTargets:
+    made = FixTargets(server.admin)
+    made.recreate()
     return made
 
 
-def test_apply_and_rollback_give_back_every_byte(world: World) -> None:
-    before = world.state()
-    apply(world, *ALL)
-    after = world.state()
+def test_apply_and_rollback_give_back_every_byte(world: FixTargets) -> None:
+    before = world.read_state()
+    apply_fixes(world, *ALL_FIXES)
+    after = world.read_state()
     assert "template IN AAAA" in after["corefile"]
     assert "prefer_udp" in after["corefile"]
     assert after["policy"] is None
     assert "pypi-mirror-env" in after["web"]
-    assert {one.state for one in states(world.engine(), FIXES)} == {"applied"}
-    apply(world, *ALL)
-    assert world.state() == after, "the second time nothing is written"
-    rollback(world, *ALL)
-    assert world.state() == before
-    assert world.left() == []
+    assert {one.state for one in read_states(world.make_engine(), FIXES)} == {"applied"}
+    apply_fixes(world, *ALL_FIXES)
+    assert world.read_state() == after, "the second time nothing is written"
+    roll_back_fixes(world, *ALL_FIXES)
+    assert world.read_state() == before
+    assert world.list_leftovers() == []
 
 
-def test_the_second_time_nothing_is_written(world: World) -> None:
-    apply(world, *ALL)
-    works = world.engine()
-    assert all(step.idle for step in works.plan([c for f in ALL for c in CHANGES[f]]))
-    rollback(world, *ALL)
-    assert world.engine().plan_rollback(ALL) == []
+def test_the_second_time_nothing_is_written(world: FixTargets) -> None:
+    apply_fixes(world, *ALL_FIXES)
+    works = world.make_engine()
+    assert all(step.is_noop for step in works.plan([c for f in ALL_FIXES for c in CHANGES[f]]))
+    roll_back_fixes(world, *ALL_FIXES)
+    assert world.make_engine().plan_rollback(ALL_FIXES) == []
 
 
 @pytest.mark.parametrize("sent", [False, True], ids=["before sending", "after sending"])
 @pytest.mark.parametrize("then", ["resume", "rollback"])
 @pytest.mark.parametrize("during", ["apply", "rollback"])
-def test_killed_at_every_write(world: World, during: str, then: str, sent: bool) -> None:
+def test_killed_at_every_write(world: FixTargets, during: str, then: str, sent: bool) -> None:
     """The points are found by counting: the last run is the one that comes to its end."""
-    before = world.state()
+    before = world.read_state()
     points = 0
     while True:
         if during == "rollback":
-            apply(world, *ALL)
-        act = apply if during == "apply" else rollback
-        if not killed_at(points + 1, sent=sent, what=lambda act=act: act(world, *ALL)):  # type: ignore[misc]
+            apply_fixes(world, *ALL_FIXES)
+        act = apply_fixes if during == "apply" else roll_back_fixes
+        work = partial(act, world, *ALL_FIXES)
+        if not run_killed_at_write(points + 1, sent=sent, what=work):
             break
         points += 1
         if then == "resume":
-            apply(world, *ALL)
-            assert {one.state for one in states(world.engine(), FIXES)} == {"applied"}, points
-        rollback(world, *ALL)
-        assert world.state() == before, points
-        assert world.left() == [], points
+            apply_fixes(world, *ALL_FIXES)
+            assert {one.state for one in read_states(world.make_engine(), FIXES)} == {"applied"}, (
+                points
+            )
+        roll_back_fixes(world, *ALL_FIXES)
+        assert world.read_state() == before, points
+        assert world.list_leftovers() == [], points
     # the Lease twice; for each of three targets the entry, the target, the entry again
     assert points == 2 + 3 * 3
 
@@ -97,25 +101,25 @@ def test_killed_at_every_write(world: World, during: str, then: str, sent: bool)
 class _Somebody:
     """Edits as people make them, each with a mark of its own, and what has to be left of them."""
 
-    def __init__(self, world: World, dice: random.Random) -> None:
+    def __init__(self, world: FixTargets, dice: random.Random) -> None:
         self.world = world
         self.dice = dice
-        self.base = BASE
+        self.base = BASE_COREFILE
         self.marks: list[str] = []
 
     def adds_a_line(self) -> None:
         """After a line that is not ours, in what stands there and in what has to be left."""
         mark = f"    # somebody's {len(self.marks)}"
-        words = [one for one in BASE.splitlines() if one.strip().strip("{}")]
+        words = [one for one in BASE_COREFILE.splitlines() if one.strip().strip("{}")]
         anchors = [one for one in words if "forward" not in one]
         anchor = self.dice.choice(anchors)
-        for text in (self.world.corefile(), self.base):
+        for text in (self.world.read_corefile(), self.base):
             lines = text.splitlines(keepends=True)
             at = lines.index(anchor + "\n") + 1
             told = "".join([*lines[:at], mark + "\n", *lines[at:]])
             if text == self.base:
                 self.base = told
-            if text == self.world.corefile():
+            if text == self.world.read_corefile():
                 self.world.write_corefile(told)
         self.marks.append(mark)
 
@@ -124,67 +128,67 @@ class _Somebody:
         self.world.write_corefile(self.base)
 
     def check(self) -> None:
-        text = self.world.corefile()
+        text = self.world.read_corefile()
         assert [mark for mark in self.marks if mark not in text] == []
 
 
 @pytest.mark.parametrize("seed", sorted(set(SEEDS)))
-def test_any_order_loses_no_edit_and_no_byte(world: World, seed: int) -> None:
+def test_any_order_loses_no_edit_and_no_byte(world: FixTargets, seed: int) -> None:
     dice = random.Random(seed)
     somebody = _Somebody(world, dice)
-    before = world.state()
+    before = world.read_state()
     both = ("search-domains", "dns")
     for _ in range(dice.randint(4, 10)):
-        fixes = dice.choice([("dns",), ("search-domains",), both, ALL])
-        act = dice.choice([apply, apply, rollback])
+        fixes = dice.choice([("dns",), ("search-domains",), both, ALL_FIXES])
+        act = dice.choice([apply_fixes, apply_fixes, roll_back_fixes])
         match dice.choice(["act", "act", "kill", "edit", "edit", "revert"]):
             case "act":
                 act(world, *fixes)
             case "kill":
                 at, sent = dice.randint(1, 12), dice.random() < 0.5
-                killed_at(at, sent=sent, what=lambda a=act, f=fixes: a(world, *f))  # type: ignore[misc]
+                run_killed_at_write(at, sent=sent, what=lambda a=act, f=fixes: a(world, *f))  # type: ignore[misc]
             case "edit":
                 somebody.adds_a_line()
             case "revert":
                 somebody.reverts()
         somebody.check()
-    rollback(world, *ALL)
-    assert world.corefile() == somebody.base
-    assert {**world.state(), "corefile": ""} == {**before, "corefile": ""}
-    assert world.left() == []
+    roll_back_fixes(world, *ALL_FIXES)
+    assert world.read_corefile() == somebody.base
+    assert {**world.read_state(), "corefile": ""} == {**before, "corefile": ""}
+    assert world.list_leftovers() == []
 
 
-def test_an_edit_inside_of_ours_stops_the_rollback(world: World) -> None:
-    apply(world, "dns")
-    edited = world.corefile().replace("rcode NOERROR", "rcode NXDOMAIN")
+def test_an_edit_inside_of_ours_stops_the_rollback(world: FixTargets) -> None:
+    apply_fixes(world, "dns")
+    edited = world.read_corefile().replace("rcode NOERROR", "rcode NXDOMAIN")
     world.write_corefile(edited)
-    (state,) = [one for one in states(world.engine(), FIXES) if one.fix == "dns"]
+    (state,) = [one for one in read_states(world.make_engine(), FIXES) if one.fix == "dns"]
     assert state.state == "drifted"
     with pytest.raises(RefusedError) as refused:
-        rollback(world, "dns")
+        roll_back_fixes(world, "dns")
     assert refused.value.exit_code == 5
     assert "rcode NXDOMAIN" in refused.value.why
-    assert world.corefile() == edited
-    rollback(world, "dns", force=True)
-    assert world.corefile() == BASE
+    assert world.read_corefile() == edited
+    roll_back_fixes(world, "dns", force=True)
+    assert world.read_corefile() == BASE_COREFILE
 
 
-def test_an_edit_between_plan_and_write_is_merged(world: World) -> None:
-    works = world.engine()
+def test_an_edit_between_plan_and_write_is_merged(world: FixTargets) -> None:
+    works = world.make_engine()
     (step,) = works.plan(CHANGES["dns"])
-    world.write_corefile(BASE.replace("cache 30", "cache 31"))
-    with works.only_writer():
-        done = works.do(step)
+    world.write_corefile(BASE_COREFILE.replace("cache 30", "cache 31"))
+    with works.hold_lease():
+        done = works.apply(step)
     assert done.before != step.before
-    assert "cache 31" in world.corefile()
-    assert "template IN AAAA" in world.corefile()
-    rollback(world, "dns")
-    assert world.corefile() == BASE.replace("cache 30", "cache 31")
+    assert "cache 31" in world.read_corefile()
+    assert "template IN AAAA" in world.read_corefile()
+    roll_back_fixes(world, "dns")
+    assert world.read_corefile() == BASE_COREFILE.replace("cache 30", "cache 31")
 
 
-def test_a_workloads_later_edits_are_kept(world: World) -> None:
-    before = world.state()["web"]
-    apply(world, "attach")
+def test_a_workloads_later_edits_are_kept(world: FixTargets) -> None:
+    before = world.read_state()["web"]
+    apply_fixes(world, "attach")
 
     def later(spec: dict) -> None:  # type: ignore[type-arg]
         spec["replicas"] = 3
@@ -193,22 +197,22 @@ def test_a_workloads_later_edits_are_kept(world: World) -> None:
         container["envFrom"].append({"secretRef": {"name": "mine"}})
 
     world.edit_web(later)
-    (state,) = [one for one in states(world.engine(), FIXES) if one.fix == "attach"]
+    (state,) = [one for one in read_states(world.make_engine(), FIXES) if one.fix == "attach"]
     assert state.state == "applied"
-    rollback(world, "attach")
+    roll_back_fixes(world, "attach")
     expected = before.replace('"replicas": 1', '"replicas": 3').replace("web:1", "web:2")
     expected = expected.replace(
         '"env": [{"name": "A", "value": "1"}], ',
         '"env": [{"name": "A", "value": "1"}], "envFrom": [{"secretRef": {"name": "mine"}}], ',
     )
-    assert world.state()["web"] == expected
+    assert world.read_state()["web"] == expected
 
 
 @pytest.mark.parametrize("what", ["base", "written", "entry.json", "sha256"])
-def test_an_altered_copy_is_refused(world: World, what: str) -> None:
-    apply(world, "dns")
-    cluster = world.cluster()
-    (entry,) = [n for n in world.left() if n != "lease"]
+def test_an_altered_copy_is_refused(world: FixTargets, what: str) -> None:
+    apply_fixes(world, "dns")
+    cluster = world.connect()
+    (entry,) = [n for n in world.list_leftovers() if n != "lease"]
     found = cluster.get("ConfigMap", entry, "kube-system")
     assert found is not None
     if what in found["data"]:
@@ -216,18 +220,18 @@ def test_an_altered_copy_is_refused(world: World, what: str) -> None:
     else:
         del found["binaryData"][what]
     cluster.replace({"apiVersion": "v1", "kind": "ConfigMap", **found})
-    before = world.corefile()
-    for act in (apply, rollback):
+    before = world.read_corefile()
+    for act in (apply_fixes, roll_back_fixes):
         with pytest.raises(RefusedError, match="damaged"):
             act(world, "dns")
-    assert world.corefile() == before
+    assert world.read_corefile() == before
 
 
-def test_two_writers_and_one_that_was_killed(world: World) -> None:
+def test_two_writers_and_one_that_was_killed(world: FixTargets) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with world.engine().only_writer():
+        with world.make_engine().hold_lease():
             os.write(writing, b"1")
             os.read(reading, 0)
             import time
@@ -237,18 +241,18 @@ def test_two_writers_and_one_that_was_killed(world: World) -> None:
     try:
         os.read(reading, 1)
         with pytest.raises(RefusedError, match=f"pid {child}") as refused:
-            apply(world, "dns")
+            apply_fixes(world, "dns")
         assert refused.value.exit_code == 5
-        assert world.corefile() == BASE
+        assert world.read_corefile() == BASE_COREFILE
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
-    apply(world, "dns")
-    assert "template IN AAAA" in world.corefile()
+    apply_fixes(world, "dns")
+    assert "template IN AAAA" in world.read_corefile()
 
 
 @pytest.mark.parametrize(("age", "free"), [(5, False), (60, True)])
-def test_a_lease_from_another_machine(world: World, age: int, free: bool) -> None:
+def test_a_lease_from_another_machine(world: FixTargets, age: int, free: bool) -> None:
     from datetime import UTC, datetime, timedelta
 
     then = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -256,24 +260,24 @@ def test_a_lease_from_another_machine(world: World, age: int, free: bool) -> Non
     spec |= {"acquireTime": then, "renewTime": then}
     meta = {"name": "pypi-mirror-changes", "namespace": "kube-system"}
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
-    world.cluster().create({**lease, "spec": spec})
+    world.connect().create({**lease, "spec": spec})
     if free:
-        apply(world, "dns")
-        assert world.left() != []
+        apply_fixes(world, "dns")
+        assert world.list_leftovers() != []
     else:
         with pytest.raises(RefusedError, match="eve@elsewhere"):
-            apply(world, "dns")
+            apply_fixes(world, "dns")
 
 
-def test_the_ledger_can_be_read_without_this_program(world: World, server: ApiServer) -> None:
+def test_the_ledger_can_be_read_without_this_program(world: FixTargets, server: ApiServer) -> None:
     import base64
 
-    apply(world, "dns")
-    (name,) = [n for n in world.left() if n != "lease"]
+    apply_fixes(world, "dns")
+    (name,) = [n for n in world.list_leftovers() if n != "lease"]
     told = server.kubectl(
         *("-n", "kube-system", "get", "configmap", name, "-o", "jsonpath={.binaryData.base}")
     )
-    assert base64.b64decode(told).decode() == BASE
+    assert base64.b64decode(told).decode() == BASE_COREFILE
     assert str(COREFILE) in server.kubectl(
         "-n", "kube-system", "get", "configmap", name, "-o", "yaml"
     )

@@ -20,11 +20,11 @@ PIECES = ('"', "\\", "#", "{", "}", "\n", "\r", "\r\n", "\t", " ", ",", "\v")
 pytestmark = pytest.mark.cluster
 
 
-def texts() -> list[str]:
+def read_corpus() -> list[str]:
     return [path.read_bytes().decode() for path in sorted(CORPUS.glob("*.corefile"))]
 
 
-def theirs(found: list[str]) -> list[Any]:
+def parse_with_coredns(found: list[str]) -> list[Any]:
     done = subprocess.run(
         [ensure_corefile_reader()],
         input=json.dumps(found).encode(),
@@ -37,25 +37,25 @@ def theirs(found: list[str]) -> list[Any]:
     return told
 
 
-def ours(text: str) -> Any:
+def parse_with_ours(text: str) -> Any:
     """In the same words: the tokens of each block by directive, snippets imported."""
     try:
         found = parse(text)
     except CorefileError as broken:
         return {"error": str(broken)}
     blocks = []
-    for block in found.servers:
+    for block in found.server_blocks:
         tokens: dict[str, list[str]] = {}
-        for one in found.inside(block):
+        for one in found.effective_directives(block):
             if one.name != "import":
                 tokens.setdefault(one.name, []).extend(word.text for word in one.tokens)
         blocks.append({"keys": list(block.keys), "tokens": tokens})
     return {"error": "", "blocks": blocks}
 
 
-def differs(text: str, their: Any) -> str:
+def describe_difference(text: str, their: Any) -> str:
     """How the two readings differ, where they can be compared."""
-    our = ours(text)
+    our = parse_with_ours(text)
     if their["error"] or our["error"]:
         # files that are imported are not here; snippets declared twice are no matter of structure
         outside = ("import", "Import", "redeclaration", "Could not")
@@ -71,21 +71,26 @@ def differs(text: str, their: Any) -> str:
     return "" if our["blocks"] == their["blocks"] else f"{our['blocks']} != {their['blocks']}"
 
 
-def comparable(text: str) -> bool:
+def is_comparable(text: str) -> bool:
     """Environment variables are filled in, and imports inside of a plugin's block too."""
     return "{$" not in text and "{%" not in text
 
 
 def test_the_corpus_is_read_as_coredns_reads_it() -> None:
-    found = [text for text in texts() if comparable(text)]
-    told = {text: differs(text, their) for text, their in zip(found, theirs(found), strict=True)}
+    found = [text for text in read_corpus() if is_comparable(text)]
+    told = {
+        text: describe_difference(text, their)
+        for text, their in zip(found, parse_with_coredns(found), strict=True)
+    }
     assert {text: how for text, how in told.items() if how} == {}
 
 
 def test_so_are_mutants_of_it() -> None:
     """Characters put in, taken out and doubled where the lexer is delicate."""
     dice = random.Random(20)
-    corpus = [text for text in texts() if comparable(text) and "import" not in text and text]
+    corpus = [
+        text for text in read_corpus() if is_comparable(text) and "import" not in text and text
+    ]
     found = []
     for _ in range(MUTANTS):
         text = dice.choice(corpus)
@@ -94,8 +99,11 @@ def test_so_are_mutants_of_it() -> None:
             piece = dice.choice(PIECES)
             cut = dice.choice([0, 0, 1])
             text = text[:at] + piece + text[at + cut :]
-        if comparable(text) and "import" not in text:
+        if is_comparable(text) and "import" not in text:
             found.append(text)
-    told = {text: differs(text, their) for text, their in zip(found, theirs(found), strict=True)}
+    told = {
+        text: describe_difference(text, their)
+        for text, their in zip(found, parse_with_coredns(found), strict=True)
+    }
     wrong = {text: how for text, how in told.items() if how}
     assert wrong == {}, f"{len(wrong)} of {len(found)}"

@@ -12,22 +12,22 @@ import pytest
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.run import run_pods
 from deploy.delivery import (
-    Delivered,
-    Options,
+    DeliveredImage,
+    DeliveryOptions,
     check_architecture,
-    choose,
-    full_reference,
-    nodes_missing,
+    choose_method,
+    list_nodes_without_image,
+    normalize_reference,
 )
-from images.build import Image, build_mirror
-from images.engine import Engine
+from images.build import BuiltImage, build_mirror
+from images.engine import EngineClient
 from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.cluster.lab import Lab
-from tests.images.archive import connect, ensure_mirror_archive
+from tests.images.archive import connect_engine, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 
@@ -36,17 +36,17 @@ IMPORT = "-m tests.cluster exec --name {lab} {{node}} ctr -n k8s.io images impor
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
     """An engine that has the base and, by its archive, the mirror image."""
     archive = ensure_mirror_archive()
     with docker_engine(tmp_path_factory.mktemp("engine")) as own:
         own.load(ensure_base_image())
         own.load(archive)
-        yield connect(own.host, SECONDS)
+        yield connect_engine(own.host, SECONDS)
 
 
 @pytest.fixture(scope="module")
-def image(engine: Engine) -> Image:
+def image(engine: EngineClient) -> BuiltImage:
     """The mirror's image under a name of its own: other tests need theirs on the nodes."""
     found = build_mirror(engine, progress=SILENT)
     assert not found.built
@@ -61,11 +61,11 @@ def api(field_lab: Lab) -> Cluster:
 
 
 @pytest.fixture
-def nowhere(field_lab: Lab, image: Image) -> Iterator[None]:
+def nowhere(field_lab: Lab, image: BuiltImage) -> Iterator[None]:
     """No node has the image when the test begins and when it has ended."""
 
     def forget() -> None:
-        full = full_reference(image.reference)
+        full = normalize_reference(image.reference)
         for node in field_lab.nodes:
             words = ("ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
             field_lab.exec(node, *words, check=False)
@@ -75,7 +75,7 @@ def nowhere(field_lab: Lab, image: Image) -> Iterator[None]:
     forget()
 
 
-def pods(delivered: Delivered, nodes: tuple[str, ...]) -> list[Object]:
+def build_pods(delivered: DeliveredImage, nodes: tuple[str, ...]) -> list[Object]:
     def one(node: str) -> Object:
         container: Object = {
             "name": "main",
@@ -84,51 +84,53 @@ def pods(delivered: Delivered, nodes: tuple[str, ...]) -> list[Object]:
         }
         container["command"] = ["devpi-server", "--version"]
         spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
-        meta = {"name": f"delivered-{delivered.way}-{node}", "namespace": "default"}
+        meta = {"name": f"delivered-{delivered.method}-{node}", "namespace": "default"}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
     return [one(node) for node in nodes]
 
 
-def run_everywhere(api: Cluster, delivered: Delivered, nodes: tuple[str, ...]) -> None:
-    for run in run_pods(api, pods(delivered, nodes), Deadline.after(300)):
-        assert run.ok, f"{run.node}: {run.why}{run.out}"
+def assert_runs_everywhere(api: Cluster, delivered: DeliveredImage, nodes: tuple[str, ...]) -> None:
+    for run in run_pods(api, build_pods(delivered, nodes), Deadline.after(300)):
+        assert run.succeeded, f"{run.node}: {run.why}{run.output}"
 
 
 def test_by_the_clusters_own_registry(
-    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
 ) -> None:
-    way = choose(api, Options())
+    way = choose_method(api, DeliveryOptions())
     assert way.name == "registry"
     check_architecture(image.architecture, api.list("Node"))
-    delivered = way.deliver(image, engine, api, Options(), SILENT)
+    delivered = way.deliver(image, engine, api, DeliveryOptions(), SILENT)
     assert delivered.reference.startswith(f"localhost:32000/{image.reference}@sha256:")
-    again = way.deliver(image, engine, api, Options(), SILENT)
+    again = way.deliver(image, engine, api, DeliveryOptions(), SILENT)
     assert again == delivered, "the reference stays, so nothing that uses it changes"
-    run_everywhere(api, delivered, field_lab.nodes)
+    assert_runs_everywhere(api, delivered, field_lab.nodes)
 
 
 def test_by_a_given_registry(
-    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
 ) -> None:
     """Another name for it, as a company's registry would have."""
-    options = Options(registry=f"{field_lab.registry}/team")
-    delivered = choose(api, options).deliver(image, engine, api, options, SILENT)
+    options = DeliveryOptions(registry=f"{field_lab.registry}/team")
+    delivered = choose_method(api, options).deliver(image, engine, api, options, SILENT)
     assert delivered.reference.startswith(f"{field_lab.registry}/team/pypi-mirror:")
-    run_everywhere(api, delivered, field_lab.nodes)
+    assert_runs_everywhere(api, delivered, field_lab.nodes)
 
 
 def test_by_import_on_each_node(
-    api: Cluster, engine: Engine, image: Image, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
 ) -> None:
-    options = Options(import_command=f"{sys.executable} {IMPORT.format(lab=field_lab.name)}")
-    way = choose(api, options)
+    options = DeliveryOptions(
+        import_command=f"{sys.executable} {IMPORT.format(lab=field_lab.name)}"
+    )
+    way = choose_method(api, options)
     assert way.name == "nodes"
     delivered = way.deliver(image, engine, api, options, SILENT)
     assert set(delivered.nodes) <= set(field_lab.nodes)
-    run_everywhere(api, delivered, field_lab.nodes)
-    until(
-        lambda: not nodes_missing(api, delivered.reference),
+    assert_runs_everywhere(api, delivered, field_lab.nodes)
+    wait_until(
+        lambda: not list_nodes_without_image(api, delivered.reference),
         deadline=Deadline.after(90),
         what="the nodes tell that they have it",
     )
@@ -136,7 +138,7 @@ def test_by_import_on_each_node(
 
 
 def test_a_node_that_cannot_be_reached_is_named(
-    api: Cluster, engine: Engine, image: Image, field_lab: Lab, tmp_path: Path
+    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, tmp_path: Path
 ) -> None:
     unknown = replace(image, reference="pypi-mirror:on-no-node")
     engine.tag(image.id, unknown.reference)
@@ -144,7 +146,7 @@ def test_a_node_that_cannot_be_reached_is_named(
     fails.write_text('#!/bin/sh\ncat > /dev/null\n[ "$1" != "$2" ] || { echo down >&2; exit 7; }\n')
     fails.chmod(0o755)
     last = field_lab.nodes[-1]
-    options = Options(import_command=f"{fails} {{node}} {last}")
+    options = DeliveryOptions(import_command=f"{fails} {{node}} {last}")
     with pytest.raises(DeliveryError, match=f"not imported on {last}") as failed:
-        choose(api, options).deliver(unknown, engine, api, options, SILENT)
+        choose_method(api, options).deliver(unknown, engine, api, options, SILENT)
     assert "down" in failed.value.why

@@ -16,21 +16,21 @@ import pytest
 from click.testing import CliRunner
 
 from cli.mirror import mirror
-from tests.cluster.fixtures import CANNOT_START, give_up
-from tests.cluster.lab import Lab, lab
-from tests.cluster.nodes import ROOT
+from tests.cluster.fixtures import START_ERRORS, skip_or_fail
+from tests.cluster.lab import Lab, running_lab
+from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.waiting import bound, wait_for
+from tests.cluster.waiting import scale_by_load, wait_for
 from tests.images.archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 
-SECONDS = 10.0
-FIELD = "failed to lookup address information: Name has no usable address"
+MAX_SECONDS = 10.0
+MUSL_ERROR = "failed to lookup address information: Name has no usable address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class DoctorRun:
     """What doctor printed as JSON, its exit code and how long it took (seconds)."""
 
     code: int
@@ -46,13 +46,13 @@ class Told:
         return str(found["outcome"])
 
 
-def ask(where: Lab, *options: str) -> Told:
+def run_doctor(where: Lab, *options: str) -> DoctorRun:
     argv = ["doctor", "--kubeconfig", str(where.kubeconfig), "-o", "json", *options]
     begun = time.monotonic()
     done = CliRunner().invoke(mirror, argv)
     seconds = time.monotonic() - begun
     assert done.exit_code in {0, 1}, done.exception
-    return Told(code=done.exit_code, report=json.loads(done.stdout), seconds=seconds)
+    return DoctorRun(code=done.exit_code, report=json.loads(done.stdout), seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +67,14 @@ def healthy(image: str) -> Iterator[tuple[Lab, str]]:
     archives = (str(ensure_mirror_archive()),)
     options = LabOptions(name=f"well-{os.getpid()}", nodes=("anubis",), archives=archives)
     try:
-        running = lab(options)
+        running = running_lab(options)
         with running as well:
             yield well, image
-    except CANNOT_START as error:
-        give_up(error)
+    except START_ERRORS as error:
+        skip_or_fail(error)
 
 
-def namespaces(where: Lab) -> list[str]:
+def list_doctor_namespaces(where: Lab) -> list[str]:
     """Namespaces of doctors that are not being deleted."""
     every = json.loads(where.kubectl("get", "namespaces", "-o", "json"))["items"]
     names = [one["metadata"]["name"] for one in every if one["status"]["phase"] == "Active"]
@@ -82,15 +82,15 @@ def namespaces(where: Lab) -> list[str]:
 
 
 def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: str) -> None:
-    told = ask(field_lab, "--image", image, "--name", "index.example")
+    told = run_doctor(field_lab, "--image", image, "--name", "index.example")
     assert told.code == 1
     found = told.finding("dns.search-domains")
     assert found["severity"] == "error"
     assert SEARCH_DOMAIN in found["cause"]
-    assert FIELD in found["cause"]
+    assert MUSL_ERROR in found["cause"]
     assert sorted(found["nodes"]) == sorted(field_lab.nodes)
     heard = "\n".join(found["evidence"])
-    assert f"(musl): {FIELD}" in heard, "the real uv says the sentence of the field"
+    assert f"(musl): {MUSL_ERROR}" in heard, "the real uv says the sentence of the field"
     assert "glibc 2" in heard
     assert [mend["reach"] for mend in found["mends"]] == [
         *("workload", "namespace", "cluster", "nodes")
@@ -100,8 +100,8 @@ def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: st
     assert rows["index.example"] == ["not asked", "finds"]
     assert told.outcome("dns.answers") == "ok"
     assert told.outcome("dns.ipv6-answers") == "found"
-    assert namespaces(field_lab) == []
-    assert told.seconds <= bound(SECONDS)
+    assert list_doctor_namespaces(field_lab) == []
+    assert told.seconds <= scale_by_load(MAX_SECONDS)
 
 
 def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
@@ -124,8 +124,8 @@ def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
     }
     try:
         field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
-        assert FIELD in _uv(field_lab)
-        found = ask(field_lab, "--image", image, "--name", "index.example").finding(
+        assert MUSL_ERROR in _uv(field_lab)
+        found = run_doctor(field_lab, "--image", image, "--name", "index.example").finding(
             "dns.search-domains"
         )
         command = found["mends"][0]["command"]
@@ -155,7 +155,7 @@ def _uv(where: Lab) -> str:
 
 
 def test_without_an_image_it_says_what_it_left_out(field_lab: Lab) -> None:
-    told = ask(field_lab, "--name", "index.example", "--namespace", "no-mirror-here")
+    told = run_doctor(field_lab, "--name", "index.example", "--namespace", "no-mirror-here")
     assert told.outcome("dns.service") == "ok"
     assert told.outcome("dns.search-domains") == "skipped"
     gaps = {gap for one in told.report["results"] for gap in one["gaps"]}
@@ -165,12 +165,12 @@ def test_without_an_image_it_says_what_it_left_out(field_lab: Lab) -> None:
 def test_a_node_without_the_image_is_named(field_lab: Lab) -> None:
     node = field_lab.nodes[0]
     missing = ("--image", "lab/nowhere:1", "--name", "index.example", "--node", node)
-    told = ask(field_lab, *missing)
+    told = run_doctor(field_lab, *missing)
     assert told.outcome("dns.search-domains") == "skipped"
     (gap,) = {gap for one in told.report["results"] for gap in one["gaps"]}
     assert gap.startswith(f"{node}: ")
     assert "lab/nowhere:1" in gap
-    assert namespaces(field_lab) == []
+    assert list_doctor_namespaces(field_lab) == []
 
 
 def test_beside_a_mirror_its_namespace_and_image_are_used(field_lab: Lab, image: str) -> None:
@@ -191,7 +191,7 @@ def test_beside_a_mirror_its_namespace_and_image_are_used(field_lab: Lab, image:
     field_lab.kubectl("create", "namespace", home)
     try:
         field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(stateful_set))
-        told = ask(field_lab, "--name", "index.example", "--namespace", home)
+        told = run_doctor(field_lab, "--name", "index.example", "--namespace", home)
         tried = told.finding("dns.search-domains")["table"]["rows"][0][0]
         assert tried == f"index.example.{home}.svc.cluster.local"
         assert field_lab.kubectl("-n", home, "get", "pods", "-o", "name") == ""
@@ -204,19 +204,19 @@ def test_ctrl_c_leaves_nothing(field_lab: Lab, image: str) -> None:
     script += "from cli.mirror import main; main()"
     argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(field_lab.kubeconfig)]
     argv += ["--image", image, "--name", "index.example"]
-    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        wait_for("its pods", lambda: namespaces(field_lab), timeout=60, interval=0.1)
+    with subprocess.Popen(argv, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as running:
+        wait_for("its pods", lambda: list_doctor_namespaces(field_lab), timeout=60, interval=0.1)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
-    assert namespaces(field_lab) == []
+    assert list_doctor_namespaces(field_lab) == []
 
 
 def test_a_healthy_cluster_has_nothing_that_makes_pods_fail(healthy: tuple[Lab, str]) -> None:
     well, image = healthy
     port = well.kubeconfig.read_text().partition("server: https://")[2].split()[0].split(":")[1]
-    told = ask(well, "--image", image, "--name", f"index.example:{port}")
+    told = run_doctor(well, "--image", image, "--name", f"index.example:{port}")
     assert told.code == 0
     assert told.report["findings"] == []
     assert {one["outcome"] for one in told.report["results"]} == {"ok"}

@@ -16,14 +16,21 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.fixtures import CANNOT_START, give_up
-from tests.cluster.lab import lab
-from tests.cluster.limited import Limited
-from tests.cluster.mirrored import NAMESPACE, Mirrored
+from tests.cluster.fixtures import START_ERRORS, skip_or_fail
+from tests.cluster.lab import running_lab
+from tests.cluster.limited import LimitedUser
+from tests.cluster.mirrored import NAMESPACE, MirrorLab
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.plants import changed, deployment, diagnose, grown, namespace, ready
-from tests.cluster.waiting import bound, wait_for
-from tests.conftest import Run
+from tests.cluster.plants import (
+    build_deployment,
+    diagnose,
+    have_pods_reached,
+    is_node_ready,
+    patched_object,
+    temporary_namespace,
+)
+from tests.cluster.waiting import scale_by_load, wait_for
+from tests.conftest import RunProgram
 from tests.images.archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
@@ -35,7 +42,7 @@ POOL = "ippools.crd.projectcalico.org"
 
 
 @pytest.fixture(scope="module")
-def place(program: Run, ca_bundle: Path) -> Iterator[Mirrored]:
+def place(program: RunProgram, ca_bundle: Path) -> Iterator[MirrorLab]:
     """The field's cluster with Calico, and a mirror that was published in namespace chronicle."""
     archive = ensure_mirror_archive()
     options = LabOptions(
@@ -48,41 +55,55 @@ def place(program: Run, ca_bundle: Path) -> Iterator[Mirrored]:
         archives=(str(archive),),
     )
     try:
-        running = lab(options)
+        running = running_lab(options)
         with running as up:
             image = archive_reference(archive)
-            made = Mirrored(lab=up, program=program, image=image, ca_bundle=ca_bundle)
-            made.until_reported()
+            made = MirrorLab(lab=up, program=program, image=image, ca_bundle=ca_bundle)
+            made.wait_until_image_reported()
             made.up()
             up.kubectl("create", "namespace", "chronicle")
-            assert made.mirror("env", "--publish", "chronicle").returncode == 0
+            assert made.run_mirror("env", "--publish", "chronicle").returncode == 0
             yield made
-    except CANNOT_START as error:
-        give_up(error)
+    except START_ERRORS as error:
+        skip_or_fail(error)
 
 
-def test_the_field(place: Mirrored) -> None:
+def test_the_field(place: MirrorLab) -> None:
     """Five causes at once, on three nodes, and the mirror is well beside them."""
     told = diagnose(place)
     nodes = place.lab.nodes
     assert told.code == 1
-    told.names(
-        "dns.search-domains", SEARCH_DOMAIN, FIELD, mend="mirror fix search-domains", nodes=nodes
+    told.assert_finding(
+        "dns.search-domains",
+        SEARCH_DOMAIN,
+        FIELD,
+        fix_command="mirror fix search-domains",
+        nodes=nodes,
     )
-    told.names("dns.search-domains", mend="mirror attach deployment/NAME -n NAMESPACE --ndots")
-    told.names("dns.ipv6-answers", "2001:db8::", mend="mirror fix dns", nodes=nodes)
-    told.names("dns.egress", mend="mirror env --publish", nodes=nodes)
-    told.names("ipv6.pods", "fd70:8823:7283:", mend="mirror fix pod-sysctl", nodes=nodes)
-    told.names("ippools.ipv6-pool", "default-ipv6-ippool", mend="mirror fix ippool", nodes=nodes)
+    told.assert_finding(
+        "dns.search-domains", fix_command="mirror attach deployment/NAME -n NAMESPACE --ndots"
+    )
+    told.assert_finding("dns.ipv6-answers", "2001:db8::", fix_command="mirror fix dns", nodes=nodes)
+    told.assert_finding("dns.egress", fix_command="mirror env --publish", nodes=nodes)
+    told.assert_finding(
+        "ipv6.pods", "fd70:8823:7283:", fix_command="mirror fix pod-sysctl", nodes=nodes
+    )
+    told.assert_finding(
+        "ippools.ipv6-pool", "default-ipv6-ippool", fix_command="mirror fix ippool", nodes=nodes
+    )
     known = {"dns", "ipv6", "ippools"}
-    assert {check.split(".")[0] for check in told.found} == known, told.found
-    assert told.outcome("mirror.reached") == "ok"
-    assert told.outcome("cni.drift") == "ok"
+    assert {check.split(".")[0] for check in told.findings_by_check} == known, (
+        told.findings_by_check
+    )
+    assert told.get_outcome("mirror.reached") == "ok"
+    assert told.get_outcome("cni.drift") == "ok"
     print(f"all categories on three nodes: {told.seconds:.1f} s, load {os.getloadavg()[0]:.1f}")
-    assert told.seconds <= bound(SECONDS) or diagnose(place).seconds <= bound(SECONDS)
+    assert told.seconds <= scale_by_load(SECONDS) or diagnose(place).seconds <= scale_by_load(
+        SECONDS
+    )
 
 
-def test_workloads_and_what_they_download(place: Mirrored, tmp_path: Path) -> None:
+def test_workloads_and_what_they_download(place: MirrorLab, tmp_path: Path) -> None:
     """Six causes, and a bundle that shows none of the secrets beside them."""
     index = f"https://bot:{CANARY}@index.example/simple"
     uv = ["/opt/probe/uv", "pip", "install", "--no-cache", "--target", "/tmp/x"]
@@ -94,36 +115,48 @@ def test_workloads_and_what_they_download(place: Mirrored, tmp_path: Path) -> No
     image = place.image
     frozen = ["sh", "-c", "sleep 3600; uv run --frozen x"]
     objects = (
-        deployment("asks", "planted", image, uv, env=secret),
-        deployment("speaks", "planted", image, ["python3", "-c", python]),
-        deployment(
+        build_deployment("asks", "planted", image, uv, env=secret),
+        build_deployment("speaks", "planted", image, ["python3", "-c", python]),
+        build_deployment(
             "models",
             "planted",
             image,
             ["sh", "-c", f"sleep 3600; python -m spacy download en_core_web_sm --token {CANARY}"],
         ),
-        deployment("mapless", "planted", image, ["sleep", "3600"], envFrom=taken),
-        deployment("frozen", "chronicle", image, frozen, envFrom=taken),
+        build_deployment("mapless", "planted", image, ["sleep", "3600"], envFrom=taken),
+        build_deployment("frozen", "chronicle", image, frozen, envFrom=taken),
     )
     bundle = tmp_path / "report.tar.gz"
-    with namespace(place, "planted", *objects[:4]):
+    with temporary_namespace(place, "planted", *objects[:4]):
         place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(objects[4]))
         names = {"asks": "failed", "speaks": "ready", "models": "ready", "mapless": "waiting"}
-        wait_for("what was planted", lambda: grown(place, "planted", names), timeout=180)
+        wait_for(
+            "what was planted", lambda: have_pods_reached(place, "planted", names), timeout=180
+        )
         told = diagnose(place, "--category", "workloads", "--category", "downloads")
-        done = place.mirror("doctor", "--name", "index.example", "--bundle", str(bundle), "-v")
+        done = place.run_mirror("doctor", "--name", "index.example", "--bundle", str(bundle), "-v")
         place.lab.kubectl("delete", "deployment", "frozen", "-n", "chronicle")
-    told.names("workloads.failing", FIELD, mend="mirror attach deployment/asks -n planted --ndots")
-    told.names("workloads.mirror", "deployment/asks", mend="mirror attach deployment/asks")
-    told.names("workloads.mirror", "deployment/frozen", "--frozen", mend="build-image")
-    told.names("workloads.config", "deployment/mapless", mend="mirror env --publish planted")
-    told.names("downloads.packages", "deployment/asks", mend="build-image")
-    told.names("downloads.python", "deployment/speaks", mend="UV_PYTHON_DOWNLOADS=never")
-    told.names("downloads.models", "deployment/models", mend="build-image")
+    told.assert_finding(
+        "workloads.failing", FIELD, fix_command="mirror attach deployment/asks -n planted --ndots"
+    )
+    told.assert_finding(
+        "workloads.mirror", "deployment/asks", fix_command="mirror attach deployment/asks"
+    )
+    told.assert_finding(
+        "workloads.mirror", "deployment/frozen", "--frozen", fix_command="build-image"
+    )
+    told.assert_finding(
+        "workloads.config", "deployment/mapless", fix_command="mirror env --publish planted"
+    )
+    told.assert_finding("downloads.packages", "deployment/asks", fix_command="build-image")
+    told.assert_finding(
+        "downloads.python", "deployment/speaks", fix_command="UV_PYTHON_DOWNLOADS=never"
+    )
+    told.assert_finding("downloads.models", "deployment/models", fix_command="build-image")
     _no_secret(place, bundle, json.dumps(told.report) + done.stdout + done.stderr)
 
 
-def _no_secret(place: Mirrored, bundle: Path, shown: str) -> None:
+def _no_secret(place: MirrorLab, bundle: Path, shown: str) -> None:
     """Neither the canaries nor the mirror's own Secret, in no file of the archive."""
     import base64
 
@@ -143,32 +176,36 @@ def _no_secret(place: Mirrored, bundle: Path, shown: str) -> None:
     assert not [name for name in inside if "Secret" in name]
 
 
-def test_an_ipv6_pool_deleted_while_assign_ipv6_is_on(place: Mirrored) -> None:
+def test_an_ipv6_pool_deleted_while_assign_ipv6_is_on(place: MirrorLab) -> None:
     """Three causes: no new pod starts, in the plugin's own words."""
     pool = json.loads(place.lab.kubectl("get", POOL, "default-ipv6-ippool", "-o", "json"))
     place.lab.kubectl("delete", POOL, "default-ipv6-ippool")
     try:
         command = ["sleep", "3600"]
-        with namespace(place, "new", deployment("starts", "new", place.image, command)):
+        with temporary_namespace(
+            place, "new", build_deployment("starts", "new", place.image, command)
+        ):
             wait_for("the kubelet's warning", lambda: _sandbox(place), timeout=120)
             told = diagnose(place, *(f"--category={one}" for one in ("ippools", "cni", "dns")))
     finally:
         for key in ("resourceVersion", "uid", "creationTimestamp"):
             pool["metadata"].pop(key)
         place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(pool))
-    told.names("ippools.assign-ipv6", "assign_ipv6", mend="mirror fix ippool")
-    told.names("ippools.recreated", "IP6=autodetect", mend="NO_DEFAULT_POOLS=true")
-    told.names("cni.sandbox", "qualified ippool", "starts-", mend="mirror fix ippool")
-    assert told.outcome("dns.search-domains") == "skipped"
-    assert "network cannot be made" in told.gaps("dns.search-domains")
+    told.assert_finding("ippools.assign-ipv6", "assign_ipv6", fix_command="mirror fix ippool")
+    told.assert_finding("ippools.recreated", "IP6=autodetect", fix_command="NO_DEFAULT_POOLS=true")
+    told.assert_finding(
+        "cni.sandbox", "qualified ippool", "starts-", fix_command="mirror fix ippool"
+    )
+    assert told.get_outcome("dns.search-domains") == "skipped"
+    assert "network cannot be made" in told.get_gaps("dns.search-domains")
 
 
-def _sandbox(place: Mirrored) -> bool:
+def _sandbox(place: MirrorLab) -> bool:
     events = place.lab.kubectl("get", "events", "-n", "new", "-o", "json")
     return "qualified ippool" in events
 
 
-def test_felix_off_and_a_pool_that_is_not_masqueraded(place: Mirrored) -> None:
+def test_felix_off_and_a_pool_that_is_not_masqueraded(place: MirrorLab) -> None:
     """calico-node is not restarted for it: only what it is told is looked at."""
     variables = [{"name": "FELIX_IPV6SUPPORT", "value": "false"}]
     shown = place.get("daemonset", "calico-node", "kube-system")
@@ -180,50 +217,58 @@ def test_felix_off_and_a_pool_that_is_not_masqueraded(place: Mirrored) -> None:
     }
     _masquerade(place, on=False)
     try:
-        with changed(place, "daemonset", "calico-node", "kube-system", {"spec": spec}):
+        with patched_object(place, "daemonset", "calico-node", "kube-system", {"spec": spec}):
             told = diagnose(place, "--category", "cni", "--category", "ippools")
     finally:
         _masquerade(place, on=True)
-    told.names("cni.felix", "FELIX_IPV6SUPPORT=false", mend="mirror fix ippool")
-    told.names("ippools.nat", "default-ipv4-ippool", mend='{"spec":{"natOutgoing":true}}')
+    told.assert_finding("cni.felix", "FELIX_IPV6SUPPORT=false", fix_command="mirror fix ippool")
+    told.assert_finding(
+        "ippools.nat", "default-ipv4-ippool", fix_command='{"spec":{"natOutgoing":true}}'
+    )
 
 
-def _masquerade(place: Mirrored, *, on: bool) -> None:
+def _masquerade(place: MirrorLab, *, on: bool) -> None:
     patch = json.dumps({"spec": {"natOutgoing": on}})
     place.lab.kubectl("patch", POOL, "default-ipv4-ippool", "--type=merge", "-p", patch)
 
 
-def test_coredns_without_pods_and_without_a_server_to_ask(place: Mirrored) -> None:
+def test_coredns_without_pods_and_without_a_server_to_ask(place: MirrorLab) -> None:
     """Two causes, one after the other."""
     corefile = place.get("configmap", "coredns", "kube-system")["data"]["Corefile"]
     silent = corefile.replace("forward . /etc/resolv.conf", "forward . 192.0.2.1")
     restart = ("rollout", "restart", "deployment/coredns", "-n", "kube-system")
     settled = ("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=90s")
-    with changed(place, "configmap", "coredns", "kube-system", {"data": {"Corefile": silent}}):
+    with patched_object(
+        place, "configmap", "coredns", "kube-system", {"data": {"Corefile": silent}}
+    ):
         place.lab.kubectl(*restart)
         place.lab.kubectl(*settled, timeout=100)
         wait_for(
             "the old CoreDNS to be gone", lambda: len(_dns_pods(place).split()) == 1, timeout=90
         )
         told = diagnose(place, "--category", "dns")
-    told.names("dns.names", "index.example", mend="kubectl -n kube-system get configmap coredns")
+    told.assert_finding(
+        "dns.names", "index.example", fix_command="kubectl -n kube-system get configmap coredns"
+    )
     place.lab.kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=0")
     try:
         wait_for("CoreDNS to be gone", lambda: not _dns_pods(place), timeout=90)
         told = diagnose(place, "--category", "dns")
-        told.names("dns.service", "kube-dns", mend="kubectl -n kube-system describe")
+        told.assert_finding(
+            "dns.service", "kube-dns", fix_command="kubectl -n kube-system describe"
+        )
     finally:
         place.lab.kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=1")
         place.lab.kubectl(*settled, timeout=100)
 
 
-def _dns_pods(place: Mirrored) -> str:
+def _dns_pods(place: MirrorLab) -> str:
     return place.lab.kubectl(
         "get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "-o", "name"
     )
 
 
-def test_the_mirrors_own_troubles(place: Mirrored) -> None:
+def test_the_mirrors_own_troubles(place: MirrorLab) -> None:
     """Four causes: stale, moved, stopped, and a claim that stays Pending."""
     stale = {"data": {"UV_DEFAULT_INDEX": "http://10.152.183.7:3141/workloads/stable/+simple/"}}
     nobody = {
@@ -235,7 +280,7 @@ def test_the_mirrors_own_troubles(place: Mirrored) -> None:
     place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(nobody))
     later = ("-n", "later", "--image", place.image, "--storage-class", "nobody")
     try:
-        assert place.mirror("up", *later, "--timeout", "20").returncode == 4
+        assert place.run_mirror("up", *later, "--timeout", "20").returncode == 4
         place.lab.kubectl(
             *("patch", "configmap", "pypi-mirror-env", "-n", "chronicle", "--type=merge"),
             *("-p", json.dumps(stale)),
@@ -243,49 +288,57 @@ def test_the_mirrors_own_troubles(place: Mirrored) -> None:
         place.lab.kubectl("delete", "service", "-n", NAMESPACE, "pypi-mirror")
         told = diagnose(place, "--category", "mirror")
         pending = diagnose(place, "--category", "mirror", "-n", "later")
-        assert place.mirror("down").returncode == 0
+        assert place.run_mirror("down").returncode == 0
         stopped = diagnose(place, "--category", "mirror", "--image", place.image)
     finally:
-        place.mirror("down", "--purge", "-n", "later")
+        place.run_mirror("down", "--purge", "-n", "later")
         place.lab.kubectl("delete", "storageclass", "nobody", "--ignore-not-found")
         place.up()
-    told.names("mirror.published", "10.152.183.7", mend="mirror env --publish chronicle")
-    told.names("mirror.address", "is gone", mend="mirror up")
-    stopped.names("mirror.running", "stopped", "chronicle", mend="mirror up")
-    pending.names("mirror.volume", "Pending", "nobody", mend="kubectl get storageclass")
+    told.assert_finding(
+        "mirror.published", "10.152.183.7", fix_command="mirror env --publish chronicle"
+    )
+    told.assert_finding("mirror.address", "is gone", fix_command="mirror up")
+    stopped.assert_finding("mirror.running", "stopped", "chronicle", fix_command="mirror up")
+    pending.assert_finding(
+        "mirror.volume", "Pending", "nobody", fix_command="kubectl get storageclass"
+    )
     well = diagnose(place, "--category", "mirror")
-    assert "mirror" not in {check.split(".")[0] for check in well.found}
+    assert "mirror" not in {check.split(".")[0] for check in well.findings_by_check}
 
 
-def test_a_missing_right(place: Mirrored, tmp_path: Path) -> None:
-    limited = Limited(place, tmp_path)
+def test_a_missing_right(place: MirrorLab, tmp_path: Path) -> None:
+    limited = LimitedUser(place, tmp_path)
     try:
         limited.allow([("list", "nodes", False), ("get", "configmaps", True)])
         env = {"KUBECONFIG": str(limited.kubeconfig)}
         told = diagnose(place, env=env)
     finally:
         limited.remove()
-    told.names("api.rights", "may not: list pods in the whole cluster", mend="kubectl create")
-    assert told.outcome("workloads.failing") == "skipped"
-    assert 'cannot list resource "pods"' in told.gaps("workloads.failing")
-    assert told.outcome("nodes.ready") == "ok"
+    told.assert_finding(
+        "api.rights", "may not: list pods in the whole cluster", fix_command="kubectl create"
+    )
+    assert told.get_outcome("workloads.failing") == "skipped"
+    assert 'cannot list resource "pods"' in told.get_gaps("workloads.failing")
+    assert told.get_outcome("nodes.ready") == "ok"
 
 
-def test_a_node_that_is_down_and_one_that_is_cordoned(place: Mirrored) -> None:
+def test_a_node_that_is_down_and_one_that_is_cordoned(place: MirrorLab) -> None:
     """Two causes; probes are not waited for on a node that is not there."""
     home = place.get("pod", "pypi-mirror-0")["spec"]["nodeName"]
     down = next(name for name in place.lab.nodes if name != home)
     place.lab.kubectl("cordon", home)
     place.lab.kill_node(down)
     try:
-        wait_for("the node to be NotReady", lambda: not ready(place, down), timeout=120)
+        wait_for("the node to be NotReady", lambda: not is_node_ready(place, down), timeout=120)
         begun = time.monotonic()
         told = diagnose(place, "--category", "nodes", "--category", "mirror")
-        assert time.monotonic() - begun < bound(60)
+        assert time.monotonic() - begun < scale_by_load(60)
     finally:
         place.lab.start_node(down)
         place.lab.kubectl("uncordon", home)
-    told.names("nodes.ready", "Kubelet stopped posting", mend="restart", nodes=(down,))
-    told.names("nodes.cordoned", mend=f"kubectl uncordon {home}", nodes=(home,))
-    told.names("mirror.volume", home, "cordoned", mend=f"kubectl uncordon {home}")
-    assert "not Ready" in told.gaps("nodes.resolv-conf")
+    told.assert_finding(
+        "nodes.ready", "Kubelet stopped posting", fix_command="restart", nodes=(down,)
+    )
+    told.assert_finding("nodes.cordoned", fix_command=f"kubectl uncordon {home}", nodes=(home,))
+    told.assert_finding("mirror.volume", home, "cordoned", fix_command=f"kubectl uncordon {home}")
+    assert "not Ready" in told.get_gaps("nodes.resolv-conf")

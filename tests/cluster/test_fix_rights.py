@@ -10,23 +10,23 @@ import pytest
 
 from deploy import repair
 from deploy.changes import lease, ledger
-from deploy.changes.model import Right
+from deploy.changes.model import Permission
 from deploy.cluster.client import Cluster
-from deploy.evidence.collect import Look
-from deploy.planned import Request, known
-from deploy.trial import rights as trial_rights
+from deploy.evidence.collect import CollectOptions
+from deploy.planned import FixRequest, load_fixes
+from deploy.trial import required_permissions as trial_rights
 from mirror.core.errors import MirrorError
 from tests.cluster.apiserver import ApiServer, api_server
-from tests.cluster.changing import COREFILE, World
-from tests.cluster.fixtures import CANNOT_START, give_up
+from tests.cluster.changing import COREFILE, FixTargets
+from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
 SYSTEM = "kube-system"
-GROUPS = {"leases": "coordination.k8s.io", "deployments": "apps", "daemonsets": "apps"}
+API_GROUPS = {"leases": "coordination.k8s.io", "deployments": "apps", "daemonsets": "apps"}
 # what looking needs, besides what writing does
-LOOKING = (
+EVIDENCE_RIGHTS = (
     ("list", "nodes"),
     ("get", "services"),
     ("list", "pods"),
@@ -34,16 +34,16 @@ LOOKING = (
     ("list", "daemonsets"),
     ("get", "daemonsets"),
 )
-NEEDED = sorted(
+NEEDED_RIGHTS = sorted(
     {
         (right.verb, right.resource)
         for right in (
-            *ledger.RIGHTS,
-            *lease.RIGHTS,
+            *ledger.PERMISSIONS,
+            *lease.PERMISSIONS,
             *trial_rights(SYSTEM),
             # the Corefile of this test has no `reload`: CoreDNS would be restarted
-            Right(verb="get", resource="deployments", namespace=SYSTEM),
-            Right(verb="update", resource="deployments", namespace=SYSTEM),
+            Permission(verb="get", resource="deployments", namespace=SYSTEM),
+            Permission(verb="update", resource="deployments", namespace=SYSTEM),
         )
     }
 )
@@ -54,20 +54,20 @@ def server() -> Iterator[ApiServer]:
     try:
         with api_server() as up:
             yield up
-    except CANNOT_START as error:
-        give_up(error)
+    except START_ERRORS as error:
+        skip_or_fail(error)
 
 
 @pytest.fixture(scope="module")
-def world(server: ApiServer) -> World:
-    made = World(server.admin)
-    made.make()
+def world(server: ApiServer) -> FixTargets:
+    made = FixTargets(server.admin)
+    made.recreate()
     made.write_corefile(".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n")
     labels = {"k8s-app": "kube-dns"}
     container = {"name": "coredns", "image": "coredns:1"}
     volume = {"name": "config", "configMap": {"name": COREFILE.name}}
     pod = {"containers": [container], "volumes": [volume]}
-    made.cluster().create(
+    made.connect().create(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -81,11 +81,11 @@ def world(server: ApiServer) -> World:
     return made
 
 
-def grant(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
+def grant_rights(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
     """Give the limited user these rights and no others, and wait until it is so."""
     rules: list[Any] = [
         {
-            "apiGroups": [GROUPS.get(resource, "")],
+            "apiGroups": [API_GROUPS.get(resource, "")],
             "resources": [resource],
             "verbs": [verb],
         }
@@ -108,43 +108,45 @@ def grant(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
     server.kubectl(
         "apply", "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": items})
     )
-    cluster = World(server.limited).cluster()
-    every = {*NEEDED, *LOOKING}
+    cluster = FixTargets(server.limited).connect()
+    every = {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS}
     wait_for(
         "the rights to be taken up",
-        lambda: all(cluster.allowed(*one, SYSTEM) is (one in rights) for one in every),
+        lambda: all(cluster.is_allowed(*one, SYSTEM) is (one in rights) for one in every),
         timeout=60,
         interval=0.1,
     )
     return cluster
 
 
-def fix(cluster: Cluster) -> str:
+def run_fix(cluster: Cluster) -> str:
     """`mirror fix dns` by this user; what it said, for it cannot get through without nodes."""
-    request = Request(fixes=(known()["dns"],), options={}, look=Look(namespace="pypi-mirror"))
+    request = FixRequest(
+        fixes=(load_fixes()["dns"],), options={}, look=CollectOptions(namespace="pypi-mirror")
+    )
     with pytest.raises(MirrorError) as failed:
-        planned = repair.plan(cluster, request)
-        repair.carry_out(cluster, request, planned)
+        planned = repair.plan_fixes(cluster, request)
+        repair.apply_plan(cluster, request, planned)
     return "\n".join((failed.value.what, failed.value.why))
 
 
-@pytest.mark.parametrize("missing", NEEDED, ids=lambda right: " ".join(right))
+@pytest.mark.parametrize("missing", NEEDED_RIGHTS, ids=lambda right: " ".join(right))
 def test_what_is_missing_is_named_and_nothing_is_written(
-    server: ApiServer, world: World, missing: tuple[str, str]
+    server: ApiServer, world: FixTargets, missing: tuple[str, str]
 ) -> None:
-    rights = [one for one in {*NEEDED, *LOOKING} if one != missing]
-    before = versions(world)
-    said = fix(grant(server, rights))
+    rights = [one for one in {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS} if one != missing]
+    before = read_resource_versions(world)
+    said = run_fix(grant_rights(server, rights))
     verb, resource = missing
     assert f"{verb} {resource}" in said or f'cannot {verb} resource "{resource}"' in said
-    assert versions(world) == before
+    assert read_resource_versions(world) == before
 
 
-def versions(world: World) -> dict[str, str]:
+def read_resource_versions(world: FixTargets) -> dict[str, str]:
     """Every object that could have been written, with its version."""
-    cluster = world.cluster()
+    cluster = world.connect()
     return {
         f"{kind}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
         for kind in ("ConfigMap", "Pod", "Deployment")
         for one in cluster.list(kind, SYSTEM)
-    } | {"lease": str(cluster.get("Lease", lease.LEASE, SYSTEM))}
+    } | {"lease": str(cluster.get("Lease", lease.LEASE_NAME, SYSTEM))}

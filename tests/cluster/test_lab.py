@@ -16,7 +16,7 @@ from tests.cluster import versions
 from tests.cluster.binaries import ensure_binaries
 from tests.cluster.egress import OPEN_LABELS
 from tests.cluster.engine import docker_engine
-from tests.cluster.fixtures import Cluster
+from tests.cluster.fixtures import ClusterUnderTest
 from tests.cluster.images import ensure_system_images
 from tests.cluster.lab import Lab
 from tests.cluster.options import SEARCH_DOMAIN
@@ -33,7 +33,9 @@ def run_pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAG
 
 
 @contextmanager
-def pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE) -> Iterator[None]:
+def running_pod(
+    lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE
+) -> Iterator[None]:
     """A pod for the length of a with block."""
     try:
         run_pod(lab, name, *flags, image=image)
@@ -42,19 +44,19 @@ def pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE) -
         lab.kubectl("delete", "pod", name, "--now", "--wait=false", "--ignore-not-found")
 
 
-def on(node: str) -> str:
+def pin_to_node(node: str) -> str:
     """The flag that puts a pod on a node."""
     return f"--overrides={json.dumps({'spec': {'nodeName': node}})}"
 
 
-def in_pod(lab: Lab, name: str, *argv: str, check: bool = True) -> str:
+def exec_in_pod(lab: Lab, name: str, *argv: str, check: bool = True) -> str:
     return lab.kubectl("exec", name, "--", *argv, check=check)
 
 
 @pytest.fixture
 def outside(field_lab: Lab) -> Iterator[str]:
     """The address of a web server outside of the cluster, on this machine."""
-    address = str(field_lab.site.outer.ip)
+    address = str(field_lab.site.uplink_outer.ip)
     server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -64,7 +66,7 @@ def outside(field_lab: Lab) -> Iterator[str]:
         server.server_close()
 
 
-def test_the_nodes_of_the_field_are_ready(cluster: Cluster, field_lab: Lab) -> None:
+def test_the_nodes_of_the_field_are_ready(cluster: ClusterUnderTest, field_lab: Lab) -> None:
     assert cluster.nodes == ("anubis", "babel", "ra")
     nodes = json.loads(field_lab.kubectl("get", "nodes", "-o", "json"))["items"]
     for node in nodes:
@@ -77,10 +79,10 @@ def test_the_addresses_are_those_of_the_field(field_lab: Lab) -> None:
     path = "jsonpath={.spec.clusterIP}"
     dns = field_lab.kubectl("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
     assert dns == "10.152.183.10"
-    with pod(field_lab, "addresses"):
+    with running_pod(field_lab, "addresses"):
         address = field_lab.kubectl("get", "pod", "addresses", "-o", "jsonpath={.status.podIP}")
         assert address.startswith("10.1.")
-        resolv = in_pod(field_lab, "addresses", "cat", "/etc/resolv.conf")
+        resolv = exec_in_pod(field_lab, "addresses", "cat", "/etc/resolv.conf")
         assert f"svc.cluster.local cluster.local {SEARCH_DOMAIN}" in resolv
 
 
@@ -94,28 +96,31 @@ def test_dns_is_the_poisoned_one_of_the_field(field_lab: Lab) -> None:
     assert ask(router, "index.example", "A") == ("NOERROR", router)
     assert ask(router, "index.example", "AAAA")[1].startswith("2001:db8::")
     assert ask(router, "unknown.example", "A") == ("NXDOMAIN", "")
-    with pod(field_lab, "asks"):
-        found = in_pod(field_lab, "asks", "nslookup", "index.example.")
+    with running_pod(field_lab, "asks"):
+        found = exec_in_pod(field_lab, "asks", "nslookup", "index.example.")
         assert router in found
         assert "2001:db8::" in found
-        found = in_pod(field_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
+        found = exec_in_pod(field_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
         assert "10.152.183.1" in found
 
 
 def test_pods_have_ipv6_inside_and_no_route_to_the_outside(field_lab: Lab) -> None:
-    with pod(field_lab, "six", on("babel")):
-        listed = in_pod(field_lab, "six", "ip", "-6", "addr", "show", "eth0")
+    with running_pod(field_lab, "six", pin_to_node("babel")):
+        listed = exec_in_pod(field_lab, "six", "ip", "-6", "addr", "show", "eth0")
         assert "fd70:8823:7283:" in listed
-        router = str(field_lab.site.six_router)
-        assert "1 packets received" in in_pod(field_lab, "six", "ping", "-c1", "-W2", router)
-        away = in_pod(field_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
+        router = str(field_lab.site.ipv6_router)
+        assert "1 packets received" in exec_in_pod(field_lab, "six", "ping", "-c1", "-W2", router)
+        away = exec_in_pod(field_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
         assert "Network is unreachable" in away
 
 
 def test_pods_of_different_nodes_reach_each_other(field_lab: Lab) -> None:
-    with pod(field_lab, "here", on("anubis")), pod(field_lab, "there", on("ra")):
+    with (
+        running_pod(field_lab, "here", pin_to_node("anubis")),
+        running_pod(field_lab, "there", pin_to_node("ra")),
+    ):
         address = field_lab.kubectl("get", "pod", "there", "-o", "jsonpath={.status.podIP}")
-        assert "1 packets received" in in_pod(field_lab, "here", "ping", "-c1", "-W2", address)
+        assert "1 packets received" in exec_in_pod(field_lab, "here", "ping", "-c1", "-W2", address)
 
 
 def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
@@ -144,8 +149,10 @@ def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
     field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
     try:
         for text in ("", "kept"):
-            with pod(field_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
-                read = in_pod(field_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x")
+            with running_pod(field_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
+                read = exec_in_pod(
+                    field_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x"
+                )
                 assert read.strip() == text or (not text and "No such file" in read)
             field_lab.kubectl("wait", "--for=delete", "pod/keeps", "--timeout=60s", timeout=70)
     finally:
@@ -158,24 +165,26 @@ def test_an_image_pushed_to_the_registry_runs_on_every_node(field_lab: Lab, tmp_
         engine.docker("tag", versions.BUSYBOX_IMAGE, f"{field_lab.registry}/pushed:1")
         engine.docker("push", f"{field_lab.registry}/pushed:1")
     for node in field_lab.nodes:
-        with pod(field_lab, f"pulls-{node}", on(node), image="localhost:32000/pushed:1"):
+        with running_pod(
+            field_lab, f"pulls-{node}", pin_to_node(node), image="localhost:32000/pushed:1"
+        ):
             pass
 
 
 def test_egress_is_cut_but_for_the_mirror(field_lab: Lab, outside: str) -> None:
     fetch = ("timeout", "5", "wget", "-q", "-O", "/dev/null", outside)
-    with pod(field_lab, "cut"), pod(field_lab, "mirror", f"--labels={OPEN_LABELS}"):
-        refused = in_pod(field_lab, "cut", *fetch, check=False)
+    with running_pod(field_lab, "cut"), running_pod(field_lab, "mirror", f"--labels={OPEN_LABELS}"):
+        refused = exec_in_pod(field_lab, "cut", *fetch, check=False)
         assert "can't connect to remote host" in refused, "cut, and at once"
         wait_for(
             "the mirror's pod to reach out",
-            lambda: not in_pod(field_lab, "mirror", *fetch, check=False),
+            lambda: not exec_in_pod(field_lab, "mirror", *fetch, check=False),
             timeout=60,
         )
         field_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
         wait_for(
             "the pod without its label to be cut",
-            lambda: "can't connect" in in_pod(field_lab, "mirror", *fetch, check=False),
+            lambda: "can't connect" in exec_in_pod(field_lab, "mirror", *fetch, check=False),
             timeout=60,
         )
     assert field_lab.exec("ra", "busybox", "timeout", "5", "busybox", "wget", "-O-", outside)

@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.mirrored import NAMESPACE, Mirrored
+from tests.cluster.mirrored import NAMESPACE, MirrorLab
 from tests.cluster.waiting import wait_for
-from tests.cluster.workloads import UVS, pod
+from tests.cluster.workloads import UV_VERSIONS, build_pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 
 READY_SECONDS = 30
 INSTALL_SECONDS = 1700
 SAID = {"0.6.10": "Name does not resolve", "0.13.9": "Name has no usable address"}
-PROGRAMS = [*(f"uv-{version}" for version in UVS), "pip"]
+PROGRAMS = [*(f"uv-{version}" for version in UV_VERSIONS), "pip"]
 
 
-def test_without_the_mirror_pods_fail_with_the_message_of_the_field(mirrored: Mirrored) -> None:
+def test_without_the_mirror_pods_fail_with_the_message_of_the_field(mirrored: MirrorLab) -> None:
     nodes = mirrored.lab.nodes
     pods = [
-        pod(
+        build_pod(
             f"bare-{node}-{version.replace('.', '-')}",
             node,
             [
@@ -38,7 +38,7 @@ def test_without_the_mirror_pods_fail_with_the_message_of_the_field(mirrored: Mi
             env_map=None,
         )
         for node in nodes
-        for version in UVS
+        for version in UV_VERSIONS
     ]
     ended = mirrored.run_pods(pods, seconds=120)
     for name, (phase, log) in ended.items():
@@ -47,10 +47,10 @@ def test_without_the_mirror_pods_fail_with_the_message_of_the_field(mirrored: Mi
         assert SAID[version] in log, f"{name}: {log}"
 
 
-def test_up_from_nothing(mirrored: Mirrored) -> None:
+def test_up_from_nothing(mirrored: MirrorLab) -> None:
     told = _timed_up(mirrored)
     if told["seconds"] > READY_SECONDS:  # other tests may have had the cores: once more
-        assert mirrored.mirror("down", "--purge").returncode == 0
+        assert mirrored.run_mirror("down", "--purge").returncode == 0
         told = _timed_up(mirrored)
     assert {probe["node"] for probe in told["probes"]} == set(mirrored.lab.nodes)
     assert all(probe["ok"] for probe in told["probes"])
@@ -61,7 +61,7 @@ def test_up_from_nothing(mirrored: Mirrored) -> None:
     assert told["url"] == f"http://{service['clusterIP']}:3141/workloads/stable/+simple/"
 
 
-def _timed_up(mirrored: Mirrored) -> dict[str, Any]:
+def _timed_up(mirrored: MirrorLab) -> dict[str, Any]:
     begun = time.monotonic()
     told = mirrored.up()
     took = time.monotonic() - begun
@@ -71,13 +71,13 @@ def _timed_up(mirrored: Mirrored) -> dict[str, Any]:
 
 @pytest.mark.timeout(1800)
 def test_every_node_installs_chronicle_with_both_uv_and_pip(
-    mirrored: Mirrored, chronicle_lock: Path
+    mirrored: MirrorLab, chronicle_lock: Path
 ) -> None:
     """Only the published ConfigMap is given; 146 of the 160 requirements apply on this platform."""
-    done = mirrored.mirror("env", "--publish", "chronicle")
+    done = mirrored.run_mirror("env", "--publish", "chronicle")
     assert done.returncode == 0, done.stderr
     pods = [
-        pod(
+        build_pod(
             f"install-{node}",
             node,
             ["python3", "/lock/workload_install.py", *PROGRAMS],
@@ -103,78 +103,91 @@ def test_every_node_installs_chronicle_with_both_uv_and_pip(
         assert phase == "Succeeded"
 
 
-def test_a_second_up_changes_nothing(mirrored: Mirrored) -> None:
-    before = mirrored.versions()
+def test_a_second_up_changes_nothing(mirrored: MirrorLab) -> None:
+    before = mirrored.read_resource_versions()
     restarts = _restarts(mirrored)
     mirrored.up()
-    assert mirrored.versions() == before
+    assert mirrored.read_resource_versions() == before
     assert _restarts(mirrored) == restarts
 
 
-def test_options_that_were_given_once_stay(mirrored: Mirrored) -> None:
-    before = mirrored.versions()
-    done = mirrored.mirror("up", "--image", mirrored.image)
+def test_options_that_were_given_once_stay(mirrored: MirrorLab) -> None:
+    before = mirrored.read_resource_versions()
+    done = mirrored.run_mirror("up", "--image", mirrored.image)
     assert done.returncode == 0, done.stderr
-    assert mirrored.versions() == before, "the CA bundle and the settings were remembered"
+    assert mirrored.read_resource_versions() == before, (
+        "the CA bundle and the settings were remembered"
+    )
 
 
-def test_a_dry_run_writes_nothing_and_says_so(mirrored: Mirrored) -> None:
-    before = mirrored.versions()
-    done = mirrored.mirror("up", "--dry-run", "--image", mirrored.image, "-o", "json")
+def test_a_dry_run_writes_nothing_and_says_so(mirrored: MirrorLab) -> None:
+    before = mirrored.read_resource_versions()
+    done = mirrored.run_mirror("up", "--dry-run", "--image", mirrored.image, "-o", "json")
     assert {step["action"] for step in json.loads(done.stdout)} == {"nothing"}
-    changed = mirrored.mirror(
+    changed = mirrored.run_mirror(
         "up", "--dry-run", "--image", mirrored.image, "--node-port", "31999", "-o", "json"
     )
     steps = {step["kind"]: step["action"] for step in json.loads(changed.stdout)}
     assert steps["Service"] == "change"
-    assert mirrored.versions() == before
+    assert mirrored.read_resource_versions() == before
 
 
 def test_every_command_works_where_no_cluster_ip_is_routable(
-    mirrored: Mirrored, tmp_path: Path
+    mirrored: MirrorLab, tmp_path: Path
 ) -> None:
     from tests.local.place import make_wheel
 
-    assert mirrored.mirror("status").returncode == 0
-    told = json.loads(mirrored.mirror("status", "-o", "json").stdout)
+    assert mirrored.run_mirror("status").returncode == 0
+    told = json.loads(mirrored.run_mirror("status", "-o", "json").stdout)
     assert told["state"] == "running"
     assert told["version"] == "6.20.3"
     assert told["published"] == ["chronicle"]
     wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
     for outcome in ("added", "present"):
-        done = mirrored.mirror("add", str(wheel), "-o", "json")
+        done = mirrored.run_mirror("add", str(wheel), "-o", "json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)[0]["outcome"] == outcome
 
 
-def test_down_service_deleted_up_same_url_and_packages(mirrored: Mirrored) -> None:
-    url = json.loads(mirrored.mirror("status", "-o", "json").stdout)["url"]
+def test_down_service_deleted_up_same_url_and_packages(mirrored: MirrorLab) -> None:
+    url = json.loads(mirrored.run_mirror("status", "-o", "json").stdout)["url"]
     secret = mirrored.get("secret", "pypi-mirror")
     configured = mirrored.get("configmap", "pypi-mirror-env", "chronicle")
-    assert mirrored.mirror("down").returncode == 0
-    assert "nothing was running" in mirrored.mirror("down").stdout
-    stopped = mirrored.mirror("status", "-o", "json")
+    assert mirrored.run_mirror("down").returncode == 0
+    assert "nothing was running" in mirrored.run_mirror("down").stdout
+    stopped = mirrored.run_mirror("status", "-o", "json")
     assert json.loads(stopped.stdout)["state"] == "stopped"
     mirrored.lab.kubectl("delete", "service", "-n", NAMESPACE, "pypi-mirror")
-    drifted = mirrored.mirror("status", "-o", "json")
+    drifted = mirrored.run_mirror("status", "-o", "json")
     assert json.loads(drifted.stdout)["state"] == "drifted"
     told = mirrored.up()
     assert told["url"] == url
     assert mirrored.get("secret", "pypi-mirror")["data"] == secret["data"]
     now = mirrored.get("configmap", "pypi-mirror-env", "chronicle")
     assert now["data"] == configured["data"]
-    command = [f"/usr/local/bin/uv-{UVS[1]}", "pip", "install", "--no-cache", "--target", "/tmp/x"]
-    pods = [pod("again", mirrored.lab.nodes[0], [*command, "house-lib"], env_map="pypi-mirror-env")]
+    command = [
+        f"/usr/local/bin/uv-{UV_VERSIONS[1]}",
+        "pip",
+        "install",
+        "--no-cache",
+        "--target",
+        "/tmp/x",
+    ]
+    pods = [
+        build_pod(
+            "again", mirrored.lab.nodes[0], [*command, "house-lib"], env_map="pypi-mirror-env"
+        )
+    ]
     ((phase, log),) = mirrored.run_pods(pods, seconds=120).values()
     assert phase == "Succeeded", log
 
 
-def test_an_address_that_was_taken_is_said_and_nothing_is_lost(mirrored: Mirrored) -> None:
+def test_an_address_that_was_taken_is_said_and_nothing_is_lost(mirrored: MirrorLab) -> None:
     address = mirrored.get("service", "pypi-mirror")["spec"]["clusterIP"]
     mirrored.lab.kubectl("delete", "service", "-n", NAMESPACE, "pypi-mirror")
     thief = ["create", "service", "clusterip", "thief", "--tcp=80", f"--clusterip={address}"]
     mirrored.lab.kubectl(*thief, "-n", "chronicle")
-    done = mirrored.mirror("up", "--image", mirrored.image)
+    done = mirrored.run_mirror("up", "--image", mirrored.image)
     assert done.returncode == 5
     assert "taken meanwhile by Service chronicle/thief" in done.stderr
     mirrored.lab.kubectl("delete", "service", "-n", "chronicle", "thief")
@@ -182,7 +195,7 @@ def test_an_address_that_was_taken_is_said_and_nothing_is_lost(mirrored: Mirrore
     assert address in told["url"]
 
 
-def test_a_service_made_again_by_hand_without_the_address_is_mended(mirrored: Mirrored) -> None:
+def test_a_service_made_again_by_hand_without_the_address_is_mended(mirrored: MirrorLab) -> None:
     address = mirrored.get("service", "pypi-mirror")["spec"]["clusterIP"]
     mirrored.lab.kubectl("delete", "service", "-n", NAMESPACE, "pypi-mirror")
     other = ["create", "service", "clusterip", "pypi-mirror", "--tcp=3141"]
@@ -190,7 +203,7 @@ def test_a_service_made_again_by_hand_without_the_address_is_mended(mirrored: Mi
     assert address in mirrored.up()["url"]
 
 
-def test_a_node_port_serves_build_machines(mirrored: Mirrored) -> None:
+def test_a_node_port_serves_build_machines(mirrored: MirrorLab) -> None:
     import httpx
 
     url = mirrored.up("--node-port", "31941")["url"]
@@ -207,7 +220,7 @@ def test_a_node_port_serves_build_machines(mirrored: Mirrored) -> None:
     wait_for("the node's port", served, timeout=60)
 
 
-def test_no_secret_is_shown(mirrored: Mirrored) -> None:
+def test_no_secret_is_shown(mirrored: MirrorLab) -> None:
     import base64
 
     secret = mirrored.get("secret", "pypi-mirror")["data"]
@@ -217,7 +230,7 @@ def test_no_secret_is_shown(mirrored: Mirrored) -> None:
     for container in ("prepare", "devpi", "front"):
         shown += mirrored.lab.kubectl("logs", "pypi-mirror-0", "-c", container, "-n", NAMESPACE)
     record = mirrored.get("configmap", "pypi-mirror-record")
-    printed = mirrored.mirror("manifests", "--image", mirrored.image)
+    printed = mirrored.run_mirror("manifests", "--image", mirrored.image)
     assert printed.returncode == 0, printed.stderr
     for text in (shown, json.dumps(record), printed.stdout):
         assert not [canary for canary in canaries if canary in text]
@@ -233,8 +246,8 @@ def test_no_secret_is_shown(mirrored: Mirrored) -> None:
     assert "statefulset.apps/pypi-mirror" in checked
 
 
-def test_purge_takes_everything_of_ours(mirrored: Mirrored) -> None:
-    done = mirrored.mirror("down", "--purge")
+def test_purge_takes_everything_of_ours(mirrored: MirrorLab) -> None:
+    done = mirrored.run_mirror("down", "--purge")
     assert done.returncode == 0, done.stderr
     all_of_it = ("get", "namespace,configmap,pv", "-A")
     wait_for(  # the volume goes after its claim
@@ -242,21 +255,21 @@ def test_purge_takes_everything_of_ours(mirrored: Mirrored) -> None:
         lambda: "pypi-mirror" not in mirrored.lab.kubectl(*all_of_it),
         timeout=120,
     )
-    assert mirrored.mirror("status").returncode == 1
-    assert mirrored.mirror("down", "--purge").returncode == 0
+    assert mirrored.run_mirror("status").returncode == 1
+    assert mirrored.run_mirror("down", "--purge").returncode == 0
 
 
-def test_a_namespace_of_somebody_else_is_used_and_left_as_it_is(mirrored: Mirrored) -> None:
+def test_a_namespace_of_somebody_else_is_used_and_left_as_it_is(mirrored: MirrorLab) -> None:
     mirrored.lab.kubectl("create", "namespace", "tools")
     before = mirrored.get("namespace", "tools")
     assert mirrored.up("-n", "tools")["probes"]
     assert mirrored.get("namespace", "tools") == before
-    assert mirrored.mirror("down", "--purge", "-n", "tools").returncode == 0
+    assert mirrored.run_mirror("down", "--purge", "-n", "tools").returncode == 0
     assert mirrored.get("namespace", "tools") == before
     all_of_it = ("get", "all,pvc,secret,networkpolicy", "-n", "tools", "-o", "name")
     wait_for("it to be empty", lambda: mirrored.lab.kubectl(*all_of_it) == "", timeout=120)
 
 
-def _restarts(mirrored: Mirrored) -> list[int]:
+def _restarts(mirrored: MirrorLab) -> list[int]:
     states = mirrored.get("pod", "pypi-mirror-0")["status"]["containerStatuses"]
     return [one["restartCount"] for one in states]

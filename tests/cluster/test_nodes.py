@@ -10,9 +10,9 @@ import pytest
 
 from tests.cluster import versions
 from tests.cluster.images import ensure_base_image
-from tests.cluster.lab import Lab, LabFailed, lab
+from tests.cluster.lab import Lab, LabError, running_lab
 from tests.cluster.options import LabOptions
-from tests.cluster.process import CommandFailed
+from tests.cluster.process import CommandError
 from tests.cluster.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.cluster
 def second(field_lab: Lab) -> Iterator[Lab]:
     """An ordinary cluster of two nodes, which stands beside the lab of the field."""
     options = LabOptions(name=f"second-{os.getpid()}", nodes=("anubis", "babel"))
-    with lab(options) as up:
+    with running_lab(options) as up:
         yield up
 
 
-def ready(lab: Lab) -> dict[str, str]:
+def read_node_readiness(lab: Lab) -> dict[str, str]:
     """Node → status of its condition Ready."""
     items = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
     return {
@@ -39,8 +39,8 @@ def ready(lab: Lab) -> dict[str, str]:
 
 def test_two_labs_stand_side_by_side(field_lab: Lab, second: Lab) -> None:
     assert field_lab.site.index != second.site.index
-    assert set(ready(field_lab)) == {"anubis", "babel", "ra"}
-    assert set(ready(second)) == {"anubis", "babel"}
+    assert set(read_node_readiness(field_lab)) == {"anubis", "babel", "ra"}
+    assert set(read_node_readiness(second)) == {"anubis", "babel"}
     path = "jsonpath={.spec.clusterIP}"
     for each in (field_lab, second):
         get = ("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
@@ -59,9 +59,9 @@ def test_a_command_runs_inside_a_node(second: Lab) -> None:
     assert second.exec("babel", "hostname").stdout == "babel\n"
     assert second.exec("babel", "cat", stdin="given").stdout == "given"
     assert second.address("babel") == second.site.node_address(3)
-    with pytest.raises(CommandFailed):
+    with pytest.raises(CommandError):
         second.exec("babel", "false")
-    with pytest.raises(LabFailed, match="no node nowhere"):
+    with pytest.raises(LabError, match="no node nowhere"):
         second.exec("nowhere", "true")
 
 
@@ -80,7 +80,7 @@ def test_an_image_can_be_taken_away_and_given_back(second: Lab) -> None:
 def test_a_killed_node_comes_back_and_runs_pods(second: Lab) -> None:
     second.kill_node("babel")
     assert "babel" not in second.nodes
-    with pytest.raises(LabFailed):
+    with pytest.raises(LabError):
         second.kill_node("babel")
     second.start_node("babel")
     assert second.nodes == ("anubis", "babel")
@@ -92,20 +92,20 @@ def test_a_killed_node_comes_back_and_runs_pods(second: Lab) -> None:
 
 def test_the_api_server_can_be_away(second: Lab) -> None:
     second.stop_apiserver()
-    with pytest.raises(CommandFailed):
+    with pytest.raises(CommandError):
         second.kubectl("get", "nodes", timeout=20)
     second.start_apiserver()
-    assert set(ready(second)) == {"anubis", "babel"}
+    assert set(read_node_readiness(second)) == {"anubis", "babel"}
 
 
 def test_reset_makes_the_cluster_as_new(second: Lab) -> None:
     second.kubectl("create", "namespace", "left-over")
     second.add_node("seth")
-    assert ready(second)["seth"] == "True"
+    assert read_node_readiness(second)["seth"] == "True"
     access = second.kubeconfig.read_text()
     second.reset()
     assert second.nodes == ("anubis", "babel")
-    assert ready(second) == {"anubis": "True", "babel": "True"}
+    assert read_node_readiness(second) == {"anubis": "True", "babel": "True"}
     namespaces = second.kubectl("get", "namespaces", "-o", "name").split()
     assert "namespace/left-over" not in namespaces
     assert second.kubeconfig.read_text() == access

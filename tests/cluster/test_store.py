@@ -20,8 +20,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from mirror.core.wait import Deadline, until
-from tests.cluster.mirrored import NAMESPACE, Mirrored
+from mirror.core.wait import Deadline, wait_until
+from tests.cluster.mirrored import NAMESPACE, MirrorLab
 from tests.local.place import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
@@ -33,49 +33,49 @@ READY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def up(mirrored: Mirrored) -> Iterator[Mirrored]:
+def up(mirrored: MirrorLab) -> Iterator[MirrorLab]:
     mirrored.up()
     yield mirrored
-    assert mirrored.mirror("down", "--purge").returncode == 0
+    assert mirrored.run_mirror("down", "--purge").returncode == 0
 
 
-def told(mirrored: Mirrored, *words: str) -> tuple[int, dict[str, Any]]:
-    done = mirrored.mirror(*words, "-o", "json", timeout=300)
+def run_json(mirrored: MirrorLab, *words: str) -> tuple[int, dict[str, Any]]:
+    done = mirrored.run_mirror(*words, "-o", "json", timeout=300)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
     return done.returncode, found
 
 
-def on_node(mirrored: Mirrored, *words: str) -> str:
+def run_on_mirror_node(mirrored: MirrorLab, *words: str) -> str:
     """Run a program on the node of the mirror, in its PID namespace."""
     node = mirrored.get("pod", "pypi-mirror-0")["spec"]["nodeName"]
     return str(mirrored.lab.exec(node, *words).stdout)
 
 
-def volume(mirrored: Mirrored) -> str:
+def find_volume_folder(mirrored: MirrorLab) -> str:
     """The folder of the mirror's volume on its node."""
     name = mirrored.get("persistentvolumeclaim", "pypi-mirror-data")["spec"]["volumeName"]
     held = json.loads(mirrored.lab.kubectl("get", "pv", name, "-o", "json"))["spec"]
     return str((held.get("hostPath") or held.get("local"))["path"])
 
 
-def test_warm_is_a_job_that_ends_with_everything_there(up: Mirrored) -> None:
-    started = up.mirror("warm", *PACKAGES, "--python", "3.13", "--detach")
+def test_warm_is_a_job_that_ends_with_everything_there(up: MirrorLab) -> None:
+    started = up.run_mirror("warm", *PACKAGES, "--python", "3.13", "--detach")
     assert started.returncode == 0, started.stderr
-    code, done = told(up, "warm", "--follow")
+    code, done = run_json(up, "warm", "--follow")
     assert (code, done["misses"]) == (0, []), done
     assert done["files"] == len(PACKAGES)
     jobs = json.loads(up.lab.kubectl("get", "jobs", "-n", NAMESPACE, "-o", "json"))["items"]
     (job,) = [one for one in jobs if one["metadata"]["name"].startswith("pypi-mirror-warm-")]
     listed = up.get("configmap", job["metadata"]["name"])
     assert listed["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-    code, again = told(up, "warm", *PACKAGES, "--python", "3.13")
+    code, again = run_json(up, "warm", *PACKAGES, "--python", "3.13")
     assert (code, again["files"]) == (0, len(PACKAGES)), again
 
 
-def test_status_tells_what_is_kept_and_where(up: Mirrored) -> None:
-    code, seen = told(up, "status")
+def test_status_tells_what_is_kept_and_where(up: MirrorLab) -> None:
+    code, seen = run_json(up, "status")
     assert code == 0, seen
     assert seen["figures"]["files"] >= len(PACKAGES)
     assert seen["figures"]["upstream_away"] == ""
@@ -84,7 +84,7 @@ def test_status_tells_what_is_kept_and_where(up: Mirrored) -> None:
     assert 0 <= seen["hit_rate"] <= 1
 
 
-def test_the_policy_leaves_out_what_is_inside(up: Mirrored) -> None:
+def test_the_policy_leaves_out_what_is_inside(up: MirrorLab) -> None:
     """By the cluster's own objects; the lab has nobody who enforces it."""
     spec = up.get("networkpolicy", "pypi-mirror")["spec"]
     (outside,) = [to["ipBlock"] for rule in spec["egress"] for to in rule.get("to", [])]
@@ -104,24 +104,28 @@ def test_the_policy_leaves_out_what_is_inside(up: Mirrored) -> None:
     assert outside["cidr"] == "0.0.0.0/0", "and no IPv6 at all"
 
 
-def test_verify_finds_and_mends_what_rotted_on_the_volume(up: Mirrored) -> None:
-    code, sound = told(up, "verify")
+def test_verify_finds_and_mends_what_rotted_on_the_volume(up: MirrorLab) -> None:
+    code, sound = run_json(up, "verify")
     assert (code, sound["flaws"]) == (0, []), sound
     assert sound["files"] >= len(PACKAGES)
-    files = on_node(up, "find", f"{volume(up)}/public/files", "-name", "*.whl").split()
-    on_node(up, "truncate", "-s", "0", files[0])
-    on_node(up, "rm", files[1])
-    code, found = told(up, "verify")
+    files = run_on_mirror_node(
+        up, "find", f"{find_volume_folder(up)}/public/files", "-name", "*.whl"
+    ).split()
+    run_on_mirror_node(up, "truncate", "-s", "0", files[0])
+    run_on_mirror_node(up, "rm", files[1])
+    code, found = run_json(up, "verify")
     assert code == 1
     assert sorted(flaw["state"] for flaw in found["flaws"]) == ["empty", "missing"]
-    code, mended = told(up, "verify", "--repair")
+    code, mended = run_json(up, "verify", "--repair")
     assert code == 0, mended
     assert {flaw["outcome"] for flaw in mended["flaws"]} == {"fetched again", "removed"}
-    code, again = told(up, "verify")
+    code, again = run_json(up, "verify")
     assert (code, again["flaws"]) == (0, [])
 
 
-def test_killed_it_comes_back_by_itself(up: Mirrored, tmp_path: Path, chronicle_lock: Path) -> None:
+def test_killed_it_comes_back_by_itself(
+    up: MirrorLab, tmp_path: Path, chronicle_lock: Path
+) -> None:
     """All processes of the pod by SIGKILL, from the node's PID namespace, in downloads and uploads.
 
     With MIRROR_KILLS=100 the lab's kubelets wait a second at most from end to start; else the
@@ -129,7 +133,7 @@ def test_killed_it_comes_back_by_itself(up: Mirrored, tmp_path: Path, chronicle_
     """
     up.up("--node-port", str(PORT))
     took, chance = [], random.Random(KILLS)
-    with busy(up, tmp_path, chronicle_lock) as (fetched, added):
+    with keep_busy(up, tmp_path, chronicle_lock) as (fetched, added):
         for _ in range(KILLS):
             before = _restarts(up)
 
@@ -137,18 +141,20 @@ def test_killed_it_comes_back_by_itself(up: Mirrored, tmp_path: Path, chronicle_
                 return _restarts(up) > before and _ready(up)
 
             time.sleep(chance.uniform(0, 2))  # anywhere in what goes on
-            on_node(up, "pkill", "-9", "-f", "mirror[.]private|mirror[.]public|nginx: master")
+            run_on_mirror_node(
+                up, "pkill", "-9", "-f", "mirror[.]private|mirror[.]public|nginx: master"
+            )
             begun = time.monotonic()
-            until(
+            wait_until(
                 back,
                 deadline=Deadline.after(240),
                 what="the pod is Ready again",
-                why=lambda: up.mirror("status").stdout,
+                why=lambda: up.run_mirror("status").stdout,
             )
             took.append(time.monotonic() - begun)
-    code, again = told(up, "verify")
+    code, again = run_json(up, "verify")
     assert (code, again["flaws"]) == (0, [])
-    page = httpx.get(page_of(up, "kept-lib"), trust_env=False, timeout=20).text
+    page = httpx.get(project_url(up, "kept-lib"), trust_env=False, timeout=20).text
     assert not [version for version in added if f"kept_lib-{version}-" not in page]
     assert fetched
     took.sort()
@@ -160,7 +166,7 @@ def test_killed_it_comes_back_by_itself(up: Mirrored, tmp_path: Path, chronicle_
 
 
 @contextmanager
-def busy(up: Mirrored, folder: Path, lock: Path) -> Iterator[tuple[list[str], list[str]]]:
+def keep_busy(up: MirrorLab, folder: Path, lock: Path) -> Iterator[tuple[list[str], list[str]]]:
     """Files nobody has had yet are fetched, and versions of a project uploaded, all the time."""
     over = threading.Event()
     fetched, added = list[str](), list[str]()
@@ -171,7 +177,7 @@ def busy(up: Mirrored, folder: Path, lock: Path) -> Iterator[tuple[list[str], li
             for name in itertools.cycle(names):
                 if over.is_set():
                     return
-                base = page_of(up, name.lower().replace(".", "-"))
+                base = project_url(up, name.lower().replace(".", "-"))
                 with suppress(httpx.HTTPError):
                     links = re.findall(r'href="([^"#]+)', client.get(base).text)
                     for url in (urljoin(base, link) for link in links[-2:]):
@@ -183,7 +189,7 @@ def busy(up: Mirrored, folder: Path, lock: Path) -> Iterator[tuple[list[str], li
             if over.is_set():
                 return
             wheel = make_wheel(folder, "kept-lib", f"1.{number}", f"x = {number}\n")
-            if up.mirror("add", str(wheel)).returncode == 0:
+            if up.run_mirror("add", str(wheel)).returncode == 0:
                 added.append(f"1.{number}")
 
     with ThreadPoolExecutor(2) as pool:
@@ -196,16 +202,16 @@ def busy(up: Mirrored, folder: Path, lock: Path) -> Iterator[tuple[list[str], li
             one.result()
 
 
-def page_of(mirrored: Mirrored, project: str) -> str:
+def project_url(mirrored: MirrorLab, project: str) -> str:
     address = mirrored.lab.address(mirrored.lab.nodes[0])
     return f"http://{address}:{PORT}/workloads/stable/+simple/{project}/"
 
 
-def _ready(mirrored: Mirrored) -> bool:
+def _ready(mirrored: MirrorLab) -> bool:
     conditions = mirrored.get("pod", "pypi-mirror-0")["status"]["conditions"]
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def _restarts(mirrored: Mirrored) -> int:
+def _restarts(mirrored: MirrorLab) -> int:
     states = mirrored.get("pod", "pypi-mirror-0")["status"].get("containerStatuses", [])
     return min((one["restartCount"] for one in states), default=0)

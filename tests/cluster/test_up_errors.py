@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.preflight import RIGHTS
+from deploy.preflight import REQUIRED_PERMISSIONS
 from mirror.core.errors import ClusterError
-from tests.cluster.images import Image, layer, write_archive
-from tests.cluster.limited import Limited
-from tests.cluster.mirrored import Mirrored
+from tests.cluster.images import ImageContents, build_layer, write_archive
+from tests.cluster.limited import LimitedUser
+from tests.cluster.mirrored import MirrorLab
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ DEFAULT = "storageclass.kubernetes.io/is-default-class"
 
 
 @pytest.fixture
-def namespace(mirrored: Mirrored, request: pytest.FixtureRequest) -> Iterator[str]:
+def namespace(mirrored: MirrorLab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of this test's own for the mirror; gone afterwards."""
     name = f"t{abs(hash(request.node.name)) % 10**8}"
     yield name
@@ -37,11 +37,11 @@ def namespace(mirrored: Mirrored, request: pytest.FixtureRequest) -> Iterator[st
     )
 
 
-def fail(
-    mirrored: Mirrored, *words: str, code: int, said: tuple[str, ...], timeout: float = 300
+def expect_failure(
+    mirrored: MirrorLab, *words: str, code: int, said: tuple[str, ...], timeout: float = 300
 ) -> str:
     """Run `mirror up` that must fail with this code, these words, a next step and no traceback."""
-    done = mirrored.mirror("up", *words, timeout=timeout)
+    done = mirrored.run_mirror("up", *words, timeout=timeout)
     assert done.returncode == code, done.stderr
     for part in said:
         assert part in done.stderr, done.stderr
@@ -50,18 +50,20 @@ def fail(
     return done.stderr
 
 
-def test_no_cluster(mirrored: Mirrored, tmp_path: Path) -> None:
+def test_no_cluster(mirrored: MirrorLab, tmp_path: Path) -> None:
     config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{closed}"
     path = tmp_path / "config"
     path.write_text(yaml.safe_dump(config))
-    fail(mirrored, "--kubeconfig", str(path), code=3, said=("does not answer", str(closed)))
+    expect_failure(
+        mirrored, "--kubeconfig", str(path), code=3, said=("does not answer", str(closed))
+    )
 
 
 def test_an_api_server_that_never_answers_is_not_waited_for(
-    mirrored: Mirrored, tmp_path: Path
+    mirrored: MirrorLab, tmp_path: Path
 ) -> None:
     config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -70,50 +72,54 @@ def test_an_api_server_that_never_answers_is_not_waited_for(
         path = tmp_path / "config"
         path.write_text(yaml.safe_dump(config))
         begun = time.monotonic()
-        fail(mirrored, "--kubeconfig", str(path), code=3, said=("does not answer",))
+        expect_failure(mirrored, "--kubeconfig", str(path), code=3, said=("does not answer",))
         assert time.monotonic() - begun < 30
 
 
-def test_no_kubeconfig(mirrored: Mirrored, tmp_path: Path) -> None:
+def test_no_kubeconfig(mirrored: MirrorLab, tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
-    fail(mirrored, "--kubeconfig", missing, code=3, said=("no cluster to talk to", "--local"))
+    expect_failure(
+        mirrored, "--kubeconfig", missing, code=3, said=("no cluster to talk to", "--local")
+    )
 
 
-def test_a_wrong_context_lists_those_there_are(mirrored: Mirrored) -> None:
+def test_a_wrong_context_lists_those_there_are(mirrored: MirrorLab) -> None:
     active = mirrored.lab.kubectl("config", "current-context").strip()
-    fail(mirrored, "--context", "prod", code=3, said=("no context 'prod'", active))
+    expect_failure(mirrored, "--context", "prod", code=3, said=("no context 'prod'", active))
 
 
-@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: f"{right[0]}-{right[1]}")
+@pytest.mark.parametrize("right", REQUIRED_PERMISSIONS, ids=lambda right: f"{right[0]}-{right[1]}")
 def test_each_missing_right_is_named(
-    mirrored: Mirrored, limited: Limited, right: tuple[str, str, bool]
+    mirrored: MirrorLab, limited: LimitedUser, right: tuple[str, str, bool]
 ) -> None:
-    limited.allow([one for one in RIGHTS if one != right])
+    limited.allow([one for one in REQUIRED_PERMISSIONS if one != right])
     verb, resource, _ = right
     with pytest.raises(ClusterError, match="lacks rights") as told:
-        limited.preflight()
+        limited.run_preflight()
     assert told.value.why.startswith(f"it may not: {verb} {resource} in ")
 
 
-def test_a_missing_right_on_the_command_line(mirrored: Mirrored, limited: Limited) -> None:
-    limited.allow([one for one in RIGHTS if one[:2] != ("create", "secrets")])
+def test_a_missing_right_on_the_command_line(mirrored: MirrorLab, limited: LimitedUser) -> None:
+    limited.allow([one for one in REQUIRED_PERMISSIONS if one[:2] != ("create", "secrets")])
     given = ("--kubeconfig", str(limited.kubeconfig), "--image", mirrored.image)
-    fail(mirrored, *given, code=3, said=("it may not: create secrets in pypi-mirror",))
+    expect_failure(mirrored, *given, code=3, said=("it may not: create secrets in pypi-mirror",))
 
 
-def test_no_such_storage_class(mirrored: Mirrored, namespace: str) -> None:
+def test_no_such_storage_class(mirrored: MirrorLab, namespace: str) -> None:
     words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "fast")
-    fail(mirrored, *words, code=3, said=("no storage class 'fast'", "microk8s-hostpath"))
+    expect_failure(mirrored, *words, code=3, said=("no storage class 'fast'", "microk8s-hostpath"))
     assert namespace not in mirrored.lab.kubectl("get", "namespaces")
 
 
-def test_no_default_storage_class(mirrored: Mirrored, namespace: str) -> None:
-    with annotated(mirrored, "storageclass/microk8s-hostpath", DEFAULT, "false"):
+def test_no_default_storage_class(mirrored: MirrorLab, namespace: str) -> None:
+    with annotated_node(mirrored, "storageclass/microk8s-hostpath", DEFAULT, "false"):
         words = ("-n", namespace, "--image", mirrored.image)
-        fail(mirrored, *words, code=3, said=("no default storage class", "--storage-class"))
+        expect_failure(
+            mirrored, *words, code=3, said=("no default storage class", "--storage-class")
+        )
 
 
-def test_a_namespace_that_is_being_deleted(mirrored: Mirrored, namespace: str) -> None:
+def test_a_namespace_that_is_being_deleted(mirrored: MirrorLab, namespace: str) -> None:
     mirrored.lab.kubectl("create", "namespace", namespace)
     held = {
         "apiVersion": "v1",
@@ -124,13 +130,13 @@ def test_a_namespace_that_is_being_deleted(mirrored: Mirrored, namespace: str) -
     mirrored.lab.kubectl("delete", "namespace", namespace, "--wait=false")
     try:
         words = ("-n", namespace, "--image", mirrored.image)
-        fail(mirrored, *words, code=3, said=(f"namespace {namespace} is being deleted",))
+        expect_failure(mirrored, *words, code=3, said=(f"namespace {namespace} is being deleted",))
     finally:
         patch = ("patch", "configmap", "held", "-n", namespace, "--type=merge")
         mirrored.lab.kubectl(*patch, "-p", '{"metadata":{"finalizers":null}}')
 
 
-def test_a_claim_that_stays_pending(mirrored: Mirrored, namespace: str) -> None:
+def test_a_claim_that_stays_pending(mirrored: MirrorLab, namespace: str) -> None:
     nobody = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -141,52 +147,55 @@ def test_a_claim_that_stays_pending(mirrored: Mirrored, namespace: str) -> None:
     try:
         words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "nobody")
         said = ("volume claim pypi-mirror-data: Pending", "not scheduled")
-        fail(mirrored, *words, "--timeout", "30", code=4, said=said)
+        expect_failure(mirrored, *words, "--timeout", "30", code=4, said=said)
     finally:
         mirrored.lab.kubectl("delete", "storageclass", "nobody")
 
 
-def test_an_image_that_is_missing_on_one_node(mirrored: Mirrored, namespace: str) -> None:
+def test_an_image_that_is_missing_on_one_node(mirrored: MirrorLab, namespace: str) -> None:
     from tests.images.archive import ensure_mirror_archive
 
     mirrored.lab.remove_image("ra", mirrored.image)
     try:
         words = ("-n", namespace, "--image", mirrored.image, "--node", "ra", "--timeout", "240")
-        fail(mirrored, *words, code=3, said=("ra", mirrored.image.rpartition("/")[2]))
+        expect_failure(mirrored, *words, code=3, said=("ra", mirrored.image.rpartition("/")[2]))
     finally:
         mirrored.lab.load_image(ensure_mirror_archive(), ["ra"])
-        mirrored.until_reported()
+        mirrored.wait_until_image_reported()
 
 
 def test_an_image_for_another_architecture(
-    mirrored: Mirrored, namespace: str, tmp_path: Path
+    mirrored: MirrorLab, namespace: str, tmp_path: Path
 ) -> None:
     """Its programs are ELF files for aarch64, as an image of that architecture holds."""
     header = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01\x00\x00\x00" + b"\0" * 40
     programs = ("python3", "devpi-server", "nginx")
     files = {f"usr/bin/{name}": header for name in programs}
     archive = tmp_path / "arm.tar"
-    write_archive(archive, [Image(name="lab/arm:1", layers=(layer(files, {}, ("tmp", "data")),))])
+    write_archive(
+        archive,
+        [ImageContents(name="lab/arm:1", layers=(build_layer(files, {}, ("tmp", "data")),))],
+    )
     mirrored.lab.load_image(archive)
     words = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "240")
-    fail(mirrored, *words, code=3, said=("another architecture", "next:"))
+    expect_failure(mirrored, *words, code=3, said=("another architecture", "next:"))
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\n"])
-def test_a_bad_ca_file(mirrored: Mirrored, tmp_path: Path, content: str | None) -> None:
+def test_a_bad_ca_file(mirrored: MirrorLab, tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
     words = ("--image", mirrored.image, "--ca-bundle", str(path))
-    fail(mirrored, *words, code=2, said=("bad CA file", str(path)))
+    expect_failure(mirrored, *words, code=2, said=("bad CA file", str(path)))
 
 
-def test_no_such_node(mirrored: Mirrored, namespace: str) -> None:
+def test_no_such_node(mirrored: MirrorLab, namespace: str) -> None:
     words = ("-n", namespace, "--image", mirrored.image, "--node", "seth")
-    fail(mirrored, *words, code=2, said=("no node 'seth'", "anubis, babel, ra"))
+    expect_failure(mirrored, *words, code=2, said=("no node 'seth'", "anubis, babel, ra"))
 
 
-def test_neither_engine_nor_image_lists_the_ways(mirrored: Mirrored, namespace: str) -> None:
+def test_neither_engine_nor_image_lists_the_ways(mirrored: MirrorLab, namespace: str) -> None:
     env = {**mirrored.env, "DOCKER_HOST": "unix:///nonexistent.sock"}
     done = mirrored.program("mirror", "up", "-n", namespace, env=env, timeout=60)
     assert done.returncode == 3
@@ -194,7 +203,7 @@ def test_neither_engine_nor_image_lists_the_ways(mirrored: Mirrored, namespace: 
         assert part in done.stderr
 
 
-def test_ctrl_c_leaves_a_state_that_up_continues(mirrored: Mirrored, namespace: str) -> None:
+def test_ctrl_c_leaves_a_state_that_up_continues(mirrored: MirrorLab, namespace: str) -> None:
     found = shutil.which("mirror")
     assert found
     words = [found, "up", "-n", namespace, "--image", mirrored.image]
@@ -214,18 +223,18 @@ def test_ctrl_c_leaves_a_state_that_up_continues(mirrored: Mirrored, namespace: 
     assert "run the same command again" in told
     assert "Traceback" not in head + told
     assert mirrored.up("-n", namespace)["probes"]
-    assert mirrored.mirror("down", "--purge", "-n", namespace).returncode == 0
+    assert mirrored.run_mirror("down", "--purge", "-n", namespace).returncode == 0
 
 
 @pytest.fixture(scope="module")
-def limited(mirrored: Mirrored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Limited]:
-    made = Limited(mirrored, tmp_path_factory.mktemp("limited"))
+def limited(mirrored: MirrorLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedUser]:
+    made = LimitedUser(mirrored, tmp_path_factory.mktemp("limited"))
     yield made
     made.remove()
 
 
 @contextmanager
-def annotated(mirrored: Mirrored, name: str, key: str, value: str) -> Iterator[None]:
+def annotated_node(mirrored: MirrorLab, name: str, key: str, value: str) -> Iterator[None]:
     """An annotation changed for the length of a block."""
     mirrored.lab.kubectl("annotate", "--overwrite", name, f"{key}={value}")
     try:

@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.mirrored import Mirrored
+from tests.cluster.mirrored import MirrorLab
 from tests.cluster.plants import diagnose
-from tests.cluster.test_up_errors import fail, namespace
+from tests.cluster.test_up_errors import expect_failure, namespace
 
 __all__ = ["namespace"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 
 
-def test_a_volume_that_is_not_writable(mirrored: Mirrored, namespace: str) -> None:
+def test_a_volume_that_is_not_writable(mirrored: MirrorLab, namespace: str) -> None:
     """A hostPath volume of root's, mode 0755: no fsGroup helps there."""
     mirrored.lab.exec("babel", "mkdir", "-m", "755", "-p", "/opt/shut")
-    with host_path(mirrored, namespace, "shut"):
+    with host_path_volume(mirrored, namespace, "shut"):
         words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "shut")
         said = ("babel", "the volume is not writable: /data", "mode 0755", "chown")
-        fail(mirrored, *words, "--timeout", "240", code=3, said=said)
+        expect_failure(mirrored, *words, "--timeout", "240", code=3, said=said)
 
 
 def test_a_small_host_path_volume_that_fills_and_one_of_another_owner(
-    mirrored: Mirrored, namespace: str
+    mirrored: MirrorLab, namespace: str
 ) -> None:
     """A folder of root's that all may write (0777): devpi's own rights are made inside of it."""
 
@@ -39,14 +39,14 @@ def test_a_small_host_path_volume_that_fills_and_one_of_another_owner(
     there("mount", "-t", "tmpfs", "-o", "size=96m,mode=777,uid=0,gid=0", "tmpfs", "/opt/small")
     words = ("-n", namespace, "--storage-class", "small")
     try:
-        with host_path(mirrored, namespace, "small"):
+        with host_path_volume(mirrored, namespace, "small"):
             told = mirrored.up(*words)
             _fills(mirrored, namespace, told["url"].removesuffix("/workloads/stable/+simple/"))
-            mirrored.mirror("down", "-n", namespace)
+            mirrored.run_mirror("down", "-n", namespace)
             there("chown", "-R", "4711:4711", "/opt/small/devpi")
             said = ("files that the mirror may not write", "4711:4711", "chown -R 10001:10001")
             image = ("--image", mirrored.image)
-            fail(mirrored, *words, *image, "--timeout", "240", code=3, said=said)
+            expect_failure(mirrored, *words, *image, "--timeout", "240", code=3, said=said)
             there("chown", "-R", "10001:10001", "/opt/small/devpi")
             there("chmod", "-R", "u-w", "/opt/small/devpi")
             mirrored.up(*words)
@@ -54,7 +54,7 @@ def test_a_small_host_path_volume_that_fills_and_one_of_another_owner(
         there("umount", "-l", "/opt/small")
 
 
-def _fills(mirrored: Mirrored, namespace: str, root: str) -> None:
+def _fills(mirrored: MirrorLab, namespace: str, root: str) -> None:
     """Named by status and doctor, and what is kept is served; well when there is room."""
 
     def ask(path: str, accept: str = "*/*") -> str:
@@ -63,7 +63,7 @@ def _fills(mirrored: Mirrored, namespace: str, root: str) -> None:
         return str(mirrored.lab.exec("babel", *words, f"{root}{path}").stdout)
 
     def state() -> dict[str, Any]:
-        done = mirrored.mirror("status", "-n", namespace, "-o", "json")
+        done = mirrored.run_mirror("status", "-n", namespace, "-o", "json")
         return dict(json.loads(done.stdout))
 
     def file(project: str) -> str:
@@ -87,8 +87,12 @@ def _fills(mirrored: Mirrored, namespace: str, root: str) -> None:
     for part in ("full", "claim pypi-mirror-data (20Gi)", "node babel", "mirror up --size"):
         assert part in trouble
     told = diagnose(mirrored, "--category", "mirror", "-n", namespace)
-    told.names(
-        "mirror.room", "claim pypi-mirror-data, 20Gi", "is full", "babel", mend="mirror up --size"
+    told.assert_finding(
+        "mirror.room",
+        "claim pypi-mirror-data, 20Gi",
+        "is full",
+        "babel",
+        fix_command="mirror up --size",
     )
     mirrored.lab.exec("babel", "rm", "/opt/small/fill", "/opt/small/rest")
     assert ask(cold).endswith("\n200")
@@ -96,7 +100,7 @@ def _fills(mirrored: Mirrored, namespace: str, root: str) -> None:
 
 
 @contextmanager
-def host_path(mirrored: Mirrored, namespace: str, name: str) -> Iterator[None]:
+def host_path_volume(mirrored: MirrorLab, namespace: str, name: str) -> Iterator[None]:
     """A storage class of one volume: the folder /opt/NAME of node babel."""
     at_home = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["babel"]}
     node = {"nodeSelectorTerms": [{"matchExpressions": [at_home]}]}

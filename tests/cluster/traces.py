@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cluster.cgroups import cgroups_of
+from tests.cluster.cgroups import list_cgroups
 from tests.cluster.lab import Lab
 from tests.cluster.process import run
-from tests.cluster.record import alive, started
+from tests.cluster.record import is_running, read_start_time
 
-Process = tuple[int, str]
+ProcessIdentity = tuple[int, str]
 
 
-def processes_of(lab: Lab) -> frozenset[Process]:
+def list_processes(lab: Lab) -> frozenset[ProcessIdentity]:
     """The keeper and everything under it, each as pid and start."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -21,13 +21,13 @@ def processes_of(lab: Lab) -> frozenset[Process]:
         except OSError:
             continue
         parents[int(entry.name)] = int(fields[1])
-    found = {lab.keeper_pid}
+    found = {lab.supervisor_pid}
     while grown := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= grown
-    return frozenset((pid, started(pid)) for pid in found)
+    return frozenset((pid, read_start_time(pid)) for pid in found)
 
 
-def traces(lab: Lab, processes: frozenset[Process]) -> list[str]:
+def find_leftovers(lab: Lab, processes: frozenset[ProcessIdentity]) -> list[str]:
     """What is left of a lab: a line for each process, mount, link, route, table, cgroup, file."""
     name, folder = lab.site.id, str(lab.site.folder)
     left = [f"process {pid}" for pid, start in processes if _runs(pid, start)]
@@ -39,9 +39,9 @@ def traces(lab: Lab, processes: frozenset[Process]) -> list[str]:
     left += [f"route {line}" for line in routes if str(lab.site.node_network) in line]
     tables = run("nft", "list", "tables").stdout.splitlines()
     left += [f"nft {line}" for line in tables if line.endswith(f" {name}")]
-    left += [f"cgroup {path}" for path in cgroups_of(name)]
+    left += [f"cgroup {path}" for path in list_cgroups(name)]
     left += [f"folder {folder}"] if Path(folder).exists() else []
-    left += [f"claim {folder}"] if alive(Path(folder)) else []
+    left += [f"claim {folder}"] if is_running(Path(folder)) else []
     return left
 
 
@@ -51,4 +51,4 @@ def _runs(pid: int, start: str) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return started(pid) == start and state != "Z"
+    return read_start_time(pid) == start and state != "Z"

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from mirror.core.errors import RefusedError
-from tests.cluster.calico.objects import render_v3_pools
-from tests.cluster.fixable import Fixable
-from tests.cluster.node_field import POOL, SIX, V3, Field
+from tests.cluster.calico.objects import render_v3_pool_crd
+from tests.cluster.fixable import FixLab
+from tests.cluster.node_field import IPV6_POOL, POOL_SPEC, V3_POOL_KIND, NodeFixCluster
 from tests.cluster.waiting import wait_for
 
 RESOURCE = "ippools.projectcalico.org"
@@ -24,13 +24,13 @@ _ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name":
 
 
 @contextmanager
-def shown(fixable: Fixable, folder: Path) -> Iterator[Fixable]:
+def serve_v3_pools(fixable: FixLab, folder: Path) -> Iterator[FixLab]:
     """The lab's, for `mirror` as that user; all is taken away again at the end.
 
     Its CNI is Calico 3.28's, which knows the pools of v1 alone: they stay there for it.
     """
     kubectl, old = fixable.lab.kubectl, fixable.get("ippools.crd.projectcalico.org")["items"]
-    kubectl("create", "-f", "-", stdin=render_v3_pools())
+    kubectl("create", "-f", "-", stdin=render_v3_pool_crd())
     try:
         pools = [_copied(one) for one in old]
         made = json.dumps({"apiVersion": "v1", "kind": "List", "items": pools})
@@ -50,7 +50,7 @@ def shown(fixable: Fixable, folder: Path) -> Iterator[Fixable]:
         kubectl("delete", "serviceaccount", "newer", "-n", "default", "--ignore-not-found")
 
 
-def specs(fixable: Fixable) -> dict[str, Any]:
+def read_specs(fixable: FixLab) -> dict[str, Any]:
     return {one["metadata"]["name"]: one["spec"] for one in fixable.get(RESOURCE)["items"]}
 
 
@@ -86,51 +86,57 @@ def _rights(versions: list[str]) -> Any:
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
-def check_moved(v3: Field) -> None:
-    assert v3.state()["pool"][0]["disabled"] is True
-    assert v3.stand()["ippool"] == "applied"
+def check_pool_moved_to_v3(v3: NodeFixCluster) -> None:
+    assert v3.read_state()["pool"][0]["disabled"] is True
+    assert v3.read_fix_states()["ippool"] == "applied"
     v3.apply()
     v3.rollback()
-    after = v3.state()
-    assert after["pool"] == ({**POOL, "assignmentMode": "Automatic"}, {"mine": "yes"})
+    after = v3.read_state()
+    assert after["pool"] == ({**POOL_SPEC, "assignmentMode": "Automatic"}, {"mine": "yes"})
     assert after["left"] == []
 
 
-def check_alone(v3: Field) -> None:
-    before = v3.state()
+def check_v3_only(v3: NodeFixCluster) -> None:
+    before = v3.read_state()
     v3.apply()
-    assert str(v3.engine().held("ippool")[-1].target) == f"{V3} {SIX}"
+    assert (
+        str(v3.make_engine().applied_changes("ippool")[-1].target) == f"{V3_POOL_KIND} {IPV6_POOL}"
+    )
     off = ({**before["pool"][0], "disabled": True}, before["pool"][1])
-    assert v3.state()["pool"] == off
+    assert v3.read_state()["pool"] == off
     v3.edit_pool(disabled=None)
-    assert v3.stand()["ippool"] == "drifted"
-    (said,) = v3.keep_objects()
-    assert said.startswith(f"/apis/projectcalico.org/v3/ippools/{SIX}: fix ippool: changed back")
-    assert v3.state()["pool"] == off
+    assert v3.read_fix_states()["ippool"] == "drifted"
+    (said,) = v3.reconcile_objects()
+    assert said.startswith(
+        f"/apis/projectcalico.org/v3/ippools/{IPV6_POOL}: fix ippool: changed back"
+    )
+    assert v3.read_state()["pool"] == off
     v3.rollback()
-    assert v3.state() == before
+    assert v3.read_state() == before
     v3.apply(delete=True)
-    assert v3.state()["pool"] is None
-    assert v3.keep_objects() == [], "it is away as it is to be"
+    assert v3.read_state()["pool"] is None
+    assert v3.reconcile_objects() == [], "it is away as it is to be"
     v3.rollback()
-    assert v3.state() == before
+    assert v3.read_state() == before
 
 
-def check_held_back(v3: Field) -> None:
-    before = v3.state()
+def check_pool_with_finalizer(v3: NodeFixCluster) -> None:
+    before = v3.read_state()
 
     def held_by(*names: str) -> None:
-        v3.world.cluster().patch(V3, SIX, None, {"metadata": {"finalizers": [*names]}})
+        v3.targets.connect().patch(
+            V3_POOL_KIND, IPV6_POOL, None, {"metadata": {"finalizers": [*names]}}
+        )
 
     held_by("projectcalico.org/ippool-finalizer")
     v3.apply(delete=True)
-    assert v3.state()["pool"] is not None
-    assert set(v3.stand().values()) == {"applied"}
+    assert v3.read_state()["pool"] is not None
+    assert set(v3.read_fix_states().values()) == {"applied"}
     v3.apply(delete=True)
-    assert v3.keep_objects() == []
+    assert v3.reconcile_objects() == []
     with pytest.raises(RefusedError, match="still being deleted") as refused:
         v3.rollback()
     assert "projectcalico.org/ippool-finalizer" in refused.value.why
     held_by()
     v3.rollback()
-    assert v3.state() == before
+    assert v3.read_state() == before

@@ -10,14 +10,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LONGEST_PAUSE = 2.0  # seconds
+MAX_PAUSE_SECONDS = 2.0  # seconds
 
 
-class NotInTime(TimeoutError):
+class ConditionTimeout(TimeoutError):
     """A condition did not become true in time."""
 
 
-class Hopeless(Exception):
+class WaitAborted(Exception):
     """Raised by a condition that can no longer become true: the wait ends at once with it."""
 
 
@@ -45,10 +45,10 @@ def wait_for(
         now = time.monotonic()
         if now > deadline:
             reason = f": {last}" if last else ""
-            raise NotInTime(f"{what}: not within {timeout:g} s{reason}") from last
-        pause.wait(max(interval, min(3 * (now - begun), LONGEST_PAUSE)))
+            raise ConditionTimeout(f"{what}: not within {timeout:g} s{reason}") from last
+        pause.wait(max(interval, min(3 * (now - begun), MAX_PAUSE_SECONDS)))
 
 
-def bound(seconds: float) -> float:
+def scale_by_load(seconds: float) -> float:
     """What holds on an idle machine, on this one: other work takes its share of the cores."""
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

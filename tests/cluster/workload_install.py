@@ -15,7 +15,7 @@ LOCK = "/lock/requirements.txt"
 PYTHON = "/usr/bin/python3"
 
 
-def command(program: str, target: str) -> list[str]:
+def build_install_command(program: str, target: str) -> list[str]:
     """An install of the whole lock into a fresh virtual environment."""
     if program == "pip":
         # one of the lock's distributions says "not for Python 3.13", which only pip obeys
@@ -33,7 +33,11 @@ def main() -> int:
         subprocess.run([PYTHON, "-m", "venv", *bare, target], check=True, timeout=120)
         begun = time.monotonic()
         done = subprocess.run(
-            command(program, target), capture_output=True, text=True, timeout=1500, check=False
+            build_install_command(program, target),
+            capture_output=True,
+            text=True,
+            timeout=1500,
+            check=False,
         )
         places = [str(path) for path in Path(target).glob("lib/python*/site-packages")]
         names = sorted(one.metadata["Name"] for one in distributions(path=places))

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from tests.cluster.cache import cached, digest
-from tests.cluster.images import Image, ensure_base_image, layer, layers_of, write_archive
+from tests.cluster.cache import digest, ensure_cached
+from tests.cluster.images import (
+    ImageContents,
+    build_layer,
+    ensure_base_image,
+    extract_layers,
+    write_archive,
+)
 
-IMAGE = "lab/workload:1"
-UVS = ("0.6.10", "0.13.9")  # the field's, and the newest
-LOCK_MAP = "lock"
+WORKLOAD_IMAGE = "lab/workload:1"
+UV_VERSIONS = ("0.6.10", "0.13.9")  # the field's, and the newest
+LOCK_CONFIG_MAP = "lock"
 _PLATFORM = "musllinux_1_1_x86_64"
 
 
@@ -24,14 +30,16 @@ def ensure_workload_archive() -> Path:
 
     def make(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            layers = layers_of(base, Path(scratch))
-            uvs = layer({f"usr/local/bin/uv-{v}": static_uv(v).read_bytes() for v in UVS}, {})
-            write_archive(target, [Image(name=IMAGE, layers=(*layers, uvs))])
+            layers = extract_layers(base, Path(scratch))
+            uvs = build_layer(
+                {f"usr/local/bin/uv-{v}": ensure_static_uv(v).read_bytes() for v in UV_VERSIONS}, {}
+            )
+            write_archive(target, [ImageContents(name=WORKLOAD_IMAGE, layers=(*layers, uvs))])
 
-    return cached(f"images/workload-{digest(base.name, *UVS)}.tar", make)
+    return ensure_cached(f"images/workload-{digest(base.name, *UV_VERSIONS)}.tar", make)
 
 
-def static_uv(version: str) -> Path:
+def ensure_static_uv(version: str) -> Path:
     """The musl uv of a version, from its wheel."""
 
     def make(target: Path) -> None:
@@ -48,20 +56,20 @@ def static_uv(version: str) -> Path:
                 target.write_bytes(opened.read(inside))
         target.chmod(0o755)
 
-    return cached(f"uv/uv-{version}", make)
+    return ensure_cached(f"uv/uv-{version}", make)
 
 
-def pod(name: str, node: str, command: list[str], *, env_map: str | None) -> dict[str, Any]:
+def build_pod(name: str, node: str, command: list[str], *, env_map: str | None) -> dict[str, Any]:
     """A workload's pod on one node; ``env_map`` is taken by envFrom, and nothing else is set."""
     container: dict[str, Any] = {
         "name": "main",
-        "image": IMAGE,
+        "image": WORKLOAD_IMAGE,
         "imagePullPolicy": "Never",
         "command": command,
     }
     if env_map:
         container["envFrom"] = [{"configMapRef": {"name": env_map}}]
-    volumes = [{"name": "lock", "configMap": {"name": LOCK_MAP, "optional": True}}]
+    volumes = [{"name": "lock", "configMap": {"name": LOCK_CONFIG_MAP, "optional": True}}]
     container["volumeMounts"] = [{"name": "lock", "mountPath": "/lock"}]
     return {
         "apiVersion": "v1",

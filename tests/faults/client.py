@@ -7,26 +7,26 @@ from urllib.parse import urljoin
 
 import httpx
 
-from tests.faults.upstream import JSON
-from tests.local.place import Place
+from tests.faults.upstream import SIMPLE_JSON
+from tests.local.place import MirrorHome
 
 
-def page(place: Place, project: str) -> httpx.Response:
+def get_page(place: MirrorHome, project: str) -> httpx.Response:
     url = f"http://127.0.0.1:{place.port}/workloads/stable/+simple/{project}/"
     return httpx.get(
-        url, headers={"Accept": JSON}, timeout=60, trust_env=False, follow_redirects=True
+        url, headers={"Accept": SIMPLE_JSON}, timeout=60, trust_env=False, follow_redirects=True
     )
 
 
-def file_url(place: Place, project: str) -> str:
+def find_file_url(place: MirrorHome, project: str) -> str:
     """The URL of a project's only file."""
-    answer = page(place, project)
+    answer = get_page(place, project)
     answer.raise_for_status()
     (file,) = answer.json()["files"]
     return urljoin(str(answer.url), str(file["url"])).partition("#")[0]
 
 
-def digest(url: str) -> str:
+def download_sha256(url: str) -> str:
     """SHA-256 of what stands there. Raises httpx.HTTPError for anything but a whole 200."""
     answer = httpx.get(url, timeout=60, trust_env=False, follow_redirects=True)
     answer.raise_for_status()

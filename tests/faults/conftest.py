@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import RunProgram
 from tests.faults.unwell import FaultyUpstream
-from tests.faults.upstream import Upstream
-from tests.faults.upstream import upstream as upstream_here
-from tests.local.place import Place
+from tests.faults.upstream import CountingUpstream
+from tests.faults.upstream import serve_counting_upstream as upstream_here
+from tests.local.place import MirrorHome
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def _source() -> Iterator[Upstream]:
+def _source() -> Iterator[CountingUpstream]:
     with upstream_here() as here:
         yield here
 
 
 @pytest.fixture
-def source(_source: Upstream) -> Upstream:
+def source(_source: CountingUpstream) -> CountingUpstream:
     """Well and quick at the start of each test."""
-    _source.down, _source.pause = False, 0.0
-    _source.asked.clear()
+    _source.is_down, _source.chunk_delay = False, 0.0
+    _source.request_counts.clear()
     return _source
 
 
@@ -54,9 +54,9 @@ def upstream() -> Iterator[FaultyUpstream]:
 
 @pytest.fixture(scope="module")
 def place(
-    tmp_path_factory: pytest.TempPathFactory, program: Run, _source: Upstream
-) -> Iterator[Place]:
-    made = Place(tmp_path_factory.mktemp("place"), program)
+    tmp_path_factory: pytest.TempPathFactory, program: RunProgram, _source: CountingUpstream
+) -> Iterator[MirrorHome]:
+    made = MirrorHome(tmp_path_factory.mktemp("place"), program)
     made.up("--upstream", f"{_source.url}/simple/")
     yield made
-    made.mirror("down")
+    made.run_mirror("down")

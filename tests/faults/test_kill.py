@@ -26,8 +26,8 @@ from mirror.client import IndexClient
 from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline
 from mirror.local import LocalMirror
-from mirror.store.verify import verify
-from tests.faults.upstream import JSON, Upstream
+from mirror.store.verify import verify_files
+from tests.faults.upstream import SIMPLE_JSON, CountingUpstream
 from tests.local.place import make_wheel
 
 KILLS = max(2, int(os.environ.get("MIRROR_KILLS", "3")) // 5)
@@ -35,7 +35,7 @@ READY_SECONDS = 60.0
 FILES = 4  # under way at each kill
 
 
-class Mirror:
+class KillableMirror:
     """A mirror of this machine, driven without its command line: a hundred starts take long."""
 
     def __init__(self, home: Path, upstream: str) -> None:
@@ -43,7 +43,7 @@ class Mirror:
 
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
-        self.here = LocalMirror(home)
+        self.local_mirror = LocalMirror(home)
         self._settings = {"upstream": upstream, "port": self.port}
 
     @property
@@ -51,21 +51,21 @@ class Mirror:
         return f"http://127.0.0.1:{self.port}"
 
     def up(self) -> None:
-        self.here.up(changes=self._settings, deadline=Deadline.after(300))
+        self.local_mirror.up(overrides=self._settings, deadline=Deadline.after(300))
 
     def kill(self) -> None:
         """All processes and what they started, by SIGKILL, as when a pod is lost."""
-        known = self.here._processes.known()
+        known = self.local_mirror._processes.read_records()
         for one in known.values():
-            for process in one.family():
+            for process in one.find_session():
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
 
-    def fetch(self, project: str) -> str:
+    def fetch_sha256(self, project: str) -> str:
         """SHA-256 of the project's file, as an installer gets it."""
         with httpx.Client(trust_env=False, timeout=60, follow_redirects=True) as client:
             url = f"{self.root}/workloads/stable/+simple/{project}/"
-            page = client.get(url, headers={"Accept": JSON})
+            page = client.get(url, headers={"Accept": SIMPLE_JSON})
             page.raise_for_status()
             (file,) = page.json()["files"]
             body = client.get(str(page.url.join(file["url"])))
@@ -74,28 +74,30 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(memory: Path, source: Upstream) -> Iterator[Mirror]:
-    made = Mirror(memory / "home", f"{source.url}/simple/")
+def mirror(memory: Path, source: CountingUpstream) -> Iterator[KillableMirror]:
+    made = KillableMirror(memory / "home", f"{source.url}/simple/")
     made.up()
     yield made
-    made.here.down(purge=False)
+    made.local_mirror.down(purge=False)
 
 
-def test_it_is_right_again_by_itself(mirror: Mirror, source: Upstream, tmp_path: Path) -> None:
+def test_it_is_right_again_by_itself(
+    mirror: KillableMirror, source: CountingUpstream, tmp_path: Path
+) -> None:
     chance = random.Random(7)
     took, cut_downloads, cut_commits = [], 0, 0
     uploads: list[Path] = []
     for turn in range(KILLS):
         projects = [f"kill-{turn}-{number}" for number in range(FILES)]
-        names = {project: source.add(project, 400_000) for project in projects}
-        source.pause = 0.02  # half a second a file
+        names = {project: source.add_wheel(project, 400_000) for project in projects}
+        source.chunk_delay = 0.02  # half a second a file
         stop = threading.Event()
         mine = [
             make_wheel(tmp_path, f"mine-{turn}-{number}", "1.0", f"x = {number}\n")
             for number in range(40)
         ]
         with ThreadPoolExecutor(FILES + 1) as pool:
-            fetching = [pool.submit(mirror.fetch, project) for project in projects]
+            fetching = [pool.submit(mirror.fetch_sha256, project) for project in projects]
             sending = pool.submit(_upload, mirror, mine, stop)
             time.sleep(chance.uniform(0.05, 1.2))
             mirror.kill()
@@ -104,14 +106,14 @@ def test_it_is_right_again_by_itself(mirror: Mirror, source: Upstream, tmp_path:
             cut_downloads += sum(one.exception() is not None for one in fetching)
             sent = sending.result()
         cut_commits += sent < len(mine)
-        source.pause = 0.0
+        source.chunk_delay = 0.0
         mirror.up()
         for project in projects:
-            assert mirror.fetch(project) == source.sha256(names[project])
+            assert mirror.fetch_sha256(project) == source.sha256(names[project])
         took.append(time.monotonic() - begun)
         uploads += mine[: sent + 1]
         _all_there(mirror, mine[: sent + 1])
-    assert verify(mirror.here.data).flaws == ()
+    assert verify_files(mirror.local_mirror.data_dir).flaws == ()
     _all_there(mirror, uploads)
     print(
         f"{KILLS} kills: {cut_downloads} downloads and {cut_commits} rows of uploads cut off; "
@@ -120,11 +122,11 @@ def test_it_is_right_again_by_itself(mirror: Mirror, source: Upstream, tmp_path:
     assert max(took) <= READY_SECONDS
 
 
-def _upload(mirror: Mirror, wheels: list[Path], stop: threading.Event) -> int:
+def _upload(mirror: KillableMirror, wheels: list[Path], stop: threading.Event) -> int:
     """One after the other until it is cut off; how many were acknowledged."""
     sent = 0
     with suppress(MirrorError), IndexClient(mirror.root, Deadline.after(60)) as client:
-        client.login("root", mirror.here.password())
+        client.login("root", mirror.local_mirror.read_root_password())
         for wheel in wheels:
             if stop.is_set():
                 break
@@ -133,38 +135,40 @@ def _upload(mirror: Mirror, wheels: list[Path], stop: threading.Event) -> int:
     return sent
 
 
-def _all_there(mirror: Mirror, wheels: list[Path]) -> None:
+def _all_there(mirror: KillableMirror, wheels: list[Path]) -> None:
     """What was acknowledged is there; the one that was cut off can be sent again."""
     with IndexClient(mirror.root, Deadline.after(120)) as client:
-        client.login("root", mirror.here.password())
+        client.login("root", mirror.local_mirror.read_root_password())
         for number, wheel in enumerate(wheels):
             outcome = client.upload(wheel).outcome
             assert outcome == "present" or number == len(wheels) - 1, f"{wheel.name}: {outcome}"
 
 
-def test_a_hot_journal_and_a_missing_last_file_at_start(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_hot_journal_and_a_missing_last_file_at_start(
+    mirror: KillableMirror, tmp_path: Path
+) -> None:
     """Planted: what a kill leaves rarely, and what stops devpi for ever by itself."""
     wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
     with IndexClient(mirror.root, Deadline.after(60)) as client:
-        client.login("root", mirror.here.password())
+        client.login("root", mirror.local_mirror.read_root_password())
         client.upload(wheel)
     mirror.kill()
-    serverdir = mirror.here.serverdir
+    serverdir = mirror.local_mirror.server_dir
     (stored,) = serverdir.glob(f"+files/**/{wheel.name}")
     stored.unlink()
-    plant_journal(serverdir / ".sqlite")
+    create_hot_journal(serverdir / ".sqlite")
     begun = time.monotonic()
     mirror.up()
     assert time.monotonic() - begun <= READY_SECONDS
-    (flaw,) = verify(mirror.here.data).flaws
+    (flaw,) = verify_files(mirror.local_mirror.data_dir).flaws
     assert (flaw.private, flaw.state) == (True, "missing")
     with IndexClient(mirror.root, Deadline.after(60)) as client:
-        client.login("root", mirror.here.password())
+        client.login("root", mirror.local_mirror.read_root_password())
         assert client.upload(wheel).outcome == "restored"
-    assert verify(mirror.here.data).flaws == ()
+    assert verify_files(mirror.local_mirror.data_dir).flaws == ()
 
 
-def plant_journal(database: Path) -> None:
+def create_hot_journal(database: Path) -> None:
     """The files as they are when a writer is killed after its pages, before its commit."""
     before = database.read_bytes()
     writer = sqlite3.connect(database, isolation_level=None)

@@ -30,12 +30,12 @@ import pytest
 from mirror import devpi
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorError
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 from mirror.settings import ServerSettings
-from mirror.store.prepare import prepare
-from mirror.store.verify import verify
-from tests.faults.test_kill import plant_journal
-from tests.faults.upstream import JSON, Upstream
+from mirror.store.prepare import prepare_server
+from mirror.store.verify import verify_files
+from tests.faults.test_kill import create_hot_journal
+from tests.faults.upstream import SIMPLE_JSON, CountingUpstream
 from tests.local.place import make_wheel
 
 KILLS = int(os.environ.get("MIRROR_KILLS", "5"))
@@ -43,17 +43,17 @@ READY_SECONDS = 60.0
 PASSWORD = secrets.token_urlsafe(40)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-class Server:
+class ForkedDevpi:
     """devpi with our plugin, in a fork that has imported it already."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = find_free_port()
         self.root = f"http://127.0.0.1:{self.port}"
         (home / "secrets").mkdir(parents=True)
         for name in ("root-password", "secretfile"):
@@ -79,15 +79,17 @@ class Server:
     def prepare(self) -> None:
         """The init container."""
         data = self.home / "data"
-        prepare(serverdir=data / "devpi", run=self.home / "run", secrets=self.home / "secrets")
+        prepare_server(
+            serverdir=data / "devpi", run_dir=self.home / "run", secrets=self.home / "secrets"
+        )
         (data / "private").mkdir(exist_ok=True)
 
     def start(self) -> None:
         """The container; returns when it answers."""
         data = self.home / "data"
-        layout = devpi.Layout(serverdir=data / "devpi", run=self.home / "run")
-        argv = devpi.server_argv(
-            "python", layout, ServerSettings(), port=self.port, marks=data / "private"
+        layout = devpi.DevpiPaths(serverdir=data / "devpi", run_dir=self.home / "run")
+        argv = devpi.build_server_argv(
+            "python", layout, ServerSettings(), port=self.port, markers=data / "private"
         )
         order = {"argv": list(argv[3:]), "log": str(self.home / "log")}
         assert self._forker.stdin is not None
@@ -95,7 +97,7 @@ class Server:
         self._forker.stdin.flush()
         self._pid = int(self._read())
         with IndexClient(self.root, Deadline.after(120)) as client:
-            until(client.alive, deadline=Deadline.after(120), what="devpi", why=self._log)
+            wait_until(client.is_alive, deadline=Deadline.after(120), what="devpi", why=self._log)
 
     def _log(self) -> str:
         return (self.home / "log").read_text()[-2000:]
@@ -105,10 +107,10 @@ class Server:
             os.killpg(self._pid, signal.SIGKILL)
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return Path(f"/proc/{self._pid}").exists()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.kill()
         assert self._forker.stdin is not None
         self._forker.stdin.close()
@@ -116,8 +118,8 @@ class Server:
 
 
 @pytest.fixture
-def server(memory: Path) -> Iterator[Server]:
-    made = Server(memory / "home")
+def server(memory: Path) -> Iterator[ForkedDevpi]:
+    made = ForkedDevpi(memory / "home")
     try:
         made.prepare()
         made.start()
@@ -126,10 +128,10 @@ def server(memory: Path) -> Iterator[Server]:
             client.ensure_indexes("http://127.0.0.1:9/simple/")
         yield made
     finally:
-        made.end()
+        made.stop()
 
 
-def test_in_the_middle_of_commits(server: Server, tmp_path: Path) -> None:
+def test_in_the_middle_of_commits(server: ForkedDevpi, tmp_path: Path) -> None:
     """Every second kill waits for a transaction that is being written."""
     chance = random.Random(11)
     took: list[float] = []
@@ -161,7 +163,7 @@ def test_in_the_middle_of_commits(server: Server, tmp_path: Path) -> None:
         lost += _all_there(server, tried)
         everything += tried
     _all_there(server, everything)
-    assert verify(server.home / "data").flaws == ()
+    assert verify_files(server.home / "data").flaws == ()
     print(
         f"{KILLS} kills in {len(everything)} uploads: {cut} uploads cut off, {hot} with a hot "
         f"journal, {lost} undone; answers again after {statistics.median(took):.1f} s (median), "
@@ -171,18 +173,18 @@ def test_in_the_middle_of_commits(server: Server, tmp_path: Path) -> None:
     assert max(took) <= READY_SECONDS
 
 
-def test_a_hot_journal_does_not_outlive_the_next_start(server: Server) -> None:
+def test_a_hot_journal_does_not_outlive_the_next_start(server: ForkedDevpi) -> None:
     """By itself devpi opens its database read-only, and fails at every start."""
     server.kill()
-    until(lambda: not server.alive, deadline=Deadline.after(10), what="devpi has ended")
-    plant_journal(server.home / "data/devpi/.sqlite")
+    wait_until(lambda: not server.is_alive, deadline=Deadline.after(10), what="devpi has ended")
+    create_hot_journal(server.home / "data/devpi/.sqlite")
     server.start()
     assert not server.journal.exists()
-    assert verify(server.home / "data").flaws == ()
+    assert verify_files(server.home / "data").flaws == ()
 
 
 def _upload(
-    server: Server, wheels: list[Path], stop: threading.Event, begin: threading.Event
+    server: ForkedDevpi, wheels: list[Path], stop: threading.Event, begin: threading.Event
 ) -> int:
     """One after the other until it is cut off; how many were acknowledged."""
     sent = 0
@@ -197,7 +199,7 @@ def _upload(
     return sent
 
 
-def _all_there(server: Server, wheels: list[Path]) -> bool:
+def _all_there(server: ForkedDevpi, wheels: list[Path]) -> bool:
     """Whatever was acknowledged; the last one was cut off and is sent again. True if it was gone"""
     with IndexClient(server.root, Deadline.after(600)) as client:
         client.login("root", PASSWORD)
@@ -207,33 +209,33 @@ def _all_there(server: Server, wheels: list[Path]) -> bool:
     return outcome != "present"
 
 
-def test_in_the_middle_of_downloads(source: Upstream, tmp_path: Path) -> None:
+def test_in_the_middle_of_downloads(source: CountingUpstream, tmp_path: Path) -> None:
     chance = random.Random(13)
-    root, port = tmp_path / "data/public", free_port()
-    argv = devpi.public_argv(
+    root, port = tmp_path / "data/public", find_free_port()
+    argv = devpi.build_cache_argv(
         sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
     )
     took: list[float] = []
     cut = 0
-    process = fetcher(argv, port)
+    process = start_cache_server(argv, port)
     try:
         for turn in range(KILLS):
             projects = [f"cut-{turn}-{number}" for number in range(4)]
-            names = {project: source.add(project, 300_000) for project in projects}
-            source.pause = 0.02
+            names = {project: source.add_wheel(project, 300_000) for project in projects}
+            source.chunk_delay = 0.02
             with ThreadPoolExecutor(4) as pool:
-                asking = [pool.submit(ask, port, root, project) for project in projects]
+                asking = [pool.submit(fetch_sha256, port, root, project) for project in projects]
                 time.sleep(chance.uniform(0.0, 0.6))
                 process.kill()
                 process.wait(10)
                 begun = time.monotonic()
                 cut += sum(one.exception() is not None for one in asking)
-            source.pause = 0.0
-            process = fetcher(argv, port)
+            source.chunk_delay = 0.0
+            process = start_cache_server(argv, port)
             for project in projects:
-                assert ask(port, root, project) == source.sha256(names[project])
+                assert fetch_sha256(port, root, project) == source.sha256(names[project])
             took.append(time.monotonic() - begun)
-        assert verify(tmp_path / "data").flaws == ()
+        assert verify_files(tmp_path / "data").flaws == ()
         assert list((root / "partial").iterdir()) == []
     finally:
         process.kill()
@@ -245,7 +247,7 @@ def test_in_the_middle_of_downloads(source: Upstream, tmp_path: Path) -> None:
     assert max(took) <= READY_SECONDS
 
 
-def fetcher(argv: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
+def start_cache_server(argv: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
     started = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answers() -> bool:
@@ -253,14 +255,14 @@ def fetcher(argv: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
             return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).is_success
         return False
 
-    until(answers, deadline=Deadline.after(60), what="the fetcher answers")
+    wait_until(answers, deadline=Deadline.after(60), what="the fetcher answers")
     return started
 
 
-def ask(port: int, root: Path, project: str) -> str:
+def fetch_sha256(port: int, root: Path, project: str) -> str:
     """As nginx does: the fetcher says where the file lies; SHA-256 of what lies there."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-        page = client.get(f"/workloads/stable/+simple/{project}/", headers={"Accept": JSON})
+        page = client.get(f"/workloads/stable/+simple/{project}/", headers={"Accept": SIMPLE_JSON})
         page.raise_for_status()
         held = root / page.headers["X-Accel-Redirect"].removeprefix("/+held/")
         (file,) = json.loads(held.read_bytes())["files"]

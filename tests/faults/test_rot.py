@@ -10,41 +10,41 @@ from typing import Any
 import httpx
 
 from mirror import devpi
-from mirror.core.wait import Deadline, until
-from tests.faults.client import digest, file_url
-from tests.faults.test_kill_often import ask, fetcher, free_port
-from tests.faults.upstream import Upstream
-from tests.local.place import Place, make_wheel
+from mirror.core.wait import Deadline, wait_until
+from tests.faults.client import download_sha256, find_file_url
+from tests.faults.test_kill_often import fetch_sha256, find_free_port, start_cache_server
+from tests.faults.upstream import CountingUpstream
+from tests.local.place import MirrorHome, make_wheel
 
 PROJECTS = [f"rot-{number}" for number in range(12)]
 
 
-def kept(place: Place, pattern: str) -> list[Path]:
+def find_stored_files(place: MirrorHome, pattern: str) -> list[Path]:
     data = place.root / "data/pypi-mirror"
     return sorted(path for path in data.rglob(pattern) if path.is_file())
 
 
-def verify(place: Place, *words: str) -> tuple[int, dict[str, Any]]:
-    done = place.mirror("verify", "-o", "json", *words)
+def run_verify(place: MirrorHome, *words: str) -> tuple[int, dict[str, Any]]:
+    done = place.run_mirror("verify", "-o", "json", *words)
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
     assert isinstance(told, dict)
     return done.returncode, told
 
 
-def test_found_mended_and_right_again(place: Place, source: Upstream) -> None:
-    names = {project: source.add(project, 60_000) for project in PROJECTS}
-    urls = {project: file_url(place, project) for project in PROJECTS}
+def test_found_mended_and_right_again(place: MirrorHome, source: CountingUpstream) -> None:
+    names = {project: source.add_wheel(project, 60_000) for project in PROJECTS}
+    urls = {project: find_file_url(place, project) for project in PROJECTS}
     for project, url in urls.items():
-        assert digest(url) == source.sha256(names[project])
+        assert download_sha256(url) == source.sha256(names[project])
     # an answer may end before its file has its name
-    until(
-        lambda: len(kept(place, "rot_*.whl")) == len(PROJECTS),
+    wait_until(
+        lambda: len(find_stored_files(place, "rot_*.whl")) == len(PROJECTS),
         deadline=Deadline.after(10),
         what="kept",
     )
-    wheels = kept(place, "rot_*.whl")
-    assert verify(place)[1]["flaws"] == []
+    wheels = find_stored_files(place, "rot_*.whl")
+    assert run_verify(place)[1]["flaws"] == []
     for path in wheels[:3]:
         content = bytearray(path.read_bytes())
         content[1000] ^= 4
@@ -53,55 +53,57 @@ def test_found_mended_and_right_again(place: Place, source: Upstream) -> None:
         path.write_bytes(b"")
     for path in wheels[6:9]:
         path.unlink()
-    code, found = verify(place)
+    code, found = run_verify(place)
     assert code == 1
     assert sorted(flaw["state"] for flaw in found["flaws"]) == (
         ["corrupt"] * 3 + ["empty"] * 3 + ["missing"] * 3
     )
-    code, mended = verify(place, "--repair")
+    code, mended = run_verify(place, "--repair")
     assert code == 0, mended
     assert mended["sound"]
-    code, again = verify(place)
+    code, again = run_verify(place)
     assert (code, again["flaws"]) == (0, [])
     for project, url in urls.items():
-        assert digest(url) == source.sha256(names[project])
+        assert download_sha256(url) == source.sha256(names[project])
 
 
-def test_an_upload_that_rotted_is_named_and_comes_back_by_add(place: Place, tmp_path: Path) -> None:
+def test_an_upload_that_rotted_is_named_and_comes_back_by_add(
+    place: MirrorHome, tmp_path: Path
+) -> None:
     wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
-    assert place.mirror("add", str(wheel)).returncode == 0
-    (stored,) = kept(place, wheel.name)
+    assert place.run_mirror("add", str(wheel)).returncode == 0
+    (stored,) = find_stored_files(place, wheel.name)
     good = stored.read_bytes()
     stored.write_bytes(good[:-1] + b"?")
-    code, found = verify(place, "--repair")
+    code, found = run_verify(place, "--repair")
     assert code == 1
     assert found["flaws"][0]["outcome"] == "set aside"
-    told = place.mirror("verify")
+    told = place.run_mirror("verify")
     assert told.returncode == 1
     assert f"mirror add {wheel.name}" in told.stdout
-    done = place.mirror("add", str(wheel), "-o", "json")
+    done = place.run_mirror("add", str(wheel), "-o", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["outcome"] == "restored"
-    assert verify(place)[1]["flaws"] == []
-    assert [path for path in kept(place, wheel.name) if path.read_bytes() == good]
+    assert run_verify(place)[1]["flaws"] == []
+    assert [path for path in find_stored_files(place, wheel.name) if path.read_bytes() == good]
 
 
-def test_what_rots_is_gone_without_a_command(source: Upstream, tmp_path: Path) -> None:
+def test_what_rots_is_gone_without_a_command(source: CountingUpstream, tmp_path: Path) -> None:
     """The program that fetches looks at what is kept by itself; here every second."""
-    name = source.add("rots", 60_000)
-    root, port = tmp_path / "data/public", free_port()
-    argv = devpi.public_argv(
+    name = source.add_wheel("rots", 60_000)
+    root, port = tmp_path / "data/public", find_free_port()
+    argv = devpi.build_cache_argv(
         sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
     )
-    running = fetcher((*argv, "--scrub-every", "1"), port)
+    running = start_cache_server((*argv, "--scrub-every", "1"), port)
     try:
-        assert ask(port, root, "rots") == source.sha256(name)
+        assert fetch_sha256(port, root, "rots") == source.sha256(name)
         (path,) = root.rglob("*.whl")
         content = bytearray(path.read_bytes())
         content[1000] ^= 4
         path.write_bytes(content)
-        until(lambda: not path.exists(), deadline=Deadline.after(60), what="it is taken away")
-        assert ask(port, root, "rots") == source.sha256(name)
+        wait_until(lambda: not path.exists(), deadline=Deadline.after(60), what="it is taken away")
+        assert fetch_sha256(port, root, "rots") == source.sha256(name)
         told = httpx.get(
             f"http://127.0.0.1:{port}/+mirror/status", trust_env=False, timeout=60
         ).json()

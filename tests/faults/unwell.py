@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
-JSON = "application/vnd.pypi.simple.v1+json"
-PORTAL = "<html><title>Welcome</title><a href='/login.html'>Log in to use this network</a></html>"
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+CAPTIVE_PORTAL_PAGE = (
+    "<html><title>Welcome</title><a href='/login.html'>Log in to use this network</a></html>"
+)
 
 
 @dataclass(slots=True)
-class File:
+class FaultyFile:
     """A distribution file: what is sent for it, and what its page says of it."""
 
     content: bytes
@@ -32,10 +34,10 @@ class File:
 
 
 @dataclass(slots=True)
-class Project:
+class FaultyProject:
     """Its files by name."""
 
-    files: dict[str, File] = field(default_factory=dict)
+    files: dict[str, FaultyFile] = field(default_factory=dict)
     delay: float = 0.0  # seconds before its page
 
 
@@ -43,9 +45,9 @@ class FaultyUpstream:
     """Serves ``projects``. ``fault`` is "" while it is well, else a word or a status."""
 
     def __init__(self) -> None:
-        self.projects: dict[str, Project] = {}
+        self.projects: dict[str, FaultyProject] = {}
         self.fault = ""
-        self.asked: Counter[str] = Counter()
+        self.request_counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._release = threading.Event()  # ends what is stalled
         self._server: ThreadingHTTPServer | None = None
@@ -56,13 +58,13 @@ class FaultyUpstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/simple/"
 
-    def add(self, project: str, *versions: str, **words: object) -> None:
+    def add_project(self, project: str, *versions: str, **words: object) -> None:
         """A project with a small wheel of each version."""
-        made = self.projects.setdefault(project, Project())
+        made = self.projects.setdefault(project, FaultyProject())
         for version in versions or ("1.0",):
             name = f"{project.replace('-', '_')}-{version}-py3-none-any.whl"
             content = f"{project} {version} ".encode() * 500
-            made.files[name] = File(content=content, **words)  # type: ignore[arg-type]
+            made.files[name] = FaultyFile(content=content, **words)  # type: ignore[arg-type]
 
     def start(self) -> None:
         """Listen, on the port of before."""
@@ -86,7 +88,7 @@ class FaultyUpstream:
         self._server.server_close()
 
     @contextmanager
-    def unwell(self, fault: str) -> Iterator[None]:
+    def inject_fault(self, fault: str) -> Iterator[None]:
         """For a while."""
         try:
             if fault == "refused":
@@ -127,9 +129,9 @@ class FaultyUpstream:
                 for one in fillers:
                     one.close()
 
-    def note(self, path: str) -> None:
+    def count_request(self, path: str) -> None:
         with self._lock:
-            self.asked[path] += 1
+            self.request_counts[path] += 1
 
     def stall(self, seconds: float) -> None:
         self._release.wait(seconds)
@@ -140,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         upstream = self.owner
-        upstream.note(self.path)
+        upstream.count_request(self.path)
         fault = upstream.fault
         if fault == "stalled":
             upstream.stall(120)
@@ -151,14 +153,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(int(fault), "text/plain", b"unwell")
             return
         elif fault == "portal":
-            self._send(200, "text/html", PORTAL.encode())
+            self._send(200, "text/html", CAPTIVE_PORTAL_PAGE.encode())
             return
         elif fault == "garbage":
-            self._send(200, JSON, b'{"files": [{"filename": 7')
+            self._send(200, SIMPLE_JSON, b'{"files": [{"filename": 7')
             return
         elif fault == "another page":
             body = {"meta": {"api-version": "1.0"}, "name": "something-else", "files": []}
-            self._send(200, JSON, json.dumps(body).encode())
+            self._send(200, SIMPLE_JSON, json.dumps(body).encode())
             return
         parts = unquote(self.path).strip("/").split("/")
         project = upstream.projects.get(parts[1]) if len(parts) > 1 else None
@@ -167,11 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[0] == "simple":
             if project.delay:
                 upstream.stall(project.delay)
-            self._send(200, JSON, self._page(parts[1], project))
+            self._send(200, SIMPLE_JSON, self._page(parts[1], project))
         else:
             self._file(project, parts[2])
 
-    def _page(self, name: str, project: Project) -> bytes:
+    def _page(self, name: str, project: FaultyProject) -> bytes:
         files = []
         for filename, one in project.files.items():
             told: dict[str, object] = {
@@ -186,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
         return json.dumps(body).encode()
 
-    def _file(self, project: Project, filename: str) -> None:
+    def _file(self, project: FaultyProject, filename: str) -> None:
         one = project.files.get(filename.removesuffix(".metadata"))
         if one is None or (filename.endswith(".metadata") and one.metadata is None):
             self._send(404, "text/plain", b"no such file")

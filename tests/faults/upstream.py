@@ -15,21 +15,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from zipfile import ZipFile
 
-JSON = "application/vnd.pypi.simple.v1+json"
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 _CHUNK = 16 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
-class Upstream:
+class CountingUpstream:
     """A simple index. ``pause`` in seconds after each 16 KiB of a file."""
 
     url: str = ""
-    pause: float = 0.0
-    down: bool = False
+    chunk_delay: float = 0.0
+    is_down: bool = False
     files: dict[str, bytes] = field(default_factory=dict)  # filename → content
-    asked: Counter[str] = field(default_factory=Counter)
+    request_counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, project: str, size: int) -> str:
+    def add_wheel(self, project: str, size: int) -> str:
         """A wheel of about ``size`` bytes that installs; its filename."""
         module = project.replace("-", "_")
         name = f"{module}-1.0-py3-none-any.whl"
@@ -50,7 +50,7 @@ class Upstream:
     def sha256(self, name: str) -> str:
         return hashlib.sha256(self.files[name]).hexdigest()
 
-    def page(self, project: str) -> bytes | None:
+    def render_page(self, project: str) -> bytes | None:
         module = project.replace("-", "_")
         found = [name for name in self.files if name.split("-")[0] == module]
         if not found:
@@ -72,24 +72,24 @@ class Upstream:
 
 
 @contextmanager
-def upstream() -> Iterator[Upstream]:
+def serve_counting_upstream() -> Iterator[CountingUpstream]:
     """Serve on loopback for the length of a block."""
-    here = Upstream()
+    here = CountingUpstream()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            here.asked[self.path] += 1
+            here.request_counts[self.path] += 1
             kind, _, name = self.path.strip("/").partition("/")
-            if here.down:
+            if here.is_down:
                 return self._answer(503, b"away", "text/plain")
             if kind == "simple":
-                body = here.page(name.strip("/"))
-                return self._answer(200 if body else 404, body or b"no such project", JSON)
+                body = here.render_page(name.strip("/"))
+                return self._answer(200 if body else 404, body or b"no such project", SIMPLE_JSON)
             if name not in here.files:
                 return self._answer(404, b"no such file", "text/plain")
-            return self._answer(200, here.files[name], "application/octet-stream", here.pause)
+            return self._answer(200, here.files[name], "application/octet-stream", here.chunk_delay)
 
         def _answer(self, status: int, body: bytes, kind: str, pause: float = 0.0) -> None:
             self.send_response(status)

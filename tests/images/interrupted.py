@@ -9,14 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.waiting import wait_for
-from tests.images.projects import BASE, BUILD, PLAIN, Workshop, write
+from tests.images.projects import (
+    BASE,
+    PLAIN_PYPROJECT,
+    SETUPTOOLS_BUILD,
+    BuildEnvironment,
+    write_files,
+)
 
 SLOW = "import time\nfrom setuptools import setup\n\ntime.sleep(300)\nsetup(name='plain')\n"
 
 
-def begin(shop: Workshop, folder: Path, tag: str) -> subprocess.Popen[str]:
+def start_build(shop: BuildEnvironment, folder: Path, tag: str) -> subprocess.Popen[str]:
     """`build-image`, in a step that would take long."""
-    write(folder, {"setup.py": SLOW, "pyproject.toml": PLAIN + BUILD})
+    write_files(folder, {"setup.py": SLOW, "pyproject.toml": PLAIN_PYPROJECT + SETUPTOOLS_BUILD})
     program = shutil.which("build-image")
     assert program
     child = subprocess.Popen(
@@ -35,7 +41,7 @@ def begin(shop: Workshop, folder: Path, tag: str) -> subprocess.Popen[str]:
     return child
 
 
-def end(child: subprocess.Popen[str], how: Callable[[], object], *, code: int) -> str:
+def stop_build(child: subprocess.Popen[str], how: Callable[[], object], *, code: int) -> str:
     """What it said before it ended with this code."""
     try:
         how()

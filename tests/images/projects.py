@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.engine import DockerEngine
-from tests.conftest import Run
-from tests.local.place import Place, taken_down
+from tests.conftest import RunProgram
+from tests.local.place import MirrorHome, purge_on_exit
 
 BASE = "python:3.13-slim-trixie"
-WEB = """\
+WEB_MODULE = """\
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -39,18 +39,20 @@ port = 8000
 health = "/health"
 seconds = 40
 """
-BUILD = '[build-system]\nrequires = ["setuptools>=61"]\nbuild-backend = "setuptools.build_meta"\n'
-OK = "main: python3 -c print(42)\n"
-PLAIN = '[project]\nname = "plain"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
+SETUPTOOLS_BUILD = (
+    '[build-system]\nrequires = ["setuptools>=61"]\nbuild-backend = "setuptools.build_meta"\n'
+)
+PLAIN_PROCFILE = "main: python3 -c print(42)\n"
+PLAIN_PYPROJECT = '[project]\nname = "plain"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class BuildEnvironment:
     """The program, an engine and a mirror on this machine."""
 
-    program: Run
+    program: RunProgram
     engine: DockerEngine
-    place: Place
+    place: MirrorHome
     index: str
 
     def env(self, **more: str) -> dict[str, str]:
@@ -61,7 +63,7 @@ class Workshop:
         given = ("build-image", *words, "--base", BASE, "--timeout", "1500")
         return self.program(*given, env=self.env(**env), timeout=1560)
 
-    def built(self, *words: str, **env: str) -> dict[str, Any]:
+    def build_report(self, *words: str, **env: str) -> dict[str, Any]:
         """The report of a build that has to succeed."""
         done = self.build(*words, "-o", "json", **env)
         assert done.returncode == 0, done.stderr
@@ -75,7 +77,7 @@ class Workshop:
         done = self.program(*words, env={"UV_DEFAULT_INDEX": self.index, "UV_NO_CACHE": "1"})
         assert done.returncode == 0, done.stderr
 
-    def images(self) -> set[str]:
+    def list_images(self) -> set[str]:
         return set(self.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
 
     def inspect(self, image: str) -> dict[str, Any]:
@@ -85,15 +87,17 @@ class Workshop:
 
 
 @contextmanager
-def workshop(root: Path, program: Run, engine: DockerEngine, ca: Path) -> Iterator[Workshop]:
+def build_environment(
+    root: Path, program: RunProgram, engine: DockerEngine, ca: Path
+) -> Iterator[BuildEnvironment]:
     """A mirror for the length of a block; everything of it lies below ``root``."""
-    place = Place(root, program)
-    with taken_down(place):
+    place = MirrorHome(root, program)
+    with purge_on_exit(place):
         told = place.up("--ca-bundle", str(ca))
-        yield Workshop(program=program, engine=engine, place=place, index=str(told["url"]))
+        yield BuildEnvironment(program=program, engine=engine, place=place, index=str(told["url"]))
 
 
-def quiet_program(
+def run_program(
     *words: str, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """A console script, for who has no fixture `program`: benchmarks."""
@@ -107,7 +111,7 @@ def quiet_program(
     )
 
 
-def write(folder: Path, files: Mapping[str, str]) -> Path:
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,23 +119,29 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def pyproject(*needs: str, name: str = "hello", extra: str = "", build: str = BUILD) -> str:
+def render_pyproject(
+    *needs: str, name: str = "hello", extra: str = "", build: str = SETUPTOOLS_BUILD
+) -> str:
     return (
         f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.11"\n'
         f"dependencies = {json.dumps(needs)}\n"
         '[project.optional-dependencies]\nweb = ["starlette", "uvicorn"]\n'
         f"{extra}{build}"
-        + ('[tool.setuptools.packages.find]\nwhere = ["src"]\n' if build == BUILD else "")
+        + (
+            '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
+            if build == SETUPTOOLS_BUILD
+            else ""
+        )
     )
 
 
-def hello(folder: Path, *needs: str, **files: str) -> Path:
+def make_web_project(folder: Path, *needs: str, **files: str) -> Path:
     """A web application in the src layout; ``files``: module of its package → code."""
-    modules = {f"src/hello/{name}.py": text for name, text in {"main": WEB, **files}.items()}
-    return write(
+    modules = {f"src/hello/{name}.py": text for name, text in {"main": WEB_MODULE, **files}.items()}
+    return write_files(
         folder,
         {
-            "pyproject.toml": pyproject(*(needs or ("idna",))),
+            "pyproject.toml": render_pyproject(*(needs or ("idna",))),
             "src/hello/__init__.py": "",
             "recipe.toml": RECIPE,
             **modules,
@@ -139,10 +149,14 @@ def hello(folder: Path, *needs: str, **files: str) -> Path:
     )
 
 
-def plain(folder: Path, requirements: str = "") -> Path:
+def make_plain_project(folder: Path, requirements: str = "") -> Path:
     """A project without packages, and what starts it."""
-    files = {"pyproject.toml": PLAIN, "requirements.txt": requirements, "Procfile": OK}
-    return write(folder, files)
+    files = {
+        "pyproject.toml": PLAIN_PYPROJECT,
+        "requirements.txt": requirements,
+        "Procfile": PLAIN_PROCFILE,
+    }
+    return write_files(folder, files)
 
 
 def make_sdist(target: Path, name: str, version: str, files: Path, **links: str) -> Path:
@@ -161,12 +175,12 @@ def make_sdist(target: Path, name: str, version: str, files: Path, **links: str)
     return path
 
 
-def copy(source: Path, target: Path) -> Path:
+def copy_project(source: Path, target: Path) -> Path:
     subprocess.run(("cp", "-a", f"{source}/.", str(target)), check=True, timeout=30)
     return target
 
 
-def quiet_git(folder: Path, *words: str) -> str:
+def run_git(folder: Path, *words: str) -> str:
     env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     own = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
     done = subprocess.run(

@@ -19,7 +19,7 @@ import images
 from images.bill import FILES_LABEL, LOCK_LABEL, PROOF_LABEL, RECIPE_LABEL
 from tests.cluster.binaries import ensure_registry
 from tests.cluster.waiting import wait_for
-from tests.images.projects import Workshop, quiet_git
+from tests.images.projects import BuildEnvironment, run_git
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -27,7 +27,9 @@ CANARY = "canary-5e1f0a7c"
 
 
 @pytest.fixture(scope="module")
-def told(shop: Workshop, locked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def told(
+    shop: BuildEnvironment, locked: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """The report of a build with secrets beside the project and in the environment."""
     (locked / ".env").write_text(f"PASSWORD={CANARY}\n")
     (locked / ".dockerignore").write_text("notes\n*.log\n!kept.log\n")
@@ -36,7 +38,7 @@ def told(shop: Workshop, locked: Path, tmp_path_factory: pytest.TempPathFactory)
         (locked / name).write_text("text\n")
     sbom = tmp_path_factory.mktemp("sbom") / "sbom.json"
     words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:test")
-    report = shop.built(*words, "--sbom", str(sbom), API_TOKEN=CANARY, UV_INDEX_URL=CANARY)
+    report = shop.build_report(*words, "--sbom", str(sbom), API_TOKEN=CANARY, UV_INDEX_URL=CANARY)
     return {**report, "sbom": json.loads(sbom.read_text())}
 
 
@@ -51,7 +53,7 @@ def test_it_is_proved_and_all_came_from_the_mirror(told: dict[str, Any]) -> None
     assert proof["imports"]["said"] == "2 modules import"
 
 
-def test_its_labels_say_what_it_is(shop: Workshop, told: dict[str, Any]) -> None:
+def test_its_labels_say_what_it_is(shop: BuildEnvironment, told: dict[str, Any]) -> None:
     config = shop.inspect("hello:test")["Config"]
     assert config["Labels"][LOCK_LABEL] == told["lock_sha256"]
     assert config["Labels"][PROOF_LABEL] == "passed"
@@ -62,7 +64,7 @@ def test_its_labels_say_what_it_is(shop: Workshop, told: dict[str, Any]) -> None
 
 
 def test_it_starts_with_no_network_read_only_and_without_rights(
-    shop: Workshop, told: dict[str, Any]
+    shop: BuildEnvironment, told: dict[str, Any]
 ) -> None:
     """`docker run` alone, none of our code: the unchanged start command."""
     code = (
@@ -91,7 +93,7 @@ def test_the_bill_of_materials_has_every_distribution(told: dict[str, Any]) -> N
 
 
 def test_no_secret_and_nothing_ignored_is_in_it(
-    shop: Workshop, told: dict[str, Any], tmp_path: Path
+    shop: BuildEnvironment, told: dict[str, Any], tmp_path: Path
 ) -> None:
     assert told["left_out"] == [".env"]
     archive = tmp_path / "image.tar"
@@ -121,17 +123,17 @@ def test_no_secret_and_nothing_ignored_is_in_it(
 
 
 def test_two_builds_of_the_same_hold_the_same_files(
-    shop: Workshop, locked: Path, told: dict[str, Any]
+    shop: BuildEnvironment, locked: Path, told: dict[str, Any]
 ) -> None:
     """From nothing: no layer of the first build is taken again."""
     words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:again")
-    again = shop.built(*words, "--no-proof", "--no-cache")
+    again = shop.build_report(*words, "--no-proof", "--no-cache")
     assert again["relayed"] > 0
     assert again["files_sha256"] == told["files_sha256"]
     assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
 
 
-def test_nobody_has_to_compile(shop: Workshop, told: dict[str, Any]) -> None:
+def test_nobody_has_to_compile(shop: BuildEnvironment, told: dict[str, Any]) -> None:
     """Bytecode of packages counts whatever the times are (PEP 552)."""
     code = (
         "import ftplib, idna, pathlib, uvicorn\n"
@@ -160,7 +162,7 @@ print(alone == compiled(pathlib.Path("/tmp/both"), {"another": "import foo", "se
 
 
 def test_a_packages_bytecode_is_the_same_whatever_else_is_compiled(
-    shop: Workshop, told: dict[str, Any]
+    shop: BuildEnvironment, told: dict[str, Any]
 ) -> None:
     """With the Python of the image."""
     inside = Path(images.__file__).parent / "inside"
@@ -200,7 +202,7 @@ def listens(address: str) -> bool:
 
 
 def test_a_git_repository_with_a_pylock_is_pushed(
-    shop: Workshop, project: Path, registry: str
+    shop: BuildEnvironment, project: Path, registry: str
 ) -> None:
     """At the revision that was named, whatever the folder holds by now."""
     words = ("export", "--quiet", "--frozen", "--format", "pylock.toml", "--extra", "web")
@@ -212,15 +214,15 @@ def test_a_git_repository_with_a_pylock_is_pushed(
     (project / ".env").unlink(missing_ok=True)
     recipe = project / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('"uv", "run", "--extra", "web", ', ""))
-    quiet_git(project, "init", "--quiet")
-    quiet_git(project, "add", ".")
-    quiet_git(project, "commit", "--quiet", "--message", "x")
-    quiet_git(project, "tag", "v1")
-    commit = quiet_git(project, "rev-parse", "HEAD")
+    run_git(project, "init", "--quiet")
+    run_git(project, "add", ".")
+    run_git(project, "commit", "--quiet", "--message", "x")
+    run_git(project, "tag", "v1")
+    commit = run_git(project, "rev-parse", "HEAD")
     (project / "src/hello/main.py").write_text("raise SystemExit('not of this revision')\n")
     tag = f"{registry}/team/hello:1"
     source = ("--source", f"git+file://{project}@v1", "--recipe", str(recipe))
-    told = shop.built(*source, "--tag", tag, "--push")
+    told = shop.build_report(*source, "--tag", tag, "--push")
     assert told["lock"] == "pylock.toml"
     assert told["revision"] == commit
     assert {"starlette", "uvicorn", "idna"} <= {one["name"] for one in told["distributions"]}
@@ -230,6 +232,6 @@ def test_a_git_repository_with_a_pylock_is_pushed(
     assert answer.json()["config"]["digest"] == told["id"]
 
 
-def test_nothing_of_ours_is_left_running(shop: Workshop, told: dict[str, Any]) -> None:
+def test_nothing_of_ours_is_left_running(shop: BuildEnvironment, told: dict[str, Any]) -> None:
     assert not shop.engine.docker("ps", "--all", "--quiet").strip()
     assert not shop.engine.docker("volume", "ls", "--quiet").strip()

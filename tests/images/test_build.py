@@ -16,16 +16,16 @@ import pytest
 
 import mirror
 from images import build
-from images.build import build_mirror, pack, read_ca_bundle
-from images.engine import Engine
-from images.recipe import load_recipe
+from images.build import build_mirror, pack_files, read_ca_bundle
+from images.engine import EngineClient
+from images.recipe import load_mirror_recipe
 from mirror.core.errors import EngineError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from tests.cluster.engine import DockerEngine
 from tests.cluster.waiting import wait_for
-from tests.images.archive import connect
-from tests.images.conftest import Built
+from tests.images.archive import connect_engine
+from tests.images.conftest import BuiltMirrorImage
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -53,7 +53,7 @@ def copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_unchanged_it_is_found_and_not_built(
-    engine: Engine, built: Built, copy: Path, ca_bundle: Path
+    engine: EngineClient, built: BuiltMirrorImage, copy: Path, ca_bundle: Path
 ) -> None:
     first = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     (copy / "__pycache__").mkdir(exist_ok=True)
@@ -65,7 +65,11 @@ def test_unchanged_it_is_found_and_not_built(
 
 
 def test_a_change_of_the_code_renews_the_last_layers_only(
-    private: DockerEngine, engine: Engine, built: Built, copy: Path, ca_bundle: Path
+    private: DockerEngine,
+    engine: EngineClient,
+    built: BuiltMirrorImage,
+    copy: Path,
+    ca_bundle: Path,
 ) -> None:
     (copy / "added.py").write_text('"""New."""\n')
     begun = time.monotonic()
@@ -82,14 +86,14 @@ def test_a_change_of_the_code_renews_the_last_layers_only(
 def hollow(private: DockerEngine, tmp_path: Path) -> str:
     """An image with nothing in it."""
     tar = tmp_path / "hollow.tar"
-    tar.write_bytes(pack({"nothing": b""}).read())
+    tar.write_bytes(pack_files({"nothing": b""}).read())
     private.docker("import", str(tar), "hollow:1")
     return "hollow:1"
 
 
 def test_a_build_that_fails_leaves_neither_name_nor_container(
     private: DockerEngine,
-    engine: Engine,
+    engine: EngineClient,
     hollow: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -107,14 +111,14 @@ def test_a_build_that_fails_leaves_neither_name_nor_container(
 
 def test_an_image_that_does_not_work_gets_no_name(
     private: DockerEngine,
-    engine: Engine,
-    built: Built,
+    engine: EngineClient,
+    built: BuiltMirrorImage,
     copy: Path,
     ca_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (copy / "other.py").write_text('"""Another image than those before."""\n')
-    broken = replace(load_recipe("mirror"), checks=(("false",),))
+    broken = replace(load_mirror_recipe("mirror"), checks=(("false",),))
     monkeypatch.setattr(build, "load_recipe", lambda _: broken)
     before = named(private)
     with pytest.raises(EngineError, match="false does not run in it"):
@@ -155,14 +159,14 @@ def test_ctrl_c_ends_the_build_in_the_engine_too(private: DockerEngine) -> None:
 def test_a_build_ends_at_its_deadline(private: DockerEngine, tmp_path: Path) -> None:
     begun = time.monotonic()
     with (tmp_path / "log").open("w") as log, pytest.raises(EngineError, match="in time"):
-        connect(private.host, seconds=3).build(
-            pack({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
+        connect_engine(private.host, seconds=3).build(
+            pack_files({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
         )
     assert time.monotonic() - begun < 10
     wait_for("the container's end", lambda: not containers(private), timeout=60)
 
 
-def test_no_base_image(engine: Engine) -> None:
+def test_no_base_image(engine: EngineClient) -> None:
     with pytest.raises(EngineError, match="no base image") as missing:
         build_mirror(engine, base="registry.invalid/base:1", progress=SILENT)
     assert missing.value.why
@@ -179,10 +183,10 @@ def test_the_docker_context_is_followed(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONTEXT", "private")
-    assert Engine.connect(Deadline.after(20)).find("python:3.13-slim-trixie")
+    assert EngineClient.connect(Deadline.after(20)).find("python:3.13-slim-trixie")
     monkeypatch.setenv("DOCKER_CONTEXT", "another")
     with pytest.raises(EngineError, match="no docker context another"):
-        Engine.connect(Deadline.after(20))
+        EngineClient.connect(Deadline.after(20))
     monkeypatch.delenv("DOCKER_CONTEXT")
     (tmp_path / "config.json").write_text('{"currentContext": "private"}')
-    assert Engine.connect(Deadline.after(20)).find("python:3.13-slim-trixie")
+    assert EngineClient.connect(Deadline.after(20)).find("python:3.13-slim-trixie")

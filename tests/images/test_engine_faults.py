@@ -17,8 +17,8 @@ import pytest
 
 from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.images import ensure_base_image
-from tests.images.interrupted import begin, end
-from tests.images.projects import Workshop, plain
+from tests.images.interrupted import start_build, stop_build
+from tests.images.projects import BuildEnvironment, make_plain_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -38,23 +38,25 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @contextmanager
-def running(disk: Path, shop: Workshop) -> Iterator[Workshop]:
+def running(disk: Path, shop: BuildEnvironment) -> Iterator[BuildEnvironment]:
     """The mirror of the others and this disk's engine, which goes on with what is there."""
     with docker_engine(disk, keep=True) as engine:
         yield replace(shop, engine=engine)
 
 
-def holds(shop: Workshop) -> tuple[str, set[str]]:
+def holds(shop: BuildEnvironment) -> tuple[str, set[str]]:
     """The image that has the name, and all names."""
-    return str(shop.inspect(TAG)["Id"]), shop.images()
+    return str(shop.inspect(TAG)["Id"]), shop.list_images()
 
 
-def test_a_full_disk_and_an_engine_that_dies(shop: Workshop, disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_and_an_engine_that_dies(
+    shop: BuildEnvironment, disk: Path, tmp_path: Path
+) -> None:
     """One story, as each engine takes seconds to start."""
-    folder = plain(tmp_path / "plain")
+    folder = make_plain_project(tmp_path / "plain")
     with running(disk, shop) as small:
         small.engine.load(ensure_base_image())
-        small.built(str(folder), "--tag", TAG, "--no-proof")
+        small.build_report(str(folder), "--tag", TAG, "--no-proof")
         before = holds(small)
 
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
@@ -71,8 +73,8 @@ def test_a_full_disk_and_an_engine_that_dies(shop: Workshop, disk: Path, tmp_pat
         filler.unlink()
         (folder / "large").unlink()
 
-        child = begin(small, folder, TAG)
-        said = end(child, lambda: os.kill(small.engine.pid, signal.SIGKILL), code=3)
+        child = start_build(small, folder, TAG)
+        said = stop_build(child, lambda: os.kill(small.engine.pid, signal.SIGKILL), code=3)
         assert "the Docker engine went away" in said
         assert "next: start it again" in said
         assert "Traceback" not in said
@@ -81,7 +83,7 @@ def test_a_full_disk_and_an_engine_that_dies(shop: Workshop, disk: Path, tmp_pat
         assert holds(again) == before
         assert "42" in again.engine.docker("run", "--rm", "--network", "none", TAG)
         assert again.engine.docker("ps", "--all", "--quiet").strip(), "of the build that died"
-        again.built(str(plain(tmp_path / "again")), "--tag", TAG, "--no-proof")
+        again.build_report(str(make_plain_project(tmp_path / "again")), "--tag", TAG, "--no-proof")
         nothing_left(again.engine)
 
 
@@ -90,14 +92,14 @@ def nothing_left(engine: DockerEngine) -> None:
     assert not engine.docker("volume", "ls", "--quiet").strip()
 
 
-def test_no_room_for_the_build_context(shop: Workshop, disk: Path, tmp_path: Path) -> None:
-    folder = plain(tmp_path / "plain")
+def test_no_room_for_the_build_context(shop: BuildEnvironment, disk: Path, tmp_path: Path) -> None:
+    folder = make_plain_project(tmp_path / "plain")
     with (folder / "large").open("wb") as out:
         out.truncate(900 * MEGABYTE)
-    before = shop.images()
+    before = shop.list_images()
     done = shop.build(str(folder), "--tag", "plain:large", TMPDIR=str(disk))
     assert done.returncode == 3, done.stderr
     assert "the source cannot be packed for the engine" in done.stderr
     assert f"make room in {disk}" in done.stderr
-    assert shop.images() == before
+    assert shop.list_images() == before
     nothing_left(shop.engine)

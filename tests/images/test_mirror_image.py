@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 
 from images.build import INPUTS_LABEL
-from images.engine import Engine
+from images.engine import EngineClient
 from tests.cluster.engine import DockerEngine
-from tests.images.conftest import Built
+from tests.images.conftest import BuiltMirrorImage
 
 REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
 
-def out(engine: Engine, built: Built, *argv: str, user: str | None = None) -> str:
+def out(engine: EngineClient, built: BuiltMirrorImage, *argv: str, user: str | None = None) -> str:
     ran = engine.run(built.image.reference, argv, user=user)
-    assert ran.code == 0, ran.out
-    return ran.out
+    assert ran.exit_code == 0, ran.output
+    return ran.output
 
 
-def test_it_was_built_and_named_by_its_inputs(engine: Engine, built: Built) -> None:
+def test_it_was_built_and_named_by_its_inputs(
+    engine: EngineClient, built: BuiltMirrorImage
+) -> None:
     assert built.image.built
     held = engine.find(built.image.reference)
     assert held is not None
@@ -37,7 +39,7 @@ def test_it_was_built_and_named_by_its_inputs(engine: Engine, built: Built) -> N
     assert built.image.size < 300e6
 
 
-def test_it_runs_as_its_own_user(engine: Engine, built: Built) -> None:
+def test_it_runs_as_its_own_user(engine: EngineClient, built: BuiltMirrorImage) -> None:
     assert out(engine, built, "id").startswith("uid=10001(mirror) gid=10001(mirror)")
 
 
@@ -52,11 +54,13 @@ def test_it_runs_as_its_own_user(engine: Engine, built: Built) -> None:
         (("python3", "-m", "mirror.store.prepare", "--help"), "--serverdir"),
     ],
 )
-def test_its_programs_run(engine: Engine, built: Built, argv: tuple[str, ...], told: str) -> None:
+def test_its_programs_run(
+    engine: EngineClient, built: BuiltMirrorImage, argv: tuple[str, ...], told: str
+) -> None:
     assert told in out(engine, built, *argv)
 
 
-def test_uv_needs_no_library(engine: Engine, built: Built) -> None:
+def test_uv_needs_no_library(engine: EngineClient, built: BuiltMirrorImage) -> None:
     """A static program has no interpreter (PT_INTERP, type 3) among its program headers."""
     code = (
         "import struct;d=open('/opt/probe/uv','rb').read(4096);"
@@ -66,11 +70,13 @@ def test_uv_needs_no_library(engine: Engine, built: Built) -> None:
     assert 3 not in json.loads(out(engine, built, "python3", "-c", code))
 
 
-def test_devpi_initialises_with_a_root_that_is_read_only(engine: Engine, built: Built) -> None:
+def test_devpi_initialises_with_a_root_that_is_read_only(
+    engine: EngineClient, built: BuiltMirrorImage
+) -> None:
     out(engine, built, "devpi-init", "--serverdir", "/tmp/server", "--no-root-pypi")
 
 
-def test_nobody_has_to_compile(engine: Engine, built: Built) -> None:
+def test_nobody_has_to_compile(engine: EngineClient, built: BuiltMirrorImage) -> None:
     """Modules that come from sources are slow to start; the official base has no bytecode."""
     code = (
         "import json, mirror.store.prepare as p, devpi_server.main as d, pathlib;"
@@ -80,7 +86,7 @@ def test_nobody_has_to_compile(engine: Engine, built: Built) -> None:
 
 
 def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
-    engine: Engine, built: Built, tmp_path: Path
+    engine: EngineClient, built: BuiltMirrorImage, tmp_path: Path
 ) -> None:
     tar = tmp_path / "image.tar"
     with tar.open("wb") as file:
@@ -93,7 +99,7 @@ def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
             layer = image.extractfile(member)
             assert layer is not None
             content = layer.read()
-            assert built.planted.encode() not in content
+            assert built.ca_line.encode() not in content
             assert str(REPOSITORY).encode() not in content
             layer.seek(0)
             with tarfile.open(fileobj=layer) as files:
@@ -105,7 +111,7 @@ def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
 
 
 def test_the_base_is_all_that_is_shared_with_the_first_stage(
-    private: DockerEngine, built: Built
+    private: DockerEngine, built: BuiltMirrorImage
 ) -> None:
     history = private.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", built.image.id)
     assert "PIP_CERT" not in history

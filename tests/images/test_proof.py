@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from images.application import load_application
-from images.engine import Engine
-from images.proof import Subject, distributions
-from images.requirements import Locked, Pin
+from images.application import load_application_recipe
+from images.engine import EngineClient
+from images.proof import ProofSubject, distributions
+from images.requirements import LockedDistribution, ProjectLock
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
-from tests.images.projects import RECIPE, Workshop
+from tests.images.projects import RECIPE, BuildEnvironment
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -46,7 +46,7 @@ except OSError:
 """
 
 
-def refused(shop: Workshop, project: Path, recipe: str = RECIPE) -> str:
+def refused(shop: BuildEnvironment, project: Path, recipe: str = RECIPE) -> str:
     """What is said of an image that fails its proof; its name goes to nothing."""
     (project / "recipe.toml").write_text(recipe)
     words = (str(project), "--recipe", str(project / "recipe.toml"), "--tag", "hello:refused")
@@ -54,11 +54,11 @@ def refused(shop: Workshop, project: Path, recipe: str = RECIPE) -> str:
     assert done.returncode == 1, done.stderr
     assert "did not pass its proof and was given no name" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "hello:refused" not in shop.images()
+    assert "hello:refused" not in shop.list_images()
     return done.stderr
 
 
-def test_an_import_that_downloads(shop: Workshop, project: Path) -> None:
+def test_an_import_that_downloads(shop: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/weights.py").write_text(DOWNLOAD)
     said = refused(shop, project)
     assert "imports: it tries to reach models.example.test" in said
@@ -66,16 +66,16 @@ def test_an_import_that_downloads(shop: Workshop, project: Path) -> None:
     assert "imports.py" in said, "the process is named"
 
 
-def test_a_host_that_the_recipe_expects(shop: Workshop, project: Path) -> None:
+def test_a_host_that_the_recipe_expects(shop: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/weights.py").write_text(DOWNLOAD)
     recipe = RECIPE.replace("[[starts]]", 'expected_hosts = ["*.example.test"]\n[[starts]]')
     (project / "recipe.toml").write_text(recipe)
-    told = shop.built(str(project), "--recipe", str(project / "recipe.toml"))
+    told = shop.build_report(str(project), "--recipe", str(project / "recipe.toml"))
     tried = [one["host"] for check in told["proof"] for one in check["tried"]]
     assert "models.example.test" in tried, "it is allowed, and told all the same"
 
 
-def test_a_model_fetched_at_the_start(shop: Workshop, project: Path) -> None:
+def test_a_model_fetched_at_the_start(shop: BuildEnvironment, project: Path) -> None:
     main = project / "src/hello/main.py"
     main.write_text(AT_START + main.read_text())
     recipe = RECIPE.replace("[[starts]]", 'imports = ["hello.nothing"]\n[[starts]]')
@@ -85,14 +85,14 @@ def test_a_model_fetched_at_the_start(shop: Workshop, project: Path) -> None:
     assert "hello.main" in said or "__main__" in said
 
 
-def test_an_address_that_needs_no_name(shop: Workshop, project: Path) -> None:
+def test_an_address_that_needs_no_name(shop: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/literal.py").write_text(LITERAL)
     said = refused(shop, project)
     assert "it tries to reach 192.0.2.7:8443" in said
     assert "hello.literal (while imported)" in said
 
 
-def test_uv_run_that_syncs(shop: Workshop, project: Path) -> None:
+def test_uv_run_that_syncs(shop: BuildEnvironment, project: Path) -> None:
     """uv is no Python program: the watcher finds its process by the socket."""
     recipe = RECIPE + '[starts.environment]\nUV_NO_SYNC = "0"\nUV_OFFLINE = "0"\nUV_FROZEN = "0"\n'
     recipe += 'UV_DEFAULT_INDEX = "http://index.example.test/simple/"\n'
@@ -100,7 +100,7 @@ def test_uv_run_that_syncs(shop: Workshop, project: Path) -> None:
     assert "web: it tries to reach index.example.test by uv run" in said
 
 
-def test_a_module_that_does_not_import(shop: Workshop, project: Path) -> None:
+def test_a_module_that_does_not_import(shop: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/broken.py").write_text("import not_there\n")
     said = refused(shop, project)
     assert "imports: hello.broken does not import: ModuleNotFoundError" in said
@@ -109,25 +109,27 @@ def test_a_module_that_does_not_import(shop: Workshop, project: Path) -> None:
     assert "hello.main imports, or is gone" in said
 
 
-def test_a_start_that_ends(shop: Workshop, project: Path) -> None:
+def test_a_start_that_ends(shop: BuildEnvironment, project: Path) -> None:
     said = refused(shop, project, RECIPE.replace("hello.main", "hello.nowhere"))
     assert "web: ended with 1" in said
     assert "No module named hello.nowhere" in said
 
 
-def test_a_missing_wheel(shop: Workshop, engine: Engine, locked: Path) -> None:
-    recipe = load_application(locked / "recipe.toml")
-    told = shop.built(str(locked), "--recipe", str(locked / "recipe.toml"), "--no-proof")
+def test_a_missing_wheel(shop: BuildEnvironment, engine: EngineClient, locked: Path) -> None:
+    recipe = load_application_recipe(locked / "recipe.toml")
+    told = shop.build_report(str(locked), "--recipe", str(locked / "recipe.toml"), "--no-proof")
     pins = (
-        Pin(name="not-installed", version="1.0", marker="", hashes=()),
-        Pin(name="idna", version="0.1", marker="", hashes=()),
-        Pin(name="for-windows", version="1.0", marker="sys_platform == 'win32'", hashes=()),
+        LockedDistribution(name="not-installed", version="1.0", marker="", hashes=()),
+        LockedDistribution(name="idna", version="0.1", marker="", hashes=()),
+        LockedDistribution(
+            name="for-windows", version="1.0", marker="sys_platform == 'win32'", hashes=()
+        ),
     )
-    subject = Subject(
+    subject = ProofSubject(
         engine=engine,
         image=told["id"],
         recipe=replace(recipe),
-        locked=Locked(file="uv.lock", digest="", pins=pins, local=()),
+        lock=ProjectLock(file="uv.lock", sha256="", pins=pins, members=()),
         packages=("hello",),
         progress=SILENT,
         deadline=Deadline.after(60),

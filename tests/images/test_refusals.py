@@ -12,9 +12,16 @@ from zipfile import ZipFile
 import pytest
 
 from tests.cluster.waiting import wait_for
-from tests.images.interrupted import begin, end
-from tests.images.projects import BASE, BUILD, PLAIN, Workshop, make_sdist, write
-from tests.images.projects import plain as plain_project
+from tests.images.interrupted import start_build, stop_build
+from tests.images.projects import (
+    BASE,
+    PLAIN_PYPROJECT,
+    SETUPTOOLS_BUILD,
+    BuildEnvironment,
+    make_sdist,
+    write_files,
+)
+from tests.images.projects import make_plain_project as plain_project
 from tests.local.place import make_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
@@ -51,7 +58,7 @@ def retagged(wheel: Path, tag: str, extra: dict[str, str] | None = None) -> Path
 
 
 @pytest.fixture(scope="module")
-def files(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def files(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name → line of a requirements file, for what was put into the private index."""
     root = tmp_path_factory.mktemp("files")
     made = {
@@ -63,12 +70,15 @@ def files(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             {"../" * 9 + SLIPPED.relative_to("/").as_posix(): "x", "../" * 4 + "slipped": "x"},
         ),
     }
-    calls = write(root / "calls", {"pyproject.toml": BUILD, "setup.py": CALLS})
+    calls = write_files(root / "calls", {"pyproject.toml": SETUPTOOLS_BUILD, "setup.py": CALLS})
     made["calls"] = make_sdist(root, "calls", "1.0", calls)
-    insists = write(root / "insists", {"pyproject.toml": BUILD, "setup.py": INSISTS})
+    insists = write_files(
+        root / "insists", {"pyproject.toml": SETUPTOOLS_BUILD, "setup.py": INSISTS}
+    )
     made["insists"] = make_sdist(root, "insists", "1.0", insists)
-    built = write(
-        root / "odd", {"pyproject.toml": ODD_BUILD + PLAIN.replace("plain", "odd"), "odd.py": ""}
+    built = write_files(
+        root / "odd",
+        {"pyproject.toml": ODD_BUILD + PLAIN_PYPROJECT.replace("plain", "odd"), "odd.py": ""},
     )
     made["odd"] = make_sdist(root, "odd", "1.0", built)
     backend = make_wheel(root, "odd-backend", "1.0", ODD)
@@ -78,38 +88,38 @@ def files(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     with ZipFile(backend, "w") as opened:
         for name, content in parts.items():
             opened.writestr(name, content + (NEEDS if name.endswith("METADATA") else b""))
-    done = shop.place.mirror("add", *map(str, (*made.values(), backend)))
+    done = shop.place.run_mirror("add", *map(str, (*made.values(), backend)))
     assert done.returncode == 0, done.stderr
     return lines
 
 
 @pytest.fixture(scope="module")
 def first(
-    shop: Workshop, files: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    shop: BuildEnvironment, files: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
     """The id of an earlier image, and its project."""
     folder = plain_project(tmp_path_factory.mktemp("plain"), files["alpha"])
-    return str(shop.built(str(folder), "--tag", TAG)["id"]), folder
+    return str(shop.build_report(str(folder), "--tag", TAG)["id"]), folder
 
 
 @pytest.fixture
-def plain(shop: Workshop, first: tuple[str, Path], tmp_path: Path) -> Iterator[Path]:
+def plain(shop: BuildEnvironment, first: tuple[str, Path], tmp_path: Path) -> Iterator[Path]:
     """A copy of that project; the earlier image has to be as it was after the test."""
-    before = shop.images()
+    before = shop.list_images()
     yield Path(shutil.copytree(first[1], tmp_path / "plain"))
     assert shop.inspect(TAG)["Id"] == first[0]
-    assert shop.images() == before
+    assert shop.list_images() == before
     nothing_left(shop)
 
 
-def nothing_left(shop: Workshop) -> None:
+def nothing_left(shop: BuildEnvironment) -> None:
     assert not shop.engine.docker("ps", "--all", "--quiet").strip()
     assert not shop.engine.docker("volume", "ls", "--quiet").strip()
     kinds = shop.engine.docker("network", "ls", "--format", "{{.Name}}").split()
     assert set(kinds) <= {"bridge", "host", "none"}
 
 
-def refused(shop: Workshop, folder: Path, *words: str, code: int = 3, **env: str) -> str:
+def refused(shop: BuildEnvironment, folder: Path, *words: str, code: int = 3, **env: str) -> str:
     done = shop.build(str(folder), "--tag", TAG, *words, **env)
     assert done.returncode == code, done.stderr
     assert [line[:7] for line in done.stderr.splitlines()].count("error: ") == 1
@@ -121,7 +131,9 @@ def refused(shop: Workshop, folder: Path, *words: str, code: int = 3, **env: str
 # -- what comes out of the mirror ---------------------------------------------------------------
 
 
-def test_another_hash_than_the_locks(shop: Workshop, plain: Path, files: dict[str, str]) -> None:
+def test_another_hash_than_the_locks(
+    shop: BuildEnvironment, plain: Path, files: dict[str, str]
+) -> None:
     line = files["alpha"].rpartition(":")[0] + ":" + "0" * 64 + "\n"
     (plain / "requirements.txt").write_text(line)
     said = refused(shop, plain)
@@ -131,11 +143,11 @@ def test_another_hash_than_the_locks(shop: Workshop, plain: Path, files: dict[st
 
 
 def test_a_wheel_that_writes_outside(
-    shop: Workshop, plain: Path, files: dict[str, str], tmp_path: Path
+    shop: BuildEnvironment, plain: Path, files: dict[str, str], tmp_path: Path
 ) -> None:
     """uv leaves out what would lie elsewhere."""
     (plain / "requirements.txt").write_text(files["slip"])
-    shop.built(str(plain), "--tag", "plain:slip", "--no-proof")
+    shop.build_report(str(plain), "--tag", "plain:slip", "--no-proof")
     code = "import os, slip; print(os.path.exists('/tmp/slipped'), os.path.exists('/app/slipped'))"
     said = shop.engine.docker(
         "run", "--rm", "--network", "none", "plain:slip", "python3", "-c", code
@@ -146,7 +158,7 @@ def test_a_wheel_that_writes_outside(
 
 
 def test_an_sdist_that_calls_while_it_is_built(
-    shop: Workshop, plain: Path, files: dict[str, str]
+    shop: BuildEnvironment, plain: Path, files: dict[str, str]
 ) -> None:
     """It gets over it, so the build would succeed: by the engine's cache, too, the second time."""
     (plain / "requirements.txt").write_text(files["alpha"] + files["calls"])
@@ -170,7 +182,7 @@ def test_an_sdist_that_calls_while_it_is_built(
     ],
 )
 def test_a_distribution_that_cannot_be_taken(
-    shop: Workshop, plain: Path, files: dict[str, str], name: str, what: str, more: str
+    shop: BuildEnvironment, plain: Path, files: dict[str, str], name: str, what: str, more: str
 ) -> None:
     (plain / "requirements.txt").write_text(files["alpha"] + files[name])
     said = refused(shop, plain)
@@ -178,10 +190,12 @@ def test_a_distribution_that_cannot_be_taken(
     assert more in said
 
 
-def test_a_build_backend_that_nothing_pins_on_this_machine(shop: Workshop, plain: Path) -> None:
+def test_a_build_backend_that_nothing_pins_on_this_machine(
+    shop: BuildEnvironment, plain: Path
+) -> None:
     """The mirror has it; what is made a wheel here is built by pinned ones, too."""
-    text = PLAIN.replace("plain", "alpha") + ODD_BUILD
-    folder = write(plain.with_name("alpha"), {"pyproject.toml": text})
+    text = PLAIN_PYPROJECT.replace("plain", "alpha") + ODD_BUILD
+    folder = write_files(plain.with_name("alpha"), {"pyproject.toml": text})
     said = refused(shop, plain, "--vendor", f"alpha={folder}", code=2)
     assert "alpha cannot be built from alpha" in said
     assert "odd-backend" in said
@@ -216,18 +230,22 @@ def edit(name: str, text: str | None) -> Callable[[Path], None]:
     ids=("no-lock", "no-hash", "out-of-date", "broken", "broken-lock", "extra", "vendor"),
 )
 def test_bad_input(
-    shop: Workshop, plain: Path, change: Callable[[Path], None], words: tuple[str, ...], part: str
+    shop: BuildEnvironment,
+    plain: Path,
+    change: Callable[[Path], None],
+    words: tuple[str, ...],
+    part: str,
 ) -> None:
     change(plain)
     assert part in refused(shop, plain, *words, code=2)
 
 
-def test_no_engine(shop: Workshop, plain: Path) -> None:
+def test_no_engine(shop: BuildEnvironment, plain: Path) -> None:
     said = refused(shop, plain, DOCKER_HOST="unix:///nowhere/docker.sock")
     assert "no Docker engine to build with: unix:///nowhere/docker.sock" in said
 
 
-def test_the_name_of_another_image(shop: Workshop, plain: Path) -> None:
+def test_the_name_of_another_image(shop: BuildEnvironment, plain: Path) -> None:
     shop.engine.docker("tag", BASE, "another:1")
     held = shop.inspect("another:1")["Id"]
     try:
@@ -241,19 +259,19 @@ def test_the_name_of_another_image(shop: Workshop, plain: Path) -> None:
 # -- a build that does not come to its end ------------------------------------------------------
 
 
-def test_ctrl_c_in_the_middle(shop: Workshop, plain: Path) -> None:
-    child = begin(shop, plain, TAG)
-    said = end(child, lambda: child.send_signal(signal.SIGINT), code=130)
+def test_ctrl_c_in_the_middle(shop: BuildEnvironment, plain: Path) -> None:
+    child = start_build(shop, plain, TAG)
+    said = stop_build(child, lambda: child.send_signal(signal.SIGINT), code=130)
     assert "interrupted" in said
     wait_for("the end of the step", lambda: not shop.engine.docker("ps", "-aq").strip(), timeout=60)
 
 
 def test_what_a_killed_build_left_is_taken_away_by_the_next(
-    shop: Workshop, first: tuple[str, Path], plain: Path
+    shop: BuildEnvironment, first: tuple[str, Path], plain: Path
 ) -> None:
-    child = begin(shop, plain, TAG)
-    end(child, child.kill, code=-signal.SIGKILL)
+    child = start_build(shop, plain, TAG)
+    stop_build(child, child.kill, code=-signal.SIGKILL)
     assert shop.engine.docker("ps", "--quiet").strip()
     assert shop.engine.docker("volume", "ls", "--quiet").strip()
-    assert shop.built(str(first[1]), "--tag", TAG)["id"]
+    assert shop.build_report(str(first[1]), "--tag", TAG)["id"]
     nothing_left(shop)

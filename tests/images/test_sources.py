@@ -19,7 +19,13 @@ import httpx
 import pytest
 
 from tests.cluster.debian import debian_mirror
-from tests.images.projects import BUILD, Workshop, make_sdist, quiet_git, write
+from tests.images.projects import (
+    SETUPTOOLS_BUILD,
+    BuildEnvironment,
+    make_sdist,
+    run_git,
+    write_files,
+)
 from tests.local.place import make_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
@@ -68,14 +74,14 @@ seconds = 20
 def pyproject(name: str, *needs: str, more: str = "") -> str:
     return (
         f'[project]\nname = "{name}"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
-        f"dependencies = {json.dumps(needs)}\n{more}{BUILD}"
+        f"dependencies = {json.dumps(needs)}\n{more}{SETUPTOOLS_BUILD}"
     )
 
 
 def module(folder: Path, name: str) -> Path:
     """A project with one module."""
     only = f'[tool.setuptools]\npy-modules = ["{name}"]\n'
-    return write(folder, {"pyproject.toml": pyproject(name) + only, f"{name}.py": MODULE})
+    return write_files(folder, {"pyproject.toml": pyproject(name) + only, f"{name}.py": MODULE})
 
 
 @contextmanager
@@ -88,18 +94,20 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sink(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def sink(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project, as long as its origins can be reached."""
     root = tmp_path_factory.mktemp("sink")
     repository = module(root / "fromgit", "fromgit")
-    quiet_git(repository, "init", "--quiet")
-    quiet_git(repository, "add", ".")
-    quiet_git(repository, "commit", "--quiet", "--message", "x")
+    run_git(repository, "init", "--quiet")
+    run_git(repository, "add", ".")
+    run_git(repository, "commit", "--quiet", "--message", "x")
     module(root / "beside", "beside")
-    files = write(root / "fastadd", {"pyproject.toml": pyproject("fastadd"), "setup.py": SETUP})
+    files = write_files(
+        root / "fastadd", {"pyproject.toml": pyproject("fastadd"), "setup.py": SETUP}
+    )
     (files / "fastadd.c").write_text(EXTENSION)
     sdist = make_sdist(root, "fastadd", "1.0", files)
-    done = shop.place.mirror("add", str(sdist))
+    done = shop.place.run_mirror("add", str(sdist))
     assert done.returncode == 0, done.stderr
     (root / "web").mkdir()
     wheel = make_wheel(root / "web", "fromurl", "1.0", MODULE)
@@ -118,7 +126,7 @@ def sink(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         where = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
         texts = {"pyproject.toml": pyproject("sink", *needs, more=sources) + where}
         texts |= {"src/sink/__init__.py": "", "src/sink/main.py": MAIN, "recipe.toml": RECIPE}
-        write(folder, texts)
+        write_files(folder, texts)
         shop.lock(folder)
         lock = folder / "uv.lock"
         text, count = re.subn(r'registry = "[^"]+"', f'registry = "{ELSEWHERE}"', lock.read_text())
@@ -129,12 +137,12 @@ def sink(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def told(shop: Workshop, sink: Path) -> dict[str, Any]:
+def told(shop: BuildEnvironment, sink: Path) -> dict[str, Any]:
     words = (str(sink), "--recipe", str(sink / "recipe.toml"), "--tag", "sink:1")
-    return shop.built(*words, "--apt-mirror", debian_mirror())
+    return shop.build_report(*words, "--apt-mirror", debian_mirror())
 
 
-def test_all_of_it_is_in_the_image_and_runs(shop: Workshop, told: dict[str, Any]) -> None:
+def test_all_of_it_is_in_the_image_and_runs(shop: BuildEnvironment, told: dict[str, Any]) -> None:
     names = {one["name"]: one["version"] for one in told["distributions"]}
     assert {"fastadd", "fromgit", "fromurl", "beside", "member", "sink"} <= set(names)
     assert not [fault for one in told["proof"] for fault in one["faults"]]
@@ -147,7 +155,7 @@ def test_the_lock_points_off_the_mirror_and_nothing_else_is_called(told: dict[st
 
 
 def test_git_url_and_path_are_wheels_in_the_private_index(
-    shop: Workshop, told: dict[str, Any]
+    shop: BuildEnvironment, told: dict[str, Any]
 ) -> None:
     vendored = {one["name"]: one for one in told["vendored"]}
     assert set(vendored) == {"fromgit", "fromurl", "beside"}
@@ -161,7 +169,7 @@ def test_git_url_and_path_are_wheels_in_the_private_index(
 
 
 def test_the_extension_is_compiled_by_a_pinned_backend_and_no_compiler_is_left(
-    shop: Workshop, told: dict[str, Any]
+    shop: BuildEnvironment, told: dict[str, Any]
 ) -> None:
     (built,) = told["built_from_sdist"]
     assert built.startswith("fastadd 1.0 (setuptools")
@@ -174,7 +182,7 @@ def test_the_extension_is_compiled_by_a_pinned_backend_and_no_compiler_is_left(
 
 
 def test_a_second_build_holds_the_same_files_and_no_password(
-    shop: Workshop, sink: Path, told: dict[str, Any], tmp_path: Path
+    shop: BuildEnvironment, sink: Path, told: dict[str, Any], tmp_path: Path
 ) -> None:
     """Compiled again, from nothing; one source is given by a URL with a password."""
     archive, report = tmp_path / "sink.tar", tmp_path / "report.json"

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
-from tests.conftest import Run
+from tests.conftest import RunProgram
 
 
-class Place:
+class MirrorHome:
     """A user's folders of their own, and a port."""
 
-    def __init__(self, root: Path, program: Run) -> None:
+    def __init__(self, root: Path, program: RunProgram) -> None:
         self.root = root
         self.env = {
             "XDG_DATA_HOME": str(root / "data"),
@@ -28,13 +28,13 @@ class Place:
             self.port = int(listener.getsockname()[1])
         self._program = program
 
-    def mirror(
+    def run_mirror(
         self, *words: str, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return self._program("mirror", *words, "--local", env=self.env | (env or {}), timeout=120)
 
     def up(self, *words: str, env: dict[str, str] | None = None) -> dict[str, object]:
-        done = self.mirror("up", "--port", str(self.port), "-o", "json", *words, env=env)
+        done = self.run_mirror("up", "--port", str(self.port), "-o", "json", *words, env=env)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert isinstance(told, dict)
@@ -45,12 +45,12 @@ class Place:
         path = self.root / "state/pypi-mirror/processes.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def pids(self) -> list[int]:
+    def list_pids(self) -> list[int]:
         return [int(one["pid"]) for one in self.processes.values()]
 
 
 @contextmanager
-def taken_down(place: Place) -> Iterator[None]:
+def purge_on_exit(place: MirrorHome) -> Iterator[None]:
     """`mirror down --purge` at the end of the block, or of this process, however that ends."""
     then = "cat > /dev/null; exec mirror down --local --purge"  # the end of its standard input
     with subprocess.Popen(

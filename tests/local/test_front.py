@@ -14,8 +14,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.conftest import Run
-from tests.local.place import Place
+from tests.conftest import RunProgram
+from tests.local.place import MirrorHome
 
 JSON = "application/vnd.pypi.simple.v1+json"
 PROJECTS = [f"new-{number}" for number in range(12)]
@@ -42,35 +42,35 @@ def upstream(httpserver: HTTPServer) -> HTTPServer:
 
 
 @pytest.fixture
-def place(tmp_path: Path, program: Run, upstream: HTTPServer) -> Iterator[Place]:
-    made = Place(tmp_path, program)
+def place(tmp_path: Path, program: RunProgram, upstream: HTTPServer) -> Iterator[MirrorHome]:
+    made = MirrorHome(tmp_path, program)
     made.up("--upstream", upstream.url_for("/simple/"))
     yield made
-    made.mirror("down")
+    made.run_mirror("down")
 
 
-def ask(place: Place, project: str, accept: str) -> httpx.Response:
+def get_page(place: MirrorHome, project: str, accept: str) -> httpx.Response:
     url = f"http://127.0.0.1:{place.port}/workloads/stable/+simple/{project}/"
     return httpx.get(url, headers={"Accept": accept}, timeout=60, trust_env=False)
 
 
-def test_first_requests_at_once_all_get_the_page(place: Place) -> None:
+def test_first_requests_at_once_all_get_the_page(place: MirrorHome) -> None:
     """devpi by itself answers 404 to some of them: facts in docs/reliability.md."""
     accepts = (JSON, f"{JSON}, text/html;q=0.01", "text/html", "*/*")
     wanted = [(name, accepts[n % 4]) for name in PROJECTS for n in range(CLIENTS)]
     with ThreadPoolExecutor(4 * CLIENTS) as pool:
-        answers = list(pool.map(lambda one: ask(place, *one), wanted))
+        answers = list(pool.map(lambda one: get_page(place, *one), wanted))
     for (name, accept), answer in zip(wanted, answers, strict=True):
         assert answer.status_code == 200, f"{name} {accept}: {answer.status_code}"
         assert f"{name.replace('-', '_')}-1.0-py3-none-any.whl" in answer.text
         assert answer.headers["content-type"].startswith(JSON if JSON in accept else "text/html")
 
 
-def test_a_project_that_nobody_has_is_404(place: Place) -> None:
-    assert ask(place, "nobody-has-this", JSON).status_code == 404
+def test_a_project_that_nobody_has_is_404(place: MirrorHome) -> None:
+    assert get_page(place, "nobody-has-this", JSON).status_code == 404
 
 
-def test_no_clients_header_changes_anothers_page(place: Place) -> None:
+def test_no_clients_header_changes_anothers_page(place: MirrorHome) -> None:
     url = f"http://127.0.0.1:{place.port}/workloads/stable/+simple/{PROJECTS[0]}/"
     evil = {
         "Accept": JSON,
@@ -79,4 +79,4 @@ def test_no_clients_header_changes_anothers_page(place: Place) -> None:
         "Host": "evil.example",
     }
     httpx.get(url, headers=evil, timeout=60, trust_env=False)
-    assert "evil.example" not in ask(place, PROJECTS[0], JSON).text
+    assert "evil.example" not in get_page(place, PROJECTS[0], JSON).text

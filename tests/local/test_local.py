@@ -16,16 +16,16 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import Run
-from tests.local.place import Place, make_wheel
+from tests.conftest import RunProgram
+from tests.local.place import MirrorHome, make_wheel
 
 
 @pytest.fixture
-def place(tmp_path: Path, program: Run) -> Iterator[Place]:
-    made = Place(tmp_path, program)
+def place(tmp_path: Path, program: RunProgram) -> Iterator[MirrorHome]:
+    made = MirrorHome(tmp_path, program)
     yield made
-    made.mirror("down")
-    assert not any(psutil.pid_exists(pid) for pid in made.pids())
+    made.run_mirror("down")
+    assert not any(psutil.pid_exists(pid) for pid in made.list_pids())
 
 
 @pytest.fixture
@@ -33,21 +33,21 @@ def wheel(tmp_path: Path) -> Path:
     return make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
 
 
-def test_up_status_env_add_install_down(place: Place, wheel: Path, tmp_path: Path) -> None:
+def test_up_status_env_add_install_down(place: MirrorHome, wheel: Path, tmp_path: Path) -> None:
     told = place.up()
     assert told["state"] == "running"
     assert told["front"] == "nginx"
     assert told["url"] == f"http://127.0.0.1:{place.port}/workloads/stable/+simple/"
-    pids = place.pids()
+    pids = place.list_pids()
 
     assert place.up()["state"] == "running"
-    assert place.pids() == pids, "a second up restarts nothing"
+    assert place.list_pids() == pids, "a second up restarts nothing"
 
-    env = json.loads(place.mirror("env", "--format", "json").stdout)
+    env = json.loads(place.run_mirror("env", "--format", "json").stdout)
     assert env["UV_INDEX_URL"] == told["url"]
 
-    first = json.loads(place.mirror("add", str(wheel), "-o", "json").stdout)
-    again = json.loads(place.mirror("add", str(wheel), "-o", "json").stdout)
+    first = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
+    again = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
     assert [first[0]["outcome"], again[0]["outcome"]] == ["added", "present"]
 
     target = tmp_path / "target"
@@ -68,18 +68,18 @@ def test_up_status_env_add_install_down(place: Place, wheel: Path, tmp_path: Pat
     assert (target / "uv/house_lib.py").read_text() == "x = 1\n"
     assert (target / "pip/house_lib.py").read_text() == "x = 1\n"
 
-    assert place.mirror("down").returncode == 0
+    assert place.run_mirror("down").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert place.mirror("status").returncode == 1
+    assert place.run_mirror("status").returncode == 1
     assert place.up()["state"] == "running"
     page = httpx.get(f"{env['UV_INDEX_URL']}house-lib/", trust_env=False, timeout=60)
     assert wheel.name in page.text, "down keeps what was added"
 
 
-def test_purge_removes_everything(place: Place, wheel: Path) -> None:
+def test_purge_removes_everything(place: MirrorHome, wheel: Path) -> None:
     place.up()
-    place.mirror("add", str(wheel))
-    assert place.mirror("down", "--purge").returncode == 0
+    place.run_mirror("add", str(wheel))
+    assert place.run_mirror("down", "--purge").returncode == 0
     assert not (place.root / "data/pypi-mirror").exists()
     left = [path.name for path in place.root.rglob("*") if path.is_file()]
     assert left == [wheel.name, "lock"]
@@ -93,7 +93,9 @@ def test_purge_removes_everything(place: Place, wheel: Path) -> None:
     assert page.status_code == 404
 
 
-def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nginx_devpi_serves_alone(
+    place: MirrorHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mirror import local
 
     monkeypatch.setattr(local, "_SYSTEM_PATH", "")
@@ -110,7 +112,7 @@ def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.Monk
             notes.append(text)
 
     status = local.LocalMirror().up(
-        changes={"port": place.port}, progress=Heard(), deadline=Deadline.after(300)
+        overrides={"port": place.port}, progress=Heard(), deadline=Deadline.after(300)
     )
     assert status.state == "running"
     assert status.front == "none (devpi alone)"
@@ -119,26 +121,28 @@ def test_without_nginx_devpi_serves_alone(place: Place, monkeypatch: pytest.Monk
 
 
 def test_an_inner_port_that_was_lost_is_replaced(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: MirrorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mirror import local
     from mirror.core.wait import Deadline
-    from mirror.processes import free_port
+    from mirror.processes import find_free_port
 
     for name, value in place.env.items():
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as other:
         lost = [int(other.getsockname()[1])]
-        monkeypatch.setattr(local, "free_port", lambda: lost.pop() if lost else free_port())
-        status = local.LocalMirror().up(changes={"port": place.port}, deadline=Deadline.after(300))
+        monkeypatch.setattr(local, "free_port", lambda: lost.pop() if lost else find_free_port())
+        status = local.LocalMirror().up(
+            overrides={"port": place.port}, deadline=Deadline.after(300)
+        )
     assert not lost
     assert status.state == "running"
     assert local.LocalMirror().down(purge=False)
 
 
-def test_a_port_in_use_is_named_with_its_owner(place: Place) -> None:
+def test_a_port_in_use_is_named_with_its_owner(place: MirrorHome) -> None:
     with socket.create_server(("127.0.0.1", place.port)):
-        done = place.mirror("up", "--port", str(place.port))
+        done = place.run_mirror("up", "--port", str(place.port))
     assert done.returncode == 5
     assert f"port {place.port} is in use" in done.stderr
     assert f"process {os.getpid()}" in done.stderr
@@ -146,9 +150,9 @@ def test_a_port_in_use_is_named_with_its_owner(place: Place) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
+def test_a_stale_record_never_ends_somebody_elses_process(place: MirrorHome) -> None:
     place.up()
-    for pid in place.pids():
+    for pid in place.list_pids():
         os.killpg(pid, signal.SIGKILL)
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     try:
@@ -157,7 +161,7 @@ def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
         for one in record.values():
             one["pid"] = bystander.pid  # as after a reboot: the pid lives, as something else
         path.write_text(json.dumps(record))
-        assert place.mirror("down").returncode == 0
+        assert place.run_mirror("down").returncode == 0
         assert bystander.poll() is None
         assert place.up()["state"] == "running"
         assert bystander.poll() is None
@@ -166,25 +170,25 @@ def test_a_stale_record_never_ends_somebody_elses_process(place: Place) -> None:
         bystander.wait(10)
 
 
-def test_what_a_killed_nginx_leaves_is_ended(place: Place) -> None:
+def test_what_a_killed_nginx_leaves_is_ended(place: MirrorHome) -> None:
     place.up()
     os.kill(int(place.processes["nginx"]["pid"]), signal.SIGKILL)
     assert place.up()["state"] == "running", "its workers held the port"
 
 
-def test_one_process_dead_is_seen_and_mended(place: Place) -> None:
+def test_one_process_dead_is_seen_and_mended(place: MirrorHome) -> None:
     place.up()
     os.kill(int(place.processes["devpi"]["pid"]), signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while "running" in place.mirror("status").stdout and time.monotonic() < deadline:
+    while "running" in place.run_mirror("status").stdout and time.monotonic() < deadline:
         time.sleep(0.1)
-    broken = place.mirror("status")
+    broken = place.run_mirror("status")
     assert broken.returncode == 1
     assert "broken" in broken.stdout
     assert place.up()["state"] == "running"
 
 
-def test_it_outlives_its_terminal(place: Place, program: Run) -> None:
+def test_it_outlives_its_terminal(place: MirrorHome, program: RunProgram) -> None:
     """Started in a session of its own whose leader then ends: the hang-up reaches nobody."""
     script = f"mirror up --local --port {place.port}"
     subprocess.run(
@@ -195,10 +199,10 @@ def test_it_outlives_its_terminal(place: Place, program: Run) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    assert place.mirror("status").returncode == 0
+    assert place.run_mirror("status").returncode == 0
 
 
-def test_two_at_once_one_names_the_holder(place: Place) -> None:
+def test_two_at_once_one_names_the_holder(place: MirrorHome) -> None:
     import fcntl
 
     lock = place.root / "state/pypi-mirror/lock"
@@ -207,12 +211,12 @@ def test_two_at_once_one_names_the_holder(place: Place) -> None:
         held.write("4242")
         held.flush()
         fcntl.flock(held, fcntl.LOCK_EX)
-        done = place.mirror("up", "--port", str(place.port))
+        done = place.run_mirror("up", "--port", str(place.port))
     assert done.returncode == 5
     assert "process 4242" in done.stderr
 
 
-def test_anonymous_writers_are_refused(place: Place, wheel: Path) -> None:
+def test_anonymous_writers_are_refused(place: MirrorHome, wheel: Path) -> None:
     told = place.up()
     root = f"http://127.0.0.1:{place.port}"
     headers = {"Accept": "application/json"}
@@ -231,10 +235,10 @@ def test_anonymous_writers_are_refused(place: Place, wheel: Path) -> None:
     assert told["state"] == "running"
 
 
-def test_no_secret_in_argv_or_logs(place: Place) -> None:
+def test_no_secret_in_argv_or_logs(place: MirrorHome) -> None:
     place.up()
     password = (place.root / "data/pypi-mirror/secrets/root-password").read_text()
-    for pid in place.pids():
+    for pid in place.list_pids():
         words = " ".join(psutil.Process(pid).cmdline())
         assert password not in words
         assert password not in str(psutil.Process(pid).environ())
@@ -253,18 +257,18 @@ def test_no_secret_in_argv_or_logs(place: Place) -> None:
         (("add", "/nonexistent.whl"), "no such file"),
     ],
 )
-def test_bad_input_is_one_clear_error(place: Place, words: tuple[str, ...], part: str) -> None:
-    done = place.mirror(*words)
+def test_bad_input_is_one_clear_error(place: MirrorHome, words: tuple[str, ...], part: str) -> None:
+    done = place.run_mirror(*words)
     assert done.returncode in {2, 3}
     assert part in done.stderr
     assert "next:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_broken_settings_are_named(place: Place) -> None:
+def test_broken_settings_are_named(place: MirrorHome) -> None:
     path = place.root / "config/pypi-mirror/local.json"
     path.parent.mkdir(parents=True)
     path.write_text("{broken")
-    done = place.mirror("status")
+    done = place.run_mirror("status")
     assert done.returncode == 2
     assert str(path) in done.stderr

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.delivery import Options
+from deploy.delivery import DeliveryOptions
 from deploy.delivery.ssh import DELIVERY
 from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
-from mirror.core.wait import Deadline, until
+from mirror.core.wait import Deadline, wait_until
 from tests.cluster.debian import install_debian_packages
-from tests.unit.deploy.delivery.stand_ins import IMAGE, StandInEngine, cluster, node
+from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="installs and starts an sshd of its own")
 
@@ -56,7 +56,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         stderr=(folder / "log").open("wb"),
     )
     try:
-        until(
+        wait_until(
             lambda: _listens(port),
             deadline=Deadline.after(60),
             what="sshd listens",
@@ -84,8 +84,10 @@ def _listens(port: int) -> bool:
 
 def test_the_tar_arrives_and_is_imported(ssh: tuple[str, Path]) -> None:
     template, folder = ssh
-    there = cluster(node("a", address="127.0.0.1"))
-    done = DELIVERY.deliver(IMAGE, StandInEngine().engine(), there, Options(ssh=template), SILENT)
+    there = make_cluster(make_node("a", address="127.0.0.1"))
+    done = DELIVERY.deliver(
+        IMAGE, FakeImageEngine().engine(), there, DeliveryOptions(ssh=template), SILENT
+    )
     assert done.nodes == ("a",)
     assert (folder / "words").read_text() == "-n ctr -n k8s.io images import -\n"
     assert (folder / "tar").read_bytes() == b"the image"
@@ -93,12 +95,12 @@ def test_the_tar_arrives_and_is_imported(ssh: tuple[str, Path]) -> None:
 
 def test_a_key_that_is_refused_names_the_node(ssh: tuple[str, Path]) -> None:
     template, _ = ssh
-    options = Options(ssh=template.replace("/client ", "/stranger "))
+    options = DeliveryOptions(ssh=template.replace("/client ", "/stranger "))
     with pytest.raises(DeliveryError, match="not imported on a"):
         DELIVERY.deliver(
             IMAGE,
-            StandInEngine().engine(),
-            cluster(node("a", address="127.0.0.1")),
+            FakeImageEngine().engine(),
+            make_cluster(make_node("a", address="127.0.0.1")),
             options,
             SILENT,
         )

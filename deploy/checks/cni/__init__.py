@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.checks.cni import agent, files, start
-from deploy.evidence.model import Check, Need
+from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "cni"
 RANK = 60  # where it stands in the report
@@ -11,40 +11,40 @@ RANK = 60  # where it stands in the report
 _CALICO = frozenset({Need.CALICO})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="cni.pods",
         fact="Calico is ready on every node it runs on",
         needs=_CALICO,
-        look=start.pods,
+        find=start.check_calico_pods,
     ),
-    Check(
+    DoctorCheck(
         id="cni.sandbox",
         fact="no pod waits for its network",
-        needs=frozenset({Need.WARNED, Need.WORKLOADS}),
-        look=start.sandbox,
+        needs=frozenset({Need.WARNING_EVENTS, Need.WORKLOADS}),
+        find=start.check_sandbox,
     ),
-    Check(
+    DoctorCheck(
         id="cni.conflist",
         fact="the CNI configuration can be read",
         needs=_CALICO,
-        look=files.conflist,
+        find=files.check_conflist,
     ),
-    Check(
+    DoctorCheck(
         id="cni.drift",
         fact="new pods have what the CNI configuration says",
         needs=_CALICO | {Need.POD_DNS},
-        look=files.drift,
+        find=files.check_drift,
     ),
-    Check(
+    DoctorCheck(
         id="cni.felix",
         fact="Felix and the address pools agree on IPv6",
         needs=_CALICO | {Need.IP_POOLS},
-        look=agent.felix,
+        find=agent.check_felix,
     ),
-    Check(
+    DoctorCheck(
         id="cni.autodetect",
         fact="calico-node finds the addresses it looks for",
         needs=_CALICO | {Need.NODES},
-        look=agent.autodetect,
+        find=agent.check_autodetect,
     ),
 )

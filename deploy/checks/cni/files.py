@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
-from deploy.evidence.sights import seen
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.sights import iter_probe_views
 from deploy.evidence.things import Calico
-from deploy.phrases import on
+from deploy.phrases import on_nodes
 
 _MICROK8S_FILE = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
 _NODE_FILES = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"
 
 
-def conflist(evidence: Evidence) -> Iterator[Finding]:
+def check_conflist(evidence: Evidence) -> Iterator[Finding]:
     """The template of the conflist cannot be read."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or not calico.conflist.broken:
         return
     yield Finding(
@@ -26,7 +26,7 @@ def conflist(evidence: Evidence) -> Iterator[Finding]:
         evidence=(calico.conflist.broken,),
         why="calico-node writes it to each node when it starts: from then on no pod starts there.",
         mends=(
-            Mend(
+            Remedy(
                 text="Mend the key cni_network_config, or take back what `mirror fix` did.",
                 reach="cluster",
                 command=f"kubectl -n {calico.namespace} edit configmap calico-config",
@@ -35,14 +35,14 @@ def conflist(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def drift(evidence: Evidence) -> Iterator[Finding]:
+def check_drift(evidence: Evidence) -> Iterator[Finding]:
     """What new pods have is not what the conflist in the ConfigMap says."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
     told = calico.conflist
     untuned, given = [], []
-    for node, view in seen(evidence):
+    for node, view in iter_probe_views(evidence):
         if told.tunes_ipv6_off and view.ipv6_disabled is False:
             untuned.append(node)
         elif not told.assign_ipv6 and not told.tunes_ipv6_off and view.ipv6_addresses:
@@ -56,14 +56,14 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _drifted(evidence: Evidence, calico: Calico, nodes: list[str], says: str, has: str) -> Finding:
-    microk8s = mends.on_microk8s(evidence)
+    microk8s = mends.is_microk8s(evidence)
     return Finding(
         check="cni.drift",
         severity=Severity.WARNING,
         cause=f"the CNI configuration in {calico.namespace}/calico-config {says}, and new pods "
-        f"have {has} {on(nodes)}",
+        f"have {has} {on_nodes(nodes)}",
         nodes=tuple(nodes),
-        evidence=(f"a pod started just now has {has} ({on(nodes)})",),
+        evidence=(f"a pod started just now has {has} ({on_nodes(nodes)})",),
         why="The file on these nodes is another one: calico-node writes it only when it starts"
         + (
             f". On MicroK8s the file is {_NODE_FILES}, and {_MICROK8S_FILE} brings Calico back as "
@@ -72,12 +72,12 @@ def _drifted(evidence: Evidence, calico: Calico, nodes: list[str], says: str, ha
             else ", and something else may have written it since."
         ),
         mends=(
-            Mend(
+            Remedy(
                 text="Bring nodes and ConfigMap together again.",
                 reach="nodes",
                 command="mirror fix pod-sysctl" if "tuning" in says else "mirror fix ippool",
             ),
-            Mend(
+            Remedy(
                 text="Or let calico-node write the file again.",
                 reach="nodes",
                 command=f"kubectl -n {calico.namespace} rollout restart daemonset/calico-node",

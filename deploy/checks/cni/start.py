@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from deploy import mends
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
-from deploy.evidence.things import Warned
-from deploy.phrases import listed, on
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.things import WarningEvents
+from deploy.phrases import join_names, on_nodes
 
 _RECENT = timedelta(minutes=15)
 
 
-def pods(evidence: Evidence) -> Iterator[Finding]:
+def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
     """Nodes whose calico-node is not ready."""
-    calico = sight(evidence.calico)
+    calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
     down = {pod.node or "no node": pod for pod in calico.pods if not pod.ready}
@@ -24,15 +24,17 @@ def pods(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         check="cni.pods",
         severity=Severity.ERROR,
-        cause=f"calico-node is not ready {on(down)}" if down else "no pod of calico-node runs",
+        cause=f"calico-node is not ready {on_nodes(down)}"
+        if down
+        else "no pod of calico-node runs",
         nodes=tuple(node for node in down if node != "no node"),
         evidence=tuple(
-            f"pod {pod.name} {on([node])}: {pod.trouble or 'not ready'}"
+            f"pod {pod.name} {on_nodes([node])}: {pod.trouble or 'not ready'}"
             for node, pod in down.items()
         ),
         why="New pods there get no network, and routes and rules are not kept.",
         mends=(
-            Mend(
+            Remedy(
                 text="Read what it says.",
                 reach="nodes",
                 command=f"kubectl -n {calico.namespace} logs daemonset/calico-node -c calico-node "
@@ -42,7 +44,7 @@ def pods(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def sandbox(evidence: Evidence) -> Iterator[Finding]:
+def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
     """Pods that do not start because their network cannot be made."""
     for warned in _recent(evidence, "FailedCreatePodSandBox"):
         pending = _pending(evidence, warned)
@@ -53,7 +55,7 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
         )
         refused = "sysctl" in warned.message and "not allowed" in warned.message
         ways = [
-            Mend(
+            Remedy(
                 text="Read all of it.",
                 reach="workload",
                 command=f"kubectl -n {warned.namespace} describe pod {pending[0]}",
@@ -65,7 +67,7 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
             check="cni.sandbox",
             severity=Severity.ERROR,
             cause=f"pods in {warned.namespace} do not start, their network cannot be made: "
-            f"{listed(pending, 3)}",
+            f"{join_names(pending, 3)}",
             nodes=warned.nodes,
             evidence=(_tail(warned.message),),
             why="The CNI asks for an address of a family that has no enabled pool: see ippools."
@@ -78,9 +80,9 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _recent(evidence: Evidence, reason: str) -> Iterator[Warned]:
+def _recent(evidence: Evidence, reason: str) -> Iterator[WarningEvents]:
     now = datetime.fromisoformat(evidence.taken)
-    for warned in sight(evidence.warned):
+    for warned in require_seen(evidence.warned):
         if warned.reason != reason:
             continue
         if warned.last and now - datetime.fromisoformat(warned.last) > _RECENT:
@@ -88,10 +90,10 @@ def _recent(evidence: Evidence, reason: str) -> Iterator[Warned]:
         yield warned
 
 
-def _pending(evidence: Evidence, warned: Warned) -> list[str]:
+def _pending(evidence: Evidence, warned: WarningEvents) -> list[str]:
     every = {
         pod.name
-        for workload in sight(evidence.workloads)
+        for workload in require_seen(evidence.workloads)
         if workload.namespace == warned.namespace
         for pod in workload.pods
         if pod.phase == "Pending"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.checks.dns import reach, search, server
-from deploy.evidence.model import Check, Need
+from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "dns"
 RANK = 30  # where it stands in the report
@@ -11,52 +11,52 @@ RANK = 30  # where it stands in the report
 _PODS = frozenset({Need.POD_DNS})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="dns.service",
         fact="the DNS Service has ready pods behind it",
         needs=frozenset({Need.DNS_SERVICE, Need.DNS_PODS}),
-        look=server.service_has_pods,
+        find=server.check_service,
     ),
-    Check(
+    DoctorCheck(
         id="dns.forward",
         fact="CoreDNS knows whom to ask for names outside of the cluster",
         needs=frozenset({Need.COREFILE}),
-        look=server.forwards,
+        find=server.check_forward,
     ),
-    Check(
+    DoctorCheck(
         id="dns.answers",
         fact="DNS answers a pod on every node",
         needs=_PODS,
-        look=server.answers,
+        find=server.check_answers,
     ),
-    Check(
+    DoctorCheck(
         id="dns.search-domains",
         fact="no search domain answers for names that do not exist",
         needs=_PODS,
-        look=search.poisoned,
+        find=search.check_search_domains,
     ),
-    Check(
+    DoctorCheck(
         id="dns.names",
         fact="the index's name has an IPv4 address",
         needs=_PODS,
-        look=reach.names,
+        find=reach.check_names,
     ),
-    Check(
+    DoctorCheck(
         id="dns.programs",
         fact="musl, glibc and busybox programs find the same names",
         needs=_PODS,
-        look=search.programs_differ,
+        find=search.check_programs,
     ),
-    Check(
+    DoctorCheck(
         id="dns.ipv6-answers",
         fact="IPv6 addresses are answered only where IPv6 leads somewhere",
         needs=_PODS,
-        look=reach.ipv6_without_route,
+        find=reach.check_ipv6_answers,
     ),
-    Check(
+    DoctorCheck(
         id="dns.egress",
         fact="pods reach the index over IPv4",
         needs=_PODS,
-        look=reach.egress,
+        find=reach.check_egress,
     ),
 )

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from deploy import mends
-from deploy.checks.dns.words import both, places, quoted
-from deploy.evidence.model import Evidence, Finding, Mend, Severity
-from deploy.phrases import grouped, on
-from mirror.probe.model import Connection, NameView, Step
+from deploy.checks.dns.words import describe_answers, iter_name_views, quote_program
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity
+from deploy.phrases import group_by_line, on_nodes
+from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
 
 _ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}  # others were answered
 _WHY = {
@@ -19,10 +19,10 @@ _WHY = {
 }
 
 
-def names(evidence: Evidence) -> Iterator[Finding]:
+def check_names(evidence: Evidence) -> Iterator[Finding]:
     """Names that have no IPv4 address on some nodes, asked for without the search list."""
-    lost: dict[str, dict[str, Step]] = {}
-    for node, name in places(evidence):
+    lost: dict[str, dict[str, SearchStep]] = {}
+    for node, name in iter_name_views(evidence):
         itself = _itself(name)
         if not itself.a.addresses and itself.a.code in _ANSWERED:
             lost.setdefault(name.name, {})[node] = itself
@@ -31,16 +31,18 @@ def names(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="dns.names",
             severity=Severity.ERROR,
-            cause=f"{name_text} has no IPv4 address {on(steps)}",
+            cause=f"{name_text} has no IPv4 address {on_nodes(steps)}",
             nodes=tuple(steps),
-            evidence=grouped({node: both(step.a, step.aaaa) for node, step in steps.items()}),
+            evidence=group_by_line(
+                {node: describe_answers(step.a, step.aaaa) for node, step in steps.items()}
+            ),
             why=_WHY.get(
                 one.a.code, "The DNS that the nodes use has an answer without an IPv4 address."
             ),
             mends=(
-                Mend(text="Check the name for a slip of the pen.", reach="workload"),
-                mends.MIRROR,
-                Mend(
+                Remedy(text="Check the name for a slip of the pen.", reach="workload"),
+                mends.USE_MIRROR,
+                Remedy(
                     text="See whom CoreDNS asks (`forward`), and ask that server yourself.",
                     reach="cluster",
                     command="kubectl -n kube-system get configmap coredns -o yaml",
@@ -49,10 +51,10 @@ def names(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
+def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
     """AAAA answers whose addresses cannot be reached."""
     hit: dict[str, dict[str, NameView]] = {}
-    for node, name in places(evidence):
+    for node, name in iter_name_views(evidence):
         six, four = _families(name)
         bad = {"unreachable"} | ({"timeout"} if _connects(four) else set())
         if six and all(one.outcome in bad for one in six):
@@ -69,11 +71,11 @@ def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
             check="dns.ipv6-answers",
             severity=severity,
             cause=f"{name_text} is answered with IPv6 addresses, and no IPv6 leads there "
-            f"{on(by_node)}",
+            f"{on_nodes(by_node)}",
             nodes=tuple(by_node),
             evidence=(
                 *(f"{one.address}: {one.text}" for one in six),
-                *(quoted(one) for one in stumbles),
+                *(quote_program(one) for one in stumbles),
             ),
             why="Programs that fall back to IPv4 work, uv and curl among them; one that does not "
             "says `Network unreachable (os error 101)`."
@@ -82,16 +84,16 @@ def ipv6_without_route(evidence: Evidence) -> Iterator[Finding]:
             "first. Here IPv4 does not get through either (dns.egress), so the message names the "
             "wrong half of the trouble.",
             mends=(
-                mends.MIRROR,
-                mends.answers_without_ipv6(),
+                mends.USE_MIRROR,
+                mends.filter_ipv6_answers(),
             ),
         )
 
 
-def egress(evidence: Evidence) -> Iterator[Finding]:
+def check_egress(evidence: Evidence) -> Iterator[Finding]:
     """Resolved, but no IPv4 connection gets through."""
-    hit: dict[str, dict[str, Connection]] = {}
-    for node, name in places(evidence):
+    hit: dict[str, dict[str, ConnectionAttempt]] = {}
+    for node, name in iter_name_views(evidence):
         _, four = _families(name)
         if four and not _connects(four):
             hit.setdefault(f"{name.name}:{name.port}", {})[node] = four[0]
@@ -100,9 +102,11 @@ def egress(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="dns.egress",
             severity=Severity.WARNING,
-            cause=f"pods do not get through to {place} over IPv4 {on(by_node)}",
+            cause=f"pods do not get through to {place} over IPv4 {on_nodes(by_node)}",
             nodes=tuple(by_node),
-            evidence=grouped({node: f"{one.address}: {one.text}" for node, one in by_node.items()}),
+            evidence=group_by_line(
+                {node: f"{one.address}: {one.text}" for node, one in by_node.items()}
+            ),
             why="The name resolves; the connection does not come about. "
             + (
                 "Refused: something answered, and nothing listens there or a firewall says no."
@@ -110,19 +114,19 @@ def egress(evidence: Evidence) -> Iterator[Finding]:
                 else "A firewall, a NetworkPolicy or a missing route is in between. "
                 "Where that is meant, the mirror is the way in."
             ),
-            mends=(mends.MIRROR,),
+            mends=(mends.USE_MIRROR,),
         )
 
 
-def _itself(name: NameView) -> Step:
+def _itself(name: NameView) -> SearchStep:
     return next(step for step in name.steps if not step.suffix)
 
 
-def _families(name: NameView) -> tuple[list[Connection], list[Connection]]:
+def _families(name: NameView) -> tuple[list[ConnectionAttempt], list[ConnectionAttempt]]:
     """Connections over IPv6 and over IPv4."""
     six = [one for one in name.connections if ip_address(one.address).version == 6]
     return six, [one for one in name.connections if one not in six]
 
 
-def _connects(tried: list[Connection]) -> bool:
+def _connects(tried: list[ConnectionAttempt]) -> bool:
     return any(one.outcome == "connects" for one in tried)

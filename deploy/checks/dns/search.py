@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from deploy import mends
-from deploy.checks.dns.words import GAVE_UP, both, places, quoted, said, views
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, Table
-from deploy.phrases import on
-from mirror.probe.model import Answer, NameView
+from deploy.checks.dns.words import (
+    GAVE_UP,
+    describe_answer,
+    describe_answers,
+    iter_answered_views,
+    iter_name_views,
+    quote_program,
+)
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Table
+from deploy.phrases import on_nodes
+from mirror.probe.model import DnsAnswer, NameView
 
 _FIELD = "failed to lookup address information: Name has no usable address"
 
 
-def poisoned(evidence: Evidence) -> Iterator[Finding]:
+def check_search_domains(evidence: Evidence) -> Iterator[Finding]:
     """Search domains that do not answer NXDOMAIN to names that cannot exist; one finding each."""
-    told: dict[str, dict[str, Answer]] = {}
-    for node, view in views(evidence):
+    told: dict[str, dict[str, DnsAnswer]] = {}
+    for node, view in iter_answered_views(evidence):
         for one in view.suffixes:
             if one.expanded.code != "NXDOMAIN":
                 told.setdefault(one.suffix, {})[node] = one.expanded
@@ -24,16 +31,16 @@ def poisoned(evidence: Evidence) -> Iterator[Finding]:
         yield _poisoned(evidence, suffix, by_node)
 
 
-def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, Answer]) -> Finding:
+def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, DnsAnswer]) -> Finding:
     answer = next(iter(by_node.values()))
     hit = [
         (node, name)
-        for node, name in places(evidence)
+        for node, name in iter_name_views(evidence)
         if node in by_node
         and any(step.suffix == suffix and step.musl in {"stops", "finds"} for step in name.steps)
     ]
     cause, why = _words(suffix, answer)
-    shown = [f"a made-up name under {suffix}: {said(answer)} ({on(by_node)})"]
+    shown = [f"a made-up name under {suffix}: {describe_answer(answer)} ({on_nodes(by_node)})"]
     if hit:
         shown += _heard(evidence, hit[0][1].name, set(by_node))
     return Finding(
@@ -48,7 +55,7 @@ def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, Answer]) ->
     )
 
 
-def _words(suffix: str, answer: Answer) -> tuple[str, str]:
+def _words(suffix: str, answer: DnsAnswer) -> tuple[str, str]:
     if answer.addresses:
         return (
             f"search domain {suffix} answers every name under it with {answer.addresses[0]}",
@@ -68,7 +75,7 @@ def _words(suffix: str, answer: Answer) -> tuple[str, str]:
             "The domain comes from /etc/resolv.conf of the nodes, pods inherit it.",
         )
     return (
-        f"search domain {suffix} answers {said(answer)} to names that do not exist",
+        f"search domain {suffix} answers {describe_answer(answer)} to names that do not exist",
         "musl programs (static uv, Alpine images) give up there with `Try again`; glibc programs "
         "go on to the name itself, after waiting where there is no answer.",
     )
@@ -78,14 +85,15 @@ def _heard(evidence: Evidence, name: str, nodes: set[str]) -> list[str]:
     """What the real programs said; nodes that heard the same share a line."""
     lines: dict[str, list[str]] = {}
     seen = 0
-    for node, view in places(evidence):
+    for node, view in iter_name_views(evidence):
         if view.name == name and node in nodes:
             seen += 1
             for program in view.programs:
                 if program.outcome != "absent":
-                    lines.setdefault(quoted(program), []).append(node)
+                    lines.setdefault(quote_program(program), []).append(node)
     return [
-        line if len(heard) == seen else f"{line} ({on(heard)})" for line, heard in lines.items()
+        line if len(heard) == seen else f"{line} ({on_nodes(heard)})"
+        for line, heard in lines.items()
     ]
 
 
@@ -94,7 +102,8 @@ def _table(node: str, name: NameView) -> Table:
         title=f"how a pod on {node} looks for {name.name}",
         columns=("name tried", "answer", "musl (uv)", "glibc (curl)"),
         rows=tuple(
-            (step.tried, both(step.a, step.aaaa), step.musl, step.glibc) for step in name.steps
+            (step.tried, describe_answers(step.a, step.aaaa), step.musl, step.glibc)
+            for step in name.steps
         ),
     )
 
@@ -119,18 +128,18 @@ def _without_list(names: list[NameView]) -> str:
     )
 
 
-def _mends(suffix: str, tried: str) -> tuple[Mend, ...]:
+def _mends(suffix: str, tried: str) -> tuple[Remedy, ...]:
     return (
-        mends.ndots("Let one workload try names as they are first (ndots 1)." + tried),
-        mends.MIRROR,
-        Mend(
+        mends.set_ndots("Let one workload try names as they are first (ndots 1)." + tried),
+        mends.USE_MIRROR,
+        Remedy(
             text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",
             reach="cluster",
-            command=mends.SEARCH_DOMAINS,
+            command=mends.FIX_SEARCH_DOMAINS_COMMAND,
             price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; "
             "--keep-name NAME leaves others out)",
         ),
-        Mend(
+        Remedy(
             text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "
             "systemd-resolved), then restart the kubelets and the pods.",
             reach="nodes",
@@ -139,9 +148,9 @@ def _mends(suffix: str, tried: str) -> tuple[Mend, ...]:
     )
 
 
-def programs_differ(evidence: Evidence) -> Iterator[Finding]:
+def check_programs(evidence: Evidence) -> Iterator[Finding]:
     """musl gives a name up that glibc finds, and no search domain explains it."""
-    for node, name in places(evidence):
+    for node, name in iter_name_views(evidence):
         if any(step.suffix and step.musl in {"stops", "finds"} for step in name.steps):
             continue  # dns.search-domains says it
         gave_up = [one for one in name.programs if one.libc == "musl" and one.outcome in GAVE_UP]
@@ -152,9 +161,9 @@ def programs_differ(evidence: Evidence) -> Iterator[Finding]:
                 severity=Severity.WARNING,
                 cause=f"{gave_up[0].program} cannot resolve {name.name} on {node}, glibc can",
                 nodes=(node,),
-                evidence=tuple(quoted(one) for one in name.programs),
+                evidence=tuple(quote_program(one) for one in name.programs),
                 why="A server that answers one question and not the other (A and AAAA), or not "
                 "always: musl gives up at the first bad answer.",
                 table=_table(node, name),
-                mends=(mends.MIRROR,),
+                mends=(mends.USE_MIRROR,),
             )

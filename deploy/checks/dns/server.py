@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.checks.dns.words import silent
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
-from deploy.evidence.sights import seen
-from deploy.phrases import on
+from deploy.checks.dns.words import is_silent
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.sights import iter_probe_views
+from deploy.phrases import on_nodes
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 
 
-def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
+def check_service(evidence: Evidence) -> Iterator[Finding]:
     """No Service, or none of its pods is Ready."""
-    service, pods = sight(evidence.dns_service), sight(evidence.dns_pods)
+    service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None:
         yield Finding(
             check="dns.service",
@@ -25,10 +25,10 @@ def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
             why="Pods normally ask that Service for every name. Where DNS is run in another way, "
             "what the pods themselves see counts.",
             mends=(
-                Mend(
+                Remedy(
                     text="Turn the cluster's DNS on.",
                     reach="cluster",
-                    command=mends.addon(evidence, "dns", ""),
+                    command=mends.enable_addon_command(evidence, "dns", ""),
                 ),
             ),
         )
@@ -49,7 +49,7 @@ def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
         or (f"no pod has the labels {service.selector}",),
         why="No name resolves in any pod until one of them is.",
         mends=(
-            Mend(
+            Remedy(
                 text="See why they are not Ready.",
                 reach="cluster",
                 command=f"kubectl -n {namespace} describe pods -l {service.selector}",
@@ -58,9 +58,9 @@ def service_has_pods(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def forwards(evidence: Evidence) -> Iterator[Finding]:
+def check_forward(evidence: Evidence) -> Iterator[Finding]:
     """A Corefile without `forward` knows the cluster's own names only."""
-    found = sight(evidence.corefile)
+    found = require_seen(evidence.corefile)
     if found is None or _FORWARD.search(found.text) or "import" in found.text:
         return
     yield Finding(
@@ -69,7 +69,7 @@ def forwards(evidence: Evidence) -> Iterator[Finding]:
         cause=f"the Corefile in ConfigMap {found.namespace}/{found.name} forwards no questions",
         why="Names of the cluster resolve, every other name does not exist.",
         mends=(
-            Mend(
+            Remedy(
                 text="Add `forward . /etc/resolv.conf` to its server block.",
                 reach="cluster",
                 command=f"kubectl -n {found.namespace} edit configmap {found.name}",
@@ -78,18 +78,20 @@ def forwards(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def answers(evidence: Evidence) -> Iterator[Finding]:
+def check_answers(evidence: Evidence) -> Iterator[Finding]:
     """Nodes from which no question at all was answered."""
     unanswered = {
-        node: view.resolv_conf.nameservers for node, view in seen(evidence) if silent(view)
+        node: view.resolv_conf.nameservers
+        for node, view in iter_probe_views(evidence)
+        if is_silent(view)
     }
     if not unanswered:
         return
-    everywhere = len(unanswered) == len(list(seen(evidence)))
+    everywhere = len(unanswered) == len(list(iter_probe_views(evidence)))
     yield Finding(
         check="dns.answers",
         severity=Severity.ERROR,
-        cause=f"DNS does not answer pods {on(unanswered)}",
+        cause=f"DNS does not answer pods {on_nodes(unanswered)}",
         nodes=tuple(unanswered),
         evidence=tuple(
             f"{node}: no answer from {', '.join(servers) or 'any server (none in resolv.conf)'}"
@@ -102,7 +104,7 @@ def answers(evidence: Evidence) -> Iterator[Finding]:
             else "Other nodes get answers: look at kube-proxy and the pod network of these nodes."
         ),
         mends=(
-            Mend(
+            Remedy(
                 text="Look at the DNS pods, and at the pods of these nodes that make the network.",
                 reach="cluster",
                 command="kubectl -n kube-system get pods -o wide",

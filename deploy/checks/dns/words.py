@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.evidence.model import Evidence
-from deploy.evidence.sights import seen
-from mirror.probe.model import Answer, NameView, PodDns, Program
+from deploy.evidence.sights import iter_probe_views
+from mirror.probe.model import DnsAnswer, NameView, PodDns, ProgramRun
 
 _SILENT = frozenset({"TIMEOUT", "UNREACHABLE"})
 GAVE_UP = frozenset({"no-address", "no-name", "try-again"})
 
 
-def silent(view: PodDns) -> bool:
+def is_silent(view: PodDns) -> bool:
     """Whether not one question was answered: dns.answers says so, nothing else can be said."""
     told = [one for name in view.names for step in name.steps for one in (step.a, step.aaaa)]
     return bool(told) and all(one.code in _SILENT for one in told)
 
 
-def views(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
+def iter_answered_views(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
     """The nodes whose pods could be seen and get answers."""
-    for node, view in seen(evidence):
-        if not silent(view):
+    for node, view in iter_probe_views(evidence):
+        if not is_silent(view):
             yield node, view
 
 
-def places(evidence: Evidence) -> Iterator[tuple[str, NameView]]:
+def iter_name_views(evidence: Evidence) -> Iterator[tuple[str, NameView]]:
     """Node and name, for every name of every seen node."""
-    for node, view in views(evidence):
+    for node, view in iter_answered_views(evidence):
         for name in view.names:
             yield node, name
 
 
-def said(answer: Answer) -> str:
+def describe_answer(answer: DnsAnswer) -> str:
     """An answer in a few words."""
     if answer.addresses:
         return ", ".join(answer.addresses)
@@ -43,16 +43,16 @@ def said(answer: Answer) -> str:
     }.get(answer.code, answer.code)
 
 
-def both(a: Answer, aaaa: Answer) -> str:
+def describe_answers(a: DnsAnswer, aaaa: DnsAnswer) -> str:
     """The answers to A and AAAA, once where they say the same."""
-    if said(a) == said(aaaa):
-        return said(a)
+    if describe_answer(a) == describe_answer(aaaa):
+        return describe_answer(a)
     if a.addresses and aaaa.addresses:
-        return f"{said(a)}, {said(aaaa)}"
-    return f"A: {said(a)}; AAAA: {said(aaaa)}"
+        return f"{describe_answer(a)}, {describe_answer(aaaa)}"
+    return f"A: {describe_answer(a)}; AAAA: {describe_answer(aaaa)}"
 
 
-def quoted(program: Program) -> str:
+def quote_program(program: ProgramRun) -> str:
     """What a program made of the name, in its own words."""
     libc = f" ({program.libc})" if program.libc not in {"own", program.program.split()[0]} else ""
     alone = ", told to leave the search list out" if program.asked.endswith(".") else ""

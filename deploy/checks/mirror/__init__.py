@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.checks.mirror import given, reach, state, volume
-from deploy.evidence.model import Check, Need
+from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "mirror"
 RANK = 70  # where it stands in the report
@@ -12,44 +12,49 @@ _MIRROR = frozenset({Need.MIRROR})
 _REACHED = frozenset({Need.MIRROR, Need.POD_DNS})
 
 CHECKS = (
-    Check(
+    DoctorCheck(
         id="mirror.running",
         fact="the mirror runs, if there is one",
         needs=_MIRROR | {Need.NODES},
-        look=state.running,
+        find=state.check_running,
     ),
-    Check(
+    DoctorCheck(
         id="mirror.address",
         fact="it is at the address that workloads were given",
         needs=_MIRROR,
-        look=given.address,
+        find=given.check_address,
     ),
-    Check(
+    DoctorCheck(
         id="mirror.volume",
         fact="its volume is bound, and the node of it is there",
         needs=_MIRROR | {Need.NODES},
-        look=volume.bound,
+        find=volume.check_bound,
     ),
-    Check(id="mirror.room", fact="its volume has room", needs=_REACHED, look=volume.room),
-    Check(
-        id="mirror.image", fact="it runs the image it was given", needs=_MIRROR, look=state.image
+    DoctorCheck(
+        id="mirror.room", fact="its volume has room", needs=_REACHED, find=volume.check_free_space
     ),
-    Check(
+    DoctorCheck(
+        id="mirror.image",
+        fact="it runs the image it was given",
+        needs=_MIRROR,
+        find=state.check_image,
+    ),
+    DoctorCheck(
         id="mirror.published",
         fact="what was published is right",
         needs=_MIRROR,
-        look=given.published,
+        find=given.check_published,
     ),
-    Check(
+    DoctorCheck(
         id="mirror.reached",
         fact="pods on every node reach it",
         needs=_REACHED,
-        look=reach.reached,
+        find=reach.check_reached,
     ),
-    Check(
+    DoctorCheck(
         id="mirror.upstream",
         fact="it reaches the index that it mirrors",
         needs=_REACHED,
-        look=reach.upstream,
+        find=reach.check_upstream,
     ),
 )

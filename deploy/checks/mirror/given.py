@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.checks.mirror.words import up, waiting
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
-from deploy.phrases import listed
+from deploy.checks.mirror.words import describe_users, run_mirror_up
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.phrases import join_names
 
 
-def address(evidence: Evidence) -> Iterator[Finding]:
+def check_address(evidence: Evidence) -> Iterator[Finding]:
     """The Service no longer has the address that workloads were given."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     if not state.promised or state.service == state.promised or not state.wanted:
         return
     now = f"has {state.service}" if state.service else "is gone"
@@ -21,17 +21,17 @@ def address(evidence: Evidence) -> Iterator[Finding]:
         cause=f"workloads were given {state.promised}, and the mirror's Service {now}",
         evidence=(
             f"Service {state.namespace}/pypi-mirror {now}",
-            *waiting(state),
+            *describe_users(state),
         ),
         why="Every workload that uses the mirror gets no answer, although the mirror itself is "
         "well. The address is recorded, and `mirror up` asks for it again.",
-        mends=(up("Bring the Service back at its address."),),
+        mends=(run_mirror_up("Bring the Service back at its address."),),
     )
 
 
-def published(evidence: Evidence) -> Iterator[Finding]:
+def check_published(evidence: Evidence) -> Iterator[Finding]:
     """Namespaces whose ConfigMap is not what the mirror would give them."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     wrong = {one.namespace: one for one in state.published if one.state != "right"}
     gone = [name for name, one in wrong.items() if one.state == "no namespace"]
     broken = {name: one for name, one in wrong.items() if one.state != "no namespace"}
@@ -41,7 +41,7 @@ def published(evidence: Evidence) -> Iterator[Finding]:
             check="mirror.published",
             severity=Severity.ERROR,
             cause="the environment that workloads take is not the mirror's in namespace "
-            + listed(broken),
+            + join_names(broken),
             evidence=tuple(
                 f"ConfigMap {name}/pypi-mirror-env "
                 + {
@@ -55,8 +55,9 @@ def published(evidence: Evidence) -> Iterator[Finding]:
             "ConfigMap they do not start at all (CreateContainerConfigError). Running ones keep "
             "what they got.",
             mends=(
-                Mend(
-                    text=f"Rename or remove what is in the way in {listed(foreign)}, then publish."
+                Remedy(
+                    text=f"Rename or remove what is in the way in {join_names(foreign)}, "
+                    "then publish."
                     if foreign
                     else "Publish it again, then restart what took the old one.",
                     reach="namespace",
@@ -68,7 +69,7 @@ def published(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="mirror.published",
             severity=Severity.NOTE,
-            cause=f"the mirror was published in namespaces that are gone: {listed(gone)}",
+            cause=f"the mirror was published in namespaces that are gone: {join_names(gone)}",
             evidence=tuple(f"no namespace {name}" for name in gone),
-            mends=(up("Nothing has to be done; `mirror up` passes over them."),),
+            mends=(run_mirror_up("Nothing has to be done; `mirror up` passes over them."),),
         )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, sight
-from deploy.evidence.sights import seen
-from deploy.phrases import grouped, on
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.sights import iter_probe_views
+from deploy.phrases import group_by_line, on_nodes
 
 
-def reached(evidence: Evidence) -> Iterator[Finding]:
+def check_reached(evidence: Evidence) -> Iterator[Finding]:
     """Nodes whose pods do not get an answer from the mirror's address."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     if not state.ready or state.service != state.promised:
         return  # mirror.running, mirror.address say it
-    asked = {node: view.mirror for node, view in seen(evidence) if view.mirror}
+    asked = {node: view.mirror for node, view in iter_probe_views(evidence) if view.mirror}
     lost = {
         node: one.text or one.connection.text or "no answer"
         for node, one in asked.items()
@@ -26,9 +26,9 @@ def reached(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="mirror.reached",
             severity=Severity.ERROR,
-            cause=f"pods do not reach the mirror at {state.promised}:{state.port} {on(lost)}",
+            cause=f"pods do not reach the mirror at {state.promised}:{state.port} {on_nodes(lost)}",
             nodes=tuple(lost),
-            evidence=grouped(lost),
+            evidence=group_by_line(lost),
             why="The mirror is Ready. "
             + (
                 "No node's pods reach it: its Service has no endpoints, or a NetworkPolicy is in "
@@ -38,7 +38,7 @@ def reached(evidence: Evidence) -> Iterator[Finding]:
                 "or at a NetworkPolicy of the workloads' namespace."
             ),
             mends=(
-                Mend(
+                Remedy(
                     text="See whom the Service leads to, and who may talk to whom.",
                     reach="cluster",
                     command=f"kubectl -n {state.namespace} get endpoints,networkpolicies "
@@ -50,11 +50,11 @@ def reached(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="mirror.reached",
             severity=Severity.ERROR,
-            cause=f"the mirror answers with errors {on(failing)}",
+            cause=f"the mirror answers with errors {on_nodes(failing)}",
             nodes=tuple(failing),
-            evidence=grouped(failing),
+            evidence=group_by_line(failing),
             mends=(
-                Mend(
+                Remedy(
                     text="Read what it says.",
                     reach="namespace",
                     command=f"kubectl -n {state.namespace} logs pypi-mirror-0 --all-containers "
@@ -64,20 +64,22 @@ def reached(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def upstream(evidence: Evidence) -> Iterator[Finding]:
+def check_upstream(evidence: Evidence) -> Iterator[Finding]:
     """The mirror cannot reach the index that it mirrors."""
-    state = sight(evidence.mirror)
-    words = {node: view.mirror.upstream for node, view in seen(evidence) if view.mirror}
+    state = require_seen(evidence.mirror)
+    words = {node: view.mirror.upstream for node, view in iter_probe_views(evidence) if view.mirror}
     if "away" not in words.values():
         return
     yield Finding(
         check="mirror.upstream",
         severity=Severity.WARNING,
         cause="the mirror does not reach the index that it mirrors",
-        evidence=(f"its own word, asked {on(n for n, word in words.items() if word == 'away')}",),
+        evidence=(
+            f"its own word, asked {on_nodes(n for n, word in words.items() if word == 'away')}",
+        ),
         why="What it has is served as ever; what it does not have yet cannot be installed.",
         mends=(
-            Mend(
+            Remedy(
                 text="See why, in its status and log.",
                 reach="namespace",
                 command=f"mirror status && kubectl -n {state.namespace} logs pypi-mirror-0 "

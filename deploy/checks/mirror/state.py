@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.checks.mirror.words import up, waiting
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, Unseen, sight
+from deploy.checks.mirror.words import describe_users, run_mirror_up
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
 from deploy.evidence.things import MirrorState
 
 
-def running(evidence: Evidence) -> Iterator[Finding]:
+def check_running(evidence: Evidence) -> Iterator[Finding]:
     """Stopped, or not Ready."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     if state.record_trouble:
         yield Finding(
             check="mirror.running",
@@ -19,7 +19,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             cause="the mirror's record cannot be read: it holds the address that workloads use",
             evidence=(state.record_trouble,),
             mends=(
-                Mend(
+                Remedy(
                     text="Restore it; only if no workload uses the mirror yet, delete it and start "
                     "anew.",
                     reach="namespace",
@@ -28,7 +28,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             ),
         )
         return
-    if not state.known or state.ready:
+    if not state.ever_existed or state.ready:
         return
     if not state.wanted:
         gone = "does not exist" if state.wanted is None else "has 0 replicas"
@@ -39,10 +39,10 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             + (", and workloads are sent to it" if state.published else ""),
             evidence=(
                 f"StatefulSet {state.namespace}/pypi-mirror {gone}",
-                *waiting(state),
+                *describe_users(state),
             ),
             why="Its packages and its address are kept: what used it works again once it runs.",
-            mends=(up("Start it again."),),
+            mends=(run_mirror_up("Start it again."),),
         )
         return
     yield Finding(
@@ -53,8 +53,8 @@ def running(evidence: Evidence) -> Iterator[Finding]:
         evidence=state.trouble[:8],
         why=_why_not_ready(evidence, state),
         mends=(
-            up("Start it again; it says what is in the way."),
-            Mend(
+            run_mirror_up("Start it again; it says what is in the way."),
+            Remedy(
                 text="See why it does not start.",
                 reach="namespace",
                 command=f"kubectl -n {state.namespace} describe pod pypi-mirror-0",
@@ -76,9 +76,9 @@ def _why_not_ready(evidence: Evidence, state: MirrorState) -> str:
     return ""
 
 
-def image(evidence: Evidence) -> Iterator[Finding]:
+def check_image(evidence: Evidence) -> Iterator[Finding]:
     """Somebody changed the mirror's image, or pods of it are of another version than this tool."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     if not state.image or not state.recorded_image or state.image == state.recorded_image:
         return
     yield Finding(
@@ -87,5 +87,5 @@ def image(evidence: Evidence) -> Iterator[Finding]:
         cause="the mirror runs another image than `mirror up` gave it",
         evidence=(f"runs {state.image}", f"was given {state.recorded_image}"),
         why="Somebody changed the StatefulSet. The next `mirror up` takes the recorded image.",
-        mends=(up("Bring the recorded image back."),),
+        mends=(run_mirror_up("Bring the recorded image back."),),
     )

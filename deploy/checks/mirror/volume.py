@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy import mends
-from deploy.checks.mirror.words import up
-from deploy.evidence.model import Evidence, Finding, Mend, Severity, Unseen, sight
-from deploy.evidence.sights import seen
+from deploy.checks.mirror.words import run_mirror_up
+from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
+from deploy.evidence.sights import iter_probe_views
 from deploy.evidence.things import MirrorState
 
 _LOW = 0.05  # part of the volume that should stay free
 
 
-def bound(evidence: Evidence) -> Iterator[Finding]:
+def check_bound(evidence: Evidence) -> Iterator[Finding]:
     """The claim is not bound, or its node is away."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     held = state.volume
     if held is None:
         if state.wanted and not state.ready:
@@ -24,7 +24,7 @@ def bound(evidence: Evidence) -> Iterator[Finding]:
                 severity=Severity.ERROR,
                 cause="the mirror's volume claim is gone, and its packages with it",
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
-                mends=(up("Make a new one; private packages have to be added again."),),
+                mends=(run_mirror_up("Make a new one; private packages have to be added again."),),
             )
         return
     if held.phase != "Bound":
@@ -53,7 +53,7 @@ def bound(evidence: Evidence) -> Iterator[Finding]:
         why="A local volume does not move: the mirror runs on that node or nowhere"
         + (". It still runs; if its pod ends it stays Pending." if running_there else "."),
         mends=(
-            Mend(
+            Remedy(
                 text="Bring the node back."
                 if here
                 else "Bring the node back under its name; or give the packages up and start anew "
@@ -70,7 +70,7 @@ def bound(evidence: Evidence) -> Iterator[Finding]:
 def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
     held = state.volume
     assert held is not None
-    enable = mends.addon(evidence, "hostpath-storage", "kubectl get storageclass")
+    enable = mends.enable_addon_command(evidence, "hostpath-storage", "kubectl get storageclass")
     return Finding(
         check="mirror.volume",
         severity=Severity.ERROR,
@@ -83,7 +83,7 @@ def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
         why="The class's provisioner does not answer, or there is no such class: the mirror's pod "
         "waits for it.",
         mends=(
-            Mend(
+            Remedy(
                 text="See that the storage class exists and its provisioner runs (MicroK8s: the "
                 "hostpath-storage add-on).",
                 reach="cluster",
@@ -93,12 +93,12 @@ def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
     )
 
 
-def room(evidence: Evidence) -> Iterator[Finding]:
+def check_free_space(evidence: Evidence) -> Iterator[Finding]:
     """The volume is full, or nearly."""
-    state = sight(evidence.mirror)
+    state = require_seen(evidence.mirror)
     told = [
         view.mirror
-        for _, view in seen(evidence)
+        for _, view in iter_probe_views(evidence)
         if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
     ]
     shown = [*state.said]
@@ -122,12 +122,12 @@ def room(evidence: Evidence) -> Iterator[Finding]:
         why="What is cached is still served; nothing new is stored, and uploads fail. A hostPath "
         "volume shares its disk with the node: whatever fills that fills this.",
         mends=(
-            Mend(
+            Remedy(
                 text="Ask for a larger volume, where the storage class can grow one.",
                 reach="namespace",
                 command="mirror up --size 50Gi",
             ),
-            Mend(
+            Remedy(
                 text=f"Or make room on the disk of node {state.node or 'of the volume'}.",
                 reach="nodes",
             ),

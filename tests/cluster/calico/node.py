@@ -28,10 +28,12 @@ BIN = Path("/host/opt/cni/bin")
 VAR_LIB = Path("/var/lib/calico")
 POOLS = "/apis/crd.projectcalico.org/v1/ippools"
 INFORMATION = "/apis/crd.projectcalico.org/v1/clusterinformations"
-STORED = "projectcalico.org/IPv6Address"  # an annotation of the Node: the datastore's memory
+ADDRESS_ANNOTATION = (
+    "projectcalico.org/IPv6Address"  # an annotation of the Node: the datastore's memory
+)
 
 
-def ask(method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+def call_api(method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
     """One call to the API server; None for 404."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     data = None if body is None else json.dumps(body).encode()
@@ -78,23 +80,23 @@ def install() -> None:
     (NET_D / "10-calico.conflist").write_text(text)
 
 
-def addresses() -> None:
+def detect_ipv6_address() -> None:
     """IPv6 by autodetection, or as it was stored; the end where there is neither."""
     if os.environ.get("IP6") != "autodetect":
         return
     path = f"/api/v1/nodes/{os.environ['NODENAME']}"
-    stored = ask("GET", path)["metadata"].get("annotations", {}).get(STORED)
-    found = global_address()
+    stored = call_api("GET", path)["metadata"].get("annotations", {}).get(ADDRESS_ANNOTATION)
+    found = find_global_address()
     if found:
-        patch = {"metadata": {"annotations": {STORED: found}}}
-        ask("PATCH", path, patch, "application/merge-patch+json")
+        patch = {"metadata": {"annotations": {ADDRESS_ANNOTATION: found}}}
+        call_api("PATCH", path, patch, "application/merge-patch+json")
     elif stored:
         print(f"Autodetection of IPv6 address failed, keeping existing value: {stored}", flush=True)
     else:
         raise SystemExit("Failed to autodetect an IPv6 address")
 
 
-def global_address() -> str | None:
+def find_global_address() -> str | None:
     """The first IPv6 address of eth0 that is not link-local, with its prefix."""
     table = Path("/proc/net/if_inet6")
     for line in table.read_text().splitlines() if table.exists() else ():
@@ -104,7 +106,7 @@ def global_address() -> str | None:
     return None
 
 
-def pools() -> None:
+def create_default_pools() -> None:
     """A pool of each family where there is none at all of it; one that is disabled counts."""
     four, six = (os.environ.get(f"CALICO_IPV{n}POOL_CIDR", "") for n in (4, 6))
     if os.environ.get("NO_DEFAULT_POOLS", "").lower() == "true":
@@ -114,10 +116,10 @@ def pools() -> None:
                 "or CALICO_IPV6POOL_CIDR defined."
             )
         return
-    listed = [item["spec"]["cidr"] for item in ask("GET", POOLS)["items"]]
+    listed = [item["spec"]["cidr"] for item in call_api("GET", POOLS)["items"]]
     versions = {ipaddress.ip_network(cidr, strict=False).version for cidr in listed}
     if 4 not in versions:
-        pool("default-ipv4-ippool", four or "192.168.0.0/16", 26, nat=True)
+        create_pool("default-ipv4-ippool", four or "192.168.0.0/16", 26, nat=True)
     if 6 not in versions and Path("/proc/sys/net/ipv6").exists():
         ula = ipaddress.IPv6Address(b"\xfd" + secrets.token_bytes(5) + bytes(10))
         try:
@@ -125,10 +127,10 @@ def pools() -> None:
         except ValueError:
             text = f"Invalid CIDR specified in CALICO_IPV6POOL_CIDR '{six}'"
             raise SystemExit(text) from None
-        pool("default-ipv6-ippool", cidr, 122, nat=False)
+        create_pool("default-ipv6-ippool", cidr, 122, nat=False)
 
 
-def pool(name: str, cidr: str, block_size: int, *, nat: bool) -> None:
+def create_pool(name: str, cidr: str, block_size: int, *, nat: bool) -> None:
     spec = {
         "allowedUses": ["Workload", "Tunnel"],
         "assignmentMode": "Automatic",
@@ -140,21 +142,21 @@ def pool(name: str, cidr: str, block_size: int, *, nat: bool) -> None:
         "vxlanMode": "Never",
     }
     made = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}}
-    ask("POST", POOLS, {**made, "spec": spec})
+    call_api("POST", POOLS, {**made, "spec": spec})
     print(f"Created default pool {name} ({cidr})", flush=True)
 
 
 def run() -> None:
     """Start-up, then nothing until it is ended."""
-    addresses()
-    pools()
+    detect_ipv6_address()
+    create_default_pools()
     made = {
         "apiVersion": "crd.projectcalico.org/v1",
         "kind": "ClusterInformation",
         "metadata": {"name": "default"},
         "spec": {"clusterGUID": "0" * 32, "calicoVersion": "lab", "datastoreReady": True},
     }
-    ask("POST", INFORMATION, made)
+    call_api("POST", INFORMATION, made)
     (VAR_LIB / "nodename").write_text(os.environ["NODENAME"])
     print("ready", flush=True)
     threading.Event().wait()

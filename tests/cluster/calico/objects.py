@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from tests.cluster import versions
-from tests.cluster.record import Record
+from tests.cluster.record import LabRecord
 
 CRDS = Path(__file__).parents[2] / "data/calico"
-CONFIG = """{
+CNI_CONFIG_TEMPLATE = """{
   "name": "k8s-pod-network",
   "cniVersion": "0.3.1",
   "plugins": [
@@ -52,7 +52,7 @@ def render_crds() -> str:
     return "\n---\n".join(file.read_text() for file in sorted(CRDS.glob("*.yaml")))
 
 
-def render_v3_pools() -> str:
+def render_v3_pool_crd() -> str:
     """The pools' one where projectcalico.org/v3 is the store: both are made from the same type."""
     made = yaml.safe_load((CRDS / "crd.projectcalico.org_ippools.yaml").read_text())
     made["metadata"]["name"] = "ippools.projectcalico.org"
@@ -64,11 +64,11 @@ def render_v3_pools() -> str:
     return json.dumps(made)
 
 
-def render_node(record: Record) -> str:
+def render_calico_node(record: LabRecord) -> str:
     """calico-config, the account with its rights, and the DaemonSet, as one List."""
     six = record.options.no_ipv6_route
     config = {"calico_backend": "bird", "veth_mtu": "1440", "typha_service_name": "none"}
-    config["cni_network_config"] = CONFIG % ("true" if six else "false")
+    config["cni_network_config"] = CNI_CONFIG_TEMPLATE % ("true" if six else "false")
     named = {"name": "calico-node", "namespace": "kube-system"}
     group = "rbac.authorization.k8s.io"
     rules = [
@@ -97,7 +97,7 @@ def _object(version: str, kind: str, meta: dict[str, Any], **rest: Any) -> dict[
     return {"apiVersion": version, "kind": kind, "metadata": meta, **rest}
 
 
-def _spec(record: Record, *, six: bool) -> dict[str, Any]:
+def _spec(record: LabRecord, *, six: bool) -> dict[str, Any]:
     site = record.site
     # Before kube-proxy has written its rules the Service's address leads nowhere.
     server = [
@@ -112,7 +112,7 @@ def _spec(record: Record, *, six: bool) -> dict[str, Any]:
 
     given = {"CALICO_IPV4POOL_CIDR": str(site.pods), "IP": "autodetect"}
     if six:
-        given |= {"CALICO_IPV6POOL_CIDR": str(site.six), "IP6": "autodetect"}
+        given |= {"CALICO_IPV6POOL_CIDR": str(site.ipv6_network), "IP6": "autodetect"}
     else:
         given |= {"IP6": "none"}
     env = [*server, node, *({"name": k, "value": v} for k, v in given.items())]

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ipaddress
 import threading
 
-from tests.cluster.api import Api
+from tests.cluster.api import LabApi
 from tests.cluster.options import Site
 from tests.cluster.process import run
 
 BLOCKS = "/apis/crd.projectcalico.org/v1/ipamblocks"
-SECONDS = 0.3
+POLL_SECONDS = 0.3
 
 
 class BlockRoutes:
@@ -28,13 +28,13 @@ class BlockRoutes:
 
     def _follow(self) -> None:
         pause = threading.Event()
-        while not pause.wait(SECONDS):
+        while not pause.wait(POLL_SECONDS):
             try:
-                self._once(Api(self._site.kubeconfig))
+                self._once(LabApi(self._site.kubeconfig))
             except (OSError, RuntimeError, ValueError, KeyError):
                 continue
 
-    def _once(self, api: Api) -> None:
+    def _once(self, api: LabApi) -> None:
         for block in api.get(BLOCKS)["items"]:
             kind, _, node = (block["spec"].get("affinity") or "").partition(":")
             cidr = block["spec"]["cidr"]
@@ -44,6 +44,6 @@ class BlockRoutes:
             addresses = api.get(f"/api/v1/nodes/{node}")["status"]["addresses"]
             four = next(one["address"] for one in addresses if one["type"] == "InternalIP")
             number = ipaddress.IPv4Address(four).packed[-1]
-            via = four if version == 4 else str(self._site.six_node_address(number))
+            via = four if version == 4 else str(self._site.ipv6_node_address(number))
             run("ip", f"-{version}", "route", "replace", cidr, "via", via, timeout=10)
             self._known[cidr] = node

@@ -6,24 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Run
-from tests.faults.asking import Asked
+from tests.conftest import RunProgram
+from tests.faults.asking import MirrorClient
 from tests.faults.unwell import FaultyUpstream
-from tests.local.place import Place
+from tests.local.place import MirrorHome
 
 
 @pytest.fixture(scope="module")
 def place(
-    tmp_path_factory: pytest.TempPathFactory, program: Run, upstream: FaultyUpstream
-) -> Iterator[Place]:
-    made = Place(tmp_path_factory.mktemp("mirror"), program)
+    tmp_path_factory: pytest.TempPathFactory, program: RunProgram, upstream: FaultyUpstream
+) -> Iterator[MirrorHome]:
+    made = MirrorHome(tmp_path_factory.mktemp("mirror"), program)
     try:
         made.up("--upstream", upstream.url)
         yield made
     finally:
-        made.mirror("down")
+        made.run_mirror("down")
 
 
 @pytest.fixture
-def mirror(place: Place) -> Asked:
-    return Asked(place)
+def mirror(place: MirrorHome) -> MirrorClient:
+    return MirrorClient(place)

@@ -6,22 +6,22 @@ import json
 import socket
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mirror.public.scrub import Scrub
-from mirror.public.server import Public, Server
-from mirror.public.upstream import Upstream
-from tests.faults.asking import Asked
-from tests.faults.unwell import JSON, FaultyUpstream
+from mirror.public.scrub import Scrubber
+from mirror.public.server import CacheServer, CacheService
+from mirror.public.upstream import UpstreamClient
+from tests.faults.asking import MirrorClient
+from tests.faults.unwell import SIMPLE_JSON, FaultyUpstream
 
 SLOW = 4.0  # seconds, so that the answer to what is smuggled comes in a victim's time
 
 
 def smuggled_request(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: public\r\nAccept: {JSON}\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: public\r\nAccept: {SIMPLE_JSON}\r\n\r\n".encode()
 
 
 def with_length(body: bytes) -> bytes:
@@ -32,7 +32,7 @@ def chunked(body: bytes) -> bytes:
     return b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
-FRAMINGS = {
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
     "length": with_length,
     "chunked": chunked,
     "expect": lambda body: b"Expect: 100-continue\r\n" + with_length(body),
@@ -65,18 +65,18 @@ def send(port: int, request: bytes, seconds: float = 2.0) -> bytes:
     ],
 )
 def test_a_body_never_becomes_the_next_clients_request(
-    mirror: Asked, upstream: FaultyUpstream, framing: str, path: str
+    mirror: MirrorClient, upstream: FaultyUpstream, framing: str, path: str
 ) -> None:
     number = zlib.crc32(f"{framing} {path}".encode())
-    upstream.add(f"smuggled-{number}", "99.0")
+    upstream.add_project(f"smuggled-{number}", "99.0")
     upstream.projects[f"smuggled-{number}"].delay = SLOW
     body = smuggled_request(f"/root/pypi/+simple/smuggled-{number}/")
     target = path.format(cold=f"cold-{number}", hex="0" * 64)
     request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
-    send(mirror.place.port, request + FRAMINGS[framing](body), 1.0)
+    send(mirror.home.port, request + FRAMINGS[framing](body), 1.0)
     for victim in (f"victim-{number}-{i}" for i in range(3)):
-        upstream.add(victim, "1.0")
-        response = mirror.page(victim)
+        upstream.add_project(victim, "1.0")
+        response = mirror.get_page(victim)
         assert response.status_code == 200, response.text
         assert response.json()["name"] == victim
 
@@ -84,8 +84,10 @@ def test_a_body_never_becomes_the_next_clients_request(
 @pytest.fixture
 def fetcher(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
     """The fetcher alone, as nginx reaches it; yields its port."""
-    public = Public(tmp_path / "public", Upstream(upstream.url, connections=2), Scrub(tmp_path))
-    server = Server(0, public)
+    public = CacheService(
+        tmp_path / "public", UpstreamClient(upstream.url, connections=2), Scrubber(tmp_path)
+    )
+    server = CacheServer(0, public)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield int(server.server_address[1])

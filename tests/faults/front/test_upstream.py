@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.faults.asking import Asked, at_once, seconds_until, timed
-from tests.faults.unwell import FaultyUpstream, File, Project
-from tests.local.place import Place
+from tests.faults.asking import MirrorClient, measure_seconds, run_concurrently, wait_seconds_until
+from tests.faults.unwell import FaultyFile, FaultyProject, FaultyUpstream
+from tests.local.place import MirrorHome
 
 CACHED = [f"cached-{number}" for number in range(20)]
 FAULTS = (
@@ -22,20 +22,20 @@ FAULTS = (
 )
 RECOVERY = 60.0  # seconds
 # what waiting for a newer page may add to what a healthy upstream takes, on a loaded machine
-PATIENCE = 8.0
+MAX_DELAY = 8.0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cached(place: object, upstream: FaultyUpstream) -> Iterator[None]:
     for project in CACHED:
-        upstream.add(project)
+        upstream.add_project(project)
     yield
 
 
 @pytest.fixture(autouse=True)
-def links(mirror: Asked, cached: None) -> dict[str, str]:
+def links(mirror: MirrorClient, cached: None) -> dict[str, str]:
     """The cached projects' files, which are there."""
-    found = {project: mirror.link(project) for project in CACHED}
+    found = {project: mirror.find_file_path(project) for project in CACHED}
     for path in found.values():
         mirror.get(path).raise_for_status()
     return found
@@ -43,30 +43,34 @@ def links(mirror: Asked, cached: None) -> dict[str, str]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_cached_is_served_and_what_is_not_recovers(
-    mirror: Asked, upstream: FaultyUpstream, links: dict[str, str], fault: str
+    mirror: MirrorClient, upstream: FaultyUpstream, links: dict[str, str], fault: str
 ) -> None:
     fresh = f"fresh-{fault.replace(' ', '-')}"
-    upstream.add(fresh)
-    mirror.age()
-    healthy, _ = timed(lambda: at_once(lambda n: mirror.page(CACHED[n]), len(CACHED)))
-    mirror.age()
-    with upstream.unwell(fault):
-        took, pages = timed(lambda: at_once(lambda n: mirror.page(CACHED[n]), len(CACHED)))
-        files = at_once(lambda n: mirror.get(links[CACHED[n]]), len(CACHED))
-        uncached = mirror.page(fresh)
+    upstream.add_project(fresh)
+    mirror.expire_pages()
+    healthy, _ = measure_seconds(
+        lambda: run_concurrently(lambda n: mirror.get_page(CACHED[n]), len(CACHED))
+    )
+    mirror.expire_pages()
+    with upstream.inject_fault(fault):
+        took, pages = measure_seconds(
+            lambda: run_concurrently(lambda n: mirror.get_page(CACHED[n]), len(CACHED))
+        )
+        files = run_concurrently(lambda n: mirror.get(links[CACHED[n]]), len(CACHED))
+        uncached = mirror.get_page(fresh)
     assert [page.status_code for page in pages] == [200] * len(CACHED)
     assert all(page.json()["files"] for page in pages)
     assert [file.status_code for file in files] == [200] * len(CACHED)
-    assert took < healthy + PATIENCE
+    assert took < healthy + MAX_DELAY
     if fault == "slow":
         assert uncached.status_code == 200
     elif fault == "404":
         assert uncached.status_code == 404
     else:
         assert uncached.status_code in {502, 503}
-    again = seconds_until(lambda: mirror.page(fresh).status_code == 200, RECOVERY)
+    again = wait_seconds_until(lambda: mirror.get_page(fresh).status_code == 200, RECOVERY)
     assert (
-        mirror.get(mirror.link(fresh)).content
+        mirror.get(mirror.find_file_path(fresh)).content
         == upstream.projects[fresh].files.popitem()[1].content
     )
     print(
@@ -76,33 +80,33 @@ def test_what_is_cached_is_served_and_what_is_not_recovers(
 
 
 def test_a_known_project_outlives_a_404_but_not_for_ever(
-    mirror: Asked, upstream: FaultyUpstream
+    mirror: MirrorClient, upstream: FaultyUpstream
 ) -> None:
     """A passing 404 is believed only when it lasts: mirror.public.pages.GONE."""
-    mirror.age()
-    with upstream.unwell("404"):
+    mirror.expire_pages()
+    with upstream.inject_fault("404"):
         for _ in range(3):
-            assert mirror.page(CACHED[0]).json()["files"]
-            mirror.age()
+            assert mirror.get_page(CACHED[0]).json()["files"]
+            mirror.expire_pages()
 
 
 @pytest.mark.parametrize(
     "kind", ["truncated", "wrong hash", "wrong hash, slow", "longer than told"]
 )
 def test_a_wrong_file_reaches_nobody_and_is_not_kept(
-    mirror: Asked, upstream: FaultyUpstream, kind: str
+    mirror: MirrorClient, upstream: FaultyUpstream, kind: str
 ) -> None:
     """What is sent of a slow one breaks off: no client takes it for whole."""
     project = f"bad-{kind.replace(', ', '-').replace(' ', '-')}"
     good = b"right " * 60_000
     bad = {
-        "truncated": File(content=good[:1000], length=len(good)),
-        "longer than told": File(content=good + b"more", length=len(good) + 4),
-    }.get(kind, File(content=b"wrong " * 60_000, delay=0.7 if "slow" in kind else 0))
-    bad.sha256 = File(content=good).sha256
+        "truncated": FaultyFile(content=good[:1000], length=len(good)),
+        "longer than told": FaultyFile(content=good + b"more", length=len(good) + 4),
+    }.get(kind, FaultyFile(content=b"wrong " * 60_000, delay=0.7 if "slow" in kind else 0))
+    bad.sha256 = FaultyFile(content=good).sha256
     name = f"{project.replace('-', '_')}-1.0-py3-none-any.whl"
-    upstream.projects[project] = Project(files={name: bad})
-    path = mirror.link(project)
+    upstream.projects[project] = FaultyProject(files={name: bad})
+    path = mirror.find_file_path(project)
 
     def ask(_: int) -> str:
         try:
@@ -111,25 +115,25 @@ def test_a_wrong_file_reaches_nobody_and_is_not_kept(
             return "broken off"
         return str(answer.status_code)
 
-    said = at_once(ask, 8)
+    said = run_concurrently(ask, 8)
     assert set(said) <= {"502", "503", "broken off"}, said
-    assert mirror.kept(project) == []
-    upstream.projects[project].files[name] = File(content=good)
-    took = seconds_until(lambda: ask(0) == "200", RECOVERY)
+    assert mirror.list_cached_files(project) == []
+    upstream.projects[project].files[name] = FaultyFile(content=good)
+    took = wait_seconds_until(lambda: ask(0) == "200", RECOVERY)
     assert mirror.get(path).content == good
     print(f"{kind}: {sorted(set(said))}, right after {took:.1f} s")
 
 
 def test_without_the_program_that_fetches_what_is_kept_is_served(
-    mirror: Asked, place: Place, upstream: FaultyUpstream, links: dict[str, str]
+    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, links: dict[str, str]
 ) -> None:
     """Killed: pages of any age and all files are there; the next `up` brings it back."""
-    upstream.add("afterwards")
-    mirror.age()
+    upstream.add_project("afterwards")
+    mirror.expire_pages()
     os.kill(int(place.processes["public"]["pid"]), signal.SIGKILL)
     for project in CACHED[:5]:
-        assert mirror.page(project).raise_for_status().json()["files"]
+        assert mirror.get_page(project).raise_for_status().json()["files"]
         assert mirror.get(links[project]).status_code == 200
-    assert mirror.page("afterwards").status_code in {502, 503}
+    assert mirror.get_page("afterwards").status_code in {502, 503}
     assert place.up()["state"] == "running"
-    assert mirror.page("afterwards").status_code == 200
+    assert mirror.get_page("afterwards").status_code == 200

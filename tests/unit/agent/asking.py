@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mirror.agent.__main__ import answer
-from mirror.agent.place import Place
-from tests.dying import counted
+from mirror.agent.__main__ import handle_request
+from mirror.agent.place import HostPaths
+from tests.dying import render_kill_hook
 
 FILE = "/etc/cni/net.d/10-calico.conflist"
 OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
 
-_COUNTED = counted("os.chmod")
+_COUNTED = render_kill_hook("os.chmod")
 _ASKED = """
 import mirror.agent.__main__ as agent
 sys.addaudithook(counted)
@@ -33,17 +33,19 @@ keep.look()
 """
 
 
-def read(place: Place, target: str) -> dict[str, Any]:
-    return answer(place, {"do": "read", "target": target})
+def request_read(place: HostPaths, target: str) -> dict[str, Any]:
+    return handle_request(place, {"do": "read", "target": target})
 
 
-def write(place: Place, target: str, content: bytes | None, seen: dict[str, Any]) -> dict[str, Any]:
+def request_write(
+    place: HostPaths, target: str, content: bytes | None, seen: dict[str, Any]
+) -> dict[str, Any]:
     made = None if content is None else base64.b64encode(content).decode()
     ask = {"do": "write", "target": target, "content": made, "seen": seen["version"]}
-    return answer(place, {**ask, "frame": seen["frame"]})
+    return handle_request(place, {**ask, "frame": seen["frame"]})
 
 
-def tree(place: Place) -> dict[str, bytes]:
+def read_tree(place: HostPaths) -> dict[str, bytes]:
     return {
         str(path.relative_to(place.root)): path.read_bytes()
         for path in sorted(place.root.rglob("*"))
@@ -51,13 +53,13 @@ def tree(place: Place) -> dict[str, bytes]:
     }
 
 
-def killed_at(place: Place, number: int, ask: dict[str, Any]) -> bool:
+def survives_kill_at(place: HostPaths, number: int, ask: dict[str, Any]) -> bool:
     """Whether a question was answered by an agent that dies before its number-th change."""
     where = ("--root", str(place.root), "--net", str(place.net))
     return _lived(_ASKED, number, "do", *where, line=json.dumps(ask))
 
 
-def killed_look(place: Place, number: int) -> bool:
+def reconcile_survives_kill_at(place: HostPaths, number: int) -> bool:
     """The same of its look at what is kept."""
     return _lived(_LOOKS, number, str(place.root), str(place.net))
 

@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from mirror.agent.place import Place
+from mirror.agent.place import HostPaths
 from tests.unit.agent.asking import FILE, OLD
-from tests.unit.agent.keeping import BASE, Told
+from tests.unit.agent.keeping import BASE, ReconcilerHarness
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def host(tmp_path: Path) -> HostPaths:
     """A host: some of /etc, the CNI's plugins, the settings of its network."""
     for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "proc"):
         (tmp_path / folder).mkdir(parents=True)
@@ -22,10 +22,10 @@ def place(tmp_path: Path) -> Place:
         (conf / "disable_ipv6").write_text("0\n")
     (tmp_path / "etc/cni/net.d/10-calico.conflist").write_bytes(OLD)
     (tmp_path / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
-    return Place(root=tmp_path, net=tmp_path / "proc", cni=PurePosixPath("/opt/cni/bin"))
+    return HostPaths(root=tmp_path, net=tmp_path / "proc", cni=PurePosixPath("/opt/cni/bin"))
 
 
 @pytest.fixture
-def told(place: Place) -> Told:
-    place.file(FILE).write_bytes(BASE)
-    return Told(place)
+def reconciler(place: HostPaths) -> ReconcilerHarness:
+    place.resolve_file(FILE).write_bytes(BASE)
+    return ReconcilerHarness(place)

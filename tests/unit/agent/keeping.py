@@ -7,53 +7,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.formats.conflist import turn_ipv6_off
-from mirror.agent.__main__ import answer
-from mirror.agent.keep import Keep
-from mirror.agent.place import Place
-from tests.cluster.calico.objects import CONFIG
-from tests.cluster.node_field import on_the_node
-from tests.unit.agent.asking import FILE, read, write
+from deploy.formats.conflist import disable_ipv6
+from mirror.agent.__main__ import handle_request
+from mirror.agent.keep import NodeReconciler
+from mirror.agent.place import HostPaths
+from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE
+from tests.cluster.node_field import fill_placeholders
+from tests.unit.agent.asking import FILE, request_read, request_write
 
-BASE = on_the_node(CONFIG % "true").encode()
-WRITTEN = turn_ipv6_off(BASE.decode()).encode()
+BASE = fill_placeholders(CNI_CONFIG_TEMPLATE % "true").encode()
+WRITTEN = disable_ipv6(BASE.decode()).encode()
 
 
-class Told:
+class ReconcilerHarness:
     """A keeper of this place, what it told, and its clock."""
 
-    def __init__(self, place: Place, mark: Path = Path("/nowhere")) -> None:
-        self.place, self.texts = place, list[str]()
-        self.at = datetime(2026, 1, 1, tzinfo=UTC)
-        self.keep = Keep(place, lambda _: None, self.texts.append, lambda: self.at, mark)
+    def __init__(self, place: HostPaths, mark: Path = Path("/nowhere")) -> None:
+        self.host, self.messages = place, list[str]()
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self.reconciler = NodeReconciler(
+            place, lambda _: None, self.messages.append, lambda: self.clock, mark
+        )
 
-    def look(self) -> bytes | None:
-        self.keep.look()
-        path = self.place.file(FILE)
+    def reconcile(self) -> bytes | None:
+        self.reconciler.reconcile()
+        path = self.host.resolve_file(FILE)
         return path.read_bytes() if path.exists() else None
 
 
-def text(content: bytes | None) -> str | None:
+def encode(content: bytes | None) -> str | None:
     return None if content is None else base64.b64encode(content).decode()
 
 
-def page(place: Place, target: str, base: bytes | None, written: bytes, **more: Any) -> Any:
-    seen = read(place, target)["version"]
+def desired_target(
+    place: HostPaths, target: str, base: bytes | None, written: bytes, **more: Any
+) -> Any:
+    seen = request_read(place, target)["version"]
     fixes = ["pod-sysctl" if target == FILE else "host-sysctl"]
-    told = {"target": target, "base": text(base), "written": text(written), "fixes": fixes}
+    told = {"target": target, "base": encode(base), "written": encode(written), "fixes": fixes}
     return {**told, "seen": seen, **more}
 
 
-def keep(place: Place, *given: Any, orders: bool = False) -> list[str]:
-    told = answer(place, {"do": "keep", "pages": list(given), "orders": orders})
+def request_keep(place: HostPaths, *given: Any, orders: bool = False) -> list[str]:
+    told = handle_request(place, {"do": "keep", "pages": list(given), "orders": orders})
     return list(told["keeps"])
 
 
-def fixed(place: Place) -> None:
+def apply_and_keep_fix(place: HostPaths) -> None:
     """A conflist with the fix, and kept."""
-    write(place, FILE, WRITTEN, read(place, FILE))
-    assert keep(place, page(place, FILE, BASE, WRITTEN)) == [FILE]
+    request_write(place, FILE, WRITTEN, request_read(place, FILE))
+    assert request_keep(place, desired_target(place, FILE, BASE, WRITTEN)) == [FILE]
 
 
-def off(place: Place, name: str = "all") -> str:
+def read_disable_ipv6(place: HostPaths, name: str = "all") -> str:
     return (place.net / f"ipv6/conf/{name}/disable_ipv6").read_text()

@@ -10,9 +10,8 @@ from typing import Any, cast
 import pytest
 
 from deploy.changes import node_keep
-from deploy.changes.engine import Engine
 from deploy.changes.model import (
-    Applied,
+    AppliedEdit,
     ConfigMapKey,
     Edit,
     LedgerEntry,
@@ -21,10 +20,10 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.cluster.client import Cluster
-from deploy.manifests.agent import HOME, ORDERS_KEY, ORDERS_MAP
+from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
 from mirror.agent import kept, pages
-from mirror.agent.__main__ import answer
-from mirror.agent.place import Place
+from mirror.agent.__main__ import handle_request
+from mirror.agent.place import HostPaths
 from mirror.core.errors import ClusterError
 
 FILE, KEY = "/etc/sysctl.d/zz.conf", "net.ipv6.conf.default.disable_ipv6"
@@ -32,7 +31,7 @@ FIXES = ("host-sysctl",)
 NOWHERE = cast("Cluster", None)
 
 
-class Works:
+class FakeNodeEngine:
     """An engine that only knows what is in the ledger; ``meanwhile`` happens at a second look."""
 
     def __init__(self, *entries: LedgerEntry, meanwhile: Callable[[], None] | None = None) -> None:
@@ -47,16 +46,18 @@ class Works:
 
 
 def entry(target: Target, written: bytes, fix: str = "host-sysctl", **more: Any) -> LedgerEntry:
-    edits = (Applied(edit=Edit(fix=fix), step=1, steps=1),)
+    edits = (AppliedEdit(edit=Edit(fix=fix), step=1, steps=1),)
     return LedgerEntry(target=target, base=b"0\n", edits=edits, written=written, **more)
 
 
-def tell(works: Works, *nodes: str) -> set[tuple[str, str]]:
-    return node_keep.tell(NOWHERE, cast("Engine", works), FIXES, {one: one for one in nodes})
+def tell(works: FakeNodeEngine, *nodes: str) -> set[tuple[str, str]]:
+    return node_keep.sync_agents(
+        NOWHERE, cast(Any, works), FIXES, {one: one for one in nodes}
+    )
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Place]:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, HostPaths]:
     """Two nodes with their agents, and a third whose agent does not answer."""
     made = {}
     for name in ("ra", "babel"):
@@ -65,25 +66,25 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Plac
             (root / folder).mkdir(parents=True)
         (root / "proc/ipv6/conf/default/disable_ipv6").write_text("1\n")
         (root / "etc/sysctl.d/zz.conf").write_text("1\n")
-        made[name] = Place(root=root, net=root / "proc")
+        made[name] = HostPaths(root=root, net=root / "proc")
 
     def ask(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
         if pod not in made:
             raise ClusterError("it does not answer")
-        return answer(made[pod], dict(question))
+        return handle_request(made[pod], dict(question))
 
     monkeypatch.setattr(node_keep, "ask", ask)
     return made
 
 
-def stored(place: Place) -> list[str]:
+def stored(place: HostPaths) -> list[str]:
     return [one.target for one in pages.read(place)]
 
 
 def test_each_agent_is_told_its_own_and_one_that_is_away_is_not(
-    places: Mapping[str, Place],
+    places: Mapping[str, HostPaths],
 ) -> None:
-    works = Works(
+    works = FakeNodeEngine(
         entry(NodeFile(node="ra", path=FILE), b"1\n"),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n"),
         entry(NodeFile(node="babel", path=FILE), b"1\n"),
@@ -93,15 +94,18 @@ def test_each_agent_is_told_its_own_and_one_that_is_away_is_not(
     assert told == {("ra", FILE), ("ra", KEY), ("babel", FILE)}
     assert sorted(stored(places["ra"])) == [FILE, KEY]
     assert stored(places["babel"]) == [FILE]
-    assert node_keep.keeps(NOWHERE, {"ra": "ra", "seth": "seth"}) == {("ra", FILE), ("ra", KEY)}
-    node_keep.end(NOWHERE, {"ra": "ra", "seth": "seth"})
+    assert node_keep.read_kept_targets(NOWHERE, {"ra": "ra", "seth": "seth"}) == {
+        ("ra", FILE),
+        ("ra", KEY),
+    }
+    node_keep.stop_agents(NOWHERE, {"ra": "ra", "seth": "seth"})
     assert stored(places["ra"]) == []
 
 
 def test_what_is_written_just_now_or_is_no_fix_of_ours_is_not_kept(
-    places: Mapping[str, Place],
+    places: Mapping[str, HostPaths],
 ) -> None:
-    works = Works(
+    works = FakeNodeEngine(
         entry(NodeFile(node="ra", path=FILE), b"1\n", pending=True, intended=b"2\n"),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n", fix="another"),
     )
@@ -110,31 +114,34 @@ def test_what_is_written_just_now_or_is_no_fix_of_ours_is_not_kept(
 
 
 def test_what_is_rolled_back_after_its_entry_was_read_is_not_kept(
-    places: Mapping[str, Place],
+    places: Mapping[str, HostPaths],
 ) -> None:
     """The agent sees that it is not what it was."""
     place = places["ra"]
 
     def rollback() -> None:
-        seen = answer(place, {"do": "read", "target": FILE})["version"]
+        seen = handle_request(place, {"do": "read", "target": FILE})["version"]
         made = base64.b64encode(b"0\n").decode()
         ask = {"do": "write", "target": FILE, "content": made, "seen": seen, "frame": ""}
-        assert "content" in answer(place, ask)
+        assert "content" in handle_request(place, ask)
 
-    works = Works(entry(NodeFile(node="ra", path=FILE), b"1\n"), meanwhile=rollback)
+    works = FakeNodeEngine(entry(NodeFile(node="ra", path=FILE), b"1\n"), meanwhile=rollback)
     assert tell(works, "ra") == set()
     assert stored(place) == []
 
 
 def test_what_came_by_order_on_a_node_without_entries_is_kept_while_the_orders_stand(
-    places: Mapping[str, Place], tmp_path: Path
+    places: Mapping[str, HostPaths], tmp_path: Path
 ) -> None:
     place = places["babel"]
     orders = tmp_path / "orders.json"
     orders.write_text('[{"target": "/etc/sysctl.d/yy.conf", "content": "x"}]')
-    kept.follow(place, orders)
-    above = entry(ConfigMapKey(namespace=HOME, name=ORDERS_MAP, key=ORDERS_KEY), b"[]")
+    kept.apply_defaults(place, orders)
+    above = entry(
+        ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=DESIRED_STATE_MAP, key=DESIRED_STATE_KEY),
+        b"[]",
+    )
     here = entry(NodeFile(node="ra", path=FILE), b"1\n")
-    told = tell(Works(here, above), "ra", "babel")
+    told = tell(FakeNodeEngine(here, above), "ra", "babel")
     assert told == {("ra", FILE), ("babel", "/etc/sysctl.d/yy.conf")}
-    assert tell(Works(here), "ra", "babel") == {("ra", FILE)}
+    assert tell(FakeNodeEngine(here), "ra", "babel") == {("ra", FILE)}

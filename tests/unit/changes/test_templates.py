@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from deploy.changes.ledger import Page
+from deploy.changes.ledger import StoredEntry
 from deploy.changes.model import ConfigMapKey, LedgerEntry
-from deploy.changes.step import born, carried
-from deploy.formats.conflist import assign_no_ipv6, turn_ipv6_off
-from tests.cluster.calico.objects import CONFIG
+from deploy.changes.step import apply_template_change, initial_base
+from deploy.formats.conflist import disable_ipv6, stop_assigning_ipv6
+from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE
 
-BASE = CONFIG % "true"
-FIXED = assign_no_ipv6(turn_ipv6_off(BASE))
+BASE = CNI_CONFIG_TEMPLATE % "true"
+FIXED = stop_assigning_ipv6(disable_ipv6(BASE))
 ONE_LINE = json.dumps(json.loads(BASE.replace("__CNI_MTU__", "1")))
 
 
@@ -23,14 +23,14 @@ def on_a_node(template: str) -> bytes:
     return template.encode()
 
 
-def page(*, pending: bool = False) -> Page:
+def page(*, pending: bool = False) -> StoredEntry:
     key = ConfigMapKey(namespace="kube-system", name="calico-config", key="cni_network_config")
     made, old = FIXED.encode(), BASE.encode()
     written, intended = (old, made) if pending else (made, None)
     entry = LedgerEntry(
         target=key, base=old, edits=(), written=written, intended=intended, pending=pending
     )
-    return Page(entry=entry, version="1")
+    return StoredEntry(entry=entry, version="1")
 
 
 @pytest.mark.parametrize("pending", [False, True])
@@ -38,15 +38,15 @@ def page(*, pending: bool = False) -> Page:
 def test_a_node_that_joined(brought: bool, pending: bool) -> None:
     """Its base is what calico-node would have written without the fix."""
     text = on_a_node(FIXED if brought else BASE)
-    assert born(page(pending=pending), text).content == on_a_node(BASE)
+    assert initial_base(page(pending=pending), text).content == on_a_node(BASE)
 
 
 def test_its_file_follows_the_template_back() -> None:
-    assert carried(FIXED.encode(), BASE.encode(), on_a_node(FIXED)) == on_a_node(BASE)
+    assert apply_template_change(FIXED.encode(), BASE.encode(), on_a_node(FIXED)) == on_a_node(BASE)
 
 
 @pytest.mark.parametrize("text", [b"{}", ONE_LINE.encode(), b"", None])
 def test_a_file_of_another_kind_stays_as_it_is(text: bytes | None) -> None:
-    assert carried(FIXED.encode(), BASE.encode(), text) == text
-    assert born(page(), text).content == text
-    assert born(None, text).content == text
+    assert apply_template_change(FIXED.encode(), BASE.encode(), text) == text
+    assert initial_base(page(), text).content == text
+    assert initial_base(None, text).content == text

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from deploy.diagnose import categories, judge
+from deploy.diagnose import judge, load_categories
 from deploy.evidence.codec import dump, load
-from deploy.evidence.model import NOT_ASKED, Evidence
+from deploy.evidence.model import NOT_COLLECTED, Evidence
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").iterdir())
 
 
-def read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def told_by(case: Path) -> Any:
+def load_case(case: Path) -> Any:
     """The evidence of a case as JSON."""
     if (case / "evidence.json").exists():
-        return read(case / "evidence.json")
-    like = read(case / "like.json")
-    told = told_by(case.parent / like["like"])
+        return read_json(case / "evidence.json")
+    like = read_json(case / "like.json")
+    told = load_case(case.parent / like["like"])
     for place, value in like["set"].items():
         *way, last = (int(step) if step.isdigit() else step for step in place.split("."))
         within = told
@@ -41,10 +41,10 @@ def told_by(case: Path) -> Any:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_concluded(case: Path) -> None:
-    report = judge(load(Evidence, told_by(case)), categories())
+    report = judge(load(Evidence, load_case(case)), load_categories())
     told = {
         "outcomes": {
-            one.check: one.outcome for one in report.results if one.gaps != (NOT_ASKED.reason,)
+            one.check: one.outcome for one in report.results if one.gaps != (NOT_COLLECTED.reason,)
         },
         "findings": [
             {
@@ -56,19 +56,19 @@ def test_what_is_concluded(case: Path) -> None:
             for one in report.findings
         ],
     }
-    assert told == read(case / "expected.json")
+    assert told == read_json(case / "expected.json")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_evidence_survives_being_saved(case: Path) -> None:
-    seen = load(Evidence, told_by(case))
+    seen = load(Evidence, load_case(case))
     assert load(Evidence, json.loads(json.dumps(dump(seen)))) == seen
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_mends_go_from_the_least_invasive(case: Path) -> None:
     order = ("workload", "namespace", "cluster", "nodes")
-    report = judge(load(Evidence, told_by(case)), categories())
+    report = judge(load(Evidence, load_case(case)), load_categories())
     for finding in report.findings:
         reaches = [order.index(mend.reach) for mend in finding.mends]
         assert reaches == sorted(reaches)
@@ -76,11 +76,13 @@ def test_mends_go_from_the_least_invasive(case: Path) -> None:
 
 
 def test_every_check_has_a_case_that_it_finds() -> None:
-    found = {one["check"] for case in CASES for one in read(case / "expected.json")["findings"]}
-    assert found == {check.id for category in categories() for check in category.checks}
+    found = {
+        one["check"] for case in CASES for one in read_json(case / "expected.json")["findings"]
+    }
+    assert found == {check.id for category in load_categories() for check in category.checks}
 
 
 def test_where_all_was_seen_and_all_is_well_nothing_is_found() -> None:
-    report = judge(load(Evidence, told_by(CASES[0].parent / "whole")), categories())
+    report = judge(load(Evidence, load_case(CASES[0].parent / "whole")), load_categories())
     assert report.findings == ()
     assert {one.outcome for one in report.results} == {"ok"}

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.diagnose import Category, categories, judge
+from deploy.diagnose import CheckCategory, judge, load_categories
 from deploy.evidence.model import (
-    Check,
+    DoctorCheck,
     Evidence,
     Finding,
-    Mend,
     Need,
     NodeDns,
+    Remedy,
     Severity,
     Unseen,
 )
@@ -24,7 +24,7 @@ SOME = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
 
 
 def finding(severity: Severity = Severity.ERROR) -> Finding:
-    mend = Mend(text="mend it", reach="workload")
+    mend = Remedy(text="mend it", reach="workload")
     return Finding(check="x", severity=severity, cause="broken", mends=(mend,))
 
 
@@ -40,12 +40,12 @@ def never(_: Evidence) -> Iterator[Finding]:
     raise AssertionError("looked at what was not seen")
 
 
-def check(id_: str, look: object, *needs: Need, fatal: bool = False) -> Check:
-    return Check(id=id_, fact=id_, needs=frozenset(needs), look=look, fatal=fatal)  # type: ignore[arg-type]
+def check(id_: str, look: object, *needs: Need, fatal: bool = False) -> DoctorCheck:
+    return DoctorCheck(id=id_, fact=id_, needs=frozenset(needs), find=look, fatal=fatal)  # type: ignore[arg-type]
 
 
-def run(evidence: Evidence, *checks: Check) -> list[tuple[str, tuple[str, ...]]]:
-    report = judge(evidence, (Category(name="c", checks=checks),))
+def run(evidence: Evidence, *checks: DoctorCheck) -> list[tuple[str, tuple[str, ...]]]:
+    report = judge(evidence, (CheckCategory(name="c", checks=checks),))
     return [(one.outcome, one.gaps) for one in report.results]
 
 
@@ -77,23 +77,23 @@ def test_the_worst_comes_first() -> None:
     def several(_: Evidence) -> Iterator[Finding]:
         yield from (finding(Severity.NOTE), finding(Severity.ERROR), finding(Severity.WARNING))
 
-    report = judge(SOME, (Category(name="c", checks=(check("a", several, Need.NODES),)),))
+    report = judge(SOME, (CheckCategory(name="c", checks=(check("a", several, Need.NODES),)),))
     assert [one.severity for one in report.findings] == ["error", "warning", "note"]
-    assert report.worst() is Severity.ERROR
-    assert judge(NOTHING, ()).worst() is None
+    assert report.worst_severity() is Severity.ERROR
+    assert judge(NOTHING, ()).worst_severity() is None
 
 
 def test_categories_are_found_by_being_there() -> None:
-    names = [one.name for one in categories()]
+    names = [one.name for one in load_categories()]
     assert names[:3] == ["api", "nodes", "dns"], "in the order of their ranks"
     assert {"ipv6", "ippools", "cni", "mirror", "workloads", "downloads"} <= set(names)
-    assert categories(("dns",), stage="before") == (Category(name="dns", checks=()),)
+    assert load_categories(("dns",), stage="before") == (CheckCategory(name="dns", checks=()),)
     with pytest.raises(InputError, match="no category 'dsn'"):
-        categories(("dsn",))
+        load_categories(("dsn",))
 
 
 def test_checks_have_names_of_their_own() -> None:
-    checks = [one for category in categories() for one in category.checks]
+    checks = [one for category in load_categories() for one in category.checks]
     assert len({one.id for one in checks}) == len(checks)
-    for category in categories():
+    for category in load_categories():
         assert all(one.id.startswith(f"{category.name}.") for one in category.checks)

@@ -13,7 +13,7 @@ from cli.commands.doctor import doctor
 from deploy.evidence.codec import load
 from deploy.evidence.model import Evidence
 from mirror.core.errors import InputError
-from tests.unit.checks.test_cases import told_by
+from tests.unit.checks.test_cases import load_case
 
 CASES = Path(__file__).parents[1] / "cases" / "checks"
 
@@ -65,7 +65,7 @@ def test_warnings_alone_end_with_0() -> None:
 )
 def test_the_line_can_be_moved(case: str, limit: str, code: int, tmp_path: Path) -> None:
     told = tmp_path / "evidence.json"
-    told.write_text(json.dumps(told_by(CASES / case)))
+    told.write_text(json.dumps(load_case(CASES / case)))
     done = CliRunner().invoke(doctor, ["--from", str(told), "--fail-on", limit])
     assert done.exit_code == code, done.stdout
 
@@ -78,7 +78,7 @@ def test_it_is_readable_at_every_width(
     """Prose fits; only what is to be copied or compared (commands, names) may be longer."""
     monkeypatch.setattr(show.out, "width", columns)
     told = tmp_path / "evidence.json"
-    told.write_text(json.dumps(told_by(CASES / case)))
+    told.write_text(json.dumps(load_case(CASES / case)))
     done = CliRunner().invoke(doctor, ["--from", str(told)])
     assert done.exit_code in {0, 1}, done.exception
     limit = min(max(columns, 60), 100)

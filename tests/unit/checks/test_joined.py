@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploy.checks.hosts import covered
-from deploy.evidence.host import Conflist
-from deploy.formats.conflist import turn_ipv6_off
-from tests.unit.fixes.seen import HOST, PATH, TEXT, evidence
+from deploy.checks.hosts import check_coverage
+from deploy.evidence.host import ConflistFile
+from deploy.formats.conflist import disable_ipv6
+from tests.unit.fixes.seen import HOST, PATH, TEXT, make_evidence
 
 
 def test_a_node_that_joined_since() -> None:
-    seen = evidence()
+    seen = make_evidence()
     (first, *others) = seen.hosts if isinstance(seen.hosts, tuple) else ()
-    tuned = replace(HOST, conflists=(Conflist(path=PATH, text=turn_ipv6_off(TEXT)),))
-    (found,) = covered(replace(seen, hosts=(replace(first, view=tuned), *others)))
+    tuned = replace(HOST, conflists=(ConflistFile(path=PATH, text=disable_ipv6(TEXT)),))
+    (found,) = check_coverage(replace(seen, hosts=(replace(first, view=tuned), *others)))
     assert found.nodes == ("babel",)
     assert "new pods get IPv6 on babel" in found.cause
-    assert list(covered(seen)) == []
+    assert list(check_coverage(seen)) == []

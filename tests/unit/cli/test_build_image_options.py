@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.commands.image import build_image
-from images.application import load_application
+from images.application import load_application_recipe
 from mirror.core.errors import InputError, MirrorError
 
 PROJECT = """\
@@ -55,7 +55,7 @@ def test_a_printed_recipe_is_one_to_build_by(project: Path) -> None:
     assert told["starts"][0]["argv"] == ["python3", "-m", "hello"]
     own = project / "own.toml"
     own.write_text(printed)
-    assert load_application(own).extras == ("web",)
+    assert load_application_recipe(own).extras == ("web",)
     assert ask(project, "--recipe", own, "--print", "recipe") == printed
     assert ask("--source", project, "--recipe", own, "--print", "recipe") == printed
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from cli.mirror import mirror
 from deploy import trial
 from deploy.changes import lease, ledger
-from deploy.preflight import RIGHTS
-from tests.conftest import Run
+from deploy.preflight import REQUIRED_PERMISSIONS
+from tests.conftest import RunProgram
 
 COMMANDS = mirror.list_commands(click.Context(mirror))
 DOCS = Path(__file__).parents[3] / "docs"
@@ -72,7 +72,7 @@ def test_no_command_waits_for_the_client_s_generated_classes() -> None:
     ],
 )
 def test_bad_usage_ends_with_2_and_without_a_traceback(
-    program: Run, words: tuple[str, ...]
+    program: RunProgram, words: tuple[str, ...]
 ) -> None:
     done = program(*words)
     assert done.returncode == 2
@@ -80,19 +80,19 @@ def test_bad_usage_ends_with_2_and_without_a_traceback(
     assert done.stderr
 
 
-def test_the_recipes_are_listed(program: Run) -> None:
+def test_the_recipes_are_listed(program: RunProgram) -> None:
     listed = program("build-image", "--list").stdout
     assert [line.split()[0] for line in listed.splitlines()] == ["chronicle", "mirror"]
 
 
-def test_without_a_cluster_the_local_way_is_named(program: Run, tmp_path: Path) -> None:
+def test_without_a_cluster_the_local_way_is_named(program: RunProgram, tmp_path: Path) -> None:
     env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
     done = program("mirror", "status", env=env)
     assert done.returncode == 3
     assert "--local" in done.stderr
 
 
-def test_manifests_need_no_cluster(program: Run, tmp_path: Path) -> None:
+def test_manifests_need_no_cluster(program: RunProgram, tmp_path: Path) -> None:
     env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
     done = program("mirror", "manifests", "--image", "registry.example/m:1", env=env)
     assert done.returncode == 0
@@ -100,7 +100,7 @@ def test_manifests_need_no_cluster(program: Run, tmp_path: Path) -> None:
     assert "kind: Secret" not in done.stdout
 
 
-def test_status_as_json_is_json_even_when_absent(program: Run, tmp_path: Path) -> None:
+def test_status_as_json_is_json_even_when_absent(program: RunProgram, tmp_path: Path) -> None:
     env = {f"XDG_{what}_HOME": str(tmp_path / what) for what in ("DATA", "STATE", "CONFIG")}
     done = program("mirror", "status", "--local", "-o", "json", env=env)
     assert done.returncode == 1
@@ -109,13 +109,17 @@ def test_status_as_json_is_json_even_when_absent(program: Run, tmp_path: Path) -
 
 def test_the_rights_page_names_every_right() -> None:
     page = (DOCS / "rights.md").read_text().partition("## Fixes")[0]
-    for verb, resource, _ in RIGHTS:
+    for verb, resource, _ in REQUIRED_PERMISSIONS:
         (line,) = [one for one in page.splitlines() if f"resources: [{resource}]" in one]
         assert verb in line
 
 
 def test_the_rights_page_names_every_right_of_the_fixes() -> None:
     page = (DOCS / "rights.md").read_text().partition("## Fixes")[2]
-    for right in (*ledger.RIGHTS, *lease.RIGHTS, *trial.rights("kube-system")):
+    for right in (
+        *ledger.PERMISSIONS,
+        *lease.PERMISSIONS,
+        *trial.required_permissions("kube-system"),
+    ):
         (line,) = [one for one in page.splitlines() if f"resources: [{right.resource}]" in one]
         assert right.verb in line

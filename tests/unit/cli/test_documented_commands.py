@@ -12,8 +12,8 @@ import pytest
 
 from cli.commands.image import build_image
 from cli.mirror import mirror
-from deploy.diagnose import categories
-from deploy.standing import known
+from deploy.diagnose import load_categories
+from deploy.standing import load_fixes
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -74,11 +74,11 @@ def test_every_command_is_known(page: Path) -> None:
         except click.UsageError as wrong:
             pytest.fail(f"{page.name}: `{line}`: {wrong.format_message()}")
         if name in {"fix", "rollback"}:
-            wrong_names = {*arguments} - {*known(), "all", "NAME", "FIX"}
+            wrong_names = {*arguments} - {*load_fixes(), "all", "NAME", "FIX"}
             assert not wrong_names, f"{page.name}: `{line}`"
         if name == "doctor" and "--category" in line:
             chosen = line.partition("--category")[2].split()[0]
-            assert chosen in {one.name for one in categories()} | {"NAME"}, line
+            assert chosen in {one.name for one in load_categories()} | {"NAME"}, line
 
 
 def test_the_pages_are_read() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cli.grouped import groups, places
-from deploy.planned import Diff
+from deploy.planned import TargetDiff
 
 
-def diff(target: str, before: str, after: str) -> Diff:
+def diff(target: str, before: str, after: str) -> TargetDiff:
     text = f"--- a/{target}\n+++ b/{target}\n@@ -1,2 +1,2 @@\n-{before}\n+{after}\n "
-    return Diff(target=target, text=text, why=("off now",))
+    return TargetDiff(target=target, text=text, why=("off now",))
 
 
 def test_alike_ones_stand_together_and_others_do_not() -> None:

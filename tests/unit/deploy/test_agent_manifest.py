@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.manifests.agent import agent_daemon_set
+from deploy.manifests.agent import render_agent_daemon_set
 
 
 @pytest.mark.parametrize("microk8s", [False, True])
 def test_the_agent_has_no_more_than_it_needs(microk8s: bool) -> None:
-    spec = agent_daemon_set("mirror:1", microk8s=microk8s)["spec"]["template"]["spec"]
+    spec = render_agent_daemon_set("mirror:1", microk8s=microk8s)["spec"]["template"]["spec"]
     assert spec["hostNetwork"] is True
     assert not spec.get("hostPID")
     assert not spec.get("hostIPC")

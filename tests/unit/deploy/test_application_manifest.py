@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from deploy.evidence.workloads import _disproved
-from deploy.manifests.application import PROOF, application
-from images.application import load_application
+from deploy.manifests.application import PROOF_ANNOTATION, render_application
+from images.application import load_application_recipe
 from images.recipe import RECIPES
 
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 
 
 def chronicle(*proved: str) -> list[Any]:
-    recipe = load_application(RECIPES / "chronicle.toml")
-    return application(recipe, "localhost:32000/chronicle:1", proved)
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
+    return render_application(recipe, "localhost:32000/chronicle:1", proved)
 
 
 def test_each_start_is_a_deployment_and_a_port_a_service() -> None:
@@ -37,7 +37,7 @@ def test_a_pod_starts_the_unchanged_command_without_rights() -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "chronicle"}}]
     assert "only-in-the-proof" not in str(backend)
     assert template["spec"]["securityContext"]["runAsNonRoot"] is True
-    assert template["metadata"]["annotations"] == {PROOF: f"{ONE} {TWO}"}
+    assert template["metadata"]["annotations"] == {PROOF_ANNOTATION: f"{ONE} {TWO}"}
     assert service["spec"]["selector"] == template["metadata"]["labels"]
     assert "startupProbe" not in workers["spec"]["template"]["spec"]["containers"][0]
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from cli.commands.doctor import doctor
 from deploy import bundle
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.diagnose import categories, judge
+from deploy.cluster.client import ApiError, Cluster
+from deploy.diagnose import judge, load_categories
 from deploy.evidence.codec import load
 from deploy.evidence.model import Evidence
 from mirror.core.errors import InputError
@@ -23,7 +23,7 @@ CASES = Path(__file__).parents[1] / "cases" / "checks"
 CANARY = "hunter2canary"
 
 
-class Fake:
+class FakeBundleCluster:
     """A cluster whose objects, logs and events all hold a canary; ``refused`` kinds answer 403."""
 
     context = "fake"
@@ -31,12 +31,12 @@ class Fake:
     def __init__(self, *refused: str) -> None:
         self.refused = refused
         self.deadline = Deadline.after(20)
-        self.asked: set[str] = set()
+        self.requested_kinds: set[str] = set()
 
     def list(self, kind: str, namespace: str | None = None, **_: str) -> list[Any]:
-        self.asked.add(kind)
+        self.requested_kinds.add(kind)
         if kind in self.refused:
-            raise ApiRefusal(403, "Forbidden", f"no right: {kind} token={CANARY}", "refused", "")
+            raise ApiError(403, "Forbidden", f"no right: {kind} token={CANARY}", "refused", "")
         meta = {"name": f"{kind.lower()}-1", "namespace": namespace or "n"}
         secret = [{"name": "ANY", "value": CANARY}]
         spec = {"containers": [{"name": "c", "env": secret}]}
@@ -44,11 +44,11 @@ class Fake:
         return [{"metadata": meta, "spec": spec, **event}]
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
-        self.asked.add(kind)
+        self.requested_kinds.add(kind)
         data = {"Corefile": ".:53 {}", "password": CANARY}
         return {"metadata": {"name": name, "namespace": namespace}, "data": data}
 
-    def logs(self, *words: str, **_: int) -> str:
+    def tail_log(self, *words: str, **_: int) -> str:
         return f"started\nusing token={CANARY}\n"
 
 
@@ -61,18 +61,18 @@ def read(path: Path) -> dict[str, str]:
         }
 
 
-def written(target: Path, *refused: str) -> tuple[dict[str, str], Fake]:
+def written(target: Path, *refused: str) -> tuple[dict[str, str], FakeBundleCluster]:
     evidence = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
-    fake = Fake(*refused)
-    report = judge(evidence, categories())
-    bundle.write(target, evidence, report, cast("Cluster", fake), "pypi-mirror")
+    fake = FakeBundleCluster(*refused)
+    report = judge(evidence, load_categories())
+    bundle.write_bundle(target, evidence, report, cast("Cluster", fake), "pypi-mirror")
     return read(target), fake
 
 
 def test_no_secret_is_in_it_and_none_is_asked_for(tmp_path: Path) -> None:
     files, fake = written(tmp_path / "b.tar.gz")
     assert not [name for name, text in files.items() if CANARY in text]
-    assert "Secret" not in fake.asked
+    assert "Secret" not in fake.requested_kinds
     assert ".:53 {}" in files["objects/ConfigMap/kube-system/coredns.json"]
     assert files["logs/pypi-mirror/pod-1/c.log"] == "started\nusing token=***\n"
     assert json.loads(files["findings.json"])["findings"][0]["check"] == "dns.search-domains"

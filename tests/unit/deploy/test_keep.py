@@ -8,27 +8,27 @@ import pytest
 
 from deploy import keep, repair
 from deploy.changes import node_keep
-from deploy.changes.model import Applied, ConfigMapKey, Edit, LedgerEntry, NodeFile
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.changes.model import AppliedEdit, ConfigMapKey, Edit, LedgerEntry, NodeFile
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence import hosts
-from deploy.manifests.keeper import keeper_objects
+from deploy.manifests.keeper import render_reconciler_objects
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
 
 
 def entry(key: str) -> LedgerEntry:
     target = ConfigMapKey(namespace="kube-system", name=key, key="k")
-    edits = (Applied(edit=Edit(fix="dns"), step=1, steps=1),)
+    edits = (AppliedEdit(edit=Edit(fix="dns"), step=1, steps=1),)
     return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
 
 
 def on_node(node: str) -> LedgerEntry:
     target = NodeFile(node=node, path="/etc/cni/net.d/x.conflist")
-    edits = (Applied(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
+    edits = (AppliedEdit(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
     return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
 
 
-class Works:
+class FakeLedgerEngine:
     """An engine that only knows what is in the ledger."""
 
     def __init__(self, *keys: str, nodes: tuple[str, ...] = ()) -> None:
@@ -41,7 +41,7 @@ class Works:
         self.asked = {str(one) for one in more}
 
 
-class Fake:
+class FakeReconcilerCluster:
     """What is applied is there, and runs."""
 
     def __init__(self, *objects: Object, refused: bool = False) -> None:
@@ -52,7 +52,7 @@ class Fake:
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         if self.refused:
-            raise ApiRefusal(403, "Forbidden", "no", "refused", "")
+            raise ApiError(403, "Forbidden", "no", "refused", "")
         return self.there.get((kind, namespace))
 
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
@@ -72,70 +72,74 @@ class Fake:
         return self.there.pop((kind, namespace), None) is not None
 
 
-def world(monkeypatch: pytest.MonkeyPatch, works: Works, fake: Fake) -> Cluster:
+def world(
+    monkeypatch: pytest.MonkeyPatch, works: FakeLedgerEngine, fake: FakeReconcilerCluster
+) -> Cluster:
     monkeypatch.setattr(repair, "engine", lambda _: works)
     return cast("Cluster", fake)
 
 
-def running(monkeypatch: pytest.MonkeyPatch, *keys: str) -> Fake:
+def running(monkeypatch: pytest.MonkeyPatch, *keys: str) -> FakeReconcilerCluster:
     """A cluster with a keeper of these."""
-    fake = Fake()
-    keep.bring(world(monkeypatch, Works(*keys), fake), "mirror:1")
+    fake = FakeReconcilerCluster()
+    keep.install(world(monkeypatch, FakeLedgerEngine(*keys), fake), "mirror:1")
     fake.applied.clear()
     return fake
 
 
 def test_it_is_made_and_its_rights_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake, works = Fake(), Works("coredns")
-    made = keep.bring(world(monkeypatch, works, fake), "mirror:1")
+    fake, works = FakeReconcilerCluster(), FakeLedgerEngine("coredns")
+    made = keep.install(world(monkeypatch, works, fake), "mirror:1")
     assert fake.applied == ["ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
     assert made.keeps == ("ConfigMap kube-system/coredns key k",)
     assert "create roles in namespace kube-system" in works.asked
-    assert keep.standing(cast("Cluster", fake)) == made
+    assert keep.read_status(cast("Cluster", fake)) == made
 
 
 def test_what_is_kept_already_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = running(monkeypatch, "coredns")
-    keep.follow(world(monkeypatch, Works("coredns"), fake))
+    keep.refresh(world(monkeypatch, FakeLedgerEngine("coredns"), fake))
     assert fake.applied == []
 
 
 def test_another_fix_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = running(monkeypatch, "coredns")
-    keep.follow(world(monkeypatch, Works("coredns", "calico-config"), fake))
+    keep.refresh(world(monkeypatch, FakeLedgerEngine("coredns", "calico-config"), fake))
     assert "Deployment" in fake.applied
 
 
 def test_it_ends_with_the_last_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = running(monkeypatch, "coredns")
-    keep.follow(world(monkeypatch, Works(), fake))
+    keep.refresh(world(monkeypatch, FakeLedgerEngine(), fake))
     assert fake.there == {}
 
 
 def test_rights_that_nothing_needs_any_more_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = keeper_objects("mirror:1", [])[1] | {"metadata": {"name": "x", "namespace": "calico"}}
-    fake = Fake(old)
-    keep.bring(world(monkeypatch, Works("coredns"), fake), "mirror:1")
+    old = render_reconciler_objects("mirror:1", [])[1] | {
+        "metadata": {"name": "x", "namespace": "calico"}
+    }
+    fake = FakeReconcilerCluster(old)
+    keep.install(world(monkeypatch, FakeLedgerEngine("coredns"), fake), "mirror:1")
     assert ("Role", "calico") not in fake.there
     assert ("Role", "kube-system") in fake.there
 
 
 def test_without_one_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fake in (Fake(), Fake(refused=True)):
-        keep.follow(world(monkeypatch, Works("coredns"), fake))
+    for fake in (FakeReconcilerCluster(), FakeReconcilerCluster(refused=True)):
+        keep.refresh(world(monkeypatch, FakeLedgerEngine("coredns"), fake))
         assert fake.applied == []
 
 
 def test_nothing_to_keep_and_no_image_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="nothing to keep"):
-        keep.bring(world(monkeypatch, Works(), Fake()), "mirror:1")
+        keep.install(world(monkeypatch, FakeLedgerEngine(), FakeReconcilerCluster()), "mirror:1")
     with pytest.raises(UnfitError, match="no image"):
-        keep.bring(world(monkeypatch, Works("coredns"), Fake()), None)
+        keep.install(world(monkeypatch, FakeLedgerEngine("coredns"), FakeReconcilerCluster()), None)
 
 
 def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an object of the API the keeper has no pod, and stands for the agents alone."""
-    fake, works = Fake(), Works(nodes=("ra", "babel"))
+    fake, works = FakeReconcilerCluster(), FakeLedgerEngine(nodes=("ra", "babel"))
     cluster, place = world(monkeypatch, works, fake), "/etc/cni/net.d/x.conflist"
     monkeypatch.setattr(hosts, "ensure", lambda *_: {"ra": "agent-1"})
     monkeypatch.setattr(keep, "_agents", lambda _: {"ra": "agent-1"})
@@ -148,18 +152,18 @@ def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.Monke
     monkeypatch.setattr(node_keep, "tell", tell)
     monkeypatch.setattr(node_keep, "keeps", lambda *_: {("ra", place)})
     monkeypatch.setattr(node_keep, "end", lambda _, pods: told.append(f"ended {pods}"))
-    made = keep.bring(cluster, "mirror:1")
+    made = keep.install(cluster, "mirror:1")
     assert (made.keeps, made.leaves) == (
         (f"file {place} on node ra",),
         (f"file {place} on node babel",),
     )
     assert fake.there["Deployment", "kube-system"]["spec"]["replicas"] == 0
-    assert keep.standing(cluster) == made
+    assert keep.read_status(cluster) == made
     fake.applied.clear()
-    keep.follow(cluster)
-    keep.tell_nodes(cluster)
+    keep.refresh(cluster)
+    keep.refresh_agents(cluster)
     assert (fake.applied, told) == ([], [{"ra": "agent-1"}] * 3)
-    keep.follow(world(monkeypatch, Works(), fake))
+    keep.refresh(world(monkeypatch, FakeLedgerEngine(), fake))
     assert (fake.there, told[-1]) == ({}, "ended {'ra': 'agent-1'}")
-    keep.tell_nodes(cluster)
+    keep.refresh_agents(cluster)
     assert len(told) == 4, "no keeper: nobody is told"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.changes.model import (
-    Applied,
+    AppliedEdit,
     ConfigMapKey,
     Edit,
     LedgerEntry,
@@ -14,8 +14,8 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.keep import _kept
-from deploy.manifests.agent import KEEPER
-from deploy.manifests.keeper import keeper_objects
+from deploy.manifests.agent import RECONCILER_NAME
+from deploy.manifests.keeper import render_reconciler_objects
 
 TARGETS: tuple[tuple[str, Target], ...] = (
     ("dns", ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")),
@@ -32,12 +32,12 @@ def objects() -> list[Any]:
         LedgerEntry(
             target=target,
             base=b"",
-            edits=(Applied(edit=Edit(fix=fix), step=1, steps=1),),
+            edits=(AppliedEdit(edit=Edit(fix=fix), step=1, steps=1),),
             written=b"",
         )
         for fix, target in TARGETS
     ]
-    return list(keeper_objects("mirror:1", _kept(entries)))
+    return list(render_reconciler_objects("mirror:1", _kept(entries)))
 
 
 def rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str], list[str]]]:
@@ -74,7 +74,10 @@ def test_it_may_touch_what_it_keeps_by_name_and_nothing_else() -> None:
 def test_its_pod_is_restricted() -> None:
     deployment = objects()[-1]
     spec = deployment["spec"]["template"]["spec"]
-    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == (KEEPER, True)
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == (
+        RECONCILER_NAME,
+        True,
+    )
     assert spec["securityContext"]["runAsNonRoot"]
     assert "hostNetwork" not in spec
     assert not [one for one in spec["volumes"] if "hostPath" in one]

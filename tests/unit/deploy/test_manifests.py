@@ -9,30 +9,30 @@ from typing import Any
 import pytest
 
 from deploy.manifests.model import ClusterSettings
-from deploy.manifests.objects import environment_map, objects
-from deploy.manifests.pods import probe_pod
+from deploy.manifests.objects import render_environment_map, render_objects
+from deploy.manifests.pods import render_probe_pod
 from mirror.settings import Endpoint
 
-SETTINGS = ClusterSettings(image="pypi-mirror:1", inside=("10.1.0.0/16", "10.152.183.0/24"))
+SETTINGS = ClusterSettings(image="pypi-mirror:1", cluster_cidrs=("10.1.0.0/16", "10.152.183.0/24"))
 
 
 def by_kind(settings: ClusterSettings) -> dict[str, dict[str, Any]]:
-    return {obj["kind"]: obj for obj in objects(settings)}
+    return {obj["kind"]: obj for obj in render_objects(settings)}
 
 
 def test_the_order_of_application() -> None:
-    kinds = [obj["kind"] for obj in objects(SETTINGS)]
+    kinds = [obj["kind"] for obj in render_objects(SETTINGS)]
     assert kinds[0] == "Namespace"
     assert kinds[-1] == "StatefulSet"
 
 
 def test_the_same_settings_give_the_same_objects() -> None:
-    assert json.dumps(objects(SETTINGS)) == json.dumps(objects(SETTINGS))
+    assert json.dumps(render_objects(SETTINGS)) == json.dumps(render_objects(SETTINGS))
 
 
 def pods() -> list[dict[str, Any]]:
     template = by_kind(SETTINGS)["StatefulSet"]["spec"]["template"]["spec"]
-    probe = probe_pod(SETTINGS, name="p", node="anubis", command=["true"])["spec"]
+    probe = render_probe_pod(SETTINGS, name="p", node="anubis", command=["true"])["spec"]
     return [template, probe]
 
 
@@ -91,5 +91,5 @@ def test_probes_never_ask_devpi_once_it_has_started() -> None:
 
 def test_the_environment_for_gitops_has_no_namespace() -> None:
     endpoint = Endpoint(address=IPv4Address("10.152.183.7"))
-    assert "namespace" not in environment_map(None, endpoint)["metadata"]
-    assert environment_map("chronicle", endpoint)["metadata"]["namespace"] == "chronicle"
+    assert "namespace" not in render_environment_map(None, endpoint)["metadata"]
+    assert render_environment_map("chronicle", endpoint)["metadata"]["namespace"] == "chronicle"

@@ -8,8 +8,14 @@ from typing import Any, cast
 import pytest
 
 from deploy import running
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from deploy.running import Older, OldPod, Restart, older, restart
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.running import (
+    RestartRequest,
+    StalePod,
+    StaleWorkload,
+    find_stale_workloads,
+    restart_workloads,
+)
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -35,7 +41,7 @@ def workload(**spec: Any) -> Object:
     return {"metadata": meta, "spec": {"replicas": 1, **spec}, "status": done}
 
 
-class Fake:
+class FakeWorkloadCluster:
     """Objects by kind; what is patched is kept."""
 
     def __init__(self, pods: list[Object], found: Object | None = None) -> None:
@@ -48,7 +54,7 @@ class Fake:
 
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
         if labels == "(":
-            raise ApiRefusal(400, "BadRequest", "unable to parse", "refused", "")
+            raise ApiError(400, "BadRequest", "unable to parse", "refused", "")
         return self.objects.get(kind, [])
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
@@ -59,8 +65,14 @@ class Fake:
         return self.objects[kind][0]
 
 
-def look(*pods: Object, asked: Restart | None = None, found: Object | None = None) -> list[Older]:
-    return list(older(cast("Cluster", Fake(list(pods), found)), CHANGED, asked))
+def look(
+    *pods: Object, asked: RestartRequest | None = None, found: Object | None = None
+) -> list[StaleWorkload]:
+    return list(
+        find_stale_workloads(
+            cast("Cluster", FakeWorkloadCluster(list(pods), found)), CHANGED, asked
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,29 +110,34 @@ def test_what_a_pod_keeps(one: Object, kept: bool) -> None:
 @pytest.mark.parametrize(
     ("one", "asked", "found", "said"),
     [
-        (pod(), Restart(selector="all"), workload(), ""),
-        (pod(), Restart(selector="app=x"), None, "not selected"),
-        (pod(), Restart(selector="all"), workload(paused=True), "paused"),
+        (pod(), RestartRequest(selector="all"), workload(), ""),
+        (pod(), RestartRequest(selector="app=x"), None, "not selected"),
+        (pod(), RestartRequest(selector="all"), workload(paused=True), "paused"),
         (
             pod(),
-            Restart(selector="all"),
+            RestartRequest(selector="all"),
             workload(updateStrategy={"type": "OnDelete"}),
             "OnDelete",
         ),
         (
             pod(),
-            Restart(selector="all"),
+            RestartRequest(selector="all"),
             workload(updateStrategy={"rollingUpdate": {"partition": 2}}),
             "partition",
         ),
-        (pod(), Restart(selector="all", namespace="shop"), workload(), "--restart-system"),
-        (pod(), Restart(selector="all", namespace="shop", system=True), workload(), ""),
-        (pod(owner=None), Restart(selector="all"), workload(), "no workload makes it again"),
-        (pod(owner=("Job", "j")), Restart(selector="all"), workload(), "ends by itself"),
-        (pod(owner=("Rollout", "r")), Restart(selector="all"), workload(), "Rollout is not known"),
+        (pod(), RestartRequest(selector="all", namespace="shop"), workload(), "--restart-system"),
+        (pod(), RestartRequest(selector="all", namespace="shop", system=True), workload(), ""),
+        (pod(owner=None), RestartRequest(selector="all"), workload(), "no workload makes it again"),
+        (pod(owner=("Job", "j")), RestartRequest(selector="all"), workload(), "ends by itself"),
+        (
+            pod(owner=("Rollout", "r")),
+            RestartRequest(selector="all"),
+            workload(),
+            "Rollout is not known",
+        ),
     ],
 )
-def test_which_are_made_again(one: Object, asked: Restart, found: Object, said: str) -> None:
+def test_which_are_made_again(one: Object, asked: RestartRequest, found: Object, said: str) -> None:
     (told,) = look(one, asked=asked, found=found)
     assert told.restarts is (said == "")
     assert said in told.why_not
@@ -128,21 +145,21 @@ def test_which_are_made_again(one: Object, asked: Restart, found: Object, said: 
 
 def test_a_bad_selector_is_bad_input() -> None:
     with pytest.raises(InputError, match="no label selector"):
-        look(pod(), asked=Restart(selector="("))
+        look(pod(), asked=RestartRequest(selector="("))
 
 
-WEB = Older(
+WEB = StaleWorkload(
     kind="Deployment",
     namespace="shop",
     name="web",
-    pods=(OldPod(name="web-1", node="ra"),),
+    pods=(StalePod(name="web-1", node="ra"),),
     restarts=True,
 )
 
 
 def test_a_rollout_is_waited_for() -> None:
-    fake = Fake([], workload())
-    assert restart(cast("Cluster", fake), [WEB], SILENT) == ("shop/deployment/web",)
+    fake = FakeWorkloadCluster([], workload())
+    assert restart_workloads(cast("Cluster", fake), [WEB], SILENT) == ("shop/deployment/web",)
     (body,) = fake.patched
     assert list(body["spec"]["template"]["metadata"]["annotations"]) == [
         "kubectl.kubernetes.io/restartedAt"
@@ -150,18 +167,18 @@ def test_a_rollout_is_waited_for() -> None:
 
 
 def test_a_rollout_that_does_not_end_is_named() -> None:
-    fake = Fake([], workload(replicas=2))
+    fake = FakeWorkloadCluster([], workload(replicas=2))
     with pytest.raises(WaitTimeout) as late:
-        restart(cast("Cluster", fake), [WEB], SILENT)
+        restart_workloads(cast("Cluster", fake), [WEB], SILENT)
     assert "shop/deployment/web" in late.value.why
     assert "kubectl" in late.value.next_step
 
 
 def test_what_may_not_be_seen_is_said() -> None:
-    class Blind(Fake):
+    class Blind(FakeWorkloadCluster):
         def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Any]:
-            raise ApiRefusal(403, "Forbidden", "pods is forbidden", "refused", "")
+            raise ApiError(403, "Forbidden", "pods is forbidden", "refused", "")
 
-    found, why = running.seen(cast("Cluster", Blind([])), CHANGED)
+    found, why = running.try_find_stale_workloads(cast("Cluster", Blind([])), CHANGED)
     assert found == ()
     assert "pods is forbidden" in why

@@ -7,14 +7,22 @@ import dataclasses
 import pytest
 
 from deploy.evidence.codec import dump, load
-from deploy.evidence.model import DnsService, Evidence, Need, Node, NodeDns, Unseen, sight
+from deploy.evidence.model import (
+    DnsService,
+    Evidence,
+    Need,
+    NodeDns,
+    NodeState,
+    Unseen,
+    require_seen,
+)
 from mirror.core.errors import InputError
 
 EVIDENCE = Evidence(
     context="lab",
     server="https://192.0.2.1:16443",
     taken="2026-01-01T00:00:00+00:00",
-    nodes=(Node(name="ra", ready=True, architecture="amd64", addresses=("192.0.2.3",)),),
+    nodes=(NodeState(name="ra", ready=True, architecture="amd64", addresses=("192.0.2.3",)),),
     dns_service=None,
     pod_dns=(NodeDns(node="ra", view=Unseen(reason="no image")),),
 )
@@ -53,12 +61,12 @@ def test_gaps_name_the_nodes_once_a_reason() -> None:
     views = tuple(NodeDns(node=name, view=unseen) for name in ("anubis", "ra"))
     both = dataclasses.replace(EVIDENCE, pod_dns=views)
     assert both.gaps(Need.POD_DNS) == ("anubis, ra: no image",)
-    assert both.wholly_unseen(Need.POD_DNS)
+    assert both.is_unseen(Need.POD_DNS)
     assert both.gaps(Need.NODES) == ()
 
 
 def test_the_unseen_cannot_be_looked_at() -> None:
     service = DnsService(name="kube-system/kube-dns", addresses=(), selector="")
-    assert sight(service) is service
+    assert require_seen(service) is service
     with pytest.raises(LookupError, match="no right"):
-        sight(Unseen(reason="no right"))
+        require_seen(Unseen(reason="no right"))

@@ -6,13 +6,21 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.cluster.kinds import KINDS
+from deploy.cluster.client import ApiError, Cluster
+from deploy.cluster.kinds import API_RESOURCES
 from deploy.cluster.run import PodRun
 from deploy.evidence import collect as collecting
 from deploy.evidence import probes
-from deploy.evidence.collect import Look, collect
-from deploy.evidence.model import Corefile, DnsPod, DnsService, Need, Node, Unseen, sight
+from deploy.evidence.collect import CollectOptions, collect
+from deploy.evidence.model import (
+    CorefileConfigMap,
+    DnsPod,
+    DnsService,
+    Need,
+    NodeState,
+    Unseen,
+    require_seen,
+)
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -38,7 +46,7 @@ POD = {
 }
 
 
-class Fake:
+class FakeOneNodeCluster:
     """A cluster with one node; ``refused`` kinds answer 403."""
 
     context, server = "fake", "https://192.0.2.1"
@@ -52,9 +60,9 @@ class Fake:
 
     def _check(self, kind: str) -> None:
         if kind in self.refused:
-            raise ApiRefusal(403, "Forbidden", f"you cannot read {kind}", "refused", "")
+            raise ApiError(403, "Forbidden", f"you cannot read {kind}", "refused", "")
 
-    def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+    def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
         return not self.refused
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
@@ -70,20 +78,20 @@ class Fake:
     ) -> Any:
         self._check(kind)
         if kind in {"IPPool", "Installation"}:
-            raise ApiRefusal(404, "NotFound", "no such resource", "refused", "")
+            raise ApiError(404, "NotFound", "no such resource", "refused", "")
         return {"Node": [NODE], "Pod": [POD]}.get(kind, [])
 
-    def log(self, *words: str, **options: Any) -> str:
+    def read_log(self, *words: str, **options: Any) -> str:
         return ""
 
 
-def seen(look: Look, *refused: str) -> Any:
-    return collect(cast("Cluster", Fake(*refused)), frozenset(Need), look)
+def seen(look: CollectOptions, *refused: str) -> Any:
+    return collect(cast("Cluster", FakeOneNodeCluster(*refused)), frozenset(Need), look)
 
 
 def test_from_the_api_alone() -> None:
-    evidence = seen(Look(namespace="pypi-mirror"))
-    node = Node(
+    evidence = seen(CollectOptions(namespace="pypi-mirror"))
+    node = NodeState(
         name="ra",
         ready=True,
         architecture="arm64",
@@ -97,58 +105,68 @@ def test_from_the_api_alone() -> None:
     assert evidence.dns_pods == (
         DnsPod(name="coredns-1", node="ra", ready=False, trouble="ErrPull"),
     )
-    assert evidence.corefile == Corefile(namespace="kube-system", name="coredns", text=".:53 {}")
+    assert evidence.corefile == CorefileConfigMap(
+        namespace="kube-system", name="coredns", text=".:53 {}"
+    )
     assert "no probe image" in evidence.pod_dns.reason
 
 
 def test_a_missing_right_leaves_the_rest_seen() -> None:
-    evidence = seen(Look(namespace="pypi-mirror"), "ConfigMap", "Node")
+    evidence = seen(CollectOptions(namespace="pypi-mirror"), "ConfigMap", "Node")
     assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
     assert evidence.nodes == Unseen(reason="you cannot read Node")
     assert isinstance(evidence.dns_service, DnsService)
 
 
-@pytest.mark.parametrize("kind", [*KINDS])
+@pytest.mark.parametrize("kind", [*API_RESOURCES])
 def test_no_missing_right_ends_the_look(kind: str) -> None:
-    assert seen(Look(namespace="pypi-mirror"), kind).context == "fake"
+    assert seen(CollectOptions(namespace="pypi-mirror"), kind).context == "fake"
 
 
 def test_without_rights_on_nodes_they_have_to_be_named() -> None:
-    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
     assert "give --node" in seen(look, "Node").pod_dns.reason
 
 
 def test_a_node_that_does_not_exist_is_refused() -> None:
-    look = Look(namespace="pypi-mirror", image="i", names=("index.example",), nodes=("rah",))
+    look = CollectOptions(
+        namespace="pypi-mirror", image="i", names=("index.example",), nodes=("rah",)
+    )
     with pytest.raises(InputError, match="no node 'rah'"):
         seen(look)
 
 
 def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
-    (one,) = sight(seen(look, "Namespace").pod_dns)
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = require_seen(seen(look, "Namespace").pod_dns)
     assert one.view == Unseen(reason="no probe pods: you cannot read Namespace")
 
 
 def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collecting, "read_nodes", lambda _: (_not_ready(),))
-    look = Look(namespace="pypi-mirror", image="i", names=("index.example",))
-    (one,) = sight(seen(look).pod_dns)
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = require_seen(seen(look).pod_dns)
     assert one.view == Unseen(reason="the node is not Ready")
 
 
-def _not_ready() -> Node:
-    return Node(name="ra", ready=False, architecture="amd64")
+def _not_ready() -> NodeState:
+    return NodeState(name="ra", ready=False, architecture="amd64")
 
 
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
-        (PodRun(name="p", node="ra", code=None, out="", why="ErrImagePull"), "ErrImagePull"),
-        (PodRun(name="p", node="ra", code=1, out="No module named mirror.probe"), "ended with 1"),
-        (PodRun(name="p", node="ra", code=2, out="usage: …"), "another version"),
-        (PodRun(name="p", node="ra", code=0, out="{}"), "cannot be read"),
-        (PodRun(name="p", node="ra", code=0, out="noise"), "cannot be read"),
+        (
+            PodRun(name="p", node="ra", exit_code=None, output="", why="ErrImagePull"),
+            "ErrImagePull",
+        ),
+        (
+            PodRun(name="p", node="ra", exit_code=1, output="No module named mirror.probe"),
+            "ended with 1",
+        ),
+        (PodRun(name="p", node="ra", exit_code=2, output="usage: …"), "another version"),
+        (PodRun(name="p", node="ra", exit_code=0, output="{}"), "cannot be read"),
+        (PodRun(name="p", node="ra", exit_code=0, output="noise"), "cannot be read"),
     ],
 )
 def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
@@ -158,8 +176,8 @@ def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
 
 
 def test_a_probe_pod_sees_what_a_workload_sees() -> None:
-    asked = probes.Question(
-        image="image", home="home", names=("index.example:80",), mirror="10.152.183.7:3141"
+    asked = probes.DnsProbeRequest(
+        image="image", namespace="home", names=("index.example:80",), mirror="10.152.183.7:3141"
     )
     spec = probes._pod(asked, "home", "ra")["spec"]
     assert "dnsConfig" not in spec
@@ -175,6 +193,6 @@ def test_a_probe_pod_sees_what_a_workload_sees() -> None:
 
 
 def test_nothing_is_made_where_no_node_can_run_it() -> None:
-    fake = cast("Cluster", Fake())
-    asked = probes.Question(image="image", home="home", names=("index.example",))
+    fake = cast("Cluster", FakeOneNodeCluster())
+    asked = probes.DnsProbeRequest(image="image", namespace="home", names=("index.example",))
     assert probes.probe_dns(fake, asked, (), SILENT) == {}

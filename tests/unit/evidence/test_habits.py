@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from deploy.evidence.habits import (
-    fetches_models,
-    fetches_python,
+    find_model_downloads,
+    find_package_installs,
+    find_python_downloads,
     ignores_index,
-    installs,
-    takes_mirror,
+    uses_mirror,
 )
-from deploy.evidence.things import Container, MirrorState, Workload, WorkloadPod
+from deploy.evidence.things import MirrorState, Workload, WorkloadContainer, WorkloadPod
 
 MIRROR = MirrorState(namespace="pypi-mirror", promised="10.152.183.7", port=3141)
 
 
 def workload(command: str, *env: str, heard: tuple[str, ...] = ()) -> Workload:
-    main = Container(name="main", image="i", command=("sh", "-c", command), env=env)
+    main = WorkloadContainer(name="main", image="i", command=("sh", "-c", command), env=env)
     pod = WorkloadPod(name="p", node="ra", phase="Running", ready=True, heard=heard)
     return Workload(kind="Deployment", namespace="n", name="w", containers=(main,), pods=(pod,))
 
@@ -40,7 +40,7 @@ def workload(command: str, *env: str, heard: tuple[str, ...] = ()) -> Workload:
     ],
 )
 def test_it_installs(command: str) -> None:
-    assert installs(workload(command))
+    assert find_package_installs(workload(command))
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,20 @@ def test_it_installs(command: str) -> None:
     ],
 )
 def test_it_does_not(command: str, env: tuple[str, ...]) -> None:
-    assert not installs(workload(command, *env))
+    assert not find_package_installs(workload(command, *env))
 
 
 def test_the_log_tells_where_the_command_does_not() -> None:
-    assert installs(workload("/start.sh", heard=("Installed 12 packages in 3s",)))
+    assert find_package_installs(workload("/start.sh", heard=("Installed 12 packages in 3s",)))
 
 
 def test_python_and_models() -> None:
-    assert fetches_python(workload("uv python install 3.12"))
-    assert not fetches_python(workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never"))
-    assert fetches_models(workload("python -m spacy download en_core_web_sm"))
-    assert not fetches_models(workload("python -m spacy download x", "HF_HUB_OFFLINE=1"))
+    assert find_python_downloads(workload("uv python install 3.12"))
+    assert not find_python_downloads(
+        workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never")
+    )
+    assert find_model_downloads(workload("python -m spacy download en_core_web_sm"))
+    assert not find_model_downloads(workload("python -m spacy download x", "HF_HUB_OFFLINE=1"))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +87,10 @@ def test_python_and_models() -> None:
 def test_whether_it_takes_the_mirror(
     command: str, env: tuple[str, ...], maps: tuple[str, ...], takes: bool
 ) -> None:
-    one = Container(name="m", image="i", command=tuple(command.split()), env=env, env_maps=maps)
-    assert takes_mirror(one, MIRROR) is takes
+    one = WorkloadContainer(
+        name="m", image="i", command=tuple(command.split()), env=env, env_maps=maps
+    )
+    assert uses_mirror(one, MIRROR) is takes
 
 
 @pytest.mark.parametrize(
@@ -99,5 +103,5 @@ def test_whether_it_takes_the_mirror(
     ],
 )
 def test_frozen_ignores_the_index(command: str, env: tuple[str, ...], ignores: bool) -> None:
-    one = Container(name="m", image="i", command=tuple(command.split()), env=env)
+    one = WorkloadContainer(name="m", image="i", command=tuple(command.split()), env=env)
     assert ignores_index(one) is ignores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.evidence.heard import kinds, of_kind, telling
+from deploy.evidence.heard import classify_line, filter_lines, select_lines
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ from deploy.evidence.heard import kinds, of_kind, telling
     ],
 )
 def test_kinds_of_lines(line: str, expected: set[str]) -> None:
-    assert kinds(line) == expected
+    assert classify_line(line) == expected
 
 
 def test_a_long_log_is_cut_to_the_first_of_each_kind() -> None:
     log = "\n".join([*(f"Collecting package{n}" for n in range(500)), "cause: dns error", "x" * 9])
-    found = telling(log)
+    found = select_lines(log)
     assert len(found) == 11
-    assert of_kind(found, "failed") == ("cause: dns error",)
+    assert filter_lines(found, "failed") == ("cause: dns error",)
 
 
 def test_secrets_are_masked_before_anything_is_kept() -> None:
-    (line,) = telling("Failed to fetch: https://u:hunter2canary@index.example/simple/")
+    (line,) = select_lines("Failed to fetch: https://u:hunter2canary@index.example/simple/")
     assert "hunter2canary" not in line

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.cluster.client import ApiRefusal, Cluster
-from deploy.evidence.keeper import read_keeper
-from deploy.evidence.things import KeeperState
-from deploy.manifests.keeper import Kept, keeper_objects
+from deploy.cluster.client import ApiError, Cluster
+from deploy.evidence.keeper import read_reconciler
+from deploy.evidence.things import ReconcilerState
+from deploy.manifests.keeper import ReconciledObject, render_reconciler_objects
 
-ONE = Kept(
+ONE = ReconciledObject(
     title="ConfigMap kube-system/coredns",
-    page="page-1",
+    ledger_entry="page-1",
     path="/api/v1/namespaces/kube-system/configmaps/coredns",
     group="",
     plural="configmaps",
@@ -27,7 +27,7 @@ PULLS = {
 }
 
 
-class Fake:
+class FakeReconcilerCluster:
     def __init__(self, found: Any, pods: Any) -> None:
         self._found, self._pods = found, pods
 
@@ -37,13 +37,13 @@ class Fake:
     def list(self, kind: str, namespace: str, *, labels: str) -> Any:
         assert "app.kubernetes.io/component=keeper" in labels
         if self._pods is None:
-            raise ApiRefusal(403, "", "may not list pods", "refused", "")
+            raise ApiError(403, "", "may not list pods", "refused", "")
         return self._pods
 
 
-def made(kept: list[Kept], *, ready: int, replicas: int | None = None) -> Any:
+def made(kept: list[ReconciledObject], *, ready: int, replicas: int | None = None) -> Any:
     """The Deployment as it is written, with the status of so many ready pods."""
-    objects = keeper_objects("mirror:1", kept)
+    objects = render_reconciler_objects("mirror:1", kept)
     found = next(one for one in objects if one["kind"] == "Deployment")
     if replicas is not None:
         found["spec"]["replicas"] = replicas
@@ -56,12 +56,16 @@ def made(kept: list[Kept], *, ready: int, replicas: int | None = None) -> Any:
     ("found", "pods", "state"),
     [
         (None, [], None),
-        (made([ONE], ready=1), [], KeeperState(running=True)),
-        (made([], ready=0), [], KeeperState(running=True)),  # nodes alone: their agents keep them
-        (made([ONE], ready=0, replicas=0), [], KeeperState(running=False)),
-        (made([ONE], ready=0), [PULLS], KeeperState(running=False, trouble="ImagePullBackOff")),
-        (made([ONE], ready=0), None, KeeperState(running=False)),
+        (made([ONE], ready=1), [], ReconcilerState(running=True)),
+        (
+            made([], ready=0),
+            [],
+            ReconcilerState(running=True),
+        ),  # nodes alone: their agents keep them
+        (made([ONE], ready=0, replicas=0), [], ReconcilerState(running=False)),
+        (made([ONE], ready=0), [PULLS], ReconcilerState(running=False, trouble="ImagePullBackOff")),
+        (made([ONE], ready=0), None, ReconcilerState(running=False)),
     ],
 )
-def test_how_it_stands(found: Any, pods: Any, state: KeeperState | None) -> None:
-    assert read_keeper(cast("Cluster", Fake(found, pods))) == state
+def test_how_it_stands(found: Any, pods: Any, state: ReconcilerState | None) -> None:
+    assert read_reconciler(cast("Cluster", FakeReconcilerCluster(found, pods))) == state

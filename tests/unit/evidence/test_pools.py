@@ -6,17 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.cluster.calico import listed, moved
-from deploy.cluster.client import ApiRefusal, Cluster
+from deploy.cluster.calico import find_current_kind, list_calico_objects
+from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.model import Unseen
-from deploy.evidence.network import read_calico, read_pools
+from deploy.evidence.network import read_calico, read_ip_pools
 from deploy.evidence.things import IpPool
 
 V1, V3 = "IPPool", "IPPool.projectcalico.org"
 SIX = "fd70:8823:7283::/48"
 
 
-class Fake:
+class FakeCalicoCluster:
     """``answers`` by kind: objects, or the status of a refusal. All other kinds are not known."""
 
     def __init__(self, group: str = "", **answers: Any) -> None:
@@ -28,7 +28,7 @@ class Fake:
     def list(self, kind: str, *_: Any, **__: Any) -> Any:
         told = self.answers.get(kind, [] if kind == "Pod" else 404)
         if isinstance(told, int):
-            raise ApiRefusal(told, "", f"{told} {kind}", "refused", "")
+            raise ApiError(told, "", f"{told} {kind}", "refused", "")
         return told
 
     def get(self, kind: str, name: str, namespace: str = "") -> Any:
@@ -36,7 +36,7 @@ class Fake:
 
 
 def cluster(group: str = "", **answers: Any) -> Cluster:
-    return cast("Cluster", Fake(group, **answers))
+    return cast("Cluster", FakeCalicoCluster(group, **answers))
 
 
 def pool(cidr: str, **meta: Any) -> Any:
@@ -61,9 +61,9 @@ OLD, NEW = [pool("10.1.0.0/16")], [pool(SIX)]
     ],
 )
 def test_the_api_that_shows_any_is_taken(there: Cluster, kind: str) -> None:
-    found = listed(there, "IPPool")
+    found = list_calico_objects(there, "IPPool")
     assert found == (kind, OLD if kind == V1 else NEW)
-    assert [one.kind for one in cast("tuple[IpPool, ...]", read_pools(there))] == [kind]
+    assert [one.kind for one in cast("tuple[IpPool, ...]", read_ip_pools(there))] == [kind]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_the_api_that_shows_any_is_taken(there: Cluster, kind: str) -> None:
 def test_what_was_changed_in_v1_is_reached_there_while_it_is_the_store(
     there: Cluster, kind: str
 ) -> None:
-    assert moved(there, V1) == kind
-    assert moved(there, V3) == V3
-    assert moved(there, "Deployment") == "Deployment"
+    assert find_current_kind(there, V1) == kind
+    assert find_current_kind(there, V3) == V3
+    assert find_current_kind(there, "Deployment") == "Deployment"
 
 
 def test_kubectl_is_told_which() -> None:
@@ -89,28 +89,29 @@ def test_kubectl_is_told_which() -> None:
 
 
 def test_no_pool_and_no_calico_are_none() -> None:
-    assert read_pools(cluster(IPPool=[])) == ()
-    assert read_pools(cluster(IPPool=[], IPPool_v3=403)) == ()
-    assert read_pools(cluster()) == ()
+    assert read_ip_pools(cluster(IPPool=[])) == ()
+    assert read_ip_pools(cluster(IPPool=[], IPPool_v3=403)) == ()
+    assert read_ip_pools(cluster()) == ()
 
 
 def test_a_calico_whose_pools_are_in_neither_is_not_without() -> None:
     """They are in an etcd of its own: that there are none must not be said."""
-    seen = read_pools(cluster("projectcalico.org/v3"))
+    seen = read_ip_pools(cluster("projectcalico.org/v3"))
     assert isinstance(seen, Unseen)
     assert "calicoctl get ippools" in seen.reason
 
 
 @pytest.mark.parametrize("v3", [404, 403])
 def test_rights_that_are_missing_are_named(v3: int) -> None:
-    with pytest.raises(ApiRefusal, match="refused") as refused:
-        read_pools(cluster(IPPool=403, IPPool_v3=v3))
+    with pytest.raises(ApiError, match="refused") as refused:
+        read_ip_pools(cluster(IPPool=403, IPPool_v3=v3))
     assert refused.value.why == "403 IPPool"
 
 
 def test_a_pool_that_is_being_deleted_gives_nothing() -> None:
     assert (
-        read_pools(cluster(IPPool_v3=[pool(SIX, deletionTimestamp="2026-01-01T00:00:00Z")])) == ()
+        read_ip_pools(cluster(IPPool_v3=[pool(SIX, deletionTimestamp="2026-01-01T00:00:00Z")]))
+        == ()
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence import workloads
 
 META: Object = {"namespace": "chronicle", "name": "web-0"}
@@ -14,16 +14,16 @@ WAITS: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
 RUNS: Object = {"running": {}}
 
 
-class Fake:
+class FakeLogCluster:
     """``logs`` by whether it is the run before; one that is not there is refused."""
 
     def __init__(self, **logs: str) -> None:
         self._logs = logs
 
-    def log(self, *_: str, previous: bool, **__: Any) -> str:
+    def read_log(self, *_: str, previous: bool, **__: Any) -> str:
         name = "before" if previous else "now"
         if name not in self._logs:
-            raise ApiRefusal(400, "", "previous terminated container not found", "refused", "")
+            raise ApiError(400, "", "previous terminated container not found", "refused", "")
         return self._logs[name]
 
 
@@ -40,6 +40,6 @@ class Fake:
 def test_the_run_that_ended_is_read(
     logs: dict[str, str], state: Object, restarts: int, read: str
 ) -> None:
-    cluster = cast("Cluster", Fake(**logs))
+    cluster = cast("Cluster", FakeLogCluster(**logs))
     told = {"name": "main", "state": state, "restartCount": restarts}
     assert workloads._read(cluster, META, told) == read

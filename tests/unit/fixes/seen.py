@@ -9,8 +9,8 @@ from deploy.changes.model import (
     Change,
     Refusal,
 )
-from deploy.evidence.host import Conflist, HostView
-from deploy.evidence.model import Evidence, Node, NodeHost, Unseen
+from deploy.evidence.host import ConflistFile, HostView
+from deploy.evidence.model import Evidence, NodeHost, NodeState, Unseen
 from deploy.evidence.things import Calico, IpPool
 
 TEXT = json.dumps(
@@ -26,7 +26,7 @@ TEXT = json.dumps(
 PATH = "/etc/cni/net.d/10-calico.conflist"
 HOST = HostView(
     net_d="/etc/cni/net.d",
-    conflists=(Conflist(path=PATH, text=TEXT),),
+    conflists=(ConflistFile(path=PATH, text=TEXT),),
     plugins=("calico", "tuning"),
     allowlist=None,
     links=(("all", "0"), ("default", "0"), ("eth0", "0"), ("lo", "0")),
@@ -42,12 +42,12 @@ POOLS = (
 )
 
 
-def evidence(
+def make_evidence(
     host: HostView | Unseen = HOST, *, ready: bool = True, address: str = "10.0.0.3", **more: Any
 ) -> Evidence:
     """Two nodes: anubis as in HOST, babel as given."""
     nodes = tuple(
-        Node(name=name, ready=on, architecture="amd64", addresses=(at,))
+        NodeState(name=name, ready=on, architecture="amd64", addresses=(at,))
         for name, on, at in (("anubis", True, "10.0.0.2"), ("babel", ready, address))
     )
     hosts = (NodeHost(node="anubis", view=HOST), NodeHost(node="babel", view=host))
@@ -56,11 +56,11 @@ def evidence(
     return Evidence(context="c", taken="", nodes=nodes, hosts=hosts, **{**given, **more})
 
 
-def made(found: tuple[Change, ...] | Refusal) -> list[str]:
+def target_names(found: tuple[Change, ...] | Refusal) -> list[str]:
     assert not isinstance(found, Refusal), found
     return [str(change.target) for change in found]
 
 
-def refused(found: tuple[Change, ...] | Refusal) -> Refusal:
+def expect_refusal(found: tuple[Change, ...] | Refusal) -> Refusal:
     assert isinstance(found, Refusal), found
     return found

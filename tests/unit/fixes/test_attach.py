@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deploy.changes.model import Edit, ObjectSpec
-from deploy.fixes.attach import again, edit
-from mirror.merge import canonical
+from deploy.fixes.attach import edit, reapply_command
+from mirror.merge import encode_spec
 
 BOTH = Edit(fix="attach", options={"index": True, "ndots": True})
 TAKEN = {"configMapRef": {"name": "pypi-mirror-env"}}
@@ -21,7 +21,7 @@ def target(kind: str) -> ObjectSpec:
 
 
 def edited(kind: str, spec: Any) -> Any:
-    made = edit(BOTH, target(kind), canonical(spec))
+    made = edit(BOTH, target(kind), encode_spec(spec))
     assert made is not None
     assert edit(BOTH, target(kind), made) == made, "once"
     return json.loads(made)
@@ -69,4 +69,7 @@ def test_a_cron_jobs_pods_are_deeper_down() -> None:
 )
 def test_the_command_that_makes_it_again(index: bool, ndots: bool, command: str) -> None:
     target = ObjectSpec(kind="StatefulSet", name="db", namespace="shop")
-    assert again(target, Edit(fix="attach", options={"index": index, "ndots": ndots})) == command
+    assert (
+        reapply_command(target, Edit(fix="attach", options={"index": index, "ndots": ndots}))
+        == command
+    )

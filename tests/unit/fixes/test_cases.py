@@ -16,16 +16,18 @@ from typing import Any
 import pytest
 
 import deploy.fixes
-from deploy.changes.coredns import text_of
+from deploy.changes.coredns import read_target_text
 from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, Refusal
-from deploy.discover import parts
+from deploy.discover import load_extensions
 from deploy.evidence.codec import load
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Unseen
 from mirror.core.errors import InputError
 
 ROOT = Path(__file__).parents[1] / "cases"
-FIXES: dict[str, Fix] = {part.__name__.rpartition(".")[2]: part.FIX for part in parts(deploy.fixes)}
+FIXES: dict[str, Fix] = {
+    part.__name__.rpartition(".")[2]: part.FIX for part in load_extensions(deploy.fixes)
+}
 CASES = [
     case
     for case in sorted((ROOT / "fixes").glob("*/*/case.json"))
@@ -50,7 +52,7 @@ def decide(fix: Fix, told: dict[str, Any]) -> tuple[Any, bytes | None]:
         Change(target=TARGET, edit=Edit(fix=fix.name, options=one), why="") for one in told["held"]
     )
     try:
-        made = fix.changes(seen, told["options"], held)
+        made = fix.plan_changes(seen, told["options"], held)
     except InputError as wrong:
         return {"error": wrong.what}, None
     if isinstance(made, Refusal):
@@ -60,8 +62,8 @@ def decide(fix: Fix, told: dict[str, Any]) -> tuple[Any, bytes | None]:
     core = seen.coredns
     assert isinstance(core, CoreDns)
     assert isinstance(change.target, ConfigMapKey)
-    after = fix.edit(change.edit, change.target, text_of(core, change.target))
-    expects = [f"{one.qtype} {one.name}: {one.answer}" for one in fix.expects(made, seen)]
+    after = fix.edit(change.edit, change.target, read_target_text(core, change.target))
+    expects = [f"{one.qtype} {one.name}: {one.answer}" for one in fix.expected_answers(made, seen)]
     return {"target": str(change.target), "why": change.why, "expects": expects}, after
 
 

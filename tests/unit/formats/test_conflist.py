@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.formats.conflist import (
-    TUNING,
+    TUNING_PLUGINS,
     ConflistError,
-    assign_no_ipv6,
     assigns_ipv6,
-    plugin_types,
-    tunes_ipv6_off,
-    turn_ipv6_off,
+    disable_ipv6,
+    disables_ipv6,
+    read_plugin_types,
+    stop_assigning_ipv6,
 )
-from tests.cluster.calico.objects import CONFIG
+from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE
 
 fifty = settings(max_examples=50, deadline=None)
-TEMPLATE = CONFIG % "true"
+TEMPLATE = CNI_CONFIG_TEMPLATE % "true"
 
 names = st.text(max_size=6).filter(lambda name: name not in ("plugins", "ipam", "sysctl", "type"))
 values = st.recursive(
@@ -53,11 +53,11 @@ def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
     made: tuple[dict[str, Any], str],
 ) -> None:
     told, text = made
-    after = turn_ipv6_off(text)
-    wanted = [told["plugins"][0], *TUNING, *told["plugins"][1:]]
+    after = disable_ipv6(text)
+    wanted = [told["plugins"][0], *TUNING_PLUGINS, *told["plugins"][1:]]
     assert json.loads(after) == {**told, "plugins": wanted}
-    assert tunes_ipv6_off(after)
-    assert turn_ipv6_off(after) == after
+    assert disables_ipv6(after)
+    assert disable_ipv6(after) == after
     added = next(n for n in range(len(text)) if text[n] != after[n])
     assert after.endswith(text[added:])
     assert len(after) - len(text) < 400
@@ -68,7 +68,7 @@ def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
 def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
     told, text = made
     before = told["plugins"][0].get("ipam", {}).get("assign_ipv6")
-    after = assign_no_ipv6(text)
+    after = stop_assigning_ipv6(text)
     assert not assigns_ipv6(after)
     if before in ("true", True):
         told["plugins"][0]["ipam"]["assign_ipv6"] = "false" if before == "true" else False
@@ -81,19 +81,19 @@ def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
 @given(conflists())
 def test_both_edits_do_not_mind_their_order(made: tuple[dict[str, Any], str]) -> None:
     _, text = made
-    assert turn_ipv6_off(assign_no_ipv6(text)) == assign_no_ipv6(turn_ipv6_off(text))
+    assert disable_ipv6(stop_assigning_ipv6(text)) == stop_assigning_ipv6(disable_ipv6(text))
 
 
 def test_the_template_of_calico_keeps_its_placeholders_and_its_layout() -> None:
-    after = turn_ipv6_off(TEMPLATE)
+    after = disable_ipv6(TEMPLATE)
     lines = after.splitlines()
     added = [line for line in lines if line not in TEMPLATE.splitlines()]
     assert [line.strip()[:18] for line in added] == ['{"type": "tuning",'] * 2
     assert "\n".join(line for line in lines if line not in added) == TEMPLATE
     assert '"mtu": __CNI_MTU__,' in after
-    assert plugin_types(after) == ("calico", "tuning", "tuning", "portmap")
+    assert read_plugin_types(after) == ("calico", "tuning", "tuning", "portmap")
     filled = after.replace("__CNI_MTU__", "1440")
-    assert json.loads(filled)["plugins"][1:3] == [dict(one) for one in TUNING]
+    assert json.loads(filled)["plugins"][1:3] == [dict(one) for one in TUNING_PLUGINS]
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_the_template_of_calico_keeps_its_placeholders_and_its_layout() -> None:
 )
 def test_what_is_no_conflist_is_refused_with_its_place(text: str, why: str) -> None:
     with pytest.raises(ConflistError, match=why):
-        turn_ipv6_off(text)
+        disable_ipv6(text)
 
 
 @fifty
 @given(st.text(alphabet='{}[]",:_ a1\n\\', max_size=60))
 def test_garbage_is_refused_or_kept(text: str) -> None:
     try:
-        assert tunes_ipv6_off(turn_ipv6_off(text))
+        assert disables_ipv6(disable_ipv6(text))
     except ConflistError:
         return
 
@@ -129,4 +129,8 @@ def test_garbage_is_refused_or_kept(text: str) -> None:
 def test_a_tuning_of_somebody_else_stays() -> None:
     theirs = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
     text = json.dumps({"plugins": [{"type": "bridge"}, theirs]})
-    assert json.loads(turn_ipv6_off(text))["plugins"] == [{"type": "bridge"}, *TUNING, theirs]
+    assert json.loads(disable_ipv6(text))["plugins"] == [
+        {"type": "bridge"},
+        *TUNING_PLUGINS,
+        theirs,
+    ]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from deploy.changes.model import CannotEdit, ConfigMapKey, Edit
 from deploy.fixes import dns, search_domains
 from deploy.formats import template
-from deploy.formats.corefile import CorefileError, insert_lines, parse, zone_of
-from deploy.formats.words import tokens
+from deploy.formats.corefile import CorefileError, insert_lines, parse, parse_zone
+from deploy.formats.words import tokenize
 
 CORPUS = sorted((Path(__file__).parents[1] / "cases/corefiles").glob("*.corefile"))
 TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
@@ -49,7 +49,7 @@ def test_the_corpus_is_large() -> None:
 def test_every_word_stands_where_it_says(path: Path) -> None:
     text = path.read_bytes().decode()
     at = 0
-    for one in tokens(text):
+    for one in tokenize(text):
         between = text[at : one.begin]
         assert re.fullmatch(r"(\s|\ufeff|#[^\n]*)*", between), "only space and comments between"
         assert text.count("\n", 0, one.begin) + 1 == one.line
@@ -149,7 +149,7 @@ def test_the_nearest_server_block_is_guarded() -> None:
 
 def test_guards_come_before_what_answers_everything() -> None:
     both = guarded(edited(b".:53 {\n    forward . 9.9.9.9\n}\n")).decode()
-    found = parse(both).servers[0].find("template")
+    found = parse(both).server_blocks[0].find("template")
     assert [one.args[:2] for one in found] == [("ANY", "ANY"), ("ANY", "ANY"), ("IN", "AAAA")]
 
 
@@ -172,7 +172,7 @@ def test_coredns_custom_gets_directives_alone() -> None:
     ],
 )
 def test_zones_of_keys(key: str, zone: str) -> None:
-    assert zone_of(key) == zone
+    assert parse_zone(key) == zone
 
 
 @given(st.text(alphabet='{}".#\\ \t\r\n,abforwdi:53()', max_size=120))
@@ -181,7 +181,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse(text)
     except CorefileError:
         return
-    for one in tokens(text):
+    for one in tokenize(text):
         assert text[one.begin : one.end]
 
 
@@ -198,7 +198,7 @@ def test_what_is_put_in_can_be_taken_out(path: Path, lines: list[str], data: st.
     if not blocks:
         return
     block = data.draw(st.sampled_from(blocks))
-    after = insert_lines(text, block.close, lines, "  ")
+    after = insert_lines(text, block.insert_at, lines, "  ")
     begin = next(
         (n for n, (a, b) in enumerate(zip(text, after, strict=False)) if a != b), len(text)
     )
@@ -218,12 +218,12 @@ NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 @given(st.lists(NAMES, min_size=1, max_size=4), NAMES)
 def test_outside_is_what_is_under_no_suffix(kept: list[str], name: str) -> None:
     inside = any(name == one or name.endswith(f".{one}") for one in kept)
-    assert bool(re.search(template.outside(kept), f"{name}.")) is not inside
+    assert bool(re.search(template.match_outside(kept), f"{name}.")) is not inside
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
 def test_the_kept_ones_themselves_are_not_outside(kept: list[str]) -> None:
-    pattern = template.outside(kept)
+    pattern = template.match_outside(kept)
     for one in kept:
         assert not re.search(pattern, f"{one}.")
         assert not re.search(pattern, f"x.{one}.")
@@ -237,11 +237,11 @@ def test_what_search_expansion_makes(kept: list[str], name: str) -> None:
     full = [f"{one}.{suffix}" for one in kept]
     is_kept = any(name == one or name.endswith(f".{one}") for one in kept)
     wanted = "." in name and not is_kept
-    assert bool(re.search(template.expanded(suffix, full), f"{name}.{suffix}.")) is wanted
+    assert bool(re.search(template.match_expanded(suffix, full), f"{name}.{suffix}.")) is wanted
 
 
 def test_the_suffix_itself_and_single_labels_go_on_to_resolve() -> None:
-    pattern = template.expanded("home.example")
+    pattern = template.match_expanded("home.example")
     assert not re.search(pattern, "home.example.")
     assert not re.search(pattern, "nas.home.example.")
     assert re.search(pattern, "pypi-index.example.home.example.")

@@ -12,9 +12,9 @@ from typing import cast
 import pytest
 
 from images import build
-from images.build import context_files, pack, plan_mirror, read_ca_bundle
-from images.engine import Engine, EngineImage, _split
-from images.recipe import load_recipe
+from images.build import collect_context_files, pack_files, plan_mirror, read_ca_bundle
+from images.engine import EngineClient, EngineImage, _split
+from images.recipe import load_mirror_recipe
 from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -22,7 +22,7 @@ from mirror.core.wait import Deadline
 BASE = EngineImage(id="sha256:1", architecture="amd64", size=1, labels={})
 
 
-class Holding:
+class OneImageEngine:
     """An engine that has one image under any name."""
 
     def __init__(self, image: EngineImage) -> None:
@@ -32,21 +32,21 @@ class Holding:
         return self.image
 
 
-def plan(image: EngineImage = BASE, base: str | None = None) -> build.Plan:
-    return plan_mirror(cast("Engine", Holding(image)), base=base, progress=SILENT)
+def plan(image: EngineImage = BASE, base: str | None = None) -> build.MirrorImagePlan:
+    return plan_mirror(cast("EngineClient", OneImageEngine(image)), base=base, progress=SILENT)
 
 
 def test_the_context_is_the_same_for_the_same_files() -> None:
-    one = pack({"b": b"2", "a": b"1"}).read()
+    one = pack_files({"b": b"2", "a": b"1"}).read()
     time.sleep(0.01)
-    assert pack({"a": b"1", "b": b"2"}).read() == one
-    with tarfile.open(fileobj=pack({"a": b"1"})) as tar:
+    assert pack_files({"a": b"1", "b": b"2"}).read() == one
+    with tarfile.open(fileobj=pack_files({"a": b"1"})) as tar:
         (entry,) = tar.getmembers()
     assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode) == (0, 0, 0, "", 0o644)
 
 
 def test_the_context_holds_the_code_and_no_cache() -> None:
-    names = context_files(load_recipe("mirror")).keys()
+    names = collect_context_files(load_mirror_recipe("mirror")).keys()
     assert "mirror/store/prepare.py" in names
     assert "system.sh" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]
@@ -54,10 +54,10 @@ def test_the_context_holds_the_code_and_no_cache() -> None:
 
 def test_the_name_follows_every_input(monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan()
-    assert first.reference == f"pypi-mirror:{first.version}-{first.inputs[:12]}"
+    assert first.reference == f"pypi-mirror:{first.version}-{first.inputs_sha256[:12]}"
     assert plan().reference == first.reference
     others = [plan(replace(BASE, id="sha256:2")), plan(base="other:1")]
-    files = context_files(first.recipe)
+    files = collect_context_files(first.recipe)
     for changed in ("system.sh", "mirror/settings.py", "mirror-requirements.txt"):
         with monkeypatch.context() as patched:
             more = {**files, changed: files[changed] + b"\n"}
@@ -106,7 +106,7 @@ def test_of_a_ca_file_only_the_certificates_are_taken(tmp_path: Path) -> None:
 def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     with pytest.raises(EngineError, match="no Docker engine to build with") as absent:
-        Engine.connect(Deadline.after(5))
+        EngineClient.connect(Deadline.after(5))
     assert str(tmp_path) in absent.value.what
     assert absent.value.why
     assert "--image" in absent.value.next_step

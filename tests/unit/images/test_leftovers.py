@@ -8,18 +8,18 @@ import sys
 
 import pytest
 
-from images.engine.leftovers import _is_dead, owner
+from images.engine.leftovers import _is_dead, current_owner
 
 
 def test_a_process_that_runs_and_one_that_has_ended() -> None:
-    assert not _is_dead(owner())
+    assert not _is_dead(current_owner())
     code = "from images.engine.leftovers import owner; print(owner())"
     other = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=30)
     assert _is_dead(other.stdout.strip())
 
 
 def test_the_same_number_given_to_a_later_process() -> None:
-    machine, pid, started = owner().split("/")
+    machine, pid, started = current_owner().split("/")
     assert pid == str(os.getpid())
     assert not _is_dead(f"{machine}/{pid}/{int(started) - 5}"), "the clock was set"
     assert _is_dead(f"{machine}/{pid}/{int(started) - 86400}")

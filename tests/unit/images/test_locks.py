@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from images.application import Application
-from images.requirements import Locked, clean_environment, read_lock, uv_program
+from images.application import ApplicationRecipe
+from images.requirements import ProjectLock, find_uv, read_project_lock, uv_environment
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
-RECIPE = Application(name="x")
+RECIPE = ApplicationRecipe(name="x")
 PROJECT = """\
 [project]
 name = "hello"
@@ -37,20 +37,20 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "packages/member").mkdir(parents=True)
     (tmp_path / "packages/member/pyproject.toml").write_text(MEMBER + HATCH)
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    words = (uv_program(), "lock", "--offline", "--quiet")
-    subprocess.run(words, cwd=tmp_path, env=clean_environment(), check=True, timeout=60)
+    words = (find_uv(), "lock", "--offline", "--quiet")
+    subprocess.run(words, cwd=tmp_path, env=uv_environment(), check=True, timeout=60)
     return tmp_path
 
 
-def read(folder: Path, recipe: Application = RECIPE) -> Locked:
-    return read_lock(folder, recipe, Deadline.after(60))
+def read(folder: Path, recipe: ApplicationRecipe = RECIPE) -> ProjectLock:
+    return read_project_lock(folder, recipe, Deadline.after(60))
 
 
 def test_a_member_of_a_workspace_is_installed_from_the_source(project: Path) -> None:
     locked = read(project)
-    assert locked.local == ("packages/member",)
+    assert locked.members == ("packages/member",)
     assert locked.pins == ()
-    assert len(locked.digest) == 64
+    assert len(locked.sha256) == 64
 
 
 def test_a_lock_out_of_date(project: Path) -> None:

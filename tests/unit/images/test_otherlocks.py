@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from images.application import Application
-from images.otherlocks import MALFORMED, _line
-from images.requirements import read_lock
+from images.application import ApplicationRecipe
+from images.otherlocks import MALFORMED_LOCK_ERRORS, _line
+from images.requirements import read_project_lock
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
@@ -65,8 +65,8 @@ directory = {{ path = "packages/member" }}
 def test_every_kind_of_package(tmp_path: Path) -> None:
     (tmp_path / "packages/member").mkdir(parents=True)
     (tmp_path / "pylock.toml").write_text(LOCK)
-    locked = read_lock(tmp_path, Application(name="x"), Deadline.after(5))
-    assert locked.local == ("packages/member",)
+    locked = read_project_lock(tmp_path, ApplicationRecipe(name="x"), Deadline.after(5))
+    assert locked.members == ("packages/member",)
     idna, git, url, near = locked.pins
     assert (idna.name, idna.version, idna.origin) == ("idna", "3.10", "")
     assert idna.marker == 'python_version >= "3.8"'
@@ -87,7 +87,7 @@ def test_every_kind_of_package(tmp_path: Path) -> None:
 def test_what_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "pylock.toml").write_text(text)
     with pytest.raises(InputError, match="not a lock"):
-        read_lock(tmp_path, Application(name="x"), Deadline.after(5))
+        read_project_lock(tmp_path, ApplicationRecipe(name="x"), Deadline.after(5))
 
 
 SCALARS = st.booleans() | st.integers() | st.text(max_size=8)
@@ -101,15 +101,17 @@ VALUES = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_whatever_a_package_holds_it_is_a_line_or_malformed(package: dict[str, object]) -> None:
-    with suppress(*MALFORMED):
+    with suppress(*MALFORMED_LOCK_ERRORS):
         assert isinstance(_line(package, Path("/nowhere")), str)
 
 
 def test_an_extra_that_the_project_has_not(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("")
     (tmp_path / "pyproject.toml").write_text("[project.optional-dependencies]\nweb_app = []\n")
-    known = Application(name="x", extras=("Web-App",))
-    assert read_lock(tmp_path, known, Deadline.after(5)).pins == ()
+    known = ApplicationRecipe(name="x", extras=("Web-App",))
+    assert read_project_lock(tmp_path, known, Deadline.after(5)).pins == ()
     with pytest.raises(InputError, match="no extra nonsense") as refused:
-        read_lock(tmp_path, Application(name="x", extras=("nonsense",)), Deadline.after(5))
+        read_project_lock(
+            tmp_path, ApplicationRecipe(name="x", extras=("nonsense",)), Deadline.after(5)
+        )
     assert "web_app" in refused.value.why

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from images.application import Application, load_application, make_application
-from images.derive import derive, is_package, packages, toml
+from images.application import ApplicationRecipe, load_application_recipe, parse_application_recipe
+from images.derive import derive_recipe, find_packages, is_installable, render_recipe
 from images.recipe import RECIPES
-from images.stages import render, render_system
+from images.stages import render_application_dockerfile, render_base_dockerfile
 from mirror.core.errors import InputError
 
 PLACE = Path("recipe.toml")
 
 
 def test_chronicles_recipe() -> None:
-    recipe = load_application(RECIPES / "chronicle.toml")
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
     assert recipe.starts[0].argv[:4] == ("uv", "run", "--extra", "deepgram")
     assert "ffmpeg" in recipe.run_packages
     assert "build-essential" in recipe.build_packages
@@ -28,9 +28,9 @@ def test_chronicles_recipe() -> None:
 
 
 def test_a_printed_recipe_is_the_recipe(tmp_path: Path) -> None:
-    recipe = load_application(RECIPES / "chronicle.toml")
-    (tmp_path / "again.toml").write_text(toml(recipe))
-    assert load_application(tmp_path / "again.toml") == recipe
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
+    (tmp_path / "again.toml").write_text(render_recipe(recipe))
+    assert load_application_recipe(tmp_path / "again.toml") == recipe
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_printed_recipe_is_the_recipe(tmp_path: Path) -> None:
 )
 def test_what_is_no_recipe(told: dict[str, object], part: str) -> None:
     with pytest.raises(InputError) as refused:
-        make_application(told, PLACE)
+        parse_application_recipe(told, PLACE)
     assert part in refused.value.why
     assert "docs/recipes.md" in refused.value.next_step
 
@@ -71,25 +71,31 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
-KEYS = st.sampled_from([*Application.__dataclass_fields__, "other"])
+KEYS = st.sampled_from([*ApplicationRecipe.__dataclass_fields__, "other"])
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_whatever_a_recipe_holds_it_is_read_or_refused(told: dict[str, object]) -> None:
     try:
-        recipe = make_application({"name": "x", **told}, PLACE)
+        recipe = parse_application_recipe({"name": "x", **told}, PLACE)
     except InputError:
         return
-    text = render(recipe, build_base="a", run_base="b", index="http://127.0.0.1/", local=(".",))
+    text = render_application_dockerfile(
+        recipe, build_base="a", run_base="b", index="http://127.0.0.1/", members=(".",)
+    )
     known = ("FROM ", "ENV ", "COPY ", "RUN [", "USER ", "WORKDIR ", "CMD [")
     assert all(line.startswith(known) for line in text.splitlines() if line)
 
 
 def test_every_run_is_in_exec_form_and_only_the_run_stage_has_no_compiler() -> None:
-    recipe = load_application(RECIPES / "chronicle.toml")
-    text = render(
-        recipe, build_base="sha256:b", run_base="sha256:r", index="http://127.0.0.1/", local=(".",)
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
+    text = render_application_dockerfile(
+        recipe,
+        build_base="sha256:b",
+        run_base="sha256:r",
+        index="http://127.0.0.1/",
+        members=(".",),
     )
     for line in text.splitlines():
         if line.startswith("RUN "):
@@ -101,21 +107,21 @@ def test_every_run_is_in_exec_form_and_only_the_run_stage_has_no_compiler() -> N
     assert "UV_NO_SYNC" in last
     assert "127.0.0.1" not in last, "the mirror's address is in no image"
     assert "--require-hashes" in text
-    plain = render(
-        replace(recipe, editable=False), build_base="b", run_base="r", index="", local=(".",)
+    plain = render_application_dockerfile(
+        replace(recipe, editable=False), build_base="b", run_base="r", index="", members=(".",)
     )
     assert "--editable" not in plain
 
 
 def test_values_are_no_variables_of_the_builder() -> None:
-    recipe = make_application({"name": "x", "environment": {"A": 'a "b" $PATH'}}, PLACE)
-    text = render(recipe, build_base="a", run_base="b", index="", local=())
+    recipe = parse_application_recipe({"name": "x", "environment": {"A": 'a "b" $PATH'}}, PLACE)
+    text = render_application_dockerfile(recipe, build_base="a", run_base="b", index="", members=())
     assert r'A="a \"b\" \$PATH"' in text
 
 
 def test_system_packages_are_words() -> None:
-    recipe = make_application({"name": "x"}, PLACE)
-    text = render_system(recipe, base="debian", packages=("curl",), apt_mirror=None)
+    recipe = parse_application_recipe({"name": "x"}, PLACE)
+    text = render_base_dockerfile(recipe, base="debian", packages=("curl",), apt_mirror=None)
     assert 'RUN ["sh", "/build/application.sh", "app", "10001", "-", "curl"]' in text
 
 
@@ -129,7 +135,7 @@ def test_a_recipe_out_of_a_project(tmp_path: Path) -> None:
         "ENV MODE=fast UV_X=1\nEXPOSE 8000/tcp\n"
         'CMD ["uv", "run", "--extra", "web", "python3", "main.py"]\n'
     )
-    recipe = derive(tmp_path)
+    recipe = derive_recipe(tmp_path)
     assert (recipe.name, recipe.title) == ("my-app", "Does it.")
     assert recipe.build_packages == ("build-essential",)
     assert recipe.run_packages == ("ffmpeg",)
@@ -138,15 +144,15 @@ def test_a_recipe_out_of_a_project(tmp_path: Path) -> None:
     assert (recipe.starts[0].argv[-1], recipe.starts[0].port) == ("main.py", 8000)
     lines = ("# of old", "web: gunicorn app:app", "worker: python -m w 'a b'")
     (tmp_path / "Procfile").write_text("\n".join(lines))
-    assert [start.argv for start in derive(tmp_path).starts] == [
+    assert [start.argv for start in derive_recipe(tmp_path).starts] == [
         ("gunicorn", "app:app"),
         ("python", "-m", "w", "a b"),
     ]
-    assert is_package(tmp_path)
+    assert is_installable(tmp_path)
 
 
 def test_packages_of_both_layouts(tmp_path: Path) -> None:
     for name in ("src/one/__init__.py", "lib/two/__init__.py", "lib/tests/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("")
-    assert packages(tmp_path, ("lib",)) == ("one", "two")
+    assert find_packages(tmp_path, ("lib",)) == ("one", "two")

@@ -8,28 +8,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from images.application import Application
-from images.jail import Route
+from images.application import ApplicationRecipe
+from images.jail import MirrorRoute
 from images.otherlocks import logical_lines
-from images.requirements import Pin, read_lock
-from images.source import read_source, split_git, without_password
+from images.requirements import LockedDistribution, read_project_lock
+from images.source import read_source, redact_credentials, split_git_url
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
-RECIPE = Application(name="x")
+RECIPE = ApplicationRecipe(name="x")
 HASH = "--hash=sha256:" + "0" * 64
 
 
-def read(folder: Path, text: str, name: str = "requirements.txt") -> tuple[Pin, ...]:
+def read(folder: Path, text: str, name: str = "requirements.txt") -> tuple[LockedDistribution, ...]:
     (folder / name).write_text(text)
-    return read_lock(folder, RECIPE, Deadline.after(30)).pins
+    return read_project_lock(folder, RECIPE, Deadline.after(30)).pins
 
 
 def test_requirements_with_hashes(tmp_path: Path) -> None:
     text = f"# made by uv\nIdna==3.10 ; python_version >= '3.8' \\\n    {HASH}  # via x\n"
     (pin,) = read(tmp_path, text)
     assert (pin.name, pin.version, pin.origin) == ("idna", "3.10", "")
-    assert pin.line == f'idna==3.10 ; python_version >= "3.8" {HASH}'
+    assert pin.requirement == f'idna==3.10 ; python_version >= "3.8" {HASH}'
 
 
 def test_what_is_off_the_index(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_no_lock(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no lock") as refused:
-        read_lock(tmp_path, RECIPE, Deadline.after(5))
+        read_project_lock(tmp_path, RECIPE, Deadline.after(5))
     assert "uv lock" in refused.value.next_step
 
 
@@ -86,16 +86,16 @@ def test_no_lock(tmp_path: Path) -> None:
     ],
 )
 def test_git_addresses(told: str, url: str, revision: str) -> None:
-    assert split_git(told) == (url, revision)
+    assert split_git_url(told) == (url, revision)
 
 
 def test_a_revision_is_no_option() -> None:
     with pytest.raises(InputError, match="not a revision"):
-        split_git("https://h/x@--upload-pack=evil")
+        split_git_url("https://h/x@--upload-pack=evil")
 
 
 def test_no_password_is_shown() -> None:
-    assert without_password("at https://me:word@h/x") == "at https://h/x"
+    assert redact_credentials("at https://me:word@h/x") == "at https://h/x"
 
 
 def test_links(tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ def test_secrets_are_left_out_but_for_those_asked_for(tmp_path: Path) -> None:
 )
 def test_a_route_is_plain_http_to_an_address(url: str) -> None:
     with pytest.raises(InputError, match="not a mirror that a build can use"):
-        Route.parse(url)
-    assert Route.parse("http://1.2.3.4:3141/a/b/").inside == "http://127.0.0.1:3141/a/b/"
+        MirrorRoute.parse(url)
+    assert MirrorRoute.parse("http://1.2.3.4:3141/a/b/").sandbox_url == "http://127.0.0.1:3141/a/b/"

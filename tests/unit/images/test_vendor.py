@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from images.requirements import Locked, Pin
-from images.vendor import Vendored, vendor
+from images.requirements import LockedDistribution, ProjectLock
+from images.vendor import VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from tests.local.place import make_wheel
 
-PIN = Pin(name="x", version="1.0", marker="", hashes=())
+PIN = LockedDistribution(name="x", version="1.0", marker="", hashes=())
 # a backend in the sdist itself: it needs nothing
 BACKEND = """\
 import zipfile
@@ -39,7 +39,7 @@ PROJECT = (
     '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
 )
 
-Try = Callable[..., tuple[Locked, tuple[Vendored, ...]]]
+Try = Callable[..., tuple[ProjectLock, tuple[VendoredDistribution, ...]]]
 
 
 def sha256(path: Path) -> str:
@@ -50,9 +50,11 @@ def sha256(path: Path) -> str:
 def attempt(tmp_path: Path) -> Try:
     """`vendor` with one pin."""
 
-    def run(pin: Pin, **given: str) -> tuple[Locked, tuple[Vendored, ...]]:
+    def run(
+        pin: LockedDistribution, **given: str
+    ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
         return vendor(
-            Locked(file="uv.lock", digest="", pins=(pin,), local=()),
+            ProjectLock(file="uv.lock", sha256="", pins=(pin,), members=()),
             given,
             tmp_path / "scratch",
             index="http://127.0.0.1:9/simple/",

@@ -14,9 +14,9 @@ import pytest
 from devpi_server.fileutil import dumps, loads
 
 from mirror.core.errors import UnfitError
-from mirror.store.database import mend, recorded
-from mirror.store.prepare import prepare
-from mirror.store.rights import own
+from mirror.store.database import iter_database_files, repair_database
+from mirror.store.prepare import prepare_server
+from mirror.store.rights import ensure_writable
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "secrets").mkdir()
     for name in ("root-password", "secretfile"):
         (root / "secrets" / name).write_text("s" * 40)
-    prepare(serverdir=root / "devpi", run=root / "run", secrets=root / "secrets")
+    prepare_server(serverdir=root / "devpi", run_dir=root / "run", secrets=root / "secrets")
     return root / "devpi"
 
 
@@ -36,7 +36,7 @@ def serverdir(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "devpi"
 
 
-def transaction(serverdir: Path, key: str, renames: list[str]) -> int:
+def append_transaction(serverdir: Path, key: str, renames: list[str]) -> int:
     """Append one that says that a file was stored, as devpi writes it."""
     value = {"hash_spec": "sha256=" + "a" * 64, "last_modified": "now", "project": "lib"}
     with closing(sqlite3.connect(serverdir / ".sqlite")) as base, base:
@@ -47,7 +47,7 @@ def transaction(serverdir: Path, key: str, renames: list[str]) -> int:
     return int(last) + 1
 
 
-def last(serverdir: Path) -> tuple[int, object]:
+def read_last_transaction(serverdir: Path) -> tuple[int, object]:
     with closing(sqlite3.connect(serverdir / ".sqlite")) as base:
         row = base.execute("SELECT serial, data FROM changelog ORDER BY serial DESC").fetchone()
     return row[0], loads(row[1])
@@ -61,14 +61,14 @@ RENAME = f"+files/{KEY}-{'b' * 64}-tmp"
 def test_a_sound_database_is_left_as_it_is(serverdir: Path) -> None:
     before = (serverdir / ".sqlite").read_bytes()
     notes: list[str] = []
-    mend(serverdir, notes.append)
+    repair_database(serverdir, notes.append)
     assert (serverdir / ".sqlite").read_bytes() == before
     assert notes == []
 
 
 def test_a_hot_journal_is_rolled_back(serverdir: Path) -> None:
     """A transaction whose pages were written and whose end was not."""
-    before = last(serverdir)
+    before = read_last_transaction(serverdir)
     writer = sqlite3.connect(serverdir / ".sqlite", isolation_level=None)
     writer.execute("PRAGMA cache_size = 1")  # spills to the file before the commit
     writer.execute("BEGIN IMMEDIATE")
@@ -79,41 +79,43 @@ def test_a_hot_journal_is_rolled_back(serverdir: Path) -> None:
     writer.close()
     assert (copy / ".sqlite-journal").stat().st_size > 0
     notes: list[str] = []
-    mend(copy, notes.append)
-    assert last(copy) == before
+    repair_database(copy, notes.append)
+    assert read_last_transaction(copy) == before
     assert any("rolled back" in note for note in notes)
     assert not (copy / ".sqlite-journal").exists()
 
 
 def test_the_last_transactions_file_is_missing(serverdir: Path) -> None:
-    serial = transaction(serverdir, KEY, [RENAME])
+    serial = append_transaction(serverdir, KEY, [RENAME])
     notes: list[str] = []
-    mend(serverdir, notes.append)
-    assert last(serverdir) == (serial + 1, ({}, []))
+    repair_database(serverdir, notes.append)
+    assert read_last_transaction(serverdir) == (serial + 1, ({}, []))
     assert any("mirror add lib-1.tar.gz" in note for note in notes), notes
-    assert [one.path.name for one in recorded(serverdir)] == ["lib-1.tar.gz"], "still known"
+    assert [one.path.name for one in iter_database_files(serverdir)] == ["lib-1.tar.gz"], (
+        "still known"
+    )
     notes.clear()
-    mend(serverdir, notes.append)
-    assert last(serverdir)[0] == serial + 1, "a second start writes nothing"
+    repair_database(serverdir, notes.append)
+    assert read_last_transaction(serverdir)[0] == serial + 1, "a second start writes nothing"
 
 
 def test_a_missing_public_file_is_no_loss(serverdir: Path) -> None:
     key = "root/pypi/+f/aaa/bbb/lib-1.tar.gz"
-    transaction(serverdir, key, [f"+files/{key}-{'b' * 64}-tmp"])
+    append_transaction(serverdir, key, [f"+files/{key}-{'b' * 64}-tmp"])
     notes: list[str] = []
-    mend(serverdir, notes.append)
+    repair_database(serverdir, notes.append)
     assert notes == ["a cached file is missing and will be fetched again: lib-1.tar.gz"]
-    assert not next(iter(recorded(serverdir))).private
+    assert not next(iter(iter_database_files(serverdir))).is_private
 
 
 def test_what_devpi_finishes_itself_is_left_to_it(serverdir: Path) -> None:
-    serial = transaction(serverdir, KEY, [RENAME])
+    serial = append_transaction(serverdir, KEY, [RENAME])
     (serverdir / RENAME).parent.mkdir(parents=True)
     (serverdir / RENAME).write_text("content")
     stale = serverdir / f"+files/{KEY}-{'c' * 64}-tmp"
     stale.write_text("of an upload that never ended")
-    mend(serverdir, lambda _: None)
-    assert last(serverdir)[0] == serial
+    repair_database(serverdir, lambda _: None)
+    assert read_last_transaction(serverdir)[0] == serial
     assert (serverdir / RENAME).exists()
     assert not stale.exists()
 
@@ -129,7 +131,7 @@ def test_an_index_that_disagrees_is_built_again(serverdir: Path) -> None:
     page[begin : begin + 12] = b"\x0a\x00\x00\x00\x00" + size.to_bytes(2, "big") + b"\x00" * 5
     (serverdir / ".sqlite").write_bytes(page)
     notes: list[str] = []
-    mend(serverdir, notes.append)
+    repair_database(serverdir, notes.append)
     assert any("built again" in note for note in notes)
 
 
@@ -138,7 +140,7 @@ def test_a_broken_database_is_named_with_the_way_back(serverdir: Path) -> None:
     content[4096:] = b"\xff" * len(content[4096:])
     (serverdir / ".sqlite").write_bytes(content)
     with pytest.raises(UnfitError, match="cannot be used") as told:
-        mend(serverdir, lambda _: None)
+        repair_database(serverdir, lambda _: None)
     assert "restore" in told.value.next_step
     assert (serverdir / ".sqlite").read_bytes() == content, "nothing is lost"
 
@@ -146,11 +148,11 @@ def test_a_broken_database_is_named_with_the_way_back(serverdir: Path) -> None:
 def test_a_missing_database_is_not_taken_for_a_new_one(serverdir: Path) -> None:
     (serverdir / ".sqlite").unlink()
     with pytest.raises(UnfitError, match="cannot be used"):
-        mend(serverdir, lambda _: None)
+        repair_database(serverdir, lambda _: None)
     assert not (serverdir / ".sqlite").exists()
 
 
-def owned(data: Path, user: int) -> str:
+def ensure_writable_as(data: Path, user: int) -> str:
     """What `own` says as that user: root may write everywhere."""
     back, forth = os.pipe()
     child = os.fork()
@@ -158,7 +160,7 @@ def owned(data: Path, user: int) -> str:
         try:
             os.setgid(user)
             os.setuid(user)
-            own(data, lambda _: None)
+            ensure_writable(data, lambda _: None)
             os.write(forth, b"ok")
         except UnfitError as named:
             os.write(forth, f"{named.why} {named.next_step}".encode())
@@ -187,7 +189,7 @@ def test_modes_of_ours_are_given_back(volume: Path) -> None:
     deep = volume / "devpi/+files/workloads/stable"
     deep.chmod(0o555)
     (volume / "devpi/.sqlite").chmod(0o444)
-    assert owned(volume, USER) == "ok"
+    assert ensure_writable_as(volume, USER) == "ok"
     assert deep.stat().st_mode & 0o200
     assert (volume / "devpi/.sqlite").stat().st_mode & 0o200
 
@@ -195,6 +197,6 @@ def test_modes_of_ours_are_given_back(volume: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="gives files to other users")
 def test_what_is_somebody_elses_is_named_with_the_command(volume: Path) -> None:
     os.chown(volume / "devpi/.sqlite", 0, 0)
-    told = owned(volume, USER)
+    told = ensure_writable_as(volume, USER)
     assert "devpi/.sqlite is owned by 0:0, mode 0644" in told
     assert f"chown -R {USER}:{USER}" in told

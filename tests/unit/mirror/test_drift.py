@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.changes.model import ConfigMapKey, Edit
-from deploy.standing import every
-from mirror.drift import decide
-from mirror.merge import canonical
+from deploy.standing import load_all_fixes
+from mirror.drift import detect_drift
+from mirror.merge import encode_spec
 
 BASE = b"""\
 .:53 {
@@ -30,35 +30,35 @@ SEARCH = Edit(fix="search-domains", options={"suffixes": ["home.example"], "keep
 COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 
 
-def fixed(text: bytes, *edits: Edit) -> bytes:
+def apply_fixes(text: bytes, *edits: Edit) -> bytes:
     """What the fixes themselves make of it."""
     for one in edits:
-        made = every()[one.fix].edit(one, COREFILE, text)
+        made = load_all_fixes()[one.fix].edit(one, COREFILE, text)
         assert made is not None
         text = made
     return text
 
 
-WRITTEN = fixed(BASE, SEARCH, DNS)
+WRITTEN = apply_fixes(BASE, SEARCH, DNS)
 
 
-def put(base: bytes, written: bytes, content: bytes) -> bytes:
+def apply_verdict(base: bytes, written: bytes, content: bytes) -> bytes:
     """What the keeper leaves there."""
-    told = decide(base, written, content, spec=False)
+    told = detect_drift(base, written, content, spec=False)
     assert told.state != "unclear", told.why
     return told.content if told.state == "reverted" else content
 
 
 def test_what_was_reverted_is_put_back() -> None:
-    assert put(BASE, WRITTEN, BASE) == WRITTEN
+    assert apply_verdict(BASE, WRITTEN, BASE) == WRITTEN
 
 
 def test_one_fix_of_two_is_put_back() -> None:
-    assert put(BASE, WRITTEN, fixed(BASE, SEARCH)) == WRITTEN
+    assert apply_verdict(BASE, WRITTEN, apply_fixes(BASE, SEARCH)) == WRITTEN
 
 
 def test_what_stands_is_left_alone() -> None:
-    assert put(BASE, WRITTEN, WRITTEN) == WRITTEN
+    assert apply_verdict(BASE, WRITTEN, WRITTEN) == WRITTEN
 
 
 LINES = [b"errors", b"cache 30", b"reload", b"forward . /etc/resolv.conf", b"forward . 10.0.0.1"]
@@ -71,18 +71,18 @@ def test_somebodys_other_lines_are_kept(after: set[bytes], top: bool, reverted: 
     for number, line in enumerate(sorted(after)):
         text = text.replace(line + b"\n", line + b"\n    log %d\n" % number, 1)
     text = b"# mine\n" + text if top else text
-    told = decide(BASE, WRITTEN, text, spec=False)
+    told = detect_drift(BASE, WRITTEN, text, spec=False)
     if not reverted:
         assert told.state == "fine", "what stands is never written"
     elif told.state == "reverted":
-        assert told.content == fixed(text, SEARCH, DNS) or _same_lines(told.content, text)
-        assert decide(BASE, WRITTEN, told.content, spec=False).state == "fine"
+        assert told.content == apply_fixes(text, SEARCH, DNS) or _same_lines(told.content, text)
+        assert detect_drift(BASE, WRITTEN, told.content, spec=False).state == "fine"
     if b"forward . /etc/resolv.conf" not in after and b"errors" not in after:
         assert told.state == ("reverted" if reverted else "fine")
 
 
 def _same_lines(made: bytes, text: bytes) -> bool:
-    return sorted(made.splitlines()) == sorted(fixed(text, SEARCH, DNS).splitlines())
+    return sorted(made.splitlines()) == sorted(apply_fixes(text, SEARCH, DNS).splitlines())
 
 
 @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ def _same_lines(made: bytes, text: bytes) -> bool:
 def test_what_is_unclear_is_left_to_a_person(
     base: bytes, written: bytes | None, content: bytes | None, said: str
 ) -> None:
-    told = decide(base, written, content, spec=False)
+    told = detect_drift(base, written, content, spec=False)
     assert (told.state, told.content) == ("unclear", b"")
     assert said in told.why
 
 
 def test_a_spec_is_put_back_by_its_keys() -> None:
-    base = canonical({"cidr": "fd70::/48", "natOutgoing": False})
-    written = canonical({"cidr": "fd70::/48", "natOutgoing": False, "disabled": True})
-    content = canonical({"cidr": "fd70::/48", "natOutgoing": True})
-    told = decide(base, written, content, spec=True)
+    base = encode_spec({"cidr": "fd70::/48", "natOutgoing": False})
+    written = encode_spec({"cidr": "fd70::/48", "natOutgoing": False, "disabled": True})
+    content = encode_spec({"cidr": "fd70::/48", "natOutgoing": True})
+    told = detect_drift(base, written, content, spec=True)
     assert json.loads(told.content) == {"cidr": "fd70::/48", "natOutgoing": True, "disabled": True}
-    assert decide(base, written, told.content, spec=True).state == "fine"
+    assert detect_drift(base, written, told.content, spec=True).state == "fine"

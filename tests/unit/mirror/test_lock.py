@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.core.errors import InputError, MirrorError
-from mirror.lock import Lock, Pinned, PinnedFile, merged, read, requirements
+from mirror.lock import (
+    LockFile,
+    PinnedDistribution,
+    PinnedFile,
+    merge_locks,
+    parse_requirements,
+    read_lock,
+)
 
 ONE, TWO = "a" * 64, "b" * 64
 
@@ -72,7 +79,7 @@ def write(folder: Path, name: str, text: str) -> str:
 
 
 def test_a_uv_lock(tmp_path: Path) -> None:
-    found = read(write(tmp_path, "uv.lock", UV_LOCK))
+    found = read_lock(write(tmp_path, "uv.lock", UV_LOCK))
     assert found.requires_python == ">=3.12"
     assert [(pin.name, pin.origin) for pin in found.pins] == [
         ("app", "path"),
@@ -108,14 +115,14 @@ def test_the_real_uv_writes_what_is_read(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    found = read(str(tmp_path / "uv.lock"))
+    found = read_lock(str(tmp_path / "uv.lock"))
     assert {pin.name for pin in found.pins} == {"app", "house-lib"}
     (lib,) = [pin for pin in found.pins if pin.name == "house-lib"]
     assert [file.filename for file in lib.files] == [wheel.name]
 
 
 def test_a_pylock(tmp_path: Path) -> None:
-    found = read(write(tmp_path, "pylock.toml", PYLOCK))
+    found = read_lock(write(tmp_path, "pylock.toml", PYLOCK))
     numpy, mem0 = found.pins
     assert numpy.specifier == "==2.1.0"
     assert numpy.hashes == {ONE, TWO}
@@ -124,7 +131,7 @@ def test_a_pylock(tmp_path: Path) -> None:
 
 
 def test_requirements_with_hashes() -> None:
-    found = requirements(
+    found = parse_requirements(
         "# made by uv\n--index-url https://index.example/simple\n"
         f"Zope.Interface==7.0 ; python_version < '3.13' \\\n    --hash=sha256:{ONE} \\\n"
         f"    --hash=sha256:{TWO.upper()}\n    # via app\n"
@@ -142,13 +149,13 @@ def test_requirements_with_hashes() -> None:
 
 
 def test_chronicles(chronicle_lock: Path) -> None:
-    found = read(str(chronicle_lock))
+    found = read_lock(str(chronicle_lock))
     assert len(found.pins) == 160
     assert all(pin.hashes and pin.specifier.startswith("==") for pin in found.pins)
 
 
 def test_a_name() -> None:
-    assert read("numpy>=2").pins == (Pinned(name="numpy", specifier=">=2"),)
+    assert read_lock("numpy>=2").pins == (PinnedDistribution(name="numpy", specifier=">=2"),)
 
 
 @pytest.mark.parametrize(
@@ -167,27 +174,29 @@ def test_a_name() -> None:
 def test_what_is_none_is_one_line(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as told:
-        read(str(tmp_path / name))
+        read_lock(str(tmp_path / name))
     assert why in told.value.why
     assert "\n" not in str(told.value)
 
 
 def test_a_missing_and_a_huge_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        read(str(tmp_path / "uv.lock"))
+        read_lock(str(tmp_path / "uv.lock"))
     huge = tmp_path / "huge.txt"
     with huge.open("wb") as file:
         file.truncate(200 * 1024**2)
     begun = time.monotonic()
     with pytest.raises(InputError, match="larger than"):
-        read(str(huge))
+        read_lock(str(huge))
     assert time.monotonic() - begun < 1
 
 
 def test_several_as_one() -> None:
-    one = Lock(pins=(Pinned(name="a"), Pinned(name="b")), requires_python=">=3.11")
-    two = Lock(pins=(Pinned(name="b"),), requires_python="<3.14")
-    together = merged([one, two])
+    one = LockFile(
+        pins=(PinnedDistribution(name="a"), PinnedDistribution(name="b")), requires_python=">=3.11"
+    )
+    two = LockFile(pins=(PinnedDistribution(name="b"),), requires_python="<3.14")
+    together = merge_locks([one, two])
     assert [pin.name for pin in together.pins] == ["a", "b"]
     assert together.requires_python == ">=3.11,<3.14"
 
@@ -195,6 +204,6 @@ def test_several_as_one() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        requirements(text)
+        parse_requirements(text)
     except MirrorError as refused:
         assert refused.what

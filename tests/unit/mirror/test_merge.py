@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.merge import canonical, merge
+from mirror.merge import encode_spec, merge
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"}\n", b"  d\n"]), max_size=12)
 
@@ -23,7 +23,7 @@ def test_only_one_side_changed(old: list[bytes], new: list[bytes]) -> None:
     assert merge(text(old), text(old), text(new)).content == text(new)
     assert merge(text(old), text(new), text(old)).content == text(new)
     both = merge(text(old), text(new), text(new))
-    assert both.clean
+    assert both.is_clean
     assert both.content == text(new)
 
 
@@ -37,7 +37,7 @@ def test_an_edit_elsewhere_is_kept(old: list[bytes], mine: list[bytes], at: int,
     inside = to if to <= at else to + len(block)
     theirs = [*ours[:inside], mark, *ours[inside:]]
     merged = merge(text(ours), text(old), text(theirs))
-    if merged.clean:
+    if merged.is_clean:
         assert mark in (merged.content or b"")
         assert b"begin\n" not in (merged.content or b"")
         left = (merged.content or b"").replace(mark, b"", 1)
@@ -53,17 +53,17 @@ def test_an_edit_inside_is_a_conflict_with_both_texts() -> None:
 
 
 def test_what_they_took_away_of_ours_is_no_conflict() -> None:
-    assert merge(b"a\nX\nY\nb\n", b"a\nb\n", b"a\nX\nb\n").clean
+    assert merge(b"a\nX\nY\nb\n", b"a\nb\n", b"a\nX\nb\n").is_clean
 
 
 def test_absent_is_a_content_of_its_own() -> None:
     assert merge(b"a", b"a", None).content is None
     assert merge(None, None, b"a").content == b"a"
-    assert not merge(b"a\n", b"b\n", None).clean
+    assert not merge(b"a\n", b"b\n", None).is_clean
 
 
 def spec(value: Any) -> bytes:
-    return canonical(value)
+    return encode_spec(value)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def spec(value: Any) -> bytes:
 def test_specs_by_their_keys(old: Any, ours: Any, theirs: Any, wanted: Any) -> None:
     merged = merge(spec(old), spec(ours), spec(theirs), spec=True)
     if wanted is not None:
-        assert merged.clean
+        assert merged.is_clean
         assert json.loads(merged.content or b"") == wanted
 
 

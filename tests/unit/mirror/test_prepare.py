@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mirror.core.errors import RefusedError, UnfitError
-from mirror.store.prepare import prepare
+from mirror.store.prepare import prepare_server
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def test_it_is_made_once_and_private(tmp_path: Path, secrets: Path) -> None:
         "run": tmp_path / "run",
         "secrets": secrets,
     }
-    assert prepare(**places) is True
+    assert prepare_server(**places) is True
     before = (tmp_path / "data/devpi/.nodeinfo").read_bytes()
-    assert prepare(**places) is False
+    assert prepare_server(**places) is False
     assert (tmp_path / "data/devpi/.nodeinfo").read_bytes() == before
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "run/secretfile").stat().st_mode & 0o777 == 0o600
@@ -44,7 +44,7 @@ def test_what_a_kill_left_is_made_again(tmp_path: Path, secrets: Path) -> None:
         "run": tmp_path / "run",
         "secrets": secrets,
     }
-    assert prepare(**places) is True
+    assert prepare_server(**places) is True
     assert not half.exists()
 
 
@@ -57,18 +57,18 @@ def test_another_version_starts_on_a_copy_of_what_was(tmp_path: Path, secrets: P
         "secrets": secrets,
         "told": said.append,
     }
-    prepare(**places)
+    prepare_server(**places)
     upload = data / "devpi/+files/workloads/stable/+f/lib-1.tar.gz"
     upload.parent.mkdir(parents=True)
     upload.write_text("lib")
     before = (data / "devpi/.sqlite").read_bytes()
-    prepare(**places)
+    prepare_server(**places)
     assert not (data / "backups").exists(), "the same version"
     for last in ("6.0.0", "6.1.0", "6.2.0", "7.0.0", ""):
         (data / "devpi/.served-by").write_text(last) if last else (
             data / "devpi/.served-by"
         ).unlink()
-        prepare(**places)
+        prepare_server(**places)
     kept = sorted(path.name.split("-")[1] for path in (data / "backups").iterdir())
     assert kept == ["6.2.0", "7.0.0", "unknown"]
     (newest,) = (data / "backups").glob("devpi-unknown-*")
@@ -76,7 +76,7 @@ def test_another_version_starts_on_a_copy_of_what_was(tmp_path: Path, secrets: P
     assert (newest / ".sqlite").read_bytes() == before
     assert (newest / ".sqlite").stat().st_nlink == 1
     assert (newest / upload.relative_to(data / "devpi")).samefile(upload), "it takes no room"
-    prepare(**places)
+    prepare_server(**places)
     assert len(list((data / "backups").iterdir())) == 3
 
 
@@ -89,7 +89,7 @@ def test_no_room_for_the_copy_no_start(
         "run": tmp_path / "run",
         "secrets": secrets,
     }
-    prepare(**places)
+    prepare_server(**places)
     (data / "devpi/.served-by").write_text("6.0.0")
 
     def full(*_: object) -> None:
@@ -98,11 +98,11 @@ def test_no_room_for_the_copy_no_start(
     with monkeypatch.context() as patched:
         patched.setattr("shutil.copy2", full)
         with pytest.raises(UnfitError, match="no copy of") as told:
-            prepare(**places)
+            prepare_server(**places)
     assert "6.0.0" in told.value.why
     assert (data / "devpi/.served-by").read_text() == "6.0.0"
     assert list((data / "backups").iterdir()) == []
-    prepare(**places)
+    prepare_server(**places)
     assert len(list((data / "backups").iterdir())) == 1
 
 
@@ -111,7 +111,7 @@ def test_files_of_somebody_are_not_touched(tmp_path: Path, secrets: Path) -> Non
     other.mkdir(parents=True)
     (other / "thesis.tex").write_text("years")
     with pytest.raises(RefusedError, match="is no server"):
-        prepare(serverdir=other, run=tmp_path / "run", secrets=secrets)
+        prepare_server(serverdir=other, run_dir=tmp_path / "run", secrets=secrets)
     assert (other / "thesis.tex").read_text() == "years"
 
 
@@ -119,11 +119,13 @@ def test_files_of_somebody_are_not_touched(tmp_path: Path, secrets: Path) -> Non
 def test_a_volume_that_is_not_writable_names_its_owner(tmp_path: Path, secrets: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o555)
     with pytest.raises(UnfitError, match="not writable") as told:
-        prepare(serverdir=tmp_path / "data/devpi", run=tmp_path / "run", secrets=secrets)
+        prepare_server(serverdir=tmp_path / "data/devpi", run_dir=tmp_path / "run", secrets=secrets)
     assert "mode 0555" in told.value.why
 
 
 def test_a_missing_secret_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnfitError, match="secretfile"):
-        prepare(serverdir=tmp_path / "d/devpi", run=tmp_path / "run", secrets=tmp_path / "empty")
+        prepare_server(
+            serverdir=tmp_path / "d/devpi", run_dir=tmp_path / "run", secrets=tmp_path / "empty"
+        )

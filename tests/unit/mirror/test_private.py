@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.private import Marks, released_name
+from mirror.private import PrivateNamesPlugin, find_released_project
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,15 @@ from mirror.private import Marks, released_name
 def test_only_the_deletion_of_a_whole_project_releases_a_name(
     method: str, path: str, name: str | None
 ) -> None:
-    assert released_name({"REQUEST_METHOD": method, "PATH_INFO": path}) == name
+    assert find_released_project({"REQUEST_METHOD": method, "PATH_INFO": path}) == name
 
 
 def test_adding_markers_removes_none(tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
-    marks.add(["acme"])
-    marks.add(["billing"])
-    marks.add([])
+    marks = PrivateNamesPlugin(tmp_path)
+    marks.add_markers(["acme"])
+    marks.add_markers(["billing"])
+    marks.add_markers([])
     assert {path.name for path in tmp_path.iterdir()} == {"acme", "billing"}
-    marks.release("acme")
-    marks.release("acme")
+    marks.remove_marker("acme")
+    marks.remove_marker("acme")
     assert {path.name for path in tmp_path.iterdir()} == {"billing"}

@@ -7,7 +7,7 @@ from mirror.core.errors import ProgramError
 from mirror.core.wait import Deadline
 
 
-def run(code: str, **words: object) -> process.Done:
+def run(code: str, **words: object) -> process.ProcessResult:
     return process.run([sys.executable, "-c", code], deadline=Deadline.after(20), **words)  # type: ignore[arg-type]
 
 

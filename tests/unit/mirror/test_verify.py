@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from devpi_server.fileutil import dumps
 
-from mirror.store.verify import Flaw, Verified, main, verify
+from mirror.store.verify import Flaw, VerifyReport, main, verify_files
 
 UPLOAD = "workloads/stable/+f/abc/def/lib-1.tar.gz"
 
 
-def shelf(data: Path, project: str, content: bytes) -> Path:
+def add_cached_file(data: Path, project: str, content: bytes) -> Path:
     digest = hashlib.sha256(content).hexdigest()
     path = data / f"public/files/{project}/{digest}/{project}-1.0.tar.gz"
     path.parent.mkdir(parents=True)
@@ -34,7 +34,7 @@ def shelf(data: Path, project: str, content: bytes) -> Path:
 def data(tmp_path: Path) -> Path:
     """100 cached files, a page, one without a hash of its upstream, and one upload."""
     for number in range(100):
-        shelf(tmp_path, f"p{number}", random.Random(number).randbytes(20_000 + number))
+        add_cached_file(tmp_path, f"p{number}", random.Random(number).randbytes(20_000 + number))
     for place in ("pages/p1.json", "links/p1", "fresh/p1.json"):
         (tmp_path / "public" / place).parent.mkdir(exist_ok=True)
         (tmp_path / "public" / place).write_text('{"files": []}')
@@ -60,11 +60,11 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def files(data: Path) -> list[Path]:
+def cached_files(data: Path) -> list[Path]:
     return sorted(data.glob("public/files/p*/*/*"))
 
 
-def states(found: Verified) -> dict[str, int]:
+def count_states(found: VerifyReport) -> dict[str, int]:
     counted: dict[str, int] = {}
     for flaw in found.flaws:
         counted[flaw.state] = counted.get(flaw.state, 0) + 1
@@ -72,14 +72,18 @@ def states(found: Verified) -> dict[str, int]:
 
 
 def test_what_is_sound(data: Path) -> None:
-    found = verify(data)
+    found = verify_files(data)
     assert (found.files, found.unknown, found.flaws) == (103, 0, ())
-    assert found.sound
+    assert found.is_sound
     assert found.size > 2_000_000
 
 
 def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) -> None:
-    rotten, emptied, deleted = files(data)[:10], files(data)[10:20], files(data)[20:30]
+    rotten, emptied, deleted = (
+        cached_files(data)[:10],
+        cached_files(data)[10:20],
+        cached_files(data)[20:30],
+    )
     for path in rotten:  # one bit, the size as it was
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
@@ -89,38 +93,38 @@ def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) 
     for path in deleted:
         path.unlink()
     (data / "public/pages/p1.json").write_text('{"files": [')
-    found = verify(data)
-    assert states(found) == {"corrupt": 11, "empty": 10, "missing": 10}
-    assert not found.sound
-    assert verify(data).flaws == found.flaws, "looking changes nothing"
-    mended = verify(data, repair=True)
-    assert mended.sound
+    found = verify_files(data)
+    assert count_states(found) == {"corrupt": 11, "empty": 10, "missing": 10}
+    assert not found.is_sound
+    assert verify_files(data).flaws == found.flaws, "looking changes nothing"
+    mended = verify_files(data, repair=True)
+    assert mended.is_sound
     assert {flaw.outcome for flaw in mended.flaws} == {"removed"}
-    again = verify(data)
+    again = verify_files(data)
     assert again.flaws == ()
-    assert len(files(data)) == 70
+    assert len(cached_files(data)) == 70
 
 
 @pytest.mark.parametrize("content", ['{"files": [', '{"files": [{}]}'])
 def test_a_page_that_rotted_goes_with_all_that_was_made_of_it(data: Path, content: str) -> None:
     """The second one is JSON still; its packed copy says otherwise."""
     (data / "public/pages/p1.json").write_text(content)
-    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
     folders = ("pages", "links", "fresh")
     assert [path for name in folders for path in (data / "public" / name).iterdir()] == []
-    assert verify(data).flaws == ()
+    assert verify_files(data).flaws == ()
 
 
 def test_core_metadata_is_compared_where_the_page_gives_its_hash(data: Path) -> None:
-    path = files(data)[0]
+    path = cached_files(data)[0]
     beside = path.with_name(path.name + ".metadata")
     beside.write_text("Name: x\n")
     digest = hashlib.sha256(b"Name: x\n").hexdigest()
     links = data / "public/links" / path.parts[-3]
     links.write_text(f"{{}}\n{path.parts[-2]} {path.name} https://files.example/x {digest}\n")
-    assert verify(data).flaws == ()
+    assert verify_files(data).flaws == ()
     beside.write_text("Name: y\n")
-    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
     assert path.exists()
     assert not beside.exists()
 
@@ -128,32 +132,32 @@ def test_core_metadata_is_compared_where_the_page_gives_its_hash(data: Path) -> 
 def test_an_upload_is_never_deleted_nor_served_wrong(data: Path) -> None:
     path = data / "devpi/+files" / UPLOAD
     path.write_bytes(b"uploaD")
-    found = verify(data, repair=True)
+    found = verify_files(data, repair=True)
     (flaw,) = found.flaws
     assert (flaw.private, flaw.state, flaw.outcome) == (True, "corrupt", "set aside")
-    assert not found.sound
+    assert not found.is_sound
     assert "mirror add lib-1.tar.gz" in flaw.next_step
     assert not path.exists()
     assert (data / "damaged/devpi/+files" / UPLOAD).read_bytes() == b"uploaD"
     shutil.rmtree(path.parent)  # devpi's database knows it all the same
-    (lost,) = verify(data, repair=True).flaws
+    (lost,) = verify_files(data, repair=True).flaws
     assert (lost.state, lost.outcome) == ("missing", "lost")
 
 
 def test_a_file_without_a_hash_from_upstream_has_the_measured_one(data: Path) -> None:
     path = data / "public/files/odd/url-0123/odd-1.0.tar.gz"
     path.write_bytes(b"oDd")
-    assert states(verify(data, repair=True)) == {"corrupt": 1}
+    assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
     assert not path.parent.exists(), "the measured hash goes with it"
-    assert verify(data).flaws == ()
+    assert verify_files(data).flaws == ()
 
 
 def test_without_a_hash_it_is_counted_not_called_sound(data: Path) -> None:
     (data / "public/files/odd/url-0123/odd-1.0.tar.gz.sha256").unlink()
-    assert verify(data).unknown == 1
+    assert verify_files(data).unknown == 1
 
 
-class Index(BaseHTTPRequestHandler):
+class RefetchingIndex(BaseHTTPRequestHandler):
     """Puts a file back where it is asked for it, as the mirror does."""
 
     data: Path
@@ -175,8 +179,8 @@ class Index(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index(data: Path) -> Iterator[str]:
-    content = {path.name: path.read_bytes() for path in files(data)}
-    handler = type("Bound", (Index,), {"data": data, "content": content})
+    content = {path.name: path.read_bytes() for path in cached_files(data)}
+    handler = type("Bound", (RefetchingIndex,), {"data": data, "content": content})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -184,24 +188,24 @@ def index(data: Path) -> Iterator[str]:
 
 
 def test_what_is_removed_is_fetched_again(data: Path, index: str) -> None:
-    path = files(data)[0]
+    path = cached_files(data)[0]
     good = path.read_bytes()
     path.write_bytes(b"rotten")
-    (flaw,) = verify(data, repair=True, root=index).flaws
+    (flaw,) = verify_files(data, repair=True, root=index).flaws
     assert flaw.outcome == "fetched again"
     assert path.read_bytes() == good
 
 
 def test_where_nothing_answers_it_comes_with_the_next_request(data: Path) -> None:
-    files(data)[0].write_bytes(b"rotten")
-    (flaw,) = verify(data, repair=True, root="http://127.0.0.1:9").flaws
+    cached_files(data)[0].write_bytes(b"rotten")
+    (flaw,) = verify_files(data, repair=True, root="http://127.0.0.1:9").flaws
     assert flaw.outcome == "removed"
 
 
 def test_as_a_program(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files(data)[0].unlink()
+    cached_files(data)[0].unlink()
     monkeypatch.setattr("sys.argv", ["verify", "--data", str(data)])
     assert main() == 0
     *progress, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

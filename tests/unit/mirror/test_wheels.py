@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from mirror.wheels import PYTHONS, Target, choose, pythons, version_of
+from mirror.wheels import (
+    PYTHON_VERSIONS,
+    TargetEnvironment,
+    parse_version,
+    select_files,
+    select_pythons,
+)
 
-TARGET = Target(pythons=("3.12",), machines=("x86_64",))
+TARGET = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,7 @@ TARGET = Target(pythons=("3.12",), machines=("x86_64",))
 )
 def test_wheels(tags: str, taken: bool) -> None:
     name = f"lib-1.0-{tags}.whl"
-    assert choose([name], TARGET) == ((name,) if taken else ())
+    assert select_files([name], TARGET) == ((name,) if taken else ())
 
 
 def test_as_packaging_sees_it() -> None:
@@ -43,42 +49,42 @@ def test_as_packaging_sees_it() -> None:
 
     from packaging.tags import sys_tags
 
-    target = Target(
+    target = TargetEnvironment(
         pythons=(f"3.{sys.version_info.minor}",), machines=("x86_64", "aarch64"), musl=True
     )
     here = [tag for tag in sys_tags() if tag.platform == "any" or "linux" in tag.platform]
     assert here
-    wrong = [tag for tag in here if not target.takes([tag])]
+    wrong = [tag for tag in here if not target.accepts_tags([tag])]
     assert not [tag for tag in wrong if tag.interpreter.startswith("cp3")], wrong
 
 
 def test_musl_on_request() -> None:
-    musl = Target(pythons=("3.12",), machines=("x86_64",), musl=True)
-    assert choose(["lib-1.0-cp312-cp312-musllinux_1_2_x86_64.whl"], musl)
+    musl = TargetEnvironment(pythons=("3.12",), machines=("x86_64",), musl=True)
+    assert select_files(["lib-1.0-cp312-cp312-musllinux_1_2_x86_64.whl"], musl)
 
 
 def test_an_sdist_only_where_there_is_no_wheel() -> None:
     wheel, sdist = "lib-1.0-py3-none-any.whl", "lib-1.0.tar.gz"
-    assert choose([sdist, wheel], TARGET) == (wheel,)
-    assert choose([sdist, "lib-1.0-cp312-cp312-win_amd64.whl"], TARGET) == (sdist,)
-    assert choose(["nonsense.whl"], TARGET) == ()
+    assert select_files([sdist, wheel], TARGET) == (wheel,)
+    assert select_files([sdist, "lib-1.0-cp312-cp312-win_amd64.whl"], TARGET) == (sdist,)
+    assert select_files(["nonsense.whl"], TARGET) == ()
 
 
 def test_markers() -> None:
-    assert TARGET.wants("")
-    assert TARGET.wants("python_full_version < '3.13'")
-    assert not TARGET.wants("python_full_version >= '3.13'")
-    assert not TARGET.wants("sys_platform == 'win32'")
-    assert TARGET.wants("no marker at all")
+    assert TARGET.satisfies_marker("")
+    assert TARGET.satisfies_marker("python_full_version < '3.13'")
+    assert not TARGET.satisfies_marker("python_full_version >= '3.13'")
+    assert not TARGET.satisfies_marker("sys_platform == 'win32'")
+    assert TARGET.satisfies_marker("no marker at all")
 
 
 def test_pythons() -> None:
-    assert pythons(">=3.12,<3.14") == ("3.12", "3.13")
-    assert pythons("") == PYTHONS
-    assert pythons("nonsense") == PYTHONS
+    assert select_pythons(">=3.12,<3.14") == ("3.12", "3.13")
+    assert select_pythons("") == PYTHON_VERSIONS
+    assert select_pythons("nonsense") == PYTHON_VERSIONS
 
 
 def test_versions() -> None:
-    assert str(version_of("lib-1.0-py3-none-any.whl")) == "1.0"
-    assert str(version_of("lib-1.0.tar.gz")) == "1.0"
-    assert version_of("lib.exe") is None
+    assert str(parse_version("lib-1.0-py3-none-any.whl")) == "1.0"
+    assert str(parse_version("lib-1.0.tar.gz")) == "1.0"
+    assert parse_version("lib.exe") is None

@@ -11,12 +11,12 @@ from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 from deploy.evidence.codec import load
-from mirror.probe.__main__ import main, place
-from mirror.probe.look import Place
+from mirror.probe.__main__ import main, parse_endpoint
+from mirror.probe.look import IndexEndpoint
 from mirror.probe.model import PodDns
 
 
-class Provider(BaseResolver):  # type: ignore[misc]
+class ProviderResolver(BaseResolver):  # type: ignore[misc]
     """NXDOMAIN but for index.example, and for provider.example: NOERROR for all under it."""
 
     def resolve(self, request: DNSRecord, handler: object) -> DNSRecord:
@@ -33,7 +33,7 @@ class Provider(BaseResolver):  # type: ignore[misc]
 @pytest.fixture
 def port() -> Iterator[int]:
     quiet = DNSLogger("-request,-reply,-truncated,-data,-error", prefix=False)
-    server = DNSServer(Provider(), address="127.0.0.1", port=0, logger=quiet)
+    server = DNSServer(ProviderResolver(), address="127.0.0.1", port=0, logger=quiet)
     server.start_thread()
     yield server.server.server_address[1]
     server.stop()
@@ -66,8 +66,8 @@ def test_a_poisoned_list_is_walked(
 
 
 def test_names_with_and_without_a_port() -> None:
-    assert place("index.example:8080") == Place(name="index.example", port=8080)
-    assert place("index.example.") == Place(name="index.example.")
+    assert parse_endpoint("index.example:8080") == IndexEndpoint(name="index.example", port=8080)
+    assert parse_endpoint("index.example.") == IndexEndpoint(name="index.example.")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_names_with_and_without_a_port() -> None:
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a DNS name|invalid literal"):
-        place(text)
+        parse_endpoint(text)

@@ -30,7 +30,7 @@ from mirror.probe import programs
     ],
 )
 def test_words_have_a_meaning(text: str, outcome: str) -> None:
-    assert programs.meaning(text) == outcome
+    assert programs.classify_output(text) == outcome
 
 
 def script(folder: Path, text: str) -> Path:
@@ -47,7 +47,7 @@ def test_the_last_cause_is_what_a_program_said(tmp_path: Path) -> None:
         'printf "error: Failed\\n  Caused by: dns error\\n  Caused by: Name does not resolve\\n"'
         " >&2; exit 2",
     )
-    said = programs.uv(uv, "index.example", 443)
+    said = programs.run_uv(uv, "index.example", 443)
     assert (said.program, said.outcome, said.text) == (
         "uv 0.6.10",
         "no-name",
@@ -57,20 +57,20 @@ def test_the_last_cause_is_what_a_program_said(tmp_path: Path) -> None:
 
 def test_addresses_are_told_in_one_order(tmp_path: Path) -> None:
     busybox = script(tmp_path, 'printf "Name: x\\nAddress: 2001:db8::1\\nAddress: 192.0.2.1\\n"')
-    said = programs.busybox(busybox, "index.example")
+    said = programs.run_busybox(busybox, "index.example")
     assert (said.outcome, said.text) == ("resolves", "192.0.2.1 2001:db8::1")
 
 
 def test_a_program_that_is_not_there_is_absent(tmp_path: Path) -> None:
-    assert programs.uv(tmp_path / "uv", "index.example", 443).outcome == "absent"
+    assert programs.run_uv(tmp_path / "uv", "index.example", 443).outcome == "absent"
 
 
 def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "SECONDS", 0.3)
-    assert programs.busybox(script(tmp_path, "exec sleep 60"), "x").outcome == "timeout"
+    assert programs.run_busybox(script(tmp_path, "exec sleep 60"), "x").outcome == "timeout"
 
 
 def test_getaddrinfo_of_this_machine() -> None:
-    said = programs.glibc("localhost")
+    said = programs.run_glibc("localhost")
     assert said.outcome == "resolves"
     assert "127.0.0.1" in said.text or "::1" in said.text

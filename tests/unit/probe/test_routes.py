@@ -18,20 +18,20 @@ ADDRESSES = (
 
 def test_a_rejecting_default_is_no_route(tmp_path: Path) -> None:
     (tmp_path / "ipv6_route").write_text(REJECT)
-    assert not routes.ipv6_default_route(tmp_path)
+    assert not routes.has_ipv6_default_route(tmp_path)
     (tmp_path / "ipv6_route").write_text(REJECT + DEFAULT)
-    assert routes.ipv6_default_route(tmp_path)
+    assert routes.has_ipv6_default_route(tmp_path)
 
 
 def test_addresses_of_global_scope(tmp_path: Path) -> None:
-    assert routes.ipv6_addresses(tmp_path) == ()
+    assert routes.read_ipv6_addresses(tmp_path) == ()
     (tmp_path / "if_inet6").write_text(ADDRESSES)
-    assert routes.ipv6_addresses(tmp_path) == ("fd70:8823:7283:3::3",)
+    assert routes.read_ipv6_addresses(tmp_path) == ("fd70:8823:7283:3::3",)
 
 
 def test_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert routes.connect("127.0.0.1", port).outcome == "connects"
-    closed = routes.connect("127.0.0.1", port)
+        assert routes.try_connect("127.0.0.1", port).outcome == "connects"
+    closed = routes.try_connect("127.0.0.1", port)
     assert (closed.outcome, closed.text) == ("refused", "Connection refused")

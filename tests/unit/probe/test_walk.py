@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from mirror.probe.model import Answer, ResolvConf
-from mirror.probe.walk import candidates, read_resolv_conf, walk
+from mirror.probe.model import DnsAnswer, ResolvConf
+from mirror.probe.walk import list_candidates, read_resolv_conf, simulate_resolvers
 
-NX = Answer(code="NXDOMAIN")
-EMPTY = Answer(code="NOERROR")
-FOUR = Answer(code="NOERROR", addresses=("192.0.2.1",))
-FAIL = Answer(code="SERVFAIL")
-SILENCE = Answer(code="TIMEOUT")
+NX = DnsAnswer(code="NXDOMAIN")
+EMPTY = DnsAnswer(code="NOERROR")
+FOUR = DnsAnswer(code="NOERROR", addresses=("192.0.2.1",))
+FAIL = DnsAnswer(code="SERVFAIL")
+SILENCE = DnsAnswer(code="TIMEOUT")
 CONF = ResolvConf(nameservers=("10.0.0.1",), search=("cluster.local", "home"), ndots=5)
 
 
-def moves(name: str, *answers: tuple[Answer, Answer], conf: ResolvConf = CONF) -> tuple[str, str]:
+def list_moves(
+    name: str, *answers: tuple[DnsAnswer, DnsAnswer], conf: ResolvConf = CONF
+) -> tuple[str, str]:
     """What musl and what glibc does, a letter a step: f(inds) g(oes on) s(tops) n(ot asked)."""
-    steps = walk(name, conf, answers)
+    steps = simulate_resolvers(name, conf, answers)
     return "".join(s.musl[0] for s in steps), "".join(s.glibc[0] for s in steps)
 
 
@@ -37,23 +39,23 @@ def moves(name: str, *answers: tuple[Answer, Answer], conf: ResolvConf = CONF) -
     ],
 )
 def test_the_search_list(
-    home: tuple[Answer, Answer], itself: tuple[Answer, Answer], musl: str, glibc: str
+    home: tuple[DnsAnswer, DnsAnswer], itself: tuple[DnsAnswer, DnsAnswer], musl: str, glibc: str
 ) -> None:
-    assert moves("index.example", (NX, NX), home, itself) == (musl, glibc)
+    assert list_moves("index.example", (NX, NX), home, itself) == (musl, glibc)
 
 
 def test_with_enough_dots_the_name_goes_first_and_musl_leaves_the_list_out() -> None:
     conf = ResolvConf(nameservers=(), search=("home",), ndots=1)
-    assert candidates("index.example", conf) == (
+    assert list_candidates("index.example", conf) == (
         ("index.example", ""),
         ("index.example.home", "home"),
     )
-    assert moves("index.example", (FOUR, EMPTY), (EMPTY, EMPTY), conf=conf) == ("fn", "fn")
-    assert moves("index.example", (NX, NX), (FOUR, EMPTY), conf=conf) == ("sn", "gf")
+    assert list_moves("index.example", (FOUR, EMPTY), (EMPTY, EMPTY), conf=conf) == ("fn", "fn")
+    assert list_moves("index.example", (NX, NX), (FOUR, EMPTY), conf=conf) == ("sn", "gf")
 
 
 def test_a_final_dot_leaves_the_list_out() -> None:
-    assert candidates("index.example.", CONF) == (("index.example", ""),)
+    assert list_candidates("index.example.", CONF) == (("index.example", ""),)
 
 
 def test_resolv_conf_as_it_is_read(tmp_path: Path) -> None:

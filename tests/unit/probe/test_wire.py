@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.probe import wire
-from mirror.probe.model import Answer
+from mirror.probe.model import DnsAnswer
 
 
 def reply(name: str, kind: int, *answers: RR, code: int = 0) -> bytes:
-    made = DNSRecord.parse(wire.question(7, name, kind)).reply()
+    made = DNSRecord.parse(wire.encode_query(7, name, kind)).reply()
     made.header.rcode = code
     for answer in answers:
         made.add_answer(answer)
@@ -20,7 +20,7 @@ def reply(name: str, kind: int, *answers: RR, code: int = 0) -> bytes:
 
 
 def test_a_question_is_what_a_server_expects() -> None:
-    asked = DNSRecord.parse(wire.question(0x1234, "index.example", wire.AAAA))
+    asked = DNSRecord.parse(wire.encode_query(0x1234, "index.example", wire.AAAA))
     assert (asked.header.id, asked.header.rd) == (0x1234, 1)
     assert (str(asked.q.qname), QTYPE[asked.q.qtype]) == ("index.example.", "AAAA")
 
@@ -31,52 +31,52 @@ def test_addresses_of_the_asked_type_are_read_behind_a_cname() -> None:
         "far.example. 5 IN A 192.0.2.2"
     )
     packet = reply("index.example", wire.A, *answers)
-    assert wire.decode(packet, wire.A) == Answer(
+    assert wire.decode_reply(packet, wire.A) == DnsAnswer(
         code="NOERROR", addresses=("192.0.2.1", "192.0.2.2")
     )
 
 
 def test_ipv6_addresses_are_read() -> None:
     packet = reply("i.example", wire.AAAA, RR("i.example", QTYPE.AAAA, rdata=AAAA("2001:db8::1")))
-    assert wire.decode(packet, wire.AAAA).addresses == ("2001:db8::1",)
+    assert wire.decode_reply(packet, wire.AAAA).addresses == ("2001:db8::1",)
 
 
 @pytest.mark.parametrize("code", [RCODE.NOERROR, RCODE.NXDOMAIN, RCODE.SERVFAIL, RCODE.REFUSED])
 def test_the_code_is_told_by_its_name(code: int) -> None:
-    assert wire.decode(reply("i.example", wire.A, code=code), wire.A).code == RCODE[code]
+    assert wire.decode_reply(reply("i.example", wire.A, code=code), wire.A).code == RCODE[code]
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_malformed_and_nothing_worse(packet: bytes) -> None:
-    assert isinstance(wire.decode(packet, wire.A), Answer)
+    assert isinstance(wire.decode_reply(packet, wire.A), DnsAnswer)
 
 
 @given(st.data())
 def test_a_packet_that_is_cut_is_never_misread(data: st.DataObject) -> None:
     packet = reply("i.example", wire.A, RR("i.example", QTYPE.A, rdata=A("192.0.2.1")))
     cut = packet[: data.draw(st.integers(0, len(packet) - 1))]
-    assert wire.decode(cut, wire.A).code == "MALFORMED"
+    assert wire.decode_reply(cut, wire.A).code == "MALFORMED"
 
 
 @pytest.mark.parametrize("name", ["", "a..b", "x" * 64, ".".join(["x" * 60] * 5)])
 def test_what_is_no_name_is_not_asked(name: str) -> None:
     with pytest.raises(ValueError, match="not a DNS name"):
-        wire.question(1, name, wire.A)
+        wire.encode_query(1, name, wire.A)
 
 
 def test_it_asks_for_as_long_as_musl_does(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    answer = Answer(code="NXDOMAIN")
+    answer = DnsAnswer(code="NXDOMAIN")
 
-    def once(server: str, port: int, name: str, kind: int, seconds: float) -> Answer:
+    def once(server: str, port: int, name: str, kind: int, seconds: float) -> DnsAnswer:
         waits.append(seconds)
         return answer if len(waits) == 6 else wire.TIMEOUT
 
     monkeypatch.setattr(wire, "_ask_once", once)
-    assert wire.ask(("192.0.2.1", "192.0.2.2"), "i.example", wire.A) == answer
+    assert wire.query(("192.0.2.1", "192.0.2.2"), "i.example", wire.A) == answer
     assert sum(waits) == pytest.approx(5.0)
 
 
 def test_a_server_that_is_not_there_is_told_as_such() -> None:
-    assert wire.ask(("127.0.0.1",), "i.example", wire.A, port=1).code == "UNREACHABLE"
-    assert wire.ask((), "i.example", wire.A) == wire.TIMEOUT
+    assert wire.query(("127.0.0.1",), "i.example", wire.A, port=1).code == "UNREACHABLE"
+    assert wire.query((), "i.example", wire.A) == wire.TIMEOUT

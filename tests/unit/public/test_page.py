@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.public import page
-from mirror.public.errors import NotAPage, Unavailable
-from mirror.public.names import is_file, is_normal, normalize
+from mirror.public.errors import InvalidPageError, UnavailableError
+from mirror.public.names import is_distribution_filename, is_normalized, normalize
 
 BASE = "https://index.example/simple/some-lib/"
 SHA = hashlib.sha256(b"x").hexdigest()
@@ -28,12 +28,12 @@ def file(filename: str = "some_lib-1.0-py3-none-any.whl", **more: Any) -> dict[s
     return {"filename": filename, "url": url, "hashes": {"sha256": SHA}, **more}
 
 
-def read(body: bytes, kind: str = page.JSON, project: str = "some-lib") -> page.Page:
-    return page.read(body, content_type=kind, url=BASE, project=project)
+def parse(body: bytes, kind: str = page.JSON_TYPE, project: str = "some-lib") -> page.ProjectPage:
+    return page.parse_page(body, content_type=kind, url=BASE, project=project)
 
 
 def test_each_file_leads_to_us_and_is_recorded() -> None:
-    got = read(document(file(), file("some-lib-1.0.tar.gz", **{"core-metadata": {"sha256": SHA}})))
+    got = parse(document(file(), file("some-lib-1.0.tar.gz", **{"core-metadata": {"sha256": SHA}})))
     told = json.loads(got.body)
     assert told == got.document
     ours = f"../../../../root/pypi/+f/some-lib/{SHA}"
@@ -64,20 +64,20 @@ def test_urls_of_every_kind(url: str) -> None:
     body = document(file()).replace(
         b"https://files.example/p/some_lib-1.0-py3-none-any.whl", url.encode()
     )
-    got = read(body)
+    got = parse(body)
     assert json.loads(got.body) == got.document
     assert " https://index.example/files/some_lib-1.0-py3-none-any.whl -" in got.links
 
 
 def test_what_could_be_no_path_is_left_out() -> None:
     names = ("../../etc/passwd.whl", ".hidden.whl", "a/b.whl", "a\nb.whl", "no-distribution.txt")
-    got = read(document(file(), *(file(name) for name in names)))
+    got = parse(document(file(), *(file(name) for name in names)))
     assert [one["filename"] for one in got.document["files"]] == ["some_lib-1.0-py3-none-any.whl"]
     assert json.loads(got.body) == got.document
 
 
 def test_a_file_without_a_sha256_is_known_by_its_url() -> None:
-    got = read(document(file(hashes={"md5": "00"}), file("some-lib-2.tar.gz", hashes={})))
+    got = parse(document(file(hashes={"md5": "00"}), file("some-lib-2.tar.gz", hashes={})))
     for one in got.document["files"]:
         url = f"https://files.example/p/{one['filename']}"
         assert f"/url-{hashlib.sha256(url.encode()).hexdigest()}/" in one["url"]
@@ -89,12 +89,12 @@ def test_an_html_index() -> None:
         <a href="some_lib-1.0-py3-none-any.whl#sha256={SHA}" data-requires-python="&gt;=3.9"
            data-core-metadata="sha256=cd" data-yanked="broken">x</a>
         <a href="https://else.example/">elsewhere</a></body></html>"""
-    got = read(body.encode(), "text/html; charset=utf-8")
+    got = parse(body.encode(), "text/html; charset=utf-8")
     (one,) = got.document["files"]
     assert one["requires-python"] == ">=3.9"
     assert one["yanked"] == "broken"
     assert f"{SHA} some_lib-1.0-py3-none-any.whl https://index.example/other/" in got.links
-    text = page.html(got.document).decode()
+    text = page.render_html(got.document).decode()
     assert f'+f/some-lib/{SHA}/some_lib-1.0-py3-none-any.whl#sha256={SHA}"' in text
     assert 'data-requires-python="&gt;=3.9"' in text
     assert 'data-core-metadata="sha256=cd"' in text
@@ -102,9 +102,9 @@ def test_an_html_index() -> None:
 
 
 def test_an_empty_project_is_a_page() -> None:
-    assert read(document()).document["files"] == []
+    assert parse(document()).document["files"] == []
     html = b"<html><head><title>Links for some-lib</title></head></html>"
-    assert read(html, "text/html").document["files"] == []
+    assert parse(html, "text/html").document["files"] == []
 
 
 @pytest.mark.parametrize(
@@ -112,29 +112,29 @@ def test_an_empty_project_is_a_page() -> None:
     [
         (b"<html><a href='/login'>Log in</a></html>", "text/html"),
         (b"<html><a href='/other-1.0.tar.gz'>another project</a></html>", "text/html"),
-        (b"", page.JSON),
-        (b"[]", page.JSON),
-        (b"[" * 100_000, page.JSON),
-        (b'{"files": 3}', page.JSON),
-        (document(name="another"), page.JSON),
-        (document(file(url=None)), page.JSON),
-        (document({"filename": 3}), page.JSON),
-        (document(file("../x.whl")), page.JSON),
-        (document(file()).replace(b"1.1", b"2.0"), page.JSON),
+        (b"", page.JSON_TYPE),
+        (b"[]", page.JSON_TYPE),
+        (b"[" * 100_000, page.JSON_TYPE),
+        (b'{"files": 3}', page.JSON_TYPE),
+        (document(name="another"), page.JSON_TYPE),
+        (document(file(url=None)), page.JSON_TYPE),
+        (document({"filename": 3}), page.JSON_TYPE),
+        (document(file("../x.whl")), page.JSON_TYPE),
+        (document(file()).replace(b"1.1", b"2.0"), page.JSON_TYPE),
         (document(file()), "application/octet-stream"),
         (b"\x00\xff" * 100, "text/html"),
     ],
 )
 def test_what_is_no_page_is_refused(body: bytes, kind: str) -> None:
-    with pytest.raises(NotAPage) as refused:
-        read(body, kind)
-    assert isinstance(refused.value, Unavailable)
+    with pytest.raises(InvalidPageError) as refused:
+        parse(body, kind)
+    assert isinstance(refused.value, UnavailableError)
 
 
-@given(st.binary(max_size=300), st.sampled_from([page.JSON, "text/html"]))
+@given(st.binary(max_size=300), st.sampled_from([page.JSON_TYPE, "text/html"]))
 def test_any_bytes_are_a_page_or_refused(body: bytes, kind: str) -> None:
-    with suppress(NotAPage):
-        read(body, kind)
+    with suppress(InvalidPageError):
+        parse(body, kind)
 
 
 _JSON_VALUES = st.recursive(
@@ -163,16 +163,16 @@ _JSON_VALUES = st.recursive(
 )
 def test_any_json_is_a_page_or_refused(files: list[dict[str, Any]]) -> None:
     try:
-        got = read(document(*files))
-    except NotAPage:
+        got = parse(document(*files))
+    except InvalidPageError:
         return
     assert json.loads(got.body) == got.document
-    page.html(got.document)
+    page.render_html(got.document)
     assert all(len(line.split(" ")) == 4 for line in got.links.splitlines()[1:])
 
 
 @given(st.text(max_size=40))
 def test_names_that_pass_are_safe_as_paths(name: str) -> None:
-    assert not is_normal(name) or normalize(name) == name
-    if is_file(name):
+    assert not is_normalized(name) or normalize(name) == name
+    if is_distribution_filename(name):
         assert "/" not in name and not name.startswith(".") and "\n" not in name

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror.public.scrub import Scrub
-from mirror.store.verify import verify
-from tests.unit.mirror.test_verify import UPLOAD, data, files
+from mirror.public.scrub import Scrubber
+from mirror.store.verify import verify_files
+from tests.unit.mirror.test_verify import UPLOAD, cached_files, data
 
 __all__ = ["data"]
 
@@ -17,33 +17,33 @@ QUICK = 10.0**12  # bytes a second
 
 
 def test_a_round_mends_all_and_tells_which_uploads_are_not_served(data: Path) -> None:
-    rotten, deleted = files(data)[:30], files(data)[30:40]
+    rotten, deleted = cached_files(data)[:30], cached_files(data)[30:40]
     for path in rotten:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     for path in deleted:
         path.unlink()
     upload = data / "devpi/+files" / UPLOAD
     upload.write_bytes(b"uploaD")
-    scrub = Scrub(data, rate=QUICK)
-    assert scrub.lost() == []
-    scrub.round()
+    scrub = Scrubber(data, rate=QUICK)
+    assert scrub.lost_uploads() == []
+    scrub.run_round()
     assert not [path for path in rotten if path.exists()]
     assert not upload.exists()
-    assert scrub.mended == 40
-    assert scrub.lost() == ["lib-1.tar.gz"]
-    assert [flaw.file for flaw in verify(data).flaws] == [f"devpi/+files/{UPLOAD}"]
+    assert scrub.repaired == 40
+    assert scrub.lost_uploads() == ["lib-1.tar.gz"]
+    assert [flaw.file for flaw in verify_files(data).flaws] == [f"devpi/+files/{UPLOAD}"]
     # a program that is started anew knows it too, and a restored upload is no longer named
-    again = Scrub(data, rate=QUICK)
-    again.round()
-    assert (again.mended, again.lost()) == (0, ["lib-1.tar.gz"])
+    again = Scrubber(data, rate=QUICK)
+    again.run_round()
+    assert (again.repaired, again.lost_uploads()) == (0, ["lib-1.tar.gz"])
     upload.write_bytes(b"upload")
-    assert again.lost() == []
+    assert again.lost_uploads() == []
 
 
 def test_it_reads_no_more_than_so_many_bytes_a_second(data: Path) -> None:
-    size = verify(data).size
+    size = verify_files(data).size
     begun = time.monotonic()
-    Scrub(data, rate=size / 0.5).round()
+    Scrubber(data, rate=size / 0.5).run_round()
     assert time.monotonic() - begun >= 0.5
 
 
@@ -53,9 +53,9 @@ def test_it_goes_round_by_itself_whatever_happens(
     base = data / "devpi/.sqlite"
     kept = base.read_bytes()
     base.write_bytes(b"not yet a database" * 100)
-    path = files(data)[50]
+    path = cached_files(data)[50]
     path.write_bytes(b"rotten")
-    scrub = Scrub(data, every=0.02, rate=QUICK)
+    scrub = Scrubber(data, interval=0.02, rate=QUICK)
     scrub.start()
     until = time.monotonic() + 30
     said = ""
@@ -67,4 +67,4 @@ def test_it_goes_round_by_itself_whatever_happens(
     while path.exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert not path.exists()
-    assert scrub.lost() == []
+    assert scrub.lost_uploads() == []

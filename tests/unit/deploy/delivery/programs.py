@@ -15,17 +15,22 @@ exit {code}
 """
 
 
-def put(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, code: int = 0, said: str = ""
+def install_program(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    *,
+    exit_code: int = 0,
+    output: str = "",
 ) -> None:
     """Make one, and put its folder first on the PATH."""
     path = folder / name
-    path.write_text(_KEEP.format(folder=folder, name=name, code=code, said=said))
+    path.write_text(_KEEP.format(folder=folder, name=name, code=exit_code, said=output))
     path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def told(folder: Path, name: str) -> tuple[list[str], bytes]:
+def read_invocation(folder: Path, name: str) -> tuple[list[str], bytes]:
     """The words and the standard input of its last run."""
     words = (folder / f"{name}.argv").read_text().splitlines()
     return words, (folder / f"{name}.stdin").read_bytes()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import IO, Any, cast
 
-from deploy.cluster.client import ApiRefusal, Cluster, Object
-from images.build import Image
-from images.engine import Engine
+from deploy.cluster.client import ApiError, Cluster, Object
+from images.build import BuiltImage
+from images.engine import EngineClient
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
-IMAGE = Image(
+IMAGE = BuiltImage(
     reference="pypi-mirror:1-abc", id="sha256:1", architecture="amd64", size=1, built=True
 )
 
 
-def node(
+def make_node(
     name: str,
     *images: str,
     architecture: str = "amd64",
@@ -37,30 +37,30 @@ def node(
     }
 
 
-def cluster(*nodes: Object, refuses: bool = False, **others: list[Object]) -> Cluster:
-    class StandIn:
+def make_cluster(*nodes: Object, refuses: bool = False, **others: list[Object]) -> Cluster:
+    class FakeDeliveryCluster:
         context = "field"
         deadline = Deadline.after(30)
 
         def list(self, kind: str, namespace: str | None = None, **_: Any) -> list[Object]:
             if refuses:
-                raise ApiRefusal(403, "Forbidden", "not yours", f"cannot list {kind}", "ask")
+                raise ApiError(403, "Forbidden", "not yours", f"cannot list {kind}", "ask")
             return list(nodes) if kind == "Node" else others.get(kind, [])
 
-        def allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+        def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
             return "allowed" in others
 
-    return cast("Cluster", StandIn())
+    return cast("Cluster", FakeDeliveryCluster())
 
 
-class StandInEngine:
+class FakeImageEngine:
     """Keeps what it was told. ``fails`` is the reason of a push that fails."""
 
-    def __init__(self, fails: str | None = None) -> None:
+    def __init__(self, push_error: str | None = None) -> None:
         self.names: list[str] = []
         self.pushed: list[str] = []
         self.saved = 0
-        self.fails = fails
+        self.push_error = push_error
 
     def tag(self, image: str, reference: str) -> None:
         self.names.append(reference)
@@ -69,8 +69,8 @@ class StandInEngine:
         self.names.remove(reference)
 
     def push(self, reference: str, progress: Progress) -> str:
-        if self.fails:
-            raise EngineError(f"cannot push {reference}", why=self.fails)
+        if self.push_error:
+            raise EngineError(f"cannot push {reference}", why=self.push_error)
         self.pushed.append(reference)
         return "sha256:" + "d" * 64
 
@@ -78,5 +78,5 @@ class StandInEngine:
         self.saved += 1
         return out.write(b"the image")
 
-    def engine(self) -> Engine:
-        return cast("Engine", self)
+    def engine(self) -> EngineClient:
+        return cast("EngineClient", self)

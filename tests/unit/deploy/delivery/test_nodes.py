@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.delivery import Options
-from deploy.delivery.nodes import DELIVERY, argv_for
+from deploy.delivery import DeliveryOptions
+from deploy.delivery.nodes import DELIVERY, build_command
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, StandInEngine, cluster, node
+from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
 
 KEEP = "import sys,pathlib;pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
 FAIL_ON_B = "import sys;sys.stdin.buffer.read();sys.exit('disk full' if sys.argv[1]=='b' else 0)"
@@ -19,7 +19,7 @@ FAIL_ON_B = "import sys;sys.stdin.buffer.read();sys.exit('disk full' if sys.argv
 
 def test_the_template_is_split_and_then_filled() -> None:
     template = "ssh -o 'User Name' {address} sudo ctr '{node};rm' {other}"
-    assert argv_for(template, node("a", address="10.0.0.9")) == (
+    assert build_command(template, make_node("a", address="10.0.0.9")) == (
         *("ssh", "-o", "User Name", "10.0.0.9", "sudo", "ctr", "a;rm", "{other}"),
     )
 
@@ -27,16 +27,16 @@ def test_the_template_is_split_and_then_filled() -> None:
 @pytest.mark.parametrize("template", ["", "ssh 'open"])
 def test_what_is_no_command(template: str) -> None:
     with pytest.raises(InputError, match="--import-command"):
-        argv_for(template, node("a"))
+        build_command(template, make_node("a"))
 
 
 def test_each_node_gets_the_tar(tmp_path: Path) -> None:
-    engine = StandInEngine()
-    there = cluster(
-        node("a"), node("b"), node("has", f"docker.io/library/{IMAGE.reference}"),
-        node("gone", ready=False),
+    engine = FakeImageEngine()
+    there = make_cluster(
+        make_node("a"), make_node("b"), make_node("has", f"docker.io/library/{IMAGE.reference}"),
+        make_node("gone", ready=False),
     )  # fmt: skip
-    options = Options(import_command=f"{sys.executable} -c '{KEEP}' {tmp_path}/{{node}}")
+    options = DeliveryOptions(import_command=f"{sys.executable} -c '{KEEP}' {tmp_path}/{{node}}")
     done = DELIVERY.deliver(IMAGE, engine.engine(), there, options, SILENT)
     assert done.reference == "docker.io/library/pypi-mirror:1-abc"
     assert done.nodes == ("a", "b")
@@ -47,24 +47,30 @@ def test_each_node_gets_the_tar(tmp_path: Path) -> None:
 
 
 def test_where_all_have_it_nothing_is_saved() -> None:
-    engine = StandInEngine()
-    there = cluster(node("has", f"docker.io/library/{IMAGE.reference}"))
-    done = DELIVERY.deliver(IMAGE, engine.engine(), there, Options(import_command="x"), SILENT)
+    engine = FakeImageEngine()
+    there = make_cluster(make_node("has", f"docker.io/library/{IMAGE.reference}"))
+    done = DELIVERY.deliver(
+        IMAGE, engine.engine(), there, DeliveryOptions(import_command="x"), SILENT
+    )
     assert (done.nodes, engine.saved) == ((), 0)
 
 
 def test_some_nodes_are_not_enough() -> None:
-    options = Options(import_command=f'{sys.executable} -c "{FAIL_ON_B}" {{node}}')
-    there = cluster(node("a"), node("b"), node("c"))
+    options = DeliveryOptions(import_command=f'{sys.executable} -c "{FAIL_ON_B}" {{node}}')
+    there = make_cluster(make_node("a"), make_node("b"), make_node("c"))
     with pytest.raises(DeliveryError, match="not imported on b; 2 of 3") as failed:
-        DELIVERY.deliver(IMAGE, StandInEngine().engine(), there, options, SILENT)
+        DELIVERY.deliver(IMAGE, FakeImageEngine().engine(), there, options, SILENT)
     assert "disk full" in failed.value.why
 
 
 def test_one_command_for_all_nodes_is_a_mistake() -> None:
-    options = Options(import_command="ctr images import -")
+    options = DeliveryOptions(import_command="ctr images import -")
     with pytest.raises(InputError, match="--import-command") as same:
         DELIVERY.deliver(
-            IMAGE, StandInEngine().engine(), cluster(node("a"), node("b")), options, SILENT
+            IMAGE,
+            FakeImageEngine().engine(),
+            make_cluster(make_node("a"), make_node("b")),
+            options,
+            SILENT,
         )
     assert "same for several nodes" in same.value.why

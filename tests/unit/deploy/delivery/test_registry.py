@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from deploy.delivery import Options
+from deploy.delivery import DeliveryOptions
 from deploy.delivery.registry import DELIVERY, check_registry
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, StandInEngine, cluster
+from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster
 
-GIVEN = Options(registry="registry.example:5000/team/")
+GIVEN = DeliveryOptions(registry="registry.example:5000/team/")
 
 
 def service(node_port: int = 32000) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def pod(ready: str = "True") -> dict[str, Any]:
 
 
 def test_a_given_registry_by_tag_and_digest() -> None:
-    engine = StandInEngine()
-    done = DELIVERY.deliver(IMAGE, engine.engine(), cluster(), GIVEN, SILENT)
+    engine = FakeImageEngine()
+    done = DELIVERY.deliver(IMAGE, engine.engine(), make_cluster(), GIVEN, SILENT)
     digest = "sha256:" + "d" * 64
     assert done.reference == f"registry.example:5000/team/pypi-mirror:1-abc@{digest}"
     assert engine.pushed == ["registry.example:5000/team/pypi-mirror:1-abc"]
@@ -38,9 +38,9 @@ def test_a_given_registry_by_tag_and_digest() -> None:
 
 
 def test_a_push_that_fails() -> None:
-    engine = StandInEngine(fails="no basic auth credentials")
+    engine = FakeImageEngine(push_error="no basic auth credentials")
     with pytest.raises(DeliveryError, match="was not pushed") as failed:
-        DELIVERY.deliver(IMAGE, engine.engine(), cluster(), GIVEN, SILENT)
+        DELIVERY.deliver(IMAGE, engine.engine(), make_cluster(), GIVEN, SILENT)
     assert failed.value.why == "no basic auth credentials"
     assert "docker login registry.example:5000" in failed.value.next_step
     assert engine.names == []
@@ -58,7 +58,7 @@ def test_a_push_that_fails() -> None:
     ],
 )
 def test_the_clusters_own(others: dict[str, Any], reason: str | None) -> None:
-    told = DELIVERY.usable(cluster(**others), Options())
+    told = DELIVERY.find_obstacle(make_cluster(**others), DeliveryOptions())
     assert (told is None) if reason is None else (told is not None and reason in told)
 
 

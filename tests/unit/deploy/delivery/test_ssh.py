@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from deploy.delivery import Options, choose
-from deploy.delivery.ssh import DELIVERY, importer
+from deploy.delivery import DeliveryOptions, choose_method
+from deploy.delivery.ssh import DELIVERY, get_import_command
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, StandInEngine, cluster, node
+from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
 
 KEEP = (
     "import sys,pathlib;pathlib.Path(sys.argv[1]).write_text("
@@ -21,27 +21,32 @@ KEEP = (
 
 
 def labelled(name: str, version: str = "v1.34.0", **labels: str) -> dict[str, Any]:
-    made = node(name)
+    made = make_node(name)
     made["metadata"]["labels"] = {key.replace("_", "/"): value for key, value in labels.items()}
     made["status"]["nodeInfo"]["kubeletVersion"] = version
     return made
 
 
 def test_an_option_makes_it_usable() -> None:
-    assert choose(cluster(), Options(ssh="ssh {address}")).name == "ssh"
-    assert DELIVERY.usable(cluster(), Options()) == "no --ssh was given"
+    assert choose_method(make_cluster(), DeliveryOptions(ssh="ssh {address}")).name == "ssh"
+    assert DELIVERY.find_obstacle(make_cluster(), DeliveryOptions()) == "no --ssh was given"
 
 
 def test_what_imports_follows_from_the_node() -> None:
-    assert importer(labelled("a"))[:3] == ("ctr", "-n", "k8s.io")
-    assert importer(labelled("a", version="v1.34.0+k3s1"))[:2] == ("k3s", "ctr")
-    assert importer(labelled("a", **{"microk8s.io_cluster": "true"}))[:2] == ("microk8s", "ctr")
+    assert get_import_command(labelled("a"))[:3] == ("ctr", "-n", "k8s.io")
+    assert get_import_command(labelled("a", version="v1.34.0+k3s1"))[:2] == ("k3s", "ctr")
+    assert get_import_command(labelled("a", **{"microk8s.io_cluster": "true"}))[:2] == (
+        "microk8s",
+        "ctr",
+    )
 
 
 def test_each_node_gets_the_tar(tmp_path: Path) -> None:
-    options = Options(ssh=f'{sys.executable} -c "{KEEP}" {tmp_path}/{{node}}')
-    there = cluster(labelled("a"), labelled("b", version="v1.34.0+k3s1"), node("c", ready=False))
-    done = DELIVERY.deliver(IMAGE, StandInEngine().engine(), there, options, SILENT)
+    options = DeliveryOptions(ssh=f'{sys.executable} -c "{KEEP}" {tmp_path}/{{node}}')
+    there = make_cluster(
+        labelled("a"), labelled("b", version="v1.34.0+k3s1"), make_node("c", ready=False)
+    )
+    done = DELIVERY.deliver(IMAGE, FakeImageEngine().engine(), there, options, SILENT)
     assert done.nodes == ("a", "b")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "a": "sudo -n ctr -n k8s.io images import -|the image",
@@ -50,9 +55,13 @@ def test_each_node_gets_the_tar(tmp_path: Path) -> None:
 
 
 def test_what_fails_is_named() -> None:
-    options = Options(ssh=f"{sys.executable} -c \"import sys;sys.exit('no route')\" {{node}}")
+    options = DeliveryOptions(
+        ssh=f"{sys.executable} -c \"import sys;sys.exit('no route')\" {{node}}"
+    )
     with pytest.raises(DeliveryError, match="not imported on a; 0 of 1") as failed:
-        DELIVERY.deliver(IMAGE, StandInEngine().engine(), cluster(node("a")), options, SILENT)
+        DELIVERY.deliver(
+            IMAGE, FakeImageEngine().engine(), make_cluster(make_node("a")), options, SILENT
+        )
     assert "no route" in failed.value.why
 
 
@@ -61,8 +70,8 @@ def test_what_is_no_template(template: str) -> None:
     with pytest.raises(InputError, match="not a usable --ssh"):
         DELIVERY.deliver(
             IMAGE,
-            StandInEngine().engine(),
-            cluster(node("a"), node("b")),
-            Options(ssh=template),
+            FakeImageEngine().engine(),
+            make_cluster(make_node("a"), make_node("b")),
+            DeliveryOptions(ssh=template),
             SILENT,
         )
