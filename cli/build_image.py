@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from cli import edge
-from cli.commands.image import build_image
+from cli import errors
+from cli.commands.build_image import build_image
 
 
 def main() -> NoReturn:
     """Entry point."""
-    edge.run(build_image, "build-image")
+    errors.run(build_image, "build-image")

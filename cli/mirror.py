@@ -7,29 +7,29 @@ from typing import NoReturn
 
 import click
 
-from cli import edge
+from cli import errors
 from cli.options import HELP
 
 # command → module of cli/commands that defines it, loaded only when it is asked for, and the first
 # sentence of its help: the overview is shown without loading any
 _COMMANDS = {
-    "up": ("lifecycle", "Start the mirror, or bring it to these settings."),
+    "up": ("up", "Start the mirror, or bring it to these settings."),
     "status": ("status", "Show whether the mirror is well, where it is, and what it keeps."),
-    "down": ("lifecycle", "Stop the mirror; packages and its address stay unless --purge."),
-    "manifests": ("lifecycle", "Print the mirror's objects as YAML, for GitOps."),
-    "env": ("workloads", "Print what makes uv and pip use the mirror, or publish it."),
-    "add": ("packages", "Upload wheels and sdists into the private index."),
+    "down": ("up", "Stop the mirror; packages and its address stay unless --purge."),
+    "manifests": ("up", "Print the mirror's objects as YAML, for GitOps."),
+    "env": ("env", "Print what makes uv and pip use the mirror, or publish it."),
+    "add": ("add", "Upload wheels and sdists into the private index."),
     "warm": ("warm", "Bring everything that a lock needs into the mirror."),
-    "reserve": ("packages", "Make names private before anything is uploaded under them."),
-    "verify": ("kept", "Hash every kept file and compare."),
+    "reserve": ("add", "Make names private before anything is uploaded under them."),
+    "verify": ("verify", "Hash every kept file and compare."),
     "doctor": ("doctor", "Find out why packages do not arrive in pods."),
     "attach": (
         "attach",
         "Let workloads use the mirror: its environment in every container, by envFrom.",
     ),
     "detach": ("attach", "Put workloads back as they were before `mirror attach`."),
-    "fix": ("fixes", "End a cause that makes pods fail, in a way that can be undone."),
-    "rollback": ("fixes", "Undo fixes: put back what was there before them, byte for byte."),
+    "fix": ("fix", "End a cause that makes pods fail, in a way that can be undone."),
+    "rollback": ("fix", "Undo fixes: put back what was there before them, byte for byte."),
 }
 
 
@@ -65,4 +65,4 @@ def mirror() -> None:
 
 def main() -> NoReturn:
     """Entry point."""
-    edge.run(mirror, "mirror")
+    errors.run(mirror, "mirror")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.engine.context import list_context_paths
+from images.engine.docker_context import list_context_paths
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline

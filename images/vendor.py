@@ -13,10 +13,10 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import httpx
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from images.recipe import RECIPES
-from images.requirements import LockedDistribution, ProjectLock, find_uv, uv_environment
+from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS
+from images.mirror_recipe import RECIPES
+from images.project_lock import LockedDistribution, ProjectLock, find_uv, uv_environment
 from images.source import clone, redact_credentials
-from images.stages import BUILD_CONSTRAINTS, COMPILER_FLAGS
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress

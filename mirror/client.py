@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from mirror.cache_status import CacheStatus, parse_cache_status
 from mirror.core.errors import InputError, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.devpi import (
@@ -21,7 +22,6 @@ from mirror.devpi import (
     build_workloads_index_config,
     read_default_upstream,
 )
-from mirror.figures import CacheStatus, parse_cache_status
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 
 _CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline

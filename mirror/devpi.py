@@ -11,7 +11,7 @@ from mirror.core.errors import UnfitError
 from mirror.settings import MAX_UPLOAD_BYTES, ServerSettings
 
 DEVPI_PORT = 3142  # loopback, behind the front
-CACHE_PORT = 3144  # loopback: the program of mirror.public
+CACHE_PORT = 3144  # loopback: the program of mirror.cache
 # devpi stretches its secret into a key with 16 passes over 512 MB at each start; ours is 48 random
 # bytes (never a person's password), which no stretching makes stronger
 _KEY = (
@@ -59,7 +59,7 @@ def build_server_argv(
 ) -> tuple[str, ...]:
     """Serve on loopback, with our plugin. Each option's reason: docs/reliability.md."""
     return (
-        *(python, "-m", "mirror.private", "--marks", str(markers)),
+        *(python, "-m", "mirror.private_names", "--marks", str(markers)),
         "--serverdir",
         str(layout.serverdir),
         "--secretfile",
@@ -86,7 +86,7 @@ def build_cache_argv(
 ) -> tuple[str, ...]:
     """The program beside devpi that fetches public pages and files into ``root``."""
     return (
-        *(python, "-m", "mirror.public", "--root", str(root), "--port", str(port)),
+        *(python, "-m", "mirror.cache", "--root", str(root), "--port", str(port)),
         *(("--upstream", upstream) if upstream else ()),
         *(("--ca-bundle", ca_bundle) if ca_bundle else ()),
     )

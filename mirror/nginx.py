@@ -34,7 +34,7 @@ def render_config(
     as root: its workers would be nobody, who may not enter.
 
     A name with a marker is devpi's. Everything else is a file on the volume, or asked of the
-    program of mirror.public, which answers with a file on the volume: no page is cached here, and
+    program of mirror.cache, which answers with a file on the volume: no page is cached here, and
     nothing that a client sends but its path and whether it takes JSON has a part in the answer.
     """
     temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from cli import show, show_fixes
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
-from deploy import attach as verb
+from cli.output import fix_plan, terminal
+from deploy.repair import attach as verb
 from mirror.core.errors import InputError
 
 
@@ -64,7 +64,7 @@ def attach(
     planned = verb.plan_attach(cluster, wish)
     if not _agreed(planned, output, dry_run=dry_run, yes=yes, force=force):
         return
-    with show.progress() as progress:
+    with terminal.progress() as progress:
         written = verb.attach(cluster, wish, planned, progress)
     _tell(planned, written, output, undo="mirror detach")
 
@@ -95,7 +95,7 @@ def detach(
     planned = verb.plan_detach(cluster, _wish(target, names, where, selector, force=force))
     if not _agreed(planned, output, dry_run=dry_run, yes=yes, force=force):
         return
-    with show.progress() as progress:
+    with terminal.progress() as progress:
         written = verb.detach(cluster, planned, progress, force=force)
     _tell(planned, written, output)
 
@@ -129,10 +129,10 @@ def _agreed(
     """Show the plan; whether to go on."""
     if dry_run and output != "table":
         told = {"workloads": planned.workloads, "targets": planned.diffs, "notes": planned.notes}
-        show.document(told, output)
+        terminal.document(told, output)
         return False
     if output == "table":
-        show_fixes.diffs(planned.diffs)
+        fix_plan.diffs(planned.diffs)
         for note in planned.notes:
             click.echo(f"note: {note}")
         if dry_run:
@@ -155,7 +155,7 @@ def _tell(
     planned: verb.AttachPlan, written: tuple[str, ...], output: OutputFormat, undo: str = ""
 ) -> None:
     if output != "table":
-        show.document({"written": written, "notes": planned.notes}, output)
+        terminal.document({"written": written, "notes": planned.notes}, output)
         return
     for name in written:
         click.echo(f"written: {name}")

@@ -8,16 +8,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from cli import show
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
-from cli.report import report as show_report
-from deploy import diagnose, record
-from deploy.bundle import write_bundle as write_bundle
+from cli.output import terminal
+from cli.output.doctor_report import report as show_report
 from deploy.cluster.client import ApiError, Cluster
+from deploy.doctor import run
+from deploy.doctor.bundle import write_bundle as write_bundle
 from deploy.evidence.codec import dump, load
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.model import DoctorReport, Evidence, Severity, Unseen
+from deploy.lifecycle import record
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream
 from mirror.probe.__main__ import parse_endpoint
@@ -92,7 +93,7 @@ def doctor(
     mirror doctor --save seen.json            for somebody else to look at:
     mirror doctor --from seen.json            the same report, no cluster needed
     """
-    asked = diagnose.load_categories(wanted)
+    asked = run.load_categories(wanted)
     cluster = connect(target) if source is None else None
     if cluster is None:
         assert source is not None
@@ -101,16 +102,16 @@ def doctor(
         evidence = _observe(cluster, target, asked, nodes, names, image)
     if save is not None:
         _write(save, evidence)
-    report = diagnose.judge(evidence, asked)
+    report = run.judge(evidence, asked)
     if bundle is not None:
-        with show.progress() as progress:
+        with terminal.progress() as progress:
             write_bundle(bundle, evidence, report, cluster, target.namespace, progress)
     if output == "table":
         show_report(report, _title(evidence), every_fact=verbose)
         if bundle is not None:
             click.echo(f"\nwritten: {bundle} (look through it before you give it away)")
     else:
-        show.document({**show.plain(report), "taken": evidence.taken}, output)
+        terminal.document({**terminal.plain(report), "taken": evidence.taken}, output)
     click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
 
 
@@ -137,7 +138,7 @@ def _title(evidence: Evidence) -> str:
 def _observe(
     cluster: Cluster,
     target: ClusterOptions,
-    asked: tuple[diagnose.CheckCategory, ...],
+    asked: tuple[run.CheckCategory, ...],
     nodes: tuple[str, ...],
     names: tuple[str, ...],
     image: str | None,
@@ -145,13 +146,13 @@ def _observe(
     kept = _record(cluster, target.namespace)
     look = CollectOptions(
         namespace=target.namespace,
-        image=image or diagnose.find_probe_image(cluster, target.namespace) or kept.image,
+        image=image or run.find_probe_image(cluster, target.namespace) or kept.image,
         nodes=nodes,
         names=tuple(map(_checked, names)) or (_index_host(kept.settings.get("upstream")),),
         mirror=f"{kept.cluster_ip}:{kept.port}" if kept.cluster_ip else None,
     )
-    with show.progress() as progress:
-        return diagnose.observe(cluster, asked, look, progress)
+    with terminal.progress() as progress:
+        return run.observe(cluster, asked, look, progress)
 
 
 def _record(cluster: Cluster, namespace: str) -> record.MirrorRecord:

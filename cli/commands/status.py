@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from cli import show, show_mirror
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
+from cli.output import mirror_state, terminal
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline
-from mirror.local import LocalMirror
+from mirror.local.mirror import LocalMirror
 
 
 @click.command()
@@ -31,28 +31,29 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
                     told = client.read_stats()
                 except MirrorError:
                     told = None  # its state says what is wrong
-        show_mirror.local(here, told, output)
+        mirror_state.local(here, told, output)
         click.get_current_context().exit(0 if here.state == "running" else 1)
-    from cli import keeping, show_fixes
+    from cli import reconcile
     from cli.connect import connect
-    from deploy.status import read_status as look
+    from cli.output import fix_plan
+    from deploy.lifecycle.status import read_status as look
 
     cluster = connect(target)
-    seen, fixes = look(cluster, target.namespace), show_fixes.standing_of(cluster)
-    keeper = keeping.standing_of(cluster)
+    seen, fixes = look(cluster, target.namespace), fix_plan.standing_of(cluster)
+    keeper = reconcile.standing_of(cluster)
     if output != "table":
         url = seen.endpoint and seen.endpoint.url
         rate = seen.figures and seen.figures.hit_rate
         more = {
             "url": url,
             "hit_rate": rate,
-            "fixes": show.plain(fixes),
-            "keeper": show.plain(keeper),
+            "fixes": terminal.plain(fixes),
+            "keeper": terminal.plain(keeper),
         }
-        show.document({**show.plain(seen), **more}, output)
+        terminal.document({**terminal.plain(seen), **more}, output)
     else:
         held = f"; its volume is on {seen.holder}" if seen.holder else ""
-        show.facts(
+        terminal.facts(
             f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
             [
                 ("index", seen.endpoint.url if seen.endpoint else "-"),
@@ -60,11 +61,11 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
                 ("image", seen.image or "-"),
                 ("node", f"{seen.node or '-'}{held}"),
                 ("volume", seen.volume or "-"),
-                *show_mirror.figures(seen.figures),
+                *mirror_state.figures(seen.figures),
                 ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
                 *(("trouble", line) for line in seen.trouble),
-                *show_fixes.rows(fixes),
-                *(show_fixes.keeper_rows(keeper) if keeper else ()),
+                *fix_plan.rows(fixes),
+                *(fix_plan.keeper_rows(keeper) if keeper else ()),
             ],
         )
     click.get_current_context().exit(0 if seen.state == "running" else 1)

@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from cli import show
-from cli.edge import INTERRUPTED
+from cli.errors import INTERRUPTED
 from cli.options import (
     ClusterOptions,
     OutputFormat,
@@ -19,19 +18,20 @@ from cli.options import (
     local_option,
     output_option,
 )
+from cli.output import terminal
 from mirror import lock
-from mirror.beside import WarmRuns
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
 from mirror.core.wait import Deadline, wait_until
-from mirror.local import LocalMirror
-from mirror.order import (
+from mirror.local.mirror import LocalMirror
+from mirror.local.warm_runs import WarmRuns
+from mirror.warm.request import (
     MissingDistribution,
     WarmProgress,
     WarmReport,
     WarmRequest,
     build_warm_request,
 )
-from mirror.warm import DEFAULT_CONCURRENCY
+from mirror.warm.worker import DEFAULT_CONCURRENCY
 from mirror.wheels import WHEEL_ARCHITECTURES, TargetEnvironment, select_pythons
 
 _SAY = {"pages": "ask for the pages", "files": "fetch the files"}
@@ -113,10 +113,10 @@ def warm(
             return
         name = place.start(todo, at_once)
     if detach:
-        show.facts(f"warming {name}", [("come back", _back(local))])
+        terminal.facts(f"warming {name}", [("come back", _back(local))])
         return
     try:
-        done = _watch(place, name, show.progress() if output == "table" else nullcontext(None))
+        done = _watch(place, name, terminal.progress() if output == "table" else nullcontext(None))
     except KeyboardInterrupt:
         click.echo(f"\nthe warming goes on; come back to it: {_back(local)}", err=True)
         click.get_current_context().exit(INTERRUPTED)
@@ -133,22 +133,22 @@ class _Cluster:
         self._cluster, self._namespace = connect(target), target.namespace
 
     def machines(self) -> tuple[str, ...]:
-        from deploy.warm import list_machines
+        from deploy.lifecycle.warm import list_machines
 
         return list_machines(self._cluster)
 
     def start(self, todo: WarmRequest, at_once: int) -> str:
-        from deploy.warm import start_job
+        from deploy.lifecycle.warm import start_job
 
         return start_job(self._cluster, self._namespace, todo, at_once)
 
     def newest(self) -> str:
-        from deploy.warm import find_newest_job
+        from deploy.lifecycle.warm import find_newest_job
 
         return find_newest_job(self._cluster, self._namespace) or _nothing()
 
     def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
-        from deploy.warm import follow_job
+        from deploy.lifecycle.warm import follow_job
 
         yield from follow_job(self._cluster, self._namespace, name)
 
@@ -221,7 +221,7 @@ def _nothing() -> str:
 
 
 def _watch(
-    place: _Cluster | _Local, name: str, live: AbstractContextManager[show.Live | None]
+    place: _Cluster | _Local, name: str, live: AbstractContextManager[terminal.Live | None]
 ) -> WarmReport:
     current = ""
     with live as progress:
@@ -242,9 +242,9 @@ def _foretell(
     todo: WarmRequest, misses: tuple[MissingDistribution, ...], output: OutputFormat
 ) -> None:
     if output != "table":
-        show.document({"order": todo, "misses": misses}, output)
+        terminal.document({"order": todo, "misses": misses}, output)
         return
-    show.table(
+    terminal.table(
         ("project", "version", "hashes"),
         [(one.name, one.specifier, str(len(one.hashes) or "any")) for one in todo.wanted],
     )
@@ -256,7 +256,9 @@ def _foretell(
 
 def _show(done: WarmReport, more: tuple[MissingDistribution, ...], output: OutputFormat) -> None:
     if output != "table":
-        show.document({**show.plain(done), "misses": show.plain([*done.misses, *more])}, output)
+        terminal.document(
+            {**terminal.plain(done), "misses": terminal.plain([*done.misses, *more])}, output
+        )
         return
     _show_misses((*done.misses, *more))
     click.echo(
@@ -267,7 +269,7 @@ def _show(done: WarmReport, more: tuple[MissingDistribution, ...], output: Outpu
 
 def _show_misses(misses: tuple[MissingDistribution, ...]) -> None:
     if misses:
-        show.table(("missing", "why"), [(miss.name, miss.why) for miss in misses])
+        terminal.table(("missing", "why"), [(miss.name, miss.why) for miss in misses])
 
 
 def _back(local: bool) -> str:

@@ -39,14 +39,14 @@ from deploy.changes.model import (
     TargetDriver,
     WriteConflict,
 )
-from deploy.changes.step import (
+from deploy.changes.targets import ConfigMapDriver, ObjectDriver
+from deploy.changes.update import (
     TargetUpdate,
     apply_template_change,
     conflict_error,
     initial_base,
     rebase,
 )
-from deploy.changes.targets import ConfigMapDriver, ObjectDriver
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
 

@@ -36,7 +36,7 @@ class ConfigMapKey:
 class ObjectSpec:
     """The spec of an object; its bytes are canonical JSON (targets.canonical)."""
 
-    kind: str  # a key of deploy.cluster.kinds.KINDS, which says by which API it is reached
+    kind: str  # a key of deploy.cluster.api_resources.KINDS, which says by which API it is reached
     name: str
     namespace: str | None = None
 

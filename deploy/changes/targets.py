@@ -15,11 +15,11 @@ from deploy.changes.model import (
     Target,
     WriteConflict,
 )
+from deploy.cluster.api_resources import API_RESOURCES, get_permission_name, kind_name
 from deploy.cluster.calico import find_current_kind
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.kinds import API_RESOURCES, get_permission_name, kind_name
+from deploy.manifests.mirror_objects import render_config_map
 from deploy.manifests.model import is_ours
-from deploy.manifests.objects import render_config_map
 from mirror.core.errors import RefusedError
 from mirror.merge import decode_spec, encode_spec
 

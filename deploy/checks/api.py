@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy import mends
+from deploy.doctor import remedies
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -41,7 +41,7 @@ def check_version(evidence: Evidence) -> Iterator[Finding]:
                     text="Bring the cluster to a newer version, one minor version at a time.",
                     reach="cluster",
                     command=f"sudo snap refresh microk8s --channel={channel}"
-                    if mends.is_microk8s(evidence)
+                    if remedies.is_microk8s(evidence)
                     else "",
                 ),
             ),
@@ -74,7 +74,7 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
     missing = [one for one in require_seen(evidence.access).rights if not one.allowed]
     if not missing:
         return
-    microk8s = mends.is_microk8s(evidence)
+    microk8s = remedies.is_microk8s(evidence)
     admin = " (MicroK8s: `microk8s config` prints an admin's kubeconfig)" if microk8s else ""
     yield Finding(
         check="api.rights",

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from deploy import mends
-from deploy.evidence.habits import (
-    find_model_downloads,
-    find_package_installs,
-    find_python_downloads,
-    get_mirror,
-    iter_installers,
-    uses_mirror,
-)
+from deploy.doctor import remedies
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -25,6 +17,14 @@ from deploy.evidence.model import (
     Remedy,
     Severity,
     require_seen,
+)
+from deploy.evidence.startup import (
+    find_model_downloads,
+    find_package_installs,
+    find_python_downloads,
+    get_mirror,
+    iter_installers,
+    uses_mirror,
 )
 from deploy.evidence.things import Workload
 
@@ -56,7 +56,7 @@ def check_packages(evidence: Evidence) -> Iterator[Finding]:
             why="It starts as slowly as its packages come, and not at all while they do not. `uv "
             "run` syncs first even where everything is installed: UV_NO_SYNC=1 in an image that "
             "has it all stops that.",
-            mends=(mends.build_image(workload.title),),
+            mends=(remedies.build_image(workload.title),),
         )
 
 
@@ -79,7 +79,7 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
                     f"{workload.kind.lower()}/{workload.name} UV_PYTHON_DOWNLOADS=never",
                     price="where no fitting Python is in the image it fails at once, and says so",
                 ),
-                mends.build_image(workload.title),
+                remedies.build_image(workload.title),
             ),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.host import HostView
+from deploy.evidence.host_view import HostView
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy import mends
+from deploy.doctor import remedies
+from deploy.doctor.phrases import join_names, on_nodes
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -15,9 +16,8 @@ from deploy.evidence.model import (
     Unseen,
     require_seen,
 )
-from deploy.evidence.sights import has_unreachable_ipv6, iter_probe_views
+from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
 from deploy.evidence.things import Calico, IpPool
-from deploy.phrases import join_names, on_nodes
 
 CATEGORY = "ippools"
 RANK = 50  # where it stands in the report
@@ -78,7 +78,7 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
                 )
             )
         if family == 6:
-            ways.append(mends.IPPOOL)
+            ways.append(remedies.IPPOOL)
         else:
             ways.append(
                 Remedy(
@@ -126,10 +126,10 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
         "calico-node makes a deleted pool again at its next start; a disabled one stays disabled."
         + _owner(calico),
         mends=(
-            mends.attach_workload(),
-            mends.USE_MIRROR,
-            mends.POD_SYSCTL,
-            mends.IPPOOL,
+            remedies.attach_workload(),
+            remedies.USE_MIRROR,
+            remedies.POD_SYSCTL,
+            remedies.IPPOOL,
         ),
     )
 
@@ -192,7 +192,7 @@ def check_nat(evidence: Evidence) -> Iterator[Finding]:
         why="Packets leave with the pod's own private address, and nothing outside knows the way "
         "back to it, unless your routers learn it by BGP." + _owner(calico),
         mends=(
-            mends.USE_MIRROR,
+            remedies.USE_MIRROR,
             Remedy(
                 text="Let the nodes masquerade what leaves the cluster.",
                 reach="cluster",

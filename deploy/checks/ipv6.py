@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy import mends
+from deploy.doctor import remedies
+from deploy.doctor.phrases import group_by_line, join_names, on_nodes
 from deploy.evidence.model import DoctorCheck, Evidence, Finding, Need, Remedy, Severity, Unseen
-from deploy.evidence.sights import has_unreachable_ipv6, ipv6_connections, iter_probe_views
-from deploy.phrases import group_by_line, join_names, on_nodes
+from deploy.evidence.probe_views import has_unreachable_ipv6, ipv6_connections, iter_probe_views
 
 CATEGORY = "ipv6"
 RANK = 40  # where it stands in the report
@@ -34,10 +34,10 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
         "a program that takes addresses one by one waits, or ends with `Network unreachable (os "
         "error 101)`. Sysctls of the nodes do not reach pods: each pod has its own.",
         mends=(
-            mends.attach_workload(),
-            mends.USE_MIRROR,
-            mends.filter_ipv6_answers(),
-            mends.POD_SYSCTL,
+            remedies.attach_workload(),
+            remedies.USE_MIRROR,
+            remedies.filter_ipv6_answers(),
+            remedies.POD_SYSCTL,
             *_pools(evidence),
         ),
     )
@@ -46,7 +46,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
 def _pools(evidence: Evidence) -> tuple[Remedy, ...]:
     """Where Calico gives the addresses it can stop."""
     calico = not isinstance(evidence.calico, Unseen) and evidence.calico
-    return (mends.IPPOOL,) if calico else ()
+    return (remedies.IPPOOL,) if calico else ()
 
 
 def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="One Deployment then behaves differently from node to node. A fix has reached only "
         "some of the nodes, or the CNI's configuration differs.",
-        mends=(mends.POD_SYSCTL, *_pools(evidence)),
+        mends=(remedies.POD_SYSCTL, *_pools(evidence)),
     )
 
 

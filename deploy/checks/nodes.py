@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from deploy import mends
+from deploy.doctor import remedies
+from deploy.doctor.phrases import group_by_line, join_names, on_nodes
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -15,8 +16,7 @@ from deploy.evidence.model import (
     Severity,
     require_seen,
 )
-from deploy.evidence.sights import iter_probe_views
-from deploy.phrases import group_by_line, join_names, on_nodes
+from deploy.evidence.probe_views import iter_probe_views
 
 CATEGORY = "nodes"
 RANK = 20  # where it stands in the report
@@ -30,7 +30,7 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
     if not down:
         return
     names = [node.name for node in down]
-    microk8s = mends.is_microk8s(evidence)
+    microk8s = remedies.is_microk8s(evidence)
     restart = "sudo snap restart microk8s" if microk8s else "sudo systemctl restart kubelet"
     yield Finding(
         check="nodes.ready",
@@ -153,7 +153,7 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(long),
             why="Old glibc reads six domains and leaves the rest out, musl reads what fits into "
             "256 characters: programs of one pod then walk different lists.",
-            mends=(mends.set_ndots(), _take_out("what is not needed")),
+            mends=(remedies.set_ndots(), _take_out("what is not needed")),
         )
     # suffixes of the node itself: those of the cluster differ by the pod's namespace only
     own = {
@@ -175,7 +175,7 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="The same pod may find a name on one node and not on another: the list comes from each "
         "node's own /etc/resolv.conf (the file that its kubelet is told by resolvConf).",
-        mends=(mends.set_ndots(), _take_out("what the other nodes do not have")),
+        mends=(remedies.set_ndots(), _take_out("what the other nodes do not have")),
     )
 
 
@@ -202,7 +202,7 @@ def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
             why="glibc's getaddrinfo sorts by it (`precedence ::ffff:0:0/96 100` puts IPv4 first). "
             "musl (static uv, Alpine) never reads it, Go's own resolver neither, and a gai.conf of "
             "the node reaches no pod: each image has its own. So curl may be mended and uv not.",
-            mends=(mends.attach_workload(), mends.USE_MIRROR),
+            mends=(remedies.attach_workload(), remedies.USE_MIRROR),
         )
 
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy import mends
-from deploy.evidence.habits import (
-    find_index_url,
-    find_package_installs,
-    format_target,
-    get_mirror,
-    ignores_index,
-    iter_installers,
-    sets_index_in_command,
-    uses_mirror,
-)
-from deploy.evidence.heard import classify_line, filter_lines
+from deploy.doctor import remedies
+from deploy.doctor.phrases import join_names, on_nodes
+from deploy.evidence.log_lines import classify_line, filter_lines
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -26,8 +17,17 @@ from deploy.evidence.model import (
     Severity,
     require_seen,
 )
+from deploy.evidence.startup import (
+    find_index_url,
+    find_package_installs,
+    format_target,
+    get_mirror,
+    ignores_index,
+    iter_installers,
+    sets_index_in_command,
+    uses_mirror,
+)
 from deploy.evidence.things import Workload
-from deploy.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
 RANK = 80  # where it stands in the report
@@ -93,15 +93,15 @@ def _why(text: str) -> str:
 
 
 def _mends(workload: Workload, text: str) -> tuple[Remedy, ...]:
-    ways = [mends.attach_workload(format_target(workload), workload.namespace)]
+    ways = [remedies.attach_workload(format_target(workload), workload.namespace)]
     if _NAME.search(text):
         ways.insert(
-            0, mends.set_ndots(workload=format_target(workload), namespace=workload.namespace)
+            0, remedies.set_ndots(workload=format_target(workload), namespace=workload.namespace)
         )
     return (
         *ways,
-        mends.build_image(workload.title),
-        mends.publish_environment([workload.namespace]),
+        remedies.build_image(workload.title),
+        remedies.publish_environment([workload.namespace]),
     )
 
 
@@ -153,9 +153,9 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                     else ""
                 ),
                 mends=(
-                    mends.attach_workload(format_target(workload), workload.namespace),
-                    mends.build_image(workload.title),
-                    *(() if there else (mends.publish_environment([workload.namespace]),)),
+                    remedies.attach_workload(format_target(workload), workload.namespace),
+                    remedies.build_image(workload.title),
+                    *(() if there else (remedies.publish_environment([workload.namespace]),)),
                 ),
             )
             continue
@@ -169,7 +169,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 why="`uv run --frozen` and `uv sync --frozen` fetch the URLs that stand in uv.lock "
                 f"and ignore every index setting (container {join_names(frozen)}).",
                 mends=(
-                    mends.build_image(workload.title),
+                    remedies.build_image(workload.title),
                     Remedy(
                         text="Or leave --frozen out (uv.lock must be writable), or export the lock "
                         "and install with --require-hashes: docs/workloads.md.",

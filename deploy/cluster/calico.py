@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.kinds import API_RESOURCES
 
 CALICO_NAMESPACES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
 CALICO_NODE = "calico-node"

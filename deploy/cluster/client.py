@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.config.kube_config import list_kube_config_contexts
 
-from deploy.cluster.kinds import API_RESOURCES, get_api_resource, split_permission_name
+from deploy.cluster.api_resources import API_RESOURCES, get_api_resource, split_permission_name
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
 

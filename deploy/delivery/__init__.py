@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.cluster.client import Cluster, Object
-from deploy.discover import load_extensions
-from images.build import BuiltImage
+from deploy.extensions import load_extensions
+from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError, ProgramError
 from mirror.core.process import run

@@ -14,7 +14,7 @@ from deploy.delivery import (
     normalize_reference,
     temporary_tar,
 )
-from images.build import BuiltImage
+from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError
 from mirror.core.process import run

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
+from deploy.cluster.port_forward import forward_port
 from deploy.cluster.selection import format_selector
-from deploy.cluster.tunnel import forward_port
 from deploy.delivery import DeliveredImage, DeliveryOptions
-from images.build import BuiltImage
+from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, EngineError, InputError
 from mirror.core.progress import Progress

@@ -19,7 +19,7 @@ from deploy.delivery import (
     template_error,
     temporary_tar,
 )
-from images.build import BuiltImage
+from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.progress import Progress
 

@@ -12,10 +12,10 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import waiting_reasons
 from deploy.cluster.selection import format_selector
 from deploy.evidence.access import read_access
+from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns
-from deploy.evidence.hosts import read_hosts
-from deploy.evidence.keeper import read_reconciler
-from deploy.evidence.mirrored import read_mirror
+from deploy.evidence.dns import DnsProbeRequest, probe_dns
+from deploy.evidence.mirror import read_mirror
 from deploy.evidence.model import (
     CorefileConfigMap,
     DnsPod,
@@ -29,8 +29,8 @@ from deploy.evidence.model import (
     NodeState,
     Unseen,
 )
-from deploy.evidence.network import read_calico, read_ip_pools
-from deploy.evidence.probes import DnsProbeRequest, probe_dns
+from deploy.evidence.node_agent import read_hosts
+from deploy.evidence.reconciler import read_reconciler
 from deploy.evidence.workloads import read_warning_events, read_workloads
 from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
 from mirror.core.errors import InputError

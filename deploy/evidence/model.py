@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar
 
 from deploy.evidence.coredns import CoreDns
-from deploy.evidence.host import HostView
+from deploy.evidence.host_view import HostView
 from deploy.evidence.things import (
     Access,
     Calico,

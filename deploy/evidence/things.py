@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.cluster.kinds import API_RESOURCES
+from deploy.cluster.api_resources import API_RESOURCES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.evidence.heard import select_lines
+from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
 from deploy.evidence.things import WarningEvents, Workload, WorkloadContainer, WorkloadPod
 from deploy.manifests.application import PROOF_ANNOTATION

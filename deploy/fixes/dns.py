@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from deploy.changes.coredns import (
+from deploy.changes.coredns_target import (
     choose_target,
     describe_caveats,
     expect_cluster_names,
@@ -26,7 +26,7 @@ from deploy.changes.model import (
 )
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Need, Unseen
-from deploy.formats import corefile, template
+from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
@@ -123,7 +123,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
             if not any(_ours_or_alike(one, block) for one in _templates(text, block)):
                 # `block` still tells where its beginning is: what is put in comes after it
                 block = _again(text, block)
-                text = template.insert_block(text, block, lines, before=("forward", "proxy"))
+                text = template_plugin.insert_block(text, block, lines, before=("forward", "proxy"))
             elif options["keep_aaaa"]:
                 raise CannotEdit(
                     f"line {block.line}: a template answers all AAAA questions already; it would "
@@ -152,19 +152,24 @@ def _again(text: str, block: CorefileBlock) -> CorefileBlock:
 
 def _lines(keep: list[str]) -> tuple[str, ...]:
     if not keep:
-        return template.render_block(NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"])
-    inner = [f"match {template.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
+        return template_plugin.render_block(
+            NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"]
+        )
+    inner = [f"match {template_plugin.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
     what = f"no IPv6 addresses, but under {', '.join(keep)}"
-    return template.render_block(NAME, what, "IN AAAA .", inner)
+    return template_plugin.render_block(NAME, what, "IN AAAA .", inner)
 
 
 def _ours_or_alike(one: Directive, block: CorefileBlock) -> bool:
     """A template that answers AAAA of everything empty: ours, or one written by hand."""
-    zones = template.get_zones(one, block) or (".",)
+    zones = template_plugin.get_zones(one, block) or (".",)
     return (
-        template.answers_only(one, "AAAA", "NOERROR")
+        template_plugin.answers_only(one, "AAAA", "NOERROR")
         and "." in zones
-        and (template.matches_everything(one) or template.get_patterns(one)[0].startswith(r"^(\.|"))
+        and (
+            template_plugin.matches_everything(one)
+            or template_plugin.get_patterns(one)[0].startswith(r"^(\.|")
+        )
     )
 
 

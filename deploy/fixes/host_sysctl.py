@@ -7,6 +7,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from deploy.changes.cni_targets import describe_missing_nodes, list_nodes, read_ready_nodes
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -21,8 +22,7 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.changes.nodes import describe_missing_nodes, list_nodes, read_ready_nodes
-from deploy.evidence.host import HostView, SysctlLine
+from deploy.evidence.host_view import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
 from mirror.merge import encode_spec
@@ -200,7 +200,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
 
 
 def render_orders() -> str:
-    """What an agent does by itself when it starts, as mirror.agent.kept reads it."""
+    """What an agent does by itself when it starts, as mirror.agent.node_defaults reads it."""
     made = [
         {"target": BOOT_FILE, "content": BOOT_TEXT},
         {"target": DEFAULT_KEY, "content": "1\n"},

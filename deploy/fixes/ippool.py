@@ -7,6 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from deploy.changes.cni_targets import (
+    describe_missing_nodes,
+    edit_conflist,
+    find_active_conflist,
+    find_conflists,
+    find_template,
+    read_ready_nodes,
+    refuse_operator,
+)
 from deploy.changes.model import (
     CannotEdit,
     Change,
@@ -20,16 +29,7 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.changes.nodes import (
-    describe_missing_nodes,
-    edit_conflist,
-    find_active_conflist,
-    find_conflists,
-    find_template,
-    read_ready_nodes,
-    refuse_operator,
-)
-from deploy.evidence.host import HostView
+from deploy.evidence.host_view import HostView
 from deploy.evidence.model import Evidence, Need, Unseen
 from deploy.evidence.things import Calico, IpPool
 from deploy.formats.conflist import ConflistError, assigns_ipv6, stop_assigning_ipv6

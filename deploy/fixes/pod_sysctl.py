@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.changes.model import Change, Edit, EditOptions, Fix, Refusal, Target
-from deploy.changes.nodes import (
+from deploy.changes.cni_targets import (
     describe_missing_nodes,
     edit_conflist,
     find_conflists,
@@ -17,7 +16,8 @@ from deploy.changes.nodes import (
     read_ready_nodes,
     refuse_operator,
 )
-from deploy.evidence.host import HostView
+from deploy.changes.model import Change, Edit, EditOptions, Fix, Refusal, Target
+from deploy.evidence.host_view import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
 

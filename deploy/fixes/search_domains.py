@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.changes.coredns import (
+from deploy.changes.coredns_target import (
     choose_target,
     describe_caveats,
     expect_cluster_names,
@@ -31,7 +31,7 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.evidence.model import Evidence, Need, Unseen
-from deploy.formats import corefile, template
+from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
@@ -101,7 +101,9 @@ def _poisoned(views: Mapping[str, PodDns], own: tuple[str, ...]) -> dict[str, li
     for node, view in views.items():
         for one in view.suffixes:
             suffix = one.suffix.lower().rstrip(".")
-            if one.expanded.code not in _STOPS or any(template.is_zone_of(z, suffix) for z in own):
+            if one.expanded.code not in _STOPS or any(
+                template_plugin.is_zone_of(z, suffix) for z in own
+            ):
                 continue
             found.setdefault(parse_domain(suffix), []).append(node)
     return found
@@ -147,11 +149,11 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
 
 
 def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
-    lines = template.render_block(
+    lines = template_plugin.render_block(
         NAME,
         f"what search expansion makes under {suffix} does not exist",
         f"ANY ANY {suffix}",
-        [f"match {template.match_expanded(suffix, keep)}", "rcode NXDOMAIN", "fallthrough"],
+        [f"match {template_plugin.match_expanded(suffix, keep)}", "rcode NXDOMAIN", "fallthrough"],
     )
     if fragment:
         block = corefile.parse_fragment(text)
@@ -162,7 +164,7 @@ def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
         found = corefile.parse(text).effective_directives(block)
         if not any(_guards(one, block, suffix) for one in found):
             # before other templates: what answers every AAAA must not answer these
-            text = template.insert_block(
+            text = template_plugin.insert_block(
                 text, block, lines, before=("template", "forward", "proxy")
             )
     return text
@@ -171,7 +173,7 @@ def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
 def _serving(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
     """The server blocks that answer for a name under the suffix: those of the nearest zone."""
     blocks = corefile.parse(text).server_blocks
-    zones = {z for block in blocks for z in block.zones if template.is_zone_of(z, suffix)}
+    zones = {z for block in blocks for z in block.zones if template_plugin.is_zone_of(z, suffix)}
     if not zones:
         raise CannotEdit(f"no server block of the Corefile answers for {suffix}")
     nearest = max(zones, key=lambda zone: 0 if zone == "." else zone.count(".") + 1)
@@ -180,13 +182,15 @@ def _serving(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
 
 def _guards(one: Directive, block: CorefileBlock, suffix: str) -> bool:
     """Whether a template says NXDOMAIN to what search expansion makes: ours, or by hand."""
-    if one.name != "template" or not template.answers_only(one, "A", "NXDOMAIN"):
+    if one.name != "template" or not template_plugin.answers_only(one, "A", "NXDOMAIN"):
         return False
-    if not any(template.is_zone_of(zone, suffix) for zone in template.get_zones(one, block)):
+    if not any(
+        template_plugin.is_zone_of(zone, suffix) for zone in template_plugin.get_zones(one, block)
+    ):
         return False
-    return template.matches_everything(one) or any(
+    return template_plugin.matches_everything(one) or any(
         _matches(pattern, f"pypi-mirror-proof.example.{suffix}.")
-        for pattern in template.get_patterns(one)
+        for pattern in template_plugin.get_patterns(one)
     )
 
 

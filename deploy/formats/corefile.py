@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.formats.words import WHITESPACE, Token, tokenize
+from deploy.formats.corefile_lexer import WHITESPACE, Token, tokenize
 
 
 class CorefileError(ValueError):

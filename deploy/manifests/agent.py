@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deploy.manifests.model import NAME, Object, build_labels, new_object
-from mirror.agent.keep import ENABLED_MARKER
-from mirror.agent.told import EVENT_QUEUE
+from mirror.agent.events import EVENT_QUEUE
+from mirror.agent.reconcile import ENABLED_MARKER
 
 AGENT_NAME = f"{NAME}-node-agent"
 SYSTEM_NAMESPACE = (

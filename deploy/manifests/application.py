@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from deploy.manifests.model import NAME, Object
-from images.application import ApplicationRecipe, StartCommand
+from images.application_recipe import ApplicationRecipe, StartCommand
 
 PROOF_ANNOTATION = (
     f"{NAME}/proof"  # annotation of pods: digests of the image that was proved to start alone

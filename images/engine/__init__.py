@@ -13,9 +13,9 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
-from images.engine.context import read_docker_context
-from images.engine.moved import TransferProgress
-from images.engine.said import BuildLog, disk_full_advice, shorten_step
+from images.engine.build_log import BuildLog, disk_full_advice, shorten_step
+from images.engine.docker_context import read_docker_context
+from images.engine.transfer import TransferProgress
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline

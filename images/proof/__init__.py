@@ -16,11 +16,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, cast
 
-from images.application import ApplicationRecipe
+from images.application_recipe import ApplicationRecipe
 from images.engine import EngineClient
 from images.engine.containers import ContainerSpec, EngineContainer, run_container
-from images.jail import NetworkAttempt, Sandbox, open_sandbox
-from images.requirements import ProjectLock
+from images.project_lock import ProjectLock
+from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline, wait_until
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from images.jail import NetworkAttempt
 from images.proof import ProofResult, ProofSubject, describe_unexpected
+from images.sandbox import NetworkAttempt
 
 ORDER = 4
 

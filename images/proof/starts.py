@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from images.application import StartCommand
+from images.application_recipe import StartCommand
 from images.engine.containers import EngineContainer
-from images.jail import NetworkAttempt, Sandbox
 from images.proof import ProofResult, ProofSubject, describe_unexpected
+from images.sandbox import NetworkAttempt, Sandbox
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import wait_until
 

@@ -10,12 +10,12 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mirror.agent import keep, kept, pages, sysctls, told
-from mirror.agent.alone import lock_host
+from mirror.agent import desired_state, events, node_defaults, reconcile, sysctls
 from mirror.agent.content import decode_content, encode_content
 from mirror.agent.files import VersionMismatch
-from mirror.agent.look import describe_host
-from mirror.agent.place import CNI_DIRECTORIES, PROC_SYS_NET, HostPaths, TargetError
+from mirror.agent.host_paths import CNI_DIRECTORIES, PROC_SYS_NET, HostPaths, TargetError
+from mirror.agent.host_report import describe_host
+from mirror.agent.lock import lock_host
 
 _SECONDS = 15.0  # between two looks at what is kept
 
@@ -27,23 +27,23 @@ def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
             case "look":
                 return describe_host(host)
             case "read":
-                state = kept.read_target(host, request["target"])
+                state = node_defaults.read_target(host, request["target"])
             case "write":
-                pages.remove(host, sysctls.affected_targets(request["target"]))
+                desired_state.remove(host, sysctls.affected_targets(request["target"]))
                 made = decode_content(request["content"])
-                state = kept.write_target(
+                state = node_defaults.write_target(
                     host, request["target"], made, request["seen"], request["frame"]
                 )
             case "seen":
-                return keep.report_versions(host, request["targets"])
+                return reconcile.report_versions(host, request["targets"])
             case "keep":
-                return keep.set_desired_state(
+                return reconcile.set_desired_state(
                     host, request["pages"], include_defaults=request["orders"]
                 )
             case "release":
-                failed = kept.revert_defaults(host)
+                failed = node_defaults.revert_defaults(host)
                 if request.get("end"):
-                    pages.write(host, [])
+                    desired_state.write(host, [])
                 return {"failed": failed}
             case other:
                 return {"refused": f"no such question: {other}"}
@@ -81,14 +81,14 @@ def _stand_by(place: HostPaths) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     with lock_host(place):
-        for line in kept.apply_defaults(place):
+        for line in node_defaults.apply_defaults(place):
             _say(line)
         try:
-            keep.initialize_desired_state(place)
+            reconcile.initialize_desired_state(place)
         except TargetError as refused:
             _say(str(refused))
     _say("standing by")
-    keeping = keep.NodeReconciler(place, _say, told.queue_event)
+    keeping = reconcile.NodeReconciler(place, _say, events.queue_event)
     while not over.is_set():
         keeping.reconcile()
         over.wait(_SECONDS)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror.agent.place import TargetError
+from mirror.agent.host_paths import TargetError
 
 _HALF = ".pypi-mirror-"  # of files not yet renamed; a killed write leaves one at most
 _LARGEST = 1 << 20  # bytes

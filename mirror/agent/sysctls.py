@@ -15,7 +15,7 @@ from typing import Any
 
 from mirror.agent import files, netlink
 from mirror.agent.files import TargetSnapshot, VersionMismatch
-from mirror.agent.place import STATE_DIRECTORY, HostPaths, TargetError
+from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
 
 DISABLE_IPV6_ALL = "net.ipv6.conf.all.disable_ipv6"
 _DEFAULT = "net.ipv6.conf.default.disable_ipv6"

@@ -1,4 +1,4 @@
-"""How work reports itself: a protocol, and its silent default. The terminal is cli/show.py's."""
+"""How work reports itself: a protocol, and its silent default. The terminal is cli/output/terminal.py's."""
 
 from __future__ import annotations
 

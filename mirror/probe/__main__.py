@@ -13,9 +13,9 @@ import re
 import sys
 from pathlib import Path
 
-from mirror.probe.expect import parse_expectation, wait_for_answers
-from mirror.probe.look import IndexEndpoint, ProbeOptions, observe_pod
-from mirror.probe.walk import read_resolv_conf
+from mirror.probe.expectations import parse_expectation, wait_for_answers
+from mirror.probe.observation import IndexEndpoint, ProbeOptions, observe_pod
+from mirror.probe.search_list import read_resolv_conf
 
 _LABEL = r"[a-zA-Z0-9_]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})*\.?\Z")

@@ -21,7 +21,7 @@ from mirror.core.wait import Deadline
 from mirror.devpi import DevpiPaths, build_init_argv
 from mirror.store.backup import back_up, record_version
 from mirror.store.database import repair_database
-from mirror.store.rights import ensure_writable
+from mirror.store.ownership import ensure_writable
 
 _INIT_SECONDS = 120.0
 

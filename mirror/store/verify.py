@@ -1,7 +1,7 @@
 """Every kept file against its hash, beside the running mirror; `--repair` mends what it can.
 
 Runs in a pod beside the volume (`python3 -m mirror.store.verify …`), in `mirror verify --local`,
-and by itself (mirror.public.scrub). Standard library only, beside mirror.core and devpi's own
+and by itself (mirror.cache.scrubber). Standard library only, beside mirror.core and devpi's own
 reader.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 from mirror.core.errors import MirrorError
-from mirror.store.fetch import check_download
-from mirror.store.shelves import StoredFile, is_page_intact, iter_stored_files
+from mirror.store.download import check_download
+from mirror.store.layout import StoredFile, is_page_intact, iter_stored_files
 
 _CHUNK = 1 << 20
 _SET_ASIDE = "damaged"  # folder of private files whose bytes are wrong: never deleted

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import installs, load, report, servers
-from tests.bench.record import record_index
+from tests.bench.recorded_index import record_index
 from tests.cluster.cache import cache_root, digest, hold_lock
 
 _PACKAGES = ("proxpi==1.3.1", "gunicorn==23.0.0", "matplotlib>=3.9,<4")

@@ -22,14 +22,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from images.application import load_application_recipe
-from images.recipe import RECIPES
-from tests.bench import peers, starts
+from images.application_recipe import load_application_recipe
+from images.mirror_recipe import RECIPES
+from tests.bench import dockerfiles, pod_start
 from tests.cluster.cache import cache_root
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.conftest import CA_BUNDLE
-from tests.images.chronicle import ChronicleProject, make_chronicle
+from tests.images.chronicle_project import ChronicleProject, make_chronicle
 from tests.images.projects import BASE, BuildEnvironment, build_environment, run_program
 
 BEGIN_MARK, END_MARK = "<!-- images -->", "<!-- end of images -->"
@@ -64,7 +64,7 @@ def main() -> int:
                 told["builds"].append(one)
             told["load"].append(os.getloadavg()[0])
             _say("starts")
-            told["starts"] = starts.measure_pod_starts(
+            told["starts"] = pod_start.measure_pod_starts(
                 shop.engine, RUNTIME_IMAGE, "bench/baked:1", max(2, words.repeats)
             )
     finally:  # a run that was ended tells what it has
@@ -94,10 +94,12 @@ def _builds(
 ) -> Iterator[BuildMeasurements]:
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
     _say("the distribution's packages")
-    peers.build_base_images(shop.engine, recipe, BASE)
-    theirs = peers.prepare_project(shop.engine, project.folder, project.folder.parent / "theirs")
-    peers.write_dockerfile(theirs, peers.RUNTIME_DOCKERFILE, shop.index)
-    peers.build_image(shop.engine, theirs, RUNTIME_IMAGE)
+    dockerfiles.build_base_images(shop.engine, recipe, BASE)
+    theirs = dockerfiles.prepare_project(
+        shop.engine, project.folder, project.folder.parent / "theirs"
+    )
+    dockerfiles.write_dockerfile(theirs, dockerfiles.RUNTIME_DOCKERFILE, shop.index)
+    dockerfiles.build_image(shop.engine, theirs, RUNTIME_IMAGE)
     own = project.folder.parent / "own.toml"
     lines = (RECIPES / "chronicle.toml").read_text().splitlines(keepends=True)
     own.write_text("".join(one for one in lines if "_packages = " not in one))
@@ -110,26 +112,36 @@ def _builds(
 
     def other(text: str) -> Callable[[str, bool, BuildMeasurements, str], str]:
         def made(tag: str, fresh: bool, figures: BuildMeasurements, kind: str) -> str:
-            peers.write_dockerfile(theirs, text, shop.index)
-            return peers.build_image(shop.engine, theirs, tag, fresh=fresh).image
+            dockerfiles.write_dockerfile(theirs, text, shop.index)
+            return dockerfiles.build_image(shop.engine, theirs, tag, fresh=fresh).image
 
         return made
 
     for name, tag, make, source in (
         (OURS, "bench/baked:1", ours, project.folder),
-        ("one stage, as upstream", "bench/upstream:1", other(peers.UPSTREAM_DOCKERFILE), theirs),
-        ("uv's multi-stage", "bench/recommended:1", other(peers.RECOMMENDED_DOCKERFILE), theirs),
+        (
+            "one stage, as upstream",
+            "bench/upstream:1",
+            other(dockerfiles.UPSTREAM_DOCKERFILE),
+            theirs,
+        ),
+        (
+            "uv's multi-stage",
+            "bench/recommended:1",
+            other(dockerfiles.RECOMMENDED_DOCKERFILE),
+            theirs,
+        ),
     ):
         figures = BuildMeasurements(name=name)
         image = _timed(make, tag, True, figures, "cold")
-        figures.size = int(peers.inspect_image(shop.engine, image)["Size"])
+        figures.size = int(dockerfiles.inspect_image(shop.engine, image)["Size"])
         for turn in range(repeats):
             _timed(make, tag, False, figures, "warm")
             with (source / "src/advanced_omi_backend/memory.py").open("a") as module:
                 module.write(f"CHANGED_{turn} = '{name}'\n")
             changed = _timed(make, tag, False, figures, "source change")
             if not figures.pulled:
-                figures.pulled = peers.count_pull_bytes(shop.engine, changed, image)
+                figures.pulled = dockerfiles.count_pull_bytes(shop.engine, changed, image)
         yield figures
 
 
@@ -151,7 +163,7 @@ def _ours(
     shop: BuildEnvironment, project: ChronicleProject, recipe: Path, tag: str, *words: str
 ) -> Any:
     given = ("chronicle", "--source", str(project.folder), "--recipe", str(recipe), "--tag", tag)
-    base = ("--base", peers.RUN_BASE)
+    base = ("--base", dockerfiles.RUN_BASE)
     done = run_program(
         *("build-image", *given, *base, *project.vendor_options, "-o", "json", *words),
         env=shop.env(),

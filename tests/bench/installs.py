@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.record import RecordedProject
+from tests.bench.recorded_index import RecordedProject
 from tests.bench.servers import BenchmarkServer
 
 PROGRAMS = ("uv", "pip")

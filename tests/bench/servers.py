@@ -20,10 +20,10 @@ import psutil
 from mirror import devpi
 from mirror.client import IndexClient
 from mirror.core.wait import Deadline
-from mirror.local import LocalMirror
+from mirror.local.mirror import LocalMirror
 from mirror.settings import ServerSettings
 from mirror.store.prepare import prepare_server
-from tests.bench.record import SIMPLE_JSON, RecordedProject
+from tests.bench.recorded_index import SIMPLE_JSON, RecordedProject
 
 _CONF = """daemon off; user {user}; worker_processes 2; pid {root}/pid; error_log stderr warn;
 events {{ worker_connections 4096; }}

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from deploy.changes.model import LedgerEntry, NodeFile, NodeSysctl
-from deploy.changes.node_hand import NodeDriver
+from deploy.changes.node_target import NodeDriver
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError
 from tests.cluster.nodes import REPOSITORY
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
-from tests.dying import render_kill_hook
+from tests.kill_hook import render_kill_hook
 
 _SERVE = """
 import json, socketserver, sys
 from pathlib import Path
 from mirror.agent.__main__ import alone, answer
-from mirror.agent.place import Place
+from mirror.agent.host_paths import Place
 place = Place(root=Path(sys.argv[1]))
 class Asked(socketserver.StreamRequestHandler):
     def handle(self):
@@ -56,8 +56,8 @@ sys.exit(agent.main(sys.argv[1:]))
 _LOOKS = """
 import sys
 from pathlib import Path
-from mirror.agent.keep import Keep
-from mirror.agent.place import Place
+from mirror.agent.reconcile import Keep
+from mirror.agent.host_paths import Place
 Keep(Place(root=Path(sys.argv[1])), print, lambda text: None).look()
 """
 _LINK = """
@@ -166,7 +166,7 @@ class BareHostDriver(NodeDriver):
 
 
 def ask_bare_host(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Instead of deploy.evidence.hosts.ask."""
+    """Instead of deploy.evidence.node_agent.ask."""
     told = BareHost(Path(pod).parent, 0).ask_agent(question)
     if "refused" in told:
         raise ClusterError("the agent refused", why=str(told["refused"]))

@@ -8,10 +8,10 @@ import pytest
 
 from tests.cluster.fixtures import cluster, field_lab
 from tests.cluster.lab import Lab
-from tests.cluster.mirrored import MirrorLab
+from tests.cluster.mirror_lab import MirrorLab
 from tests.cluster.workloads import LOCK_CONFIG_MAP
 from tests.conftest import RunProgram
-from tests.images.archive import archive_reference, ensure_mirror_archive
+from tests.images.mirror_archive import archive_reference, ensure_mirror_archive
 
 __all__ = ["cluster", "field_lab", "mirrored"]
 

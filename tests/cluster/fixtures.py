@@ -20,7 +20,7 @@ from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandError
 from tests.cluster.waiting import ConditionTimeout, WaitAborted
 from tests.cluster.workloads import ensure_workload_archive
-from tests.images.archive import ensure_mirror_archive
+from tests.images.mirror_archive import ensure_mirror_archive
 
 START_ERRORS = (LabError, CommandError, ConditionTimeout, WaitAborted, LookupError, OSError)
 

@@ -21,12 +21,12 @@ from tests.cluster.cleanup import clean_dead_labs
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.image_store import ensure_image_store
 from tests.cluster.images import ensure_images
-from tests.cluster.keeper import LabRequest
 from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import REGISTRY_PORT, LabOptions, Site, state_root
 from tests.cluster.process import run
 from tests.cluster.progress import Progress, ignore_progress
 from tests.cluster.record import LabRecord, is_running, read_start_time
+from tests.cluster.supervisor import LabRequest
 from tests.cluster.waiting import wait_for
 
 DOWN_SECONDS = 180
@@ -238,7 +238,7 @@ def bring_up(
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{options.name}.keeper.log").open("w") as log:
         keeper = subprocess.Popen(
-            (sys.executable, "-m", "tests.cluster.keeper", order.to_json()),
+            (sys.executable, "-m", "tests.cluster.supervisor", order.to_json()),
             cwd=REPOSITORY,
             env={**os.environ, **GO_ENVIRONMENT},
             stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.cleanup import clean_lab
-from tests.cluster.inside import LabServer
+from tests.cluster.lab_server import LabServer
 from tests.cluster.namespaces import enter_network
 from tests.cluster.network import NETNS_FOLDER
 from tests.cluster.process import run

@@ -9,10 +9,10 @@ from functools import partial
 
 import pytest
 
-from deploy.changes.states import read_states
+from deploy.changes.state import read_states
 from mirror.core.errors import RefusedError
 from tests.cluster.apiserver import ApiServer, api_server
-from tests.cluster.changing import (
+from tests.cluster.fix_targets import (
     BASE_COREFILE,
     CHANGES,
     COREFILE,

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from deploy.manifests.application import PROOF_ANNOTATION
-from images.bill import PROOF_LABEL
-from images.recipe import RECIPES
+from images.mirror_recipe import RECIPES
+from images.report import PROOF_LABEL
 from tests.cluster import workload_install
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
@@ -24,7 +24,7 @@ from tests.cluster.lab import Lab
 from tests.cluster.waiting import scale_by_load
 from tests.cluster.workloads import UV_VERSIONS, WORKLOAD_IMAGE, ensure_workload_archive
 from tests.conftest import RunProgram
-from tests.images.chronicle import ChronicleProject, make_chronicle
+from tests.images.chronicle_project import ChronicleProject, make_chronicle
 from tests.images.projects import BuildEnvironment, build_environment
 
 pytestmark = [

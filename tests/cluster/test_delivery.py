@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.run import run_pods
+from deploy.cluster.pod_run import run_pods
 from deploy.delivery import (
     DeliveredImage,
     DeliveryOptions,
@@ -19,7 +19,7 @@ from deploy.delivery import (
     list_nodes_without_image,
     normalize_reference,
 )
-from images.build import BuiltImage, build_mirror
+from images.build_mirror import BuiltImage, build_mirror
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
@@ -27,7 +27,7 @@ from mirror.core.wait import Deadline, wait_until
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
 from tests.cluster.lab import Lab
-from tests.images.archive import connect_engine, ensure_mirror_archive
+from tests.images.mirror_archive import connect_engine, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 

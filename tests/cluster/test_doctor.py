@@ -21,7 +21,7 @@ from tests.cluster.lab import Lab, running_lab
 from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
 from tests.cluster.waiting import scale_by_load, wait_for
-from tests.images.archive import archive_reference, ensure_mirror_archive
+from tests.images.mirror_archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 

@@ -16,12 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.fixtures import START_ERRORS, skip_or_fail
-from tests.cluster.lab import running_lab
-from tests.cluster.limited import LimitedUser
-from tests.cluster.mirrored import NAMESPACE, MirrorLab
-from tests.cluster.options import SEARCH_DOMAIN, LabOptions
-from tests.cluster.plants import (
+from tests.cluster.diagnosis import (
     build_deployment,
     diagnose,
     have_pods_reached,
@@ -29,9 +24,14 @@ from tests.cluster.plants import (
     patched_object,
     temporary_namespace,
 )
+from tests.cluster.fixtures import START_ERRORS, skip_or_fail
+from tests.cluster.lab import running_lab
+from tests.cluster.limited_user import LimitedUser
+from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
+from tests.cluster.options import SEARCH_DOMAIN, LabOptions
 from tests.cluster.waiting import scale_by_load, wait_for
 from tests.conftest import RunProgram
-from tests.images.archive import archive_reference, ensure_mirror_archive
+from tests.images.mirror_archive import archive_reference, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.mirrored import NAMESPACE, MirrorLab
+from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
 from tests.cluster.options import SEARCH_DOMAIN
 from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import UV_VERSIONS, WORKLOAD_IMAGE, build_pod
-from tests.local.place import make_wheel
+from tests.local.mirror_home import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from deploy import repair
 from deploy.changes import lease, ledger
 from deploy.changes.model import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
-from deploy.planned import FixRequest, load_fixes
-from deploy.trial import required_permissions as trial_rights
+from deploy.repair import apply
+from deploy.repair.corefile_trial import required_permissions as trial_rights
+from deploy.repair.plan import FixRequest, load_fixes
 from mirror.core.errors import MirrorError
 from tests.cluster.apiserver import ApiServer, api_server
-from tests.cluster.changing import COREFILE, FixTargets
+from tests.cluster.fix_targets import COREFILE, FixTargets
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.waiting import wait_for
 
@@ -125,8 +125,8 @@ def run_fix(cluster: Cluster) -> str:
         fixes=(load_fixes()["dns"],), options={}, look=CollectOptions(namespace="pypi-mirror")
     )
     with pytest.raises(MirrorError) as failed:
-        planned = repair.plan_fixes(cluster, request)
-        repair.apply_plan(cluster, request, planned)
+        planned = apply.plan_fixes(cluster, request)
+        apply.apply_plan(cluster, request, planned)
     return "\n".join((failed.value.what, failed.value.why))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deploy.manifests.agent import RECONCILER_NAME
-from tests.cluster import kept, older, v3_pools
+from tests.cluster import old_workloads, reconciler_checks, v3_pools
 from tests.cluster.agent_image import ensure_agent_archive
-from tests.cluster.fixable import FixLab
+from tests.cluster.fix_lab import FixLab
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.lab import running_lab
 from tests.cluster.options import DEFAULT_NODES, LabOptions
@@ -115,7 +115,7 @@ def test_a_pool_in_use_is_not_deleted(fixable: FixLab, before: Mapping[str, Any]
 
 def test_a_plan_names_what_it_would_restart(fixable: FixLab, before: Mapping[str, Any]) -> None:
     """Nothing is restarted by a dry run; kube-system only when it is asked for."""
-    older.start(fixable.lab)
+    old_workloads.start(fixable.lab)
     told = json.loads(fixable.fix("pod-sysctl", "--restart", "all", "--dry-run", "-o", "json"))
     found = {f"{one['namespace']}/{one['name']}": one for one in told["running"]}
     rolled = {name for name, one in found.items() if one["restarts"]}
@@ -123,7 +123,7 @@ def test_a_plan_names_what_it_would_restart(fixable: FixLab, before: Mapping[str
     assert not {name for name in rolled if name.startswith("kube-system/")}
     assert "no workload makes it again" in found["older/alone"]["why_not"]
     assert all(":" in one["addresses"][0] for one in found["older/web"]["pods"])
-    assert set.union(*older.read_disable_ipv6(fixable.lab).values()) == {"0"}
+    assert set.union(*old_workloads.read_disable_ipv6(fixable.lab).values()) == {"0"}
 
 
 def test_a_node_where_new_pods_do_not_start_goes_back(
@@ -149,7 +149,7 @@ def test_a_node_where_new_pods_do_not_start_goes_back(
 def test_restart_rolls_workloads_of_older_pods(fixable: FixLab) -> None:
     """Of each kind by its own rollout, chosen by label, then all; a pod alone is only named."""
     named = fixable.fix("pod-sysctl", "--restart", "app=base")
-    assert older.read_disable_ipv6(fixable.lab) == {
+    assert old_workloads.read_disable_ipv6(fixable.lab) == {
         "base": {"1"},
         "web": {"0"},
         "each": {"0"},
@@ -159,13 +159,13 @@ def test_restart_rolls_workloads_of_older_pods(fixable: FixLab) -> None:
     told = json.loads(fixable.fix("pod-sysctl", "--restart", "all", "-o", "json"))
     assert {"older/deployment/web", "older/daemonset/each"} <= set(told["restarted"])
     assert "older/statefulset/base" not in told["restarted"], "it has been restarted already"
-    assert older.read_disable_ipv6(fixable.lab) == {
+    assert old_workloads.read_disable_ipv6(fixable.lab) == {
         "base": {"1"},
         "web": {"1"},
         "each": {"1"},
         "alone": {"0"},
     }
-    left = {one["name"] for one in told["running"] if one["namespace"] == older.NAMESPACE}
+    left = {one["name"] for one in told["running"] if one["namespace"] == old_workloads.NAMESPACE}
     assert left == {"alone"}
 
 
@@ -201,7 +201,7 @@ def test_a_keeper_puts_back_what_something_reverts(
     nodes a conflist as it was, and IPv6 turned on.
     """
     lab, original = fixable.lab, before["cluster"]["maps"]["coredns"]["Corefile"]
-    fixed, wanted = kept.revert_corefile(lab, original)
+    fixed, wanted = reconciler_checks.revert_corefile(lab, original)
     assert fixable.read_fix_states()["dns"] == "drifted"
     told = json.loads(fixable.run_mirror("doctor", "--category", "fixes", "-o", "json"))
     mends = {one["command"] for found in told["findings"] for one in found["mends"]}
@@ -216,18 +216,18 @@ def test_a_keeper_puts_back_what_something_reverts(
         keeper["keeps"]
     )
     assert keeper["leaves"] == []
-    on_nodes = kept.revert_nodes(lab, file, setting)
-    kept.check_corefile(lab, wanted)
+    on_nodes = reconciler_checks.revert_nodes(lab, file, setting)
+    reconciler_checks.check_corefile(lab, wanted)
     assert fixable.read_fix_states()["dns"] == "applied"
-    kept.write_corefile(lab, fixed)
-    kept.check_pool(lab)
-    kept.check_nodes(lab, file, setting, on_nodes)
+    reconciler_checks.write_corefile(lab, fixed)
+    reconciler_checks.check_pool(lab)
+    reconciler_checks.check_nodes(lab, file, setting, on_nodes)
     assert set(fixable.read_fix_states().values()) == {"applied"}
 
 
 def test_the_keeper_has_no_more_rights_than_it_needs(fixable: FixLab) -> None:
-    kept.check_rights(fixable.lab)
-    assert kept.find_pod_security_errors(fixable.lab) == ""
+    reconciler_checks.check_rights(fixable.lab)
+    assert reconciler_checks.find_pod_security_errors(fixable.lab) == ""
 
 
 def test_a_keeper_that_was_stopped_is_named(fixable: FixLab) -> None:
@@ -296,7 +296,7 @@ def test_rollback_of_all(fixable: FixLab, before: Mapping[str, Any]) -> None:
         seen = fixable.probe_new_pod(node)
         assert "fd70:8823:7283" in seen["addresses"]
         assert seen["off"] == "0"
-    assert kept.list_objects(fixable.lab) == "", "the keeper ends with what it keeps"
+    assert reconciler_checks.list_objects(fixable.lab) == "", "the keeper ends with what it keeps"
 
 
 def test_pools_that_may_be_seen_as_v3_alone(

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from deploy.changes import node_hand, node_keep
+from deploy.changes import node_reconcile, node_target
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import NodeFile, NodeSysctl, Refusal
 from deploy.fixes.host_sysctl import BOOT_FILE
-from deploy.planned import FixProofError
-from deploy.put_back import report_unreachable
-from deploy.standing import load_all_fixes, load_fixes
+from deploy.registry import load_all_fixes, load_fixes
+from deploy.repair.plan import FixProofError
+from deploy.repair.rollback import report_unreachable
 from mirror.agent.sysctls import DISABLE_IPV6_ALL
 from mirror.core.errors import ClusterError, MirrorError
 from tests.cluster import v3_pools
 from tests.cluster.bare_hosts import BareHostDriver, ask_bare_host
-from tests.cluster.changing import run_killed_at_write
+from tests.cluster.fix_targets import run_killed_at_write
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
-from tests.cluster.node_field import FIXES, POOL_SPEC, NodeFixCluster, start_node_fix_cluster
+from tests.cluster.node_fix_cluster import FIXES, POOL_SPEC, NodeFixCluster, start_node_fix_cluster
 
 pytestmark = pytest.mark.cluster
 
@@ -36,8 +36,8 @@ KILL_POINTS = int(os.environ.get("MIRROR_NODE_KILLS", "3"))
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeFixCluster]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(node_hand, "ask", ask_bare_host)
-    patch.setattr(node_keep, "ask", ask_bare_host)
+    patch.setattr(node_target, "ask", ask_bare_host)
+    patch.setattr(node_reconcile, "ask", ask_bare_host)
     try:
         # a socket's path may have 107 characters
         with start_node_fix_cluster(tmp_path_factory.mktemp("h")) as field:

@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from mirror.core.wait import Deadline, wait_until
-from tests.cluster.mirrored import NAMESPACE, MirrorLab
-from tests.local.place import make_wheel
+from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
+from tests.local.mirror_home import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.preflight import REQUIRED_PERMISSIONS
+from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS
 from mirror.core.errors import ClusterError
 from tests.cluster.images import ImageContents, build_layer, write_archive
-from tests.cluster.limited import LimitedUser
-from tests.cluster.mirrored import MirrorLab
+from tests.cluster.limited_user import LimitedUser
+from tests.cluster.mirror_lab import MirrorLab
 
 pytestmark = pytest.mark.cluster
 
@@ -153,7 +153,7 @@ def test_a_claim_that_stays_pending(mirrored: MirrorLab, namespace: str) -> None
 
 
 def test_an_image_that_is_missing_on_one_node(mirrored: MirrorLab, namespace: str) -> None:
-    from tests.images.archive import ensure_mirror_archive
+    from tests.images.mirror_archive import ensure_mirror_archive
 
     mirrored.lab.remove_image("ra", mirrored.image)
     try:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.mirrored import MirrorLab
-from tests.cluster.plants import diagnose
+from tests.cluster.diagnosis import diagnose
+from tests.cluster.mirror_lab import MirrorLab
 from tests.cluster.test_up_errors import expect_failure, namespace
 
 __all__ = ["namespace"]

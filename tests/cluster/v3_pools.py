@@ -14,8 +14,8 @@ import yaml
 
 from mirror.core.errors import RefusedError
 from tests.cluster.calico.objects import render_v3_pool_crd
-from tests.cluster.fixable import FixLab
-from tests.cluster.node_field import IPV6_POOL, POOL_SPEC, V3_POOL_KIND, NodeFixCluster
+from tests.cluster.fix_lab import FixLab
+from tests.cluster.node_fix_cluster import IPV6_POOL, POOL_SPEC, V3_POOL_KIND, NodeFixCluster
 from tests.cluster.waiting import wait_for
 
 RESOURCE = "ippools.projectcalico.org"

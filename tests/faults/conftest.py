@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunProgram
-from tests.faults.unwell import FaultyUpstream
-from tests.faults.upstream import CountingUpstream
-from tests.faults.upstream import serve_counting_upstream as upstream_here
-from tests.local.place import MirrorHome
+from tests.faults.counting_upstream import CountingUpstream
+from tests.faults.counting_upstream import serve_counting_upstream as upstream_here
+from tests.faults.faulty_upstream import FaultyUpstream
+from tests.local.mirror_home import MirrorHome
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from mirror.core.wait import Deadline, wait_until
-from tests.faults.upstream import CountingUpstream
-from tests.local.place import MirrorHome
+from tests.faults.counting_upstream import CountingUpstream
+from tests.local.mirror_home import MirrorHome
 
 WHEEL_COUNT = 10
 _round = count()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import BuiltImage, build_mirror, read_ca_bundle
+from images.build_mirror import BuiltImage, build_mirror, read_ca_bundle
 from images.engine import EngineClient
 from mirror.core.progress import SILENT
 from tests.cluster.engine import DockerEngine, docker_engine
@@ -20,7 +20,7 @@ from tests.cluster.images import ensure_base_image
 from tests.cluster.process import CommandError
 from tests.cluster.waiting import ConditionTimeout, WaitAborted
 from tests.conftest import RunProgram
-from tests.images.archive import SYSTEM_CA, connect_engine
+from tests.images.mirror_archive import SYSTEM_CA, connect_engine
 from tests.images.projects import (
     BuildEnvironment,
     build_environment,

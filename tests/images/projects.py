@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cluster.engine import DockerEngine
 from tests.conftest import RunProgram
-from tests.local.place import MirrorHome, purge_on_exit
+from tests.local.mirror_home import MirrorHome, purge_on_exit
 
 BASE = "python:3.13-slim-trixie"
 WEB_MODULE = """\

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.images import ensure_base_image
-from tests.images.interrupted import start_build, stop_build
+from tests.images.interrupted_build import start_build, stop_build
 from tests.images.projects import BuildEnvironment, make_plain_project
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]

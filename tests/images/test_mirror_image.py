@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import INPUTS_LABEL
+from images.build_mirror import INPUTS_LABEL
 from images.engine import EngineClient
 from tests.cluster.engine import DockerEngine
 from tests.images.conftest import BuiltMirrorImage

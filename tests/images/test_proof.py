@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from images.application import load_application_recipe
+from images.application_recipe import load_application_recipe
 from images.engine import EngineClient
+from images.project_lock import LockedDistribution, ProjectLock
 from images.proof import ProofSubject, distributions
-from images.requirements import LockedDistribution, ProjectLock
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from tests.images.projects import RECIPE, BuildEnvironment

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.cluster.waiting import wait_for
-from tests.images.interrupted import start_build, stop_build
+from tests.images.interrupted_build import start_build, stop_build
 from tests.images.projects import (
     BASE,
     PLAIN_PYPROJECT,
@@ -22,7 +22,7 @@ from tests.images.projects import (
     write_files,
 )
 from tests.images.projects import make_plain_project as plain_project
-from tests.local.place import make_wheel
+from tests.local.mirror_home import make_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunProgram
-from tests.local.place import MirrorHome, make_wheel
+from tests.local.mirror_home import MirrorHome, make_wheel
 
 
 @pytest.fixture

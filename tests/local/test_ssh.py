@@ -17,7 +17,7 @@ from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline, wait_until
 from tests.cluster.debian import install_debian_packages
-from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
+from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="installs and starts an sshd of its own")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.checks.cni import agent, files, start
+from deploy.checks.cni import calico_node, conflist, pod_start
 from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "cni"
@@ -15,36 +15,36 @@ CHECKS = (
         id="cni.pods",
         fact="Calico is ready on every node it runs on",
         needs=_CALICO,
-        find=start.check_calico_pods,
+        find=pod_start.check_calico_pods,
     ),
     DoctorCheck(
         id="cni.sandbox",
         fact="no pod waits for its network",
         needs=frozenset({Need.WARNING_EVENTS, Need.WORKLOADS}),
-        find=start.check_sandbox,
+        find=pod_start.check_sandbox,
     ),
     DoctorCheck(
         id="cni.conflist",
         fact="the CNI configuration can be read",
         needs=_CALICO,
-        find=files.check_conflist,
+        find=conflist.check_conflist,
     ),
     DoctorCheck(
         id="cni.drift",
         fact="new pods have what the CNI configuration says",
         needs=_CALICO | {Need.POD_DNS},
-        find=files.check_drift,
+        find=conflist.check_drift,
     ),
     DoctorCheck(
         id="cni.felix",
         fact="Felix and the address pools agree on IPv6",
         needs=_CALICO | {Need.IP_POOLS},
-        find=agent.check_felix,
+        find=calico_node.check_felix,
     ),
     DoctorCheck(
         id="cni.autodetect",
         fact="calico-node finds the addresses it looks for",
         needs=_CALICO | {Need.NODES},
-        find=agent.check_autodetect,
+        find=calico_node.check_autodetect,
     ),
 )

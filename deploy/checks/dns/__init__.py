@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.checks.dns import reach, search, server
+from deploy.checks.dns import reachability, search_list, server
 from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "dns"
@@ -33,30 +33,30 @@ CHECKS = (
         id="dns.search-domains",
         fact="no search domain answers for names that do not exist",
         needs=_PODS,
-        find=search.check_search_domains,
+        find=search_list.check_search_domains,
     ),
     DoctorCheck(
         id="dns.names",
         fact="the index's name has an IPv4 address",
         needs=_PODS,
-        find=reach.check_names,
+        find=reachability.check_names,
     ),
     DoctorCheck(
         id="dns.programs",
         fact="musl, glibc and busybox programs find the same names",
         needs=_PODS,
-        find=search.check_programs,
+        find=search_list.check_programs,
     ),
     DoctorCheck(
         id="dns.ipv6-answers",
         fact="IPv6 addresses are answered only where IPv6 leads somewhere",
         needs=_PODS,
-        find=reach.check_ipv6_answers,
+        find=reachability.check_ipv6_answers,
     ),
     DoctorCheck(
         id="dns.egress",
         fact="pods reach the index over IPv4",
         needs=_PODS,
-        find=reach.check_egress,
+        find=reachability.check_egress,
     ),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy import mends
-from deploy.checks.dns.words import is_silent
+from deploy.checks.dns.wording import is_silent
+from deploy.doctor import remedies
+from deploy.doctor.phrases import on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
-from deploy.evidence.sights import iter_probe_views
-from deploy.phrases import on_nodes
+from deploy.evidence.probe_views import iter_probe_views
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 
@@ -28,7 +28,7 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
                 Remedy(
                     text="Turn the cluster's DNS on.",
                     reach="cluster",
-                    command=mends.enable_addon_command(evidence, "dns", ""),
+                    command=remedies.enable_addon_command(evidence, "dns", ""),
                 ),
             ),
         )

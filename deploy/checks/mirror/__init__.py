@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.checks.mirror import given, reach, state, volume
+from deploy.checks.mirror import published, reachability, state, volume
 from deploy.evidence.model import DoctorCheck, Need
 
 CATEGORY = "mirror"
@@ -22,7 +22,7 @@ CHECKS = (
         id="mirror.address",
         fact="it is at the address that workloads were given",
         needs=_MIRROR,
-        find=given.check_address,
+        find=published.check_address,
     ),
     DoctorCheck(
         id="mirror.volume",
@@ -43,18 +43,18 @@ CHECKS = (
         id="mirror.published",
         fact="what was published is right",
         needs=_MIRROR,
-        find=given.check_published,
+        find=published.check_published,
     ),
     DoctorCheck(
         id="mirror.reached",
         fact="pods on every node reach it",
         needs=_REACHED,
-        find=reach.check_reached,
+        find=reachability.check_reached,
     ),
     DoctorCheck(
         id="mirror.upstream",
         fact="it reaches the index that it mirrors",
         needs=_REACHED,
-        find=reach.check_upstream,
+        find=reachability.check_upstream,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.checks.mirror.words import describe_users, run_mirror_up
+from deploy.checks.mirror.wording import describe_users, run_mirror_up
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
 from deploy.evidence.things import MirrorState
 

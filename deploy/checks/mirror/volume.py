@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy import mends
-from deploy.checks.mirror.words import run_mirror_up
+from deploy.checks.mirror.wording import run_mirror_up
+from deploy.doctor import remedies
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
-from deploy.evidence.sights import iter_probe_views
+from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.things import MirrorState
 
 _LOW = 0.05  # part of the volume that should stay free
@@ -70,7 +70,7 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
 def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
     held = state.volume
     assert held is not None
-    enable = mends.enable_addon_command(evidence, "hostpath-storage", "kubectl get storageclass")
+    enable = remedies.enable_addon_command(evidence, "hostpath-storage", "kubectl get storageclass")
     return Finding(
         check="mirror.volume",
         severity=Severity.ERROR,

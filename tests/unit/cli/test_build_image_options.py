@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.commands.image import build_image
-from images.application import load_application_recipe
+from cli.commands.build_image import build_image
+from images.application_recipe import load_application_recipe
 from mirror.core.errors import InputError, MirrorError
 
 PROJECT = """\

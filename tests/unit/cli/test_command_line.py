@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.mirror import mirror
-from deploy import trial
 from deploy.changes import lease, ledger
-from deploy.preflight import REQUIRED_PERMISSIONS
+from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS
+from deploy.repair import corefile_trial
 from tests.conftest import RunProgram
 
 COMMANDS = mirror.list_commands(click.Context(mirror))
@@ -50,7 +50,7 @@ def test_the_overview_does_not_wait_for_what_commands_need() -> None:
 
 def test_no_command_waits_for_the_client_s_generated_classes() -> None:
     """They take half a second to import, and nothing of ours needs them."""
-    told = "import cli.mirror, deploy.diagnose, deploy.up, sys; print(*sys.modules, sep=chr(10))"
+    told = "import cli.mirror, deploy.doctor.run, deploy.lifecycle.up, sys; print(*sys.modules, sep=chr(10))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
     loaded = done.stdout.split()
     assert "kubernetes.client.api_client" in loaded
@@ -119,7 +119,7 @@ def test_the_rights_page_names_every_right_of_the_fixes() -> None:
     for right in (
         *ledger.PERMISSIONS,
         *lease.PERMISSIONS,
-        *trial.required_permissions("kube-system"),
+        *corefile_trial.required_permissions("kube-system"),
     ):
         (line,) = [one for one in page.splitlines() if f"resources: [{right.resource}]" in one]
         assert right.verb in line

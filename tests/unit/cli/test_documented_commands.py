@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.commands.image import build_image
+from cli.commands.build_image import build_image
 from cli.mirror import mirror
-from deploy.diagnose import load_categories
-from deploy.standing import load_fixes
+from deploy.doctor.run import load_categories
+from deploy.registry import load_fixes
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

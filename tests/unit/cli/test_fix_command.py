@@ -9,10 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from cli import fixing
+from cli import fix_workflow
 from cli.mirror import mirror
-from deploy import keep, repair
 from deploy.cluster.client import Cluster
+from deploy.repair import apply, reconciler
 from mirror.core.errors import MirrorError
 
 
@@ -83,16 +83,16 @@ def test_agents_are_told_what_a_change_that_failed_has_left(
 ) -> None:
     """They took out what was written; what stands is kept all the same."""
     done: list[str] = []
-    monkeypatch.setattr(keep, "tell_nodes", lambda _: done.append("told"))
+    monkeypatch.setattr(reconciler, "tell_nodes", lambda _: done.append("told"))
 
     def tidy(_: Cluster, *, undone: bool) -> tuple[str, ...]:
         done.append("tidied")
         return ()
 
-    monkeypatch.setattr(repair, "tidy", tidy)
-    with pytest.raises(MirrorError, match="not proved"), fixing.tidied(cast("Cluster", None)):
+    monkeypatch.setattr(apply, "tidy", tidy)
+    with pytest.raises(MirrorError, match="not proved"), fix_workflow.tidied(cast("Cluster", None)):
         raise MirrorError("not proved")
     assert done == ["told", "tidied"]
-    with fixing.tidied(cast("Cluster", None)):
+    with fix_workflow.tidied(cast("Cluster", None)):
         pass
     assert done == ["told", "tidied", "tidied"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cli.grouped import groups, places
-from deploy.planned import TargetDiff
+from cli.output.node_groups import groups, places
+from deploy.repair.plan import TargetDiff
 
 
 def diff(target: str, before: str, after: str) -> TargetDiff:

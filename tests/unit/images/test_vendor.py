@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from images.requirements import LockedDistribution, ProjectLock
+from images.project_lock import LockedDistribution, ProjectLock
 from images.vendor import VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
-from tests.local.place import make_wheel
+from tests.local.mirror_home import make_wheel
 
 PIN = LockedDistribution(name="x", version="1.0", marker="", hashes=())
 # a backend in the sdist itself: it needs nothing

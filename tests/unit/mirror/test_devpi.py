@@ -19,7 +19,7 @@ def test_devpi_takes_every_option_it_is_given() -> None:
 
     marks = PurePath("/data/private")
     argv = devpi.build_server_argv("python3", PATHS, ServerSettings(), port=3142, markers=marks)
-    assert argv[1:5] == ("-m", "mirror.private", "--marks", str(marks))
+    assert argv[1:5] == ("-m", "mirror.private_names", "--marks", str(marks))
     manager = get_pluginmanager()
     config = parseoptions(manager, ["devpi-server", *argv[5:]], get_parser(manager))
     assert config.args.host == "127.0.0.1"

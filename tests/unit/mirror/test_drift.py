@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.changes.model import ConfigMapKey, Edit
-from deploy.standing import load_all_fixes
+from deploy.registry import load_all_fixes
 from mirror.drift import detect_drift
 from mirror.merge import encode_spec
 

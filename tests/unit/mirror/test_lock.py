@@ -100,7 +100,7 @@ def test_a_uv_lock(tmp_path: Path) -> None:
 
 def test_the_real_uv_writes_what_is_read(tmp_path: Path) -> None:
     """Without an index: a project of a local wheel, locked by uv itself."""
-    from tests.local.place import make_wheel
+    from tests.local.mirror_home import make_wheel
 
     (tmp_path / "links").mkdir()
     wheel = make_wheel(tmp_path / "links", "house-lib", "1.0", "x = 1\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.private import PrivateNamesPlugin, find_released_project
+from mirror.private_names import PrivateNamesPlugin, find_released_project
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from deploy.delivery import DeliveryOptions, choose_method
 from deploy.delivery.kind import DELIVERY
 from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.programs import install_program, read_invocation
-from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
+from tests.unit.deploy.delivery.fake_programs import install_program, read_invocation
+from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
 
 def of_kind(name: str, in_cluster: str = "dev", *images: str) -> dict[str, Any]:

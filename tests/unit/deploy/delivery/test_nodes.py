@@ -11,7 +11,7 @@ from deploy.delivery import DeliveryOptions
 from deploy.delivery.nodes import DELIVERY, build_command
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
+from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
 KEEP = "import sys,pathlib;pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
 FAIL_ON_B = "import sys;sys.stdin.buffer.read();sys.exit('disk full' if sys.argv[1]=='b' else 0)"

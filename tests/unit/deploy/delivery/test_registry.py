@@ -10,7 +10,7 @@ from deploy.delivery import DeliveryOptions
 from deploy.delivery.registry import DELIVERY, check_registry
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster
+from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster
 
 GIVEN = DeliveryOptions(registry="registry.example:5000/team/")
 

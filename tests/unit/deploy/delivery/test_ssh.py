@@ -12,7 +12,7 @@ from deploy.delivery import DeliveryOptions, choose_method
 from deploy.delivery.ssh import DELIVERY, get_import_command
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
-from tests.unit.deploy.delivery.stand_ins import IMAGE, FakeImageEngine, make_cluster, make_node
+from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
 KEEP = (
     "import sys,pathlib;pathlib.Path(sys.argv[1]).write_text("

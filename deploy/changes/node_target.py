@@ -1,0 +1,96 @@
+"""The hand on nodes: files and network settings of hosts, through the node agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from deploy.changes.model import (
+    NodeFile,
+    NodeSysctl,
+    Permission,
+    Snapshot,
+    Target,
+    WriteConflict,
+    agent_target,
+)
+from deploy.cluster.client import Cluster
+from deploy.evidence.collect import read_nodes
+from deploy.evidence.node_agent import ask_agent, ensure_agents
+from deploy.manifests.agent import SYSTEM_NAMESPACE
+from mirror.agent.content import decode_content, encode_content
+from mirror.core.errors import ClusterError
+
+
+class NodeDriver:
+    """Reads and writes by the agent's pods, which it finds, or starts with an image, when it is
+    first used.
+    """
+
+    def __init__(self, cluster: Cluster, image: Callable[[], str | None]) -> None:
+        self._cluster, self._image = cluster, image
+        self._pods: Mapping[str, str] | None = None
+
+    def is_reachable(self, target: Target) -> bool:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        return target.node in self._running()
+
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        return [
+            Permission(verb="list", resource="nodes"),
+            Permission(verb="list", resource="pods", namespace=SYSTEM_NAMESPACE),
+            Permission(verb="create", resource="pods/exec", namespace=SYSTEM_NAMESPACE),
+            *(
+                Permission(verb=verb, resource="daemonsets", namespace=SYSTEM_NAMESPACE)
+                for verb in ("get", "create", "patch", "delete")
+            ),
+        ]
+
+    def read(self, target: Target) -> Snapshot:
+        return self._held(self._ask(target, {"do": "read"}))
+
+    def write(
+        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+    ) -> Snapshot:
+        question = {
+            "do": "write",
+            "content": encode_content(content),
+            "seen": expected.version,
+            "frame": metadata,
+        }
+        return self._held(self._ask(target, question))
+
+    def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
+        assert isinstance(target, NodeFile | NodeSysctl)
+        asked = {**question, "target": agent_target(target)}
+        told = ask_agent(self._cluster, self._pod(target.node), asked)
+        if "moved" in told:
+            raise WriteConflict(str(target))
+        return told
+
+    def _pod(self, node: str) -> str:
+        pods = self._running()
+        if node not in pods:
+            raise ClusterError(
+                f"node {node} cannot be reached: no agent runs there",
+                why="it is not Ready, is gone, or cannot start the agent's image",
+                next_step=f"kubectl describe node {node}; then run this again",
+            )
+        return pods[node]
+
+    def _running(self) -> Mapping[str, str]:
+        """The agents that run; started where somebody took them away."""
+        if self._pods is None:
+            nodes = read_nodes(self._cluster)
+            found = ensure_agents(self._cluster, None, nodes)
+            self._pods = found or ensure_agents(self._cluster, self._image(), nodes)
+        return self._pods
+
+    @staticmethod
+    def _held(told: Mapping[str, Any]) -> Snapshot:
+        return Snapshot(
+            content=decode_content(told["content"]),
+            version=told["version"],
+            metadata=told["frame"],
+        )

@@ -1,0 +1,1 @@
+"""`mirror doctor`: run the checks, offer remedies, write a bundle."""

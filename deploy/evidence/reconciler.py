@@ -1,0 +1,33 @@
+"""The keeper that `mirror fix --keep` left in the cluster."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.explain import waiting_reasons
+from deploy.cluster.objects import is_rolled_out
+from deploy.cluster.selection import list_pods
+from deploy.evidence.things import ReconcilerState
+from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.reconciler import read_targets
+
+
+def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
+    """None where there is none."""
+    found = cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
+    if found is None:
+        return None
+    if is_running(found):
+        return ReconcilerState(running=True)
+    waits: set[str] = set()
+    with suppress(ApiError):  # that it does not run is known all the same
+        for pod in list_pods(cluster, found, SYSTEM_NAMESPACE):
+            waits.update(waiting_reasons(pod).values())
+    return ReconcilerState(running=False, trouble=", ".join(sorted(waits)))
+
+
+def is_running(found: Object) -> bool:
+    """Whether it does what it was told; where only nodes are kept it needs no pod."""
+    stopped = read_targets(found) and not found["spec"].get("replicas", 1)
+    return not stopped and is_rolled_out(found, found["metadata"]["generation"])

@@ -1,0 +1,1 @@
+"""`mirror fix` and `mirror rollback`: plan, apply, prove, restart, roll back."""

@@ -1,0 +1,1 @@
+"""The mirror on this machine: ordinary processes, no root, no cluster."""

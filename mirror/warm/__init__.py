@@ -1,0 +1,1 @@
+"""Warming: fetch everything that a lock needs before pods ask for it."""

@@ -1,0 +1,121 @@
+"""A request with a body: the body never reaches the fetcher or becomes another request."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mirror.cache.scrubber import Scrubber
+from mirror.cache.server import CacheServer, CacheService
+from mirror.cache.upstream import UpstreamClient
+from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
+from tests.faults.mirror_client import MirrorClient
+
+SLOW = 4.0  # seconds, so that the answer to what is smuggled comes in a victim's time
+
+
+def smuggled_request(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: public\r\nAccept: {SIMPLE_JSON}\r\n\r\n".encode()
+
+
+def with_length(body: bytes) -> bytes:
+    return f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def chunked(body: bytes) -> bytes:
+    return b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
+    "length": with_length,
+    "chunked": chunked,
+    "expect": lambda body: b"Expect: 100-continue\r\n" + with_length(body),
+    "early close": lambda body: with_length(body + b"never sent").removesuffix(b"never sent"),
+}
+
+
+def send(port: int, request: bytes, seconds: float = 2.0) -> bytes:
+    """Send bytes on a connection of its own; return what comes back until it closes or is idle."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        connection.sendall(request)
+        received = b""
+        try:
+            while block := connection.recv(65536):
+                received += block
+        except (TimeoutError, ConnectionResetError):
+            pass
+    return received
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/workloads/stable/+simple/{cold}/",
+        "/root/pypi/+simple/{cold}/",
+        "/root/pypi/+f/{cold}/{hex}/x-1.0.tar.gz",
+        "/root/pypi/+simple/{cold}",  # redirected
+        "/+mirror/status",
+    ],
+)
+def test_a_body_never_becomes_the_next_clients_request(
+    mirror: MirrorClient, upstream: FaultyUpstream, framing: str, path: str
+) -> None:
+    number = zlib.crc32(f"{framing} {path}".encode())
+    upstream.add_project(f"smuggled-{number}", "99.0")
+    upstream.projects[f"smuggled-{number}"].delay = SLOW
+    body = smuggled_request(f"/root/pypi/+simple/smuggled-{number}/")
+    target = path.format(cold=f"cold-{number}", hex="0" * 64)
+    request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+    send(mirror.home.port, request + FRAMINGS[framing](body), 1.0)
+    for victim in (f"victim-{number}-{i}" for i in range(3)):
+        upstream.add_project(victim, "1.0")
+        response = mirror.get_page(victim)
+        assert response.status_code == 200, response.text
+        assert response.json()["name"] == victim
+
+
+@pytest.fixture
+def fetcher(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
+    """The fetcher alone, as nginx reaches it; yields its port."""
+    public = CacheService(
+        tmp_path / "public", UpstreamClient(upstream.url, connections=2), Scrubber(tmp_path)
+    )
+    server = CacheServer(0, public)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 60\r\n",
+        b"Content-Length: 0\r\nContent-Length: 60\r\n",
+        b"content-length : 60\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: identity\r\nContent-Length: 0\r\n",
+        b"no colon here\r\nContent-Length: 60\r\n",
+    ],
+)
+def test_a_connection_on_which_a_body_was_announced_is_closed(fetcher: int, headers: bytes) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: public\r\n" + headers + b"\r\n"
+    received = send(fetcher, request + smuggled_request("/+mirror/status"))
+    assert received.startswith(b"HTTP/1.1 400 "), received
+    assert received.count(b"HTTP/1.1 ") == 1, "what follows is not read as a request"
+    assert b"Connection: close" in received
+
+
+def test_a_connection_without_a_body_is_kept(fetcher: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: public\r\n\r\n"
+    received = send(fetcher, request + smuggled_request("/+mirror/status"))
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert json.loads(received.rpartition(b"\r\n\r\n")[2])["upstream"]

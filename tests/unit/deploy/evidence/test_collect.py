@@ -1,0 +1,198 @@
+"""What is collected, and what becomes of what may not be seen."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from deploy.cluster.api_resources import API_RESOURCES
+from deploy.cluster.client import ApiError, Cluster
+from deploy.cluster.pod_run import PodRun
+from deploy.evidence import collect as collecting
+from deploy.evidence import dns
+from deploy.evidence.collect import CollectOptions, collect
+from deploy.evidence.model import (
+    CorefileConfigMap,
+    DnsPod,
+    DnsService,
+    Need,
+    NodeState,
+    Unseen,
+    require_seen,
+)
+from mirror.core.errors import InputError
+from mirror.core.progress import SILENT
+from mirror.core.wait import Deadline
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+NODE = {
+    "metadata": {"name": "ra"},
+    "spec": {"podCIDRs": ["10.1.4.0/24"]},
+    "status": {
+        **READY,
+        "nodeInfo": {"architecture": "arm64"},
+        "addresses": [
+            {"type": "InternalIP", "address": "10.99.0.4"},
+            {"type": "Hostname", "address": "ra"},
+        ],
+    },
+}
+SERVICE = {"spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}}}
+POD = {
+    "metadata": {"name": "coredns-1", "namespace": "kube-system", "uid": "1"},
+    "spec": {"nodeName": "ra", "containers": [{"name": "c", "image": "i"}]},
+    "status": {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrPull"}}}]},
+}
+
+
+class FakeOneNodeCluster:
+    """A cluster with one node; ``refused`` kinds answer 403."""
+
+    context, server = "fake", "https://192.0.2.1"
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.deadline = Deadline.after(5)
+
+    def version(self) -> str:
+        return "v1"
+
+    def _check(self, kind: str) -> None:
+        if kind in self.refused:
+            raise ApiError(403, "Forbidden", f"you cannot read {kind}", "refused", "")
+
+    def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
+        return not self.refused
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
+        self._check(kind)
+        there = {
+            ("Service", "kube-dns"): SERVICE,
+            ("ConfigMap", "coredns"): {"data": {"Corefile": ".:53 {}"}},
+        }
+        return there.get((kind, name))
+
+    def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Any:
+        self._check(kind)
+        if kind in {"IPPool", "Installation"}:
+            raise ApiError(404, "NotFound", "no such resource", "refused", "")
+        return {"Node": [NODE], "Pod": [POD]}.get(kind, [])
+
+    def read_log(self, *words: str, **options: Any) -> str:
+        return ""
+
+
+def seen(look: CollectOptions, *refused: str) -> Any:
+    return collect(cast("Cluster", FakeOneNodeCluster(*refused)), frozenset(Need), look)
+
+
+def test_from_the_api_alone() -> None:
+    evidence = seen(CollectOptions(namespace="pypi-mirror"))
+    node = NodeState(
+        name="ra",
+        ready=True,
+        architecture="arm64",
+        addresses=("10.99.0.4",),
+        pod_cidrs=("10.1.4.0/24",),
+    )
+    assert evidence.nodes == (node,)
+    assert evidence.dns_service == DnsService(
+        name="kube-system/kube-dns", addresses=("10.152.183.10",), selector="k8s-app=kube-dns"
+    )
+    assert evidence.dns_pods == (
+        DnsPod(name="coredns-1", node="ra", ready=False, trouble="ErrPull"),
+    )
+    assert evidence.corefile == CorefileConfigMap(
+        namespace="kube-system", name="coredns", text=".:53 {}"
+    )
+    assert "no probe image" in evidence.pod_dns.reason
+
+
+def test_a_missing_right_leaves_the_rest_seen() -> None:
+    evidence = seen(CollectOptions(namespace="pypi-mirror"), "ConfigMap", "Node")
+    assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
+    assert evidence.nodes == Unseen(reason="you cannot read Node")
+    assert isinstance(evidence.dns_service, DnsService)
+
+
+@pytest.mark.parametrize("kind", [*API_RESOURCES])
+def test_no_missing_right_ends_the_look(kind: str) -> None:
+    assert seen(CollectOptions(namespace="pypi-mirror"), kind).context == "fake"
+
+
+def test_without_rights_on_nodes_they_have_to_be_named() -> None:
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    assert "give --node" in seen(look, "Node").pod_dns.reason
+
+
+def test_a_node_that_does_not_exist_is_refused() -> None:
+    look = CollectOptions(
+        namespace="pypi-mirror", image="i", names=("index.example",), nodes=("rah",)
+    )
+    with pytest.raises(InputError, match="no node 'rah'"):
+        seen(look)
+
+
+def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = require_seen(seen(look, "Namespace").pod_dns)
+    assert one.view == Unseen(reason="no probe pods: you cannot read Namespace")
+
+
+def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "read_nodes", lambda _: (_not_ready(),))
+    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (one,) = require_seen(seen(look).pod_dns)
+    assert one.view == Unseen(reason="the node is not Ready")
+
+
+def _not_ready() -> NodeState:
+    return NodeState(name="ra", ready=False, architecture="amd64")
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (
+            PodRun(name="p", node="ra", exit_code=None, output="", why="ErrImagePull"),
+            "ErrImagePull",
+        ),
+        (
+            PodRun(name="p", node="ra", exit_code=1, output="No module named mirror.probe"),
+            "ended with 1",
+        ),
+        (PodRun(name="p", node="ra", exit_code=2, output="usage: …"), "another version"),
+        (PodRun(name="p", node="ra", exit_code=0, output="{}"), "cannot be read"),
+        (PodRun(name="p", node="ra", exit_code=0, output="noise"), "cannot be read"),
+    ],
+)
+def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
+    view = dns._read(run)
+    assert isinstance(view, Unseen)
+    assert reason in view.reason
+
+
+def test_a_probe_pod_sees_what_a_workload_sees() -> None:
+    asked = dns.DnsProbeRequest(
+        image="image", namespace="home", names=("index.example:80",), mirror="10.152.183.7:3141"
+    )
+    spec = dns._pod(asked, "home", "ra")["spec"]
+    assert "dnsConfig" not in spec
+    assert "dnsPolicy" not in spec
+    assert spec["nodeName"] == "ra"
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    (container,) = spec["containers"]
+    assert container["command"] == [
+        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80"),
+        *("--mirror", "10.152.183.7:3141"),
+    ]
+
+
+def test_nothing_is_made_where_no_node_can_run_it() -> None:
+    fake = cast("Cluster", FakeOneNodeCluster())
+    asked = dns.DnsProbeRequest(image="image", namespace="home", names=("index.example",))
+    assert dns.probe_dns(fake, asked, (), SILENT) == {}

@@ -1,0 +1,66 @@
+"""Two nodes and Calico as the fixes of the nodes see them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deploy.changes.model import (
+    Change,
+    Refusal,
+)
+from deploy.evidence.host_view import ConflistFile, HostView
+from deploy.evidence.model import Evidence, NodeHost, NodeState, Unseen
+from deploy.evidence.things import Calico, IpPool
+
+TEXT = json.dumps(
+    {
+        "name": "k8s-pod-network",
+        "plugins": [
+            {"type": "calico", "ipam": {"type": "calico-ipam", "assign_ipv6": "true"}},
+            {"type": "portmap"},
+            {"type": "bandwidth"},
+        ],
+    }
+)
+PATH = "/etc/cni/net.d/10-calico.conflist"
+HOST = HostView(
+    net_d="/etc/cni/net.d",
+    conflists=(ConflistFile(path=PATH, text=TEXT),),
+    plugins=("calico", "tuning"),
+    allowlist=None,
+    links=(("all", "0"), ("default", "0"), ("eth0", "0"), ("lo", "0")),
+    addresses=("eth0 fd70::2/64", "lo ::1/128"),
+    sysctl_lines=(),
+)
+CALICO = Calico(
+    namespace="kube-system", operator=False, installed=True, env=("IP6=autodetect",), config=TEXT
+)
+POOLS = (
+    IpPool(name="default-ipv4-ippool", cidr="10.1.0.0/16"),
+    IpPool(name="default-ipv6-ippool", cidr="fd70:8823:7283::/48", pods=("chronicle/a",)),
+)
+
+
+def make_evidence(
+    host: HostView | Unseen = HOST, *, ready: bool = True, address: str = "10.0.0.3", **more: Any
+) -> Evidence:
+    """Two nodes: anubis as in HOST, babel as given."""
+    nodes = tuple(
+        NodeState(name=name, ready=on, architecture="amd64", addresses=(at,))
+        for name, on, at in (("anubis", True, "10.0.0.2"), ("babel", ready, address))
+    )
+    hosts = (NodeHost(node="anubis", view=HOST), NodeHost(node="babel", view=host))
+    given: dict[str, Any] = {"calico": CALICO, "ip_pools": POOLS, "server": "https://10.0.0.1:1"}
+    given["api_addresses"] = ("10.0.0.1",)
+    return Evidence(context="c", taken="", nodes=nodes, hosts=hosts, **{**given, **more})
+
+
+def target_names(found: tuple[Change, ...] | Refusal) -> list[str]:
+    assert not isinstance(found, Refusal), found
+    return [str(change.target) for change in found]
+
+
+def expect_refusal(found: tuple[Change, ...] | Refusal) -> Refusal:
+    assert isinstance(found, Refusal), found
+    return found

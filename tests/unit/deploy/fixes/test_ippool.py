@@ -1,0 +1,129 @@
+"""What ippool decides, on evidence, and what it makes of each target."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from deploy.changes.model import (
+    Edit,
+    ObjectSpec,
+    Refusal,
+)
+from deploy.evidence.host_view import ConflistFile
+from deploy.evidence.model import NodeHost, Unseen
+from deploy.fixes import ippool
+from tests.unit.deploy.fixes.sample_evidence import (
+    CALICO,
+    HOST,
+    PATH,
+    POOLS,
+    TEXT,
+    expect_refusal,
+    make_evidence,
+    target_names,
+)
+
+
+def test_what_asks_goes_before_the_pool() -> None:
+    found = target_names(ippool.plan_changes(make_evidence(), {}, ()))
+    assert found[0].startswith("ConfigMap")
+    assert found[-1] == "IPPool default-ipv6-ippool"
+    assert len(found) == 4
+
+
+def test_a_pool_in_use_is_disabled_but_not_deleted() -> None:
+    told = expect_refusal(ippool.plan_changes(make_evidence(), {"delete": True}, ()))
+    assert told.objects == ("chronicle/a has default-ipv6-ippool's address",)
+    forced = ippool.plan_changes(make_evidence(), {"delete": True, "force-pool": True}, ())
+    assert target_names(forced)[-2:] == [
+        "DaemonSet kube-system/calico-node",
+        "IPPool default-ipv6-ippool",
+    ]
+
+
+def test_no_calico_and_no_pool_need_nothing() -> None:
+    assert expect_refusal(ippool.plan_changes(make_evidence(calico=None), {}, ())).needless
+    quiet = TEXT.replace("true", "false")
+    host = replace(HOST, conflists=(ConflistFile(path=PATH, text=quiet),))
+    hosts = tuple(NodeHost(node=name, view=host) for name in ("anubis", "babel"))
+    calico = replace(CALICO, config=quiet)
+    seen = replace(make_evidence(ip_pools=POOLS[:1], calico=calico), hosts=hosts)
+    assert expect_refusal(ippool.plan_changes(seen, {}, ())).needless
+
+
+def test_pools_that_cannot_be_seen_are_no_reason_to_say_there_are_none() -> None:
+    unseen = Unseen(reason="you may not list them")
+    told = expect_refusal(ippool.plan_changes(make_evidence(ip_pools=unseen), {}, ()))
+    assert "you may not list them" in told.reason
+    etcd = replace(CALICO, etcd=("https://10.0.0.1:2379",))
+    told = expect_refusal(ippool.plan_changes(make_evidence(ip_pools=unseen, calico=etcd), {}, ()))
+    assert not told.needless
+    assert "calicoctl" in told.next_step
+
+
+def test_the_pool_waits_for_a_proof_and_files_know_their_template() -> None:
+    found = ippool.plan_changes(make_evidence(), {}, ())
+    assert not isinstance(found, Refusal)
+    assert [change.needs_proof_first for change in found] == [False, False, False, True]
+    assert [change.template for change in found] == [
+        None,
+        found[0].target,
+        found[0].target,
+        None,
+    ]
+
+
+def test_a_pool_that_was_deleted_by_hand_leaves_a_question_to_end() -> None:
+    assert len(target_names(ippool.plan_changes(make_evidence(ip_pools=POOLS[:1]), {}, ()))) == 3
+
+
+def test_a_second_run_keeps_what_the_first_did() -> None:
+    first = ippool.plan_changes(make_evidence(), {}, ())
+    assert not isinstance(first, Refusal)
+    off = (POOLS[0], replace(POOLS[1], disabled=True))
+    assert target_names(
+        ippool.plan_changes(make_evidence(ip_pools=off), {}, first)
+    ) == target_names(first)
+
+
+def test_a_pool_keeps_all_but_disabled() -> None:
+    spec = {"cidr": "FD70:8823:7283:0::/48", "blockSize": 122, "natOutgoing": False}
+    target = ObjectSpec(kind="IPPool", name="p")
+    edit = Edit(fix="ippool", options={"delete": False})
+    after = ippool.edit(edit, target, json.dumps(spec).encode())
+    assert after is not None
+    assert json.loads(after) == {**spec, "disabled": True}
+    assert ippool.edit(Edit(fix="ippool", options={"delete": True}), target, b"{}") is None
+
+
+def test_calico_node_is_told_not_to_make_pools() -> None:
+    env = [
+        {"name": "IP6", "value": "autodetect"},
+        {"name": "CALICO_IPV4POOL_CIDR", "value": "10.1.0.0/16"},
+        {"name": "CALICO_IPV6POOL_CIDR", "value": "fd70::/48"},
+        {"name": "FELIX_X", "value": "1"},
+    ]
+    spec = {"template": {"spec": {"containers": [{"name": "calico-node", "env": env}]}}}
+    target = ObjectSpec(kind="DaemonSet", namespace="kube-system", name="calico-node")
+    after = ippool.edit(
+        Edit(fix="ippool", options={"delete": False}), target, json.dumps(spec).encode()
+    )
+    assert after is not None
+    assert json.loads(after)["template"]["spec"]["containers"][0]["env"] == [
+        {"name": "FELIX_X", "value": "1"},
+        {"name": "NO_DEFAULT_POOLS", "value": "true"},
+        {"name": "IP6", "value": "none"},
+    ]
+
+
+def test_a_pool_is_reached_by_the_api_that_has_it() -> None:
+    v3 = tuple(replace(one, kind="IPPool.projectcalico.org") for one in POOLS)
+    first = ippool.plan_changes(make_evidence(ip_pools=v3), {}, ())
+    assert not isinstance(first, Refusal)
+    assert target_names(first)[-1] == "IPPool.projectcalico.org default-ipv6-ippool"
+    again = ippool.plan_changes(make_evidence(), {}, first)
+    assert target_names(again) == target_names(first), "what was begun by one is ended by it"
+    after = ippool.edit(first[-1].edit, first[-1].target, b'{"cidr":"fd70::/48"}')
+    assert after is not None
+    assert json.loads(after) == {"cidr": "fd70::/48", "disabled": True}

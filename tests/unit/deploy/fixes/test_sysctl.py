@@ -1,0 +1,201 @@
+"""What pod-sysctl and host-sysctl decide, on evidence, and what they make of each target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy.changes.model import (
+    CannotEdit,
+    Edit,
+    NodeFile,
+    NodeSysctl,
+    ObjectSpec,
+    Refusal,
+)
+from deploy.evidence.host_view import ConflistFile, HostView, SysctlLine
+from deploy.evidence.model import NodeHost, Unseen
+from deploy.fixes import host_sysctl, ippool, pod_sysctl
+from deploy.formats.conflist import read_plugin_types
+from tests.unit.deploy.fixes.sample_evidence import (
+    CALICO,
+    HOST,
+    PATH,
+    TEXT,
+    expect_refusal,
+    make_evidence,
+    target_names,
+)
+
+
+def test_the_template_comes_first_then_each_node() -> None:
+    assert target_names(pod_sysctl.plan_changes(make_evidence(), {}, ())) == [
+        "ConfigMap kube-system/calico-config key cni_network_config",
+        f"file {PATH} on node anubis",
+        f"file {PATH} on node babel",
+    ]
+
+
+def test_without_calico_only_the_nodes_files() -> None:
+    assert len(target_names(pod_sysctl.plan_changes(make_evidence(calico=None), {}, ()))) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (replace(HOST, plugins=("calico",)), "no plugin `tuning`"),
+        (replace(HOST, allowlist="^net.core.*$\n"), "allowlist.conf does not allow"),
+        (replace(HOST, allowlist="^net.ipv6.conf.all.disable_ipv6$\n"), "default.disable_ipv6"),
+        (replace(HOST, allowlist="(\n"), "allowlist.conf does not allow"),
+        (replace(HOST, conflists=()), "no CNI configuration in /etc/cni/net.d"),
+        (replace(HOST, conflists=(ConflistFile(path=PATH, text="{"),)), "line 1, column 2"),
+        (replace(HOST, conflists=(ConflistFile(path="/etc/x.conf", text="{}"),)), "no list"),
+        (replace(HOST, links=()), "no IPv6"),
+    ],
+)
+def test_one_unfit_node_is_named_before_the_first_write(host: HostView, said: str) -> None:
+    told = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
+    assert not told.needless
+    (line,) = told.objects
+    assert line.startswith("node babel: ")
+    assert said in line
+    assert told.next_step
+
+
+def test_an_allowlist_that_allows_is_no_hindrance() -> None:
+    fit = replace(HOST, allowlist="^net.core.*$\n^net.ipv6.conf.\\w+.disable_ipv6$\n")
+    assert len(target_names(pod_sysctl.plan_changes(make_evidence(fit), {}, ()))) == 3
+
+
+def test_the_runtime_takes_the_first_file() -> None:
+    other = ConflistFile(path="/etc/cni/net.d/05-other.conflist", text=TEXT)
+    host = replace(HOST, conflists=(*HOST.conflists, other))
+    assert (
+        target_names(pod_sysctl.plan_changes(make_evidence(host), {}, ()))[-1]
+        == f"file {other.path} on node babel"
+    )
+
+
+def test_a_node_that_is_not_ready_is_named_and_left_out() -> None:
+    found = pod_sysctl.plan_changes(
+        make_evidence(Unseen(reason="the node is not Ready"), ready=False), {}, ()
+    )
+    assert len(target_names(found)) == 2
+    assert not isinstance(found, Refusal)
+    assert all("not on babel" in change.why for change in found)
+
+
+def test_a_ready_node_without_an_agent_stops_it() -> None:
+    told = pod_sysctl.plan_changes(make_evidence(Unseen(reason="no image")), {}, ())
+    assert expect_refusal(told).objects == ("node babel: no image",)
+
+
+@pytest.mark.parametrize("fix", [pod_sysctl, ippool, host_sysctl])
+def test_an_operator_is_pointed_to_its_object(fix: Any) -> None:
+    told = expect_refusal(fix.changes(make_evidence(calico=replace(CALICO, operator=True)), {}, ()))
+    assert "Installation" in told.objects[0]
+    assert "kubectl edit installation" in told.next_step
+
+
+def test_other_plugins_are_kept() -> None:
+    target = NodeFile(node="babel", path=PATH)
+    after = pod_sysctl.edit(Edit(fix="pod-sysctl"), target, TEXT.encode())
+    assert after is not None
+    assert read_plugin_types(after.decode()) == (
+        "calico",
+        "tuning",
+        "tuning",
+        "portmap",
+        "bandwidth",
+    )
+    assert pod_sysctl.edit(Edit(fix="pod-sysctl"), target, after) == after
+    for bad in (None, b"{", b"\xff"):
+        with pytest.raises(CannotEdit):
+            pod_sysctl.edit(Edit(fix="pod-sysctl"), target, bad)
+
+
+# -- host-sysctl ----------------------------------------------------------------------------------
+
+
+def test_hosts_in_order() -> None:
+    found = target_names(host_sysctl.plan_changes(make_evidence(), {}, ()))
+    assert found[:2] == [
+        "DaemonSet kube-system/calico-node",
+        "ConfigMap kube-system/pypi-mirror-node-orders key orders.json",
+    ]
+    assert found[2:5] == [
+        f"file {host_sysctl.BOOT_FILE} on node anubis",
+        f"sysctl {host_sysctl.DEFAULT_KEY} on node anubis",
+        f"sysctl {host_sysctl.ALL_KEY} on node anubis",
+    ]
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"address": "fd70::3"}, "node babel: InternalIP fd70::3"),
+        ({"server": "https://[fd70::1]:6443"}, "API server: https://[fd70::1]:6443"),
+        (
+            {"api_addresses": ("10.0.0.1", "fd70::1")},
+            "API server behind the Service kubernetes: fd70::1",
+        ),
+        (
+            {"calico": replace(CALICO, etcd=("https://10.0.0.1:2379", "https://[fd70::9]:2379"))},
+            "Calico's etcd: https://[fd70::9]:2379",
+        ),
+    ],
+)
+def test_a_cluster_that_speaks_ipv6_is_refused(more: dict[str, Any], named: str) -> None:
+    told = expect_refusal(host_sysctl.plan_changes(make_evidence(**more), {}, ()))
+    assert told.objects == (named,)
+    assert "IPv4" in told.next_step
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "stops"),
+    [
+        ("/etc/sysctl.conf", "net.ipv6.conf.all.disable_ipv6 = 0", True),
+        ("/etc/sysctl.conf", "net.ipv6.conf.all.disable_ipv6=1", False),
+        ("/etc/sysctl.conf", "net/ipv6/conf/lo/disable_ipv6 = 1", True),
+        ("/etc/sysctl.d/99-x.conf", "net.ipv6.conf.all.disable_ipv6 = 0", False),
+        ("/etc/sysctl.d/zzz.conf", "net.ipv6.conf.default.disable_ipv6 = 0", True),
+    ],
+)
+def test_lines_that_are_read_later(path: str, line: str, stops: bool) -> None:
+    host = replace(HOST, sysctl_lines=(SysctlLine(path=path, line=line),))
+    found = host_sysctl.plan_changes(make_evidence(host), {}, ())
+    assert isinstance(found, Refusal) == stops
+    if isinstance(found, Refusal):
+        assert found.objects == (f"node babel: {path}: {line}",)
+
+
+def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
+    line = SysctlLine(path="/etc/sysctl.conf", line="net.ipv6.conf.all.disable_ipv6=1")
+    host = replace(HOST, sysctl_lines=(line,))
+    without = host_sysctl.plan_changes(make_evidence(host), {}, ())
+    assert not isinstance(without, Refusal)
+    assert "file /etc/sysctl.conf on node babel" not in target_names(without)
+    assert any("by hand stay, and take ::1 away" in change.why for change in without)
+    taken = target_names(host_sysctl.plan_changes(make_evidence(host), {"adopt": True}, ()))
+    assert "file /etc/sysctl.conf on node babel" in taken
+    assert "DaemonSet kube-system/disable-ipv6" in taken
+    edit = Edit(fix="host-sysctl")
+    target = NodeFile(node="babel", path="/etc/sysctl.conf")
+    before = b"# mine\nkernel.panic=1\n net.ipv6.conf.all.disable_ipv6=1\r\nnet.ipv6.conf.x=2"
+    after = b"# mine\nkernel.panic=1\nnet.ipv6.conf.x=2"
+    assert host_sysctl.edit(edit, target, before) == after
+    runbook = ObjectSpec(kind="DaemonSet", namespace="kube-system", name="disable-ipv6")
+    assert host_sysctl.edit(edit, runbook, b"{}") is None
+
+
+def test_a_kernel_without_ipv6_needs_nothing() -> None:
+    bare = replace(HOST, links=())
+    hosts = tuple(NodeHost(node=name, view=bare) for name in ("anubis", "babel"))
+    assert expect_refusal(
+        host_sysctl.plan_changes(replace(make_evidence(), hosts=hosts), {}, ())
+    ).needless
+    with pytest.raises(CannotEdit):
+        host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=host_sysctl.ALL_KEY), None)
