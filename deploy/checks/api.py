@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -16,6 +15,7 @@ from deploy.evidence.model import (
     require_seen,
 )
 from deploy.evidence.things import AccessReview
+from deploy.findings import remedies
 
 CATEGORY = "api"
 RANK = 10  # where it stands in the report

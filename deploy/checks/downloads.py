@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from deploy.doctor import remedies
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -27,6 +26,7 @@ from deploy.evidence.startup import (
     uses_mirror,
 )
 from deploy.evidence.things import Workload
+from deploy.findings import remedies
 
 CATEGORY = "downloads"
 RANK = 90  # where it stands in the report

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import join_names, on_nodes
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -18,6 +16,8 @@ from deploy.evidence.model import (
 )
 from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
 from deploy.evidence.things import Calico, IpPool
+from deploy.findings import remedies
+from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "ippools"
 RANK = 50  # where it stands in the report

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import group_by_line, join_names, on_nodes
 from deploy.evidence.model import DoctorCheck, Evidence, Finding, Need, Remedy, Severity, Unseen
 from deploy.evidence.probe_views import has_unreachable_ipv6, ipv6_connections, iter_probe_views
+from deploy.findings import remedies
+from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "ipv6"
 RANK = 40  # where it stands in the report

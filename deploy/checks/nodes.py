@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import group_by_line, join_names, on_nodes
 from deploy.evidence.model import (
     DoctorCheck,
     Evidence,
@@ -17,6 +15,8 @@ from deploy.evidence.model import (
     require_seen,
 )
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.findings import remedies
+from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"
 RANK = 20  # where it stands in the report

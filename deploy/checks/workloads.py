@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import join_names, on_nodes
 from deploy.evidence.log_lines import classify_line, filter_lines
 from deploy.evidence.model import (
     DoctorCheck,
@@ -28,6 +26,8 @@ from deploy.evidence.startup import (
     uses_mirror,
 )
 from deploy.evidence.things import Workload
+from deploy.findings import remedies
+from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
 RANK = 80  # where it stands in the report

@@ -15,8 +15,8 @@ from deploy.changes.update import TargetUpdate
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import is_rolled_out
-from deploy.doctor.phrases import join_names
 from deploy.evidence.workloads import find_owner
+from deploy.findings.phrases import join_names
 from mirror.core.errors import InputError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until

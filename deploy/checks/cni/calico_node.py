@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import join_names, on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
+from deploy.findings import remedies
+from deploy.findings.phrases import join_names, on_nodes
 
 
 def check_felix(evidence: Evidence) -> Iterator[Finding]:

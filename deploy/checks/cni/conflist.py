@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.things import Calico
+from deploy.findings import remedies
+from deploy.findings.phrases import on_nodes
 
 _MICROK8S_FILE = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
 _NODE_FILES = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from deploy.doctor import remedies
-from deploy.doctor.phrases import join_names, on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
 from deploy.evidence.things import WarningEvents
+from deploy.findings import remedies
+from deploy.findings.phrases import join_names, on_nodes
 
 _RECENT = timedelta(minutes=15)
 

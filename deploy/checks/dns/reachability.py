@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from deploy.checks.dns.wording import describe_answers, iter_name_views, quote_program
-from deploy.doctor import remedies
-from deploy.doctor.phrases import group_by_line, on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity
+from deploy.findings import remedies
+from deploy.findings.phrases import group_by_line, on_nodes
 from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
 
 _ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}  # others were answered

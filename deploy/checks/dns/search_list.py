@@ -12,9 +12,9 @@ from deploy.checks.dns.wording import (
     iter_name_views,
     quote_program,
 )
-from deploy.doctor import remedies
-from deploy.doctor.phrases import on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Table
+from deploy.findings import remedies
+from deploy.findings.phrases import on_nodes
 from mirror.probe.model import DnsAnswer, NameView
 
 _FIELD = "failed to lookup address information: Name has no usable address"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from deploy.checks.dns.wording import is_silent
-from deploy.doctor import remedies
-from deploy.doctor.phrases import on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.findings import remedies
+from deploy.findings.phrases import on_nodes
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import describe_users, run_mirror_up
-from deploy.doctor.phrases import join_names
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.findings.phrases import join_names
 
 
 def check_address(evidence: Evidence) -> Iterator[Finding]:

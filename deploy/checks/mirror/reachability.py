@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor.phrases import group_by_line, on_nodes
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.findings.phrases import group_by_line, on_nodes
 
 
 def check_reached(evidence: Evidence) -> Iterator[Finding]:

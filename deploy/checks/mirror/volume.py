@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import run_mirror_up
-from deploy.doctor import remedies
 from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.things import MirrorState
+from deploy.findings import remedies
 
 _LOW = 0.05  # part of the volume that should stay free
 
