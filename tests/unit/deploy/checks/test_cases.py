@@ -16,7 +16,7 @@ from deploy.doctor.run import judge, load_categories
 from deploy.evidence.codec import dump, load
 from deploy.evidence.model import NOT_COLLECTED, Evidence
 
-CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").iterdir())
+CASES = sorted((Path(__file__).parents[2] / "cases" / "checks").iterdir())
 
 
 def read_json(path: Path) -> Any:

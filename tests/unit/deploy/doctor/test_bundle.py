@@ -19,7 +19,7 @@ from deploy.evidence.model import Evidence
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
-CASES = Path(__file__).parents[1] / "cases" / "checks"
+CASES = Path(__file__).parents[2] / "cases" / "checks"
 CANARY = "hunter2canary"
 
 

@@ -27,7 +27,7 @@ PULLS = {
 }
 
 
-class FakeReconcilerCluster:
+class FakeDeploymentCluster:
     def __init__(self, found: Any, pods: Any) -> None:
         self._found, self._pods = found, pods
 
@@ -68,4 +68,4 @@ def made(kept: list[ReconciledObject], *, ready: int, replicas: int | None = Non
     ],
 )
 def test_how_it_stands(found: Any, pods: Any, state: ReconcilerState | None) -> None:
-    assert read_reconciler(cast("Cluster", FakeReconcilerCluster(found, pods))) == state
+    assert read_reconciler(cast("Cluster", FakeDeploymentCluster(found, pods))) == state
