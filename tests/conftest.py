@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 # at most, which then ends; and the end waits for the one that has the longest
 _LONGEST_FIRST = (
     "test_node_fixes",
-    "test_main_job",
+    "test_mirror_lifecycle",
     "test_chronicle",
     "test_doctor_causes",
     "test_fix",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -23,42 +22,28 @@ from mirror.core.errors import ClusterError
 from tests.cluster.nodes import REPOSITORY
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
-from tests.kill_hook import render_kill_hook
+from tests.kill_hook import run_agent_killed_at
 
 _SERVE = """
 import json, socketserver, sys
 from pathlib import Path
-from mirror.agent.__main__ import alone, answer
-from mirror.agent.host_paths import Place
-place = Place(root=Path(sys.argv[1]))
-class Asked(socketserver.StreamRequestHandler):
+from mirror.agent.__main__ import handle_request
+from mirror.agent.host_paths import HostPaths
+from mirror.agent.lock import lock_host
+host = HostPaths(root=Path(sys.argv[1]))
+class Handler(socketserver.StreamRequestHandler):
     def handle(self):
-        question = json.loads(self.rfile.readline())
-        with alone(place):
-            self.wfile.write(json.dumps(answer(place, question)).encode())
-socketserver.UnixStreamServer(sys.argv[2], Asked).serve_forever()
+        request = json.loads(self.rfile.readline())
+        with lock_host(host):
+            self.wfile.write(json.dumps(handle_request(host, request)).encode())
+socketserver.UnixStreamServer(sys.argv[2], Handler).serve_forever()
 """
-# addresses and routes too
-_KILLED = (
-    render_kill_hook("netlink.tell")
-    + """
-import mirror.agent.__main__ as agent
-from mirror.agent import netlink
-tell = netlink._tell
-def told(*words):
-    sys.audit("netlink.tell")
-    return tell(*words)
-netlink._tell = told
-sys.addaudithook(counted)
-sys.exit(agent.main(sys.argv[1:]))
-"""
-)
-_LOOKS = """
+_RECONCILE = """
 import sys
 from pathlib import Path
-from mirror.agent.reconcile import Keep
-from mirror.agent.host_paths import Place
-Keep(Place(root=Path(sys.argv[1])), print, lambda text: None).look()
+from mirror.agent.reconcile import NodeReconciler
+from mirror.agent.host_paths import HostPaths
+NodeReconciler(HostPaths(root=Path(sys.argv[1])), print, lambda text: None).reconcile()
 """
 _LINK = """
 link add eth0 type veth peer name far
@@ -97,7 +82,7 @@ class BareHost:
 
     def reconcile_once(self) -> str:
         """What is kept here, once, as the agent that stands by does it; what it said."""
-        return self.run(sys.executable, "-c", _LOOKS, str(self.root))
+        return self.run(sys.executable, "-c", _RECONCILE, str(self.root))
 
     def restore_entry(self, entry: LedgerEntry) -> None:
         """What is stored, by hand."""
@@ -120,19 +105,18 @@ class BareHost:
         finally:
             run(*inside, "umount", path)
 
-    def kill_agent_at(self, number: int, question: Mapping[str, Any]) -> bool:
-        """Ask an agent that dies before its number-th change; whether it did."""
-        entry = ("nsenter", f"--net=/proc/{self.pid}/ns/net", sys.executable, "-c", _KILLED)
-        done = subprocess.run(
-            (*entry, str(number), "do", "--root", str(self.root)),
-            input=json.dumps(question).encode() + b"\n",
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            timeout=60,
-            check=False,
+    def kill_agent_at(self, number: int, request: Mapping[str, Any]) -> bool:
+        """Send a request to an agent that is killed before change ``number``; whether it was.
+
+        Netlink messages set addresses and routes; each goes through a socket that is bound first.
+        """
+        return run_agent_killed_at(
+            number,
+            *("--root", str(self.root)),
+            request=json.dumps(request),
+            events=("socket.bind",),
+            prefix=("nsenter", f"--net=/proc/{self.pid}/ns/net"),
         )
-        assert done.returncode in (0, -9), done.stderr.decode()
-        return done.returncode == -9
 
     def read_state(self) -> dict[str, str]:
         """Files with their modes, settings, addresses and routes."""

@@ -36,8 +36,8 @@ KILL_POINTS = int(os.environ.get("MIRROR_NODE_KILLS", "3"))
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeFixCluster]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(node_target, "ask", ask_bare_host)
-    patch.setattr(node_reconcile, "ask", ask_bare_host)
+    patch.setattr(node_target, "ask_agent", ask_bare_host)
+    patch.setattr(node_reconcile, "ask_agent", ask_bare_host)
     try:
         # a socket's path may have 107 characters
         with start_node_fix_cluster(tmp_path_factory.mktemp("h")) as field:

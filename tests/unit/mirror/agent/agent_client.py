@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from mirror.agent.__main__ import handle_request
 from mirror.agent.host_paths import HostPaths
-from tests.kill_hook import render_kill_hook
+from tests.kill_hook import run_agent_killed_at, run_killed_at
 
 FILE = "/etc/cni/net.d/10-calico.conflist"
 OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
 
-_COUNTED = render_kill_hook("os.chmod")
-_ASKED = """
-import mirror.agent.__main__ as agent
-sys.addaudithook(counted)
-sys.exit(agent.main(sys.argv[1:]))
-"""
-_LOOKS = """
+_RECONCILE = """
 from pathlib import Path
-from mirror.agent.reconcile import Keep
-from mirror.agent.host_paths import Place
-keep = Keep(Place(root=Path(sys.argv[1]), net=Path(sys.argv[2])), print, lambda text: None)
-sys.addaudithook(counted)
-keep.look()
+from mirror.agent.reconcile import NodeReconciler
+from mirror.agent.host_paths import HostPaths
+host = HostPaths(root=Path(sys.argv[1]), net=Path(sys.argv[2]))
+reconciler = NodeReconciler(host, print, lambda text: None)
+sys.addaudithook(kill_before_change)
+reconciler.reconcile()
 """
 
 
@@ -53,26 +44,14 @@ def read_tree(place: HostPaths) -> dict[str, bytes]:
     }
 
 
-def survives_kill_at(place: HostPaths, number: int, ask: dict[str, Any]) -> bool:
-    """Whether a question was answered by an agent that dies before its number-th change."""
-    where = ("--root", str(place.root), "--net", str(place.net))
-    return _lived(_ASKED, number, "do", *where, line=json.dumps(ask))
+def survives_kill_at(place: HostPaths, number: int, request: dict[str, Any]) -> bool:
+    """Whether an agent that is killed before change ``number`` answers the request first."""
+    options = ("--root", str(place.root), "--net", str(place.net))
+    line = json.dumps(request)
+    return not run_agent_killed_at(number, *options, request=line, events=("os.chmod",))
 
 
 def reconcile_survives_kill_at(place: HostPaths, number: int) -> bool:
-    """The same of its look at what is kept."""
-    return _lived(_LOOKS, number, str(place.root), str(place.net))
-
-
-def _lived(program: str, number: int, *argv: str, line: str = "") -> bool:
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", _COUNTED + program, str(number), *argv],
-        input=f"{line}\n".encode(),
-        env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode in (0, -9), done.stderr.decode()
-    return done.returncode == 0
+    """Whether one reconciliation ends before change ``number``, where it would be killed."""
+    folders = (str(place.root), str(place.net))
+    return not run_killed_at(number, _RECONCILE, *folders, events=("os.chmod",))
