@@ -87,7 +87,7 @@ def test_what_is_cached_is_served_and_what_is_not_recovers(
 def test_a_known_project_outlives_a_404_but_not_for_ever(
     mirror: MirrorClient, upstream: FaultyUpstream
 ) -> None:
-    """A passing 404 is believed only when it lasts: mirror.cache.page_cache.GONE."""
+    """A passing 404 is believed only when it lasts: mirror.cache.page_cache.REMOVAL_DELAY."""
     mirror.expire_pages()
     with upstream.inject_fault("404"):
         for _ in range(3):

@@ -32,9 +32,9 @@ class InstantUpstream:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.raises: Exception | None = None
-        self.is_away = False
+        self.is_unavailable = False
 
-    def page(self, project: str, etag: str) -> UpstreamResponse:
+    def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
         self.asked[project] += 1
         if self.raises is not None:
             raise self.raises
@@ -111,7 +111,7 @@ def test_a_project_that_stays_away_is_gone(
     upstream.raises = NotFoundError("404")
     expire_pages(tmp_path)
     assert isinstance(pages.get("lib-1", "json"), Path)
-    monkeypatch.setattr("mirror.cache.page_cache.GONE", 0.0)
+    monkeypatch.setattr("mirror.cache.page_cache.REMOVAL_DELAY", 0.0)
     with pytest.raises(NotFoundError):
         pages.get("lib-1", "json")
     assert not (tmp_path / "pages/lib-1.json").exists()
@@ -120,7 +120,7 @@ def test_a_project_that_stays_away_is_gone(
 def test_nginx_has_to_ask_again_when_the_time_is_over(
     pages: PageCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.cache.page_cache.FRESH", 0.3)
+    monkeypatch.setattr("mirror.cache.page_cache.MAX_AGE", 0.3)
     pages.get("lib-1", "json")
     fresh = tmp_path / "fresh/lib-1.json"
     until = time.monotonic() + 20

@@ -23,7 +23,7 @@ def secrets(tmp_path: Path) -> Path:
 def test_it_is_made_once_and_private(tmp_path: Path, secrets: Path) -> None:
     places: dict[str, Any] = {
         "serverdir": tmp_path / "data/devpi",
-        "run": tmp_path / "run",
+        "run_dir": tmp_path / "run",
         "secrets": secrets,
     }
     assert prepare_server(**places) is True
@@ -41,7 +41,7 @@ def test_what_a_kill_left_is_made_again(tmp_path: Path, secrets: Path) -> None:
     (half / ".sqlite").write_text("half")
     places: dict[str, Any] = {
         "serverdir": tmp_path / "data/devpi",
-        "run": tmp_path / "run",
+        "run_dir": tmp_path / "run",
         "secrets": secrets,
     }
     assert prepare_server(**places) is True
@@ -53,9 +53,9 @@ def test_another_version_starts_on_a_copy_of_what_was(tmp_path: Path, secrets: P
     said: list[str] = []
     places: dict[str, Any] = {
         "serverdir": data / "devpi",
-        "run": tmp_path / "run",
+        "run_dir": tmp_path / "run",
         "secrets": secrets,
-        "told": said.append,
+        "report": said.append,
     }
     prepare_server(**places)
     upload = data / "devpi/+files/workloads/stable/+f/lib-1.tar.gz"
@@ -86,7 +86,7 @@ def test_no_room_for_the_copy_no_start(
     data = tmp_path / "data"
     places: dict[str, Any] = {
         "serverdir": data / "devpi",
-        "run": tmp_path / "run",
+        "run_dir": tmp_path / "run",
         "secrets": secrets,
     }
     prepare_server(**places)
