@@ -24,34 +24,34 @@ reconciler.reconcile()
 """
 
 
-def request_read(place: HostPaths, target: str) -> dict[str, Any]:
-    return handle_request(place, {"do": "read", "target": target})
+def request_read(host: HostPaths, target: str) -> dict[str, Any]:
+    return handle_request(host, {"do": "read", "target": target})
 
 
 def request_write(
-    place: HostPaths, target: str, content: bytes | None, seen: dict[str, Any]
+    host: HostPaths, target: str, content: bytes | None, seen: dict[str, Any]
 ) -> dict[str, Any]:
     made = None if content is None else base64.b64encode(content).decode()
     ask = {"do": "write", "target": target, "content": made, "seen": seen["version"]}
-    return handle_request(place, {**ask, "frame": seen["frame"]})
+    return handle_request(host, {**ask, "frame": seen["frame"]})
 
 
-def read_tree(place: HostPaths) -> dict[str, bytes]:
+def read_tree(host: HostPaths) -> dict[str, bytes]:
     return {
-        str(path.relative_to(place.root)): path.read_bytes()
-        for path in sorted(place.root.rglob("*"))
+        str(path.relative_to(host.root)): path.read_bytes()
+        for path in sorted(host.root.rglob("*"))
         if path.is_file()
     }
 
 
-def survives_kill_at(place: HostPaths, number: int, request: dict[str, Any]) -> bool:
+def survives_kill_at(host: HostPaths, number: int, request: dict[str, Any]) -> bool:
     """Whether an agent that is killed before change ``number`` answers the request first."""
-    options = ("--root", str(place.root), "--net", str(place.net))
+    options = ("--root", str(host.root), "--net", str(host.net))
     line = json.dumps(request)
     return not run_agent_killed_at(number, *options, request=line, events=("os.chmod",))
 
 
-def reconcile_survives_kill_at(place: HostPaths, number: int) -> bool:
+def reconcile_survives_kill_at(host: HostPaths, number: int) -> bool:
     """Whether one reconciliation ends before change ``number``, where it would be killed."""
-    folders = (str(place.root), str(place.net))
+    folders = (str(host.root), str(host.net))
     return not run_killed_at(number, _RECONCILE, *folders, events=("os.chmod",))

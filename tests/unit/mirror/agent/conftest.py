@@ -26,6 +26,6 @@ def host(tmp_path: Path) -> HostPaths:
 
 
 @pytest.fixture
-def reconciler(place: HostPaths) -> ReconcilerHarness:
-    place.resolve_file(FILE).write_bytes(BASE)
-    return ReconcilerHarness(place)
+def reconciler(host: HostPaths) -> ReconcilerHarness:
+    host.resolve_file(FILE).write_bytes(BASE)
+    return ReconcilerHarness(host)

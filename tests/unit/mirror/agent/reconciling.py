@@ -20,13 +20,13 @@ WRITTEN = disable_ipv6(BASE.decode()).encode()
 
 
 class ReconcilerHarness:
-    """A keeper of this place, what it told, and its clock."""
+    """A keeper of this host, what it told, and its clock."""
 
-    def __init__(self, place: HostPaths, mark: Path = Path("/nowhere")) -> None:
-        self.host, self.messages = place, list[str]()
+    def __init__(self, host: HostPaths, mark: Path = Path("/nowhere")) -> None:
+        self.host, self.messages = host, list[str]()
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.reconciler = NodeReconciler(
-            place, lambda _: None, self.messages.append, lambda: self.clock, mark
+            host, lambda _: None, self.messages.append, lambda: self.clock, mark
         )
 
     def reconcile(self) -> bytes | None:
@@ -40,24 +40,24 @@ def encode(content: bytes | None) -> str | None:
 
 
 def desired_target(
-    place: HostPaths, target: str, base: bytes | None, written: bytes, **more: Any
+    host: HostPaths, target: str, base: bytes | None, written: bytes, **more: Any
 ) -> Any:
-    seen = request_read(place, target)["version"]
+    seen = request_read(host, target)["version"]
     fixes = ["pod-sysctl" if target == FILE else "host-sysctl"]
     told = {"target": target, "base": encode(base), "written": encode(written), "fixes": fixes}
     return {**told, "seen": seen, **more}
 
 
-def request_keep(place: HostPaths, *given: Any, orders: bool = False) -> list[str]:
-    told = handle_request(place, {"do": "keep", "pages": list(given), "orders": orders})
+def request_keep(host: HostPaths, *given: Any, orders: bool = False) -> list[str]:
+    told = handle_request(host, {"do": "keep", "pages": list(given), "orders": orders})
     return list(told["keeps"])
 
 
-def apply_and_keep_fix(place: HostPaths) -> None:
+def apply_and_keep_fix(host: HostPaths) -> None:
     """A conflist with the fix, and kept."""
-    request_write(place, FILE, WRITTEN, request_read(place, FILE))
-    assert request_keep(place, desired_target(place, FILE, BASE, WRITTEN)) == [FILE]
+    request_write(host, FILE, WRITTEN, request_read(host, FILE))
+    assert request_keep(host, desired_target(host, FILE, BASE, WRITTEN)) == [FILE]
 
 
-def read_disable_ipv6(place: HostPaths, name: str = "all") -> str:
-    return (place.net / f"ipv6/conf/{name}/disable_ipv6").read_text()
+def read_disable_ipv6(host: HostPaths, name: str = "all") -> str:
+    return (host.net / f"ipv6/conf/{name}/disable_ipv6").read_text()
