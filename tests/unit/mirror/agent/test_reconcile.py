@@ -63,7 +63,9 @@ def test_settings_come_back_and_the_loopback_keeps_its_own(
     assert len(reconciler.messages) == 2
 
 
-def test_a_file_that_a_fix_made_is_made_again(host: HostPaths, reconciler: ReconcilerHarness) -> None:
+def test_a_file_that_a_fix_made_is_made_again(
+    host: HostPaths, reconciler: ReconcilerHarness
+) -> None:
     request_write(host, BOOT_FILE, BOOT_TEXT.encode(), request_read(host, BOOT_FILE))
     request_keep(host, desired_target(host, BOOT_FILE, None, BOOT_TEXT.encode()))
     host.resolve_file(BOOT_FILE).unlink()
@@ -114,9 +116,9 @@ def test_what_cannot_be_written_is_told_once(
         patched.setattr(Path, "write_text", readonly)
         reconciler.reconcile()
         reconciler.reconcile()
-    assert ["Read-only" in line and "mirror fix host-sysctl" in line for line in reconciler.messages] == [
-        True
-    ]
+    assert [
+        "Read-only" in line and "mirror fix host-sysctl" in line for line in reconciler.messages
+    ] == [True]
     reconciler.reconcile()
     assert read_disable_ipv6(host, "default") == "1\n"
 

@@ -50,10 +50,7 @@ def test_what_goes_back_with_all_links_is_kept_no_more_either(
         request_write(host, key, b"1\n", request_read(host, key))
     request_keep(
         host,
-        *(
-            desired_target(host, key, b"0\n", b"1\n")
-            for key in (default, sysctls.DISABLE_IPV6_ALL)
-        ),
+        *(desired_target(host, key, b"0\n", b"1\n") for key in (default, sysctls.DISABLE_IPV6_ALL)),
     )
     request_write(
         host, sysctls.DISABLE_IPV6_ALL, b"0\n", request_read(host, sysctls.DISABLE_IPV6_ALL)
