@@ -83,13 +83,13 @@ def test_agents_are_told_what_a_change_that_failed_has_left(
 ) -> None:
     """They took out what was written; what stands is kept all the same."""
     done: list[str] = []
-    monkeypatch.setattr(reconciler, "tell_nodes", lambda _: done.append("told"))
+    monkeypatch.setattr(reconciler, "refresh_agents", lambda _: done.append("told"))
 
     def tidy(_: Cluster, *, undone: bool) -> tuple[str, ...]:
         done.append("tidied")
         return ()
 
-    monkeypatch.setattr(apply, "tidy", tidy)
+    monkeypatch.setattr(apply, "remove_idle_agents", tidy)
     with pytest.raises(MirrorError, match="not proved"), fix_workflow.tidied(cast("Cluster", None)):
         raise MirrorError("not proved")
     assert done == ["told", "tidied"]

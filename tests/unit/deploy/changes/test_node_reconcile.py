@@ -71,7 +71,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Host
             raise ClusterError("it does not answer")
         return handle_request(made[pod], dict(question))
 
-    monkeypatch.setattr(node_reconcile, "ask", ask)
+    monkeypatch.setattr(node_reconcile, "ask_agent", ask)
     return made
 
 

@@ -24,7 +24,7 @@ from deploy.evidence.model import Evidence, Unseen
 from deploy.extensions import load_extensions
 from mirror.core.errors import InputError
 
-ROOT = Path(__file__).parents[1] / "cases"
+ROOT = Path(__file__).parents[2] / "cases"
 FIXES: dict[str, Fix] = {
     part.__name__.rpartition(".")[2]: part.FIX for part in load_extensions(deploy.fixes)
 }

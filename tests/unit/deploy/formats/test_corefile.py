@@ -15,7 +15,7 @@ from deploy.formats import template_plugin
 from deploy.formats.corefile import CorefileError, insert_lines, parse, parse_zone
 from deploy.formats.corefile_lexer import tokenize
 
-CORPUS = sorted((Path(__file__).parents[1] / "cases/corefiles").glob("*.corefile"))
+CORPUS = sorted((Path(__file__).parents[2] / "cases/corefiles").glob("*.corefile"))
 TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 CUSTOM = ConfigMapKey(namespace="kube-system", name="coredns-custom", key="pypi-mirror.override")
 PLAIN = {"keep_aaaa": [], "forward": [], "prefer_udp": False}

@@ -38,7 +38,7 @@ class FakeLedgerEngine:
     def entries(self) -> list[LedgerEntry]:
         return self._entries
 
-    def check_rights(self, targets: Any, more: Any) -> None:
+    def check_permissions(self, targets: Any, more: Any) -> None:
         self.asked = {str(one) for one in more}
 
 
@@ -76,7 +76,7 @@ class FakeReconcilerCluster:
 def world(
     monkeypatch: pytest.MonkeyPatch, works: FakeLedgerEngine, fake: FakeReconcilerCluster
 ) -> Cluster:
-    monkeypatch.setattr(apply_module, "engine", lambda _: works)
+    monkeypatch.setattr(apply_module, "build_engine", lambda _: works)
     return cast("Cluster", fake)
 
 
@@ -146,7 +146,7 @@ def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.Monke
     """Without an object of the API the keeper has no pod, and stands for the agents alone."""
     fake, works = FakeReconcilerCluster(), FakeLedgerEngine(nodes=("ra", "babel"))
     cluster, place = world(monkeypatch, works, fake), "/etc/cni/net.d/x.conflist"
-    monkeypatch.setattr(node_agent, "ensure", lambda *_: {"ra": "agent-1"})
+    monkeypatch.setattr(node_agent, "ensure_agents", lambda *_: {"ra": "agent-1"})
     monkeypatch.setattr(reconciler, "_agents", lambda _: {"ra": "agent-1"})
     told: list[Any] = []
 
@@ -154,9 +154,9 @@ def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.Monke
         told.append(words[-1])
         return {("ra", place)}
 
-    monkeypatch.setattr(node_reconcile, "tell", tell)
-    monkeypatch.setattr(node_reconcile, "keeps", lambda *_: {("ra", place)})
-    monkeypatch.setattr(node_reconcile, "end", lambda _, pods: told.append(f"ended {pods}"))
+    monkeypatch.setattr(node_reconcile, "sync_agents", tell)
+    monkeypatch.setattr(node_reconcile, "read_kept_targets", lambda *_: {("ra", place)})
+    monkeypatch.setattr(node_reconcile, "stop_agents", lambda _, pods: told.append(f"ended {pods}"))
     made = reconciler.install(cluster, "mirror:1")
     assert (made.keeps, made.leaves) == (
         (f"file {place} on node ra",),
