@@ -94,7 +94,9 @@ def test_a_ready_node_without_an_agent_stops_it() -> None:
 
 @pytest.mark.parametrize("fix", [pod_sysctl, ippool, host_sysctl])
 def test_an_operator_is_pointed_to_its_object(fix: Any) -> None:
-    told = expect_refusal(fix.plan_changes(make_evidence(calico=replace(CALICO, operator=True)), {}, ()))
+    told = expect_refusal(
+        fix.plan_changes(make_evidence(calico=replace(CALICO, operator=True)), {}, ())
+    )
     assert "Installation" in told.objects[0]
     assert "kubectl edit installation" in told.next_step
 
