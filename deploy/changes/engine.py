@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +33,6 @@ from deploy.changes.model import (
     Fix,
     LedgerEntry,
     ObjectSpec,
-    Permission,
     Target,
     TargetDriver,
     WriteConflict,
@@ -47,6 +45,7 @@ from deploy.changes.update import (
     initial_base,
     rebase,
 )
+from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
 
@@ -215,17 +214,11 @@ class ChangeEngine:
         self, targets: Iterable[Target], more: Iterable[Permission] = ()
     ) -> list[Permission]:
         """Verbs that we lack to change these targets and keep the ledger."""
-        wanted = {*PERMISSIONS, *lease.PERMISSIONS, *more}
+        required = {*PERMISSIONS, *lease.PERMISSIONS, *more}
         for target in targets:
-            wanted |= set(self._hand(target).required_permissions(target))
-
-        def lacks(right: Permission) -> bool:
-            return not self._cluster.is_allowed(right.verb, right.resource, right.namespace)
-
-        ordered = sorted(wanted, key=lambda r: (r.namespace or "", r.resource, r.verb))
-        with ThreadPoolExecutor(8) as pool:
-            lacking = list(pool.map(lacks, ordered))
-        return [right for right, lacked in zip(ordered, lacking, strict=True) if lacked]
+            required |= set(self._hand(target).required_permissions(target))
+        ordered = sorted(required, key=lambda p: (p.namespace or "", p.resource, p.verb))
+        return find_missing(self._cluster, ordered)
 
     def check_permissions(self, targets: Iterable[Target], more: Iterable[Permission] = ()) -> None:
         """Raises ClusterError that names every verb that is missing. Writes nothing."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.changes.model import Permission
+from deploy.cluster.access import Permission
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.manifests.model import NAME, new_object
 from mirror.core.errors import ClusterError, RefusedError

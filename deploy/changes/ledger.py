@@ -23,11 +23,11 @@ from deploy.changes.model import (
     NodeFile,
     NodeSysctl,
     ObjectSpec,
-    Permission,
     Target,
     WriteConflict,
     digest,
 )
+from deploy.cluster.access import Permission
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence.codec import dump
 from deploy.manifests.model import MANAGED_BY, NAME, build_labels

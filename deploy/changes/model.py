@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from deploy.cluster.access import Permission
 from deploy.evidence.model import Evidence, Need
 
 EditOptions: TypeAlias = Mapping[str, Any]  # JSON values by name: they are stored, and replayed
@@ -67,19 +68,6 @@ class NodeSysctl:
 
 
 Target: TypeAlias = ConfigMapKey | ObjectSpec | NodeFile | NodeSysctl
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """A verb that a hand needs; ``resource`` as plural, with a subresource after a slash."""
-
-    verb: str
-    resource: str
-    namespace: str | None = None
-
-    def __str__(self) -> str:
-        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
-        return f"{self.verb} {self.resource} {where}"
 
 
 def agent_target(target: NodeFile | NodeSysctl) -> str:

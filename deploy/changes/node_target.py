@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from deploy.changes.model import (
-    NodeFile,
-    NodeSysctl,
-    Permission,
-    Snapshot,
-    Target,
-    WriteConflict,
-    agent_target,
-)
+from deploy.changes.model import NodeFile, NodeSysctl, Snapshot, Target, WriteConflict, agent_target
+from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
 from deploy.evidence.node_agent import ask_agent, ensure_agents

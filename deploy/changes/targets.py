@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deploy.changes.model import (
-    ConfigMapKey,
-    ObjectSpec,
-    Permission,
-    Snapshot,
-    Target,
-    WriteConflict,
-)
+from deploy.changes.model import ConfigMapKey, ObjectSpec, Snapshot, Target, WriteConflict
+from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES, get_permission_name, kind_name
 from deploy.cluster.calico import find_current_kind
 from deploy.cluster.client import ApiError, Cluster, Object

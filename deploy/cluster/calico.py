@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_container
 
 CALICO_NAMESPACES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
 CALICO_NODE = "calico-node"
@@ -60,12 +61,6 @@ def _told_v3(cluster: Cluster) -> bool:
     for home in CALICO_NAMESPACES:
         with suppress(ApiError):
             daemon = cluster.get("DaemonSet", CALICO_NODE, home)
-            if daemon and _TOLD in get_calico_node_container(daemon).get("env", ()):
+            if daemon and _TOLD in get_container(daemon, CALICO_NODE).get("env", ()):
                 return True
     return False
-
-
-def get_calico_node_container(daemon_set: Object) -> Object:
-    """calico-node's own in its DaemonSet."""
-    every: list[Object] = daemon_set["spec"]["template"]["spec"]["containers"]
-    return next((one for one in every if one["name"] == CALICO_NODE), every[0])

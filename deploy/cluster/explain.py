@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.cluster.client import Cluster, Object
+from deploy.cluster.objects import get_container_statuses
 from mirror.core.errors import ClusterError
 
 _EVENTS = 6
@@ -42,17 +43,6 @@ def explain_claim(cluster: Cluster, namespace: str, name: str) -> str:
         return f"(no explanation to be had: {broken})"
 
 
-def waiting_reasons(pod: Object) -> dict[str, str]:
-    """Container → reason why it waits, e.g. ErrImagePull; init containers included."""
-    reasons = {}
-    status = pod.get("status", {})
-    for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-        reason = one.get("state", {}).get("waiting", {}).get("reason")
-        if reason:
-            reasons[one["name"]] = reason
-    return reasons
-
-
 def _states(pod: Object) -> Iterator[str]:
     meta, status = pod["metadata"], pod.get("status", {})
     node = pod.get("spec", {}).get("nodeName")
@@ -60,7 +50,7 @@ def _states(pod: Object) -> Iterator[str]:
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield f"not scheduled: {condition.get('message', condition.get('reason', ''))}"
-    for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+    for one in get_container_statuses(pod):
         for state, detail in one.get("state", {}).items():
             if state == "running" and one.get("ready"):
                 continue
@@ -80,8 +70,7 @@ def _events(cluster: Cluster, namespace: str, kind: str, name: str) -> Iterator[
 
 
 def _troubled(pod: Object) -> Iterator[str]:
-    status = pod.get("status", {})
-    for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+    for one in get_container_statuses(pod):
         ended = one.get("state", {}).get("terminated", {}).get("exitCode", 0) != 0
         if ended or one.get("restartCount") or (not one.get("ready") and "running" in one["state"]):
             yield one["name"]

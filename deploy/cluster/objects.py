@@ -1,18 +1,142 @@
-"""Whether a workload's pods are all of its newest template."""
+"""Read Kubernetes objects: conditions, container statuses, images, labels, rollouts, volumes."""
 
 from __future__ import annotations
 
-from deploy.cluster.client import Object
+from collections.abc import Mapping
+
+from deploy.cluster.client import ApiError, Cluster, Object
+
+# Reasons of `state.waiting` with which a container does not start until something is changed.
+IMAGE_REASONS = frozenset(
+    {"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
+)
+STUCK_REASONS = IMAGE_REASONS | {
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+}
+
+
+def get_name(obj: Object) -> str:
+    """The object's name."""
+    return str(obj["metadata"]["name"])
+
+
+# -- conditions -----------------------------------------------------------------------------------
+
+
+def get_condition(obj: Object, condition_type: str) -> Object | None:
+    """The status condition of this type; None if the object does not have it."""
+    conditions: list[Object] = obj.get("status", {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == condition_type), None)
+
+
+def has_condition(obj: Object, condition_type: str) -> bool:
+    """Whether the status condition of this type is True."""
+    condition = get_condition(obj, condition_type)
+    return condition is not None and condition["status"] == "True"
+
+
+def is_ready(obj: Object) -> bool:
+    """Whether a node or a pod is Ready."""
+    return has_condition(obj, "Ready")
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+
+def get_containers(obj: Object) -> list[Object]:
+    """The containers of a pod, or of the pod template of a workload."""
+    spec = obj["spec"]
+    containers: list[Object] = spec.get("template", {}).get("spec", spec)["containers"]
+    return containers
+
+
+def get_container(obj: Object, name: str) -> Object:
+    """The container of this name in a pod or a pod template; the first one if there is none."""
+    containers = get_containers(obj)
+    return next((each for each in containers if each["name"] == name), containers[0])
+
+
+def get_image(obj: Object) -> str:
+    """The image of the first container of a pod or a pod template."""
+    return str(get_containers(obj)[0]["image"])
+
+
+def get_container_statuses(pod: Object) -> list[Object]:
+    """The statuses of all containers, init containers first; empty before the pod has started."""
+    status = pod.get("status", {})
+    return [
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ]
+
+
+def get_waiting_reasons(pod: Object) -> dict[str, str]:
+    """Container name → why it waits, e.g. ErrImagePull; init containers included."""
+    reasons = {}
+    for status in get_container_statuses(pod):
+        reason = status.get("state", {}).get("waiting", {}).get("reason")
+        if reason:
+            reasons[status["name"]] = reason
+    return reasons
+
+
+def is_stuck(pod: Object) -> bool:
+    """Whether a container of the pod cannot start until something is changed."""
+    return not STUCK_REASONS.isdisjoint(get_waiting_reasons(pod).values())
+
+
+# -- nodes ----------------------------------------------------------------------------------------
+
+
+def get_internal_ips(node: Object) -> tuple[str, ...]:
+    """The node's InternalIP addresses of both families."""
+    addresses = node.get("status", {}).get("addresses") or ()
+    return tuple(each["address"] for each in addresses if each["type"] == "InternalIP")
+
+
+def read_volume_nodes(cluster: Cluster, claim: Object) -> tuple[str, ...]:
+    """The nodes that the volume of a claim is bound to by its node affinity.
+
+    Empty if any node can mount it, if there is no volume yet, or if volumes cannot be read.
+    """
+    name = claim["spec"].get("volumeName")
+    try:
+        volume = cluster.get("PersistentVolume", name) if name else None
+    except ApiError:
+        return ()
+    required = ((volume or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
+    nodes: list[str] = []
+    for term in required.get("nodeSelectorTerms", ()):
+        for rule in [*term.get("matchExpressions", ()), *term.get("matchFields", ())]:
+            if rule["key"] in {"kubernetes.io/hostname", "metadata.name"}:
+                nodes += rule.get("values", ())
+    return tuple(dict.fromkeys(nodes))
+
+
+# -- workloads ------------------------------------------------------------------------------------
 
 
 def is_rolled_out(workload: Object, generation: int) -> bool:
-    """A Deployment, StatefulSet or DaemonSet, since its spec was of this generation."""
+    """Whether all pods of a Deployment, StatefulSet or DaemonSet run this generation of it."""
     status = workload.get("status", {})
     if status.get("observedGeneration", 0) < generation:
         return False
     if "desiredNumberScheduled" in status:
-        wanted = status["desiredNumberScheduled"]
-        return bool(status.get("updatedNumberScheduled") == wanted == status.get("numberReady"))
-    wanted = workload["spec"].get("replicas", 1)
-    counts = [status.get(one, 0) for one in ("updatedReplicas", "readyReplicas", "replicas")]
-    return counts == [wanted] * 3
+        desired = status["desiredNumberScheduled"]
+        return bool(status.get("updatedNumberScheduled") == desired == status.get("numberReady"))
+    replicas = workload["spec"].get("replicas", 1)
+    counts = [status.get(key, 0) for key in ("updatedReplicas", "readyReplicas", "replicas")]
+    return counts == [replicas] * 3
+
+
+def format_selector(labels: Mapping[str, str]) -> str:
+    """Labels as a label selector of a query, e.g. app=web,tier=front."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def list_pods(cluster: Cluster, workload: Object, namespace: str) -> list[Object]:
+    """The pods that a Deployment, StatefulSet or DaemonSet selects."""
+    labels = workload["spec"]["selector"].get("matchLabels") or {}
+    return cluster.list("Pod", namespace, labels=format_selector(labels))

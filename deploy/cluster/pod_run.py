@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object, temporary_objects
-from deploy.cluster.explain import explain_pod, waiting_reasons
+from deploy.cluster.explain import explain_pod
+from deploy.cluster.objects import get_containers, is_stuck
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, wait_until
 
-_HOPELESS = {"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
-_DOUBTFUL = {"ErrImagePull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
 _STARTED = 6.0  # seconds in which a pod normally has its network
 
 
@@ -74,7 +73,6 @@ def run_pods(
 def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
     meta, status = pod["metadata"], pod.get("status", {})
     node = pod["spec"].get("nodeName", "")
-    reasons = set(waiting_reasons(pod).values())
     if status.get("phase") in {"Succeeded", "Failed"}:
         states = [one.get("state", {}) for one in status.get("containerStatuses", [])]
         codes = [state.get("terminated", {}).get("exitCode") for state in states]
@@ -82,7 +80,7 @@ def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
         out = cluster.tail_log(meta["namespace"], meta["name"], _container(pod), lines=2000)
         why = "" if code is not None else explain_pod(cluster, meta["namespace"], meta["name"])
         return PodRun(name=meta["name"], node=node, exit_code=code, output=out, why=why)
-    if reasons & (_HOPELESS | _DOUBTFUL):
+    if is_stuck(pod):
         why = explain_pod(cluster, meta["namespace"], meta["name"])
         return PodRun(name=meta["name"], node=node, exit_code=None, output="", why=why)
     return None
@@ -113,4 +111,4 @@ def _without_network(cluster: Cluster, namespace: str) -> set[str]:
 
 
 def _container(pod: Object) -> str:
-    return str(pod["spec"]["containers"][0]["name"])
+    return str(get_containers(pod)[0]["name"])

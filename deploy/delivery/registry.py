@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
+from deploy.cluster.objects import format_selector
 from deploy.cluster.port_forward import forward_port
-from deploy.cluster.selection import format_selector
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient

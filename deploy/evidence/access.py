@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
+from deploy.cluster.access import Permission, review_permissions
 from deploy.cluster.client import Cluster
 from deploy.evidence.things import Access, AccessReview
 
@@ -35,15 +35,21 @@ def read_access(cluster: Cluster, namespace: str) -> Access:
     begun = time.monotonic()
     version = cluster.version()
     seconds = time.monotonic() - begun
-
-    def one(asked: tuple[str, str, str | None, str]) -> AccessReview:
-        verb, resource, where, purpose = asked
-        where = namespace if where == "{}" else where
-        allowed = cluster.is_allowed(verb, resource, where)
-        return AccessReview(
-            verb=verb, resource=resource, namespace=where, allowed=allowed, purpose=purpose
+    permissions = [
+        Permission(verb=verb, resource=resource, namespace=namespace if where == "{}" else where)
+        for verb, resource, where, _ in REQUIRED_ACCESS
+    ]
+    granted = review_permissions(cluster, permissions)
+    rights = tuple(
+        AccessReview(
+            verb=permission.verb,
+            resource=permission.resource,
+            namespace=permission.namespace,
+            allowed=is_granted,
+            purpose=purpose,
         )
-
-    with ThreadPoolExecutor(8) as pool:
-        rights = tuple(pool.map(one, REQUIRED_ACCESS))
+        for permission, is_granted, (*_, purpose) in zip(
+            permissions, granted, REQUIRED_ACCESS, strict=True
+        )
+    )
     return Access(version=version, seconds=round(seconds, 2), rights=rights)

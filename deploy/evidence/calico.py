@@ -11,12 +11,10 @@ from typing import TypeVar
 from deploy.cluster.calico import (
     CALICO_NAMESPACES,
     CALICO_NODE,
-    get_calico_node_container,
     list_calico_objects,
 )
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.selection import list_pods
+from deploy.cluster.objects import get_container, get_waiting_reasons, is_ready, list_pods
 from deploy.evidence.model import MaybeSeen, Unseen
 from deploy.evidence.things import Calico, CalicoNodePod, ConflistSettings, IpPool
 
@@ -96,8 +94,8 @@ def read_calico(cluster: Cluster) -> Calico | None:
                 namespace=home,
                 operator=operator,
                 installed=daemon is not None,
-                image=get_calico_node_container(daemon).get("image", "") if daemon else "",
-                env=_variables(get_calico_node_container(daemon)) if daemon else (),
+                image=get_container(daemon, CALICO_NODE).get("image", "") if daemon else "",
+                env=_variables(get_container(daemon, CALICO_NODE)) if daemon else (),
                 felix_ipv6=ipv6,
                 config=text,
                 etcd=_etcd(config or {}),
@@ -153,16 +151,11 @@ def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[CalicoNodePod, .
         CalicoNodePod(
             name=pod["metadata"]["name"],
             node=pod["spec"].get("nodeName", ""),
-            ready=_is_ready(pod),
-            trouble=", ".join(waiting_reasons(pod).values()),
+            ready=is_ready(pod),
+            trouble=", ".join(get_waiting_reasons(pod).values()),
         )
         for pod in list_pods(cluster, daemon, home)
     )
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _or_none(read: Callable[[], T]) -> T | None:

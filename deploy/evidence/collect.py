@@ -9,8 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.selection import format_selector
+from deploy.cluster.objects import (
+    format_selector,
+    get_condition,
+    get_internal_ips,
+    get_waiting_reasons,
+    has_condition,
+    is_ready,
+)
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns
@@ -107,14 +113,12 @@ def read_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
         about = status.get("nodeInfo", {})
         return NodeState(
             name=meta["name"],
-            ready=_condition(node, "Ready"),
+            ready=is_ready(node),
             architecture=about.get("architecture", ""),
-            addresses=tuple(
-                at["address"] for at in status.get("addresses", []) if at["type"] == "InternalIP"
-            ),
+            addresses=get_internal_ips(node),
             pod_cidrs=tuple(spec.get("podCIDRs", [])),
-            trouble=_not_ready(status),
-            pressures=tuple(kind for kind in _PRESSURES if _condition(node, kind)),
+            trouble=_not_ready(node),
+            pressures=tuple(kind for kind in _PRESSURES if has_condition(node, kind)),
             cordoned=bool(spec.get("unschedulable")),
             kubelet=about.get("kubeletVersion", ""),
             os_image=about.get("osImage", ""),
@@ -124,11 +128,11 @@ def read_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
     return tuple(sorted(map(one, cluster.list("Node")), key=lambda node: node.name))
 
 
-def _not_ready(status: Object) -> str:
-    for one in status.get("conditions", []):
-        if one["type"] == "Ready" and one["status"] != "True":
-            return f"{one.get('reason', '')}: {one.get('message', '')}"
-    return ""
+def _not_ready(node: Object) -> str:
+    ready = get_condition(node, "Ready")
+    if ready is None or ready["status"] == "True":
+        return ""
+    return f"{ready.get('reason', '')}: {ready.get('message', '')}"
 
 
 def _distribution(labels: Object, kubelet: str) -> str:
@@ -168,8 +172,8 @@ def _dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
         DnsPod(
             name=pod["metadata"]["name"],
             node=pod["spec"].get("nodeName", ""),
-            ready=_condition(pod, "Ready"),
-            trouble=", ".join(waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
+            ready=is_ready(pod),
+            trouble=", ".join(get_waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
         )
         for pod in pods
     )
@@ -181,11 +185,6 @@ def _corefile(cluster: Cluster) -> CorefileConfigMap | None:
         if found and "Corefile" in found.get("data", {}):
             return CorefileConfigMap(namespace=_SYSTEM, name=name, text=found["data"]["Corefile"])
     return None
-
-
-def _condition(obj: Object, kind: str) -> bool:
-    conditions = obj.get("status", {}).get("conditions", [])
-    return any(one["type"] == kind and one["status"] == "True" for one in conditions)
 
 
 Reader: TypeAlias = Callable[[Cluster], Any]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
+from deploy.cluster.objects import get_image, read_volume_nodes
 from deploy.evidence.masking import mask_text
 from deploy.evidence.things import MirrorState, PublishedConfigMap, VolumeClaim
 from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP, is_ours
@@ -41,7 +42,7 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
         wanted=wanted,
         ready=ready,
         node=(pod or {}).get("spec", {}).get("nodeName", ""),
-        image=held["spec"]["template"]["spec"]["containers"][0]["image"] if held else "",
+        image=get_image(held) if held else "",
         recorded_image=str(record.get("image") or ""),
         trouble=tuple(mask_text(line) for line in explained.splitlines()),
         said=tuple(_said(cluster, pod)) if pod else (),
@@ -85,24 +86,9 @@ def _volume(cluster: Cluster, namespace: str) -> VolumeClaim | None:
         phase=phase,
         size=claim["spec"].get("resources", {}).get("requests", {}).get("storage", ""),
         storage_class=claim["spec"].get("storageClassName", ""),
-        nodes=_bound_to(cluster, claim["spec"].get("volumeName", "")),
+        nodes=read_volume_nodes(cluster, claim),
         trouble=trouble,
     )
-
-
-def _bound_to(cluster: Cluster, volume: str) -> tuple[str, ...]:
-    """The nodes that a local volume is tied to; empty where it is not, or cannot be read."""
-    try:
-        held = cluster.get("PersistentVolume", volume) if volume else None
-    except ApiError:
-        return ()
-    required = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
-    names: list[str] = []
-    for term in required.get("nodeSelectorTerms", ()):
-        for rule in [*term.get("matchExpressions", ()), *term.get("matchFields", ())]:
-            if rule["key"] in {"kubernetes.io/hostname", "metadata.name"}:
-                names += rule.get("values", ())
-    return tuple(dict.fromkeys(names))
 
 
 def _published(

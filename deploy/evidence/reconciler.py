@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.explain import waiting_reasons
-from deploy.cluster.objects import is_rolled_out
-from deploy.cluster.selection import list_pods
+from deploy.cluster.objects import get_waiting_reasons, is_rolled_out, list_pods
 from deploy.evidence.things import ReconcilerState
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.reconciler import read_targets
@@ -23,7 +21,7 @@ def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
     waits: set[str] = set()
     with suppress(ApiError):  # that it does not run is known all the same
         for pod in list_pods(cluster, found, SYSTEM_NAMESPACE):
-            waits.update(waiting_reasons(pod).values())
+            waits.update(get_waiting_reasons(pod).values())
     return ReconcilerState(running=False, trouble=", ".join(sorted(waits)))
 
 

@@ -1,120 +1,133 @@
-"""Waiting for the mirror's pod: until it is Ready, or until it is plain that it will not be."""
+"""Wait for the mirror's pod to become Ready, and fail early if it cannot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.explain import explain_claim, explain_pod, waiting_reasons
+from deploy.cluster.explain import explain_claim, explain_pod
+from deploy.cluster.objects import (
+    IMAGE_REASONS,
+    get_container_statuses,
+    get_image,
+    get_waiting_reasons,
+    is_ready,
+)
 from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.core.errors import UnfitError
 from mirror.core.wait import wait_until
 
-_PATIENCE = 3  # restarts of a container before its end is taken for final
-_IMAGE = {
-    "CreateContainerConfigError",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-}
+_MAX_RESTARTS = 3  # after so many restarts a container's failure is final
 
 
 def delete_failed_pod(cluster: Cluster, namespace: str) -> None:
-    """End a pod that failed before: the kubelet would wait up to five minutes, and what it failed
-    of may be mended by now."""
+    """Delete the mirror's pod if one of its containers failed, so that it starts again at once.
+
+    The kubelet would wait up to five minutes before the next restart, and this `mirror up` may
+    have removed the cause.
+    """
     pod = cluster.get("Pod", POD_NAME, namespace)
-    if pod is not None and not _is_ready(pod) and any(_ended_badly(one) for one in _statuses(pod)):
+    if pod is None or is_ready(pod):
+        return
+    if any(_has_failed(status) for status in get_container_statuses(pod)):
         cluster.delete("Pod", POD_NAME, namespace, grace_seconds=0)
 
 
 def wait_until_ready(cluster: Cluster, namespace: str) -> Object:
-    """The mirror's pod, of the newest revision and Ready; or why not."""
+    """Return the mirror's pod once it is Ready and of the newest revision.
 
-    def why() -> str:
+    Raises UnfitError as soon as it is clear that the pod cannot start, WaitTimeout at the deadline.
+    """
+
+    def explain() -> str:
         parts = (
             explain_claim(cluster, namespace, CLAIM_NAME),
             explain_pod(cluster, namespace, POD_NAME),
         )
         return "\n".join(part for part in parts if part)
 
-    def look() -> Object | None:
-        held = cluster.get("StatefulSet", NAME, namespace)
+    def find_ready_pod() -> Object | None:
+        stateful_set = cluster.get("StatefulSet", NAME, namespace)
         pod = cluster.get("Pod", POD_NAME, namespace)
-        if held is None or pod is None or pod["metadata"].get("deletionTimestamp"):
+        if stateful_set is None or pod is None or pod["metadata"].get("deletionTimestamp"):
             return None
-        status = held.get("status", {})
-        if status.get("observedGeneration") != held["metadata"]["generation"]:
+        status = stateful_set.get("status", {})
+        if status.get("observedGeneration") != stateful_set["metadata"]["generation"]:
             return None
         revision = pod["metadata"]["labels"].get("controller-revision-hash")
-        ready = _is_ready(pod)
         if revision != status.get("updateRevision"):
-            if not ready:
-                # a StatefulSet waits for ever for a broken pod before it replaces it
+            if not is_ready(pod):
+                # a StatefulSet never replaces a pod that is not Ready
                 cluster.delete("Pod", POD_NAME, namespace, grace_seconds=0)
             return None
-        if not ready:
-            _hopeless(cluster, pod, why)
-        return pod if ready else None
+        if is_ready(pod):
+            return pod
+        _check_can_start(cluster, pod, explain)
+        return None
 
     return wait_until(
-        look,
+        find_ready_pod,
         deadline=cluster.deadline,
         what="the mirror's pod is Ready",
-        why=why,
-        next_step=f"mend what is said above and run `mirror up` again; "
+        why=explain,
+        next_step="fix the cause above and run `mirror up` again; "
         f"kubectl -n {namespace} describe pod {POD_NAME}",
         max_interval=0.5,
     )
 
 
-def _is_ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def _get_termination(status: Object) -> Object:
+    """How the container ended last; empty if it never did."""
+    termination: Object = (
+        status.get("lastState", {}).get("terminated") or status["state"].get("terminated") or {}
+    )
+    return termination
 
 
-def _statuses(pod: Object) -> list[Object]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+def _has_failed(status: Object) -> bool:
+    """Whether the container is not running because its last run failed."""
+    return "running" not in status["state"] and bool(_get_termination(status).get("exitCode"))
 
 
-def _ended_badly(one: Object) -> bool:
-    ended = one.get("lastState", {}).get("terminated") or one["state"].get("terminated")
-    return "running" not in one["state"] and bool(ended) and ended.get("exitCode") != 0
-
-
-def _hopeless(cluster: Cluster, pod: Object, why: Callable[[], str]) -> None:
-    """Raise as soon as waiting cannot help."""
-    reasons = set(waiting_reasons(pod).values())
+def _check_can_start(cluster: Cluster, pod: Object, explain: Callable[[], str]) -> None:
+    """Raise UnfitError if waiting longer for the pod is useless."""
+    namespace = pod["metadata"]["namespace"]
     node = pod["spec"].get("nodeName", "?")
-    if reasons & _IMAGE:
-        image = pod["spec"]["containers"][0]["image"]
+    waiting = get_waiting_reasons(pod)
+    if not IMAGE_REASONS.isdisjoint(waiting.values()):
         raise UnfitError(
-            f"node {node} does not have the image {image} and cannot pull it",
-            why=why(),
-            next_step="deliver it: `mirror up --deliver WAY` (docs/delivery.md), "
-            "or give one that the nodes can pull with --image",
+            f"node {node} does not have the image {get_image(pod)} and cannot pull it",
+            why=explain(),
+            next_step="deliver it: `mirror up --deliver METHOD` (docs/delivery.md), "
+            "or name an image that the nodes can pull with --image",
         )
-    for one in _statuses(pod):
-        ended = one.get("lastState", {}).get("terminated") or one["state"].get("terminated")
-        if not ended or ended.get("exitCode") == 0:
+    for name, reason in waiting.items():
+        if reason == "CreateContainerConfigError":
+            raise _start_error(namespace, node, name, explain())
+    for status in get_container_statuses(pod):
+        name, termination = status["name"], _get_termination(status)
+        if not termination.get("exitCode"):
             continue
-        log = cluster.tail_log(pod["metadata"]["namespace"], POD_NAME, one["name"], lines=20)
-        if "exec format error" in log + str(ended.get("message", "")):
+        log = cluster.tail_log(namespace, POD_NAME, name, lines=20)
+        if "exec format error" in log + str(termination.get("message", "")):
             raise UnfitError(
-                f"the image is made for another architecture than node {node}",
-                why=why(),
+                f"the image is built for another architecture than that of node {node}",
+                why=explain(),
                 next_step="build it on a machine of that architecture, or choose a node: --node",
             )
-        if one["name"] == "prepare" or one.get("restartCount", 0) >= _PATIENCE:
-            raise UnfitError(
-                f"container {one['name']} of the mirror cannot start on node {node}",
-                why=_last_error(log) or why(),
-                next_step=f"mend it and run `mirror up` again; "
-                f"kubectl -n {pod['metadata']['namespace']} logs {POD_NAME} -c {one['name']}",
-            )
+        if name == "prepare" or status.get("restartCount", 0) >= _MAX_RESTARTS:
+            raise _start_error(namespace, node, name, _get_last_error(log) or explain())
 
 
-def _last_error(log: str) -> str:
-    _, found, told = log.rpartition("error: ")
-    return told.strip() if found else ""
+def _start_error(namespace: str, node: str, container: str, why: str) -> UnfitError:
+    return UnfitError(
+        f"container {container} of the mirror cannot start on node {node}",
+        why=why,
+        next_step="fix the cause above and run `mirror up` again; "
+        f"kubectl -n {namespace} logs {POD_NAME} -c {container}",
+    )
+
+
+def _get_last_error(log: str) -> str:
+    _, separator, message = log.rpartition("error: ")
+    return message.strip() if separator else ""

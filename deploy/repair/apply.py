@@ -14,12 +14,12 @@ from deploy.changes.model import (
     LedgerEntry,
     NodeFile,
     NodeSysctl,
-    Permission,
     Refusal,
     Target,
 )
 from deploy.changes.state import FixState, read_states
 from deploy.changes.update import TargetUpdate, conflict_error
+from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import collect

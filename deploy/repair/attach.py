@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from deploy.changes.model import ObjectSpec, Permission
+from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, conflict_error
+from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster, Object
 from deploy.fixes.attach import FIX, NAME, get_pod_spec, plan_attachments
 from deploy.lifecycle import publish

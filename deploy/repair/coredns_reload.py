@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deploy.changes.model import ExpectedAnswer, Permission
+from deploy.changes.model import ExpectedAnswer
+from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import is_rolled_out
-from deploy.cluster.selection import list_pods
+from deploy.cluster.objects import is_rolled_out, list_pods
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.dns_propagation import await_answers

@@ -11,10 +11,11 @@ import copy
 import secrets
 from collections.abc import Mapping
 
-from deploy.changes.model import ConfigMapKey, Permission
+from deploy.changes.model import ConfigMapKey
+from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster, Object, temporary_objects
-from deploy.cluster.explain import explain_pod, waiting_reasons
-from deploy.cluster.selection import format_selector
+from deploy.cluster.explain import explain_pod
+from deploy.cluster.objects import format_selector, is_ready, is_stuck
 from deploy.manifests.mirror_objects import render_config_map
 from deploy.manifests.model import NAME, build_labels
 from mirror.core.errors import RefusedError, UnfitError, WaitTimeout
@@ -24,10 +25,6 @@ from mirror.core.wait import wait_until
 _SECONDS = 60.0
 _COMPONENT = "trial"
 _STARTED = "CoreDNS-"  # the banner, printed once all servers listen
-_STUCK = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "CreateContainerError"}
-)
-_STUCK |= {"CreateContainerConfigError", "InvalidImageName"}
 
 
 def required_permissions(namespace: str) -> tuple[Permission, ...]:
@@ -127,15 +124,14 @@ def _wait(cluster: Cluster, pod: Object) -> None:
                 why=log or explain_pod(cluster, namespace, name),
                 next_step="see the difference with --dry-run, and what in the Corefile is unusual",
             )
-        if _STUCK & set(waiting_reasons(found).values()):
+        if is_stuck(found):
             raise UnfitError(
                 "the new Corefile cannot be tried: a pod like CoreDNS' own does not start",
                 why=explain_pod(cluster, namespace, name),
                 next_step="mend what keeps it from starting, then run this again",
             )
         if container.get("readinessProbe"):
-            ready = [one for one in status.get("conditions", []) if one["type"] == "Ready"]
-            return bool(ready and ready[0]["status"] == "True")
+            return is_ready(found)
         return _STARTED in cluster.tail_log(namespace, name, container["name"])
 
     try:

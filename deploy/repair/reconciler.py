@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from deploy.changes import node_reconcile
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.ledger import config_map_name
-from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec, Permission
+from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec
 from deploy.changes.node_reconcile import NodeTarget
+from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from deploy.changes.model import LedgerEntry, NodeFile, Permission
+from deploy.changes.model import LedgerEntry, NodeFile
 from deploy.changes.update import TargetUpdate
+from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import is_rolled_out

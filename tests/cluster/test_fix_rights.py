@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.changes import lease, ledger
-from deploy.changes.model import Permission
+from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
 from deploy.repair import apply

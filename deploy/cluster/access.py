@@ -1,0 +1,45 @@
+"""Ask the API server what the user of this context may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `deploy.changes.model` needs Permission, but not the Kubernetes client
+    from deploy.cluster.client import Cluster
+
+_PARALLEL_REVIEWS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """One verb on one resource; ``namespace`` None means the whole cluster."""
+
+    verb: str
+    resource: str  # plural, with its group or subresource if needed: pods/log
+    namespace: str | None = None
+
+    def __str__(self) -> str:
+        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
+        return f"{self.verb} {self.resource} {where}"
+
+
+def review_permissions(cluster: Cluster, permissions: Iterable[Permission]) -> list[bool]:
+    """Whether each permission is granted, in the given order; the requests run in parallel."""
+
+    def review(permission: Permission) -> bool:
+        return cluster.is_allowed(permission.verb, permission.resource, permission.namespace)
+
+    with ThreadPoolExecutor(_PARALLEL_REVIEWS) as pool:
+        return list(pool.map(review, permissions))
+
+
+def find_missing(cluster: Cluster, permissions: Iterable[Permission]) -> list[Permission]:
+    """The permissions that are not granted, in the given order."""
+    asked = list(permissions)
+    granted = review_permissions(cluster, asked)
+    return [
+        permission for permission, is_granted in zip(asked, granted, strict=True) if not is_granted
+    ]
