@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from deploy.changes.model import ConfigMapKey, ExpectedAnswer
+from deploy.changes.model import ConfigMapKey
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
+from mirror.probe.model import ExpectedAnswer
 
 
 def choose_target(core: CoreDns) -> ConfigMapKey:

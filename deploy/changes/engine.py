@@ -35,7 +35,6 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
     TargetDriver,
-    WriteConflict,
 )
 from deploy.changes.targets import ConfigMapDriver, ObjectDriver
 from deploy.changes.update import (
@@ -48,6 +47,7 @@ from deploy.changes.update import (
 from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
+from mirror.snapshot import WriteConflict
 
 _TRIES = 5  # times that somebody may write a target between our look and our write
 

@@ -24,7 +24,6 @@ from deploy.changes.model import (
     NodeSysctl,
     ObjectSpec,
     Target,
-    WriteConflict,
     digest,
 )
 from deploy.cluster.access import Permission
@@ -32,6 +31,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence.codec import dump
 from deploy.manifests.model import MANAGED_BY, NAME, build_labels
 from mirror.core.errors import MirrorError, RefusedError
+from mirror.snapshot import WriteConflict
 
 NAMESPACE = "kube-system"
 _COMPONENT = "ledger"

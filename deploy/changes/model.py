@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from deploy.cluster.access import Permission
 from deploy.evidence.model import Evidence, Need
+from mirror.probe.model import ExpectedAnswer
+from mirror.snapshot import Snapshot
 
 EditOptions: TypeAlias = Mapping[str, Any]  # JSON values by name: they are stored, and replayed
 
@@ -76,23 +78,6 @@ def agent_target(target: NodeFile | NodeSysctl) -> str:
 
 
 # -- the seam to the world ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What stands in a target. ``version`` changes whenever it may have been written.
-
-    ``frame`` is what a hand needs besides the content to make a deleted target again as it was
-    (labels of an object, mode and owner of a file): JSON, stored beside the base.
-    """
-
-    content: bytes | None
-    version: str
-    metadata: str = ""
-
-
-class WriteConflict(Exception):
-    """A write was not done, because the target is no longer what was read."""
 
 
 class TargetDriver(Protocol):
@@ -173,18 +158,6 @@ class Option:
     help: str
     kind: Literal["flag", "text", "list"] = "flag"
     metavar: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedAnswer:
-    """A question that pods on every node must see answered so, once the fix works.
-
-    ``answer`` empty: NOERROR without records. exists: with at least one record.
-    """
-
-    name: str
-    qtype: Literal["A", "AAAA"]
-    answer: Literal["empty", "NXDOMAIN", "exists"]
 
 
 def _expects_nothing(_: tuple[Change, ...], __: Evidence) -> tuple[ExpectedAnswer, ...]:

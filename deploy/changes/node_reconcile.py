@@ -22,8 +22,8 @@ from deploy.changes.model import (
 from deploy.cluster.client import Cluster
 from deploy.evidence.node_agent import ask_agent
 from deploy.manifests.agent import DESIRED_STATE_MAP
-from mirror.agent.content import encode_content
 from mirror.core.errors import MirrorError
+from mirror.snapshot import encode_content
 
 NodeTarget = tuple[str, str]  # a node, and a path or setting there
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from deploy.changes.model import NodeFile, NodeSysctl, Snapshot, Target, WriteConflict, agent_target
+from deploy.changes.model import NodeFile, NodeSysctl, Target, agent_target
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import read_nodes
 from deploy.evidence.node_agent import ask_agent, ensure_agents
 from deploy.manifests.agent import SYSTEM_NAMESPACE
-from mirror.agent.content import decode_content, encode_content
 from mirror.core.errors import ClusterError
+from mirror.snapshot import Snapshot, WriteConflict, encode_content
 
 
 class NodeDriver:
@@ -41,7 +41,7 @@ class NodeDriver:
         ]
 
     def read(self, target: Target) -> Snapshot:
-        return self._held(self._ask(target, {"do": "read"}))
+        return Snapshot.from_json(self._ask(target, {"do": "read"}))
 
     def write(
         self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
@@ -52,7 +52,7 @@ class NodeDriver:
             "seen": expected.version,
             "frame": metadata,
         }
-        return self._held(self._ask(target, question))
+        return Snapshot.from_json(self._ask(target, question))
 
     def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(target, NodeFile | NodeSysctl)
@@ -79,11 +79,3 @@ class NodeDriver:
             found = ensure_agents(self._cluster, None, nodes)
             self._pods = found or ensure_agents(self._cluster, self._image(), nodes)
         return self._pods
-
-    @staticmethod
-    def _held(told: Mapping[str, Any]) -> Snapshot:
-        return Snapshot(
-            content=decode_content(told["content"]),
-            version=told["version"],
-            metadata=told["frame"],
-        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deploy.changes.model import ConfigMapKey, ObjectSpec, Snapshot, Target, WriteConflict
+from deploy.changes.model import ConfigMapKey, ObjectSpec, Target
 from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES, get_permission_name, kind_name
 from deploy.cluster.calico import find_current_kind
@@ -16,6 +16,7 @@ from deploy.manifests.mirror_objects import render_config_map
 from deploy.manifests.model import is_ours
 from mirror.core.errors import RefusedError
 from mirror.merge import decode_spec, encode_spec
+from mirror.snapshot import Snapshot, WriteConflict
 
 _MINE = ("labels", "annotations")  # what of an object's metadata is restored with it
 _NOT_MINE = ("deployment.kubernetes.io/", "autoscaling.alpha.kubernetes.io/")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
 
 from deploy.changes.ledger import StoredEntry
-from deploy.changes.model import AppliedEdit, LedgerEntry, ObjectSpec, Snapshot, Target
+from deploy.changes.model import AppliedEdit, LedgerEntry, ObjectSpec, Target
 from mirror.core.errors import RefusedError
 from mirror.merge import MergeConflict, MergeResult, merge, undo_change
+from mirror.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from deploy.manifests.model import NAME, ClusterSettings
 from deploy.manifests.pods import render_probe_pod
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import Progress
-from mirror.probe.expectations import DnsExpectation, ExpectationReport
+from mirror.probe.expectations import ExpectationReport
+from mirror.probe.model import ExpectedAnswer
 
 _START = 30.0  # seconds for a pod to start, besides the waiting itself
 
@@ -26,7 +27,7 @@ def await_answers(
     image: str,
     home: str,
     nodes: Sequence[str],
-    questions: Sequence[DnsExpectation],
+    questions: Sequence[ExpectedAnswer],
     servers: Sequence[str],
     seconds: float,
     progress: Progress,
@@ -53,7 +54,7 @@ def _pod(
     image: str,
     namespace: str,
     node: str,
-    questions: Sequence[DnsExpectation],
+    questions: Sequence[ExpectedAnswer],
     servers: Sequence[str],
     seconds: float,
 ) -> Object:
@@ -61,7 +62,7 @@ def _pod(
     command = ["python3", "-m", "mirror.probe", "expect", "--seconds", str(seconds)]
     for server in servers:
         command += ["--server", server]
-    command += [f"{one.name}/{one.qtype}/{one.expected}" for one in questions]
+    command += [f"{one.name}/{one.qtype}/{one.answer}" for one in questions]
     mark = secrets.token_hex(3)
     return render_probe_pod(settings, name=f"{NAME}-proof-{mark}", node=node, command=command)
 

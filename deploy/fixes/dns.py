@@ -18,7 +18,6 @@ from deploy.changes.model import (
     ConfigMapKey,
     Edit,
     EditOptions,
-    ExpectedAnswer,
     Fix,
     Option,
     Refusal,
@@ -30,6 +29,7 @@ from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
+from mirror.probe.model import ExpectedAnswer
 
 NAME = "dns"
 

@@ -24,7 +24,6 @@ from deploy.changes.model import (
     ConfigMapKey,
     Edit,
     EditOptions,
-    ExpectedAnswer,
     Fix,
     Option,
     Refusal,
@@ -35,7 +34,7 @@ from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
 from mirror.core.errors import InputError
-from mirror.probe.model import PodDns
+from mirror.probe.model import ExpectedAnswer, PodDns
 
 NAME = "search-domains"
 _STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # answers at which a musl program gives up

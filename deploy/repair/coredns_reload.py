@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deploy.changes.model import ExpectedAnswer
 from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
@@ -20,7 +19,7 @@ from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
-from mirror.probe.expectations import DnsExpectation
+from mirror.probe.model import ExpectedAnswer
 
 TIMEOUT_SECONDS = (
     150.0  # kubelets bring a ConfigMap to its pods within about 90 s, `reload` looks every 30
@@ -126,9 +125,8 @@ def wait_for_answers(
         for pod in _pods(cluster, core)
         if pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
     ]
-    asked = [DnsExpectation(name=one.name, qtype=one.qtype, expected=one.answer) for one in wanted]
     told = await_answers(
-        cluster, look.image, look.namespace, nodes, asked, servers, TIMEOUT_SECONDS, progress
+        cluster, look.image, look.namespace, nodes, wanted, servers, TIMEOUT_SECONDS, progress
     )
     lines, not_seen, fine, broken = list[str](), list[str](), list[str](), False
     for node, seen in told.items():

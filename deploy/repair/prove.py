@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deploy.changes.model import ExpectedAnswer, Fix
+from deploy.changes.model import Fix
 from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import CollectOptions, collect
@@ -13,6 +13,7 @@ from deploy.evidence.model import Evidence, Finding, Need, Severity, Unseen
 from deploy.repair import coredns_reload
 from deploy.repair.plan import ProgramOutcome, RepairPlan
 from mirror.core.progress import Progress
+from mirror.probe.model import ExpectedAnswer
 
 _AGAIN = 2
 _COVERED = "hosts.covered"

@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mirror.agent import desired_state, events, node_defaults, reconcile, sysctls
-from mirror.agent.content import decode_content, encode_content
-from mirror.agent.files import VersionMismatch
 from mirror.agent.host_paths import CNI_DIRECTORIES, PROC_SYS_NET, HostPaths, TargetError
 from mirror.agent.host_report import describe_host
 from mirror.agent.lock import lock_host
+from mirror.snapshot import WriteConflict, decode_content
 
 _SECONDS = 15.0  # between two looks at what is kept
 
@@ -47,15 +46,11 @@ def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": failed}
             case other:
                 return {"refused": f"no such question: {other}"}
-    except VersionMismatch as moved:
+    except WriteConflict as moved:
         return {"moved": str(moved)}
     except (TargetError, OSError) as refused:
         return {"refused": str(refused)}
-    return {
-        "content": encode_content(state.content),
-        "version": state.version,
-        "frame": state.metadata,
-    }
+    return state.to_json()
 
 
 def main(argv: list[str]) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirror.agent import files
-from mirror.agent.content import decode_content, encode_content
 from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
+from mirror.snapshot import decode_content, encode_content
 
 _FILE = str(STATE_DIRECTORY / "keep")
 

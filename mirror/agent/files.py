@@ -8,34 +8,21 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.agent.host_paths import TargetError
+from mirror.snapshot import Snapshot, WriteConflict
 
 _HALF = ".pypi-mirror-"  # of files not yet renamed; a killed write leaves one at most
 _LARGEST = 1 << 20  # bytes
 
 
-class VersionMismatch(Exception):
-    """Not written: what stands there is not what was seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetSnapshot:
-    """What stands in one place of the host. ``frame``: JSON, for making it again as it was."""
-
-    content: bytes | None
-    version: str
-    metadata: str = ""
-
-
-def read_file(path: Path) -> TargetSnapshot:
+def read_file(path: Path) -> Snapshot:
     """A file; content None where there is none. Raises Refused for what is no ordinary file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return TargetSnapshot(content=None, version="absent")
+        return Snapshot(content=None, version="absent")
     except OSError as broken:
         raise TargetError(f"{path.name} cannot be read: {broken.strerror}") from broken
     try:
@@ -49,12 +36,12 @@ def read_file(path: Path) -> TargetSnapshot:
     frame = {"mode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
     text = json.dumps(frame, sort_keys=True)
     version = hashlib.sha256(text.encode() + content).hexdigest()
-    return TargetSnapshot(content=content, version=version, metadata=text)
+    return Snapshot(content=content, version=version, metadata=text)
 
 
 def write_file(
     path: Path, content: bytes | None, expected_version: str, metadata: str = ""
-) -> TargetSnapshot:
+) -> Snapshot:
     """Replace the file of version ``seen``; None removes it. Raises Moved, Refused.
 
     At any moment the old or the new file is there, whole. The half-written one stands beside it,
@@ -64,7 +51,7 @@ def write_file(
     remove_leftovers(path.parent)
     now = read_file(path)
     if now.version != expected_version:
-        raise VersionMismatch(now.version)
+        raise WriteConflict(now.version)
     try:
         if content is None:
             path.unlink(missing_ok=True)

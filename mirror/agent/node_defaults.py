@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mirror.agent import desired_state, files, sysctls
-from mirror.agent.content import decode_content, encode_content
 from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
+from mirror.snapshot import Snapshot, WriteConflict, decode_content, encode_content
 
 DEFAULTS_FILE = Path("/orders/orders.json")
 DEFAULTS_FIXES = ("host-sysctl",)  # the fix whose they are
@@ -35,7 +35,7 @@ def apply_defaults(host: HostPaths, defaults_file: Path = DEFAULTS_FILE) -> list
         target = order["target"]
         try:
             done = _follow(host, order, number)
-        except (TargetError, files.VersionMismatch, OSError) as broken:
+        except (TargetError, WriteConflict, OSError) as broken:
             told.append(f"{target}: {broken}")
         else:
             told += [f"{target}: written"] if done else []
@@ -56,7 +56,7 @@ def revert_defaults(host: HostPaths) -> list[str]:
                 write_target(host, page["target"], base, now.version, page["frame"])
             elif now.content != base:
                 failed.append(f"{page['target']}: edited since, left as it is")
-        except (TargetError, files.VersionMismatch, OSError) as broken:
+        except (TargetError, WriteConflict, OSError) as broken:
             failed.append(f"{page['target']}: {broken}")
             continue
         path = _page(host, page["number"])
@@ -64,7 +64,7 @@ def revert_defaults(host: HostPaths) -> list[str]:
     return failed
 
 
-def read_target(place: HostPaths, target: str) -> files.TargetSnapshot:
+def read_target(place: HostPaths, target: str) -> Snapshot:
     """A target by its name: a path, or a key of the network's settings."""
     if target.startswith("/"):
         path = place.resolve_file(target)
@@ -75,7 +75,7 @@ def read_target(place: HostPaths, target: str) -> files.TargetSnapshot:
 
 def write_target(
     place: HostPaths, target: str, content: bytes | None, expected_version: str, metadata: str = ""
-) -> files.TargetSnapshot:
+) -> Snapshot:
     """Replace what was seen there."""
     if target.startswith("/"):
         return files.write_file(place.resolve_file(target), content, expected_version, metadata)

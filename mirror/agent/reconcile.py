@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mirror.agent import desired_state, files, node_defaults
+from mirror.agent import desired_state, node_defaults
 from mirror.agent.desired_state import DesiredTarget
 from mirror.agent.host_paths import HostPaths, TargetError
 from mirror.agent.lock import lock_host
 from mirror.backoff import Backoff
 from mirror.core.errors import MirrorError
 from mirror.drift import DriftVerdict, detect_drift
+from mirror.snapshot import WriteConflict
 
 ENABLED_MARKER = Path("/keeper/nodes")
-_BROKEN = (TargetError, files.VersionMismatch, MirrorError, OSError)
+_BROKEN = (TargetError, WriteConflict, MirrorError, OSError)
 
 
 def report_versions(host: HostPaths, targets: Collection[str]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class NodeReconciler:
                 node_defaults.write_target(self.host, page.target, verdict.content, now.version)
                 self._patience.record(page.target, self.now())
                 self._tell(page, "FixReverted", "changed back; put back by the node agent")
-        except files.VersionMismatch:
+        except WriteConflict:
             return  # somebody wrote it just now: at the next look
         except _BROKEN as broken:
             self._lost(page, str(broken), None)

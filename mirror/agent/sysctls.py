@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mirror.agent import files, netlink
-from mirror.agent.files import TargetSnapshot, VersionMismatch
 from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
+from mirror.snapshot import Snapshot, WriteConflict
 
 DISABLE_IPV6_ALL = "net.ipv6.conf.all.disable_ipv6"
 _DEFAULT = "net.ipv6.conf.default.disable_ipv6"
@@ -24,32 +24,30 @@ _UNFINISHED = str(STATE_DIRECTORY / "unfinished")
 _ON = "0"
 
 
-def read_sysctl(place: HostPaths, key: str) -> TargetSnapshot:
+def read_sysctl(place: HostPaths, key: str) -> Snapshot:
     """The value and a newline; content None where the kernel has no such setting."""
     if key == DISABLE_IPV6_ALL:
         _finish(place)
     try:
         value = place.resolve_sysctl(key).read_text().strip()
     except FileNotFoundError:
-        return TargetSnapshot(content=None, version="absent")
+        return Snapshot(content=None, version="absent")
     except OSError as broken:
         raise TargetError(f"{key} cannot be read: {broken.strerror}") from broken
     content = f"{value}\n".encode()
     frame = json.dumps(_snapshot(place)) if key == DISABLE_IPV6_ALL else ""
-    return TargetSnapshot(
-        content=content, version=hashlib.sha256(content).hexdigest(), metadata=frame
-    )
+    return Snapshot(content=content, version=hashlib.sha256(content).hexdigest(), metadata=frame)
 
 
 def write_sysctl(
     place: HostPaths, key: str, content: bytes | None, expected_version: str, metadata: str = ""
-) -> TargetSnapshot:
+) -> Snapshot:
     """Set it, while it is of version ``seen``. Raises Moved, Refused (read-only, no such key)."""
     if content is None:
         raise TargetError(f"{key} cannot be removed")
     now = read_sysctl(place, key)
     if now.version != expected_version:
-        raise VersionMismatch(now.version)
+        raise WriteConflict(now.version)
     value = content.decode().strip()
     if key == DISABLE_IPV6_ALL:
         lo = place.resolve_sysctl(_LOOPBACK)

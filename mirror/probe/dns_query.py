@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from mirror.probe.model import DnsAnswer
 
 A, AAAA = 1, 28
+QTYPES = {"A": A, "AAAA": AAAA}
 TIMEOUT = DnsAnswer(code="TIMEOUT")
 _CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 _HEADER = struct.Struct("!6H")  # id, flags, questions, answers, authorities, additionals

@@ -1,4 +1,4 @@
-"""Waits until DNS answers as it should, asked from here: how a change of DNS is proved."""
+"""Waits until DNS servers give the expected answers: the proof that a change of DNS works."""
 
 from __future__ import annotations
 
@@ -7,31 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import get_args
 
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, wait_until
-from mirror.probe.dns_query import AAAA, A, query
-from mirror.probe.model import DnsAnswer
+from mirror.probe.dns_query import QTYPES, query
+from mirror.probe.model import AnswerKind, DnsAnswer, ExpectedAnswer
 
-_IN_A_ROW = 2  # servers behind one address may take a change up one after the other
-_KINDS = {"A": A, "AAAA": AAAA}
-
-ExpectedAnswer: TypeAlias = Literal["empty", "NXDOMAIN", "exists"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsExpectation:
-    """empty: NOERROR without addresses; exists: with some."""
-
-    name: str
-    qtype: str
-    expected: ExpectedAnswer
+_IN_A_ROW = 2  # rounds: servers behind one address may pick a change up one after the other
+_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmetExpectation:
-    """An answer that is not the wanted one."""
+    """An answer that differs from the ``wanted`` one."""
 
     server: str
     name: str
@@ -43,58 +32,66 @@ class UnmetExpectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationReport:
-    """How the waiting ended: nothing is unmet where all came true."""
+    """What was still unmet when the wait ended; empty after success."""
 
     unmet: tuple[UnmetExpectation, ...]
 
 
-def parse_expectation(text: str) -> DnsExpectation:
-    """NAME/QTYPE/WANTED. Raises ValueError, which argparse shows."""
-    name, qtype, wanted = text.split("/")
-    if qtype not in _KINDS or wanted not in {"empty", "NXDOMAIN", "exists"}:
+def parse_expectation(text: str) -> ExpectedAnswer:
+    """Read NAME/QTYPE/ANSWER. Raises ValueError, which argparse shows."""
+    name, qtype, answer = text.split("/")
+    if qtype not in QTYPES or answer not in get_args(AnswerKind):
         raise ValueError(text)
-    return DnsExpectation(name=name, qtype=qtype, expected=wanted)  # type: ignore[arg-type]
+    return ExpectedAnswer(name=name, qtype=qtype, answer=answer)  # type: ignore[arg-type]
 
 
 def wait_for_answers(
-    expectations: Iterable[DnsExpectation], servers: Iterable[str], seconds: float, port: int = 53
+    expectations: Iterable[ExpectedAnswer], servers: Iterable[str], seconds: float, port: int = 53
 ) -> ExpectationReport:
-    """Ask every server every question until all answers are as wanted, several times in a row."""
-    asked = [(server, one) for server in servers for one in expectations]
-    row, unmet = 0, list[UnmetExpectation]()
+    """Query every server for every name until all answers are the expected ones, twice in a row.
 
-    def look() -> bool:
-        nonlocal row, unmet
-        with ThreadPoolExecutor(16) as pool:
-            told = pool.map(partial(_ask, port), asked)
-            unmet = [one for one in told if one is not None]
-        row = 0 if unmet else row + 1
-        return row >= _IN_A_ROW
+    Gives up after ``seconds`` and returns what the last round found.
+    """
+    expectations = tuple(expectations)
+    queries = [(server, expected) for server in servers for expected in expectations]
+    rounds, unmet = 0, list[UnmetExpectation]()
+
+    def query_all() -> bool:
+        nonlocal rounds, unmet
+        with ThreadPoolExecutor(_THREADS) as pool:
+            results = pool.map(partial(_check, port), queries)
+            unmet = [result for result in results if result is not None]
+        rounds = 0 if unmet else rounds + 1
+        return rounds >= _IN_A_ROW
 
     with suppress(WaitTimeout):
         wait_until(
-            look, deadline=Deadline.after(seconds), what="answers", interval=0.3, max_interval=1.0
+            query_all,
+            deadline=Deadline.after(seconds),
+            what="answers",
+            interval=0.3,
+            max_interval=1.0,
         )
     return ExpectationReport(unmet=tuple(unmet))
 
 
-def _ask(port: int, asked: tuple[str, DnsExpectation]) -> UnmetExpectation | None:
-    server, one = asked
-    told = query((server,), one.name.rstrip(".") + ".", _KINDS[one.qtype], port=port)
-    if is_met(told, one.expected):
+def _check(port: int, server_query: tuple[str, ExpectedAnswer]) -> UnmetExpectation | None:
+    server, expected = server_query
+    answer = query((server,), expected.name.rstrip(".") + ".", QTYPES[expected.qtype], port=port)
+    if is_met(answer, expected.answer):
         return None
     return UnmetExpectation(
         server=server,
-        name=one.name,
-        qtype=one.qtype,
-        wanted=one.expected,
-        code=told.code,
-        addresses=told.addresses,
+        name=expected.name,
+        qtype=expected.qtype,
+        wanted=expected.answer,
+        code=answer.code,
+        addresses=answer.addresses,
     )
 
 
-def is_met(told: DnsAnswer, wanted: ExpectedAnswer) -> bool:
-    """Whether an answer is what was wanted."""
-    if wanted == "NXDOMAIN":
-        return told.code == "NXDOMAIN"
-    return told.code == "NOERROR" and bool(told.addresses) == (wanted == "exists")
+def is_met(answer: DnsAnswer, expected: AnswerKind) -> bool:
+    """Whether an answer is the expected one."""
+    if expected == "NXDOMAIN":
+        return answer.code == "NXDOMAIN"
+    return answer.code == "NOERROR" and bool(answer.addresses) == (expected == "exists")

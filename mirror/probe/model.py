@@ -1,4 +1,4 @@
-"""What a probe pod reports of DNS. Data only; the same types are read back by the collector."""
+"""What a probe pod reports about its network. Data only; the collector reads it back."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 ResolverMove: TypeAlias = Literal["finds", "goes on", "stops", "not asked"]
-"""What a resolver's rules make of one answer of the search list."""
+"""What a resolver does after the answer for one name of the search list."""
 
 ConnectionOutcome: TypeAlias = Literal["connects", "unreachable", "refused", "timeout", "failed"]
 
-ProgramOutcome: TypeAlias = (
+LookupOutcome: TypeAlias = (
     ConnectionOutcome | Literal["resolves", "no-address", "no-name", "try-again", "absent"]
 )
-"""What a program's words mean.
+"""How a program's attempt to use a name ended.
 
-resolves: it has an address and did not go on; connects: it reached the index; no-address,
-no-name and try-again: the resolver gave up; absent: the image has no such program.
+resolves: it got an address and was not asked to connect; connects: it reached the index;
+no-address, no-name and try-again: its resolver gave up; absent: the image lacks the program.
 """
+
+AnswerKind: TypeAlias = Literal["empty", "NXDOMAIN", "exists"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedAnswer:
+    """The DNS answer that pods on every node must get once a fix works.
+
+    ``answer``: empty is NOERROR without records, exists is NOERROR with at least one.
+    """
+
+    name: str
+    qtype: Literal["A", "AAAA"]
+    answer: AnswerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvConf:
-    """/etc/resolv.conf as a pod has it."""
+    """A pod's /etc/resolv.conf."""
 
     nameservers: tuple[str, ...]
     search: tuple[str, ...]
@@ -32,9 +46,9 @@ class ResolvConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsAnswer:
-    """A DNS answer: the rcode's name, or TIMEOUT, UNREACHABLE or MALFORMED where there is none.
+    """A DNS answer: the rcode's name, or TIMEOUT, UNREACHABLE or MALFORMED without a usable one.
 
-    ``addresses`` are those of the asked type; the server has followed CNAMEs.
+    ``addresses`` has the records of the queried type; the server has followed CNAMEs.
     """
 
     code: str
@@ -43,10 +57,10 @@ class DnsAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchStep:
-    """One name of the search list, its two answers, and what each resolver does there."""
+    """One name of the search list, both answers, and what each resolver does after them."""
 
     tried: str
-    suffix: str  # the search domain that made it, empty for the name itself
+    suffix: str  # the search domain that was appended; empty for the name itself
     a: DnsAnswer
     aaaa: DnsAnswer
     musl: ResolverMove
@@ -55,18 +69,18 @@ class SearchStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramRun:
-    """What a real program said. ``asked`` ends in a dot where the search list was left out."""
+    """The output of a real program. ``asked`` ends in a dot if it bypassed the search list."""
 
     program: str  # with its version
     libc: Literal["musl", "glibc", "own"]
     asked: str
-    outcome: ProgramOutcome
-    text: str = ""  # its own words, the telling line
+    outcome: LookupOutcome
+    text: str = ""  # the line of its output that says why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionAttempt:
-    """A TCP connection tried to one address."""
+    """The result of opening a TCP connection to one address."""
 
     address: str
     outcome: ConnectionOutcome
@@ -75,7 +89,7 @@ class ConnectionAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameView:
-    """One name, walked along the search list by rule and asked of the real resolvers."""
+    """One name: the search list simulated for it, and what real programs and connections did."""
 
     name: str
     port: int
@@ -86,11 +100,10 @@ class NameView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuffixView:
-    """What a search domain says of names that cannot exist, one random label in each.
+    """How a search domain answers for names that cannot exist (they have a random label).
 
-    ``expanded`` is the answer to the shape that search expansion makes (two labels before the
-    suffix), ``single`` to one label. The answer to A, by which musl decides, unless only AAAA has
-    addresses.
+    ``expanded`` is for two labels before the suffix, as search expansion makes them, ``single`` for
+    one label. Both are the answer to A, which musl decides by, unless only AAAA has addresses.
     """
 
     suffix: str
@@ -100,10 +113,10 @@ class SuffixView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorView:
-    """The mirror as one pod reaches it, by the address that workloads were given.
+    """The mirror as one pod reaches it, at the address that workloads were given.
 
-    ``http`` is the status of its answer, 0 without one. Bytes of the volume and the word on its
-    upstream are None where this mirror does not tell.
+    ``http`` is the status of its response, 0 without one. Sizes are bytes. What the mirror does not
+    report is None.
     """
 
     connection: ConnectionAttempt
@@ -111,7 +124,7 @@ class MirrorView:
     text: str = ""
     volume_free: int | None = None
     volume_size: int | None = None
-    volume_full: bool = False  # something found no room
+    volume_full: bool = False  # a download failed for lack of space
     upstream: str | None = None  # ok or away
 
 
@@ -124,7 +137,7 @@ class PodDns:
     names: tuple[NameView, ...]
     ipv6_addresses: tuple[str, ...]  # of global scope
     ipv6_default_route: bool
-    seconds: float  # the probe took
+    seconds: float  # how long the probe took
     ipv6_disabled: bool | None = None  # net.ipv6.conf.all.disable_ipv6; None: no such sysctl
-    gai_conf: tuple[str, ...] = ()  # lines of /etc/gai.conf that say something
-    mirror: MirrorView | None = None  # where it was asked for
+    gai_conf: tuple[str, ...] = ()  # lines of /etc/gai.conf without comments
+    mirror: MirrorView | None = None  # None if the probe was not given its address

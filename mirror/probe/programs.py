@@ -11,7 +11,7 @@ from pathlib import Path
 from mirror.core.errors import ProgramError
 from mirror.core.process import ProcessResult, run
 from mirror.core.wait import Deadline
-from mirror.probe.model import ProgramOutcome, ProgramRun
+from mirror.probe.model import LookupOutcome, ProgramRun
 
 SECONDS = 5.0  # the most a program gets
 _HTTP = "2"  # seconds uv gives a connection
@@ -21,7 +21,7 @@ _GLIBC = (
     "print(' '.join(sorted({str(one[4][0]) for one in found})))\n"
 )
 # words of a program → what they mean; the first that is found counts
-_MEANING: tuple[tuple[str, ProgramOutcome], ...] = (
+_MEANING: tuple[tuple[str, LookupOutcome], ...] = (
     ("Name has no usable address", "no-address"),  # musl 1.2.4 and later, EAI_NODATA
     ("No address associated with hostname", "no-address"),  # glibc, EAI_NODATA
     ("Name does not resolve", "no-name"),  # musl, EAI_NONAME
@@ -72,8 +72,8 @@ def run_busybox(program: Path, name: str) -> ProgramRun:
 
 
 def _ask(
-    argv: Sequence[Path | str], env: dict[str, str] | None, fine: ProgramOutcome
-) -> tuple[ProgramOutcome, str]:
+    argv: Sequence[Path | str], env: dict[str, str] | None, fine: LookupOutcome
+) -> tuple[LookupOutcome, str]:
     if isinstance(argv[0], Path) and not argv[0].exists():
         return "absent", f"{argv[0]} is not in the image"
     try:
@@ -84,7 +84,7 @@ def _ask(
     return (fine, text) if done.ok else (classify_output(done.out + done.err), text)
 
 
-def classify_output(text: str) -> ProgramOutcome:
+def classify_output(text: str) -> LookupOutcome:
     """What a program that failed has told."""
     return next((outcome for words, outcome in _MEANING if words in text), "failed")
 
