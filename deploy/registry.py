@@ -10,7 +10,7 @@ from deploy.changes.model import Fix, NodeFile, NodeSysctl
 from deploy.changes.node_target import NodeDriver
 from deploy.changes.state import FixState, read_states
 from deploy.cluster.client import Cluster
-from deploy.evidence.things import FixStatus, TargetStatus
+from deploy.evidence.fixes import FixStatus, TargetStatus
 from deploy.extensions import load_extensions
 
 

@@ -17,7 +17,9 @@ from deploy.doctor import run
 from deploy.doctor.bundle import write_bundle as write_bundle
 from deploy.evidence.codec import dump, load
 from deploy.evidence.collect import CollectOptions
-from deploy.evidence.model import DoctorReport, Evidence, Severity, Unseen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen
+from deploy.findings.model import DoctorReport, Severity
 from deploy.lifecycle import record
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream

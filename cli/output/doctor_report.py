@@ -9,7 +9,7 @@ from itertools import groupby
 from rich.text import Text
 
 from cli.output.terminal import out
-from deploy.evidence.model import CheckResult, DoctorReport, Finding, Remedy, Severity, Table
+from deploy.findings.model import CheckResult, DoctorReport, Finding, Remedy, Severity, Table
 
 _MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow")}
 _SEVERITIES = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deploy.changes.model import CannotEdit, ConfigMapKey, NodeFile, Refusal, Target
-from deploy.evidence.host_view import ConflistFile, HostView
-from deploy.evidence.model import Evidence, NodeState, Unseen
+from deploy.evidence.hosts import ConflistFile, HostView
+from deploy.evidence.model import Evidence
+from deploy.evidence.nodes import NodeState
+from deploy.evidence.unseen import Unseen
 from deploy.formats.conflist import ConflistError, read_plugin_types
 
 CONFIG_MAP, CONFIG_KEY = "calico-config", "cni_network_config"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deploy.changes.model import ConfigMapKey
 from deploy.evidence.coredns import CoreDns
-from deploy.evidence.model import Evidence, Unseen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 from mirror.probe.model import ExpectedAnswer

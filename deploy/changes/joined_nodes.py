@@ -9,9 +9,9 @@ from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ConfigMapKey, NodeFile
 from deploy.changes.update import TargetUpdate
 from deploy.cluster.client import Cluster
-from deploy.evidence.collect import read_nodes
-from deploy.evidence.model import Unseen
-from deploy.evidence.node_agent import read_hosts
+from deploy.evidence.hosts import read_hosts
+from deploy.evidence.nodes import read_nodes
+from deploy.evidence.unseen import Unseen
 from mirror.core.progress import SILENT
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from deploy.changes.model import NodeFile, NodeSysctl, Target, agent_target
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
-from deploy.evidence.collect import read_nodes
 from deploy.evidence.node_agent import ask_agent, ensure_agents
+from deploy.evidence.nodes import read_nodes
 from deploy.manifests.agent import SYSTEM_NAMESPACE
 from mirror.core.errors import ClusterError
 from mirror.snapshot import Snapshot, WriteConflict, encode_content

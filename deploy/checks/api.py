@@ -5,17 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    require_seen,
-)
-from deploy.evidence.things import AccessReview
+from deploy.evidence.access import AccessReview
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 
 CATEGORY = "api"
 RANK = 10  # where it stands in the report

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    require_seen,
-)
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.startup import (
     find_model_downloads,
     find_package_installs,
@@ -25,8 +17,10 @@ from deploy.evidence.startup import (
     iter_installers,
     uses_mirror,
 )
-from deploy.evidence.things import Workload
+from deploy.evidence.unseen import require_seen
+from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 
 CATEGORY = "downloads"
 RANK = 90  # where it stands in the report

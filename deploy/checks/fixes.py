@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    require_seen,
-)
-from deploy.evidence.things import FixStatus
+from deploy.evidence.fixes import FixStatus
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import require_seen
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 
 CATEGORY = "fixes"

@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.host_view import HostView
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    Unseen,
-    require_seen,
-)
+from deploy.evidence.hosts import HostView
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen, require_seen
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.formats.conflist import ConflistError, disables_ipv6
 from mirror.probe.model import PodDns
 

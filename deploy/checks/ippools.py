@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    Unseen,
-    require_seen,
-)
+from deploy.evidence.calico import Calico, IpPool
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
-from deploy.evidence.things import Calico, IpPool
+from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "ippools"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import DoctorCheck, Evidence, Finding, Need, Remedy, Severity, Unseen
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, ipv6_connections, iter_probe_views
+from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "ipv6"

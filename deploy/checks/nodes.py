@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    require_seen,
-)
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"

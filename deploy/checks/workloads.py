@@ -6,15 +6,7 @@ import re
 from collections.abc import Iterator
 
 from deploy.evidence.log_lines import classify_line, filter_lines
-from deploy.evidence.model import (
-    DoctorCheck,
-    Evidence,
-    Finding,
-    Need,
-    Remedy,
-    Severity,
-    require_seen,
-)
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.startup import (
     find_index_url,
     find_package_installs,
@@ -25,8 +17,10 @@ from deploy.evidence.startup import (
     sets_index_in_command,
     uses_mirror,
 )
-from deploy.evidence.things import Workload
+from deploy.evidence.unseen import require_seen
+from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"

@@ -1,4 +1,8 @@
-"""`mirror doctor`: evidence in, verdicts out. The checks are found by being there."""
+"""`mirror doctor`: collect evidence, run the checks over it, report the findings.
+
+`observe` is the only function here that talks to the cluster. `judge` is pure, so that a saved
+file of evidence gives the same report as the cluster it came from.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,10 @@ import deploy.checks
 from deploy import registry
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.collect import CollectOptions, collect
-from deploy.evidence.model import (
-    CheckResult,
-    CheckStage,
-    DoctorCheck,
-    DoctorReport,
-    Evidence,
-    EvidenceGap,
-    Finding,
-    Need,
-    Unseen,
-)
+from deploy.evidence.model import Evidence, EvidenceGap, Need
+from deploy.evidence.unseen import Unseen
 from deploy.extensions import load_extensions
+from deploy.findings.model import CheckResult, DoctorCheck, DoctorReport, Finding, Severity
 from deploy.manifests.model import NAME
 from mirror.core.errors import InputError, MirrorError
 from mirror.core.progress import SILENT, Progress
@@ -34,109 +30,111 @@ class CheckCategory:
     checks: tuple[DoctorCheck, ...]
 
 
-def load_categories(
-    wanted: Iterable[str] = (), *, stage: CheckStage = "after"
-) -> tuple[CheckCategory, ...]:
-    """The categories asked for (all, when none is) with their checks of this stage.
+def load_categories(names: Iterable[str] = ()) -> tuple[CheckCategory, ...]:
+    """Return the named categories, or all of them in the order of the report.
 
-    Raises InputError for one that does not exist.
+    Raises InputError for a name that does not exist.
     """
-    ranked = sorted(load_extensions(deploy.checks), key=lambda part: part.RANK)
-    known = {part.CATEGORY: part.CHECKS for part in ranked}
-    chosen = tuple(wanted) or tuple(known)
-    for name in chosen:
+    modules = sorted(load_extensions(deploy.checks), key=lambda module: module.RANK)
+    known = {
+        module.CATEGORY: CheckCategory(name=module.CATEGORY, checks=module.CHECKS)
+        for module in modules
+    }
+    selected = tuple(names) or tuple(known)
+    for name in selected:
         if name not in known:
             raise InputError(
                 f"no category {name!r}",
-                why="there is: " + ", ".join(known),
+                why="the categories are: " + ", ".join(known),
                 next_step="choose one of them with --category",
             )
-    return tuple(
-        CheckCategory(name=name, checks=tuple(one for one in known[name] if one.stage == stage))
-        for name in chosen
-    )
-
-
-def observe(
-    cluster: Cluster,
-    asked: Iterable[CheckCategory],
-    look: CollectOptions,
-    progress: Progress = SILENT,
-) -> Evidence:
-    """Everything that these categories need, collected once."""
-    needs = frozenset(need for category in asked for one in category.checks for need in one.needs)
-    evidence = collect(cluster, needs, look, progress)
-    return _with_fixes(cluster, evidence) if Need.FIXES in needs else evidence
-
-
-def _with_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
-    """How the fixes stand is the ledger's word, not the cluster's own."""
-    try:
-        found = registry.read_applied_fixes(cluster)
-    except MirrorError as broken:
-        return replace(evidence, fixes=Unseen(reason=str(broken)))
-    gaps = [
-        EvidenceGap(need=Need.FIXES, reason=f"{one.fix}: {part.target}: {part.detail}")
-        for one in found
-        for part in one.unlike
-        if part.state == "unknown"
-    ]
-    return replace(evidence, fixes=found, left_out=(*evidence.left_out, *gaps))
-
-
-def judge(evidence: Evidence, asked: Iterable[CheckCategory]) -> DoctorReport:
-    """Pure: the same evidence gives the same report, today or from a saved file."""
-    results: list[CheckResult] = []
-    findings: list[Finding] = []
-    for category in asked:
-        for result, found in _judge_category(evidence, category):
-            results.append(result)
-            findings += found
-    order = ("error", "warning", "note")
-    findings.sort(key=lambda one: order.index(one.severity))
-    return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
-
-
-def find_probe_image(cluster: Cluster, namespace: str) -> str | None:
-    """The image of the mirror that runs there: the nodes have it, and the probes are in it."""
-    try:
-        found = cluster.get("StatefulSet", NAME, namespace)
-    except ApiError:
-        return None
-    return found["spec"]["template"]["spec"]["containers"][0]["image"] if found else None
+    return tuple(known[name] for name in selected)
 
 
 def diagnose(
     cluster: Cluster,
-    asked: Iterable[CheckCategory],
-    look: CollectOptions,
+    categories: Iterable[CheckCategory],
+    options: CollectOptions,
     progress: Progress = SILENT,
 ) -> DoctorReport:
-    """Observe and judge."""
-    chosen = tuple(asked)
-    return judge(observe(cluster, chosen, look, progress), chosen)
+    """Collect the evidence that these categories need, and judge it."""
+    selected = tuple(categories)
+    return judge(observe(cluster, selected, options, progress), selected)
+
+
+def observe(
+    cluster: Cluster,
+    categories: Iterable[CheckCategory],
+    options: CollectOptions,
+    progress: Progress = SILENT,
+) -> Evidence:
+    """Collect everything that these categories need, each subject once."""
+    needs = frozenset(
+        need for category in categories for check in category.checks for need in check.needs
+    )
+    evidence = collect(cluster, needs, options, progress)
+    return _add_fixes(cluster, evidence) if Need.FIXES in needs else evidence
+
+
+def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorReport:
+    """Run the checks over the evidence. Pure; findings are sorted by severity, worst first."""
+    results: list[CheckResult] = []
+    findings: list[Finding] = []
+    for category in categories:
+        for result, found in _judge_category(evidence, category):
+            results.append(result)
+            findings += found
+    order = tuple(Severity)
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
+
+
+def find_probe_image(cluster: Cluster, namespace: str) -> str | None:
+    """Return the running mirror's image: the nodes have it, and it contains the probes."""
+    try:
+        stateful_set = cluster.get("StatefulSet", NAME, namespace)
+    except ApiError:
+        return None
+    if stateful_set is None:
+        return None
+    return str(stateful_set["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
+    """Add the state of the fixes, which only the ledger knows."""
+    try:
+        statuses = registry.read_applied_fixes(cluster)
+    except MirrorError as error:
+        return replace(evidence, fixes=Unseen(reason=str(error)))
+    gaps = [
+        EvidenceGap(need=Need.FIXES, reason=f"{status.fix}: {target.target}: {target.detail}")
+        for status in statuses
+        for target in status.unlike
+        if target.state == "unknown"
+    ]
+    return replace(evidence, fixes=statuses, left_out=(*evidence.left_out, *gaps))
 
 
 def _judge_category(
     evidence: Evidence, category: CheckCategory
 ) -> Iterator[tuple[CheckResult, tuple[Finding, ...]]]:
-    stopped = ""
+    stopped_by = ""  # the fatal check that found something
     for check in category.checks:
         gaps = tuple(
             dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
         )
-        found: tuple[Finding, ...] = ()
-        if stopped:
-            gaps = (f"not looked at, because of {stopped}",)
+        findings: tuple[Finding, ...] = ()
+        if stopped_by:
+            gaps = (f"skipped because of {stopped_by}",)
         elif not any(evidence.is_unseen(need) for need in check.needs):
-            found = tuple(check.find(evidence))
-            if found and check.fatal:
-                stopped = check.id
+            findings = tuple(check.find(evidence))
+            if findings and check.fatal:
+                stopped_by = check.id
         result = CheckResult(
             category=category.name,
             check=check.id,
             fact=check.fact,
-            outcome="found" if found else "skipped" if gaps else "ok",
+            outcome="found" if findings else "skipped" if gaps else "ok",
             gaps=gaps,
         )
-        yield result, found
+        yield result, findings

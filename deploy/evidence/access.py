@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from deploy.cluster.access import Permission, review_permissions
 from deploy.cluster.client import Cluster
-from deploy.evidence.things import Access, AccessReview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessReview:
+    """Whether the user of this context may do something. ``namespace`` None: in all of them.
+
+    ``purpose`` says what cannot be looked at without it.
+    """
+
+    verb: str
+    resource: str  # plural, with its subresource: pods/log
+    namespace: str | None
+    allowed: bool
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """The API server, and what this user may do there. ``seconds``: its first answer took."""
+
+    version: str  # e.g. v1.34.4
+    seconds: float
+    rights: tuple[AccessReview, ...]
+
 
 _SYSTEM = "kube-system"
 # (verb, resource, namespace or None for all of them, what it is for); {} is the mirror's namespace

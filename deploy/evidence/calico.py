@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
+from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.calico import (
     CALICO_NAMESPACES,
     CALICO_NODE,
@@ -15,8 +17,80 @@ from deploy.cluster.calico import (
 )
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_container, get_waiting_reasons, is_ready, list_pods
-from deploy.evidence.model import MaybeSeen, Unseen
-from deploy.evidence.things import Calico, CalicoNodePod, ConflistSettings, IpPool
+from deploy.evidence.unseen import MaybeSeen, Unseen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpPool:
+    """A Calico IPPool, as the API of ``kind`` (of KINDS) has it. ``mode``: ipip, vxlan or none."""
+
+    name: str
+    cidr: str
+    disabled: bool = False
+    nat_outgoing: bool = False
+    mode: str = "none"
+    node_selector: str = ""
+    uses: tuple[str, ...] = ()  # Workload, Tunnel; empty: both
+    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of those that have its addresses
+    kind: str = "IPPool"
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.cidr else 4
+
+    @property
+    def resource(self) -> str:
+        """For kubectl."""
+        return API_RESOURCES[self.kind].qualified_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalicoNodePod:
+    """A pod of calico-node. ``trouble`` says why it is not ready."""
+
+    name: str
+    node: str
+    ready: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflistSettings:
+    """What a CNI configuration says of addresses and of IPv6. ``broken``: why it is no JSON."""
+
+    plugins: tuple[str, ...] = ()  # types, in their order
+    assign_ipv4: bool = True  # calico-ipam's own default
+    assign_ipv6: bool = False
+    tunes_ipv6_off: bool = False  # a chained `tuning` sets disable_ipv6
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calico:
+    """Calico as the API shows it; how it was installed decides where it is configured.
+
+    ``config`` is the conflist's template in ConfigMap calico-config, None where there is none.
+    ``env`` are the variables of calico-node that decide on IPv6, as NAME=value, where it runs.
+    ``etcd`` are the endpoints of a datastore of its own; empty: it is the Kubernetes API.
+    """
+
+    namespace: str
+    operator: bool  # an Installation of the Tigera operator owns it
+    installed: bool  # the DaemonSet calico-node is there
+    image: str = ""
+    env: tuple[str, ...] = ()
+    felix_ipv6: bool | None = None  # FelixConfiguration default, ipv6Support
+    config: str | None = None
+    etcd: tuple[str, ...] = ()
+    conflist: ConflistSettings | None = None  # what that template says; None where there is none
+    pods: tuple[CalicoNodePod, ...] = ()
+
+    def get_env(self, name: str) -> str | None:
+        """A variable of calico-node; None where it is not set."""
+        pairs = (one.partition("=") for one in self.env)
+        return next((value for key, _, value in pairs if key == name), None)
+
 
 T = TypeVar("T")
 

@@ -8,36 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import (
-    format_selector,
-    get_condition,
-    get_internal_ips,
-    get_waiting_reasons,
-    has_condition,
-    is_ready,
-)
+from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
-from deploy.evidence.coredns import read_coredns
-from deploy.evidence.dns import DnsProbeRequest, probe_dns
+from deploy.evidence.coredns import read_coredns, read_corefile
+from deploy.evidence.dns import DnsProbeRequest, NodeDns, probe_dns, read_dns_pods, read_dns_service
+from deploy.evidence.events import read_warning_events
+from deploy.evidence.fixes import read_reconciler
+from deploy.evidence.hosts import NodeHost, read_hosts
 from deploy.evidence.mirror import read_mirror
-from deploy.evidence.model import (
-    CorefileConfigMap,
-    DnsPod,
-    DnsService,
-    Evidence,
-    EvidenceGap,
-    MaybeSeen,
-    Need,
-    NodeDns,
-    NodeHost,
-    NodeState,
-    Unseen,
-)
-from deploy.evidence.node_agent import read_hosts
-from deploy.evidence.reconciler import read_reconciler
-from deploy.evidence.workloads import read_warning_events, read_workloads
+from deploy.evidence.model import Evidence, EvidenceGap, Need
+from deploy.evidence.nodes import NodeState, read_nodes
+from deploy.evidence.unseen import MaybeSeen, Unseen
+from deploy.evidence.workloads import read_workloads
 from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
@@ -107,84 +90,12 @@ def _seen(read: Callable[[Cluster], Any], cluster: Cluster) -> Any:
 # -- from the API ---------------------------------------------------------------------------------
 
 
-def read_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
-    def one(node: Object) -> NodeState:
-        meta, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
-        about = status.get("nodeInfo", {})
-        return NodeState(
-            name=meta["name"],
-            ready=is_ready(node),
-            architecture=about.get("architecture", ""),
-            addresses=get_internal_ips(node),
-            pod_cidrs=tuple(spec.get("podCIDRs", [])),
-            trouble=_not_ready(node),
-            pressures=tuple(kind for kind in _PRESSURES if has_condition(node, kind)),
-            cordoned=bool(spec.get("unschedulable")),
-            kubelet=about.get("kubeletVersion", ""),
-            os_image=about.get("osImage", ""),
-            distribution=_distribution(meta.get("labels", {}), about.get("kubeletVersion", "")),
-        )
-
-    return tuple(sorted(map(one, cluster.list("Node")), key=lambda node: node.name))
-
-
-def _not_ready(node: Object) -> str:
-    ready = get_condition(node, "Ready")
-    if ready is None or ready["status"] == "True":
-        return ""
-    return f"{ready.get('reason', '')}: {ready.get('message', '')}"
-
-
-def _distribution(labels: Object, kubelet: str) -> str:
-    """Who made this Kubernetes, by what it writes on its nodes."""
-    if any("microk8s" in key for key in labels):
-        return "microk8s"
-    return next((name for name in ("k3s", "rke2") if f"+{name}" in kubelet), "")
-
-
 def _api_addresses(cluster: Cluster) -> tuple[str, ...]:
     """The servers behind the Service `kubernetes`."""
     chosen = "kubernetes.io/service-name=kubernetes"
     slices = cluster.list("EndpointSlice", "default", labels=chosen)
     found = (at for one in slices for end in one.get("endpoints") or () for at in end["addresses"])
     return tuple(sorted(set(found)))
-
-
-def _dns_service(cluster: Cluster) -> DnsService | None:
-    for name in _SERVICES:
-        found = cluster.get("Service", name, _SYSTEM)
-        if found:
-            spec = found["spec"]
-            return DnsService(
-                name=f"{_SYSTEM}/{name}",
-                addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
-                selector=format_selector(spec.get("selector") or {}),
-            )
-    return None
-
-
-def _dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
-    service = _dns_service(cluster)
-    if service is None or not service.selector:
-        return ()
-    pods = cluster.list("Pod", _SYSTEM, labels=service.selector)
-    return tuple(
-        DnsPod(
-            name=pod["metadata"]["name"],
-            node=pod["spec"].get("nodeName", ""),
-            ready=is_ready(pod),
-            trouble=", ".join(get_waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
-        )
-        for pod in pods
-    )
-
-
-def _corefile(cluster: Cluster) -> CorefileConfigMap | None:
-    for name in _COREFILES:
-        found = cluster.get("ConfigMap", name, _SYSTEM)
-        if found and "Corefile" in found.get("data", {}):
-            return CorefileConfigMap(namespace=_SYSTEM, name=name, text=found["data"]["Corefile"])
-    return None
 
 
 Reader: TypeAlias = Callable[[Cluster], Any]
@@ -200,9 +111,9 @@ def _readers(look: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Re
 
     return {
         Need.NODES: read_nodes,
-        Need.DNS_SERVICE: _dns_service,
-        Need.DNS_PODS: _dns_pods,
-        Need.COREFILE: _corefile,
+        Need.DNS_SERVICE: read_dns_service,
+        Need.DNS_PODS: read_dns_pods,
+        Need.COREFILE: read_corefile,
         Need.COREDNS: read_coredns,
         Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
         Need.IP_POOLS: read_ip_pools,

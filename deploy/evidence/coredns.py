@@ -7,6 +7,24 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorefileConfigMap:
+    """CoreDNS' configuration: the ConfigMap's key as it stands there."""
+
+    namespace: str
+    name: str
+    text: str
+
+
+def read_corefile(cluster: Cluster) -> CorefileConfigMap | None:
+    for name in _COREFILES:
+        found = cluster.get("ConfigMap", name, _SYSTEM)
+        if found and "Corefile" in found.get("data", {}):
+            return CorefileConfigMap(namespace=_SYSTEM, name=name, text=found["data"]["Corefile"])
+    return None
+
+
 _SYSTEM = "kube-system"
 _COREFILES = ("coredns", "rke2-coredns-rke2-coredns")
 _CUSTOM = "coredns-custom"

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from deploy.cluster.client import ApiError, Cluster, temporary_objects
+from deploy.cluster.objects import format_selector, get_waiting_reasons, is_ready
 from deploy.cluster.pod_run import PodRun, run_pods
 from deploy.evidence.codec import load
-from deploy.evidence.model import MaybeSeen, Unseen
+from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.mirror_objects import render_namespace as namespace_object
 from deploy.manifests.model import NAME, ClusterSettings, Object
 from deploy.manifests.pods import render_probe_pod
@@ -19,6 +20,66 @@ from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 from mirror.probe.model import PodDns
+
+_SYSTEM = "kube-system"
+_SERVICES = ("kube-dns", "coredns", "rke2-coredns-rke2-coredns")  # by distribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsService:
+    """The Service that pods' resolv.conf names, and how it chooses its pods."""
+
+    name: str
+    addresses: tuple[str, ...]  # ClusterIPs of both families
+    selector: str  # label selector, e.g. k8s-app=kube-dns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsPod:
+    """A pod that answers for the DNS Service. ``trouble`` says why it is not ready."""
+
+    name: str
+    node: str
+    ready: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDns:
+    """What a pod on one node sees of DNS, IPv6 and the mirror."""
+
+    node: str
+    view: MaybeSeen[PodDns]
+
+
+def read_dns_service(cluster: Cluster) -> DnsService | None:
+    for name in _SERVICES:
+        found = cluster.get("Service", name, _SYSTEM)
+        if found:
+            spec = found["spec"]
+            return DnsService(
+                name=f"{_SYSTEM}/{name}",
+                addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
+                selector=format_selector(spec.get("selector") or {}),
+            )
+    return None
+
+
+def read_dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
+    service = read_dns_service(cluster)
+    if service is None or not service.selector:
+        return ()
+    pods = cluster.list("Pod", _SYSTEM, labels=service.selector)
+    return tuple(
+        DnsPod(
+            name=pod["metadata"]["name"],
+            node=pod["spec"].get("nodeName", ""),
+            ready=is_ready(pod),
+            trouble=", ".join(get_waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
+        )
+        for pod in pods
+    )
+
 
 _SECONDS = 60.0  # the most that probe pods get: an image may have to be pulled first
 _ACCOUNT_SECONDS = 10.0

@@ -11,7 +11,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.pod_run import PodRun, run_pods
 from deploy.evidence.codec import load
 from deploy.evidence.dns import probe_namespace
-from deploy.evidence.model import MaybeSeen, Unseen
+from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.model import NAME, ClusterSettings
 from deploy.manifests.pods import render_probe_pod
 from mirror.core.errors import InputError, WaitTimeout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -11,9 +12,60 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_image, read_volume_nodes
 from deploy.evidence.masking import mask_text
-from deploy.evidence.things import MirrorState, PublishedConfigMap, VolumeClaim
 from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP, is_ours
 from mirror.settings import DEFAULT_PORT, Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeClaim:
+    """The mirror's claim. ``nodes`` are those that its volume is bound to; empty: any."""
+
+    claim: str
+    phase: str
+    size: str
+    storage_class: str
+    nodes: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedConfigMap:
+    """The environment ConfigMap in a namespace of workloads. ``state``: what it is against ours."""
+
+    namespace: str
+    state: str  # right, stale, missing, foreign, no namespace
+    url: str = ""  # that it gives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorState:
+    """The mirror by its record and its objects. All empty where there never was one.
+
+    ``promised`` is the address that workloads were given, ``service`` the one that is there now.
+    """
+
+    namespace: str
+    promised: str = ""
+    port: int = 0
+    url: str = ""
+    service: str = ""
+    families: tuple[str, ...] = ()
+    wanted: int | None = None  # replicas; None: there is no StatefulSet
+    ready: bool = False
+    node: str = ""
+    image: str = ""
+    recorded_image: str = ""
+    trouble: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()  # last lines of its containers that tell of an error
+    volume: VolumeClaim | None = None
+    published: tuple[PublishedConfigMap, ...] = ()
+    record_trouble: str = ""
+
+    @property
+    def ever_existed(self) -> bool:
+        """Whether there is, or was, a mirror."""
+        return bool(self.promised or self.wanted is not None or self.record_trouble)
+
 
 _KEY = "record.json"
 _WORDS = ("No space left", "database or disk is full", "disk I/O error", "readonly database")

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.explain import explain_pod
 from deploy.cluster.pod_exec import run_in_pod
-from deploy.evidence.codec import load
-from deploy.evidence.host_view import HostView
-from deploy.evidence.model import MaybeSeen, NodeHost, NodeState, Unseen
+from deploy.evidence.nodes import NodeState
 from deploy.manifests.agent import (
     AGENT_COMMAND,
     AGENT_NAME,
     SYSTEM_NAMESPACE,
     render_agent_daemon_set,
 )
-from mirror.core.errors import ClusterError, InputError, WaitTimeout
+from mirror.core.errors import ClusterError, WaitTimeout
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import wait_until
 
 _SECONDS = 60.0  # for the agents to run: an image may have to be pulled first
-_LABELS = "app.kubernetes.io/name=pypi-mirror,app.kubernetes.io/component=node-agent"
+AGENT_LABELS = "app.kubernetes.io/name=pypi-mirror,app.kubernetes.io/component=node-agent"
 
 
 def ensure_agents(
@@ -84,41 +80,10 @@ def ask_agent(cluster: Cluster, pod: str, request: Mapping[str, Any]) -> dict[st
     return told
 
 
-def read_hosts(
-    cluster: Cluster, image: str | None, nodes: tuple[NodeState, ...], progress: Progress
-) -> MaybeSeen[tuple[NodeHost, ...]]:
-    """Every node as its agent sees it; one that is not Ready, or has none, is Unseen."""
-    pods = ensure_agents(cluster, image, nodes, progress)
-    if not pods:
-        return Unseen(reason="no node agent: give --image REF, or bring the mirror up (mirror up)")
-
-    def one(node: NodeState) -> NodeHost:
-        return NodeHost(node=node.name, view=_view(cluster, node, pods.get(node.name)))
-
-    with ThreadPoolExecutor(8) as pool:
-        return tuple(pool.map(one, nodes))
-
-
-def _view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostView]:
-    if not node.ready:
-        return Unseen(reason="the node is not Ready")
-    if pod is None:
-        pods = cluster.list(
-            "Pod", SYSTEM_NAMESPACE, labels=_LABELS, fields=f"spec.nodeName={node.name}"
-        )
-        named = [one["metadata"]["name"] for one in pods]
-        why = explain_pod(cluster, SYSTEM_NAMESPACE, named[0]) if named else "no pod"
-        return Unseen(reason=f"the node agent does not run: {why}")
-    try:
-        return load(HostView, ask_agent(cluster, pod, {"do": "look"}))
-    except (ClusterError, InputError) as broken:
-        return Unseen(reason=str(broken))
-
-
 def revert_desired_state(cluster: Cluster, *, stop: bool = False) -> tuple[str, ...]:
     """Undo what standing orders did. What could not be, in words. ``end``: nothing is kept then."""
     failed = []
-    for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=_LABELS):
+    for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS):
         node = pod["spec"].get("nodeName", "")
         if not _runs(pod):
             failed.append(f"{node}: its agent does not run")
@@ -149,7 +114,7 @@ def _running(cluster: Cluster, image: str | None = None) -> dict[str, str]:
     """Node → the agent's pod; of this image, where one is given."""
     return {
         pod["spec"]["nodeName"]: pod["metadata"]["name"]
-        for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=_LABELS)
+        for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS)
         if _runs(pod) and image in (None, pod["spec"]["containers"][0]["image"])
     }
 

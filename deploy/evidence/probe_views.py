@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Unseen, require_seen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen, require_seen
 from mirror.probe.model import ConnectionAttempt, PodDns
 
 

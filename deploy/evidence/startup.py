@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 
 from deploy.evidence.log_lines import filter_lines
-from deploy.evidence.model import Evidence, Unseen
-from deploy.evidence.things import MirrorState, Workload, WorkloadContainer
+from deploy.evidence.mirror import MirrorState
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen
+from deploy.evidence.workloads import Workload, WorkloadContainer
 from deploy.manifests.model import ENV_MAP
 
 _TRUE = {"1", "true", "yes", "on"}

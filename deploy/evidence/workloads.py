@@ -10,13 +10,86 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
-from deploy.evidence.things import WarningEvents, Workload, WorkloadContainer, WorkloadPod
 from deploy.manifests.application import PROOF_ANNOTATION
 from deploy.manifests.model import NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadContainer:
+    """What a container starts, and what decides where it downloads from. Secrets masked.
+
+    ``env`` holds NAME=value of variables that steer uv, pip, models and proxies, no others.
+    ``env_maps`` are the ConfigMaps that it takes its environment from.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()  # command and args
+    env: tuple[str, ...] = ()
+    env_maps: tuple[str, ...] = ()
+    init: bool = False
+
+    def get_env(self, name: str) -> str | None:
+        pairs = (one.partition("=") for one in self.env)
+        return next((value for key, _, value in pairs if key == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadPod:
+    """One pod. ``heard`` are the lines of its logs that tell of downloads, secrets masked."""
+
+    name: str
+    node: str
+    phase: str
+    ready: bool
+    restarts: int = 0
+    trouble: str = ""  # CrashLoopBackOff, Error, …
+    heard: tuple[str, ...] = ()
+
+    @property
+    def is_failing(self) -> bool:
+        return (
+            self.phase == "Failed" or bool(self.trouble) or (self.restarts > 0 and not self.ready)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Pods of one owner (or one without), by the first of them.
+
+    ``proof`` is what its pods say of a proved image, empty where they say nothing; ``disproved``:
+    the image that runs is another than the one they name.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    containers: tuple[WorkloadContainer, ...]
+    pods: tuple[WorkloadPod, ...]
+    ndots: int | None = None  # by dnsConfig
+    host_network: bool = False
+    proof: str = ""
+    disproved: bool = False
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether its image was proved to start with no network."""
+        return bool(self.proof) and not self.disproved
+
+    @property
+    def title(self) -> str:
+        return f"{self.namespace}/{self.kind.lower()}/{self.name}"
+
+    @property
+    def log_lines(self) -> tuple[str, ...]:
+        """Lines of all its pods, each once."""
+        return tuple(dict.fromkeys(line for pod in self.pods for line in pod.heard))
+
 
 _MOST_LOGS = 60  # containers whose logs are read
 _HEAD = 24 * 1024  # bytes of the beginning of a log: there stands what is done at a start
@@ -218,38 +291,3 @@ def _ends(cluster: Cluster, where: tuple[str, str, str], state: Object, *, previ
 
 
 # -- events ---------------------------------------------------------------------------------------
-
-_REASONS = {"FailedCreatePodSandBox", "DNSConfigForming", "FailedMount", "FailedAttachVolume"}
-
-
-def read_warning_events(cluster: Cluster) -> tuple[WarningEvents, ...]:
-    """Warnings that tell why pods do not start or have no proper DNS; same words together."""
-    groups: dict[tuple[str, str, str, str], dict[str, str]] = {}
-    last: dict[tuple[str, str, str, str], str] = {}
-    for event in cluster.list("Event", fields="type=Warning"):
-        about = event.get("involvedObject", {})
-        if event.get("reason") not in _REASONS:
-            continue
-        message = _plain(event.get("message", ""))
-        key = (about.get("kind", ""), about.get("namespace", ""), event["reason"], message)
-        node = event.get("source", {}).get("host") or event.get("reportingInstance", "")
-        groups.setdefault(key, {})[about.get("name", "")] = node
-        at = event.get("lastTimestamp") or event.get("eventTime") or ""
-        last[key] = max(last.get(key, ""), at)
-    return tuple(
-        WarningEvents(
-            kind=kind,
-            namespace=space,
-            names=tuple(sorted(names)),
-            reason=reason,
-            message=message,
-            nodes=tuple(sorted({node for node in names.values() if node})),
-            last=last[kind, space, reason, message],
-        )
-        for (kind, space, reason, message), names in sorted(groups.items())
-    )
-
-
-def _plain(message: str) -> str:
-    """A message without what differs from pod to pod: long ids."""
-    return mask_text(re.sub(r"[0-9a-f]{32,}", "…", message.strip()))[:600]

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploy.evidence.model import Evidence, Remedy, Unseen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen
+from deploy.findings.model import Remedy
 
 WORKLOAD_PLACEHOLDER = "deployment/NAME"
 NAMESPACE_PLACEHOLDER = "NAMESPACE"

@@ -24,7 +24,8 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.evidence.coredns import CoreDns
-from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain

@@ -22,8 +22,9 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.evidence.host_view import HostView, SysctlLine
-from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.evidence.hosts import HostView, SysctlLine
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
 from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
 from mirror.merge import encode_spec
 

@@ -29,9 +29,10 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.evidence.host_view import HostView
-from deploy.evidence.model import Evidence, Need, Unseen
-from deploy.evidence.things import Calico, IpPool
+from deploy.evidence.calico import Calico, IpPool
+from deploy.evidence.hosts import HostView
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
 from deploy.formats.conflist import ConflistError, assigns_ipv6, stop_assigning_ipv6
 from mirror.merge import encode_spec
 

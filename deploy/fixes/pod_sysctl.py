@@ -17,7 +17,7 @@ from deploy.changes.cni_targets import (
     refuse_operator,
 )
 from deploy.changes.model import Change, Edit, EditOptions, Fix, Refusal, Target
-from deploy.evidence.host_view import HostView
+from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
 

@@ -29,7 +29,8 @@ from deploy.changes.model import (
     Refusal,
     Target,
 )
-from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain

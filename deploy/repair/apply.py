@@ -24,8 +24,9 @@ from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import collect
 from deploy.evidence.coredns import read_coredns
-from deploy.evidence.model import Evidence, Need, Unseen
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.node_agent import remove_agents, revert_desired_state
+from deploy.evidence.unseen import Unseen
 from deploy.manifests.agent import DESIRED_STATE_MAP
 from deploy.manifests.model import NAME
 from deploy.registry import build_engine as with_every_fix

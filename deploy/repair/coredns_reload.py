@@ -14,7 +14,8 @@ from deploy.cluster.objects import is_rolled_out, list_pods
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.dns_propagation import await_answers
-from deploy.evidence.model import Evidence, Unseen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 from mirror.core.progress import Progress

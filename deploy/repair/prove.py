@@ -9,7 +9,9 @@ from deploy.changes.model import Fix
 from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import CollectOptions, collect
-from deploy.evidence.model import Evidence, Finding, Need, Severity, Unseen
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
+from deploy.findings.model import Finding, Severity
 from deploy.repair import coredns_reload
 from deploy.repair.plan import ProgramOutcome, RepairPlan
 from mirror.core.progress import Progress

@@ -19,8 +19,8 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import is_rolled_out
 from deploy.evidence import node_agent
-from deploy.evidence.collect import read_nodes
-from deploy.evidence.reconciler import is_running
+from deploy.evidence.fixes import is_running
+from deploy.evidence.nodes import read_nodes
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.manifests.reconciler import (

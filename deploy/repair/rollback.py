@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import Fix, NodeFile, NodeSysctl, Target
 from deploy.cluster.client import Cluster
-from deploy.evidence.collect import read_nodes
+from deploy.evidence.nodes import read_nodes
 from deploy.repair.plan import FixProofError
 from mirror.core.progress import Progress
 

@@ -16,8 +16,9 @@ from deploy.changes.state import read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.codec import load
-from deploy.evidence.host_view import HostView
-from deploy.evidence.model import Evidence, NodeHost, NodeState
+from deploy.evidence.hosts import HostView, NodeHost
+from deploy.evidence.model import Evidence
+from deploy.evidence.nodes import NodeState
 from deploy.registry import load_all_fixes, load_fixes
 from deploy.repair import reconciler
 from mirror.reconciler.reconcile import ObjectReconciler

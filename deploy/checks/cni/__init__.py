@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deploy.checks.cni import calico_node, conflist, pod_start
-from deploy.evidence.model import DoctorCheck, Need
+from deploy.evidence.model import Need
+from deploy.findings.model import DoctorCheck
 
 CATEGORY = "cni"
 RANK = 60  # where it stands in the report

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.calico import Calico
+from deploy.evidence.model import Evidence
 from deploy.evidence.probe_views import iter_probe_views
-from deploy.evidence.things import Calico
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import on_nodes
 
 _MICROK8S_FILE = "/var/snap/microk8s/current/args/cni-network/cni.yaml"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
-from deploy.evidence.things import WarningEvents
+from deploy.evidence.events import WarningEvents
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
 _RECENT = timedelta(minutes=15)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deploy.checks.dns import reachability, search_list, server
-from deploy.evidence.model import DoctorCheck, Need
+from deploy.evidence.model import Need
+from deploy.findings.model import DoctorCheck
 
 CATEGORY = "dns"
 RANK = 30  # where it stands in the report

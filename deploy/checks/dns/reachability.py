@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from deploy.checks.dns.wording import describe_answers, iter_name_views, quote_program
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity
+from deploy.evidence.model import Evidence
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, on_nodes
 from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
 

@@ -12,8 +12,9 @@ from deploy.checks.dns.wording import (
     iter_name_views,
     quote_program,
 )
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Table
+from deploy.evidence.model import Evidence
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity, Table
 from deploy.findings.phrases import on_nodes
 from mirror.probe.model import DnsAnswer, NameView
 

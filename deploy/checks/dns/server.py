@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 from deploy.checks.dns.wording import is_silent
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.model import Evidence
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import on_nodes
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)

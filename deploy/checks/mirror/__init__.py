@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deploy.checks.mirror import published, reachability, state, volume
-from deploy.evidence.model import DoctorCheck, Need
+from deploy.evidence.model import Need
+from deploy.findings.model import DoctorCheck
 
 CATEGORY = "mirror"
 RANK = 70  # where it stands in the report

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import describe_users, run_mirror_up
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import require_seen
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import join_names
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, require_seen
+from deploy.evidence.model import Evidence
 from deploy.evidence.probe_views import iter_probe_views
+from deploy.evidence.unseen import require_seen
+from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, on_nodes
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import describe_users, run_mirror_up
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
-from deploy.evidence.things import MirrorState
+from deploy.evidence.mirror import MirrorState
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import Unseen, require_seen
+from deploy.findings.model import Finding, Remedy, Severity
 
 
 def check_running(evidence: Evidence) -> Iterator[Finding]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import run_mirror_up
-from deploy.evidence.model import Evidence, Finding, Remedy, Severity, Unseen, require_seen
+from deploy.evidence.mirror import MirrorState
+from deploy.evidence.model import Evidence
 from deploy.evidence.probe_views import iter_probe_views
-from deploy.evidence.things import MirrorState
+from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity
 
 _LOW = 0.05  # part of the volume that should stay free
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.evidence.model import Remedy
-from deploy.evidence.things import MirrorState
+from deploy.evidence.mirror import MirrorState
+from deploy.findings.model import Remedy
 
 
 def run_mirror_up(text: str) -> Remedy:

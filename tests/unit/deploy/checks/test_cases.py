@@ -14,7 +14,8 @@ import pytest
 
 from deploy.doctor.run import judge, load_categories
 from deploy.evidence.codec import dump, load
-from deploy.evidence.model import NOT_COLLECTED, Evidence
+from deploy.evidence.model import Evidence
+from deploy.evidence.unseen import NOT_COLLECTED
 
 CASES = sorted((Path(__file__).parents[2] / "cases" / "checks").iterdir())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploy.checks.hosts import check_coverage
-from deploy.evidence.host_view import ConflistFile
+from deploy.evidence.hosts import ConflistFile
 from deploy.formats.conflist import disable_ipv6
 from tests.unit.deploy.fixes.sample_evidence import HOST, PATH, TEXT, make_evidence
 

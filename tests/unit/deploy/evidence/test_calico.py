@@ -8,9 +8,8 @@ import pytest
 
 from deploy.cluster.calico import find_current_kind, list_calico_objects
 from deploy.cluster.client import ApiError, Cluster
-from deploy.evidence.calico import read_calico, read_ip_pools
-from deploy.evidence.model import Unseen
-from deploy.evidence.things import IpPool
+from deploy.evidence.calico import IpPool, read_calico, read_ip_pools
+from deploy.evidence.unseen import Unseen
 
 V1, V3 = "IPPool", "IPPool.projectcalico.org"
 SIX = "fd70:8823:7283::/48"

@@ -7,15 +7,10 @@ import dataclasses
 import pytest
 
 from deploy.evidence.codec import dump, load
-from deploy.evidence.model import (
-    DnsService,
-    Evidence,
-    Need,
-    NodeDns,
-    NodeState,
-    Unseen,
-    require_seen,
-)
+from deploy.evidence.dns import DnsService, NodeDns
+from deploy.evidence.model import Evidence, Need
+from deploy.evidence.nodes import NodeState
+from deploy.evidence.unseen import Unseen, require_seen
 from mirror.core.errors import InputError
 
 EVIDENCE = Evidence(

@@ -12,15 +12,11 @@ from deploy.cluster.pod_run import PodRun
 from deploy.evidence import collect as collecting
 from deploy.evidence import dns
 from deploy.evidence.collect import CollectOptions, collect
-from deploy.evidence.model import (
-    CorefileConfigMap,
-    DnsPod,
-    DnsService,
-    Need,
-    NodeState,
-    Unseen,
-    require_seen,
-)
+from deploy.evidence.coredns import CorefileConfigMap
+from deploy.evidence.dns import DnsPod, DnsService
+from deploy.evidence.model import Need
+from deploy.evidence.nodes import NodeState
+from deploy.evidence.unseen import Unseen, require_seen
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline

@@ -7,8 +7,7 @@ from typing import Any, cast
 import pytest
 
 from deploy.cluster.client import ApiError, Cluster
-from deploy.evidence.reconciler import read_reconciler
-from deploy.evidence.things import ReconcilerState
+from deploy.evidence.fixes import ReconcilerState, read_reconciler
 from deploy.manifests.reconciler import ReconciledObject, render_reconciler_objects
 
 ONE = ReconciledObject(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.evidence.mirror import MirrorState
 from deploy.evidence.startup import (
     find_model_downloads,
     find_package_installs,
@@ -11,7 +12,7 @@ from deploy.evidence.startup import (
     ignores_index,
     uses_mirror,
 )
-from deploy.evidence.things import MirrorState, Workload, WorkloadContainer, WorkloadPod
+from deploy.evidence.workloads import Workload, WorkloadContainer, WorkloadPod
 
 MIRROR = MirrorState(namespace="pypi-mirror", promised="10.152.183.7", port=3141)
 

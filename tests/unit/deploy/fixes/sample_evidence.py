@@ -9,9 +9,11 @@ from deploy.changes.model import (
     Change,
     Refusal,
 )
-from deploy.evidence.host_view import ConflistFile, HostView
-from deploy.evidence.model import Evidence, NodeHost, NodeState, Unseen
-from deploy.evidence.things import Calico, IpPool
+from deploy.evidence.calico import Calico, IpPool
+from deploy.evidence.hosts import ConflistFile, HostView, NodeHost
+from deploy.evidence.model import Evidence
+from deploy.evidence.nodes import NodeState
+from deploy.evidence.unseen import Unseen
 
 TEXT = json.dumps(
     {

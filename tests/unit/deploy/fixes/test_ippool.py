@@ -10,8 +10,8 @@ from deploy.changes.model import (
     ObjectSpec,
     Refusal,
 )
-from deploy.evidence.host_view import ConflistFile
-from deploy.evidence.model import NodeHost, Unseen
+from deploy.evidence.hosts import ConflistFile, NodeHost
+from deploy.evidence.unseen import Unseen
 from deploy.fixes import ippool
 from tests.unit.deploy.fixes.sample_evidence import (
     CALICO,

@@ -15,8 +15,8 @@ from deploy.changes.model import (
     ObjectSpec,
     Refusal,
 )
-from deploy.evidence.host_view import ConflistFile, HostView, SysctlLine
-from deploy.evidence.model import NodeHost, Unseen
+from deploy.evidence.hosts import ConflistFile, HostView, NodeHost, SysctlLine
+from deploy.evidence.unseen import Unseen
 from deploy.fixes import host_sysctl, ippool, pod_sysctl
 from deploy.formats.conflist import read_plugin_types
 from tests.unit.deploy.fixes.sample_evidence import (

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_waiting_reasons, is_rolled_out, list_pods
-from deploy.evidence.things import ReconcilerState
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.reconciler import read_targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """A target that is not as a fix left it."""
+
+    target: str
+    state: str  # drifted, partial, unknown
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixStatus:
+    """A fix that was made, and how it stands; ``again`` is the command that brings it back."""
+
+    fix: str
+    state: str  # applied, drifted, partial, unknown
+    again: str = ""
+    unlike: tuple[TargetStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcilerState:
+    """The keeper that `mirror fix --keep` left in the cluster; ``trouble`` says why it is down."""
+
+    running: bool
+    trouble: str = ""
 
 
 def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
