@@ -1,240 +1,295 @@
-"""What a project has pinned: uv.lock, pylock.toml or hashed requirements → Pinned. Pure reading."""
+"""Read lock files: uv.lock, pylock.toml (PEP 751) and hashed requirements.
+
+This is the only reader of lock files. It performs no network access and resolves nothing.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mirror.core.errors import InputError
 
-Origin = Literal["index", "git", "url", "path"]
+if TYPE_CHECKING:
+    from packaging.pylock import Package, PackageArchive, PackageVcs
 
-_LARGEST = 64 * 1024**2  # bytes; a lock of 10,000 packages is below 30 MB
-_HASH = re.compile(r"--hash[= ]sha256:([0-9a-fA-F]{64})")
+Source = Literal["index", "git", "url", "path"]
+
+_MAX_BYTES = 64 * 1024**2  # a lock of 10,000 packages is smaller than 30 MB
+_HASH = re.compile(
+    r"\s--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})(?=\s|$)",
+    re.IGNORECASE,
+)
 _OPTIONS = ("-r", "-c", "-i", "-f", "--")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedFile:
-    """One file of a release. What a lock does not say is empty, or 0 for ``size`` (bytes)."""
-
-    filename: str = ""
-    url: str = ""
-    sha256: str = ""
-    size: int = 0
+_PATHS = ("-e ", "--editable ", ".", "/", "file:")
+_LOCAL_SOURCES = ("editable", "virtual", "directory", "path")  # keys of a source in uv.lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedDistribution:
-    """One release of one project, and where it comes from.
+    """A distribution that a lock pins.
 
-    ``specifier`` is PEP 440's, "==1.0" from a lock, empty for the newest. ``marker`` is PEP 508's.
+    ``specifier`` (PEP 440) is "==1.0" in a lock and empty for "the newest version"; ``marker``
+    (PEP 508) is empty if the distribution always applies. ``hashes`` have the form
+    "sha256:<hex>", one for each file that may be installed.
+
+    ``origin`` is empty for a distribution from an index. Otherwise it is the direct reference:
+    "git+https://…@<commit>", a URL, or a path as written in the lock. A requirement that is
+    only a path has no ``name``.
     """
 
-    name: str  # normalised
+    name: str
     specifier: str = ""
-    origin: Origin = "index"
-    files: tuple[PinnedFile, ...] = ()
     marker: str = ""
+    hashes: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
-    def hashes(self) -> frozenset[str]:
-        return frozenset(file.sha256 for file in self.files if file.sha256)
+    def source(self) -> Source:
+        """Where the distribution comes from."""
+        if not self.origin:
+            return "index"
+        if self.origin.startswith("git+"):
+            return "git"
+        is_url = "://" in self.origin and not self.origin.startswith("file:")
+        return "url" if is_url else "path"
+
+    @property
+    def version(self) -> str:
+        """The pinned version; empty if the specifier does not name exactly one."""
+        specifiers = list(SpecifierSet(self.specifier))
+        if len(specifiers) != 1 or specifiers[0].operator not in ("==", "==="):
+            return ""
+        version = specifiers[0].version
+        return "" if "*" in version else version
+
+    @property
+    def sha256_digests(self) -> frozenset[str]:
+        """The SHA-256 digests (hex) of the files that may be installed."""
+        return frozenset(
+            digest.removeprefix("sha256:") for digest in self.hashes if digest.startswith("sha256:")
+        )
+
+    @property
+    def requirement(self) -> str:
+        """The pin as one line of a requirements file."""
+        target = f" @ {self.origin}" if self.origin else self.specifier
+        marker = f" ; {self.marker}" if self.marker else ""
+        return f"{self.name}{target}{marker}" + "".join(
+            f" --hash={digest}" for digest in self.hashes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFile:
-    """All that was pinned, and the Pythons that it is for (PEP 440; empty: not said)."""
+    """The pins of a lock, in its order.
+
+    ``requires_python`` is a PEP 440 specifier, empty if the lock has none. ``skipped`` lists the
+    options of a requirements file, which this reader ignores, except for ``--hash``.
+    """
 
     pins: tuple[PinnedDistribution, ...]
     requires_python: str = ""
-    skipped: tuple[str, ...] = field(default=())  # lines that pin nothing, such as options
+    skipped: tuple[str, ...] = ()
 
 
 def read_lock(source: str) -> LockFile:
-    """A lock or requirements file, or a requirement such as ``fastapi`` or ``numpy>=2``.
+    """Read a lock or requirements file, or a single requirement such as ``numpy>=2``.
 
-    Raises InputError in one line for what is neither.
+    Raises InputError if ``source`` is neither.
     """
     path = Path(source)
-    looks_like_a_file = "/" in source or source.endswith((".txt", ".toml", ".lock", ".in"))
-    if not looks_like_a_file and not path.is_file():
-        return LockFile(pins=(_requirement(source, frozenset(), source),))
+    looks_like_file = "/" in source or source.endswith((".txt", ".toml", ".lock", ".in"))
+    if not looks_like_file and not path.is_file():
+        return LockFile(pins=(_parse_requirement(source, source),))
     try:
         if path.is_dir():
-            raise _bad(source, "it is a folder", "give the lock in it, such as uv.lock")
-        if path.stat().st_size > _LARGEST:
-            raise _bad(source, f"it is larger than {_LARGEST // 1024**2} MiB")
+            raise _lock_error(source, "it is a directory", "name the lock in it, such as uv.lock")
+        if path.stat().st_size > _MAX_BYTES:
+            raise _lock_error(source, f"it is larger than {_MAX_BYTES // 1024**2} MiB")
         text = path.read_text(encoding="utf-8")
-    except OSError as broken:
-        raise _bad(source, broken.strerror or str(broken)) from broken
-    except UnicodeDecodeError as binary:
-        raise _bad(source, "it is not a text file (UTF-8)") from binary
+    except OSError as error:
+        raise _lock_error(source, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _lock_error(source, "it is not a UTF-8 text file") from error
     if path.suffix not in (".lock", ".toml"):
         return parse_requirements(text, source)
     try:
-        told = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as broken:
-        raise _bad(source, f"it is not TOML: {broken}") from broken
-    if "lock-version" in told:
-        return _pylock(told, source)
-    if isinstance(told.get("package"), list):
-        return _uv_lock(told, source)
-    raise _bad(source, "it is neither a uv.lock nor a pylock.toml")
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _lock_error(source, f"it is not TOML: {error}") from error
+    if "lock-version" in document:
+        return _parse_pylock(document, source)
+    if isinstance(document.get("package"), list):
+        return _parse_uv_lock(document, source)
+    raise _lock_error(source, "it is neither a uv.lock nor a pylock.toml")
 
 
 def parse_requirements(text: str, source: str = "requirements") -> LockFile:
-    """A requirements file as `uv export` and pip-tools write it; options are skipped."""
+    """Parse a requirements file as `uv export` and pip-tools write it.
+
+    ``source`` names the file in error messages. Raises InputError for a line that is neither a
+    requirement nor an option.
+    """
     pins, skipped = [], []
-    for number, line in enumerate(_logical_lines(text), start=1):
-        where = f"{source}, requirement {number}"
-        if line.startswith(("-e ", "--editable ", "./", "../", "/")):
-            pins.append(PinnedDistribution(name=line.split()[-1], origin="path"))
+    for number, line in enumerate(_join_lines(text), start=1):
+        if line.startswith(_PATHS):
+            pins.append(_parse_path(line))
         elif line.startswith(_OPTIONS):
             skipped.append(line)
         else:
-            spec = line.partition(" --")[0].strip()
-            pins.append(_requirement(spec, frozenset(_HASH.findall(line)), where))
+            pins.append(_parse_requirement(line, f"{source}, requirement {number}"))
+            skipped += _find_other_options(line)
     return LockFile(pins=tuple(pins), skipped=tuple(skipped))
 
 
-def _logical_lines(text: str) -> Iterator[str]:
-    """Lines joined at their backslashes, without comments."""
-    whole = ""
-    for line in text.replace("\r\n", "\n").split("\n"):
-        plain = "" if line.lstrip().startswith("#") else re.sub(r"\s#.*$", "", line)
-        if plain.rstrip().endswith("\\"):
-            whole += plain.rstrip()[:-1] + " "
-            continue
-        whole = (whole + plain).strip()
-        if whole:
-            yield whole
-        whole = ""
-    if whole.strip():
-        yield whole.strip()
-
-
-def _requirement(spec: str, hashes: frozenset[str], where: str) -> PinnedDistribution:
-    try:
-        told = Requirement(spec)
-    except InvalidRequirement as broken:
-        raise _bad(
-            where,
-            f"{spec[:80]!r} is no requirement: {str(broken).splitlines()[0]}",
-            "give a lock, a requirements file, or packages such as fastapi or numpy==2.1",
-        ) from broken
-    origin: Origin = "index"
-    if told.url:
-        origin = "git" if told.url.startswith("git+") else "url"
-    return PinnedDistribution(
-        name=canonicalize_name(told.name),
-        specifier=str(told.specifier),
-        origin=origin,
-        files=tuple(PinnedFile(sha256=one.lower()) for one in sorted(hashes)),
-        marker=str(told.marker or ""),
+def merge_locks(locks: Iterable[LockFile]) -> LockFile:
+    """Combine several locks into one that has every pin once."""
+    locks = list(locks)
+    pins = dict.fromkeys(pin for lock in locks for pin in lock.pins)
+    return LockFile(
+        pins=tuple(pins),
+        requires_python=",".join(lock.requires_python for lock in locks if lock.requires_python),
+        skipped=tuple(line for lock in locks for line in lock.skipped),
     )
 
 
-def _uv_lock(told: Mapping[str, Any], source: str) -> LockFile:
+def _join_lines(text: str) -> Iterator[str]:
+    """Yield the lines without comments, continuation lines joined."""
+    joined = ""
+    for line in text.replace("\r\n", "\n").split("\n"):
+        content = "" if line.lstrip().startswith("#") else re.sub(r"\s#.*$", "", line)
+        if content.rstrip().endswith("\\"):
+            joined += content.rstrip()[:-1] + " "
+            continue
+        if complete := (joined + content).strip():
+            yield complete
+        joined = ""
+    if joined.strip():
+        yield joined.strip()
+
+
+def _parse_path(line: str) -> PinnedDistribution:
+    """Parse a local requirement: "-e ./member", "./a.whl ; marker --hash=…", "file:///…"."""
+    bare, _, marker = _HASH.sub("", line).partition(" ;")
+    path = bare.removeprefix("--editable").removeprefix("-e").strip()
+    return PinnedDistribution(
+        name="", origin=path, marker=marker.strip(), hashes=_find_hashes(line)
+    )
+
+
+def _parse_requirement(line: str, label: str) -> PinnedDistribution:
+    """Parse a PEP 508 requirement with its hashes. ``label`` names it in error messages."""
+    bare = line.partition(" --")[0].strip()
+    try:
+        requirement = Requirement(bare)
+    except InvalidRequirement as error:
+        raise _lock_error(
+            label,
+            f"{bare[:80]!r} is not a requirement: {str(error).splitlines()[0]}",
+            "give a lock, a requirements file, or packages such as fastapi or numpy==2.1",
+        ) from error
+    return PinnedDistribution(
+        name=canonicalize_name(requirement.name),
+        specifier=str(requirement.specifier),
+        marker=str(requirement.marker or ""),
+        hashes=_find_hashes(line),
+        origin=requirement.url or "",
+    )
+
+
+def _find_other_options(line: str) -> list[str]:
+    """Return what follows a requirement besides its hashes, as one element or none."""
+    _, dashes, options = _HASH.sub("", line).partition(" --")
+    return [dashes.strip() + options] if dashes else []
+
+
+def _find_hashes(line: str) -> tuple[str, ...]:
+    return tuple(digest.lower() for digest in _HASH.findall(line))
+
+
+def _parse_uv_lock(document: Mapping[str, Any], source: str) -> LockFile:
     pins = []
-    for package in told["package"]:
+    for package in document["package"]:
         try:
-            kinds = set(package["source"])
-            if kinds & {"editable", "virtual", "directory", "path"}:
-                origin: Origin = "path"
-            elif "git" in kinds:
-                origin = "git"
-            else:
-                origin = "url" if "url" in kinds else "index"
-            listed = [package["sdist"]] if "sdist" in package else []
             version = str(package.get("version", ""))
+            files = [package["sdist"]] if "sdist" in package else []
+            files += package.get("wheels", [])
             pins.append(
                 PinnedDistribution(
                     name=canonicalize_name(package["name"]),
                     specifier=f"=={version}" if version else "",
-                    origin=origin,
-                    files=tuple(_file(one) for one in [*listed, *package.get("wheels", [])]),
+                    hashes=tuple(str(file["hash"]).lower() for file in files if "hash" in file),
+                    origin=_uv_origin(package["source"]),
                 )
             )
-        except (KeyError, TypeError, AttributeError) as broken:
-            raise _bad(source, f"not as uv writes packages: {broken!r}"[:200]) from broken
-    return LockFile(pins=tuple(pins), requires_python=str(told.get("requires-python", "")))
+        except (KeyError, TypeError, AttributeError) as error:
+            why = f"uv does not write packages this way: {error!r}"[:200]
+            raise _lock_error(source, why) from error
+    return LockFile(pins=tuple(pins), requires_python=str(document.get("requires-python", "")))
 
 
-def _pylock(told: Mapping[str, Any], source: str) -> LockFile:
-    from packaging.pylock import PackageSdist, PackageWheel, Pylock, PylockValidationError
+def _uv_origin(source: Mapping[str, str]) -> str:
+    """Return the direct reference of a source table; empty for a registry."""
+    if "git" in source:
+        return f"git+{source['git']}"
+    return next((str(source[key]) for key in ("url", *_LOCAL_SOURCES) if key in source), "")
+
+
+def _parse_pylock(document: Mapping[str, Any], source: str) -> LockFile:
+    from packaging.pylock import Pylock, PylockValidationError
 
     try:
-        lock = Pylock.from_dict(told)
-    except (PylockValidationError, ValueError, TypeError) as broken:
-        raise _bad(source, str(broken)) from broken
-    pins = []
-    for package in lock.packages:
-        origin: Origin = "index"
-        if package.vcs:
-            origin = "git"
-        elif package.directory:
-            origin = "path"
-        elif package.archive:
-            origin = "url"
-        listed: list[PackageWheel | PackageSdist] = [*(package.wheels or [])]
-        listed += [package.sdist] if package.sdist else []
-        pins.append(
-            PinnedDistribution(
-                name=canonicalize_name(package.name),
-                specifier=f"=={package.version}" if package.version else "",
-                origin=origin,
-                files=tuple(
-                    PinnedFile(
-                        filename=one.name or _name_of(one.url or one.path or ""),
-                        url=one.url or "",
-                        sha256=str((one.hashes or {}).get("sha256", "")).lower(),
-                        size=one.size or 0,
-                    )
-                    for one in listed
-                ),
-                marker=str(package.marker or ""),
-            )
+        lock = Pylock.from_dict(document)
+    except (PylockValidationError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise _lock_error(source, str(error)) from error
+    pins = tuple(
+        PinnedDistribution(
+            name=package.name,
+            specifier=f"=={package.version}" if package.version else "",
+            marker=str(package.marker or ""),
+            hashes=_pylock_hashes(package),
+            origin=_pylock_origin(package),
         )
-    return LockFile(pins=tuple(pins), requires_python=str(lock.requires_python or ""))
-
-
-def _file(one: Mapping[str, Any]) -> PinnedFile:
-    url = str(one.get("url", ""))
-    algorithm, _, digest = str(one.get("hash", "")).partition(":")
-    return PinnedFile(
-        filename=str(one.get("filename") or _name_of(url or str(one.get("path", "")))),
-        url=url,
-        sha256=digest.lower() if algorithm == "sha256" else "",
-        size=int(one.get("size", 0)),
+        for package in lock.packages
     )
+    return LockFile(pins=pins, requires_python=str(lock.requires_python or ""))
 
 
-def _name_of(url: str) -> str:
-    return PurePosixPath(unquote(urlsplit(url).path)).name
+def _pylock_hashes(package: Package) -> tuple[str, ...]:
+    files = [*(package.wheels or ()), package.sdist, package.archive]
+    digests = {
+        f"{algorithm}:{digest}".lower()
+        for file in files
+        if file is not None
+        for algorithm, digest in file.hashes.items()
+        if algorithm in ("sha256", "sha384", "sha512")
+    }
+    return tuple(sorted(digests))
 
 
-def merge_locks(locks: Iterable[LockFile]) -> LockFile:
-    """Several as one, each pin once."""
-    together = list(locks)
-    pins = dict.fromkeys(pin for lock in together for pin in lock.pins)
-    pythons = [lock.requires_python for lock in together if lock.requires_python]
-    return LockFile(
-        pins=tuple(pins),
-        requires_python=",".join(pythons),
-        skipped=tuple(line for lock in together for line in lock.skipped),
-    )
+def _pylock_origin(package: Package) -> str:
+    """Return the direct reference of a package; empty if it comes from an index."""
+    if package.directory is not None:
+        return package.directory.path
+    reference: PackageVcs | PackageArchive | None = package.vcs or package.archive
+    if reference is None:
+        return ""
+    origin = reference.url or reference.path or ""
+    if package.vcs is not None:
+        origin = f"{package.vcs.type}+{origin}@{package.vcs.commit_id}"
+    return origin + (f"#subdirectory={reference.subdirectory}" if reference.subdirectory else "")
 
 
-def _bad(source: str, why: str, next_step: str = "") -> InputError:
+def _lock_error(source: str, why: str, next_step: str = "") -> InputError:
     return InputError(
         f"cannot be read as a lock: {source[:200]}",
         why=why,

@@ -91,15 +91,15 @@ def build_warm_request(
     wanted: dict[RequestedRelease, None] = {}
     misses = []
     for pin in pins:
-        if pin.origin == "path":
+        if pin.source == "path":
             continue  # the project itself
-        if pin.origin != "index":
-            why = f"comes from {'git' if pin.origin == 'git' else 'a URL'}, not from an index: "
+        if pin.source != "index":
+            why = f"comes from {'git' if pin.source == 'git' else 'a URL'}, not from an index: "
             misses.append(
                 MissingDistribution(name=pin.name, why=why + "build it and `mirror add` it")
             )
         elif target.satisfies_marker(pin.marker):
-            hashes = tuple(sorted(pin.hashes))
+            hashes = tuple(sorted(pin.sha256_digests))
             wanted[RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)] = None
     return WarmRequest(wanted=tuple(wanted), target=target), tuple(misses)
 

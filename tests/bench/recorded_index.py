@@ -15,37 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from mirror.devpi import read_default_upstream
+from mirror.lock import PinnedDistribution, read_lock
+from mirror.wheels import TargetEnvironment
 from tests.cluster.cache import cache_root, digest, hold_lock
 
 PYTHON = (3, 12)  # what Chronicle takes
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
-_ENVIRONMENT = {
-    "python_version": "3.12",
-    "python_full_version": "3.12.11",
-    "sys_platform": "linux",
-    "platform_system": "Linux",
-    "platform_machine": "x86_64",
-    "os_name": "posix",
-    "platform_python_implementation": "CPython",
-    "implementation_name": "cpython",
-    "extra": "",
-}
+_ENVIRONMENT = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
 _CONNECTIONS = 4  # an ordinary installer has more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkPin:
-    """One project of the lock: name, version and the sha256 of each file that may be taken."""
-
-    name: str
-    version: str
-    hashes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +42,11 @@ class RecordedProject:
     sha256: str
 
 
-def read_pins() -> Iterator[BenchmarkPin]:
-    """The pins that apply on Linux with CPython 3.12."""
-    text = LOCK.read_text().replace("\\\n", " ")
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        words, *hashes = line.split(" --hash=sha256:")
-        wanted = Requirement(words.strip())
-        if wanted.marker is None or wanted.marker.evaluate(dict(_ENVIRONMENT)):
-            version = str(wanted.specifier).removeprefix("==")
-            yield BenchmarkPin(
-                name=canonicalize_name(wanted.name),
-                version=version,
-                hashes=frozenset(one.strip() for one in hashes),
-            )
+def read_pins() -> Iterator[PinnedDistribution]:
+    """Yield the pins that apply to CPython 3.12 on Linux."""
+    for pin in read_lock(str(LOCK)).pins:
+        if _ENVIRONMENT.satisfies_marker(pin.marker):
+            yield pin
 
 
 def record_index() -> tuple[RecordedProject, ...]:
@@ -105,7 +77,7 @@ def record_index() -> tuple[RecordedProject, ...]:
     )
 
 
-def _project(client: httpx.Client, folder: Path, pin: BenchmarkPin) -> dict[str, str] | None:
+def _project(client: httpx.Client, folder: Path, pin: PinnedDistribution) -> dict[str, str] | None:
     page = folder / "pages" / pin.name
     if not page.exists():
         got = client.get(f"{read_default_upstream()}{pin.name}/", headers={"Accept": SIMPLE_JSON})
@@ -136,8 +108,8 @@ def _project(client: httpx.Client, folder: Path, pin: BenchmarkPin) -> dict[str,
     }
 
 
-def _choose(files: list[dict[str, Any]], pin: BenchmarkPin) -> dict[str, Any] | None:
-    """What an installer takes on a Debian of today: a wheel, or the sdist."""
+def _choose(files: list[dict[str, Any]], pin: PinnedDistribution) -> dict[str, Any] | None:
+    """Return the file that an installer picks on current Debian: the best wheel, or the sdist."""
     platforms = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
     platforms += ["linux_x86_64"]
@@ -146,12 +118,14 @@ def _choose(files: list[dict[str, Any]], pin: BenchmarkPin) -> dict[str, Any] | 
         ranks.setdefault(tag, len(ranks))
     for tag in compatible_tags(PYTHON, "cp312", platforms):
         ranks.setdefault(tag, len(ranks))
-    best: tuple[int, dict[str, Any]] | None = None
-    for one in files:
-        if one["hashes"].get("sha256") not in pin.hashes or not one["filename"].endswith(".whl"):
-            continue
-        for tag in parse_wheel_filename(one["filename"])[3]:
-            if tag in ranks and (best is None or ranks[tag] < best[0]):
-                best = (ranks[tag], one)
-    sdists = [one for one in files if one["hashes"].get("sha256") in pin.hashes]
-    return best[1] if best else next(iter(sdists), None)
+    locked = [file for file in files if file["hashes"].get("sha256") in pin.sha256_digests]
+    wheels = [
+        (ranks[tag], number)
+        for number, file in enumerate(locked)
+        if file["filename"].endswith(".whl")
+        for tag in parse_wheel_filename(file["filename"])[3]
+        if tag in ranks
+    ]
+    if wheels:
+        return locked[min(wheels)[1]]
+    return locked[0] if locked else None

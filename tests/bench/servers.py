@@ -21,6 +21,7 @@ from mirror import devpi
 from mirror.client import IndexClient
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
+from mirror.local.processes import find_free_port
 from mirror.settings import ServerSettings
 from mirror.store.prepare import prepare_server
 from tests.bench.recorded_index import SIMPLE_JSON, RecordedProject
@@ -70,11 +71,6 @@ class BenchmarkServer:
         """The paths that were asked of it, in order."""
         assert self.access_log is not None
         return [line.split(" ")[6] for line in self.access_log.read_text().splitlines()]
-
-
-def find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
 from tests.cluster.options import SEARCH_DOMAIN
 from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import UV_VERSIONS, WORKLOAD_IMAGE, build_pod
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 

@@ -135,7 +135,7 @@ def test_a_dry_run_writes_nothing_and_says_so(mirrored: MirrorLab) -> None:
 def test_every_command_works_where_no_cluster_ip_is_routable(
     mirrored: MirrorLab, tmp_path: Path
 ) -> None:
-    from tests.local.mirror_home import make_wheel
+    from tests.wheels import make_wheel
 
     assert mirrored.run_mirror("status").returncode == 0
     told = json.loads(mirrored.run_mirror("status", "-o", "json").stdout)

@@ -22,7 +22,7 @@ import pytest
 
 from mirror.core.wait import Deadline, wait_until
 from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 

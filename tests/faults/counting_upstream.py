@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
-from zipfile import ZipFile
+
+from tests.wheels import build_wheel
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 _CHUNK = 16 * 1024
@@ -32,19 +32,12 @@ class CountingUpstream:
     def add_wheel(self, project: str, size: int) -> str:
         """A wheel of about ``size`` bytes that installs; its filename."""
         module = project.replace("-", "_")
-        name = f"{module}-1.0-py3-none-any.whl"
-        info = f"{module}-1.0.dist-info"
-        body = BytesIO()
-        with ZipFile(body, "w") as wheel:
-            wheel.writestr(f"{module}/data.bin", random.Random(project).randbytes(size))
-            wheel.writestr(f"{module}/__init__.py", "")
-            wheel.writestr(
-                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n"
-            )
-            words = "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-            wheel.writestr(f"{info}/WHEEL", words)
-            wheel.writestr(f"{info}/RECORD", "")
-        self.files[name] = body.getvalue()
+        files = {
+            f"{module}/data.bin": random.Random(project).randbytes(size),
+            f"{module}/__init__.py": b"",
+        }
+        name, content = build_wheel(project, "1.0", files)
+        self.files[name] = content
         return name
 
     def sha256(self, name: str) -> str:

@@ -13,8 +13,9 @@ from mirror import devpi
 from mirror.core.wait import Deadline, wait_until
 from tests.faults.counting_upstream import CountingUpstream
 from tests.faults.installer import download_sha256, find_file_url
-from tests.faults.test_kill_one_process import fetch_sha256, find_free_port, start_cache_server
-from tests.local.mirror_home import MirrorHome, make_wheel
+from tests.faults.test_kill_one_process import fetch_sha256, start_cache_server
+from tests.local.mirror_home import MirrorHome
+from tests.wheels import make_wheel
 
 PROJECTS = [f"rot-{number}" for number in range(12)]
 

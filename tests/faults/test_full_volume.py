@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import RunProgram
 from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
-from tests.local.mirror_home import MirrorHome, make_wheel
+from tests.local.mirror_home import MirrorHome
+from tests.wheels import make_wheel
 
 VOLUME_BYTES = 24 * 1024**2
 

@@ -26,9 +26,10 @@ from mirror.client import IndexClient
 from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
+from mirror.local.processes import find_free_port
 from mirror.store.verify import verify_files
 from tests.faults.counting_upstream import SIMPLE_JSON, CountingUpstream
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 KILLS = max(2, int(os.environ.get("MIRROR_KILLS", "3")) // 5)
 READY_SECONDS = 60.0
@@ -39,10 +40,7 @@ class KillableMirror:
     """A mirror of this machine, driven without its command line: a hundred starts take long."""
 
     def __init__(self, home: Path, upstream: str) -> None:
-        import socket
-
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = find_free_port()
         self.local_mirror = LocalMirror(home)
         self._settings = {"upstream": upstream, "port": self.port}
 

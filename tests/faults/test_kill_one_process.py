@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,21 +30,17 @@ from mirror import devpi
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline, wait_until
+from mirror.local.processes import find_free_port
 from mirror.settings import ServerSettings
 from mirror.store.prepare import prepare_server
 from mirror.store.verify import verify_files
 from tests.faults.counting_upstream import SIMPLE_JSON, CountingUpstream
 from tests.faults.test_kill_all import create_hot_journal
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 KILLS = int(os.environ.get("MIRROR_KILLS", "5"))
 READY_SECONDS = 60.0
 PASSWORD = secrets.token_urlsafe(40)
-
-
-def find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class ForkedDevpi:

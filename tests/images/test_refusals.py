@@ -22,7 +22,7 @@ from tests.images.projects import (
     write_files,
 )
 from tests.images.projects import make_plain_project as plain_project
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

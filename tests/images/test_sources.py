@@ -26,7 +26,7 @@ from tests.images.projects import (
     run_git,
     write_files,
 )
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import ZipFile
 
+from mirror.local.processes import find_free_port
 from tests.conftest import RunProgram
 
 
@@ -24,8 +23,7 @@ class MirrorHome:
             "XDG_STATE_HOME": str(root / "state"),
             "XDG_CONFIG_HOME": str(root / "config"),
         }
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = find_free_port()
         self._program = program
 
     def run_mirror(
@@ -62,20 +60,3 @@ def purge_on_exit(place: MirrorHome) -> Iterator[None]:
         start_new_session=True,
     ):
         yield
-
-
-def make_wheel(folder: Path, name: str, version: str, code: str) -> Path:
-    module = name.replace("-", "_")
-    path = folder / f"{module}-{version}-py3-none-any.whl"
-    info = f"{module}-{version}.dist-info"
-    with ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{module}.py", code)
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        wheel.writestr(
-            f"{info}/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-    return path

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from tests.conftest import RunProgram
-from tests.local.mirror_home import MirrorHome, make_wheel
+from tests.local.mirror_home import MirrorHome
+from tests.wheels import make_wheel
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_an_inner_port_that_was_lost_is_replaced(
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as other:
         lost = [int(other.getsockname()[1])]
-        monkeypatch.setattr(mirror, "free_port", lambda: lost.pop() if lost else find_free_port())
+        monkeypatch.setattr(mirror, "find_free_port", lambda: lost.pop() if lost else find_free_port())
         status = mirror.LocalMirror().up(
             overrides={"port": place.port}, deadline=Deadline.after(300)
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunProgram
-from tests.local.mirror_home import MirrorHome, make_wheel
+from tests.local.mirror_home import MirrorHome
+from tests.wheels import make_wheel
 
 
 @pytest.fixture

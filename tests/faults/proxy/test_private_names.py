@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
-from tests.local.mirror_home import MirrorHome, make_wheel
+from tests.local.mirror_home import MirrorHome
+from tests.wheels import make_wheel
 
 PUBLIC = "99.0"  # higher than any version of ours
 

@@ -16,7 +16,7 @@ from images.vendor import VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
-from tests.local.mirror_home import make_wheel
+from tests.wheels import make_wheel
 
 PIN = LockedDistribution(name="x", version="1.0", marker="", hashes=())
 # a backend in the sdist itself: it needs nothing

@@ -1,4 +1,4 @@
-"""Locks as uv, pip-tools and PEP 751 write them, and what is none."""
+"""mirror.lock reads what uv, pip-tools and PEP 751 tools write, and rejects everything else."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.core.errors import InputError, MirrorError
 from mirror.lock import (
     LockFile,
     PinnedDistribution,
-    PinnedFile,
     merge_locks,
     parse_requirements,
     read_lock,
 )
 
-ONE, TWO = "a" * 64, "b" * 64
+ONE, TWO = "a" * 64, "b" * 64  # SHA-256 digests
+HASHES = (f"sha256:{ONE}", f"sha256:{TWO}")
 
 UV_LOCK = f"""
 version = 1
@@ -69,7 +69,13 @@ size = 9
 hashes = {{ sha256 = "{TWO}" }}
 [[packages]]
 name = "mem0ai"
-vcs = {{ type = "git", url = "https://git.example/x", commit-id = "abc" }}
+vcs = {{ type = "git", url = "https://git.example/x", commit-id = "abc", subdirectory = "lib" }}
+[[packages]]
+name = "near"
+archive = {{ path = "near-1.0.tar.gz", hashes = {{ sha256 = "{ONE}" }} }}
+[[packages]]
+name = "member"
+directory = {{ path = "packages/member", editable = true }}
 """
 
 
@@ -78,32 +84,27 @@ def write(folder: Path, name: str, text: str) -> str:
     return str(folder / name)
 
 
-def test_a_uv_lock(tmp_path: Path) -> None:
-    found = read_lock(write(tmp_path, "uv.lock", UV_LOCK))
-    assert found.requires_python == ">=3.12"
-    assert [(pin.name, pin.origin) for pin in found.pins] == [
-        ("app", "path"),
-        ("mem0-ai", "git"),
-        ("model", "url"),
-        ("numpy", "index"),
+def test_reads_uv_lock(tmp_path: Path) -> None:
+    lock = read_lock(write(tmp_path, "uv.lock", UV_LOCK))
+    assert lock.requires_python == ">=3.12"
+    assert [(pin.name, pin.source, pin.origin) for pin in lock.pins] == [
+        ("app", "path", "."),
+        ("mem0-ai", "git", "git+https://git.example/x?rev=main#abc"),
+        ("model", "url", "https://files.example/model-3.8.0-py3-none-any.whl"),
+        ("numpy", "index", ""),
     ]
-    numpy = found.pins[3]
-    assert numpy.specifier == "==2.1.0"
-    assert numpy.hashes == {ONE, TWO}
-    assert numpy.files[1] == PinnedFile(
-        filename="numpy-2.1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
-        url="https://files.example/b/numpy-2.1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
-        sha256=TWO,
-        size=9,
-    )
+    numpy = lock.pins[3]
+    assert (numpy.specifier, numpy.version) == ("==2.1.0", "2.1.0")
+    assert numpy.hashes == HASHES
+    assert numpy.sha256_digests == {ONE, TWO}
 
 
-def test_the_real_uv_writes_what_is_read(tmp_path: Path) -> None:
-    """Without an index: a project of a local wheel, locked by uv itself."""
-    from tests.local.mirror_home import make_wheel
+def test_reads_the_lock_that_uv_itself_writes(tmp_path: Path) -> None:
+    """Lock a project that depends on a local wheel, without any index."""
+    from tests.wheels import make_wheel
 
     (tmp_path / "links").mkdir()
-    wheel = make_wheel(tmp_path / "links", "house-lib", "1.0", "x = 1\n")
+    make_wheel(tmp_path / "links", "house-lib", "1.0", "x = 1\n")
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "app"\nversion = "0"\nrequires-python = ">=3.11"\n'
         'dependencies = ["house-lib"]\n[tool.uv]\nno-index = true\nfind-links = ["links"]\n'
@@ -115,23 +116,23 @@ def test_the_real_uv_writes_what_is_read(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    found = read_lock(str(tmp_path / "uv.lock"))
-    assert {pin.name for pin in found.pins} == {"app", "house-lib"}
-    (lib,) = [pin for pin in found.pins if pin.name == "house-lib"]
-    assert [file.filename for file in lib.files] == [wheel.name]
+    app, library = read_lock(str(tmp_path / "uv.lock")).pins
+    assert (app.name, app.source) == ("app", "path")
+    assert (library.name, library.source, library.version) == ("house-lib", "index", "1.0")
 
 
-def test_a_pylock(tmp_path: Path) -> None:
-    found = read_lock(write(tmp_path, "pylock.toml", PYLOCK))
-    numpy, mem0 = found.pins
+def test_reads_pylock(tmp_path: Path) -> None:
+    numpy, mem0, near, member = read_lock(write(tmp_path, "pylock.toml", PYLOCK)).pins
     assert numpy.specifier == "==2.1.0"
-    assert numpy.hashes == {ONE, TWO}
+    assert numpy.hashes == HASHES
     assert numpy.marker == 'sys_platform == "linux"'
-    assert mem0.origin == "git"
+    assert mem0.origin == "git+https://git.example/x@abc#subdirectory=lib"
+    assert (near.source, near.origin, near.hashes) == ("path", "near-1.0.tar.gz", HASHES[:1])
+    assert (member.source, member.origin) == ("path", "packages/member")
 
 
-def test_requirements_with_hashes() -> None:
-    found = parse_requirements(
+def test_reads_requirements_with_hashes() -> None:
+    lock = parse_requirements(
         "# made by uv\n--index-url https://index.example/simple\n"
         f"Zope.Interface==7.0 ; python_version < '3.13' \\\n    --hash=sha256:{ONE} \\\n"
         f"    --hash=sha256:{TWO.upper()}\n    # via app\n"
@@ -139,71 +140,129 @@ def test_requirements_with_hashes() -> None:
         "lib @ git+https://git.example/x@abc  # pinned\r\n"
         "plain>=2,<3\n"
     )
-    zope, here, model, lib, plain = found.pins
+    zope, project, model, lib, plain = lock.pins
     assert (zope.name, zope.specifier) == ("zope-interface", "==7.0")
-    assert zope.hashes == {ONE, TWO}
+    assert zope.hashes == HASHES
     assert zope.marker == 'python_version < "3.13"'
-    assert (here.origin, model.origin, lib.origin) == ("path", "url", "git")
-    assert (plain.specifier, plain.hashes) == ("<3,>=2", frozenset())
-    assert found.skipped == ("--index-url https://index.example/simple",)
+    assert zope.requirement == (
+        f'zope-interface==7.0 ; python_version < "3.13" --hash=sha256:{ONE} --hash=sha256:{TWO}'
+    )
+    assert (project.source, model.source, lib.source) == ("path", "url", "git")
+    assert (project.origin, lib.origin) == (".", "git+https://git.example/x@abc")
+    assert (plain.specifier, plain.version, plain.hashes) == ("<3,>=2", "", ())
+    assert lock.skipped == ("--index-url https://index.example/simple",)
 
 
-def test_chronicles(chronicle_lock: Path) -> None:
-    found = read_lock(str(chronicle_lock))
-    assert len(found.pins) == 160
-    assert all(pin.hashes and pin.specifier.startswith("==") for pin in found.pins)
+def test_reads_local_requirements() -> None:
+    lock = parse_requirements(
+        f"./wheels/a.whl ; python_version < '3.13' --hash=sha256:{ONE}\n"
+        "--editable ../b\nfile:///c.whl\n"
+    )
+    wheel, editable, url = lock.pins
+    assert (wheel.name, wheel.origin, wheel.hashes) == ("", "./wheels/a.whl", HASHES[:1])
+    assert wheel.marker == "python_version < '3.13'"
+    assert (editable.origin, url.origin) == ("../b", "file:///c.whl")
+    assert {pin.source for pin in lock.pins} == {"path"}
 
 
-def test_a_name() -> None:
+def test_reports_the_options_that_it_ignores() -> None:
+    (pin,) = (
+        lock := parse_requirements(f"a==1 --hash=md5:0 --no-binary a --hash=sha256:{ONE}")
+    ).pins
+    assert pin.hashes == HASHES[:1]
+    assert lock.skipped == ("--hash=md5:0 --no-binary a",)
+
+
+@pytest.mark.parametrize("specifier", ["==1.*", ">=1", "==1,!=2", ""])
+def test_only_an_exact_specifier_has_a_version(specifier: str) -> None:
+    assert PinnedDistribution(name="a", specifier=specifier).version == ""
+    assert PinnedDistribution(name="a", specifier="===1.0+cpu").version == "1.0+cpu"
+
+
+def test_reads_the_lock_of_chronicle(chronicle_lock: Path) -> None:
+    lock = read_lock(str(chronicle_lock))
+    assert len(lock.pins) == 160
+    assert all(pin.hashes and pin.specifier.startswith("==") for pin in lock.pins)
+
+
+def test_reads_a_single_requirement() -> None:
     assert read_lock("numpy>=2").pins == (PinnedDistribution(name="numpy", specifier=">=2"),)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("uv.lock", b"\x00\xff\xfe", "not a text file"),
+        ("uv.lock", b"\x00\xff\xfe", "not a UTF-8 text file"),
         ("uv.lock", b"package = [", "not TOML"),
-        ("uv.lock", b"[[package]]\nversion = '1'\n", "not as uv writes"),
-        ("uv.lock", b"package = [1]\n", "not as uv writes"),
+        ("uv.lock", b"[[package]]\nversion = '1'\n", "uv does not write packages this way"),
+        ("uv.lock", b"package = [1]\n", "uv does not write packages this way"),
         ("some.toml", b"a = 1\n", "neither a uv.lock nor"),
         ("pylock.toml", b"lock-version = '9.0'\ncreated-by = 'x'\npackages = []\n", "version"),
-        ("r.txt", b"numpy==2.1 ===\n", "is no requirement"),
-        ("r.txt", b"$(reboot)\n", "is no requirement"),
+        ("r.txt", b"numpy==2.1 ===\n", "is not a requirement"),
+        ("r.txt", b"$(reboot)\n", "is not a requirement"),
     ],
 )
-def test_what_is_none_is_one_line(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+def test_rejects_other_content_in_one_line(
+    tmp_path: Path, name: str, content: bytes, why: str
+) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as refusal:
         read_lock(str(tmp_path / name))
-    assert why in told.value.why
-    assert "\n" not in str(told.value)
+    assert why in refusal.value.why
+    assert "\n" not in str(refusal.value)
 
 
-def test_a_missing_and_a_huge_file(tmp_path: Path) -> None:
+def test_rejects_missing_and_huge_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_lock(str(tmp_path / "uv.lock"))
     huge = tmp_path / "huge.txt"
     with huge.open("wb") as file:
         file.truncate(200 * 1024**2)
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(InputError, match="larger than"):
         read_lock(str(huge))
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - start < 1
 
 
-def test_several_as_one() -> None:
-    one = LockFile(
+def test_merges_locks() -> None:
+    first = LockFile(
         pins=(PinnedDistribution(name="a"), PinnedDistribution(name="b")), requires_python=">=3.11"
     )
-    two = LockFile(pins=(PinnedDistribution(name="b"),), requires_python="<3.14")
-    together = merge_locks([one, two])
-    assert [pin.name for pin in together.pins] == ["a", "b"]
-    assert together.requires_python == ">=3.11,<3.14"
+    second = LockFile(pins=(PinnedDistribution(name="b"),), requires_python="<3.14")
+    merged = merge_locks([first, second])
+    assert [pin.name for pin in merged.pins] == ["a", "b"]
+    assert merged.requires_python == ">=3.11,<3.14"
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         parse_requirements(text)
-    except MirrorError as refused:
-        assert refused.what
+    except MirrorError as refusal:
+        assert refusal.what
+
+
+KEYS = st.sampled_from(
+    "name version marker wheels sdist vcs archive directory path url hashes sha256 commit-id "
+    "subdirectory type source registry git hash".split()
+)
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.booleans())
+def test_any_package_is_parsed_or_rejected(package: dict[str, object], is_pylock: bool) -> None:
+    from mirror.lock import _parse_pylock, _parse_uv_lock
+
+    try:
+        if is_pylock:
+            document = {"lock-version": "1.0", "created-by": "t", "packages": [package]}
+            _parse_pylock(document, "pylock.toml")
+        else:
+            _parse_uv_lock({"package": [package]}, "uv.lock")
+    except InputError as refusal:
+        assert refusal.why
