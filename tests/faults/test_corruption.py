@@ -11,6 +11,7 @@ import httpx
 
 from mirror import devpi
 from mirror.core.wait import Deadline, wait_until
+from mirror.local.processes import find_free_port
 from tests.faults.counting_upstream import CountingUpstream
 from tests.faults.installer import download_sha256, find_file_url
 from tests.faults.test_kill_one_process import fetch_sha256, start_cache_server

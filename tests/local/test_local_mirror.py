@@ -132,7 +132,9 @@ def test_an_inner_port_that_was_lost_is_replaced(
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as other:
         lost = [int(other.getsockname()[1])]
-        monkeypatch.setattr(mirror, "find_free_port", lambda: lost.pop() if lost else find_free_port())
+        monkeypatch.setattr(
+            mirror, "find_free_port", lambda: lost.pop() if lost else find_free_port()
+        )
         status = mirror.LocalMirror().up(
             overrides={"port": place.port}, deadline=Deadline.after(300)
         )

@@ -243,8 +243,27 @@ def test_any_text_is_parsed_or_rejected(text: str) -> None:
 
 
 KEYS = st.sampled_from(
-    "name version marker wheels sdist vcs archive directory path url hashes sha256 commit-id "
-    "subdirectory type source registry git hash".split()
+    [
+        "name",
+        "version",
+        "marker",
+        "wheels",
+        "sdist",
+        "vcs",
+        "archive",
+        "directory",
+        "path",
+        "url",
+        "hashes",
+        "sha256",
+        "commit-id",
+        "subdirectory",
+        "type",
+        "source",
+        "registry",
+        "git",
+        "hash",
+    ]
 )
 VALUES = st.recursive(
     st.booleans() | st.integers() | st.text(max_size=8),
