@@ -29,6 +29,7 @@ from images.engine import EngineClient
 from images.mirror_recipe import RECIPES, load_mirror_recipe
 from images.report import BuildReport, render_sbom
 from images.source import open_source
+from mirror.core.codec import dump
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
 
@@ -135,7 +136,7 @@ def run_application_build(
         image = where or report.reference + (f"@{pushed}" if pushed else "")
         _deployments(told["deployment"], recipe, report, image)
     if told["report"]:
-        told["report"].write_text(json.dumps(terminal.plain(report), indent=2) + "\n")
+        told["report"].write_text(json.dumps(dump(report), indent=2) + "\n")
     if told["sbom"]:
         told["sbom"].write_text(render_sbom(report))
     if output == "table":

@@ -15,12 +15,12 @@ from cli.output.doctor_report import report as show_report
 from deploy.cluster.client import ApiError, Cluster
 from deploy.doctor import run
 from deploy.doctor.bundle import write_bundle as write_bundle
-from deploy.evidence.codec import dump, load
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorReport, Severity
 from deploy.lifecycle import record
+from mirror.core.codec import dump, load
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream
 from mirror.probe.__main__ import parse_endpoint
@@ -113,7 +113,7 @@ def doctor(
         if bundle is not None:
             click.echo(f"\nwritten: {bundle} (look through it before you give it away)")
     else:
-        terminal.document({**terminal.plain(report), "taken": evidence.taken}, output)
+        terminal.document({**dump(report), "taken": evidence.taken}, output)
     click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
 
 
@@ -186,14 +186,13 @@ def _checked(name: str) -> str:
 
 def _read(path: Path) -> Evidence:
     try:
-        told = json.loads(path.read_bytes())
+        return load(Evidence, json.loads(path.read_bytes()))
     except (OSError, ValueError) as broken:
         raise InputError(
             f"{path} cannot be read as evidence",
             why=str(broken),
-            next_step="give a file that `mirror doctor --save FILE` wrote",
+            next_step="give a file that `mirror doctor --save FILE` of this version wrote",
         ) from broken
-    return load(Evidence, told)
 
 
 def _write(path: Path, evidence: Evidence) -> None:

@@ -7,6 +7,7 @@ import click
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
 from cli.output import mirror_state, terminal
 from mirror.client import IndexClient
+from mirror.core.codec import dump
 from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
@@ -47,10 +48,10 @@ def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
         more = {
             "url": url,
             "hit_rate": rate,
-            "fixes": terminal.plain(fixes),
-            "keeper": terminal.plain(keeper),
+            "fixes": dump(fixes),
+            "keeper": dump(keeper),
         }
-        terminal.document({**terminal.plain(seen), **more}, output)
+        terminal.document({**dump(seen), **more}, output)
     else:
         held = f"; its volume is on {seen.holder}" if seen.holder else ""
         terminal.facts(

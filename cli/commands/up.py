@@ -18,6 +18,7 @@ from cli.options import (
     output_option,
 )
 from cli.output import mirror_state, terminal
+from mirror.core.codec import dump
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
@@ -88,7 +89,7 @@ def up(
     }
     pem = _read_ca_bundle(ca_bundle)
     if local:
-        given = cluster_only | terminal.plain(image) | {"dry_run": dry_run or None}
+        given = cluster_only | dump(image) | {"dry_run": dry_run or None}
         _refuse(given | {"new_address": new_address or None, "with_fixes": with_fixes or None})
         settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
         with terminal.progress() as progress:
@@ -132,7 +133,7 @@ def up(
         if with_fixes:
             fix_workflow.foresee_all(target, image.image, {"objects": steps}, output)
         return
-    told = {**terminal.plain(done), "url": done.endpoint.url}
+    told = {**dump(done), "url": done.endpoint.url}
     if output == "table":
         _show_up(done)
     if with_fixes:

@@ -6,6 +6,7 @@ import click
 
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
 from cli.output import terminal
+from mirror.core.codec import dump
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
@@ -40,7 +41,7 @@ def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputForm
 
             found = look(connect(target), target.namespace, repair=repair, progress=progress)
     if output != "table":
-        terminal.document({**terminal.plain(found), "sound": found.is_sound}, output)
+        terminal.document({**dump(found), "sound": found.is_sound}, output)
     else:
         _show(found, repair)
     click.get_current_context().exit(0 if found.is_sound else 1)

@@ -20,6 +20,7 @@ from cli.options import (
 )
 from cli.output import terminal
 from mirror import lock
+from mirror.core.codec import dump
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.mirror import LocalMirror
@@ -256,9 +257,7 @@ def _foretell(
 
 def _show(done: WarmReport, more: tuple[MissingDistribution, ...], output: OutputFormat) -> None:
     if output != "table":
-        terminal.document(
-            {**terminal.plain(done), "misses": terminal.plain([*done.misses, *more])}, output
-        )
+        terminal.document({**dump(done), "misses": dump([*done.misses, *more])}, output)
         return
     _show_misses((*done.misses, *more))
     click.echo(

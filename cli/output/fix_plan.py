@@ -17,6 +17,7 @@ from deploy.repair import apply
 from deploy.repair.plan import FixDecision, RepairPlan, RepairResult, TargetDiff
 from deploy.repair.reconciler import ReconcilerStatus
 from deploy.repair.restart import StaleWorkload
+from mirror.core.codec import dump
 from mirror.core.errors import MirrorError
 
 _MOST = 20  # rows
@@ -44,10 +45,10 @@ def plan_document(planned: RepairPlan) -> dict[str, object]:
     """The same for programs."""
     return {
         "fixes": [_decided(one) for one in planned.decisions],
-        "targets": terminal.plain(planned.diffs),
+        "targets": dump(planned.diffs),
         "restarts": planned.restarted_workload,
         "away": [str(one) for one in planned.unreachable],
-        "running": terminal.plain(planned.stale_workloads),
+        "running": dump(planned.stale_workloads),
         "idle": planned.is_noop,
     }
 
@@ -65,7 +66,7 @@ def _decided(one: FixDecision) -> dict[str, object]:
         "fix": one.fix,
         "blast": one.impact,
         "changes": [{"target": str(c.target), "why": c.why} for c in one.changes],
-        "refusal": terminal.plain(one.refusal),
+        "refusal": dump(one.refusal),
     }
 
 
@@ -147,7 +148,7 @@ def repaired(
 ) -> None:
     """What was written, and what programs say now."""
     if output != "table":
-        terminal.document({**terminal.plain(done), "keeper": terminal.plain(keeper)}, output)
+        terminal.document({**dump(done), "keeper": dump(keeper)}, output)
         return
     click.echo()
     for name in places(done.written):

@@ -7,6 +7,7 @@ import click
 from cli.options import OutputFormat
 from cli.output import terminal
 from mirror.cache_status import CacheStatus
+from mirror.core.codec import dump
 from mirror.local.mirror import LocalStatus
 
 Row = tuple[str, str]
@@ -37,8 +38,8 @@ def figures(told: CacheStatus | None) -> list[Row]:
 def local(status: LocalStatus, told: CacheStatus | None, output: OutputFormat) -> None:
     """The mirror of this machine."""
     if output != "table":
-        more = {"url": status.endpoint.url, "figures": terminal.plain(told) if told else None}
-        terminal.document({**terminal.plain(status), **more}, output)
+        more = {"url": status.endpoint.url, "figures": dump(told) if told else None}
+        terminal.document({**dump(status), **more}, output)
         return
     kept = [("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB")]
     rows = [

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
-from ipaddress import IPv4Address
-from pathlib import Path
 from textwrap import wrap
 from typing import IO, Any
 
@@ -22,32 +18,18 @@ from rich.text import Text
 from ruamel.yaml import YAML
 
 from cli.options import OutputFormat
+from mirror.core.codec import dump
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses, paths, addresses and enums as JSON types."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, IPv4Address | Path):
-        return str(value)
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
-        return [plain(one) for one in value]
-    return value
-
-
 def document(value: Any, output: OutputFormat) -> None:
     """Print a result as JSON or YAML on stdout."""
     if output == "yaml":
-        yaml_documents([plain(value)])
+        yaml_documents([dump(value)])
     else:
-        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(dump(value), indent=2, ensure_ascii=False))
 
 
 def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> None:

@@ -28,8 +28,8 @@ from deploy.changes.model import (
 )
 from deploy.cluster.access import Permission
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.evidence.codec import dump
 from deploy.manifests.model import MANAGED_BY, NAME, build_labels
+from mirror.core.codec import dump
 from mirror.core.errors import MirrorError, RefusedError
 from mirror.snapshot import WriteConflict
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from deploy.cluster.api_resources import API_RESOURCES, kind_name
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.evidence.codec import dump
 from deploy.evidence.masking import mask_object, mask_text
 from deploy.evidence.model import Evidence
 from deploy.findings.model import DoctorReport
+from mirror.core.codec import dump
 from mirror.core.errors import ClusterError, InputError
 from mirror.core.progress import SILENT, Progress
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from deploy.cluster.client import ApiError, Cluster, temporary_objects
 from deploy.cluster.objects import format_selector, get_waiting_reasons, is_ready
 from deploy.cluster.pod_run import PodRun, run_pods
-from deploy.evidence.codec import load
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.mirror_objects import render_namespace as namespace_object
 from deploy.manifests.model import NAME, ClusterSettings, Object
 from deploy.manifests.pods import render_probe_pod
-from mirror.core.errors import InputError, WaitTimeout
+from mirror.core.codec import load
+from mirror.core.errors import WaitTimeout
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 from mirror.probe.model import PodDns
@@ -160,5 +160,5 @@ def _read(run: PodRun) -> MaybeSeen[PodDns]:
         )
     try:
         return load(PodDns, json.loads(run.output))
-    except (ValueError, InputError) as broken:
+    except ValueError as broken:
         return Unseen(reason=f"the probe's answer cannot be read ({broken}): {_OTHER_VERSION}")

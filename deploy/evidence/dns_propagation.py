@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.pod_run import PodRun, run_pods
-from deploy.evidence.codec import load
 from deploy.evidence.dns import probe_namespace
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.model import NAME, ClusterSettings
 from deploy.manifests.pods import render_probe_pod
-from mirror.core.errors import InputError, WaitTimeout
+from mirror.core.codec import load
+from mirror.core.errors import WaitTimeout
 from mirror.core.progress import Progress
 from mirror.probe.expectations import ExpectationReport
 from mirror.probe.model import ExpectedAnswer
@@ -74,5 +74,5 @@ def _read(run: PodRun) -> MaybeSeen[ExpectationReport]:
         )
     try:
         return load(ExpectationReport, json.loads(run.output))
-    except (ValueError, InputError) as broken:
+    except ValueError as broken:
         return Unseen(reason=f"the probe's answer cannot be read ({broken}): image too old or new?")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster
 from deploy.cluster.explain import explain_pod
-from deploy.evidence.codec import load
 from deploy.evidence.node_agent import AGENT_LABELS, ask_agent, ensure_agents
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.agent import SYSTEM_NAMESPACE
-from mirror.core.errors import ClusterError, InputError
+from mirror.core.codec import load
+from mirror.core.errors import ClusterError
 from mirror.core.progress import Progress
 
 
@@ -89,5 +89,5 @@ def _view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostV
         return Unseen(reason=f"the node agent does not run: {why}")
     try:
         return load(HostView, ask_agent(cluster, pod, {"do": "look"}))
-    except (ClusterError, InputError) as broken:
+    except (ClusterError, ValueError) as broken:
         return Unseen(reason=str(broken))

@@ -15,12 +15,12 @@ from deploy.changes.model import Change, NodeFile, NodeSysctl, Refusal
 from deploy.changes.state import read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.calico import read_calico, read_ip_pools
-from deploy.evidence.codec import load
 from deploy.evidence.hosts import HostView, NodeHost
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
 from deploy.registry import load_all_fixes, load_fixes
 from deploy.repair import reconciler
+from mirror.core.codec import load
 from mirror.reconciler.reconcile import ObjectReconciler
 from tests.cluster.apiserver import ApiServer, api_server
 from tests.cluster.bare_hosts import BareHost, BareHostDriver, bare_host

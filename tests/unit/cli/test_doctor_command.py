@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from cli.commands.doctor import doctor
 from cli.output import terminal
-from deploy.evidence.codec import load
 from deploy.evidence.model import Evidence
+from mirror.core.codec import load
 from mirror.core.errors import InputError
 from tests.unit.deploy.checks.test_cases import load_case
 

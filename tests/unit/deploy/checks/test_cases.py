@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from deploy.doctor.run import judge, load_categories
-from deploy.evidence.codec import dump, load
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import NOT_COLLECTED
+from mirror.core.codec import dump, load
 
 CASES = sorted((Path(__file__).parents[2] / "cases" / "checks").iterdir())
 

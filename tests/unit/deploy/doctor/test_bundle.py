@@ -14,8 +14,8 @@ from cli.commands.doctor import doctor
 from deploy.cluster.client import ApiError, Cluster
 from deploy.doctor import bundle
 from deploy.doctor.run import judge, load_categories
-from deploy.evidence.codec import load
 from deploy.evidence.model import Evidence
+from mirror.core.codec import load
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 

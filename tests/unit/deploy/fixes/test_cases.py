@@ -18,11 +18,11 @@ import pytest
 import deploy.fixes
 from deploy.changes.coredns_target import read_target_text
 from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, Refusal
-from deploy.evidence.codec import load
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.extensions import load_extensions
+from mirror.core.codec import load
 from mirror.core.errors import InputError
 
 ROOT = Path(__file__).parents[2] / "cases"

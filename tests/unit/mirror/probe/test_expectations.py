@@ -10,7 +10,7 @@ import pytest
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
-from deploy.evidence.codec import load
+from mirror.core.codec import load
 from mirror.probe.__main__ import main
 from mirror.probe.expectations import ExpectationReport, is_met, parse_expectation
 from mirror.probe.model import DnsAnswer

@@ -10,7 +10,7 @@ import pytest
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
-from deploy.evidence.codec import load
+from mirror.core.codec import load
 from mirror.probe.__main__ import main, parse_endpoint
 from mirror.probe.model import PodDns
 from mirror.probe.observation import IndexEndpoint

@@ -1,0 +1,128 @@
+"""Convert frozen dataclasses to JSON values and back, by their type hints.
+
+Everything that this program saves or sends as JSON and reads again goes through `dump` and `load`.
+Our own code instead of cattrs: see docs/dependencies.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_KEY = "json_key"
+
+
+class DecodeError(ValueError):
+    """A JSON value that does not fit the type; the text names the place, e.g. $.nodes[0]."""
+
+
+def json_key(name: str) -> dict[str, str]:
+    """Return the ``metadata`` of a dataclass field whose JSON key differs from its name."""
+    return {_KEY: name}
+
+
+def dump(value: Any) -> Any:
+    """Return a dataclass, and everything in it, as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {key: dump(getattr(value, name)) for key, name in _names(type(value)).items()}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, IPv4Address | Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): dump(item) for key, item in value.items()}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
+        return [dump(item) for item in value]
+    return value
+
+
+def load(kind: type[T], value: Any, where: str = "$") -> T:
+    """Return a JSON value as ``kind``, strictly: no conversions, no unknown keys.
+
+    Of a union, the first alternative of the right shape is taken; dataclasses are distinguished
+    by their keys. Raises DecodeError.
+    """
+    return typing.cast("T", _load(kind, value, where))
+
+
+def _load(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _load_dataclass(typing.cast("type", kind), value, where)
+    if origin in {typing.Union, types.UnionType}:
+        return _load_union(arguments, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_load(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
+    if origin is typing.Literal and value in arguments:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and issubclass(kind, Enum) and _has_shape(kind, value):
+        return kind(value)
+    if type(value) is kind:
+        return value
+    raise DecodeError(f"{where} is {type(value).__name__} {str(value)[:60]!r}")
+
+
+def _load_dataclass(kind: type, value: Any, where: str) -> Any:
+    if not _has_shape(kind, value):
+        raise DecodeError(f"{where} does not match {kind.__name__}")
+    hints, names = _hints(kind), _names(kind)
+    return kind(
+        **{
+            names[key]: _load(hints[names[key]], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
+    )
+
+
+def _load_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    for kind in kinds:
+        if _has_shape(kind, value):
+            return _load(kind, value, where)
+    names = ", ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise DecodeError(f"{where} matches none of {names}")
+
+
+def _has_shape(kind: Any, value: Any) -> bool:
+    """Whether the outermost level of a JSON value fits a type."""
+    if dataclasses.is_dataclass(kind):
+        kind = typing.cast("type", kind)
+        return isinstance(value, Mapping) and _required(kind) <= value.keys() <= _names(kind).keys()
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list)
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return value in [member.value for member in kind]
+    return type(value) is kind
+
+
+@functools.cache
+def _names(kind: type) -> dict[str, str]:
+    """JSON key → field name."""
+    return {field.metadata.get(_KEY, field.name): field.name for field in dataclasses.fields(kind)}
+
+
+@functools.cache
+def _required(kind: type) -> frozenset[str]:
+    """The JSON keys of the fields without a default."""
+    return frozenset(
+        field.metadata.get(_KEY, field.name)
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    )
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
