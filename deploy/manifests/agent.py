@@ -1,4 +1,4 @@
-"""The node agent's DaemonSet: the only pods of ours with a hand on hosts."""
+"""Render the node agent's DaemonSet: the only pods of ours that access host files."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from mirror.agent.events import EVENT_QUEUE
 from mirror.agent.reconcile import ENABLED_MARKER
 
 AGENT_NAME = f"{NAME}-node-agent"
-SYSTEM_NAMESPACE = (
-    "kube-system"  # beside the ledger: removing the mirror's namespace takes neither along
-)
+# the ledger is there too: removing the mirror's namespace removes neither
+SYSTEM_NAMESPACE = "kube-system"
 DESIRED_STATE_MAP = f"{NAME}-node-orders"
 DESIRED_STATE_KEY = "orders.json"
 CNI_DIR = "/opt/cni/bin"
 MICROK8S_CNI_DIR = "/var/snap/microk8s/current"
-RECONCILER_NAME = f"{NAME}-keeper"  # of the ConfigMap too that is there while nodes are kept
+RECONCILER_NAME = f"{NAME}-keeper"  # also of the ConfigMap that tells agents to reconcile
 AGENT_COMMAND = ("python3", "-m", "mirror.agent", "do")
+_COMPONENT = "node-agent"
 
 
 def render_agent_daemon_set(
     image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent"
 ) -> Object:
-    """One pod on every node, whatever its taints, with no token and no other process in sight.
+    """Render a DaemonSet with one pod on every node, whatever its taints, and without a token.
 
-    The host's own network, and of its files /etc and the CNI's folder. Privileged, or its /proc/sys
-    would be read-only; whoever may write /etc could make itself that anyway.
+    The pods use the host's network and mount its /etc and its CNI directory. They are privileged
+    because /proc/sys is read-only otherwise; write access to /etc gives the same power anyway.
     """
     cni = MICROK8S_CNI_DIR if microk8s else CNI_DIR
     mounts = [
@@ -72,26 +72,26 @@ def render_agent_daemon_set(
             {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
-    chosen = build_labels("node-agent")
-    body = new_object("apps/v1", "DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
-    body["metadata"]["labels"] = chosen
+    labels = build_labels(_COMPONENT)
+    body = new_object("apps/v1", "DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE, component=_COMPONENT)
     return body | {
         "spec": {
-            "selector": {"matchLabels": chosen},
+            "selector": {"matchLabels": labels},
             "updateStrategy": {
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxUnavailable": "100%"},
             },
-            "template": {"metadata": {"labels": chosen}, "spec": spec},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
         }
     }
 
 
 def build_readiness_command(events_file: str) -> list[str]:
-    """What the kubelet runs: where the agent has something to tell it is printed, and fails, once.
+    """The agent's readiness probe: prints queued events and fails once if there are any.
 
-    That makes an Event without any right of the agent's. Three times in a row would be not Ready.
+    The kubelet turns the output of a failed probe into an Event, so the agent needs no permission
+    to create Events. The pod stays Ready: that takes three failures in a row to change.
     """
-    said = f"{events_file}.said"
-    tell = f'mv "{events_file}" "{said}" && cat "{said}"; exit 1'
-    return ["sh", "-c", f'test ! -e "{events_file}" || {{ {tell}; }}']
+    reported = f"{events_file}.said"
+    report = f'mv "{events_file}" "{reported}" && cat "{reported}"; exit 1'
+    return ["sh", "-c", f'test ! -e "{events_file}" || {{ {report}; }}']

@@ -1,4 +1,4 @@
-"""A baked application as Deployments, one for each of its start commands. Pure."""
+"""Render an application as Deployments, one for each of its start commands."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ import re
 from deploy.manifests.model import NAME, Object
 from images.application_recipe import ApplicationRecipe, StartCommand
 
-PROOF_ANNOTATION = (
-    f"{NAME}/proof"  # annotation of pods: digests of the image that was proved to start alone
-)
-_APP = "app.kubernetes.io/name"
-_PART = "app.kubernetes.io/component"
+# annotation of pods: digests of the image that was proved to start without a network
+PROOF_ANNOTATION = f"{NAME}/proof"
+_NAME_LABEL = "app.kubernetes.io/name"
+_COMPONENT_LABEL = "app.kubernetes.io/component"
 
 
 def render_application(
     recipe: ApplicationRecipe, image: str, proved_digests: tuple[str, ...]
 ) -> list[Object]:
-    """Deployments, and a Service for each start that has a port.
+    """Render a Deployment for each start command, and a Service for each one with a port.
 
-    ``proved``: digests by which nodes may name the image, () for one that was not proved. What the
-    application asks for before it starts comes from a Secret of the recipe's name.
+    ``proved_digests`` are the digests by which nodes may name the image; () if it was not proved.
+    The variables that the application needs at its start come from a Secret named like the recipe.
     """
-    found: list[Object] = []
+    objects: list[Object] = []
     for start in recipe.starts:
-        found.append(_deployment(recipe, start, image, proved_digests))
+        objects.append(_render_deployment(recipe, start, image, proved_digests))
         if start.port:
-            found.append(_service(recipe, start))
-    return found
+            objects.append(_render_service(recipe, start))
+    return objects
 
 
-def _deployment(
-    recipe: ApplicationRecipe, start: StartCommand, image: str, proved: tuple[str, ...]
+def _render_deployment(
+    recipe: ApplicationRecipe, start: StartCommand, image: str, proved_digests: tuple[str, ...]
 ) -> Object:
     container: Object = {
-        "name": _word(start.name),
+        "name": _to_object_name(start.name),
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(start.argv),
@@ -46,16 +45,16 @@ def _deployment(
     if start.environment:
         container["env"] = [{"name": k, "value": v} for k, v in start.environment.items()]
     if recipe.proof_environment:
-        container["envFrom"] = [{"secretRef": {"name": _word(recipe.name)}}]
+        container["envFrom"] = [{"secretRef": {"name": _to_object_name(recipe.name)}}]
     if start.health:
-        asked = {"httpGet": {"path": start.health, "port": start.port}, "periodSeconds": 1}
+        probe = {"httpGet": {"path": start.health, "port": start.port}, "periodSeconds": 1}
         container |= {
             "ports": [{"name": "http", "containerPort": start.port}],
-            "startupProbe": asked | {"failureThreshold": max(1, int(start.seconds))},
-            "readinessProbe": asked | {"periodSeconds": 5, "timeoutSeconds": 3},
+            "startupProbe": probe | {"failureThreshold": max(1, int(start.seconds))},
+            "readinessProbe": probe | {"periodSeconds": 5, "timeoutSeconds": 3},
         }
     template: Object = {
-        "metadata": {"labels": _labels(recipe, start)},
+        "metadata": {"labels": _build_labels(recipe, start)},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -68,40 +67,44 @@ def _deployment(
             "containers": [container],
         },
     }
-    if proved:
-        template["metadata"]["annotations"] = {PROOF_ANNOTATION: " ".join(proved)}
+    if proved_digests:
+        template["metadata"]["annotations"] = {PROOF_ANNOTATION: " ".join(proved_digests)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _meta(recipe, start),
+        "metadata": _build_metadata(recipe, start),
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": _labels(recipe, start)},
+            "selector": {"matchLabels": _build_labels(recipe, start)},
             "template": template,
         },
     }
 
 
-def _service(recipe: ApplicationRecipe, start: StartCommand) -> Object:
+def _render_service(recipe: ApplicationRecipe, start: StartCommand) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _meta(recipe, start),
+        "metadata": _build_metadata(recipe, start),
         "spec": {
-            "selector": _labels(recipe, start),
+            "selector": _build_labels(recipe, start),
             "ports": [{"name": "http", "port": start.port, "targetPort": start.port}],
         },
     }
 
 
-def _meta(recipe: ApplicationRecipe, start: StartCommand) -> Object:
-    return {"name": _word(f"{recipe.name}-{start.name}"), "labels": _labels(recipe, start)}
+def _build_metadata(recipe: ApplicationRecipe, start: StartCommand) -> Object:
+    name = _to_object_name(f"{recipe.name}-{start.name}")
+    return {"name": name, "labels": _build_labels(recipe, start)}
 
 
-def _labels(recipe: ApplicationRecipe, start: StartCommand) -> dict[str, str]:
-    return {_APP: _word(recipe.name), _PART: _word(start.name)}
+def _build_labels(recipe: ApplicationRecipe, start: StartCommand) -> dict[str, str]:
+    return {
+        _NAME_LABEL: _to_object_name(recipe.name),
+        _COMPONENT_LABEL: _to_object_name(start.name),
+    }
 
 
-def _word(text: str) -> str:
-    """A name that Kubernetes takes: recipes may be called my_app, starts Web."""
+def _to_object_name(text: str) -> str:
+    """A name that Kubernetes accepts: recipes may be called my_app, start commands Web."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].rstrip("-")

@@ -1,24 +1,26 @@
-"""Work beside the mirror, by its own image: pods and Jobs. Pure."""
+"""Render pods and Jobs that run the mirror's image beside the mirror."""
 
 from __future__ import annotations
 
 import base64
 
 from deploy.manifests.model import CLAIM_NAME, ClusterSettings, Object, build_labels, new_object
-from deploy.manifests.pods import render_probe_pod
+from deploy.manifests.pods import DATA_DIR, render_probe_pod
 
-WARM_COMPONENT = "warm"  # component of the Jobs that fill the cache
-REQUEST_KEY = "order"
-_DATA = "/data"
-_ORDER = "/etc/mirror/order"
+WARM_COMPONENT = "warm"
+REQUEST_KEY = "order"  # in the ConfigMap that a warm Job reads
+_REQUEST_DIR = "/etc/mirror/order"
 
 
 def render_verify_pod(
     settings: ClusterSettings, *, name: str, node: str, repair: bool, root_url: str
 ) -> Object:
-    """A pod beside the volume that hashes it. ``node`` runs the mirror: a volume may be one
-    node's alone; empty where the mirror is down, then the volume decides."""
-    command = ["python3", "-m", "mirror.store.verify", "--data", _DATA, "--root", root_url]
+    """Render a pod that hashes the files on the mirror's volume.
+
+    ``node`` is the node of the mirror's pod, because a volume may be mounted on one node only;
+    empty if the mirror is down, then the scheduler chooses by the volume.
+    """
+    command = ["python3", "-m", "mirror.store.verify", "--data", str(DATA_DIR), "--root", root_url]
     command += ["--repair"] if repair else []
     pod = render_probe_pod(settings, name=name, node=node, command=command)
     pod["metadata"]["labels"] = build_labels("verify")
@@ -26,29 +28,29 @@ def render_verify_pod(
     if not node:
         del spec["nodeName"]
     spec["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": CLAIM_NAME}})
-    spec["containers"][0]["volumeMounts"].append({"name": "data", "mountPath": _DATA})
+    mount = {"name": "data", "mountPath": str(DATA_DIR)}
+    spec["containers"][0]["volumeMounts"].append(mount)
     return pod
 
 
 def render_warm_job(
     settings: ClusterSettings, *, name: str, index_url: str, concurrency: int
 ) -> Object:
-    """A Job that asks for everything that the ConfigMap of its own name lists.
+    """Render a Job that downloads what the ConfigMap of the same name lists through the mirror.
 
-    It ends with what is there and what is missing in its log, which stays for a day.
+    Its log ends with what is cached and what is missing, and is kept for a day.
     """
     command = ["python3", "-m", "mirror.warm", "--index", index_url]
-    command += ["--order", f"{_ORDER}/{REQUEST_KEY}", "--at-once", str(concurrency)]
+    command += ["--order", f"{_REQUEST_DIR}/{REQUEST_KEY}", "--at-once", str(concurrency)]
     spec = render_probe_pod(settings, name=name, node="", command=command)["spec"]
     del spec["nodeName"], spec["tolerations"]
     spec["volumes"].append({"name": "order", "configMap": {"name": name}})
-    mount = {"name": "order", "mountPath": _ORDER, "readOnly": True}
+    mount = {"name": "order", "mountPath": _REQUEST_DIR, "readOnly": True}
     spec["containers"][0]["volumeMounts"].append(mount)
-    job = new_object("batch/v1", "Job", name, settings.namespace)
-    job["metadata"]["labels"] = build_labels(WARM_COMPONENT)
+    job = new_object("batch/v1", "Job", name, settings.namespace, component=WARM_COMPONENT)
     return job | {
         "spec": {
-            "backoffLimit": 3,  # a node that is lost; the mirror itself is waited for
+            "backoffLimit": 3,  # for a lost node; the program itself waits for the mirror
             "ttlSecondsAfterFinished": 24 * 3600,
             "template": {"metadata": {"labels": build_labels(WARM_COMPONENT)}, "spec": spec},
         }
@@ -56,7 +58,6 @@ def render_warm_job(
 
 
 def render_request_map(settings: ClusterSettings, *, name: str, content: bytes) -> Object:
-    """What a warming reads."""
-    made = new_object("v1", "ConfigMap", name, settings.namespace)
-    made["metadata"]["labels"] = build_labels(WARM_COMPONENT)
-    return made | {"binaryData": {REQUEST_KEY: base64.b64encode(content).decode()}}
+    """Render the ConfigMap that a warm Job reads its request from."""
+    config_map = new_object("v1", "ConfigMap", name, settings.namespace, component=WARM_COMPONENT)
+    return config_map | {"binaryData": {REQUEST_KEY: base64.b64encode(content).decode()}}

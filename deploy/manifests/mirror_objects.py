@@ -1,4 +1,4 @@
-"""The mirror's objects: settings → Kubernetes objects. Pure; one function an object."""
+"""Render the mirror's objects from its settings: one function for each object."""
 
 from __future__ import annotations
 
@@ -26,51 +26,45 @@ _LINK_LOCAL = "169.254.0.0/16"
 
 
 def render_objects(settings: ClusterSettings) -> tuple[Object, ...]:
-    """Everything but the Secret and the record, in the order of application."""
-    front = render_proxy_config(settings)
-    authority = [render_ca_config(settings)] if settings.ca_pem else []
+    """Render all objects but the Secret and the record, in the order of application."""
+    configs = [render_proxy_config(settings)]
+    if settings.ca_pem:
+        configs.append(render_ca_config(settings))
     return (
         render_namespace(settings.namespace),
-        front,
-        *authority,
+        *configs,
         render_claim(settings),
         render_service(settings),
         render_network_policy(settings),
-        render_stateful_set(settings, digest=_digest([front, *authority])),
+        render_stateful_set(settings, digest=_hash_objects(configs)),
     )
 
 
 def render_namespace(name: str) -> Object:
-    """Its pods pass Pod Security `restricted`, and the namespace insists on it."""
-    meta: Object = {
-        "name": name,
-        "labels": build_labels() | {"pod-security.kubernetes.io/enforce": "restricted"},
-    }
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+    """The namespace; it enforces the Pod Security level `restricted`."""
+    labels = build_labels() | {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def render_secret(namespace: str, values: Mapping[str, str]) -> Object:
-    """The root password and devpi's secretfile; made once, never applied over."""
-    body = new_object("v1", "Secret", NAME, namespace)
-    return body | {"type": "Opaque", "stringData": dict(values)}
+    """The Secret with root's password and devpi's secretfile, for a single creation."""
+    secret = new_object("v1", "Secret", NAME, namespace)
+    return secret | {"type": "Opaque", "stringData": dict(values)}
 
 
-def render_config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
-    """A ConfigMap of ours."""
+def render_config_map(namespace: str | None, name: str, data: Mapping[str, str]) -> Object:
+    """A ConfigMap; ``namespace`` None leaves the namespace to whoever applies it."""
     return new_object("v1", "ConfigMap", name, namespace) | {"data": dict(data)}
 
 
 def render_environment_map(namespace: str | None, endpoint: Endpoint) -> Object:
-    """What a workload takes by `envFrom`; None leaves the namespace to whoever applies it."""
-    made = render_config_map(namespace or "", ENV_MAP, endpoint.environment())
-    if namespace is None:
-        del made["metadata"]["namespace"]
-    return made
+    """The ConfigMap that workloads take by `envFrom` to install from the mirror."""
+    return render_config_map(namespace, ENV_MAP, endpoint.environment())
 
 
 def render_proxy_config(settings: ClusterSettings) -> Object:
-    """nginx's configuration."""
-    text = nginx.render_config(
+    """The ConfigMap with nginx's configuration."""
+    config = nginx.render_config(
         listen=f"0.0.0.0:{settings.port}",
         devpi_port=devpi.DEVPI_PORT,
         cache_port=devpi.CACHE_PORT,
@@ -78,29 +72,28 @@ def render_proxy_config(settings: ClusterSettings) -> Object:
         scratch=TMP_DIR,
         health=f"0.0.0.0:{nginx.HEALTH_PORT}",
     )
-    return render_config_map(settings.namespace, PROXY_MAP, {"nginx.conf": text})
+    return render_config_map(settings.namespace, PROXY_MAP, {"nginx.conf": config})
 
 
 def render_ca_config(settings: ClusterSettings) -> Object:
-    """The certificates that devpi trusts where the network intercepts TLS."""
+    """The ConfigMap with the certificates to trust if the network intercepts TLS."""
     return render_config_map(settings.namespace, CA_MAP, {"ca.crt": settings.ca_pem or ""})
 
 
 def render_claim(settings: ClusterSettings) -> Object:
-    """The volume; it outlives `mirror down`."""
+    """The claim of the mirror's volume, which `mirror down` keeps."""
+    claim = new_object("v1", "PersistentVolumeClaim", CLAIM_NAME, settings.namespace)
     spec: Object = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": settings.size}},
     }
     if settings.storage_class is not None:
         spec["storageClassName"] = settings.storage_class
-    return new_object("v1", "PersistentVolumeClaim", CLAIM_NAME, settings.namespace) | {
-        "spec": spec
-    }
+    return claim | {"spec": spec}
 
 
 def render_service(settings: ClusterSettings) -> Object:
-    """SingleStack IPv4, and always the same address."""
+    """The Service: IPv4 only, at the recorded address if there is one."""
     port: Object = {
         "name": "index",
         "port": settings.port,
@@ -122,27 +115,24 @@ def render_service(settings: ClusterSettings) -> Object:
 
 
 def render_network_policy(settings: ClusterSettings) -> Object:
-    """In: the index and the probes. Out: DNS, and IPv4 outside of the cluster only."""
-    outside: Object = {
-        "cidr": "0.0.0.0/0",
-        "except": sorted({*settings.cluster_cidrs, _LINK_LOCAL}),
-    }
+    """Allows the index and the health checks in; DNS and IPv4 outside of the cluster out."""
+    excluded = sorted({*settings.cluster_cidrs, _LINK_LOCAL})
     spec: Object = {
         "podSelector": {"matchLabels": build_selector()},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [_port(settings.port), _port(nginx.HEALTH_PORT)]}],
+        "ingress": [{"ports": [_render_port(settings.port), _render_port(nginx.HEALTH_PORT)]}],
         "egress": [
-            {"ports": [_port(53, "UDP"), _port(53)]},
-            {"to": [{"ipBlock": outside}]},
+            {"ports": [_render_port(53, "UDP"), _render_port(53)]},
+            {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": excluded}}]},
         ],
     }
-    body = new_object("networking.k8s.io/v1", "NetworkPolicy", NAME, settings.namespace)
-    return body | {"spec": spec}
+    policy = new_object("networking.k8s.io/v1", "NetworkPolicy", NAME, settings.namespace)
+    return policy | {"spec": spec}
 
 
-def _port(number: int, protocol: str = "TCP") -> Object:
+def _render_port(number: int, protocol: str = "TCP") -> Object:
     return {"port": number, "protocol": protocol}
 
 
-def _digest(parts: Sequence[Object]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def _hash_objects(objects: Sequence[Object]) -> str:
+    return hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:16]

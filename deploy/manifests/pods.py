@@ -1,10 +1,11 @@
-"""The mirror's pod and its probes: two containers of one image, and an init container."""
+"""Render the mirror's pod: devpi, the cache and the proxy as containers of one image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from deploy.manifests.entry_points import adapt_command
 from deploy.manifests.model import (
     CA_MAP,
     CLAIM_NAME,
@@ -23,30 +24,32 @@ UID = 10001  # the image's user
 TMP_DIR = PurePosixPath("/tmp")  # an emptyDir of the pod
 DATA_DIR = PurePosixPath("/data")  # the volume
 
-_RUN = PurePosixPath("/run/mirror")
-_SECRETS = PurePosixPath("/etc/mirror/secrets")
-_CONFIG = PurePosixPath("/etc/mirror/front")
-_CA = PurePosixPath("/etc/mirror/ca")
+_RUN_DIR = PurePosixPath("/run/mirror")
+_SECRETS_DIR = PurePosixPath("/etc/mirror/secrets")
+_PROXY_CONFIG_DIR = PurePosixPath("/etc/mirror/front")
+_CA_DIR = PurePosixPath("/etc/mirror/ca")
+_PATHS = devpi.DevpiPaths(serverdir=DATA_DIR / "devpi", run_dir=_RUN_DIR / "devpi")
 
 
 def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
-    """devpi, what fetches public packages, and the front: containers of one image.
-
-    ``digest`` restarts them on a change.
-    """
+    """Render the StatefulSet of the mirror; a changed ``digest`` restarts its pod."""
     template: Object = {
         "metadata": {"labels": build_labels(), "annotations": {f"{NAME}/config": digest}},
         "spec": render_pod_spec(
-            containers=[_devpi(settings), _public(settings), _front(settings)],
-            init_containers=[_prepare(settings)],
-            volumes=_volumes(settings),
+            containers=[
+                _render_devpi_container(settings),
+                _render_cache_container(settings),
+                _render_proxy_container(settings),
+            ],
+            init_containers=[_render_prepare_container(settings)],
+            volumes=_render_volumes(settings),
             grace_seconds=20,
         ),
     }
     if settings.node:
         template["spec"]["nodeSelector"] = {"kubernetes.io/hostname": settings.node}
     spec: Object = {
-        "replicas": 1,  # devpi has one writer
+        "replicas": 1,  # devpi allows one writer
         "serviceName": NAME,
         "selector": {"matchLabels": build_selector()},
         "template": template,
@@ -57,12 +60,10 @@ def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
 def render_probe_pod(
     settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]
 ) -> Object:
-    """A pod on one node that runs one program of the image to its end."""
+    """Render a pod on the given node that runs one program of the image to completion."""
+    container = _render_container("probe", settings, command, memory="256Mi")
     spec = render_pod_spec(
-        containers=[
-            _container("probe", settings, command, memory="256Mi")
-            | {"volumeMounts": [_mount("tmp", TMP_DIR)]}
-        ],
+        containers=[container | {"volumeMounts": [_render_mount("tmp", TMP_DIR)]}],
         init_containers=[],
         volumes=[{"name": "tmp", "emptyDir": {}}],
         grace_seconds=0,
@@ -72,9 +73,7 @@ def render_probe_pod(
         "restartPolicy": "Never",
         "tolerations": [{"operator": "Exists"}],
     }
-    body = new_object("v1", "Pod", name, settings.namespace)
-    body["metadata"]["labels"] = build_labels("probe")
-    return body | {"spec": spec}
+    return new_object("v1", "Pod", name, settings.namespace, component="probe") | {"spec": spec}
 
 
 def render_pod_spec(
@@ -84,7 +83,10 @@ def render_pod_spec(
     volumes: Sequence[Object],
     grace_seconds: int,
 ) -> Object:
-    """A pod that passes Pod Security `restricted`; ndots 1: no search domain can break it."""
+    """Render a pod spec that meets the Pod Security level `restricted`.
+
+    With ndots 1 the resolver tries names as given first, so no search domain can break them.
+    """
     spec: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -109,14 +111,14 @@ def render_pod_spec(
 # -- containers ---------------------------------------------------------------------------------
 
 
-def _container(
+def _render_container(
     name: str, settings: ClusterSettings, command: Sequence[str], *, memory: str
 ) -> Object:
     return {
         "name": name,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "command": list(command),
+        "command": adapt_command(command, settings.image),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -129,75 +131,86 @@ def _container(
     }
 
 
-def _prepare(settings: ClusterSettings) -> Object:
-    layout = _layout()
-    command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(layout.serverdir)]
-    command += ["--run", str(layout.run_dir), "--secrets", str(_SECRETS)]
-    mounts = [_mount("data", DATA_DIR), _mount("run", _RUN), _mount("tmp", TMP_DIR)]
-    mounts += [_mount("secrets", _SECRETS) | {"readOnly": True}]
-    made = _container("prepare", settings, command, memory="512Mi")
-    return made | {"volumeMounts": mounts}
+def _render_prepare_container(settings: ClusterSettings) -> Object:
+    command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(_PATHS.serverdir)]
+    command += ["--run", str(_PATHS.run_dir), "--secrets", str(_SECRETS_DIR)]
+    container = _render_container("prepare", settings, command, memory="512Mi")
+    return container | {
+        "volumeMounts": [
+            _render_mount("data", DATA_DIR),
+            _render_mount("run", _RUN_DIR),
+            _render_mount("tmp", TMP_DIR),
+            _render_mount("secrets", _SECRETS_DIR, read_only=True),
+        ]
+    }
 
 
-def _devpi(settings: ClusterSettings) -> Object:
+def _render_devpi_container(settings: ClusterSettings) -> Object:
     server = ServerSettings(upstream=settings.upstream)
     command = devpi.build_server_argv(
-        "python3", _layout(), server, port=devpi.DEVPI_PORT, markers=DATA_DIR / "private"
+        "python3", _PATHS, server, port=devpi.DEVPI_PORT, markers=DATA_DIR / "private"
     )
-    made = _container("devpi", settings, command, memory="1Gi")
-    made["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
-    mounts = [_mount("data", DATA_DIR), _mount("run", _RUN), _mount("tmp", TMP_DIR)]
+    container = _render_container("devpi", settings, command, memory="1Gi")
+    container["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
+    mounts = [
+        _render_mount("data", DATA_DIR),
+        _render_mount("run", _RUN_DIR),
+        _render_mount("tmp", TMP_DIR),
+    ]
     if settings.ca_pem:
-        mounts += [_mount("ca", _CA) | {"readOnly": True}]
-        variables = devpi.build_ca_environment(str(_CA / "ca.crt"))
-        made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
-    # until it has started; afterwards nothing is asked of devpi's few threads
-    started = {"httpGet": {"path": "/started", "port": nginx.HEALTH_PORT}}
-    made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
-    return made | {"volumeMounts": mounts}
+        mounts.append(_render_mount("ca", _CA_DIR, read_only=True))
+        variables = devpi.build_ca_environment(str(_CA_DIR / "ca.crt"))
+        container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+    # no liveness or readiness probe: devpi has few threads, and the proxy answers for the pod
+    return container | {"startupProbe": _render_startup_probe("/started"), "volumeMounts": mounts}
 
 
-def _public(settings: ClusterSettings) -> Object:
+def _render_cache_container(settings: ClusterSettings) -> Object:
     command = devpi.build_cache_argv(
         "python3",
         root=DATA_DIR / "public",
         port=devpi.CACHE_PORT,
         upstream=settings.upstream,
-        ca_bundle=str(_CA / "ca.crt") if settings.ca_pem else None,
+        ca_bundle=str(_CA_DIR / "ca.crt") if settings.ca_pem else None,
     )
-    made = _container("public", settings, command, memory="512Mi")
-    made["resources"]["requests"] = {"cpu": "100m", "memory": "128Mi"}
-    mounts = [_mount("data", DATA_DIR), _mount("tmp", TMP_DIR)]
+    container = _render_container("public", settings, command, memory="512Mi")
+    container["resources"]["requests"] = {"cpu": "100m", "memory": "128Mi"}
+    mounts = [_render_mount("data", DATA_DIR), _render_mount("tmp", TMP_DIR)]
     if settings.ca_pem:
-        mounts += [_mount("ca", _CA) | {"readOnly": True}]
+        mounts.append(_render_mount("ca", _CA_DIR, read_only=True))
     variables = devpi.build_cache_environment()
-    made["env"] = [{"name": key, "value": value} for key, value in variables.items()]
-    started = {"httpGet": {"path": "/public", "port": nginx.HEALTH_PORT}}
-    made["startupProbe"] = started | {"periodSeconds": 1, "failureThreshold": 120}
-    return made | {"volumeMounts": mounts}
+    return container | {
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "startupProbe": _render_startup_probe("/public"),
+        "volumeMounts": mounts,
+    }
 
 
-def _front(settings: ClusterSettings) -> Object:
-    command = nginx.build_argv("nginx", TMP_DIR, _CONFIG / "nginx.conf")
-    made = _container("front", settings, command, memory="256Mi")
-    healthy = {"httpGet": {"path": "/healthz", "port": nginx.HEALTH_PORT}}
-    made |= {
+def _render_proxy_container(settings: ClusterSettings) -> Object:
+    command = nginx.build_argv("nginx", TMP_DIR, _PROXY_CONFIG_DIR / "nginx.conf")
+    container = _render_container("front", settings, command, memory="256Mi")
+    probe = {"httpGet": {"path": "/healthz", "port": nginx.HEALTH_PORT}}
+    return container | {
         "ports": [
             {"name": "index", "containerPort": settings.port, "protocol": "TCP"},
             {"name": "health", "containerPort": nginx.HEALTH_PORT, "protocol": "TCP"},
         ],
-        "readinessProbe": healthy | {"periodSeconds": 2},
-        "livenessProbe": healthy | {"periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": probe | {"periodSeconds": 2},
+        "livenessProbe": probe | {"periodSeconds": 10, "timeoutSeconds": 5},
         "volumeMounts": [
-            _mount("front", _CONFIG) | {"readOnly": True},
-            _mount("data", DATA_DIR) | {"readOnly": True},
-            _mount("tmp", TMP_DIR),
+            _render_mount("front", _PROXY_CONFIG_DIR, read_only=True),
+            _render_mount("data", DATA_DIR, read_only=True),
+            _render_mount("tmp", TMP_DIR),
         ],
     }
-    return made
 
 
-def _volumes(settings: ClusterSettings) -> list[Object]:
+def _render_startup_probe(path: str) -> Object:
+    probe = {"httpGet": {"path": path, "port": nginx.HEALTH_PORT}}
+    return probe | {"periodSeconds": 1, "failureThreshold": 120}
+
+
+def _render_volumes(settings: ClusterSettings) -> list[Object]:
     volumes: list[Object] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM_NAME}},
         {"name": "secrets", "secret": {"secretName": NAME}},
@@ -210,9 +223,5 @@ def _volumes(settings: ClusterSettings) -> list[Object]:
     return volumes
 
 
-def _layout() -> devpi.DevpiPaths:
-    return devpi.DevpiPaths(serverdir=DATA_DIR / "devpi", run_dir=_RUN / "devpi")
-
-
-def _mount(name: str, path: PurePosixPath) -> Object:
-    return {"name": name, "mountPath": str(path)}
+def _render_mount(name: str, path: PurePosixPath, *, read_only: bool = False) -> Object:
+    return {"name": name, "mountPath": str(path), **({"readOnly": True} if read_only else {})}

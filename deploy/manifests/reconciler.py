@@ -1,4 +1,4 @@
-"""The keeper's objects: an account that may patch what is kept, by name, and nothing else. Pure."""
+"""Render the reconciler's objects: a Deployment whose account may patch the fixed objects only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.entry_points import adapt_command
 from deploy.manifests.model import Object, build_labels, new_object
 from deploy.manifests.pods import render_pod_spec
 from mirror.agent.reconcile import ENABLED_MARKER
@@ -18,88 +19,96 @@ _RBAC = "rbac.authorization.k8s.io"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciledObject:
-    """One object: its page of the ledger, its path in the API, and what the rights call it."""
+    """One object that the reconciler keeps fixed."""
 
-    title: str  # for people
-    ledger_entry: str
-    path: str
+    title: str  # for messages
+    ledger_entry: str  # name of its ConfigMap in the ledger
+    path: str  # in the Kubernetes API
     group: str
     plural: str
     name: str
-    namespace: str | None  # None: it is in none
+    namespace: str | None  # None: cluster-wide
 
     @property
     def argument(self) -> str:
-        """What the keeper is told of it, behind --page."""
+        """The value of the reconciler's option --page for this object."""
         return f"{self.ledger_entry}={self.path}"
 
 
 def render_reconciler_objects(
     image: str, targets: Sequence[ReconciledObject]
 ) -> tuple[Object, ...]:
-    """The account, its rights, the nodes' mark, and the Deployment, in the order of application.
+    """Render the marker for the node agents, the account, its permissions and the Deployment.
 
-    The Deployment says that there is a keeper, also where all that is kept is on nodes: it has no
-    pod then.
+    They are in the order of application. If all targets are on nodes, the Deployment has no
+    replicas; it still records that the reconciler is installed.
     """
     return (
-        _labelled("v1", "ConfigMap", SYSTEM_NAMESPACE)
+        _new_object("v1", "ConfigMap", SYSTEM_NAMESPACE)
         | {"data": {ENABLED_MARKER.name: "their agents keep\n"}},
-        _labelled("v1", "ServiceAccount", SYSTEM_NAMESPACE)
+        _new_object("v1", "ServiceAccount", SYSTEM_NAMESPACE)
         | {"automountServiceAccountToken": False},
-        *_rights(targets),
-        _deployment(image, targets),
+        *_render_roles(targets),
+        _render_deployment(image, targets),
     )
 
 
-def _rights(kept: Sequence[ReconciledObject]) -> Iterable[Object]:
-    """A Role for each namespace that has something kept, and one for what is in none.
+def read_targets(deployment: Object) -> set[str]:
+    """The values of --page in the command of the reconciler's Deployment."""
+    command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
+    return {value for option, value in pairwise(command) if option == "--page"}
 
-    Events on what is in no namespace have to stand in `default`.
+
+def _render_roles(targets: Sequence[ReconciledObject]) -> Iterable[Object]:
+    """A Role and its binding for each namespace with targets, a ClusterRole for the others.
+
+    Events about cluster-wide objects belong to the namespace `default`.
     """
-    spaces = sorted({SYSTEM_NAMESPACE, *(one.namespace or "default" for one in kept)})
-    for space in spaces:
-        rules = list(_rules(one for one in kept if one.namespace == space))
-        if space == SYSTEM_NAMESPACE:
-            pages = sorted(one.ledger_entry for one in kept)
-            rules.insert(0, _rule("", "configmaps", ["get"], pages))
-        rules.append(_rule("", "events", ["create"]))
-        yield _labelled(f"{_RBAC}/v1", "Role", space) | {"rules": rules}
-        yield _binding("Role", space)
-    rules = list(_rules(one for one in kept if one.namespace is None))
+    namespaces = sorted({SYSTEM_NAMESPACE, *(target.namespace or "default" for target in targets)})
+    for namespace in namespaces:
+        rules = list(_build_rules(each for each in targets if each.namespace == namespace))
+        if namespace == SYSTEM_NAMESPACE:
+            entries = sorted(target.ledger_entry for target in targets)
+            rules.insert(0, _build_rule("", "configmaps", ["get"], entries))
+        rules.append(_build_rule("", "events", ["create"]))
+        yield _new_object(f"{_RBAC}/v1", "Role", namespace) | {"rules": rules}
+        yield _render_binding("Role", namespace)
+    rules = list(_build_rules(target for target in targets if target.namespace is None))
     if rules:
-        yield _labelled(f"{_RBAC}/v1", "ClusterRole", None) | {"rules": rules}
-        yield _binding("ClusterRole", None)
+        yield _new_object(f"{_RBAC}/v1", "ClusterRole", None) | {"rules": rules}
+        yield _render_binding("ClusterRole", None)
 
 
-def _rules(kept: Iterable[ReconciledObject]) -> Iterable[Object]:
-    found: dict[tuple[str, str], set[str]] = {}
-    for one in kept:
-        found.setdefault((one.group, one.plural), set()).add(one.name)
-    for (group, plural), names in sorted(found.items()):
-        yield _rule(group, plural, ["get", "patch"], sorted(names))
+def _build_rules(targets: Iterable[ReconciledObject]) -> Iterable[Object]:
+    names_by_resource: dict[tuple[str, str], set[str]] = {}
+    for target in targets:
+        names_by_resource.setdefault((target.group, target.plural), set()).add(target.name)
+    for (group, plural), names in sorted(names_by_resource.items()):
+        yield _build_rule(group, plural, ["get", "patch"], sorted(names))
 
 
-def _rule(group: str, plural: str, verbs: list[str], names: list[str] | None = None) -> Object:
+def _build_rule(
+    group: str, plural: str, verbs: list[str], names: list[str] | None = None
+) -> Object:
     rule: dict[str, Any] = {"apiGroups": [group], "resources": [plural], "verbs": verbs}
     return rule | ({"resourceNames": names} if names else {})
 
 
-def _binding(kind: str, namespace: str | None) -> Object:
+def _render_binding(kind: str, namespace: str | None) -> Object:
     subject = {"kind": "ServiceAccount", "name": RECONCILER_NAME, "namespace": SYSTEM_NAMESPACE}
-    return _labelled(f"{_RBAC}/v1", f"{kind}Binding", namespace) | {
+    return _new_object(f"{_RBAC}/v1", f"{kind}Binding", namespace) | {
         "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": RECONCILER_NAME},
         "subjects": [subject],
     }
 
 
-def _deployment(image: str, kept: Sequence[ReconciledObject]) -> Object:
-    pages = [word for one in kept for word in ("--page", one.argument)]
+def _render_deployment(image: str, targets: Sequence[ReconciledObject]) -> Object:
+    options = [word for target in targets for word in ("--page", target.argument)]
     container: Object = {
         "name": RECONCILER_COMPONENT,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", "mirror.reconciler", *pages],
+        "command": adapt_command(["python3", "-m", "mirror.reconciler", *options], image),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -112,26 +121,16 @@ def _deployment(image: str, kept: Sequence[ReconciledObject]) -> Object:
     }
     spec = render_pod_spec(containers=[container], init_containers=[], volumes=[], grace_seconds=5)
     spec |= {"serviceAccountName": RECONCILER_NAME, "automountServiceAccountToken": True}
-    chosen = build_labels(RECONCILER_COMPONENT)
-    return _labelled("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
+    labels = build_labels(RECONCILER_COMPONENT)
+    return _new_object("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
         "spec": {
-            "replicas": 1 if kept else 0,
+            "replicas": 1 if targets else 0,
             "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": chosen},
-            "template": {"metadata": {"labels": chosen}, "spec": spec},
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
         }
     }
 
 
-def _labelled(api_version: str, kind: str, namespace: str | None) -> Object:
-    made = new_object(api_version, kind, RECONCILER_NAME, namespace or "")
-    made["metadata"]["labels"] = build_labels(RECONCILER_COMPONENT)
-    if namespace is None:
-        del made["metadata"]["namespace"]
-    return made
-
-
-def read_targets(deployment: Object) -> set[str]:
-    """What the keeper of this Deployment was told to keep."""
-    words = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
-    return {word for option, word in pairwise(words) if option == "--page"}
+def _new_object(api_version: str, kind: str, namespace: str | None) -> Object:
+    return new_object(api_version, kind, RECONCILER_NAME, namespace, component=RECONCILER_COMPONENT)
