@@ -1,1 +1,1 @@
-"""The command line: knows all, nobody imports it."""
+"""The command line. It may import everything; nothing imports it."""

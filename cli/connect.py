@@ -1,4 +1,4 @@
-"""From the shared options to an open cluster."""
+"""From the shared options to a connected cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mirror.settings import check_dns_label
 
 
 def connect(target: ClusterOptions) -> Cluster:
-    """The cluster of the chosen context; its deadline is the command's."""
+    """Return the cluster of the chosen context, with the deadline of the command."""
     check_dns_label(target.namespace, "namespace")
     return Cluster.connect(
         kubeconfig=target.kubeconfig,

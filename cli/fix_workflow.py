@@ -1,156 +1,160 @@
-"""From a fix's options to its end: plan, show, ask, write, prove; for every command that fixes."""
+"""The course of a fix on the command line: options, plan, confirmation, apply."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
-from cli import reconcile
+from cli import reconciler_workflow
 from cli.connect import connect
-from cli.options import ClusterOptions, OutputFormat
+from cli.options import ClusterOptions, OutputFormat, check_can_ask
 from cli.output import fix_plan, terminal
-from cli.probe_options import look
+from cli.probe import build_collect_options
 from deploy.changes.model import Fix, Option
 from deploy.cluster.client import Cluster
-from deploy.repair import apply, reconciler
+from deploy.repair.apply import apply_plan, plan_fixes, remove_idle_agents
 from deploy.repair.plan import FixProofError, FixRequest, RepairPlan, RepairResult, load_fixes
+from deploy.repair.reconciler import refresh_agents
 from mirror.core.errors import InputError, MirrorError
 
+_CHANGES = "this changes objects that are not the mirror's own"
 
-def options(function: Any) -> Any:
-    """The options that the fixes themselves name."""
-    for one in reversed([option for fix in load_fixes().values() for option in fix.options]):
-        function = _option(one)(function)
+
+def fix_options(function: Any) -> Any:
+    """Add the options that the fixes declare."""
+    for option in reversed([option for fix in load_fixes().values() for option in fix.options]):
+        function = _click_option(option)(function)
     return function
 
 
-def _option(one: Option) -> Any:
-    name = one.name.replace("-", "_")
-    if one.kind == "flag":
-        return click.option(f"--{one.name}", name, is_flag=True, help=one.help)
-    many = one.kind == "list"
-    return click.option(f"--{one.name}", name, metavar=one.metavar, help=one.help, multiple=many)
+def _click_option(option: Option) -> Any:
+    name = option.name.replace("-", "_")
+    if option.kind == "flag":
+        return click.option(f"--{option.name}", name, is_flag=True, help=option.help)
+    return click.option(
+        f"--{option.name}",
+        name,
+        metavar=option.metavar,
+        help=option.help,
+        multiple=option.kind == "list",
+    )
 
 
-def check(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
-    """An option belongs to a fix that was asked for."""
-    mine = {one.name for fix in fixes for one in fix.options}
+def check_options(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
+    """Raise InputError for an option of a fix that was not named."""
+    known = {option.name for fix in fixes for option in fix.options}
     for name, value in given.items():
-        if value and name not in mine:
+        if value and name not in known:
             owner = next(
-                f.name for f in load_fixes().values() if name in {o.name for o in f.options}
+                fix.name
+                for fix in load_fixes().values()
+                if name in {option.name for option in fix.options}
             )
             raise InputError(
-                f"--{name} is an option of fix {owner}, which is not asked for",
+                f"--{name} is an option of fix {owner}, which was not named",
                 next_step=f"mirror fix {owner} --{name} …",
             )
 
 
-def plan(cluster: Cluster, request: FixRequest, output: OutputFormat) -> RepairPlan:
-    """Look and decide; the plan is shown where a person reads."""
+def make_plan(cluster: Cluster, request: FixRequest, output: OutputFormat) -> RepairPlan:
+    """Observe the cluster and plan; print the plan unless the output is for a program."""
     with terminal.progress() as progress:
-        planned = apply.plan_fixes(cluster, request, progress)
+        plan = plan_fixes(cluster, request, progress)
     if output == "table":
-        fix_plan.plan(planned)
-    return planned
+        fix_plan.print_plan(plan)
+    return plan
 
 
-def carry_out(
-    cluster: Cluster, request: FixRequest, planned: RepairPlan, *, yes: bool
-) -> RepairResult:
-    """Ask, unless there is nothing to ask; then write and prove."""
-    rolls = any(one.restarts for one in planned.stale_workloads)
-    if (rolls or not planned.is_noop) and not planned.blocking:
-        confirm(planned, yes=yes, force=request.force)
+def apply(cluster: Cluster, request: FixRequest, plan: RepairPlan, *, yes: bool) -> RepairResult:
+    """Ask for confirmation if the plan writes anything, then apply and prove it."""
+    restarts = any(workload.restarts for workload in plan.stale_workloads)
+    if (restarts or not plan.is_noop) and not plan.blocking:
+        confirm(plan, yes=yes, force=request.force)
     with terminal.progress() as progress:
-        return apply.apply_plan(cluster, request, planned, progress)
+        return apply_plan(cluster, request, plan, progress)
 
 
-def foresee_all(
-    target: ClusterOptions, image: str | None, told: Mapping[str, Any], output: OutputFormat
+def preview_all(
+    target: ClusterOptions, image: str | None, document: Mapping[str, Any], output: OutputFormat
 ) -> None:
-    """The plan of every fix, after ``told``; writes nothing."""
+    """Print the plan of every fix, added to ``document`` for programs; write nothing."""
     cluster = connect(target)
-    with tidied(cluster):
-        planned = plan(cluster, _all(cluster, target, image), output)
+    with without_idle_agents(cluster):
+        plan = make_plan(cluster, _request_all(cluster, target, image), output)
     if output != "table":
-        terminal.document({**told, "fixes": fix_plan.plan_document(planned)}, output)
+        terminal.document({**document, "fixes": fix_plan.plan_document(plan)}, output)
 
 
-def make_all(
+def apply_all(
     target: ClusterOptions,
     image: str,
-    told: Mapping[str, Any],
+    document: Mapping[str, Any],
     output: OutputFormat,
     *,
     yes: bool,
 ) -> None:
-    """Every fix by one plan, for a command that did something else first and ``told`` of it."""
-    cluster = connect(target)  # with time of its own
-    request = _all(cluster, target, image)
-    with tidied(cluster):
-        planned = plan(cluster, request, output)
-        done = carry_out(cluster, request, planned, yes=yes)
-        kept = reconcile.settle(cluster)
+    """Apply every fix by one plan; the result is added to ``document`` for programs."""
+    cluster = connect(target)  # a deadline of its own
+    request = _request_all(cluster, target, image)
+    with without_idle_agents(cluster):
+        plan = make_plan(cluster, request, output)
+        result = apply(cluster, request, plan, yes=yes)
+        status = reconciler_workflow.update(cluster)
     if output != "table":
-        terminal.document({**told, "fixes": done}, output)
+        terminal.document({**document, "fixes": result}, output)
     else:
-        fix_plan.repaired(done, output, undo="mirror rollback", keeper=kept)
+        fix_plan.print_result(result, output, undo="mirror rollback", reconciler=status)
 
 
-def _all(cluster: Cluster, target: ClusterOptions, image: str | None) -> FixRequest:
-    """Every fix, each with what its options are by themselves."""
-    unset: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
+def _request_all(cluster: Cluster, target: ClusterOptions, image: str | None) -> FixRequest:
+    """Return a request for every fix, with the defaults of its options."""
+    defaults: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
     fixes = tuple(load_fixes().values())
-    given = {one.name: unset[one.kind] for fix in fixes for one in fix.options}
-    return FixRequest(fixes=fixes, options=given, look=look(cluster, target, image=image))
+    options = {option.name: defaults[option.kind] for fix in fixes for option in fix.options}
+    look = build_collect_options(cluster, target, image=image)
+    return FixRequest(fixes=fixes, options=options, look=look)
 
 
-def confirm(planned: RepairPlan, *, yes: bool, force: bool) -> None:
-    """Nothing is written without a yes."""
-    if yes or (any(one.drops for one in planned.diffs) and not force):
-        return  # what would drop somebody's edits is refused in a moment: nothing to ask
-    check_answerable(yes=yes)
+def confirm(plan: RepairPlan, *, yes: bool, force: bool) -> None:
+    """Ask before anything is written. Raises click.Abort for a no."""
+    if yes or (any(diff.drops for diff in plan.diffs) and not force):
+        return  # a plan that would discard edits is refused next: nothing to ask
+    check_can_ask(_CHANGES, yes=yes)
     click.confirm("\nwrite this?", abort=True, err=True)
 
 
 def check_answerable(*, yes: bool) -> None:
-    """Raises InputError where a question could not be answered."""
-    if not yes and not sys.stdin.isatty():
-        raise InputError(
-            "this changes what is not the mirror's own, and there is nobody to ask",
-            why="standard input is no terminal",
-            next_step="look at the plan with --dry-run, then give --yes",
-        )
+    """Raise InputError if fixes need a confirmation that nobody can give."""
+    check_can_ask(_CHANGES, yes=yes)
 
 
 @contextmanager
-def tidied(cluster: Cluster, *, undone: bool = False) -> Iterator[None]:
-    """The node agent that was started for a look is ended, however the command ends; what it kept
-    of a change that was not brought to its end, it keeps as that left it.
+def without_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> Iterator[None]:
+    """Remove node agents that nothing needs when the block ends, however it ends.
 
-    ``undone``: fixes were rolled back. Raises ProofError where a node was not reached for it.
+    If the block fails, agents are brought up to date with the ledger first: a change that was
+    interrupted is reconciled as it was left. ``rolled_back``: the block rolled fixes back. Raises
+    FixProofError if a node could not be reached for that.
     """
-    left: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
     try:
         yield
     except MirrorError:
         with suppress(MirrorError):
-            reconciler.refresh_agents(cluster)
+            refresh_agents(cluster)
         raise
     finally:
         with suppress(MirrorError):
-            left = apply.remove_idle_agents(cluster, undone=undone)
-            for line in left:
+            remaining = remove_idle_agents(cluster, undone=rolled_back)
+            for line in remaining:
                 click.echo(f"warning: the node agent could not undo: {line}", err=True)
-    if left and undone:
+    if remaining and rolled_back:
         raise FixProofError(
-            "not everything is as it was",
-            why="\n".join(left),
-            next_step="the node agent stays, and undoes it where it starts again; run mirror "
-            "rollback again when these nodes are back",
+            "the rollback is not complete",
+            why="\n".join(remaining),
+            next_step="the node agent stays and undoes it when the node is back; then run mirror "
+            "rollback again",
         )

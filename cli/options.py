@@ -1,13 +1,16 @@
-"""Options that several commands share, and the frozen settings they become."""
+"""Options that several commands share, and the frozen dataclasses they become."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+
+from mirror.core.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 OutputFormat = Literal["table", "json", "yaml"]
@@ -17,7 +20,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Which cluster, which namespace, and for how long (seconds) at most."""
+    """Which cluster and namespace, and the time limit in seconds."""
 
     kubeconfig: Path | None
     context: str | None
@@ -28,13 +31,14 @@ class ClusterOptions:
 def cluster_options(
     default_timeout: float = 300, *, mirror_flags: tuple[str, ...] = ("-n", "--namespace")
 ) -> Callable[[F], F]:
-    """--kubeconfig, --context, --namespace and --timeout as one ``target: ClusterOptions``.
+    """Add --kubeconfig, --context, --namespace, --timeout as ``target: ClusterOptions``.
 
-    ``mirror_flags`` name the mirror's namespace where --namespace is that of workloads.
+    ``mirror_flags`` are the flags of the mirror's namespace, for commands in which --namespace is
+    the namespace of workloads.
     """
 
     def decorate(function: F) -> F:
-        def gathered(
+        def with_target(
             *args: Any,
             kubeconfig: Path | None,
             context: str | None,
@@ -47,8 +51,8 @@ def cluster_options(
             )
             return function(*args, target=target, **kwargs)
 
-        gathered.__name__, gathered.__doc__ = function.__name__, function.__doc__
-        wrapped: Any = gathered
+        with_target.__name__, with_target.__doc__ = function.__name__, function.__doc__
+        wrapped: Any = with_target
         wrapped.__click_params__ = list(getattr(function, "__click_params__", []))
         for option in (
             click.option(
@@ -57,7 +61,7 @@ def cluster_options(
                 default=default_timeout,
                 show_default=True,
                 metavar="SECONDS",
-                help="Give up after this long.",
+                help="Stop after this long.",
             ),
             click.option(
                 *mirror_flags,
@@ -80,26 +84,55 @@ def cluster_options(
 
 
 def output_option(function: F) -> F:
-    """-o table|json|yaml as ``output``."""
+    """Add -o table|json|yaml as ``output``."""
     return click.option(
         "-o",
         "--output",
         type=click.Choice(["table", "json", "yaml"]),
         default="table",
         show_default=True,
-        help="How the result is printed; progress goes to stderr.",
+        help="Format of the result; progress goes to stderr.",
     )(function)
 
 
 def local_option(function: F) -> F:
-    """--local as ``local``."""
+    """Add --local as ``local``."""
     return click.option(
-        "--local", is_flag=True, help="The mirror on this machine instead of a cluster's."
+        "--local", is_flag=True, help="Use the mirror on this machine, not one in a cluster."
     )(function)
 
 
 def dry_run_option(function: F) -> F:
-    """--dry-run as ``dry_run``."""
+    """Add --dry-run as ``dry_run``."""
     return click.option(
         "--dry-run", is_flag=True, help="Show what would be written; write nothing."
     )(function)
+
+
+def yes_option(function: F) -> F:
+    """Add -y/--yes as ``yes``."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")(function)
+
+
+def check_can_ask(subject: str, *, yes: bool) -> None:
+    """Raise InputError if a confirmation is needed and standard input is not a terminal."""
+    if not yes and not sys.stdin.isatty():
+        raise InputError(
+            f"{subject}, and there is nobody to ask",
+            why="standard input is not a terminal",
+            next_step="look at the plan with --dry-run, then give --yes",
+        )
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given: those that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def read_ca_option(path: Path | None) -> str | None:
+    """Return the PEM text of --ca-bundle, or None. Raises InputError for an unusable file."""
+    if path is None:
+        return None
+    from images.build_mirror import read_ca_bundle
+
+    return read_ca_bundle(path)

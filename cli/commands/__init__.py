@@ -1,1 +1,1 @@
-"""The commands of `mirror`, one file a group."""
+"""The commands of `mirror` and `build-image`, one file each."""

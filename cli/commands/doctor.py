@@ -1,74 +1,69 @@
-"""`mirror doctor`: why packages do not arrive in pods, and the smallest mend."""
+"""`mirror doctor`: why packages do not reach pods, and the least invasive remedy."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from cli.output import terminal
-from cli.output.doctor_report import report as show_report
-from deploy.cluster.client import ApiError, Cluster
+from cli.output.doctor_report import print_report
+from cli.probe import build_collect_options
 from deploy.doctor import run
-from deploy.doctor.bundle import write_bundle as write_bundle
-from deploy.evidence.collect import CollectOptions
+from deploy.doctor.bundle import write_bundle
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorReport, Severity
-from deploy.lifecycle import record
 from mirror.core.codec import dump, load
-from mirror.core.errors import InputError, RefusedError
-from mirror.devpi import read_default_upstream
-from mirror.probe.__main__ import parse_endpoint
+from mirror.core.errors import InputError
 
 
 @click.command()
 @cluster_options(default_timeout=60)
-@click.option("--category", "wanted", multiple=True, metavar="NAME", help="[default: all]")
+@click.option("--category", "category_names", multiple=True, metavar="NAME", help="[default: all]")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="[default: all]")
 @click.option(
     "--name",
     "names",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="Name that pods look for.  [default: the upstream index]",
+    help="Name that pods resolve.  [default: the upstream index]",
 )
 @click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
 @click.option(
     "--save",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Keep what was seen, to be judged again elsewhere.",
+    help="Save the evidence, for `mirror doctor --from` elsewhere.",
 )
 @click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Judge a saved file; talks to no cluster.",
+    help="Check saved evidence; needs no cluster.",
 )
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write what a bug report needs (.tar.gz); secrets are left out.",
+    help="Write an archive for a bug report (.tar.gz), without secrets.",
 )
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note", "never"]),
     default="error",
     show_default=True,
-    help="End with 1 for findings of this severity or a worse one.",
+    help="Exit with 1 for a finding of this severity or worse.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show the facts that hold, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show the facts that hold.")
 @output_option
 def doctor(
     target: ClusterOptions,
-    wanted: tuple[str, ...],
+    category_names: tuple[str, ...],
     nodes: tuple[str, ...],
     names: tuple[str, ...],
     image: str | None,
@@ -79,124 +74,81 @@ def doctor(
     verbose: bool,
     output: OutputFormat,
 ) -> None:
-    """Find out why packages do not arrive in pods. Changes nothing.
+    """Find out why packages do not reach pods. Changes nothing.
 
-    Looks at the API and its rights, the nodes, DNS, IPv6, Calico, the mirror and the workloads. A
-    pod on each node looks for the index with a static musl uv, glibc and busybox. Without an image
-    for these pods only the API is looked at; whatever was left out is said.
+    Checks the API and your rights, the nodes, DNS, IPv6, Calico, the mirror and the workloads. A
+    pod on each node resolves the index with a static musl uv, glibc and busybox. Without an image
+    for these pods, only the API is checked; the report lists what was left out.
 
-    Ends with 1 when something was found that makes pods fail, else with 0 (see --fail-on).
+    Exits with 1 if it finds something that makes pods fail, else with 0 (see --fail-on).
 
     \b
     mirror doctor                             the whole cluster
     mirror doctor --node ra --name index.example
-    mirror doctor --category dns              one category; several, when given again
+    mirror doctor --category dns              one category; repeat it for several
     mirror doctor --bundle report.tar.gz      for a bug report, without secrets
-    mirror doctor --save seen.json            for somebody else to look at:
-    mirror doctor --from seen.json            the same report, no cluster needed
+    mirror doctor --save evidence.json        save the evidence, then anywhere:
+    mirror doctor --from evidence.json        the same report, without a cluster
     """
-    asked = run.load_categories(wanted)
-    cluster = connect(target) if source is None else None
-    if cluster is None:
-        assert source is not None
-        evidence = _read(source)
+    categories = run.load_categories(category_names)
+    cluster = None
+    if source is not None:
+        evidence = _read_evidence(source)
     else:
-        evidence = _observe(cluster, target, asked, nodes, names, image)
+        cluster = connect(target)
+        options = build_collect_options(
+            cluster, target, image=image, names=names, nodes=nodes, ask_mirror=True
+        )
+        with terminal.progress() as progress:
+            evidence = run.observe(cluster, categories, options, progress)
     if save is not None:
-        _write(save, evidence)
-    report = run.judge(evidence, asked)
+        _write_evidence(save, evidence)
+    report = run.judge(evidence, categories)
     if bundle is not None:
         with terminal.progress() as progress:
             write_bundle(bundle, evidence, report, cluster, target.namespace, progress)
     if output == "table":
-        show_report(report, _title(evidence), every_fact=verbose)
+        print_report(report, _title(evidence), every_fact=verbose)
         if bundle is not None:
-            click.echo(f"\nwritten: {bundle} (look through it before you give it away)")
+            click.echo(f"\nwritten: {bundle} (check it before you share it)")
     else:
         terminal.document({**dump(report), "taken": evidence.taken}, output)
     click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
 
 
 def _fails(report: DoctorReport, fail_on: str) -> bool:
-    order = [one.value for one in Severity]
+    order = [severity.value for severity in Severity]
     limit = order.index(fail_on) if fail_on in order else -1
-    return any(order.index(one.severity) <= limit for one in report.findings)
+    return any(order.index(finding.severity) <= limit for finding in report.findings)
 
 
 def _title(evidence: Evidence) -> str:
-    """Which cluster this was, in a line."""
-    words = [evidence.context]
+    """Return a line that names the cluster, its version and its nodes."""
+    parts = [evidence.context]
     if not isinstance(evidence.access, Unseen):
-        words.append(f"Kubernetes {evidence.access.version}")
+        parts.append(f"Kubernetes {evidence.access.version}")
     if not isinstance(evidence.nodes, Unseen):
         count = len(evidence.nodes)
-        known = {"microk8s": "MicroK8s "}
-        kind = next((one.distribution for one in evidence.nodes if one.distribution), "")
-        kind = known.get(kind, f"{kind} " if kind else "")
-        words.append(f"{count} {kind}node{'s' if count != 1 else ''}")
-    return ", ".join(words)
+        names = (node.distribution for node in evidence.nodes if node.distribution)
+        distribution = {"microk8s": "MicroK8s"}.get(name := next(names, ""), name)
+        kind = f"{distribution} " if distribution else ""
+        parts.append(f"{count} {kind}node{'s' if count != 1 else ''}")
+    return ", ".join(parts)
 
 
-def _observe(
-    cluster: Cluster,
-    target: ClusterOptions,
-    asked: tuple[run.CheckCategory, ...],
-    nodes: tuple[str, ...],
-    names: tuple[str, ...],
-    image: str | None,
-) -> Evidence:
-    kept = _record(cluster, target.namespace)
-    look = CollectOptions(
-        namespace=target.namespace,
-        image=image or run.find_probe_image(cluster, target.namespace) or kept.image,
-        nodes=nodes,
-        names=tuple(map(_checked, names)) or (_index_host(kept.settings.get("upstream")),),
-        mirror=f"{kept.cluster_ip}:{kept.port}" if kept.cluster_ip else None,
-    )
-    with terminal.progress() as progress:
-        return run.observe(cluster, asked, look, progress)
-
-
-def _record(cluster: Cluster, namespace: str) -> record.MirrorRecord:
-    """What the last `mirror up` wrote down; nothing where it cannot be read."""
-    try:
-        return record.read(cluster, namespace)
-    except (ApiError, RefusedError):
-        return record.MirrorRecord()
-
-
-def _index_host(upstream: str | None) -> str:
-    """HOST[:PORT] of the index that the mirror mirrors, or would."""
-    parts = urlsplit(upstream or read_default_upstream())
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    return parts.hostname or "" if port == 443 else f"{parts.hostname}:{port}"
-
-
-def _checked(name: str) -> str:
-    try:
-        parse_endpoint(name)
-    except ValueError as wrong:
-        raise InputError(
-            f"--name {name!r} is no HOST[:PORT]",
-            why=str(wrong),
-            next_step="give a host name such as index.example",
-        ) from wrong
-    return name
-
-
-def _read(path: Path) -> Evidence:
+def _read_evidence(path: Path) -> Evidence:
     try:
         return load(Evidence, json.loads(path.read_bytes()))
-    except (OSError, ValueError) as broken:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read as evidence",
-            why=str(broken),
+            why=str(error),
             next_step="give a file that `mirror doctor --save FILE` of this version wrote",
-        ) from broken
+        ) from error
 
 
-def _write(path: Path, evidence: Evidence) -> None:
+def _write_evidence(path: Path, evidence: Evidence) -> None:
     try:
         path.write_text(json.dumps(dump(evidence), indent=1) + "\n")
-    except OSError as broken:
-        raise InputError(f"{path} cannot be written", why=str(broken)) from broken
+    except OSError as error:
+        raise InputError(f"{path} cannot be written", why=str(error)) from error

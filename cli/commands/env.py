@@ -1,4 +1,4 @@
-"""`mirror env`: what makes a workload use the index."""
+"""`mirror env`: the environment that makes uv and pip use the mirror."""
 
 from __future__ import annotations
 
@@ -23,68 +23,70 @@ from mirror.settings import Endpoint
 @cluster_options(default_timeout=30)
 @click.option(
     "--format",
-    "form",
+    "environment_format",
     type=click.Choice(["shell", "dotenv", "json", "configmap"]),
     default="shell",
     show_default=True,
     help="configmap: the object as YAML, for GitOps.",
 )
-@click.option("--publish", is_flag=True, help="Put it into the given namespaces as a ConfigMap.")
+@click.option("--publish", is_flag=True, help="Write it to a ConfigMap in the given namespaces.")
 @click.argument("namespaces", nargs=-1, metavar="[NAMESPACE]...")
 def env(
-    local: bool, target: ClusterOptions, form: str, publish: bool, namespaces: tuple[str, ...]
+    local: bool,
+    target: ClusterOptions,
+    environment_format: str,
+    publish: bool,
+    namespaces: tuple[str, ...],
 ) -> None:
-    """Print what makes uv and pip use the mirror, or publish it.
+    """Print the environment that makes uv and pip use the mirror, or publish it.
 
     \b
     eval "$(mirror env)"                    this shell
-    mirror env --format dotenv > .env       a file for compose or systemd
+    mirror env --format dotenv > .env       a file for Compose or systemd
     mirror env --publish chronicle speech   a ConfigMap `pypi-mirror-env` in these namespaces
     """
     if publish != bool(namespaces):
         raise InputError(
-            "--publish takes the namespaces of the workloads, and they take --publish",
+            "--publish needs the namespaces of the workloads, and namespaces need --publish",
             next_step="mirror env --publish chronicle",
         )
     if local:
         if publish:
             raise InputError(
                 "--publish: not with --local",
-                why="pods do not reach a mirror on this machine's loopback",
+                why="pods cannot reach a mirror on this machine's loopback address",
                 next_step="mirror up, then mirror env --publish NAMESPACE",
             )
         endpoint = LocalMirror().require_endpoint(Deadline.after(target.timeout))
     else:
-        # not at the top: Kubernetes' client takes a second to load, and --local needs none of it
+        # imported here: the Kubernetes client takes a second to load, and --local does not need it
         from cli.connect import connect
-        from deploy.lifecycle import connect as connect_module
-        from deploy.lifecycle import publish as publish_module
+        from deploy.lifecycle.connect import read_endpoint
+        from deploy.lifecycle.publish import publish_environment
 
         if publish:
-            endpoint = publish_module.publish_environment(
-                connect(target), target.namespace, namespaces
-            )
-            _tell(endpoint, namespaces)
+            endpoint = publish_environment(connect(target), target.namespace, namespaces)
+            _print_published(endpoint, namespaces)
             return
-        endpoint = connect_module.read_endpoint(connect(target), target.namespace)
-    if form == "configmap":
+        endpoint = read_endpoint(connect(target), target.namespace)
+    if environment_format == "configmap":
         terminal.yaml_documents([render_environment_map(None, endpoint)])
     else:
-        click.echo(render(endpoint.environment(), form))
+        click.echo(render_environment(endpoint.environment(), environment_format))
 
 
-def _tell(endpoint: Endpoint, namespaces: tuple[str, ...]) -> None:
+def _print_published(endpoint: Endpoint, namespaces: tuple[str, ...]) -> None:
     for name in namespaces:
         click.echo(f"published in {name}: ConfigMap {ENV_MAP}  ({endpoint.url})")
-    click.echo("\nnext: let the containers take it, by kubectl or in their manifests:")
+    click.echo("\nnext: add it to the containers, with kubectl or in their manifests:")
     for name in namespaces:
         click.echo(f"  kubectl -n {name} set env deployment/NAME --from=configmap/{ENV_MAP}")
     click.echo(f"  envFrom: [{{configMapRef: {{name: {ENV_MAP}}}}}]")
 
 
-def render(environment: Mapping[str, str], form: str) -> str:
-    """One environment in a form that a shell, a dotenv reader or a program takes."""
-    if form == "json":
+def render_environment(environment: Mapping[str, str], environment_format: str) -> str:
+    """Return the variables as shell exports, dotenv lines or JSON."""
+    if environment_format == "json":
         return json.dumps(dict(environment), indent=2)
-    prefix = "export " if form == "shell" else ""
+    prefix = "export " if environment_format == "shell" else ""
     return "\n".join(f"{prefix}{key}={shlex.quote(value)}" for key, value in environment.items())

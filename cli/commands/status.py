@@ -1,6 +1,8 @@
-"""`mirror status`."""
+"""`mirror status`: whether the mirror is healthy."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import click
 
@@ -18,55 +20,69 @@ from mirror.local.mirror import LocalMirror
 @cluster_options(default_timeout=30)
 @output_option
 def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
-    """Show whether the mirror is well, where it is, and what it keeps.
+    """Show whether the mirror is healthy, where it runs, and what it stores.
 
-    Ends with 1 where it is not running.
+    Exits with 1 if it is not running.
     """
     if local:
-        deadline = Deadline.after(target.timeout)
-        here = LocalMirror().read_status(deadline)
-        told = None
-        if here.state == "running":
-            with IndexClient(here.endpoint.root_url, deadline) as client:
-                try:
-                    told = client.read_stats()
-                except MirrorError:
-                    told = None  # its state says what is wrong
-        mirror_state.local(here, told, output)
-        click.get_current_context().exit(0 if here.state == "running" else 1)
-    from cli import reconcile
+        _show_local(Deadline.after(target.timeout), output)
+    else:
+        _show_cluster(target, output)
+
+
+def _show_local(deadline: Deadline, output: OutputFormat) -> None:
+    mirror_status = LocalMirror().read_status(deadline)
+    cache = None
+    if mirror_status.state == "running":
+        with (
+            IndexClient(mirror_status.endpoint.root_url, deadline) as client,
+            suppress(MirrorError),
+        ):
+            cache = client.read_stats()
+    mirror_state.print_local(mirror_status, cache, output)
+    click.get_current_context().exit(0 if mirror_status.state == "running" else 1)
+
+
+def _show_cluster(target: ClusterOptions, output: OutputFormat) -> None:
+    from cli import reconciler_workflow
     from cli.connect import connect
     from cli.output import fix_plan
-    from deploy.lifecycle.status import read_status as look
+    from deploy.lifecycle.status import read_status
 
     cluster = connect(target)
-    seen, fixes = look(cluster, target.namespace), fix_plan.standing_of(cluster)
-    keeper = reconcile.standing_of(cluster)
+    mirror_status = read_status(cluster, target.namespace)
+    fixes = fix_plan.try_read_states(cluster)
+    reconciler = reconciler_workflow.read_status(cluster)
+    endpoint, cache = mirror_status.endpoint, mirror_status.figures
     if output != "table":
-        url = seen.endpoint and seen.endpoint.url
-        rate = seen.figures and seen.figures.hit_rate
-        more = {
-            "url": url,
-            "hit_rate": rate,
+        document = {
+            **dump(mirror_status),
+            "url": endpoint and endpoint.url,
+            "hit_rate": cache and cache.hit_rate,
             "fixes": dump(fixes),
-            "keeper": dump(keeper),
+            "keeper": dump(reconciler),
         }
-        terminal.document({**dump(seen), **more}, output)
+        terminal.document(document, output)
     else:
-        held = f"; its volume is on {seen.holder}" if seen.holder else ""
+        holder = f"; its volume is on {mirror_status.holder}" if mirror_status.holder else ""
+        published = ", ".join(mirror_status.published)
         terminal.facts(
-            f"mirror in {seen.context}, namespace {seen.namespace}: {seen.state}",
+            f"mirror in {mirror_status.context}, namespace {mirror_status.namespace}: "
+            f"{mirror_status.state}",
             [
-                ("index", seen.endpoint.url if seen.endpoint else "-"),
-                ("versions", f"command {seen.command}, devpi {seen.version or '-'}"),
-                ("image", seen.image or "-"),
-                ("node", f"{seen.node or '-'}{held}"),
-                ("volume", seen.volume or "-"),
-                *mirror_state.figures(seen.figures),
-                ("published", ", ".join(seen.published) or "nowhere: mirror env --publish NS"),
-                *(("trouble", line) for line in seen.trouble),
-                *fix_plan.rows(fixes),
-                *(fix_plan.keeper_rows(keeper) if keeper else ()),
+                ("index", endpoint.url if endpoint else "-"),
+                (
+                    "versions",
+                    f"command {mirror_status.command}, devpi {mirror_status.version or '-'}",
+                ),
+                ("image", mirror_status.image or "-"),
+                ("node", f"{mirror_status.node or '-'}{holder}"),
+                ("volume", mirror_status.volume or "-"),
+                *mirror_state.cache_rows(cache),
+                ("published", published or "nowhere: mirror env --publish NAMESPACE"),
+                *(("trouble", line) for line in mirror_status.trouble),
+                *fix_plan.state_rows(fixes),
+                *(fix_plan.reconciler_rows(reconciler) if reconciler else ()),
             ],
         )
-    click.get_current_context().exit(0 if seen.state == "running" else 1)
+    click.get_current_context().exit(0 if mirror_status.state == "running" else 1)

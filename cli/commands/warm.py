@@ -1,4 +1,4 @@
-"""`mirror warm`: a whole lock into the mirror, ahead of the pods that need it."""
+"""`mirror warm`: fetch a whole lock into the mirror before pods need it."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from mirror.warm.request import (
 from mirror.warm.worker import DEFAULT_CONCURRENCY
 from mirror.wheels import WHEEL_ARCHITECTURES, TargetEnvironment, select_pythons
 
-_SAY = {"pages": "ask for the pages", "files": "fetch the files"}
+_STEP_TITLES = {"pages": "fetch the project pages", "files": "fetch the files"}
 
 
 @click.command()
 @local_option
 @cluster_options(default_timeout=6 * 3600)
 @click.argument("sources", nargs=-1, metavar="LOCK|REQUIREMENTS|PACKAGE...")
-@click.option("--follow", is_flag=True, help="Watch the last warming instead of starting one.")
-@click.option("--detach", is_flag=True, help="Start it, and do not watch.")
+@click.option("--follow", is_flag=True, help="Follow the latest run instead of starting one.")
+@click.option("--detach", is_flag=True, help="Start it and return.")
 @click.option(
     "--python",
     "versions",
     multiple=True,
     metavar="X.Y",
-    help="Wheels for this Python; may be repeated.  [default: all that the lock allows]",
+    help="Wheels for this Python; repeatable.  [default: all that the lock allows]",
 )
 @click.option(
     "--machine",
@@ -58,13 +58,13 @@ _SAY = {"pages": "ask for the pages", "files": "fetch the files"}
     type=click.Choice(sorted(WHEEL_ARCHITECTURES)),
     help="Wheels for this architecture.  [default: those of the nodes]",
 )
-@click.option("--musl", is_flag=True, help="Wheels for musl too (Alpine images).")
+@click.option("--musl", is_flag=True, help="Also wheels for musl (Alpine images).")
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),
     default=DEFAULT_CONCURRENCY,
     show_default=True,
-    help="Requests at a time.",
+    help="Number of concurrent requests.",
 )
 @dry_run_option
 @output_option
@@ -81,72 +81,74 @@ def warm(
     dry_run: bool,
     output: OutputFormat,
 ) -> None:
-    """Bring everything that a lock needs into the mirror.
+    """Fetch everything that a lock needs into the mirror.
 
-    Takes uv.lock, pylock.toml, requirements (with hashes: those files and no others) and names
-    of packages (their own files, not what they depend on: give a lock for that). It runs beside
-    the mirror, in a cluster as a Job: Ctrl-C and a closed laptop do not end it. What the mirror
-    has is not fetched again, so running it twice is how it resumes.
+    Takes uv.lock, pylock.toml, requirements files (with hashes: exactly those files) and package
+    names (without their dependencies: pass a lock for those). It runs beside the mirror, in a
+    cluster as a Job, so Ctrl-C does not stop it. Files that the mirror has are not fetched again:
+    to resume, run it again.
 
-    Ends with 1 where something is missing, each with its reason.
+    Exits with 1 if something is missing, and lists each with its reason.
 
     \b
     mirror warm uv.lock --python 3.12
     mirror warm requirements.txt
     mirror warm fastapi 'numpy>=2,<3'
-    mirror warm --follow                  come back to the one that runs
+    mirror warm --follow                  follow the latest run
     """
-    _check(sources, follow, versions)
-    place = _Local(target) if local else _Cluster(target)
+    _check_arguments(sources, follow, versions)
+    backend = _LocalBackend(target) if local else _ClusterBackend(target)
     unfetchable: tuple[MissingDistribution, ...] = ()
     if follow:
-        name = place.newest()
+        name = backend.find_latest()
     else:
         pinned = lock.merge_locks([lock.read_lock(source) for source in sources])
-        wanted = TargetEnvironment(
+        environment = TargetEnvironment(
             pythons=versions or select_pythons(pinned.requires_python),
-            machines=tuple(WHEEL_ARCHITECTURES[one] for one in machines) or place.machines(),
+            machines=tuple(WHEEL_ARCHITECTURES[name] for name in machines)
+            or backend.list_machines(),
             musl=musl,
         )
-        todo, unfetchable = build_warm_request(pinned.pins, wanted)
+        request, unfetchable = build_warm_request(pinned.pins, environment)
         if dry_run:
-            _foretell(todo, unfetchable, output)
+            _print_dry_run(request, unfetchable, output)
             return
-        name = place.start(todo, at_once)
+        name = backend.start(request, at_once)
     if detach:
-        terminal.facts(f"warming {name}", [("come back", _back(local))])
+        terminal.facts(f"warm run {name}", [("follow", _follow_command(local))])
         return
     try:
-        done = _watch(place, name, terminal.progress() if output == "table" else nullcontext(None))
+        progress = terminal.progress() if output == "table" else nullcontext(None)
+        report = _follow(backend, name, progress)
     except KeyboardInterrupt:
-        click.echo(f"\nthe warming goes on; come back to it: {_back(local)}", err=True)
+        click.echo(f"\nthe run continues; to follow it: {_follow_command(local)}", err=True)
         click.get_current_context().exit(INTERRUPTED)
-    _show(done, unfetchable, output)
-    click.get_current_context().exit(1 if done.misses or unfetchable else 0)
+    _print_report(report, unfetchable, output)
+    click.get_current_context().exit(1 if report.misses or unfetchable else 0)
 
 
-class _Cluster:
-    """Warmings as Jobs."""
+class _ClusterBackend:
+    """Runs as Jobs in the cluster."""
 
     def __init__(self, target: ClusterOptions) -> None:
         from cli.connect import connect
 
         self._cluster, self._namespace = connect(target), target.namespace
 
-    def machines(self) -> tuple[str, ...]:
+    def list_machines(self) -> tuple[str, ...]:
         from deploy.lifecycle.warm import list_machines
 
         return list_machines(self._cluster)
 
-    def start(self, todo: WarmRequest, at_once: int) -> str:
+    def start(self, request: WarmRequest, at_once: int) -> str:
         from deploy.lifecycle.warm import start_job
 
-        return start_job(self._cluster, self._namespace, todo, at_once)
+        return start_job(self._cluster, self._namespace, request, at_once)
 
-    def newest(self) -> str:
+    def find_latest(self) -> str:
         from deploy.lifecycle.warm import find_newest_job
 
-        return find_newest_job(self._cluster, self._namespace) or _nothing()
+        return find_newest_job(self._cluster, self._namespace) or _raise_no_run()
 
     def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
         from deploy.lifecycle.warm import follow_job
@@ -154,122 +156,130 @@ class _Cluster:
         yield from follow_job(self._cluster, self._namespace, name)
 
 
-class _Local:
-    """Warmings as processes of this machine."""
+class _LocalBackend:
+    """Runs as processes on this machine."""
 
     def __init__(self, target: ClusterOptions) -> None:
-        self._here = LocalMirror()
+        self._mirror = LocalMirror()
         self._deadline = Deadline.after(target.timeout)
-        self._beside = WarmRuns(self._here)
+        self._runs = WarmRuns(self._mirror)
 
-    def machines(self) -> tuple[str, ...]:
+    def list_machines(self) -> tuple[str, ...]:
         return (WHEEL_ARCHITECTURES.get(platform.machine(), "x86_64"),)
 
-    def start(self, todo: WarmRequest, at_once: int) -> str:
-        return self._beside.start(self._here.require_endpoint(self._deadline), todo, at_once)
+    def start(self, request: WarmRequest, at_once: int) -> str:
+        return self._runs.start(self._mirror.require_endpoint(self._deadline), request, at_once)
 
-    def newest(self) -> str:
-        return self._beside.find_latest() or _nothing()
+    def find_latest(self) -> str:
+        return self._runs.find_latest() or _raise_no_run()
 
     def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
-        said: WarmProgress | WarmReport | None = None
+        latest: WarmProgress | WarmReport | None = None
 
-        def look() -> tuple[WarmProgress | WarmReport] | None:
-            running = self._beside.is_running(name)
-            now = self._beside.read_progress(name)
-            if not running and not isinstance(now, WarmReport):
+        def read_news() -> tuple[WarmProgress | WarmReport] | None:
+            running = self._runs.is_running(name)
+            message = self._runs.read_progress(name)
+            if not running and not isinstance(message, WarmReport):
                 raise MirrorError(
-                    "the warming was ended",
-                    why=self._beside.read_log_tail(name),
-                    next_step="run it again: what is there is not fetched again",
+                    "the run was stopped",
+                    why=self._runs.read_log_tail(name),
+                    next_step="run it again: stored files are not fetched again",
                 )
-            return (now,) if now is not None and now != said else None
+            return (message,) if message is not None and message != latest else None
 
-        while not isinstance(said, WarmReport):
+        while not isinstance(latest, WarmReport):
             try:
-                (said,) = wait_until(
-                    look, deadline=self._deadline, what="the warming", max_interval=0.5
+                (latest,) = wait_until(
+                    read_news, deadline=self._deadline, what="the warm run", max_interval=0.5
                 )
-            except WaitTimeout as late:
+            except WaitTimeout as timeout:
                 raise WaitTimeout(
-                    "the warming is still at work", next_step="mirror warm --follow --local"
-                ) from late
-            yield said
+                    "the run is still working", next_step="mirror warm --follow --local"
+                ) from timeout
+            yield latest
 
 
-def _check(sources: tuple[str, ...], follow: bool, versions: tuple[str, ...]) -> None:
+def _check_arguments(sources: tuple[str, ...], follow: bool, versions: tuple[str, ...]) -> None:
     if bool(sources) == follow:
         raise InputError(
             "nothing to warm" if not sources else "--follow takes no packages",
-            why="" if sources else "no lock, no requirements and no package were given",
+            why="" if sources else "no lock, requirements file or package was given",
             next_step="mirror warm uv.lock, or mirror warm --follow",
         )
     for version in versions:
         if not re.fullmatch(r"3\.\d{1,2}", version):
             raise InputError(
                 f"not a Python version: {version[:40]!r}",
-                why="it is written as 3.12",
+                why="the format is MAJOR.MINOR, such as 3.12",
                 next_step="--python 3.12",
             )
 
 
-def _nothing() -> str:
+def _raise_no_run() -> str:
     raise UnfitError(
-        "no warming is known",
-        why="none was started, or the last one ended more than a day ago",
+        "there is no warm run",
+        why="none was started, or the latest ended more than a day ago",
         next_step="mirror warm uv.lock",
     )
 
 
-def _watch(
-    place: _Cluster | _Local, name: str, live: AbstractContextManager[terminal.Live | None]
+def _follow(
+    backend: _ClusterBackend | _LocalBackend,
+    name: str,
+    live: AbstractContextManager[terminal.Live | None],
 ) -> WarmReport:
     current = ""
     with live as progress:
-        for told in place.follow(name):
-            if isinstance(told, WarmReport):
-                return told
+        for message in backend.follow(name):
+            if isinstance(message, WarmReport):
+                return message
             if progress is None:
                 continue
-            if told.step != current:
-                current = told.step
-                progress.step(_SAY.get(current, current))
-            left = f", {told.left:.0f} s left" if told.left is not None else ""
-            progress.count(told.done, told.total, f"{told.text}{left}")
-    raise MirrorError("the warming ended without a word")
+            if message.step != current:
+                current = message.step
+                progress.step(_STEP_TITLES.get(current, current))
+            left = f", {message.left:.0f} s left" if message.left is not None else ""
+            progress.count(message.done, message.total, f"{message.text}{left}")
+    raise MirrorError("the run ended without a report")
 
 
-def _foretell(
-    todo: WarmRequest, misses: tuple[MissingDistribution, ...], output: OutputFormat
+def _print_dry_run(
+    request: WarmRequest, misses: tuple[MissingDistribution, ...], output: OutputFormat
 ) -> None:
     if output != "table":
-        terminal.document({"order": todo, "misses": misses}, output)
+        terminal.document({"order": request, "misses": misses}, output)
         return
     terminal.table(
         ("project", "version", "hashes"),
-        [(one.name, one.specifier, str(len(one.hashes) or "any")) for one in todo.wanted],
+        [
+            (release.name, release.specifier, str(len(release.hashes) or "any"))
+            for release in request.wanted
+        ],
     )
-    _show_misses(misses)
-    pythons, machines = ", ".join(todo.target.pythons), ", ".join(todo.target.machines)
-    click.echo(f"\n{len(todo.wanted)} releases for Python {pythons} on Linux {machines}")
+    _print_misses(misses)
+    pythons, machines = ", ".join(request.target.pythons), ", ".join(request.target.machines)
+    click.echo(f"\n{len(request.wanted)} releases for Python {pythons} on Linux {machines}")
     click.echo("nothing was fetched")
 
 
-def _show(done: WarmReport, more: tuple[MissingDistribution, ...], output: OutputFormat) -> None:
+def _print_report(
+    report: WarmReport, unfetchable: tuple[MissingDistribution, ...], output: OutputFormat
+) -> None:
+    misses = (*report.misses, *unfetchable)
     if output != "table":
-        terminal.document({**dump(done), "misses": dump([*done.misses, *more])}, output)
+        terminal.document({**dump(report), "misses": dump(misses)}, output)
         return
-    _show_misses((*done.misses, *more))
+    _print_misses(misses)
     click.echo(
-        f"{done.files} files of {done.projects} releases are there, {done.size / 1e6:.0f} MB, "
-        f"hashes right; {done.seconds:.1f} s"
+        f"{report.files} files of {report.projects} releases are stored, "
+        f"{report.size / 1e6:.0f} MB, hashes verified; {report.seconds:.1f} s"
     )
 
 
-def _show_misses(misses: tuple[MissingDistribution, ...]) -> None:
+def _print_misses(misses: tuple[MissingDistribution, ...]) -> None:
     if misses:
         terminal.table(("missing", "why"), [(miss.name, miss.why) for miss in misses])
 
 
-def _back(local: bool) -> str:
+def _follow_command(local: bool) -> str:
     return "mirror warm --follow" + (" --local" if local else "")

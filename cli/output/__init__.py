@@ -1,1 +1,1 @@
-"""What the commands print: tables, progress, the doctor report, fix plans."""
+"""What commands print: tables, progress, the doctor report, fix plans."""

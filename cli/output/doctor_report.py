@@ -1,4 +1,4 @@
-"""The report of `mirror doctor` on a screen of any width: facts, then findings with their mends."""
+"""The report of `mirror doctor` for any screen width: facts, then findings with remedies."""
 
 from __future__ import annotations
 
@@ -17,80 +17,83 @@ _SEVERITIES = {
     Severity.WARNING: ("!", "yellow"),
     Severity.NOTE: ("i", "cyan"),
 }
-_MOVES = {"finds": "green", "stops": "red", "goes on": "", "not asked": "dim"}
-_REACH = {
+_CELL_STYLES = {"finds": "green", "stops": "red", "goes on": "", "not asked": "dim"}
+_SCOPES = {
     "workload": "one workload",
     "namespace": "one namespace",
     "cluster": "the whole cluster",
     "nodes": "every node",
 }
-_NARROWEST, _WIDEST = 60, 100  # columns that prose is set in
+_NOT_OBSERVED = "not observed"
+_MIN_WIDTH, _MAX_WIDTH = 60, 100  # columns of prose
 
 
-def report(seen: DoctorReport, title: str, *, every_fact: bool = False) -> None:
-    """Categories with a mark each and what does not hold, then every finding."""
+def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) -> None:
+    """Print the categories and the facts that do not hold, then every finding."""
     out.print(Text(title, style="bold"))
     numbers: dict[str, list[int]] = {}
-    for number, finding in enumerate(seen.findings, start=1):
+    for number, finding in enumerate(report.findings, start=1):
         numbers.setdefault(finding.check, []).append(number)
-    severities = {one.check: one.severity for one in reversed(seen.findings)}
-    for category, members in groupby(seen.results, key=lambda one: one.category):
-        _category(category, list(members), severities, numbers, every_fact)
-    _gaps(seen)
-    told: dict[Remedy, str] = {}
-    for number, finding in enumerate(seen.findings, start=1):
+    severities = {finding.check: finding.severity for finding in reversed(report.findings)}
+    for category, members in groupby(report.results, key=lambda result: result.category):
+        _print_category(category, list(members), severities, numbers, every_fact)
+    _print_gaps(report)
+    printed: dict[Remedy, str] = {}
+    for number, finding in enumerate(report.findings, start=1):
         out.print()
-        _finding(finding, number, told)
+        _print_finding(finding, number, printed)
     out.print()
-    _summary(seen)
+    _print_summary(report)
 
 
 # -- facts ----------------------------------------------------------------------------------------
 
 
-def _category(
+def _print_category(
     name: str,
     results: Sequence[CheckResult],
     severities: dict[str, Severity],
     numbers: dict[str, list[int]],
     every_fact: bool,
 ) -> None:
-    held = [one for one in results if one.outcome == "ok"]
-    found = {severities.get(one.check) for one in results}
-    worst = next((one for one in Severity if one in found), None)
+    holding = [result for result in results if result.outcome == "ok"]
+    present = {severities.get(result.check) for result in results}
+    worst = next((severity for severity in Severity if severity in present), None)
     if worst:
-        mark, colour = _SEVERITIES[worst]
+        mark, color = _SEVERITIES[worst]
     else:
-        mark, colour = _MARKS["ok" if len(held) == len(results) else "skipped"]
-    words = f"{len(held)} of {len(results)} hold" if len(held) < len(results) else f"{len(held)}"
-    if not held and all(one.outcome == "skipped" for one in results):
-        words = "not seen"
-    out.print(Text(f"{mark} ", style=colour), Text(f"{name:<10} "), Text(words, "dim"), sep="")
+        mark, color = _MARKS["ok" if len(holding) == len(results) else "skipped"]
+    summary = f"{len(holding)}"
+    if len(holding) < len(results):
+        summary = f"{len(holding)} of {len(results)} hold"
+    if not holding and all(result.outcome == "skipped" for result in results):
+        summary = _NOT_OBSERVED
+    out.print(Text(f"{mark} ", style=color), Text(f"{name:<10} "), Text(summary, "dim"), sep="")
     for result in results:
         if result.outcome == "ok" and not every_fact:
             continue
-        if words == "not seen" and not every_fact:
+        if summary == _NOT_OBSERVED and not every_fact:
             continue
-        mark, colour = _MARKS.get(result.outcome, ("", ""))
+        mark, color = _MARKS.get(result.outcome, ("", ""))
         if result.check in severities:
-            mark, colour = _SEVERITIES[severities[result.check]]
+            mark, color = _SEVERITIES[severities[result.check]]
         where = (
             f"  → {', '.join(map(str, numbers[result.check]))}" if result.check in numbers else ""
         )
-        out.print(Text(f"    {mark} ", style=colour), end="")
+        out.print(Text(f"    {mark} ", style=color), end="")
         _paragraph(result.fact + where, first=0, indent=6)
 
 
-def _gaps(seen: DoctorReport) -> None:
-    """What could not be seen, each reason once."""
+def _print_gaps(report: DoctorReport) -> None:
+    """Print what could not be observed, each reason once."""
     reasons: dict[str, list[str]] = {}
-    for result in seen.results:
+    for result in report.results:
         for gap in result.gaps:
             reasons.setdefault(gap, []).append(result.check)
     for reason, checks in reasons.items():
         first, *rest = reason.strip().splitlines()
         count = f" ({len(checks)} checks)" if checks[1:] else f" ({checks[0]})"
-        _paragraph(f"– not seen{count}: {first}", first=2, indent=4, style="yellow")
+        _paragraph(f"– {_NOT_OBSERVED}{count}: {first}", first=2, indent=4, style="yellow")
         for line in rest:
             _paragraph(line, first=6, indent=6, style="dim")
 
@@ -98,36 +101,38 @@ def _gaps(seen: DoctorReport) -> None:
 # -- findings -------------------------------------------------------------------------------------
 
 
-def _finding(finding: Finding, number: int, told: dict[Remedy, str]) -> None:
-    mark, colour = _SEVERITIES[finding.severity]
-    out.print(Text(f"{mark} {number}. ", style=f"bold {colour}"), end="")
+def _print_finding(finding: Finding, number: int, printed: dict[Remedy, str]) -> None:
+    mark, color = _SEVERITIES[finding.severity]
+    out.print(Text(f"{mark} {number}. ", style=f"bold {color}"), end="")
     _paragraph(finding.cause, first=0, indent=5, style="bold")
     if finding.table:
-        _table(finding.table)
+        _print_table(finding.table)
     if finding.evidence:
-        out.print(Text("   seen", style="dim"))
+        out.print(Text("   evidence", style="dim"))
         for line in finding.evidence:
             _paragraph(f"· {line}", first=3, indent=5)
     if finding.why:
         out.print(Text("   why", style="dim"))
         _paragraph(finding.why)
     if finding.mends:
-        out.print(Text("   mends, the least invasive first", style="dim"))
-        for place, mend in enumerate(finding.mends, start=1):
-            _mend(mend, place, told)
-            told.setdefault(mend, f"{number}.{place}")
+        out.print(Text("   remedies, least invasive first", style="dim"))
+        for position, remedy in enumerate(finding.mends, start=1):
+            _print_remedy(remedy, position, printed)
+            printed.setdefault(remedy, f"{number}.{position}")
     out.print(Text(f"   {finding.check}", style="dim"))
 
 
-def _table(table: Table) -> None:
-    """Never cut: where the columns do not fit side by side each row takes two lines."""
+def _print_table(table: Table) -> None:
+    """Print a table; if its columns do not fit side by side, each row takes two lines."""
     out.print(Text(f"   {table.title}", style="dim"))
     widths = [max(map(len, cells)) + 3 for cells in zip(table.columns, *table.rows, strict=True)]
-    if sum(widths) <= max(out.width, _NARROWEST):
+    if sum(widths) <= max(out.width, _MIN_WIDTH):
         for number, row in enumerate((table.columns, *table.rows)):
             line = Text("   ")
             for cell, width in zip(row, widths, strict=True):
-                line.append(cell.ljust(width), style=_MOVES.get(cell, "") if number else "dim")
+                line.append(
+                    cell.ljust(width), style=_CELL_STYLES.get(cell, "") if number else "dim"
+                )
             line.rstrip()
             out.print(line)
         return
@@ -135,43 +140,46 @@ def _table(table: Table) -> None:
         out.print(Text(f"   {first}"))
         line = Text("    ")
         for column, cell in zip(table.columns[1:], others, strict=True):
-            told = Text(f" {column}: ", style="dim") + Text(cell, style=_MOVES.get(cell, ""))
-            if len(line) > 4 and len(line) + len(told) + 2 > max(out.width, _NARROWEST):
+            entry = Text(f" {column}: ", style="dim") + Text(cell, style=_CELL_STYLES.get(cell, ""))
+            if len(line) > 4 and len(line) + len(entry) + 2 > max(out.width, _MIN_WIDTH):
                 out.print(line)
                 line = Text("    ")
-            line += Text(" ·" if len(line) > 4 else "", style="dim") + told
+            line += Text(" ·" if len(line) > 4 else "", style="dim") + entry
         out.print(line)
 
 
-def _mend(mend: Remedy, place: int, told: dict[Remedy, str]) -> None:
-    text, *block = mend.text.splitlines()
-    if mend in told and mend.command:
-        out.print(Text(f"   {place}. "), end="")
-        out.print(Text(mend.command, style="cyan") + Text(f"   as in {told[mend]}", style="dim"))
+def _print_remedy(remedy: Remedy, position: int, printed: dict[Remedy, str]) -> None:
+    text, *block = remedy.text.splitlines()
+    if remedy in printed and remedy.command:
+        out.print(Text(f"   {position}. "), end="")
+        reference = Text(f"   as in {printed[remedy]}", style="dim")
+        out.print(Text(remedy.command, style="cyan") + reference)
         return
-    out.print(f"   {place}. ", end="", markup=False)
-    _paragraph(f"{text} [{_REACH[mend.reach]}]", first=0, indent=6)
+    out.print(f"   {position}. ", end="", markup=False)
+    _paragraph(f"{text} [{_SCOPES[remedy.reach]}]", first=0, indent=6)
     for line in block:
         out.print(Text(f"          {line}", style="cyan"))
-    if mend.command:
-        out.print(Text(f"      $ {mend.command}", style="cyan"))
-    if mend.price:
-        _paragraph(f"price: {mend.price}", first=6, indent=6, style="dim")
+    if remedy.command:
+        out.print(Text(f"      $ {remedy.command}", style="cyan"))
+    if remedy.price:
+        _paragraph(f"side effect: {remedy.price}", first=6, indent=6, style="dim")
 
 
-def _summary(seen: DoctorReport) -> None:
-    count = {one: [f.severity for f in seen.findings].count(one) for one in Severity}
-    told = [f"{n} {one}{'s' if n > 1 else ''}" for one, n in count.items() if n]
-    skipped = f"{len(seen.skipped)} not (wholly) seen" if seen.skipped else ""
-    out.print(Text(", ".join([*told, skipped] if skipped else told) or "nothing found", "bold"))
+def _print_summary(report: DoctorReport) -> None:
+    found = [finding.severity for finding in report.findings]
+    counts = [(severity, found.count(severity)) for severity in Severity]
+    parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts if count]
+    if report.skipped:
+        parts.append(f"{len(report.skipped)} not (fully) observed")
+    out.print(Text(", ".join(parts) or "nothing found", "bold"))
 
 
 def _paragraph(text: str, *, first: int = 3, indent: int = 3, style: str = "") -> None:
-    """Wrapped prose; ``first`` and ``indent`` are columns before its first and other lines.
+    """Print wrapped prose; ``first`` and ``indent`` indent its first and its other lines.
 
-    With ``first`` 0 it goes on where a label of ``indent`` columns stands already.
+    With ``first`` 0 the text continues a line on which a label of ``indent`` columns is printed.
     """
-    width = min(max(out.width, _NARROWEST), _WIDEST)
+    width = min(max(out.width, _MIN_WIDTH), _MAX_WIDTH)
     wrapped = textwrap.wrap(
         text,
         width,
@@ -180,5 +188,5 @@ def _paragraph(text: str, *, first: int = 3, indent: int = 3, style: str = "") -
         break_long_words=False,
         break_on_hyphens=False,
     )
-    told = "\n".join(wrapped)
-    out.print(Text(told if first else told[indent:], style=style))
+    block = "\n".join(wrapped)
+    out.print(Text(block if first else block[indent:], style=style))

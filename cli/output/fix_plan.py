@@ -1,4 +1,4 @@
-"""How plans, results and states of fixes are printed."""
+"""Plans, results and states of fixes as text, or as documents for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.options import OutputFormat
 from cli.output import terminal
-from cli.output.node_groups import Group, groups, places
+from cli.output.node_groups import DiffGroup, group_diffs, group_targets
 from deploy.changes.model import Fix
 from deploy.changes.state import FixState
 from deploy.cluster.client import Cluster
@@ -20,223 +20,221 @@ from deploy.repair.restart import StaleWorkload
 from mirror.core.codec import dump
 from mirror.core.errors import MirrorError
 
-_MOST = 20  # rows
+_MAX_ROWS = 20
 
 
-def plan(planned: RepairPlan) -> None:
-    """What would be done, who notices, and the difference."""
-    for one in planned.decisions:
-        _told(one)
-    diffs(planned.diffs)
-    if planned.restarted_workload:
-        terminal.out.print(
-            Text(f"\n{planned.restarted_workload} is restarted: its Corefile has no `reload`.")
-        )
-    if planned.diffs and planned.is_noop:
+def print_plan(plan: RepairPlan) -> None:
+    """Print what would change, who is affected, and the difference."""
+    for decision in plan.decisions:
+        _print_decision(decision)
+    print_diffs(plan.diffs)
+    if plan.restarted_workload:
+        line = f"\n{plan.restarted_workload} is restarted: its Corefile has no `reload`."
+        terminal.out.print(Text(line))
+    if plan.diffs and plan.is_noop:
         click.echo("\nnothing to write")
-    for target in planned.unreachable:
-        terminal.out.print(
-            Text(f"stays as it is, its node cannot be reached: {target}", style="yellow")
-        )
-    _running(planned.stale_workloads)
+    for target in plan.unreachable:
+        line = f"not changed, its node cannot be reached: {target}"
+        terminal.out.print(Text(line, style="yellow"))
+    _print_stale_workloads(plan.stale_workloads)
 
 
-def plan_document(planned: RepairPlan) -> dict[str, object]:
-    """The same for programs."""
+def plan_document(plan: RepairPlan) -> dict[str, object]:
+    """Return the plan for programs."""
     return {
-        "fixes": [_decided(one) for one in planned.decisions],
-        "targets": dump(planned.diffs),
-        "restarts": planned.restarted_workload,
-        "away": [str(one) for one in planned.unreachable],
-        "running": dump(planned.stale_workloads),
-        "idle": planned.is_noop,
+        "fixes": [_decision_document(decision) for decision in plan.decisions],
+        "targets": dump(plan.diffs),
+        "restarts": plan.restarted_workload,
+        "away": [str(target) for target in plan.unreachable],
+        "running": dump(plan.stale_workloads),
+        "idle": plan.is_noop,
     }
 
 
-def not_written(planned: RepairPlan, output: OutputFormat) -> None:
-    """The end of a dry run."""
+def print_dry_run(plan: RepairPlan, output: OutputFormat) -> None:
+    """Print the end of a dry run."""
     if output != "table":
-        terminal.document(plan_document(planned), output)
+        terminal.document(plan_document(plan), output)
     else:
         click.echo("\nnothing was written")
 
 
-def _decided(one: FixDecision) -> dict[str, object]:
+def _decision_document(decision: FixDecision) -> dict[str, object]:
     return {
-        "fix": one.fix,
-        "blast": one.impact,
-        "changes": [{"target": str(c.target), "why": c.why} for c in one.changes],
-        "refusal": dump(one.refusal),
+        "fix": decision.fix,
+        "blast": decision.impact,  # the key that scripts read
+        "changes": [
+            {"target": str(change.target), "why": change.why} for change in decision.changes
+        ],
+        "refusal": dump(decision.refusal),
     }
 
 
-def _told(one: FixDecision) -> None:
-    terminal.prose(f"{one.fix}: {one.summary}", "", "bold")
-    if one.refusal is None:
-        terminal.prose(f"touches {one.impact}", "  ")
+def _print_decision(decision: FixDecision) -> None:
+    terminal.prose(f"{decision.fix}: {decision.summary}", "", "bold")
+    refusal = decision.refusal
+    if refusal is None:
+        terminal.prose(f"affects {decision.impact}", "  ")
         return
-    terminal.prose(f"– {one.refusal.reason}", "  ", "dim" if one.refusal.needless else "yellow")
-    for line in one.refusal.objects:
+    terminal.prose(f"– {refusal.reason}", "  ", "dim" if refusal.needless else "yellow")
+    for line in refusal.objects:
         terminal.prose(line, "    ", "dim")
-    if one.refusal.next_step:
-        terminal.prose(f"next: {one.refusal.next_step}", "    ")
+    if refusal.next_step:
+        terminal.prose(f"next: {refusal.next_step}", "    ")
 
 
-def diffs(found: Sequence[TargetDiff]) -> None:
-    """Every target with its difference; what is the same on several nodes once."""
-    settled = [one.target for one in found if not (one.text or one.kept or one.drops)]
-    for one in groups([one for one in found if one.target not in settled]):
-        _group(one)
-    if settled:
-        terminal.out.print(Text("\nas it should be already:", style="dim"))
-        for title in places(settled):
+def print_diffs(diffs: Sequence[TargetDiff]) -> None:
+    """Print every target with its difference; equal differences of several nodes once."""
+    unchanged = [diff.target for diff in diffs if not (diff.text or diff.kept or diff.drops)]
+    for group in group_diffs([diff for diff in diffs if diff.target not in unchanged]):
+        _print_group(group)
+    if unchanged:
+        terminal.out.print(Text("\nalready up to date:", style="dim"))
+        for title in group_targets(unchanged):
             terminal.prose(title, "  ", "dim")
 
 
-def _group(group: Group) -> None:
+def _print_group(group: DiffGroup) -> None:
     click.echo()
     terminal.prose(group.title, "", "bold")
     for why in group.why:
         terminal.prose(why, "  ")
     if group.kept:
-        terminal.prose("somebody edited it since; those edits are kept", "  ", "cyan")
+        terminal.prose("it was edited since; those edits are kept", "  ", "cyan")
     for drop in group.drops:
-        terminal.prose("somebody edited what the fix had changed; --force drops:", "  ", "red")
+        terminal.prose("an edit overlaps with the fix; --force discards it:", "  ", "red")
         for line in drop.splitlines():
             terminal.out.print(Text(f"    {line}", style="red"))
     for line in group.lines:
-        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-        terminal.out.print(Text(f"  {line}", style=colour))
+        color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        terminal.out.print(Text(f"  {line}", style=color))
 
 
-def _running(found: Sequence[StaleWorkload]) -> None:
-    """Workloads whose pods keep IPv6, those that are restarted first."""
-    if not found:
+def _print_stale_workloads(workloads: Sequence[StaleWorkload]) -> None:
+    """Print the workloads whose pods keep IPv6, those that are restarted first."""
+    if not workloads:
         return
-    ordered = sorted(found, key=lambda one: not one.restarts)
+    ordered = sorted(workloads, key=lambda workload: not workload.restarts)
     rows = [
         (
-            one.title,
-            str(len(one.pods)),
-            _one_of([address for pod in one.pods for address in pod.addresses]),
-            "is restarted" if one.restarts else one.why_not,
+            workload.title,
+            str(len(workload.pods)),
+            _summarize([address for pod in workload.pods for address in pod.addresses]),
+            "is restarted" if workload.restarts else workload.why_not,
         )
-        for one in ordered[:_MOST]
+        for workload in ordered[:_MAX_ROWS]
     ]
-    click.echo("\nrunning pods keep IPv6 until they are made again:")
+    click.echo("\nrunning pods keep IPv6 until they are recreated:")
     terminal.table(("workload", "pods", "IPv6", ""), rows)
-    if len(ordered) > _MOST:
-        click.echo(f"and {len(ordered) - _MOST} more workloads (-o json has all)")
-    if not any(one.restarts or one.why_not for one in found):
+    if len(ordered) > _MAX_ROWS:
+        click.echo(f"and {len(ordered) - _MAX_ROWS} more workloads (-o json lists all)")
+    if not any(workload.restarts or workload.why_not for workload in workloads):
         click.echo(
-            "mirror fix pod-sysctl --restart SELECTOR|all rolls Deployments, StatefulSets and "
+            "mirror fix pod-sysctl --restart SELECTOR|all restarts Deployments, StatefulSets and "
             "DaemonSets"
         )
 
 
-def _one_of(addresses: list[str]) -> str:
-    more = f" and {len(addresses) - 1} more" if addresses[1:] else ""
-    return addresses[0] + more if addresses else "link-local only"
+def _summarize(addresses: list[str]) -> str:
+    rest = f" and {len(addresses) - 1} more" if addresses[1:] else ""
+    return addresses[0] + rest if addresses else "link-local only"
 
 
-def repaired(
-    done: RepairResult,
+def print_result(
+    result: RepairResult,
     output: OutputFormat,
     *,
     undo: str = "",
-    keeper: ReconcilerStatus | None = None,
+    reconciler: ReconcilerStatus | None = None,
 ) -> None:
-    """What was written, and what programs say now."""
+    """Print what was written and what the probe programs report now."""
     if output != "table":
-        terminal.document({**dump(done), "keeper": dump(keeper)}, output)
+        document = {**dump(result), "keeper": dump(reconciler)}
+        terminal.document(document, output)
         return
     click.echo()
-    for name in places(done.written):
+    for name in group_targets(result.written):
         terminal.prose(f"written: {name}", "")
-    if not done.written:
+    if not result.written:
         click.echo("nothing was written")
-    _outcomes(done)
-    if done.proved_on:
-        click.echo(f"proved by pods on {', '.join(done.proved_on)}")
-    for line in done.not_seen:
-        click.echo(f"NOT seen: {line}")
-    for name in done.restarted:
+    _print_outcomes(result)
+    if result.proved_on:
+        click.echo(f"proved by pods on {', '.join(result.proved_on)}")
+    for line in result.not_seen:
+        click.echo(f"NOT observed: {line}")
+    for name in result.restarted:
         click.echo(f"restarted: {name}")
-    _running(done.running)
-    kept(keeper)
-    if done.written and undo:
+    _print_stale_workloads(result.running)
+    if reconciler is not None:
+        for name, value in reconciler_rows(reconciler):
+            click.echo(f"{name}: {value}" if name else f"  {value}")
+    if result.written and undo:
         click.echo(f"\nundo: {undo}")
 
 
-def _outcomes(done: RepairResult) -> None:
-    """What the same programs said; nodes that saw the same share a line."""
-    lines: dict[tuple[str, ...], list[str]] = {}
-    for one in done.outcomes:
-        program = (
-            one.program
-            if one.libc in {"own", one.program.split()[0]}
-            else (f"{one.program} ({one.libc})")
-        )
-        lines.setdefault((program, one.name, one.before, one.after), []).append(one.node)
-    if lines:
-        rows = [(", ".join(nodes), *line) for line, nodes in lines.items()]
+def _print_outcomes(result: RepairResult) -> None:
+    """Print what the same programs reported before and after; equal nodes share a row."""
+    nodes: dict[tuple[str, ...], list[str]] = {}
+    for outcome in result.outcomes:
+        program = outcome.program
+        if outcome.libc not in {"own", program.split()[0]}:
+            program = f"{program} ({outcome.libc})"
+        row = (program, outcome.name, outcome.before, outcome.after)
+        nodes.setdefault(row, []).append(outcome.node)
+    if nodes:
+        rows = [(", ".join(names), *row) for row, names in nodes.items()]
         click.echo()
-        terminal.table(("node", "program", "asks for", "before", "after"), rows)
+        terminal.table(("node", "program", "resolves", "before", "after"), rows)
 
 
-def kept(keeper: ReconcilerStatus | None) -> None:
-    """The keeper, in a line each."""
-    if keeper is not None:
-        for name, value in keeper_rows(keeper):
-            click.echo(f"{name}: {value}" if name else f"  {value}")
-
-
-def keeper_rows(keeper: ReconcilerStatus) -> list[tuple[str, str]]:
-    """For `mirror status` too."""
-    state = "runs" if keeper.running else "does not run"
-    rows = [("keeper", f"{state}, keeps {', '.join(places(keeper.keeps))}")]
-    if keeper.leaves:
-        rows.append(("", f"not kept now: {', '.join(places(keeper.leaves))}"))
+def reconciler_rows(status: ReconcilerStatus) -> list[tuple[str, str]]:
+    """Return rows of the reconciler's status, for `mirror status` too."""
+    state = "runs" if status.running else "does not run"
+    rows = [("reconciler", f"{state}, reapplies {', '.join(group_targets(status.keeps))}")]
+    if status.leaves:
+        rows.append(("", f"not covered: {', '.join(group_targets(status.leaves))}"))
     return rows
 
 
-def standing(found: Sequence[FixState], output: OutputFormat, fixes: Mapping[str, Fix]) -> None:
-    """Every fix and how it stands."""
+def print_states(
+    states: Sequence[FixState], output: OutputFormat, fixes: Mapping[str, Fix]
+) -> None:
+    """Print every fix with its state."""
     if output != "table":
-        terminal.document(found, output)
+        terminal.document(states, output)
         return
     rows = [
-        (one.fix, one.state, fixes[one.fix].summary if one.fix in fixes else "", one.at)
-        for one in found
+        (state.fix, state.state, fixes[state.fix].summary if state.fix in fixes else "", state.at)
+        for state in states
     ]
     terminal.table(("fix", "state", "what it does", "written"), rows)
-    for one in found:
-        for line in state_lines(one):
+    for state in states:
+        for line in _state_lines(state):
             click.echo(line)
     click.echo("\nmirror fix NAME --dry-run shows what it would change")
 
 
-def standing_of(cluster: Cluster) -> tuple[FixState, ...] | str:
-    """How the fixes stand, or why that cannot be seen."""
+def try_read_states(cluster: Cluster) -> tuple[FixState, ...] | str:
+    """Return the states of the fixes, or why they cannot be read."""
     try:
         return apply.read_fix_states(cluster)
-    except MirrorError as broken:
-        return str(broken)
+    except MirrorError as error:
+        return str(error)
 
 
-def rows(found: tuple[FixState, ...] | str) -> list[tuple[str, str]]:
-    """For `mirror status`: a line a fix, and one for each target that is not as it should be."""
-    if isinstance(found, str):
-        return [("fixes", f"not seen: {found}")]
-    told = [("fixes", ", ".join(f"{one.fix} {one.state}" for one in found))]
-    return told + [("", line.strip()) for one in found for line in state_lines(one)]
+def state_rows(states: tuple[FixState, ...] | str) -> list[tuple[str, str]]:
+    """Return rows for `mirror status`: the fixes, then each target that is not applied."""
+    if isinstance(states, str):
+        return [("fixes", f"not observed: {states}")]
+    rows = [("fixes", ", ".join(f"{state.fix} {state.state}" for state in states))]
+    return rows + [("", line.strip()) for state in states for line in _state_lines(state)]
 
 
-def state_lines(state: FixState) -> list[str]:
-    """Targets that are not simply applied, and the command that brings them back."""
-    lines = [
-        f"  {state.fix}: {one.target} is {one.state}" + (f" ({one.detail})" if one.detail else "")
-        for one in state.targets
-        if one.state != "applied" or one.detail
-    ]
+def _state_lines(state: FixState) -> list[str]:
+    """Return a line for each target that is not simply applied, and the command that repairs it."""
+    lines = []
+    for target in state.targets:
+        if target.state != "applied" or target.detail:
+            detail = f" ({target.detail})" if target.detail else ""
+            lines.append(f"  {state.fix}: {target.target} is {target.state}{detail}")
     return [*lines, f"  {state.fix}: next: {state.again}"] if state.again else lines

@@ -1,4 +1,4 @@
-"""How a mirror's state is printed."""
+"""The mirror's state as text, or as a document for programs."""
 
 from __future__ import annotations
 
@@ -10,52 +10,50 @@ from mirror.cache_status import CacheStatus
 from mirror.core.codec import dump
 from mirror.local.mirror import LocalStatus
 
-Row = tuple[str, str]
 
-
-def figures(told: CacheStatus | None) -> list[Row]:
-    """Cache, hits and upstream; nothing where there is no front."""
-    if told is None:
+def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
+    """Return rows on the cache, its hit rate and its upstream; none where there is no proxy."""
+    if cache is None:
         return []
-    rate = told.hit_rate
-    hits = "no requests yet" if rate is None else f"{rate:.1%} of {told.requests} requests"
-    upstream = f"{told.upstream} answers"
-    if told.upstream_away:
-        since = f" since {told.upstream_since}" if told.upstream_since else ""
-        upstream = f"{told.upstream} is away{since}: {told.upstream_away}; what is kept is served"
+    rate = cache.hit_rate
+    hits = "no requests yet" if rate is None else f"{rate:.1%} of {cache.requests} requests"
+    upstream = f"{cache.upstream} answers"
+    if cache.upstream_away:
+        since = f" since {cache.upstream_since}" if cache.upstream_since else ""
+        upstream = f"{cache.upstream} does not answer{since}: {cache.upstream_away}; "
+        upstream += "cached files are served"
+    scrubbed = f"{cache.scrubbed or 'not yet'}; {cache.mended} repaired since the start"
     return [
-        ("cached", f"{told.files} files, {told.size / 1e6:.1f} MB; {told.pages} pages"),
-        ("hits", f"{hits} since the start, {told.fetched} fetched from upstream"),
+        ("cached", f"{cache.files} files, {cache.size / 1e6:.1f} MB; {cache.pages} pages"),
+        ("hits", f"{hits} since the start, {cache.fetched} fetched from upstream"),
         ("upstream", upstream),
-        (
-            "checked",
-            f"{told.scrubbed or 'not yet'}; {told.mended} mended by itself since the start",
-        ),
-        ("free", f"{told.free / 1e9:.1f} of {told.volume / 1e9:.1f} GB"),
+        ("verified", scrubbed),
+        ("free", f"{cache.free / 1e9:.1f} of {cache.volume / 1e9:.1f} GB"),
     ]
 
 
-def local(status: LocalStatus, told: CacheStatus | None, output: OutputFormat) -> None:
-    """The mirror of this machine."""
+def print_local(status: LocalStatus, cache: CacheStatus | None, output: OutputFormat) -> None:
+    """Print the state of the mirror on this machine."""
     if output != "table":
-        more = {"url": status.endpoint.url, "figures": dump(told) if told else None}
-        terminal.document({**dump(status), **more}, output)
+        figures = dump(cache) if cache else None
+        document = {**dump(status), "url": status.endpoint.url, "figures": figures}
+        terminal.document(document, output)
         return
-    kept = [("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB")]
+    cached = [("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB")]
     rows = [
         ("index", status.endpoint.url),
-        ("front", status.front),
+        ("proxy", status.front),
         ("devpi", status.version or "-"),
-        *(figures(told) or kept),
+        *(cache_rows(cache) or cached),
         ("data", str(status.data)),
         ("log", str(status.log)),
     ]
-    if told is not None and told.is_full:
-        rows.append(("trouble", f"the disk of {status.data} is full: make room on it"))
-    if told is not None and told.lost:
-        rows.append(("trouble", told.describe_lost_uploads))
+    if cache is not None and cache.is_full:
+        rows.append(("trouble", f"the disk of {status.data} is full: free some space"))
+    if cache is not None and cache.lost:
+        rows.append(("trouble", cache.describe_lost_uploads))
     terminal.facts(f"mirror on this machine: {status.state}", rows)
     if status.state == "running":
-        click.echo('\nnext: eval "$(mirror env --local)"   and install as ever')
+        click.echo('\nnext: eval "$(mirror env --local)"   then install as usual')
     else:
         click.echo("\nnext: mirror up --local")

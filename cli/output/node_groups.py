@@ -1,18 +1,18 @@
-"""Things of nodes for people: what is the same on several nodes is said once. Pure."""
+"""Targets on nodes grouped for people: what is equal on several nodes is printed once. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.repair.plan import TargetDiff
 
-_ON = " on node "
+_ON_NODE = " on node "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One or several targets with the same difference; ``lines`` without its header."""
+class DiffGroup:
+    """One or several targets with the same difference; ``lines`` are without its header."""
 
     title: str
     why: tuple[str, ...]
@@ -21,36 +21,42 @@ class Group:
     drops: tuple[str, ...]
 
 
-def places(targets: Iterable[str]) -> list[str]:
-    """`file X on node a`, `file X on node b` → `file X on nodes a, b`; order by the first."""
-    found: dict[str, list[str]] = {}
+def group_targets(targets: Iterable[str]) -> list[str]:
+    """Return `file X on node a`, `file X on node b` as `file X on nodes a, b`, in first order."""
+    nodes_by_place: dict[str, list[str]] = {}
     for target in targets:
-        place, _, node = target.partition(_ON)
-        found.setdefault(place, []).extend([node] if node else [])
-    return [_title(place, nodes) for place, nodes in found.items()]
+        place, _, node = target.partition(_ON_NODE)
+        nodes_by_place.setdefault(place, []).extend([node] if node else [])
+    return [_render_title(place, nodes) for place, nodes in nodes_by_place.items()]
 
 
-def groups(diffs: Sequence[TargetDiff]) -> list[Group]:
-    """The differences, alike ones together, in the order of the first of them."""
-    found: dict[tuple[object, ...], list[str]] = {}
-    for one in diffs:
-        place, _, node = one.target.partition(_ON)
-        key = (place, one.why, _body(one.text), one.kept, one.drops)
-        found.setdefault(key, []).extend([node] if node else [])
+def group_diffs(diffs: Sequence[TargetDiff]) -> list[DiffGroup]:
+    """Return the differences with equal ones together, in the order of their first."""
+    nodes_by_key: dict[tuple[str, DiffGroup], list[str]] = {}
+    for diff in diffs:
+        place, _, node = diff.target.partition(_ON_NODE)
+        group = DiffGroup(
+            title=place,
+            why=tuple(diff.why),
+            lines=_diff_body(diff.text),
+            kept=diff.kept,
+            drops=tuple(diff.drops),
+        )
+        nodes_by_key.setdefault((place, group), []).extend([node] if node else [])
     return [
-        Group(title=_title(str(key[0]), nodes), why=key[1], lines=key[2], kept=key[3], drops=key[4])  # type: ignore[arg-type]
-        for key, nodes in found.items()
+        replace(group, title=_render_title(place, nodes))
+        for (place, group), nodes in nodes_by_key.items()
     ]
 
 
-def _title(place: str, nodes: Sequence[str]) -> str:
+def _render_title(place: str, nodes: Sequence[str]) -> str:
     if not nodes:
         return place
     return f"{place} on node{'s' if nodes[1:] else ''} {', '.join(nodes)}"
 
 
-def _body(text: str) -> tuple[str, ...]:
-    """A unified diff without the two lines that name its sides; of one value `old → new`."""
+def _diff_body(text: str) -> tuple[str, ...]:
+    """Return a unified diff without its two header lines; a single value as `old → new`."""
     lines = tuple(text.rstrip().splitlines()[2:])
     if len(lines) == 3 and lines[1][:1] == "-" and lines[2][:1] == "+":
         return (f"{lines[1][1:]} → {lines[2][1:]}",)

@@ -1,4 +1,4 @@
-"""What a person sees: tables, JSON, YAML and live progress. The only place that knows rich."""
+"""Printing: tables, facts, JSON, YAML and live progress on the terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def document(value: Any, output: OutputFormat) -> None:
 
 
 def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> None:
-    """Objects as YAML documents, on stdout where no stream is given."""
+    """Print objects as YAML documents, on stdout by default."""
     writer, stream = YAML(), stream or sys.stdout
     writer.default_flow_style = False
     writer.indent(mapping=2, sequence=4, offset=2)
@@ -44,7 +44,7 @@ def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> Non
 
 
 def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Name and value, one a line, under a title."""
+    """Print a title, then a line per name and value."""
     out.print(title, style="bold")
     for name, value in rows:
         out.print(f"  {name:<12} ", end="", style="dim")
@@ -52,27 +52,27 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def prose(text: str, indent: str = "", style: str = "") -> None:
-    """A sentence: one line for programs, in a terminal as many as it takes, by whole words."""
+    """Print a sentence: one line for programs, wrapped at words on a terminal."""
     lines = [indent + text]
     if out.is_terminal:
-        more = f"{indent}  "
-        lines = wrap(text, out.width, initial_indent=indent, subsequent_indent=more) or lines
+        hanging = f"{indent}  "
+        lines = wrap(text, out.width, initial_indent=indent, subsequent_indent=hanging) or lines
     for line in lines:
         out.print(Text(line, style=style))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    """Print a plain table."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
-    out.print(drawn)
+        grid.add_row(*row)
+    out.print(grid)
 
 
 class Live:
-    """Steps on stderr: a spinner line in a terminal, plain lines elsewhere."""
+    """Progress on stderr: a spinner line on a terminal, plain lines elsewhere."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
@@ -90,25 +90,25 @@ class Live:
 
     def count(self, done: int, total: int, text: str = "") -> None:
         if self._bar is not None and self._task is not None:
-            words = f"{self._text}: {text}" if text else self._text
-            self._bar.update(self._task, completed=done, total=total, description=words)
+            description = f"{self._text}: {text}" if text else self._text
+            self._bar.update(self._task, completed=done, total=total, description=description)
 
     def note(self, text: str) -> None:
         (self._bar.console if self._bar else err).print(f"  {text}", style="dim", markup=False)
 
     def close(self, failed: bool = False) -> None:
-        """Leave the last step's line on the screen."""
+        """Print the line of the last step."""
         if self._text and self._bar is not None and self._task is not None:
             mark = "[red]✗[/]" if failed else "[green]✓[/]"
-            took = time.monotonic() - self._since
-            self._bar.console.print(mark, self._text, f"[dim]{took:.1f} s[/]")
+            seconds = time.monotonic() - self._since
+            self._bar.console.print(mark, self._text, f"[dim]{seconds:.1f} s[/]")
             self._bar.update(self._task, visible=False)
         self._text = ""
 
 
 @contextmanager
 def progress() -> Iterator[Live]:
-    """Live progress for the length of a block."""
+    """Show live progress while the block runs."""
     if not err.is_terminal:
         yield Live(None)
         return

@@ -50,7 +50,7 @@ def run_warm(place: MirrorHome, *words: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_all_of_a_lock_once(place: MirrorHome, source: CountingUpstream, lock: Path) -> None:
-    assert "no warming is known" in place.run_mirror("warm", "--follow").stderr
+    assert "there is no warm run" in place.run_mirror("warm", "--follow").stderr
     code, told = run_warm(place, str(lock))
     assert code == 0, told
     assert (told["files"], told["misses"]) == (WHEEL_COUNT, [])

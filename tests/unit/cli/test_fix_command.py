@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from cli import fix_workflow
 from cli.mirror import mirror
 from deploy.cluster.client import Cluster
-from deploy.repair import apply, reconciler
 from mirror.core.errors import MirrorError
 
 
@@ -53,7 +52,7 @@ def nowhere(tmp_path: Path) -> str:
         (["up", "--with-fixes"], 2, "nobody to ask"),
         (["up", "--with-fixes", "--local"], 2, "--with-fixes: not with --local"),
         (["up", "--with-fixes", "--yes"], 3, "does not answer"),
-        (["attach"], 2, "which workloads?"),
+        (["attach"], 2, "no workload is named"),
         (["attach", "deployment/x", "-l", "a=b"], 2, "together"),
         (["attach", "job/x"], 2, "job/x cannot be attached"),
         (["attach", "x"], 2, "not a workload: 'x'"),
@@ -78,21 +77,22 @@ def test_help_has_examples(command: str) -> None:
     assert f"mirror {command}" in done.output
 
 
-def test_agents_are_told_what_a_change_that_failed_has_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """They took out what was written; what stands is kept all the same."""
-    done: list[str] = []
-    monkeypatch.setattr(reconciler, "refresh_agents", lambda _: done.append("told"))
+def test_agents_learn_what_a_failed_change_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They dropped what was being written; what is still applied is reconciled all the same."""
+    calls: list[str] = []
+    monkeypatch.setattr(fix_workflow, "refresh_agents", lambda _: calls.append("refresh"))
 
-    def tidy(_: Cluster, *, undone: bool) -> tuple[str, ...]:
-        done.append("tidied")
+    def remove_idle_agents(_: Cluster, *, undone: bool) -> tuple[str, ...]:
+        calls.append("remove idle")
         return ()
 
-    monkeypatch.setattr(apply, "remove_idle_agents", tidy)
-    with pytest.raises(MirrorError, match="not proved"), fix_workflow.tidied(cast("Cluster", None)):
+    monkeypatch.setattr(fix_workflow, "remove_idle_agents", remove_idle_agents)
+    with (
+        pytest.raises(MirrorError, match="not proved"),
+        fix_workflow.without_idle_agents(cast("Cluster", None)),
+    ):
         raise MirrorError("not proved")
-    assert done == ["told", "tidied"]
-    with fix_workflow.tidied(cast("Cluster", None)):
+    assert calls == ["refresh", "remove idle"]
+    with fix_workflow.without_idle_agents(cast("Cluster", None)):
         pass
-    assert done == ["told", "tidied", "tidied"]
+    assert calls == ["refresh", "remove idle", "remove idle"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.output.node_groups import groups, places
+from cli.output.node_groups import group_diffs, group_targets
 from deploy.repair.plan import TargetDiff
 
 
@@ -12,7 +12,7 @@ def diff(target: str, before: str, after: str) -> TargetDiff:
 
 
 def test_alike_ones_stand_together_and_others_do_not() -> None:
-    found = groups(
+    found = group_diffs(
         [
             diff("sysctl x on node anubis", "0", "1"),
             diff("ConfigMap a/b key c", "y", "z"),
@@ -34,7 +34,7 @@ def test_names_of_what_was_written() -> None:
         "file /y on node ra",
         "file /x on node b",
     ]
-    assert places(written) == [
+    assert group_targets(written) == [
         "ConfigMap a/b key c",
         "file /x on nodes ra, b",
         "file /y on node ra",

@@ -1,0 +1,93 @@
+"""What `mirror attach` and `mirror detach` share: choosing workloads, confirming, printing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli.options import OutputFormat, check_can_ask, dry_run_option, yes_option
+from cli.output import fix_plan, terminal
+from deploy.repair.attach import AttachPlan, AttachRequest
+from mirror.core.errors import InputError
+
+
+def workload_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the arguments and options that choose workloads, and those that confirm."""
+    for option in (
+        yes_option,
+        dry_run_option,
+        click.option("--force", is_flag=True, help="Discard later edits of these workloads."),
+        click.option(
+            "-l", "--selector", default="", metavar="LABELS", help="Workloads with these labels."
+        ),
+        click.option(
+            "-n", "--namespace", "workload_namespace", metavar="NS", help="Of the workloads."
+        ),
+        click.argument("names", nargs=-1, metavar="[KIND/NAME]..."),
+    ):
+        function = option(function)
+    return function
+
+
+def build_request(
+    mirror_namespace: str,
+    names: tuple[str, ...],
+    workload_namespace: str | None,
+    selector: str,
+    **flags: bool,
+) -> AttachRequest:
+    """Return which workloads are meant. Raises InputError where none, or both ways, are given."""
+    if not names and not selector and not workload_namespace:
+        raise InputError(
+            "no workload is named",
+            next_step="give KIND/NAME, or --selector, or --namespace for all in it",
+        )
+    if names and selector:
+        raise InputError("KIND/NAME and --selector together", next_step="give one of them")
+    return AttachRequest(
+        names=names,
+        namespace=workload_namespace or "default",
+        selector=selector,
+        mirror_namespace=mirror_namespace,
+        **flags,
+    )
+
+
+def show_and_confirm(
+    plan: AttachPlan, output: OutputFormat, *, dry_run: bool, yes: bool, force: bool
+) -> bool:
+    """Print the plan and ask; returns whether to write it."""
+    if dry_run and output != "table":
+        document = {"workloads": plan.workloads, "targets": plan.diffs, "notes": plan.notes}
+        terminal.document(document, output)
+        return False
+    if output == "table":
+        fix_plan.print_diffs(plan.diffs)
+        for note in plan.notes:
+            click.echo(f"note: {note}")
+        if dry_run:
+            click.echo("\nnothing was written")
+            return False
+    drops = any(diff.drops for diff in plan.diffs)
+    if yes or plan.is_noop or (drops and not force):
+        return True
+    check_can_ask("this changes workloads", yes=yes)
+    click.confirm(f"\n{plan.impact}\nwrite this?", abort=True, err=True)
+    return True
+
+
+def print_result(
+    plan: AttachPlan, written: tuple[str, ...], output: OutputFormat, undo: str = ""
+) -> None:
+    """Print which workloads were written; ``undo`` is the command that reverts them."""
+    if output != "table":
+        terminal.document({"written": written, "notes": plan.notes}, output)
+        return
+    for name in written:
+        click.echo(f"written: {name}")
+    if not written:
+        click.echo("nothing to write" if plan.workloads or undo else "nothing is attached there")
+    elif undo:
+        click.echo(f"\nundo: {undo} with the same names")

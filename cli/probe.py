@@ -1,0 +1,65 @@
+"""From shared options to what the collector asks: which image, names and nodes probe pods use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from cli.options import ClusterOptions
+from deploy.cluster.client import ApiError, Cluster
+from deploy.doctor.run import find_probe_image
+from deploy.evidence.collect import CollectOptions
+from deploy.lifecycle import record
+from mirror.core.errors import InputError, RefusedError
+from mirror.devpi import read_default_upstream
+from mirror.probe.__main__ import parse_endpoint
+
+
+def build_collect_options(
+    cluster: Cluster,
+    target: ClusterOptions,
+    *,
+    image: str | None = None,
+    names: tuple[str, ...] = (),
+    nodes: tuple[str, ...] = (),
+    ask_mirror: bool = False,
+) -> CollectOptions:
+    """Return the options of a collection; the mirror's record fills in what is not given.
+
+    ``names`` are HOST[:PORT] that probe pods resolve (default: the upstream index); with
+    ``ask_mirror`` they also ask the mirror at its recorded address. Raises InputError for a name
+    that is not HOST[:PORT].
+    """
+    try:
+        mirror_record = record.read(cluster, target.namespace)
+    except (ApiError, RefusedError):
+        mirror_record = record.MirrorRecord()
+    address = f"{mirror_record.cluster_ip}:{mirror_record.port}"
+    return CollectOptions(
+        namespace=target.namespace,
+        image=image or find_probe_image(cluster, target.namespace) or mirror_record.image,
+        nodes=nodes,
+        names=tuple(map(_check_name, names)) or (_index_host(mirror_record.settings),),
+        mirror=address if ask_mirror and mirror_record.cluster_ip else None,
+    )
+
+
+def _index_host(settings: Mapping[str, Any]) -> str:
+    """Return HOST[:PORT] of the index that the mirror uses, or would use."""
+    parts = urlsplit(settings.get("upstream") or read_default_upstream())
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    host = parts.hostname or ""
+    return host if port == 443 else f"{host}:{port}"
+
+
+def _check_name(name: str) -> str:
+    try:
+        parse_endpoint(name)
+    except ValueError as error:
+        raise InputError(
+            f"--name {name!r} is not HOST[:PORT]",
+            why=str(error),
+            next_step="give a host name such as index.example",
+        ) from error
+    return name

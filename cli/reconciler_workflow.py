@@ -1,0 +1,93 @@
+"""The reconciler on the command line: install, update, remove, and its status."""
+
+from __future__ import annotations
+
+import click
+
+from cli.options import ClusterOptions, OutputFormat
+from cli.output import terminal
+from cli.output.node_groups import group_targets
+from cli.probe import build_collect_options
+from deploy.cluster.client import Cluster
+from deploy.repair import reconciler
+from deploy.repair.reconciler import ReconcilerStatus
+from mirror.core.errors import InputError, MirrorError
+
+
+def update(
+    cluster: Cluster, image: str | None = None, *, install: bool | None = None
+) -> ReconcilerStatus | None:
+    """Bring the reconciler up to date after fixes were applied or rolled back.
+
+    ``install`` True installs it, False removes it, None follows the ledger. Returns its status, or
+    None where there is none.
+    """
+    with terminal.progress() as progress:
+        if install:
+            return reconciler.install(cluster, image, progress)
+        if install is False:
+            reconciler.uninstall(cluster)
+            return None
+        try:
+            reconciler.refresh(cluster, progress)
+        except MirrorError as error:
+            # the fixes themselves are done
+            click.echo(f"warning: the reconciler is not up to date: {error}", err=True)
+    return read_status(cluster)
+
+
+def install_or_remove(
+    cluster: Cluster,
+    image: str | None,
+    target: ClusterOptions,
+    output: OutputFormat,
+    *,
+    install: bool,
+    dry_run: bool,
+) -> None:
+    """Run `mirror fix --keep` or `--no-keep` without naming a fix."""
+    if dry_run:
+        status = reconciler.preview(cluster) if install else reconciler.read_status(cluster)
+        _print_status(status, output, "would reapply" if install else "would be removed: reapplies")
+        return
+    if not install:
+        removed = reconciler.uninstall(cluster)
+        if output != "table":
+            terminal.document({"removed": removed}, output)
+        else:
+            lines = "\n".join(f"removed {name}" for name in removed)
+            click.echo(lines or "there is no reconciler")
+        return
+    with terminal.progress() as progress:
+        options = build_collect_options(cluster, target, image=image)
+        status = reconciler.install(cluster, options.image, progress)
+    _print_status(status, output, "reapplies")
+
+
+def read_status(cluster: Cluster) -> ReconcilerStatus | None:
+    """Return the reconciler's status; None where there is none, or it cannot be read."""
+    try:
+        return reconciler.read_status(cluster)
+    except MirrorError:
+        return None
+
+
+def _print_status(status: ReconcilerStatus | None, output: OutputFormat, verb: str) -> None:
+    if output != "table":
+        terminal.document({"keeper": status}, output)
+        return
+    if status is None:
+        click.echo("there is no reconciler")
+        return
+    if not status.keeps and not status.leaves:
+        raise InputError(
+            "there is nothing to reapply: no fix is applied", next_step="mirror fix all --keep"
+        )
+    click.echo(f"the reconciler {verb}:")
+    for name in group_targets(status.keeps):
+        click.echo(f"  {name}")
+    if status.leaves:
+        click.echo("not covered, because no agent answers there (run `mirror fix --keep` again):")
+        for name in group_targets(status.leaves):
+            click.echo(f"  {name}")
+    click.echo("\nits events: kubectl get events -A | grep -E 'FixReverted|FixLost'")
