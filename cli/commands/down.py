@@ -15,7 +15,10 @@ from mirror.local.mirror import LocalMirror
 @click.option("--purge", is_flag=True, help="Remove packages, settings and secrets too.")
 @output_option
 def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat) -> None:
-    """Stop the mirror. Packages and its address are kept unless you pass --purge."""
+    """Stop the mirror.
+
+    Packages and its address are kept unless you pass --purge.
+    """
     if local:
         with terminal.progress() as progress:
             stopped = LocalMirror().down(purge=purge, progress=progress)

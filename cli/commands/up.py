@@ -71,7 +71,7 @@ def up(
     dry_run: bool,
     output: OutputFormat,
 ) -> None:
-    """Start the mirror, or bring it to these settings.
+    """Start the mirror, or change its settings.
 
     In a cluster, a pod on every node then installs a package from it. Options are remembered: a
     later `up` needs none of them.

@@ -47,7 +47,9 @@ def test_a_healthy_cluster() -> None:
 def test_what_was_left_out_is_said() -> None:
     said = ask("no-probe-image")
     assert said.exit_code == 0
-    assert "not seen (18 checks): no probe image: give --image REF" in " ".join(said.stdout.split())
+    assert "not observed (18 checks): no probe image: give --image REF" in " ".join(
+        said.stdout.split()
+    )
 
 
 def test_warnings_alone_end_with_0() -> None:
