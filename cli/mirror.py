@@ -25,7 +25,7 @@ _COMMANDS = {
     "attach": "Let workloads use the mirror: its environment in every container, by envFrom.",
     "detach": "Restore workloads as they were before `mirror attach`.",
     "fix": "Remove a cause that makes pods fail, in a way that can be undone.",
-    "rollback": "Undo fixes: restore what was there before, byte for byte.",
+    "rollback": "Undo fixes: restore what was there before them, byte for byte.",
 }
 
 
