@@ -10,7 +10,7 @@ from images.application_recipe import ApplicationRecipe
 REQUIREMENTS = "requirements.txt"
 BUILD_CONSTRAINTS = "build-backends.txt"
 UV_REQUIREMENTS = "uv.txt"
-INSTALLER = "settle.py"
+INSTALLER = "installer.py"
 BYTECODE_COMPILER = "bytecode.py"
 SYSTEM_SCRIPT = "application.sh"
 SOURCE_FOLDER = "source"

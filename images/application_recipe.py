@@ -143,7 +143,7 @@ def _value(kind: str, value: Any, path: Path, key: str) -> Any:
     elif kind == "Mapping[str, str]" and isinstance(value, Mapping):
         if all(isinstance(one, str) for one in value.values()):
             return dict(value)
-    elif kind == "tuple[Start, ...]":
+    elif kind == "tuple[StartCommand, ...]":
         return value
     elif (kind == "bool") == isinstance(value, bool):
         plain = {"str": str, "int": int, "bool": bool, "float": int | float}.get(kind)

@@ -24,7 +24,7 @@ from mirror.core.wait import Deadline, wait_until
 
 RELAY_PORT = 3141  # of the relay, on the jail's loopback: the same whatever the mirror's address is
 _INSIDE = Path(__file__).parent / "inside"
-_WATCH = "/pypi-mirror/watch.py"
+_MONITOR = "/pypi-mirror/monitor.py"
 _SHARED = "/pypi-mirror-jail"
 _SOCKET = f"{_SHARED}/mirror"
 
@@ -118,10 +118,10 @@ def open_sandbox(
     engine: EngineClient, image: str, deadline: Deadline, route: MirrorRoute | None
 ) -> Iterator[Sandbox]:
     """A jail for the length of a block; ``image`` has python3. Without a route it leads nowhere."""
-    files = {_WATCH: (_INSIDE / "watch.py").read_bytes()}
+    files = {_MONITOR: (_INSIDE / "monitor.py").read_bytes()}
     # PTRACE: to read whose socket it is; RAW: to see packets; ADMIN: to set the route
     powers = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SYS_PTRACE", "DAC_OVERRIDE")
-    words = ("python3", _WATCH)
+    words = ("python3", _MONITOR)
 
     def plan(*argv: str, shared: str | None, **more: object) -> ContainerSpec:
         mount = (shared, _SHARED) if shared else None
@@ -142,7 +142,7 @@ def open_sandbox(
             yield Sandbox(watcher)
         return
     with create_volume(engine) as shared:
-        outside = ("gate", _SOCKET, route.address, str(route.port))
+        outside = ("relay", _SOCKET, route.address, str(route.port))
         with (
             run_container(engine, plan(*outside, shared=shared, network="host")) as gate,
             run_container(

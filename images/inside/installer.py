@@ -1,7 +1,7 @@
 """Makes an installed environment the same from build to build, or picks what was added to it.
 
-usage: settle.py install VENV ARGV...           run uv; VENV/built-from-sdist names what it built
-       settle.py project VENV TARGET [ARGV...]  run uv, if told to; then the files of what was
+usage: installer.py install VENV ARGV...           run uv; VENV/built-from-sdist names what it built
+       installer.py project VENV TARGET [ARGV...]  run uv, if told to; then the files of what was
                                                 installed as editable or from a folder, as VENV
                                                 has them, below TARGET
 Both compile what they installed, by bytecode.py beside this file.

@@ -1,7 +1,7 @@
 """Owns a network namespace that leads nowhere, and writes down all that is tried in it.
 
-usage: watch.py RELAY-PORT|0 [SOCKET]      in the namespace: one route, to SOCKET
-       watch.py gate SOCKET ADDRESS PORT   outside: from SOCKET to the mirror
+usage: monitor.py RELAY-PORT|0 [SOCKET]      in the namespace: one route, to SOCKET
+       monitor.py relay SOCKET ADDRESS PORT   outside: from SOCKET to the mirror
 
 Every address is routed to loopback, where a packet socket sees who is called: a name server that
 knows no name, and no other listener but the relay. One JSON line on stdout for each attempt:
@@ -176,7 +176,7 @@ def serve_relay(listener: socket.socket, family: int, target: str | tuple[str, i
 
 def main() -> None:
     first, *rest = sys.argv[1:]
-    if first == "gate":
+    if first == "relay":
         path, address, port = rest
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         door.bind(path)

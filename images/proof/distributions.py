@@ -33,7 +33,7 @@ def check(subject: ProofSubject) -> ProofResult:
 
 def read_environment(subject: ProofSubject) -> dict[str, Any]:
     """Markers' values and distributions of the image's environment."""
-    with subject.run_program(None, (), "installed.py") as running:
+    with subject.run_program(None, (), "environment.py") as running:
         code = subject.wait_for_exit(running, "the list of distributions")
         log = running.read_log(stderr=False)
         if code != 0:

@@ -119,7 +119,7 @@ def test_an_image_that_does_not_work_gets_no_name(
 ) -> None:
     (copy / "other.py").write_text('"""Another image than those before."""\n')
     broken = replace(load_mirror_recipe("mirror"), checks=(("false",),))
-    monkeypatch.setattr(build_mirror_module, "load_recipe", lambda _: broken)
+    monkeypatch.setattr(build_mirror_module, "load_mirror_recipe", lambda _: broken)
     before = named(private)
     with pytest.raises(EngineError, match="false does not run in it"):
         build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
@@ -130,12 +130,12 @@ def test_an_image_that_does_not_work_gets_no_name(
 SLOW = 'FROM python:3.13-slim-trixie\nRUN ["sleep", "300"]\n'
 BUILD_SLOWLY = """
 import io, sys
-from images.build import pack
+from images.build_mirror import pack_files
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
-from tests.images.mirror_archive import connect
-engine = connect(sys.argv[1])
-context = pack({"Dockerfile": sys.argv[2].encode()})
+from tests.images.mirror_archive import connect_engine
+engine = connect_engine(sys.argv[1])
+context = pack_files({"Dockerfile": sys.argv[2].encode()})
 engine.build(context, log=io.StringIO(), progress=SILENT, labels={})
 """
 

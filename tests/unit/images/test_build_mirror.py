@@ -61,7 +61,7 @@ def test_the_name_follows_every_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for changed in ("system.sh", "mirror/settings.py", "mirror-requirements.txt"):
         with monkeypatch.context() as patched:
             more = {**files, changed: files[changed] + b"\n"}
-            patched.setattr(build_mirror, "context_files", lambda _, more=more: more)
+            patched.setattr(build_mirror, "collect_context_files", lambda _, more=more: more)
             others.append(plan())
     assert len({first.reference, *(other.reference for other in others)}) == 6
 

@@ -85,7 +85,7 @@ def test_a_project_that_is_installed_from_its_folder_is_compiled_too(tmp_path: P
     (info / "RECORD").write_text("own.py,,\nown-1.0.dist-info/RECORD,,\n")
     (venv / site / "own.py").write_text("D = 4\n")
     (venv / "built-with").write_text("")
-    argv = (sys.executable, PROGRAM.with_name("settle.py"), "project", venv, target)
+    argv = (sys.executable, PROGRAM.with_name("installer.py"), "project", venv, target)
     subprocess.run(argv, check=True, timeout=60)
     code = marshal.loads(bytecode(target / site / "own.py").read_bytes()[16:])
     assert isinstance(code, CodeType)

@@ -13,7 +13,7 @@ from images.engine.leftovers import _is_dead, current_owner
 
 def test_a_process_that_runs_and_one_that_has_ended() -> None:
     assert not _is_dead(current_owner())
-    code = "from images.engine.leftovers import owner; print(owner())"
+    code = "from images.engine.leftovers import current_owner; print(current_owner())"
     other = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=30)
     assert _is_dead(other.stdout.strip())
 
