@@ -1,1 +1,5 @@
-"""Everything that is tested, and the machinery for it."""
+"""The tests of the project, and their helpers."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The little of the Kubernetes API that the lab itself asks for, over plain HTTPS."""
+"""A small Kubernetes API client for the lab itself, on urllib."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 
 
 class LabApi:
-    """Reads objects with the access that a kubeconfig of the lab gives."""
+    """Reads objects with the token of the lab's kubeconfig."""
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
@@ -25,12 +25,12 @@ class LabApi:
         self._tls = ssl.create_default_context(cadata=authority)
 
     def get(self, path: str, *, timeout: float = 10) -> Any:
-        """The object or list at an API path. Raises OSError (HTTPError, URLError)."""
+        """Return the object or list at an API path. Raises OSError (HTTPError, URLError)."""
         with self._open(path, timeout) as response:
             return json.load(response)
 
     def watch(self, path: str, *, timeout: float = 300) -> Iterator[Any]:
-        """The events of a watch, until the server ends it. Raises OSError."""
+        """Yield the events of a watch until the server ends it. Raises OSError."""
         with self._open(path, timeout) as response:
             for line in response:
                 yield json.loads(line)

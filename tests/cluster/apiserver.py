@@ -1,4 +1,4 @@
-"""An API server alone, on loopback: for tests of objects that need no nodes. Ready in seconds."""
+"""An API server without nodes, on loopback, for tests that only need objects. Ready in seconds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from tests.cluster.binaries import ensure_binaries
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.process import run
 from tests.cluster.waiting import WaitAborted, wait_for
 
@@ -21,26 +20,25 @@ ADMIN, LIMITED = "admin", "limited"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServer:
-    """Kubeconfigs: of the admin, and of a user `limited`, who has the rights he is given."""
+    """Kubeconfigs of an admin, and of a user `limited` who has no rights until a test grants some."""
 
     admin: Path
     limited: Path
     kubelite: Path
 
     def kubectl(self, *argv: str, stdin: str | None = None, check: bool = True) -> str:
-        """What kubectl printed, as the admin."""
+        """Run kubectl as the admin and return its output."""
         env = {"KUBECONFIG": str(self.admin), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-        done = run(str(self.kubelite), "kubectl", *argv, stdin=stdin, env=env, check=check)
-        return done.stdout
+        return run(str(self.kubelite), "kubectl", *argv, stdin=stdin, env=env, check=check).stdout
 
 
 @contextmanager
 def api_server() -> Iterator[ApiServer]:
-    """etcd and kube-apiserver, which end with this process however it ends."""
+    """Run etcd and kube-apiserver until the block ends. They die with this process."""
     kubelite = ensure_binaries().kubelite
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        client, peer, port = _free_ports(3)
+        client, peer, port = _find_free_ports(3)
         etcd = f"http://127.0.0.1:{client}"
         peers = f"http://127.0.0.1:{peer}"
         programs = [
@@ -63,32 +61,35 @@ def api_server() -> Iterator[ApiServer]:
         ]
         run("openssl", "genrsa", "-out", str(folder / "sa.key"), "2048")
         (folder / "tokens.csv").write_text("a,admin,admin,system:masters\nl,limited,limited\n")
-        server = ApiServer(
-            admin=_kubeconfig(folder, ADMIN, "a", port),
-            limited=_kubeconfig(folder, LIMITED, "l", port),
-            kubelite=kubelite,
+        url = f"https://127.0.0.1:{port}"
+        admin, limited = (
+            write_kubeconfig(
+                folder / f"{user}.kubeconfig", name=user, server=url, user=user, token=token
+            )
+            for user, token in ((ADMIN, "a"), (LIMITED, "l"))
         )
-        running = [stack.enter_context(_program(folder, kubelite, argv)) for argv in programs]
-        wait_for("the API server", lambda: _ready(server, running), timeout=90, interval=0.2)
+        server = ApiServer(admin=admin, limited=limited, kubelite=kubelite)
+        running = [stack.enter_context(_run_program(folder, kubelite, argv)) for argv in programs]
+        wait_for("the API server", lambda: _is_ready(server, running), timeout=90, interval=0.2)
         yield server
 
 
-def _ready(server: ApiServer, running: list[subprocess.Popen[bytes]]) -> bool:
+def _is_ready(server: ApiServer, running: list[subprocess.Popen[bytes]]) -> bool:
     if any(child.poll() is not None for child in running):
-        raise WaitAborted("etcd or the API server ended at once")
+        raise WaitAborted("etcd or the API server exited at start")
     if server.kubectl("get", "--raw", "/readyz", check=False) != "ok":
         return False
     return bool(server.kubectl("get", "namespace", "kube-system", "-o", "name", check=False))
 
 
 @contextmanager
-def _program(
+def _run_program(
     folder: Path, kubelite: Path, argv: tuple[str, ...]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / f"{argv[0]}.log").open("wb") as log:
-        # killed by the kernel with the thread that started it, should that be killed
-        words = ["setpriv", "--pdeathsig", "KILL", str(kubelite), *argv]
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # the kernel kills it if the thread that started it dies
+        command = ["setpriv", "--pdeathsig", "KILL", str(kubelite), *argv]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         yield child
     finally:
@@ -96,24 +97,9 @@ def _program(
         child.wait(20)
 
 
-def _kubeconfig(folder: Path, name: str, token: str, port: int) -> Path:
-    path = folder / f"{name}.kubeconfig"
-    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": name, "cluster": cluster}],
-        "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        "current-context": name,
-    }
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def _free_ports(count: int) -> list[int]:
+def _find_free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]

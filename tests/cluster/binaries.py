@@ -1,30 +1,23 @@
-"""The Go programs of the cluster, built from Go modules once and cached by version."""
+"""The Go programs of the cluster, built from Go modules and cached by version."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import versions
 from tests.cluster.cache import digest, ensure_cached
-from tests.cluster.golang import find_go, go_environment
-from tests.cluster.process import run
+from tests.cluster.golang import LINKER_FLAGS, build_program, install_program, read_module_file
 from tests.cluster.progress import Progress, ignore_progress
 
 SOURCES = Path(__file__).parent / "go"
-LINKER_FLAGS = "-s -w"
-BUILD_SECONDS = 2400
-"""Kubernetes takes 6 minutes alone on 2 cores, twice that beside other builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binaries:
-    """The built programs, each a static executable."""
+    """Paths of the programs. Each is a static executable."""
 
     kubelite: Path
     coredns: Path
@@ -33,7 +26,7 @@ class Binaries:
 
 
 def ensure_binaries(progress: Progress = ignore_progress) -> Binaries:
-    """All programs, from the cache or built now; progress gets a line before each build."""
+    """Return all programs, building those that are not cached. Reports each build to progress."""
 
     def program(name: str, key: str, make: Callable[[Path], None]) -> Path:
         def build(target: Path) -> None:
@@ -50,7 +43,7 @@ def ensure_binaries(progress: Progress = ignore_progress) -> Binaries:
         provisioner=program(
             "local-path-provisioner",
             versions.LOCAL_PATH_PROVISIONER,
-            lambda target: _install(provisioner, target),
+            lambda target: install_program(provisioner, target),
         ),
         registry=ensure_registry(progress),
         kubelite=program("kubelite", f"{versions.KUBERNETES}-{digest(main)}", _build_kubelite),
@@ -58,82 +51,52 @@ def ensure_binaries(progress: Progress = ignore_progress) -> Binaries:
 
 
 def ensure_registry(progress: Progress = ignore_progress) -> Path:
-    """The image registry alone."""
+    """Return the image registry, building it if it is not cached."""
     module = f"github.com/distribution/distribution/v3/cmd/registry@v{versions.REGISTRY}"
 
     def make(target: Path) -> None:
         progress("building registry (once; cached)")
-        _install(module, target)
+        install_program(module, target)
 
     return ensure_cached(f"bin/registry-{versions.REGISTRY}", make)
 
 
 def ensure_corefile_reader() -> Path:
-    """A program that reads Corefiles by CoreDNS' own code; seconds to build."""
+    """Return a program that parses Corefiles with CoreDNS' own code, building it within seconds."""
     main = SOURCES / "corefile" / "main.go"
+    require = f"require github.com/coredns/caddy {versions.CADDY}\n"
 
     def make(target: Path) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            shutil.copy(main, folder)
-            require = f"require github.com/coredns/caddy {versions.CADDY}\n"
-            (folder / "go.mod").write_text(f"module lab/corefile\n\ngo 1.24.0\n\n{require}")
-            _build(folder, target, LINKER_FLAGS)
+        build_program(main, f"module lab/corefile\n\ngo 1.24.0\n\n{require}", target)
 
     return ensure_cached(f"bin/corefile-{versions.CADDY}-{digest(main.read_text())}", make)
 
 
 def _build_kubelite(target: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        shutil.copy(SOURCES / "kubelite" / "main.go", folder)
-        (folder / "go.mod").write_text(_kubernetes_module_file())
-        version = f"-X k8s.io/component-base/version.gitVersion=v{versions.KUBERNETES}"
-        _build(folder, target, f"{LINKER_FLAGS} {version}")
+    version = f"-X k8s.io/component-base/version.gitVersion=v{versions.KUBERNETES}"
+    main = SOURCES / "kubelite" / "main.go"
+    build_program(main, _render_kubernetes_module_file(), target, f"{LINKER_FLAGS} {version}")
 
 
 def _build_coredns(target: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        shutil.copy(SOURCES / "coredns" / "main.go", folder)
-        (folder / "go.mod").write_text(
-            "module lab/coredns\n\ngo 1.24.0\n\n"
-            f"require github.com/coredns/coredns v{versions.COREDNS}\n"
-        )
-        _build(folder, target, LINKER_FLAGS)
+    require = f"require github.com/coredns/coredns v{versions.COREDNS}\n"
+    main = SOURCES / "coredns" / "main.go"
+    build_program(main, f"module lab/coredns\n\ngo 1.24.0\n\n{require}", target)
 
 
-def _build(folder: Path, target: Path, flags: str) -> None:
-    go, env = find_go(), go_environment()
-    run(go, "mod", "tidy", cwd=folder, env=env, timeout=600)
-    argv = (go, "build", "-trimpath", "-ldflags", flags, "-o", str(target), ".")
-    run(*argv, cwd=folder, env=env, timeout=BUILD_SECONDS)
+def _render_kubernetes_module_file() -> str:
+    """Return a go.mod that uses the published versions of Kubernetes' staging modules.
 
-
-def _install(package: str, target: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        argv = (find_go(), "install", "-trimpath", "-ldflags", LINKER_FLAGS, package)
-        run(*argv, env=go_environment(GOBIN=scratch), timeout=BUILD_SECONDS)
-        (built,) = Path(scratch).iterdir()
-        shutil.move(built, target)
-
-
-def _kubernetes_module_file() -> str:
-    """A go.mod that takes the staging modules of Kubernetes in their published versions.
-
-    Kubernetes' own go.mod replaces each by a folder of its repository, which a module that
-    requires it does not have; its go and godebug lines do not reach over either.
+    Kubernetes' own go.mod replaces them with folders of its repository, which do not exist outside
+    it. Its go and godebug lines do not apply to a module that requires it either.
     """
-    module = f"k8s.io/kubernetes@v{versions.KUBERNETES}"
-    argv = (find_go(), "mod", "download", "-json", module)
-    done = run(*argv, env=go_environment(), timeout=600)
-    theirs = Path(json.loads(done.stdout)["GoMod"]).read_text()
+    upstream = read_module_file(f"k8s.io/kubernetes@v{versions.KUBERNETES}")
     staging = "v0." + versions.KUBERNETES.split(".", 1)[1]
-    settings = re.findall(r"^(?:go|godebug) .*$", theirs, flags=re.MULTILINE)
-    names = re.findall(r"^\s*(\S+) => \./staging/", theirs, flags=re.MULTILINE)
-    replaced = "".join(f"\t{name} => {name} {staging}\n" for name in names)
+    settings = re.findall(r"^(?:go|godebug) .*$", upstream, flags=re.MULTILINE)
+    names = re.findall(r"^\s*(\S+) => \./staging/", upstream, flags=re.MULTILINE)
+    replacements = "".join(f"\t{name} => {name} {staging}\n" for name in names)
     return (
         "module lab/kubelite\n\n"
         + "".join(f"{line}\n" for line in settings)
-        + f"\nrequire k8s.io/kubernetes v{versions.KUBERNETES}\n\nreplace (\n{replaced})\n"
+        + f"\nrequire k8s.io/kubernetes v{versions.KUBERNETES}\n\nreplace (\n{replacements})\n"
     )

@@ -1,4 +1,4 @@
-"""What is expensive to make is made once, outside the repository, and published by a rename."""
+"""A file cache outside the repository for things that are expensive to build."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ import platformdirs
 
 
 def cache_root() -> Path:
-    """The folder of everything cached; MIRROR_TEST_CACHE overrides the platform's place."""
-    given = os.environ.get("MIRROR_TEST_CACHE")
-    root = Path(given) if given else platformdirs.user_cache_path("pypi-mirror-tests")
+    """Return the cache folder: $MIRROR_TEST_CACHE, or the user's cache folder of this platform."""
+    override = os.environ.get("MIRROR_TEST_CACHE")
+    root = Path(override) if override else platformdirs.user_cache_path("pypi-mirror-tests")
     root.mkdir(parents=True, exist_ok=True)
     return root.resolve()
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short key of the parts, each taken with its length so that they cannot run together."""
+    """Return 12 hex digits that identify the parts.
+
+    The length of each part is hashed too, so ("ab", "c") and ("a", "bc") differ.
+    """
     total = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -34,7 +37,7 @@ def digest(*parts: str | bytes) -> str:
 
 @contextmanager
 def hold_lock(name: str) -> Iterator[None]:
-    """Hold the machine-wide lock of one cached thing; the kernel frees it with the process."""
+    """Hold a machine-wide lock; the kernel releases it if the process dies."""
     folder = cache_root() / "locks"
     folder.mkdir(exist_ok=True)
     with (folder / name).open("w") as file:
@@ -43,9 +46,10 @@ def hold_lock(name: str) -> Iterator[None]:
 
 
 def ensure_cached(name: str, make: Callable[[Path], None]) -> Path:
-    """The cached file of this name; make writes it to the path it gets when it is not there.
+    """Return the cached file or folder called name, built with make(path) if it does not exist.
 
-    Two processes never make the same file at once, and a half-written one is never seen.
+    A lock keeps two processes from building the same file, and a rename publishes it, so nobody
+    sees a half-written one.
     """
     target = cache_root() / name
     if target.exists():
@@ -56,9 +60,9 @@ def ensure_cached(name: str, make: Callable[[Path], None]) -> Path:
             return target
         scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
         try:
-            half = scratch / target.name
-            make(half)
-            half.rename(target)
+            partial = scratch / target.name
+            make(partial)
+            partial.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return target

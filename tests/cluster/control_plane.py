@@ -1,16 +1,14 @@
-"""The control plane: etcd, API server, controller manager and scheduler in the lab's namespace."""
+"""The lab's control plane: etcd, API server, controller manager and scheduler."""
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 import shutil
 import subprocess
 from pathlib import Path
 
-import yaml
-
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.options import API_PORT, LabOptions, Site
 from tests.cluster.pki import make_pki
 from tests.cluster.process import run
@@ -22,7 +20,7 @@ STOP_SECONDS = 20.0
 
 
 class ControlPlane:
-    """The four programs, as children of the lab's first process."""
+    """Runs the four programs as children of the lab's first process."""
 
     def __init__(self, site: Site, options: LabOptions, kubelite: Path) -> None:
         self._site = site
@@ -31,7 +29,7 @@ class ControlPlane:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        """Start all four; returns when the API server says it is ready."""
+        """Start all four programs. Returns when the API server is ready."""
         site = self._site
         self._pki = make_pki(site)
         if not site.kubeconfig.exists():
@@ -48,30 +46,33 @@ class ControlPlane:
             *access,
             *("--service-account-private-key-file", str(self._pki / "sa.key")),
             *("--root-ca-file", str(self._pki / "ca.crt")),
-            *("--cluster-cidr", self._both(str(site.pods), str(site.ipv6_network))),
+            *("--cluster-cidr", self._join_families(str(site.pods), str(site.ipv6_network))),
             *("--node-monitor-grace-period", f"{self._options.node_grace}s"),
             "--use-service-account-credentials",
-            # The CNI's subnets are given by hand; allocated ones would differ from them.
+            # The CNI configuration has fixed subnets; allocated ones would differ.
             "--allocate-node-cidrs=false",
         )
         self._run("kube-scheduler", *access)
 
     def start_apiserver(self) -> None:
-        """Start the API server; returns when it is ready, or raises NotInTime or Hopeless."""
+        """Start the API server and wait until it is ready.
+
+        Raises ConditionTimeout or WaitAborted.
+        """
         site, pki = self._site, self._pki
         self._run(
             "kube-apiserver",
             *("--etcd-servers", ETCD),
             *(
                 "--service-cluster-ip-range",
-                self._both(str(site.services), str(site.ipv6_services)),
+                self._join_families(str(site.services), str(site.ipv6_services)),
             ),
             *("--secure-port", str(API_PORT), "--bind-address", "0.0.0.0"),
             *("--advertise-address", str(site.router)),
             *("--tls-cert-file", str(pki / "api.crt")),
             *("--tls-private-key-file", str(pki / "api.key")),
             *("--client-ca-file", str(pki / "ca.crt")),
-            # Otherwise logs and exec look up the node's name in DNS.
+            # Otherwise `kubectl logs` and `exec` look up the node's name in DNS.
             *("--kubelet-preferred-address-types", "InternalIP"),
             *("--service-account-issuer", "https://kubernetes.default.svc"),
             *("--service-account-signing-key-file", str(pki / "sa.key")),
@@ -87,12 +88,12 @@ class ControlPlane:
         self._stop("kube-apiserver")
 
     def stop(self) -> None:
-        """End all four."""
+        """Stop all four programs."""
         for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             self._stop(name)
 
     def wipe(self) -> None:
-        """Forget every object; only while stopped."""
+        """Delete every object. The control plane must be stopped."""
         shutil.rmtree(self._site.control / "etcd", ignore_errors=True)
 
     def kubectl(self, *argv: str, timeout: float = 60, stdin: str | None = None) -> str:
@@ -100,13 +101,13 @@ class ControlPlane:
         return run(self._kubelite, "kubectl", *argv, timeout=timeout, stdin=stdin, env=env).stdout
 
     def _ready(self) -> bool:
-        died = [name for name, child in self._running.items() if child.poll() is not None]
-        if died:
-            raise WaitAborted(f"{', '.join(died)} ended at once: see {self._site.logs}")
+        exited = [name for name, child in self._running.items() if child.poll() is not None]
+        if exited:
+            raise WaitAborted(f"{', '.join(exited)} exited at start: see {self._site.logs}")
         return bool(self.kubectl("get", "--raw", "/readyz", timeout=10))
 
-    def _both(self, four: str, six: str) -> str:
-        return f"{four},{six}" if self._options.no_ipv6_route else four
+    def _join_families(self, ipv4: str, ipv6: str) -> str:
+        return f"{ipv4},{ipv6}" if self._options.no_ipv6_route else ipv4
 
     def _run(self, component: str, *flags: str) -> None:
         with (self._site.logs / f"{component}.log").open("ab") as log:
@@ -119,7 +120,7 @@ class ControlPlane:
             )
 
     def _stop(self, component: str) -> None:
-        """At once: a polite API server waits half a minute for those who watch it."""
+        """Kill a program. On SIGTERM an API server would wait half a minute for its watchers."""
         child = self._running.pop(component, None)
         if child is None:
             return
@@ -127,19 +128,14 @@ class ControlPlane:
         child.wait(STOP_SECONDS)
 
     def _write_access(self) -> None:
-        """The admin's token and a kubeconfig that is complete in itself, so it can be copied."""
+        """Write the admin's token and kubeconfig."""
         site, token = self._site, secrets.token_hex(16)
         (site.control / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-        authority = base64.b64encode((self._pki / "ca.crt").read_bytes()).decode()
-        server = f"https://{site.router}:{API_PORT}"
-        cluster = {"server": server, "certificate-authority-data": authority}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": site.name, "cluster": cluster}],
-            "users": [{"name": "admin", "user": {"token": token}}],
-            "contexts": [{"name": site.name, "context": {"cluster": site.name, "user": "admin"}}],
-            "current-context": site.name,
-        }
-        site.kubeconfig.touch(mode=0o600)
-        site.kubeconfig.write_text(yaml.safe_dump(config))
+        write_kubeconfig(
+            site.kubeconfig,
+            name=site.name,
+            server=f"https://{site.router}:{API_PORT}",
+            user="admin",
+            token=token,
+            authority=self._pki / "ca.crt",
+        )

@@ -1,4 +1,4 @@
-"""The Debian packages that the test cluster stands on, and the machine's own Debian mirror."""
+"""The Debian packages that the test cluster needs, and the machine's Debian mirror."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def missing_packages(names: Iterable[str] = PACKAGES) -> tuple[str, ...]:
-    """Those of the names that are not installed, sorted."""
-    wanted = sorted(set(names))
-    form = "${db:Status-Abbrev}\t${Package}\n"
-    done = run("dpkg-query", "-W", "-f", form, *wanted, timeout=60, check=False)
-    rows = (line.split("\t") for line in done.stdout.splitlines())
+    """Return the packages that are not installed, sorted by name."""
+    unique = sorted(set(names))
+    row_format = "${db:Status-Abbrev}\t${Package}\n"
+    query = run("dpkg-query", "-W", "-f", row_format, *unique, timeout=60, check=False)
+    rows = (line.split("\t") for line in query.stdout.splitlines())
     installed = {row[1] for row in rows if row[0].startswith("ii")}
-    return tuple(name for name in wanted if name not in installed)
+    return tuple(name for name in unique if name not in installed)
 
 
 def install_debian_packages(names: Iterable[str] = PACKAGES) -> tuple[str, ...]:
-    """Install what is missing of the names and return it; needs root and apt sources.
+    """Install the packages that are missing and return their names. Needs root.
 
-    No service is started by the installation. Raises CommandFailed when apt-get does.
+    Does not start their services. Raises CommandError if apt-get fails.
     """
     missing = missing_packages(names)
     if not missing:
         return ()
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with _services_held():
+    with _prevent_service_starts():
         run("apt-get", "update", timeout=300, env=env)
         argv = ("apt-get", "install", "-y", "--no-install-recommends", *missing)
         run(*argv, timeout=900, env=env)
@@ -61,23 +61,23 @@ def install_debian_packages(names: Iterable[str] = PACKAGES) -> tuple[str, ...]:
 
 
 def debian_mirror() -> str:
-    """The address this machine itself takes Debian packages of its own release from.
+    """Return the URL from which this machine gets the Debian packages of its own release.
 
-    Raises LookupError when apt names none.
+    Raises LookupError if apt has no such source.
     """
     codename = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    form = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
-    done = run("apt-get", "indextargets", "--format", form, "Created-By: Packages", timeout=60)
-    for line in done.stdout.splitlines():
+    row_format = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
+    argv = ("apt-get", "indextargets", "--format", row_format, "Created-By: Packages")
+    for line in run(*argv, timeout=60).stdout.splitlines():
         address, *rest = line.split()
         if rest == [codename, "main"]:
             return address
-    raise LookupError(f"apt has no source for {codename} main: add one, then run it again")
+    raise LookupError(f"apt has no source for {codename} main: add one and try again")
 
 
 @contextmanager
-def _services_held() -> Iterator[None]:
-    """Keep packages from starting services; a policy that was there already stays as it was."""
+def _prevent_service_starts() -> Iterator[None]:
+    """Keep packages from starting services. An existing policy file is left alone."""
     if POLICY.exists():
         yield
         return

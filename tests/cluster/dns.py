@@ -1,6 +1,6 @@
-"""The DNS server of the lab's nodes: as the field's provider, or an ordinary one.
+"""The DNS server of the lab's nodes: an ordinary one, or one with a provider's faults.
 
-It listens inside the lab and asks the machine's own resolver:
+It listens inside the lab and forwards to the machine's resolver:
 python -m tests.cluster.dns LAB-FOLDER MACHINE-NETWORK-DESCRIPTOR
 """
 
@@ -24,16 +24,16 @@ from tests.cluster.record import LabRecord
 TTL_SECONDS = 5
 CACHE_SECONDS = 30.0
 DOCUMENTATION_PREFIX = int(IPv6Address("2001:db8::"))
-"""AAAA answers lie under this prefix, which is routed nowhere (RFC 3849)."""
+"""AAAA answers have this prefix, which is never routed (RFC 3849)."""
 
 
 class LabResolver(BaseResolver):  # type: ignore[misc]
-    """Answers A and AAAA; every other type is answered as empty or unknown."""
+    """Answers A and AAAA queries. For other types it returns only the response code."""
 
     def __init__(self, hosts: Mapping[str, str], *, poisoned: bool, aaaa: bool) -> None:
         self._hosts = {name.lower().rstrip("."): address for name, address in hosts.items()}
         self._poisoned, self._aaaa = poisoned, aaaa
-        self._seen: dict[str, tuple[float, int, tuple[str, ...]]] = {}
+        self._cache: dict[str, tuple[float, int, tuple[str, ...]]] = {}
 
     def resolve(self, request: DNSRecord, handler: object) -> DNSRecord:
         reply = request.reply()
@@ -44,55 +44,55 @@ class LabResolver(BaseResolver):  # type: ignore[misc]
             if request.q.qtype == QTYPE.A:
                 record, data = QTYPE.A, A(address)
             elif request.q.qtype == QTYPE.AAAA and self._aaaa:
-                record, data = QTYPE.AAAA, AAAA(_mapped(address))
+                record, data = QTYPE.AAAA, AAAA(_map_to_ipv6(address))
             else:
                 continue
             reply.add_answer(RR(request.q.qname, record, rdata=data, ttl=TTL_SECONDS))
         return reply
 
     def _look_up(self, name: str) -> tuple[int, tuple[str, ...]]:
-        """The response code and the IPv4 addresses of a name."""
+        """Return the response code and the IPv4 addresses of a name."""
         if name in self._hosts:
             return RCODE.NOERROR, (self._hosts[name],)
         if name == SEARCH_DOMAIN or name.endswith(f".{SEARCH_DOMAIN}"):
             return (RCODE.NOERROR if self._poisoned else RCODE.NXDOMAIN), ()
         if "." not in name or name.endswith((".arpa", ".local", ".invalid", ".example")):
             return RCODE.NXDOMAIN, ()
-        until, code, addresses = self._seen.get(name, (0.0, RCODE.SERVFAIL, ()))
-        if until < time.monotonic():
-            code, addresses = _ask_machine(name)
+        expiry, code, addresses = self._cache.get(name, (0.0, RCODE.SERVFAIL, ()))
+        if expiry < time.monotonic():
+            code, addresses = _resolve_on_machine(name)
             if code != RCODE.SERVFAIL:
-                self._seen[name] = (time.monotonic() + CACHE_SECONDS, code, addresses)
+                self._cache[name] = (time.monotonic() + CACHE_SECONDS, code, addresses)
         return code, addresses
 
 
-def _ask_machine(name: str) -> tuple[int, tuple[str, ...]]:
+def _resolve_on_machine(name: str) -> tuple[int, tuple[str, ...]]:
     try:
-        # The dot keeps the machine's own search list out.
-        found = socket.getaddrinfo(f"{name}.", None, socket.AF_INET, socket.SOCK_STREAM)
+        # The trailing dot keeps the machine's search list out.
+        rows = socket.getaddrinfo(f"{name}.", None, socket.AF_INET, socket.SOCK_STREAM)
     except UnicodeError:
         return RCODE.NXDOMAIN, ()
     except socket.gaierror as error:
         if error.errno == socket.EAI_NODATA:
             return RCODE.NOERROR, ()
         return (RCODE.NXDOMAIN if error.errno == socket.EAI_NONAME else RCODE.SERVFAIL), ()
-    return RCODE.NOERROR, tuple(dict.fromkeys(str(row[4][0]) for row in found))
+    return RCODE.NOERROR, tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
-def _mapped(address: str) -> str:
+def _map_to_ipv6(address: str) -> str:
     return str(IPv6Address(DOCUMENTATION_PREFIX | int.from_bytes(socket.inet_aton(address), "big")))
 
 
 def main() -> None:
     record = LabRecord.load(Path(sys.argv[1]))
     if record is None:
-        raise SystemExit(f"{sys.argv[1]} holds no lab")
+        raise SystemExit(f"no lab in {sys.argv[1]}")
     options, router = record.options, str(record.site.router)
     hosts = {"index.example": router, **options.hosts}
-    provider = LabResolver(hosts, poisoned=options.poisoned, aaaa=options.aaaa)
+    resolver = LabResolver(hosts, poisoned=options.poisoned, aaaa=options.aaaa)
     quiet = DNSLogger("-request,-reply,-truncated,-data", prefix=False)
     servers = [
-        DNSServer(provider, address=router, port=53, tcp=tcp, logger=quiet) for tcp in (False, True)
+        DNSServer(resolver, address=router, port=53, tcp=tcp, logger=quiet) for tcp in (False, True)
     ]
     enter_network(int(sys.argv[2]))
     for server in servers:

@@ -1,4 +1,4 @@
-"""Keeps the nft set of the pods that may leave the cluster in step with the API."""
+"""Keep the nft set of pods that may leave the cluster in sync with the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.cluster.network import open_egress
 from tests.cluster.options import Site
 
 OPEN_LABELS = "app.kubernetes.io/name=pypi-mirror,app.kubernetes.io/component=index"
-"""Only pods with both labels get out, in whatever namespace they are."""
+"""Only pods with both labels may leave the cluster, in any namespace."""
 
 PODS = f"/api/v1/pods?labelSelector={quote(OPEN_LABELS)}"
 RETRY_SECONDS = 0.5
 
 
 class EgressGuard:
-    """A watch in a thread; while the API server is away the set stays as it was."""
+    """Watches pods in a thread. While the API server is down, the set stays as it is."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -36,25 +36,25 @@ class EgressGuard:
                 pause.wait(RETRY_SECONDS)
 
     def _list_and_watch(self, api: LabApi) -> None:
-        listed = api.get(PODS)
+        pod_list = api.get(PODS)
         self._pods = {}
-        for pod in listed["items"]:
-            self._note(pod)
+        for pod in pod_list["items"]:
+            self._update(pod)
         open_egress(set(self._pods.values()))
-        version = listed["metadata"]["resourceVersion"]
+        version = pod_list["metadata"]["resourceVersion"]
         for event in api.watch(f"{PODS}&watch=1&resourceVersion={version}&timeoutSeconds=240"):
             if event["type"] == "ERROR":
                 return
             before = set(self._pods.values())
-            self._note(event["object"], gone=event["type"] == "DELETED")
+            self._update(event["object"], deleted=event["type"] == "DELETED")
             if set(self._pods.values()) != before:
                 open_egress(set(self._pods.values()))
 
-    def _note(self, pod: Any, *, gone: bool = False) -> None:
-        name = pod["metadata"]["uid"]
+    def _update(self, pod: Any, *, deleted: bool = False) -> None:
+        uid = pod["metadata"]["uid"]
         address = pod.get("status", {}).get("podIP")
-        over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-        if gone or over or not address or pod["spec"].get("hostNetwork"):
-            self._pods.pop(name, None)
+        completed = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        if deleted or completed or not address or pod["spec"].get("hostNetwork"):
+            self._pods.pop(uid, None)
         else:
-            self._pods[name] = address
+            self._pods[uid] = address

@@ -1,8 +1,8 @@
-"""containerd's own folder with all images in it, filled once and cloned for every node.
+"""A containerd data folder with all images, filled once and cloned for every node.
 
-Importing the archives takes a node ten seconds of disk; linking takes none. Blobs and committed
-snapshots are never written in place, so nodes may share them; only the databases are copied.
-As a program this is the first process of the containerd that fills the folder:
+Importing the archives takes a node ten seconds; hard links take none. Nodes may share blobs and
+committed snapshots because containerd never changes them in place. Only the databases are copied.
+As a program, this module starts the containerd that fills the folder:
 python -m tests.cluster.image_store FOLDER ARCHIVE...
 """
 
@@ -15,49 +15,49 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import REPOSITORY
 from tests.cluster.cache import digest, ensure_cached
 from tests.cluster.process import CommandError, run
 from tests.cluster.progress import Progress, ignore_progress
 from tests.cluster.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
 SOCKET_FOLDER = Path("/mnt")
-"""Private memory here holds containerd's sockets, whose paths may have 107 characters."""
+"""A private tmpfs for containerd's sockets: a socket path is limited to 107 characters."""
 
 STOP_SECONDS = 30.0
 
 
 def ensure_image_store(archives: Sequence[Path], progress: Progress = ignore_progress) -> Path:
-    """The folder to clone, with the images of the archives imported and unpacked."""
+    """Return the folder to clone, which has the images of the archives, imported and unpacked."""
 
     def make(target: Path) -> None:
         progress("importing the images (once; cached)")
         target.mkdir()
-        fresh = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
+        namespaces = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
         init = (sys.executable, "-m", "tests.cluster.image_store", str(target))
-        run(*fresh, *init, *map(str, archives), cwd=ROOT, timeout=300)
+        run(*namespaces, *init, *map(str, archives), cwd=REPOSITORY, timeout=300)
 
     version = run("containerd", "--version", timeout=10).stdout
     return ensure_cached(f"stores/{digest(version, *(path.name for path in archives))}", make)
 
 
 def clone_store(store: Path, target: Path) -> None:
-    """Make target a store of its own; nothing happens where it exists already."""
+    """Clone a store to target. Does nothing if target exists."""
     if target.exists():
         return
-    half = target.with_name(f".{target.name}")
-    shutil.rmtree(half, ignore_errors=True)
+    partial = target.with_name(f".{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        run("cp", "--archive", "--link", str(store), str(half), timeout=300)
+        run("cp", "--archive", "--link", str(store), str(partial), timeout=300)
     except CommandError:
-        # The cache and the lab's folder lie on different file systems.
-        shutil.rmtree(half, ignore_errors=True)
-        run("cp", "--archive", str(store), str(half), timeout=300)
-    for database in half.glob("*/*.db"):
+        # The cache and the lab's folder are on different file systems.
+        shutil.rmtree(partial, ignore_errors=True)
+        run("cp", "--archive", str(store), str(partial), timeout=300)
+    for database in partial.glob("*/*.db"):
         copy = database.with_suffix(".copy")
         shutil.copy2(database, copy)
         copy.rename(database)
-    half.rename(target)
+    partial.rename(target)
 
 
 def _fill(folder: str, archives: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Moves the calling thread between network namespaces (os.setns is only in Python 3.12)."""
+"""Move the calling thread into another network namespace (os.setns needs Python 3.12)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter_network(descriptor: int) -> None:
-    """From here on this thread, and what it starts, is in the namespace of the open file.
+    """Move this thread, and whatever it starts, into the namespace of an open file.
 
-    Sockets that are open already stay where they were made. Raises OSError.
+    Open sockets stay in the namespace in which they were created. Raises OSError.
     """
     if _libc.setns(descriptor, CLONE_NEWNET) != 0:
         code = ctypes.get_errno()

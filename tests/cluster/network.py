@@ -1,8 +1,8 @@
-"""The lab's own network: a namespace with a bridge, one link to the machine, a veth a node.
+"""The lab's network: a namespace with a bridge, an uplink to the machine, and a veth per node.
 
-All of it lives in the network namespace of the lab's first process, so it vanishes with the lab.
-Only three things are the machine's: the outer end of the uplink (vanishes with its peer), one nft
-table for masquerading, and IPv4 forwarding, whose former value the table's comment remembers.
+Everything is in the network namespace of the lab's first process and vanishes with it. Three things
+are on the machine: the outer end of the uplink, which vanishes with its peer; one nft table for
+masquerading; and IPv4 forwarding, whose previous value is kept in the comment of that table.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def connect_machine(site: Site, lab_pid: int) -> None:
-    """In the machine's namespace: the uplink to the lab, the route to its nodes, masquerading."""
-    link, near = f"{site.id}-up", site.uplink_outer
+    """In the machine's namespace: create the uplink, the route to the nodes, and masquerading."""
+    link, outer = f"{site.id}-up", site.uplink_outer
     peer = ("peer", "name", site.uplink, "netns", str(lab_pid))
     _ip("link", "add", link, "type", "veth", *peer)
-    _ip("address", "add", str(near), "dev", link)
+    _ip("address", "add", str(outer), "dev", link)
     _ip("link", "set", link, "up")
     _ip("route", "replace", str(site.node_network), "via", str(site.uplink_inner.ip), "dev", link)
     before = read_saved_forwarding() or FORWARDING.read_text().strip()
     _nft(
         f'table inet {site.id} {{ comment "ip_forward was {before}"\n'
         f"chain leaving {{ type nat hook postrouting priority 100;\n"
-        f"ip saddr {{ {site.node_network}, {near.network} }} "
+        f"ip saddr {{ {site.node_network}, {outer.network} }} "
         f'oifname != "{link}" masquerade; }}\n}}\n'
     )
     FORWARDING.write_text("1")
 
 
 def disconnect_machine(site_id: str) -> None:
-    """In the machine's namespace: undo connect_machine; the last lab restores forwarding."""
-    tables = _remembered_tables()
+    """In the machine's namespace: undo connect_machine. The last lab restores IP forwarding."""
+    tables = _read_saved_tables()
     run("ip", "link", "delete", f"{site_id}-up", check=False)
     if site_id not in tables:
         return
@@ -47,7 +47,7 @@ def disconnect_machine(site_id: str) -> None:
 
 
 def build_lab_network(site: Site, *, dual_stack: bool, cut_egress: bool) -> None:
-    """In the lab's namespace: loopback, bridge, uplink, forwarding and the forward rules."""
+    """In the lab's namespace: set up loopback, bridge, uplink, forwarding and firewall rules."""
     _ip("link", "set", "lo", "up")
     _ip("link", "add", site.bridge, "type", "bridge")
     _ip("address", "add", f"{site.router}/24", "dev", site.bridge)
@@ -71,13 +71,13 @@ def build_lab_network(site: Site, *, dual_stack: bool, cut_egress: bool) -> None
 
 
 def open_egress(addresses: set[str]) -> None:
-    """In the lab's namespace: exactly these pod addresses may leave the cluster from now on."""
-    adding = f"add element inet lab open {{ {', '.join(sorted(addresses))} }}\n"
-    _nft("flush set inet lab open\n" + (adding if addresses else ""))
+    """In the lab's namespace: let exactly these pod addresses leave the cluster."""
+    add = f"add element inet lab open {{ {', '.join(sorted(addresses))} }}\n"
+    _nft("flush set inet lab open\n" + (add if addresses else ""))
 
 
 def connect_node(site: Site, node: str, number: int, *, dual_stack: bool) -> None:
-    """In the lab's namespace: a network namespace for the node with its eth0 on the bridge."""
+    """In the lab's namespace: create the node's network namespace, with eth0 on the bridge."""
     disconnect_node(node, number)
     address, link = site.node_address(number), f"node{number}"
     _ip("netns", "add", node)
@@ -96,29 +96,30 @@ def connect_node(site: Site, node: str, number: int, *, dual_stack: bool) -> Non
 
 
 def disconnect_node(node: str, number: int) -> None:
-    """Undo connect_node; nothing happens where there is no such node."""
+    """Undo connect_node. Does nothing if there is no such node."""
     run("ip", "link", "delete", f"node{number}", check=False)
     run("ip", "netns", "delete", node, check=False)
 
 
 def list_lab_ids() -> tuple[str, ...]:
-    """The labs whose nft table is in the machine's namespace."""
-    return tuple(_remembered_tables())
+    """Return the ids of the labs that have an nft table in the machine's namespace."""
+    return tuple(_read_saved_tables())
 
 
 def read_saved_forwarding() -> str | None:
-    """What ip_forward was before the labs that are up; None when none is."""
-    return next(iter(_remembered_tables().values()), None)
+    """Return the value of ip_forward before any lab started; None if no lab runs."""
+    return next(iter(_read_saved_tables().values()), None)
 
 
-def _remembered_tables() -> dict[str, str]:
-    listed = run("nft", "list", "tables", "inet", check=False).stdout
-    found: dict[str, str] = {}
-    for name in re.findall(r"^table inet (mlab\d+)$", listed, flags=re.MULTILINE):
+def _read_saved_tables() -> dict[str, str]:
+    """Return lab id → the value of ip_forward saved in its nft table."""
+    listing = run("nft", "list", "tables", "inet", check=False).stdout
+    saved: dict[str, str] = {}
+    for name in re.findall(r"^table inet (mlab\d+)$", listing, flags=re.MULTILINE):
         text = run("nft", "list", "table", "inet", name, check=False).stdout
         value = re.search(r"ip_forward was (\d)", text)
-        found[name] = value[1] if value else "1"
-    return found
+        saved[name] = value[1] if value else "1"
+    return saved
 
 
 def _ip(*argv: str) -> None:

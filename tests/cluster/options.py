@@ -1,4 +1,4 @@
-"""What a lab is asked to be, and every address and name that follows from it."""
+"""The options of a lab, and the addresses, names and paths derived from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from tests.cluster.cache import cache_root
 
 SEARCH_DOMAIN = "communityfibre.co.uk"
-"""The provider's domain of the field: with --poisoned every name under it answers NOERROR."""
+"""The provider's search domain. With --poisoned, every name under it answers NOERROR, empty."""
 
 DEFAULT_NODES = ("anubis", "babel", "ra")
 REGISTRY_PORT = 32000
@@ -22,13 +22,16 @@ API_PORT = 16443
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """One lab. Two with different names stand side by side; both look as in the field inside.
+    """The options of one lab. Labs with different names can run side by side.
 
-    hosts gives names that the lab's DNS server answers with an address of its own choice,
-    besides index.example, which is the lab's router. calico: pods are connected by Calico's own
-    plugin and IPAM, dual stack with no_ipv6_route, instead of bridge and host-local. archives:
-    paths of images that every node has from the start, besides the lab's own; importing one
-    later costs each node seconds, and kubelets tell of it half a minute after.
+    poisoned: the DNS server answers every name under SEARCH_DOMAIN with NOERROR and no address.
+    aaaa: it answers AAAA queries for every name that has an A record, with unroutable addresses.
+    no_ipv6_route: nodes and pods have IPv6 addresses, but no IPv6 route leads outside.
+    cut_egress: only the mirror's pods may open connections to the outside.
+    calico: use Calico's CNI plugin and IPAM instead of bridge and host-local.
+    archives: paths of image archives that every node has from the start, besides the lab's own
+    images. Importing one later takes seconds per node, and kubelets report it half a minute later.
+    hosts: names and addresses that the DNS server knows, besides index.example (the lab's router).
     """
 
     name: str = "lab"
@@ -41,12 +44,12 @@ class LabOptions:
     archives: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
     api_flags: tuple[str, ...] = ()
-    node_grace: int = 50  # seconds after which a silent node is NotReady
-    restart_period: str = ""  # the longest that kubelets wait before they start a container again
+    node_grace: int = 50  # seconds without a heartbeat until a node is NotReady
+    restart_period: str = ""  # the kubelets' maximum back-off between container restarts
 
     @classmethod
     def with_all_faults(cls, name: str = "lab") -> LabOptions:
-        """A lab with every trouble of the field at once."""
+        """Return the options of a lab with all four network faults at once."""
         return cls(name=name, poisoned=True, aaaa=True, no_ipv6_route=True, cut_egress=True)
 
     def to_json(self) -> str:
@@ -54,24 +57,24 @@ class LabOptions:
 
     @classmethod
     def from_json(cls, text: str) -> LabOptions:
-        data = json.loads(text)
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**given)
+        data: dict[str, Any] = json.loads(text)
+        data = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        return cls(**data)
 
 
 def state_root() -> Path:
-    """Where running labs keep their disks; MIRROR_TEST_STATE overrides the cache folder."""
-    given = os.environ.get("MIRROR_TEST_STATE")
-    return Path(given).resolve() if given else cache_root() / "labs"
+    """Return the folder of running labs: $MIRROR_TEST_STATE, or `labs` in the cache folder."""
+    override = os.environ.get("MIRROR_TEST_STATE")
+    return Path(override).resolve() if override else cache_root() / "labs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """The names, addresses and paths of one lab.
 
-    index is the only number that differs between labs: it is in everything that the machine
-    shares (links, routes, the nft table, cgroups). What is inside the lab's own network namespace
-    is the same in each lab, and as in the field.
+    Labs differ only in index, which is part of every name that they share with the machine: links,
+    routes, the nft table, cgroups. Inside its network namespace every lab has the same addresses,
+    those of the cluster in which the problem was reported.
     """
 
     name: str
@@ -89,7 +92,7 @@ class Site:
 
     @property
     def id(self) -> str:
-        """The prefix of all that the machine shares; at most 15 characters with its ending."""
+        """Return the prefix of names shared with the machine. With a suffix: at most 15 characters."""
         return f"mlab{self.index}"
 
     @property
@@ -98,7 +101,7 @@ class Site:
 
     @property
     def router(self) -> IPv4Address:
-        """The bridge's address: API server, DNS server and gateway of the nodes."""
+        """Return the bridge's address: the nodes' gateway, API server and DNS server."""
         return self.node_network[1]
 
     @property
@@ -119,7 +122,7 @@ class Site:
 
     @property
     def uplink_outer(self) -> IPv4Interface:
-        """The machine's end of the link into the lab."""
+        """Return the address of the machine's end of the link into the lab."""
         return IPv4Interface(f"10.98.{self.index}.1/30")
 
     @property
@@ -136,7 +139,7 @@ class Site:
 
     @property
     def logs(self) -> Path:
-        """Outside the folder of the lab: they outlive it, for who looks for a cause."""
+        """Return the log folder. It is outside the lab's folder, so logs outlive the lab."""
         return self.folder.parent / "logs" / self.name
 
     @property

@@ -1,4 +1,4 @@
-"""Runs other programs: always an argument list, always a time limit, errors with the output."""
+"""Run other programs with a time limit; errors carry the output."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class CommandError(RuntimeError):
-    """A program ended with an error or took too long; the text holds its last output."""
+    """A program failed or timed out. The message ends with the last 2,000 characters of output."""
 
     def __init__(self, argv: Sequence[str], code: int | None, output: str) -> None:
-        how = "took too long" if code is None else f"ended with {code}"
-        super().__init__(f"{' '.join(argv[:6])} {how}:\n{output[-2000:].strip()}")
+        outcome = "timed out" if code is None else f"exited with code {code}"
+        super().__init__(f"{' '.join(argv[:6])} {outcome}:\n{output[-2000:].strip()}")
         self.code = code
         self.output = output
 
@@ -26,10 +26,10 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run argv and return what it wrote, as text; stdin is the input, or a file that holds it.
+    """Run a program and return its exit code and output, decoded as text.
 
-    timeout is in seconds; after it the program is killed. Raises CommandFailed when it took too
-    long, and for a non-zero exit code when check is set.
+    stdin is the input, or the path of a file to read it from. After timeout seconds the program is
+    killed. Raises CommandError on a timeout, and on a non-zero exit code unless check is False.
     """
     if isinstance(stdin, Path):
         with stdin.open("rb") as file:
@@ -48,14 +48,14 @@ def _run(
     check: bool,
 ) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             argv, capture_output=True, timeout=timeout, env=env, cwd=cwd, check=False, **feed
         )
     except subprocess.TimeoutExpired as error:
-        seen = (error.stdout or b"") + (error.stderr or b"")
-        raise CommandError(argv, None, seen.decode(errors="replace")) from None
-    out = done.stdout.decode(errors="replace")
-    err = done.stderr.decode(errors="replace")
-    if check and done.returncode != 0:
-        raise CommandError(argv, done.returncode, out + err)
-    return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
+        output = (error.stdout or b"") + (error.stderr or b"")
+        raise CommandError(argv, None, output.decode(errors="replace")) from None
+    out = result.stdout.decode(errors="replace")
+    err = result.stderr.decode(errors="replace")
+    if check and result.returncode != 0:
+        raise CommandError(argv, result.returncode, out + err)
+    return subprocess.CompletedProcess(list(argv), result.returncode, out, err)

@@ -1,4 +1,4 @@
-"""How the lab tells what it is doing: one line of text at a time."""
+"""The type of progress callbacks: each call receives one line of text."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[str], None]
 
 
 def ignore_progress(text: str) -> None:
-    """Progress that nobody wants to see."""
+    """Discard a progress message."""

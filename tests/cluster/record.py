@@ -1,4 +1,4 @@
-"""What a running lab writes down about itself, and the claims by which labs keep apart."""
+"""The record of a running lab (lab.json), and machine-wide claims on names and indexes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LABS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabRecord:
-    """lab.json in the lab's folder: enough for any process to find, use and end the lab."""
+    """The contents of lab.json: all that a process needs to find, use and stop the lab."""
 
     options: LabOptions
     index: int
@@ -42,7 +42,7 @@ class LabRecord:
 
     @classmethod
     def load(cls, folder: Path) -> LabRecord | None:
-        """The record in this folder, or None where there is none that can be read."""
+        """Return the record in this folder, or None if there is no readable one."""
         try:
             data = json.loads((folder / "lab.json").read_text())
             return cls(
@@ -59,9 +59,9 @@ class LabRecord:
 
 
 def read_start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot: with its pid this names it for good.
+    """Return a process's start time in clock ticks since boot, or "" if it does not exist.
 
-    Empty when there is no such process.
+    PID and start time together identify a process even after its PID is reused.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -69,19 +69,19 @@ def read_start_time(pid: int) -> str:
         return ""
 
 
-def claim(what: str) -> socket.socket | None:
-    """Hold a name on this machine until the socket is closed, or None when another holds it.
+def claim(name: str) -> socket.socket | None:
+    """Claim a name on this machine until the socket is closed; return None if it is taken.
 
-    An abstract socket leaves no file behind, and the kernel frees it with the last process that
-    has it, however that ends.
+    An abstract socket leaves no file behind, and the kernel frees it when the last process that
+    has it open ends.
     """
-    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        held.bind(f"\0pypi-mirror-lab-{what}")
+        claimed.bind(f"\0pypi-mirror-lab-{name}")
     except OSError:
-        held.close()
+        claimed.close()
         return None
-    return held
+    return claimed
 
 
 def claim_folder(folder: Path) -> socket.socket | None:
@@ -93,9 +93,9 @@ def claim_index(index: int) -> socket.socket | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether some process of the lab of this folder still runs."""
-    held = claim_folder(folder)
-    if held is None:
+    """Whether any process of the lab in this folder is alive."""
+    claimed = claim_folder(folder)
+    if claimed is None:
         return True
-    held.close()
+    claimed.close()
     return False

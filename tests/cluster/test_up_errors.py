@@ -18,7 +18,7 @@ import yaml
 
 from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS
 from mirror.core.errors import ClusterError
-from tests.cluster.images import ImageContents, build_layer, write_archive
+from tests.cluster.images import LabImage, build_layer, write_archive
 from tests.cluster.limited_user import LimitedUser
 from tests.cluster.mirror_lab import MirrorLab
 
@@ -174,7 +174,7 @@ def test_an_image_for_another_architecture(
     archive = tmp_path / "arm.tar"
     write_archive(
         archive,
-        [ImageContents(name="lab/arm:1", layers=(build_layer(files, {}, ("tmp", "data")),))],
+        [LabImage(name="lab/arm:1", layers=(build_layer(files, {}, ("tmp", "data")),))],
     )
     mirrored.lab.load_image(archive)
     words = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "240")

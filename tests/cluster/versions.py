@@ -1,28 +1,28 @@
-"""The versions of everything the test cluster is made of; each is one constant."""
+"""The versions of everything in the test cluster."""
 
 from __future__ import annotations
 
 KUBERNETES = "1.34.4"
-"""Later versions drop more of cgroup v1, which some test machines still have."""
+"""Later versions drop more of cgroup v1, which some test machines still use."""
 
 COREDNS = "1.12.4"
 CADDY = "v1.1.2-0.20241029205200-8de985351a98"
-"""That COREDNS reads its Corefile with."""
+"""The version with which COREDNS parses its Corefile."""
 
 LOCAL_PATH_PROVISIONER = "0.0.30"
 REGISTRY = "3.0.0"
 
 CALICO = "v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
-"""Calico 3.28's release branch; the module has no newer version that can be asked for by name."""
+"""Calico 3.28's release branch. The module has no newer tag."""
 
 CALICO_API = "v0.0.0-20240708202104-e3f70b269c2c"
 HCSSHIM = "v0.11.7"
 
 GO = "1.24.6"
-"""Fetched as a Go module where the installed Go is older than what Kubernetes asks for."""
+"""Downloaded if the installed Go is older than Kubernetes requires."""
 
 GO_MINIMUM = (1, 21)
-"""From this Go on, the go command fetches a newer toolchain by itself when a module asks."""
+"""From this version on, the go command downloads a newer toolchain when a module requires it."""
 
 DEBIAN_SUITE = "trixie"
 """The suite of the base image: its python3 is 3.13, as in python:3.13-slim-trixie."""

@@ -1,4 +1,4 @@
-"""The one wait loop of the test cluster: a condition, a time limit, and why it did not come."""
+"""The wait loop of the test cluster: poll a condition until a timeout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MAX_PAUSE_SECONDS = 2.0  # seconds
+MAX_PAUSE_SECONDS = 2.0
 
 
 class ConditionTimeout(TimeoutError):
@@ -18,23 +18,24 @@ class ConditionTimeout(TimeoutError):
 
 
 class WaitAborted(Exception):
-    """Raised by a condition that can no longer become true: the wait ends at once with it."""
+    """Raised by a condition that can no longer become true. It ends the wait at once."""
 
 
 def wait_for(
     what: str, condition: Callable[[], T | None], *, timeout: float, interval: float = 0.1
 ) -> T:
-    """Return the first truthy value of condition, asked every interval seconds.
+    """Call condition every interval seconds and return its first truthy value.
 
-    One that takes long to answer is asked less often: up to three times as long is waited between.
-    Raises NotInTime after timeout seconds, and Hopeless when condition does. Any other OSError or
-    RuntimeError of condition counts as "not yet"; the last one is named in the message.
+    A slow condition is called less often: the pause grows to three times its duration, at most
+    MAX_PAUSE_SECONDS. An OSError or RuntimeError from condition counts as "not yet"; the timeout
+    message includes the last one. Raises ConditionTimeout after timeout seconds. A WaitAborted from
+    condition passes through.
     """
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     last: Exception | None = None
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             value = condition()
         except (OSError, RuntimeError) as error:
@@ -46,9 +47,12 @@ def wait_for(
         if now > deadline:
             reason = f": {last}" if last else ""
             raise ConditionTimeout(f"{what}: not within {timeout:g} s{reason}") from last
-        pause.wait(max(interval, min(3 * (now - begun), MAX_PAUSE_SECONDS)))
+        pause.wait(max(interval, min(3 * (now - started), MAX_PAUSE_SECONDS)))
 
 
 def scale_by_load(seconds: float) -> float:
-    """What holds on an idle machine, on this one: other work takes its share of the cores."""
+    """Return a time limit for this machine from one for an idle machine.
+
+    The limit grows with the load average per core, because other work takes its share of the cores.
+    """
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 from tests.cluster.cache import digest, ensure_cached
 from tests.cluster.images import (
-    ImageContents,
+    LabImage,
     build_layer,
     ensure_base_image,
     extract_layers,
@@ -34,7 +34,7 @@ def ensure_workload_archive() -> Path:
             uvs = build_layer(
                 {f"usr/local/bin/uv-{v}": ensure_static_uv(v).read_bytes() for v in UV_VERSIONS}, {}
             )
-            write_archive(target, [ImageContents(name=WORKLOAD_IMAGE, layers=(*layers, uvs))])
+            write_archive(target, [LabImage(name=WORKLOAD_IMAGE, layers=(*layers, uvs))])
 
     return ensure_cached(f"images/workload-{digest(base.name, *UV_VERSIONS)}.tar", make)
 

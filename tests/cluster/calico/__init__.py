@@ -1,1 +1,1 @@
-"""Calico in the lab: its own CNI plugin and IPAM, its own CRDs, and a stand-in for calico-node."""
+"""Calico in the lab: its real CNI plugin, IPAM and CRDs, and a stand-in for calico-node."""

@@ -1,9 +1,10 @@
-"""The stand-in for calico-node, in its image: what Calico's own start-up code does, and no routing.
+"""A stand-in for calico-node that does what Calico does at start, but no routing. Stdlib only.
 
-``node.py install`` is the init container: the plugins' binaries, their kubeconfig, and the conflist
-as the ConfigMap's text says it, written at each start. ``node.py run`` is the container: addresses
-(and the end with IP6=autodetect where there is none), missing pools, ClusterInformation, nodename.
-Read for it: node/pkg/lifecycle/startup and cni-plugin/pkg/install of Calico 3.28. Stdlib only.
+``node.py install`` is the init container. It writes the plugins, their kubeconfig, and the conflist
+rendered from the ConfigMap's template. ``node.py run`` is the container. It detects the IPv6 address
+(and exits if there is none with IP6=autodetect), and creates missing pools, the ClusterInformation
+and the nodename file.
+Source: node/pkg/lifecycle/startup and cni-plugin/pkg/install of Calico 3.28.
 """
 
 from __future__ import annotations
@@ -29,35 +30,35 @@ VAR_LIB = Path("/var/lib/calico")
 POOLS = "/apis/crd.projectcalico.org/v1/ippools"
 INFORMATION = "/apis/crd.projectcalico.org/v1/clusterinformations"
 ADDRESS_ANNOTATION = (
-    "projectcalico.org/IPv6Address"  # an annotation of the Node: the datastore's memory
+    "projectcalico.org/IPv6Address"  # Calico stores the address in this Node annotation
 )
 
 
 def call_api(method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
-    """One call to the API server; None for 404."""
+    """Call the API server and return the decoded response; None for 404 and 409."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"https://{host}:{port}{path}", data, method=method)
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     request.add_header("Content-Type", kind)
     tls = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    # Python 3.13 refuses authorities without a key usage, which clusters have.
+    # Python 3.13 rejects CA certificates without a key usage; clusters have such certificates.
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
     try:
-        with urllib.request.urlopen(request, timeout=20, context=tls) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as refused:
-        if refused.code in (404, 409):
+        with urllib.request.urlopen(request, timeout=20, context=tls) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        if error.code in (404, 409):
             return None
-        raise SystemExit(f"{method} {path}: {refused.code} {refused.read()[:500]!r}") from None
+        raise SystemExit(f"{method} {path}: {error.code} {error.read()[:500]!r}") from None
 
 
 def install() -> None:
-    """The binaries, the kubeconfig and, last, the conflist."""
+    """Install the binaries, the kubeconfig and, last, the conflist."""
     for name in ("calico", "calico-ipam"):
-        half = BIN / f".{name}"
-        shutil.copy("/calico", half)
-        half.rename(BIN / name)
+        partial = BIN / f".{name}"
+        shutil.copy("/calico", partial)
+        partial.rename(BIN / name)
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     authority = base64.b64encode((ACCOUNT / "ca.crt").read_bytes()).decode()
     server = {"server": f"https://{host}:{port}", "certificate-authority-data": authority}
@@ -81,14 +82,14 @@ def install() -> None:
 
 
 def detect_ipv6_address() -> None:
-    """IPv6 by autodetection, or as it was stored; the end where there is neither."""
+    """Store the node's IPv6 address. Exits if there is neither an address nor a stored one."""
     if os.environ.get("IP6") != "autodetect":
         return
     path = f"/api/v1/nodes/{os.environ['NODENAME']}"
     stored = call_api("GET", path)["metadata"].get("annotations", {}).get(ADDRESS_ANNOTATION)
-    found = find_global_address()
-    if found:
-        patch = {"metadata": {"annotations": {ADDRESS_ANNOTATION: found}}}
+    address = find_global_address()
+    if address:
+        patch = {"metadata": {"annotations": {ADDRESS_ANNOTATION: address}}}
         call_api("PATCH", path, patch, "application/merge-patch+json")
     elif stored:
         print(f"Autodetection of IPv6 address failed, keeping existing value: {stored}", flush=True)
@@ -97,7 +98,7 @@ def detect_ipv6_address() -> None:
 
 
 def find_global_address() -> str | None:
-    """The first IPv6 address of eth0 that is not link-local, with its prefix."""
+    """Return the first IPv6 address of eth0 that is not link-local, with its prefix length."""
     table = Path("/proc/net/if_inet6")
     for line in table.read_text().splitlines() if table.exists() else ():
         digits, _, prefix, scope, _, link = line.split()
@@ -107,7 +108,7 @@ def find_global_address() -> str | None:
 
 
 def create_default_pools() -> None:
-    """A pool of each family where there is none at all of it; one that is disabled counts."""
+    """Create a default pool for each address family that has none. A disabled pool counts."""
     four, six = (os.environ.get(f"CALICO_IPV{n}POOL_CIDR", "") for n in (4, 6))
     if os.environ.get("NO_DEFAULT_POOLS", "").lower() == "true":
         if four or six:
@@ -141,22 +142,22 @@ def create_pool(name: str, cidr: str, block_size: int, *, nat: bool) -> None:
         "nodeSelector": "all()",
         "vxlanMode": "Never",
     }
-    made = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}}
-    call_api("POST", POOLS, {**made, "spec": spec})
+    head = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}}
+    call_api("POST", POOLS, {**head, "spec": spec})
     print(f"Created default pool {name} ({cidr})", flush=True)
 
 
 def run() -> None:
-    """Start-up, then nothing until it is ended."""
+    """Do what calico-node does at start, then wait to be stopped."""
     detect_ipv6_address()
     create_default_pools()
-    made = {
+    information = {
         "apiVersion": "crd.projectcalico.org/v1",
         "kind": "ClusterInformation",
         "metadata": {"name": "default"},
         "spec": {"clusterGUID": "0" * 32, "calicoVersion": "lab", "datastoreReady": True},
     }
-    call_api("POST", INFORMATION, made)
+    call_api("POST", INFORMATION, information)
     (VAR_LIB / "nodename").write_text(os.environ["NODENAME"])
     print("ready", flush=True)
     threading.Event().wait()

@@ -1,20 +1,21 @@
-"""Calico's objects in the lab: its own CRDs, calico-config, and the DaemonSet of the stand-in.
+"""Calico's objects as in MicroK8s: its CRDs, calico-config, and the stand-in's DaemonSet.
 
-As MicroK8s has them: installed by manifest, dual stack, IP6=autodetect.
+Installed by manifest, dual stack, with IP6=autodetect.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests import REPOSITORY
 from tests.cluster import versions
+from tests.cluster.objects import render_list
 from tests.cluster.record import LabRecord
 
-CRDS = Path(__file__).parents[2] / "data/calico"
+CRDS = REPOSITORY / "tests/data/calico"
 CNI_CONFIG_TEMPLATE = """{
   "name": "k8s-pod-network",
   "cniVersion": "0.3.1",
@@ -48,88 +49,93 @@ CNI_CONFIG_TEMPLATE = """{
 
 
 def render_crds() -> str:
-    """Calico's CustomResourceDefinitions, as they are published."""
+    """Return Calico's published CustomResourceDefinitions as a YAML stream."""
     return "\n---\n".join(file.read_text() for file in sorted(CRDS.glob("*.yaml")))
 
 
 def render_v3_pool_crd() -> str:
-    """The pools' one where projectcalico.org/v3 is the store: both are made from the same type."""
-    made = yaml.safe_load((CRDS / "crd.projectcalico.org_ippools.yaml").read_text())
-    made["metadata"]["name"] = "ippools.projectcalico.org"
-    spec = made["spec"]
+    """Return the CRD of IPPools for clusters that store them as projectcalico.org/v3.
+
+    It is derived from the v1 CRD: Calico generates both from the same Go type.
+    """
+    crd = yaml.safe_load((CRDS / "crd.projectcalico.org_ippools.yaml").read_text())
+    crd["metadata"]["name"] = "ippools.projectcalico.org"
+    spec = crd["spec"]
     spec |= {"group": "projectcalico.org", "preserveUnknownFields": False}
     (version,) = spec["versions"]
     version["name"] = "v3"
     version["schema"]["openAPIV3Schema"]["required"] = ["metadata", "spec"]
-    return json.dumps(made)
+    return json.dumps(crd)
 
 
 def render_calico_node(record: LabRecord) -> str:
-    """calico-config, the account with its rights, and the DaemonSet, as one List."""
-    six = record.options.no_ipv6_route
+    """Return calico-config, the service account with its rights, and the DaemonSet, as a List."""
+    dual_stack = record.options.no_ipv6_route
     config = {"calico_backend": "bird", "veth_mtu": "1440", "typha_service_name": "none"}
-    config["cni_network_config"] = CNI_CONFIG_TEMPLATE % ("true" if six else "false")
-    named = {"name": "calico-node", "namespace": "kube-system"}
-    group = "rbac.authorization.k8s.io"
+    config["cni_network_config"] = CNI_CONFIG_TEMPLATE % ("true" if dual_stack else "false")
+    metadata = {"name": "calico-node", "namespace": "kube-system"}
+    rbac_group = "rbac.authorization.k8s.io"
     rules = [
         {"apiGroups": [""], "resources": ["*"], "verbs": ["get", "list", "watch", "patch"]},
         {"apiGroups": ["crd.projectcalico.org"], "resources": ["*"], "verbs": ["*"]},
     ]
-    subject = {"kind": "ServiceAccount", **named}
-    role = {"apiGroup": group, "kind": "ClusterRole", "name": "calico-node"}
+    subject = {"kind": "ServiceAccount", **metadata}
+    role = {"apiGroup": rbac_group, "kind": "ClusterRole", "name": "calico-node"}
     items = [
-        _object("v1", "ServiceAccount", named),
-        _object(f"{group}/v1", "ClusterRole", {"name": "calico-node"}, rules=rules),
+        _object("v1", "ServiceAccount", metadata),
+        _object(f"{rbac_group}/v1", "ClusterRole", {"name": "calico-node"}, rules=rules),
         _object(
-            f"{group}/v1",
+            f"{rbac_group}/v1",
             "ClusterRoleBinding",
             {"name": "calico-node"},
             roleRef=role,
             subjects=[subject],
         ),
-        _object("v1", "ConfigMap", {**named, "name": "calico-config"}, data=config),
-        _object("apps/v1", "DaemonSet", named, spec=_spec(record, six=six)),
+        _object("v1", "ConfigMap", {**metadata, "name": "calico-config"}, data=config),
+        _object("apps/v1", "DaemonSet", metadata, spec=_spec(record, dual_stack=dual_stack)),
     ]
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    return render_list(items)
 
 
 def _object(version: str, kind: str, meta: dict[str, Any], **rest: Any) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": meta, **rest}
 
 
-def _spec(record: LabRecord, *, six: bool) -> dict[str, Any]:
+def _spec(record: LabRecord, *, dual_stack: bool) -> dict[str, Any]:
     site = record.site
-    # Before kube-proxy has written its rules the Service's address leads nowhere.
+    # The Service's address does not work until kube-proxy has written its rules.
     server = [
         {"name": "KUBERNETES_SERVICE_HOST", "value": str(site.router)},
         {"name": "KUBERNETES_SERVICE_PORT", "value": "16443"},
     ]
     node = {"name": "NODENAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
 
-    def of_config(name: str, key: str) -> dict[str, Any]:
+    def from_config(name: str, key: str) -> dict[str, Any]:
         source = {"configMapKeyRef": {"name": "calico-config", "key": key}}
         return {"name": name, "valueFrom": source}
 
-    given = {"CALICO_IPV4POOL_CIDR": str(site.pods), "IP": "autodetect"}
-    if six:
-        given |= {"CALICO_IPV6POOL_CIDR": str(site.ipv6_network), "IP6": "autodetect"}
+    settings = {"CALICO_IPV4POOL_CIDR": str(site.pods), "IP": "autodetect"}
+    if dual_stack:
+        settings |= {"CALICO_IPV6POOL_CIDR": str(site.ipv6_network), "IP6": "autodetect"}
     else:
-        given |= {"IP6": "none"}
-    env = [*server, node, *({"name": k, "value": v} for k, v in given.items())]
+        settings |= {"IP6": "none"}
+    env = [*server, node, *({"name": k, "value": v} for k, v in settings.items())]
     folders = {
         "net-d": ("/etc/cni/net.d", "/host/etc/cni/net.d"),
         "bin": ("/opt/cni/bin", "/host/opt/cni/bin"),
         "var": ("/var/lib/calico", "/var/lib/calico"),
     }
-    mounts = [{"name": name, "mountPath": inside} for name, (_, inside) in folders.items()]
+    mounts = [
+        {"name": name, "mountPath": container_path} for name, (_, container_path) in folders.items()
+    ]
     common = {
         "image": versions.CALICO_IMAGE,
         "imagePullPolicy": "Never",
         "securityContext": {"privileged": True},
         "volumeMounts": mounts,
     }
-    config = of_config("CNI_NETWORK_CONFIG", "cni_network_config")
-    installing = [*server, node, config, of_config("CNI_MTU", "veth_mtu")]
+    config = from_config("CNI_NETWORK_CONFIG", "cni_network_config")
+    install_env = [*server, node, config, from_config("CNI_MTU", "veth_mtu")]
     labels = {"k8s-app": "calico-node"}
     pod = {
         "hostNetwork": True,
@@ -138,12 +144,12 @@ def _spec(record: LabRecord, *, six: bool) -> dict[str, Any]:
         "terminationGracePeriodSeconds": 0,
         "tolerations": [{"operator": "Exists"}],
         "initContainers": [
-            {**common, "name": "install-cni", "args": ["install"], "env": installing}
+            {**common, "name": "install-cni", "args": ["install"], "env": install_env}
         ],
         "containers": [{**common, "name": "calico-node", "args": ["run"], "env": env}],
         "volumes": [
-            {"name": name, "hostPath": {"path": outside, "type": "DirectoryOrCreate"}}
-            for name, (outside, _) in folders.items()
+            {"name": name, "hostPath": {"path": host_path, "type": "DirectoryOrCreate"}}
+            for name, (host_path, _) in folders.items()
         ],
     }
     return {

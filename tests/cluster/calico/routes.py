@@ -1,6 +1,6 @@
-"""Stands in for BIRD: the lab's router knows by which node each block of pod addresses is reached.
+"""A stand-in for BIRD: routes on the lab's router to each node's blocks of pod addresses.
 
-The nodes' default routes lead to the router, so no node needs to know the others' blocks.
+The nodes' default routes lead to the router, so nodes need no routes to each other's blocks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.3
 
 
 class BlockRoutes:
-    """A thread that looks at IPAMBlocks; while the API server is away the routes stay."""
+    """Polls IPAMBlocks in a thread. While the API server is down, the routes stay."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -30,11 +30,11 @@ class BlockRoutes:
         pause = threading.Event()
         while not pause.wait(POLL_SECONDS):
             try:
-                self._once(LabApi(self._site.kubeconfig))
+                self._sync(LabApi(self._site.kubeconfig))
             except (OSError, RuntimeError, ValueError, KeyError):
                 continue
 
-    def _once(self, api: LabApi) -> None:
+    def _sync(self, api: LabApi) -> None:
         for block in api.get(BLOCKS)["items"]:
             kind, _, node = (block["spec"].get("affinity") or "").partition(":")
             cidr = block["spec"]["cidr"]
@@ -42,8 +42,8 @@ class BlockRoutes:
                 continue
             version = ipaddress.ip_network(cidr).version
             addresses = api.get(f"/api/v1/nodes/{node}")["status"]["addresses"]
-            four = next(one["address"] for one in addresses if one["type"] == "InternalIP")
-            number = ipaddress.IPv4Address(four).packed[-1]
-            via = four if version == 4 else str(self._site.ipv6_node_address(number))
+            ipv4 = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+            number = ipaddress.IPv4Address(ipv4).packed[-1]
+            via = ipv4 if version == 4 else str(self._site.ipv6_node_address(number))
             run("ip", f"-{version}", "route", "replace", cidr, "via", via, timeout=10)
             self._known[cidr] = node
