@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-_ROOT = Path(__file__).parents[1]
+from tests import REPOSITORY
+
 _EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 _HOOK = """
 import os, signal, sys
@@ -47,7 +47,7 @@ def run_killed_at(
     done = subprocess.run(
         [*prefix, sys.executable, "-c", source, str(change), *argv],
         input=f"{stdin}\n".encode(),
-        env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         timeout=60,
         check=False,

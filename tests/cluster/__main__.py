@@ -1,4 +1,4 @@
-"""The lab by hand: python -m tests.cluster up|down|status|kubeconfig|exec|reset."""
+"""The lab's command line: python -m tests.cluster build|up|down|status|kubeconfig|exec|reset."""
 
 from __future__ import annotations
 
@@ -13,33 +13,39 @@ from tests.cluster.options import LabOptions
 from tests.cluster.process import CommandError
 from tests.cluster.waiting import ConditionTimeout, WaitAborted
 
-named = click.option("--name", default="lab", show_default=True, help="Which lab.")
+name_option = click.option("--name", default="lab", show_default=True, help="Name of the lab.")
 
 
 @click.group()
 def main() -> None:
-    """A real Kubernetes on this machine, for tests. Needs root."""
+    """Run a real Kubernetes on this machine, for tests. Needs root."""
 
 
-def tell(text: str) -> None:
+def show_progress(text: str) -> None:
     click.echo(text, err=True)
 
 
 @main.command()
 def build() -> None:
-    """Make all that `up` needs: packages, programs, images. Once; cached."""
-    prepare(tell)
+    """Install and build everything that `up` needs. The result is cached."""
+    prepare(show_progress)
 
 
 @main.command()
-@named
-@click.option("--poisoned", is_flag=True, help="A search domain that answers every name, empty.")
-@click.option("--aaaa", is_flag=True, help="DNS answers AAAA for every name that has an A.")
-@click.option("--no-ipv6-route", is_flag=True, help="Dual stack, with no IPv6 to the outside.")
-@click.option("--cut-egress", is_flag=True, help="Only the mirror's pods may reach out.")
-@click.option("--calico", is_flag=True, help="Calico's own CNI plugin and IPAM.")
-@click.option("--field", is_flag=True, help="All four at once.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="A name DNS knows.")
+@name_option
+@click.option(
+    "--poisoned", is_flag=True, help="DNS answers NOERROR for every name of the search domain."
+)
+@click.option("--aaaa", is_flag=True, help="DNS answers AAAA for every name that has an A record.")
+@click.option(
+    "--no-ipv6-route", is_flag=True, help="Dual stack without an IPv6 route to the outside."
+)
+@click.option(
+    "--cut-egress", is_flag=True, help="Only the mirror's pods may connect to the outside."
+)
+@click.option("--calico", is_flag=True, help="Use Calico's CNI plugin and IPAM.")
+@click.option("--field", is_flag=True, help="All four network faults at once.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="Add a name to DNS.")
 def up(
     name: str,
     poisoned: bool,
@@ -50,8 +56,8 @@ def up(
     field: bool,
     hosts: tuple[str, ...],
 ) -> None:
-    """Start a lab; it stays until `down`."""
-    begun = time.monotonic()
+    """Start a lab, which runs until `down`."""
+    started = time.monotonic()
     options = LabOptions(
         name=name,
         poisoned=poisoned or field,
@@ -61,23 +67,25 @@ def up(
         calico=calico,
         hosts=dict(pair.split("=", 1) for pair in hosts),
     )
-    lab = bring_up(options, outlives_owner=True, progress=tell)
-    click.echo(f"lab {name} is ready after {time.monotonic() - begun:.0f} s", err=True)
+    lab = bring_up(options, outlives_owner=True, progress=show_progress)
+    click.echo(f"lab {name} is ready after {time.monotonic() - started:.0f} s", err=True)
     click.echo(f"export KUBECONFIG={lab.kubeconfig}")
 
 
 @main.command()
-@named
-@click.option("--all", "every", is_flag=True, help="Every lab.")
-def down(name: str, every: bool) -> None:
-    """End a lab and remove all that is left of it."""
-    for each in [lab.name for lab in list_labs()] if every else [name]:
-        click.echo(f"lab {each} {'is down' if take_down(each) else 'was not up'}", err=True)
+@name_option
+@click.option("--all", "all_labs", is_flag=True, help="Stop every lab.")
+def down(name: str, all_labs: bool) -> None:
+    """Stop a lab and remove everything that belongs to it."""
+    for lab_name in [lab.name for lab in list_labs()] if all_labs else [name]:
+        click.echo(
+            f"lab {lab_name} {'is stopped' if take_down(lab_name) else 'was not running'}", err=True
+        )
 
 
 @main.command()
 def status() -> None:
-    """List the labs that run, with their nodes."""
+    """List the running labs and their nodes."""
     for lab in list_labs():
         try:
             click.echo(f"{lab.name}: nodes {', '.join(lab.nodes)}; {lab.kubeconfig}")
@@ -86,33 +94,33 @@ def status() -> None:
 
 
 @main.command()
-@named
+@name_option
 def kubeconfig(name: str) -> None:
     """Print the path of a lab's kubeconfig."""
-    click.echo(_found(name).kubeconfig)
+    click.echo(_find_running_lab(name).kubeconfig)
 
 
 @main.command(name="exec", context_settings={"ignore_unknown_options": True})
-@named
+@name_option
 @click.argument("node")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
-    """Run a command on a node (a shell, when none is given)."""
-    argv = (*_found(name).enter_command(node), *(command or ("bash",)))
+    """Run a command on a node (default: a shell)."""
+    argv = (*_find_running_lab(name).enter_command(node), *(command or ("bash",)))
     os.execvp(argv[0], argv)
 
 
 @main.command()
-@named
+@name_option
 def reset(name: str) -> None:
-    """Make the cluster of a lab as new."""
-    _found(name).reset()
+    """Replace the cluster of a lab with an empty one."""
+    _find_running_lab(name).reset()
 
 
-def _found(name: str) -> Lab:
+def _find_running_lab(name: str) -> Lab:
     lab = find_lab(name)
     if lab is None:
-        raise LabError(f"no lab named {name} is up: python -m tests.cluster up --name {name}")
+        raise LabError(f"lab {name} is not running: python -m tests.cluster up --name {name}")
     return lab
 
 

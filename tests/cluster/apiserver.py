@@ -20,7 +20,7 @@ ADMIN, LIMITED = "admin", "limited"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServer:
-    """Kubeconfigs of an admin, and of a user `limited` who has no rights until a test grants some."""
+    """Kubeconfigs of an admin and of a user `limited`, who has only the rights that a test grants."""
 
     admin: Path
     limited: Path

@@ -19,7 +19,7 @@ from deploy.changes.model import LedgerEntry, NodeFile, NodeSysctl
 from deploy.changes.node_target import NodeDriver
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError
-from tests.cluster.nodes import REPOSITORY
+from tests import REPOSITORY
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
 from tests.kill_hook import run_agent_killed_at

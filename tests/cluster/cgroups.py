@@ -51,9 +51,7 @@ def list_cgroup_lab_ids() -> set[str]:
 def list_cgroups(prefix: str) -> list[Path]:
     """Return every cgroup called prefix or prefix-*."""
     patterns = (f"{prefix}-*", prefix)
-    return [
-        top for tree in _list_trees() for pattern in patterns for top in tree.glob(pattern)
-    ]
+    return [top for tree in _list_trees() for pattern in patterns for top in tree.glob(pattern)]
 
 
 def _try_to_remove(prefix: str) -> bool:

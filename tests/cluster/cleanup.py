@@ -48,7 +48,7 @@ def clean_engine(engine: str) -> None:
 
 
 def clean_dead_labs() -> tuple[str, ...]:
-    """Clean up after labs whose supervisor died and engines whose owner died; return their names."""
+    """Clean up after dead labs and after engines whose owner died; return their names."""
     cleaned: list[str] = []
     for engine, owner in _list_engines().items():
         if not Path(f"/proc/{owner}").exists():

@@ -1,4 +1,4 @@
-"""PID 1 of a test engine: starts dockerd among private mounts and reaps orphans.
+"""PID 1 of a test's Docker engine: starts dockerd with private mounts and reaps orphans.
 
 python -m tests.cluster.engine_init DATA SOCKET CGROUP INSECURE-REGISTRIES
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from tests.cluster.process import run
 
 SOCKET_FOLDER = "/mnt"
-"""A private memory file system here holds the engine's inner sockets: under a test's own folder
-their paths would be longer than the 107 characters that a socket's may have."""
+"""A private tmpfs for the engine's internal sockets. A socket path is limited to 107 characters,
+and a test's folder has a long path."""
 
 HIDDEN_FOLDERS = ("/run/containerd", "/run/docker")
-"""A containerd of the machine must not be taken for the engine's own."""
+"""Hidden so that dockerd does not use the machine's containerd."""
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
             "dockerd",
             *("--data-root", data, "--exec-root", f"{SOCKET_FOLDER}/exec"),
             *("--host", f"unix://{socket}", "--pidfile", f"{SOCKET_FOLDER}/pid"),
-            # With rules of its own it sets FORWARD to DROP for the whole machine, for good.
+            # Otherwise dockerd sets the machine's FORWARD policy to DROP, permanently.
             *("--iptables=false", "--ip6tables=false", "--bridge=none"),
             *("--cgroup-parent", f"/{cgroup}", "--insecure-registry", registries),
         ),

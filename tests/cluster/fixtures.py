@@ -1,6 +1,6 @@
-"""The cluster of this folder's tests: a lab as in the field, or the one that --kubeconfig names.
+"""Fixtures for tests on a cluster: a lab with all network faults, or the cluster of --kubeconfig.
 
-It ends with the last test here: while others run, a lab costs a tenth of a core.
+The lab stops after the last test of this folder because an idle lab uses a tenth of a core.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ START_ERRORS = (LabError, CommandError, ConditionTimeout, WaitAborted, LookupErr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterUnderTest:
-    """A cluster for tests. lab is None where it is somebody else's."""
+    """A cluster for tests. lab is None if it is the cluster of --kubeconfig."""
 
     kubeconfig: Path
     nodes: tuple[str, ...]
@@ -36,18 +36,18 @@ class ClusterUnderTest:
 
 @pytest.fixture(scope="package")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ClusterUnderTest]:
-    """With --kubeconfig that cluster; otherwise a lab with every trouble of the field.
+    """Provide the cluster of --kubeconfig, or a lab with all network faults.
 
-    Its nodes have the mirror's image, and a workload's.
+    The lab's nodes have the images of the mirror and of a workload.
     """
-    given = request.config.getoption("--kubeconfig", default=None)
-    if given:
-        path = Path(given).resolve()
-        yield ClusterUnderTest(kubeconfig=path, nodes=_nodes(path), lab=None)
+    kubeconfig = request.config.getoption("--kubeconfig", default=None)
+    if kubeconfig:
+        path = Path(kubeconfig).resolve()
+        yield ClusterUnderTest(kubeconfig=path, nodes=_list_nodes(path), lab=None)
         return
     images = (str(ensure_mirror_archive()), str(ensure_workload_archive()))
     options = replace(LabOptions.with_all_faults(f"pytest-{os.getpid()}"), archives=images)
-    if "MIRROR_KILLS" in os.environ:  # kill after kill, kubelets would wait for minutes
+    if "MIRROR_KILLS" in os.environ:  # otherwise kubelets back off for minutes after repeated kills
         options = replace(options, restart_period="1s")
     with ExitStack() as stack:
         try:
@@ -58,22 +58,22 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[ClusterUnderTest]:
 
 
 @pytest.fixture(scope="package")
-def field_lab(cluster: ClusterUnderTest) -> Lab:
-    """That lab, for tests that need more than a kubeconfig."""
+def faulty_lab(cluster: ClusterUnderTest) -> Lab:
+    """Provide the lab with all network faults, for tests that need more than a kubeconfig."""
     if cluster.lab is None:
-        pytest.skip("needs the lab itself, not another cluster")
+        pytest.skip("needs the lab, not another cluster")
     return cluster.lab
 
 
 def skip_or_fail(error: Exception) -> NoReturn:
-    """Skip the test for want of a cluster; fail it where one is required."""
+    """Skip the test because there is no cluster, or fail it if a cluster is required."""
     text = f"the test cluster did not start: {error}"
     if os.environ.get("CI") == "true" or os.environ.get("MIRROR_REQUIRE_CLUSTER") == "1":
         pytest.fail(text, pytrace=False)
     pytest.skip(text)
 
 
-def _nodes(kubeconfig: Path) -> tuple[str, ...]:
+def _list_nodes(kubeconfig: Path) -> tuple[str, ...]:
     client = kubernetes.config.new_client_from_config(config_file=str(kubeconfig))
-    listed = kubernetes.client.CoreV1Api(client).list_node(_request_timeout=30)
-    return tuple(sorted(node.metadata.name for node in listed.items))
+    nodes = kubernetes.client.CoreV1Api(client).list_node(_request_timeout=30)
+    return tuple(sorted(node.metadata.name for node in nodes.items))

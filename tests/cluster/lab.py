@@ -1,4 +1,4 @@
-"""A lab from the outside: bring it up, use it, take it down."""
+"""The lab's client: start a lab, use it, and stop it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from tests import REPOSITORY
 from tests.cluster.binaries import Binaries, ensure_binaries
 from tests.cluster.calico.build import ensure_calico_archive
 from tests.cluster.cleanup import clean_dead_labs
 from tests.cluster.debian import install_debian_packages
 from tests.cluster.image_store import ensure_image_store
 from tests.cluster.images import ensure_images
-from tests.cluster.nodes import REPOSITORY
+from tests.cluster.objects import render_list
 from tests.cluster.options import REGISTRY_PORT, LabOptions, Site, state_root
 from tests.cluster.process import run
 from tests.cluster.progress import Progress, ignore_progress
@@ -32,20 +33,20 @@ from tests.cluster.waiting import wait_for
 DOWN_SECONDS = 180
 REQUEST_SECONDS = 180
 
-# thirteen daemons in Go share the machine's cores: with one thread each they switch half as often
+# thirteen Go daemons share the cores; with one thread each, context switches drop by half
 GO_ENVIRONMENT = {"GOMAXPROCS": "1"}
 
 
 class LabError(RuntimeError):
-    """A lab did not come up or could not do what it was asked."""
+    """A lab did not start, or a request to it failed."""
 
 
 class Lab:
-    """A lab that runs. The cluster is used with kubeconfig, the nodes with exec."""
+    """A running lab. Use its cluster through kubeconfig and its nodes through exec."""
 
-    def __init__(self, record: LabRecord, keeper: subprocess.Popen[str] | None = None) -> None:
+    def __init__(self, record: LabRecord, supervisor: subprocess.Popen[str] | None = None) -> None:
         self._record = record
-        self._keeper = keeper
+        self._supervisor = supervisor
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class Lab:
 
     @property
     def logs_dir(self) -> Path:
-        """The logs of every program; they stay after down, until the next up of this name."""
+        """Return the folder of all logs. They are kept until a lab of this name starts again."""
         return self.site.logs
 
     @property
@@ -75,32 +76,46 @@ class Lab:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The names of the nodes that run."""
-        return tuple(self._ask("status")["nodes"])
+        """Return the names of the running nodes."""
+        return tuple(self._request("status")["nodes"])
 
     @property
     def registry(self) -> str:
-        """host:port at which this machine pushes; in the cluster it is localhost:32000 too."""
+        """Return the host:port to push to. In the cluster, localhost:32000 is the same registry."""
         return f"{self.site.node_address(2)}:{REGISTRY_PORT}"
 
     def address(self, node: str) -> IPv4Address:
-        """The address of a node's eth0. Raises CommandFailed for a node that does not run."""
-        shown = self.exec(node, "ip", "-json", "-4", "address", "show", "eth0").stdout
-        return IPv4Address(json.loads(shown)[0]["addr_info"][0]["local"])
+        """Return the address of a node's eth0. Raises LabError if the node does not run."""
+        links = json.loads(self.exec(node, "ip", "-json", "-4", "address", "show", "eth0").stdout)
+        return IPv4Address(links[0]["addr_info"][0]["local"])
 
     def kubectl(
         self, *argv: str, stdin: str | None = None, timeout: float = 60, check: bool = True
     ) -> str:
-        """What kubectl printed. Raises CommandFailed unless check is off."""
-        go = {
-            **GO_ENVIRONMENT,
-            "GOGC": "off",
-            "GODEBUG": "",
-        }  # it ends before it has much to collect
+        """Run kubectl and return its output.
+
+        Raises CommandError if kubectl fails. With check=False, returns stdout and stderr instead.
+        """
+        # too short-lived for garbage collection
+        go = {**GO_ENVIRONMENT, "GOGC": "off", "GODEBUG": ""}
         env = {**os.environ, **go, "KUBECONFIG": str(self.kubeconfig)}
-        kubelite = str(self._record.kubelite)
-        done = run(kubelite, "kubectl", *argv, stdin=stdin, timeout=timeout, env=env, check=check)
-        return done.stdout if check else done.stdout + done.stderr
+        kubectl = (str(self._record.kubelite), "kubectl")
+        result = run(*kubectl, *argv, stdin=stdin, timeout=timeout, env=env, check=check)
+        return result.stdout if check else result.stdout + result.stderr
+
+    def get(self, *argv: str) -> Any:
+        """Run `kubectl get … -o json` and return the decoded object or list."""
+        return json.loads(self.kubectl("get", *argv, "-o", "json"))
+
+    def get_items(self, *argv: str) -> list[Any]:
+        """Run `kubectl get … -o json` and return the objects of the list."""
+        items = self.get(*argv)["items"]
+        assert isinstance(items, list)
+        return items
+
+    def apply(self, *objects: Any) -> None:
+        """Run `kubectl apply` with objects."""
+        self.kubectl("apply", "-f", "-", stdin=render_list(objects))
 
     def exec(
         self,
@@ -110,11 +125,11 @@ class Lab:
         timeout: float = 60,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in all namespaces of a node. Raises CommandFailed unless check is off."""
+        """Run a program in all namespaces of a node. Raises CommandError unless check is False."""
         return run(*self.enter_command(node), *argv, stdin=stdin, timeout=timeout, check=check)
 
     def enter_command(self, node: str) -> tuple[str, ...]:
-        """The command prefix that leads into a node. Raises LabFailed where it does not run."""
+        """Return the command prefix that enters a node. Raises LabError if it does not run."""
         try:
             pid = (self.site.node_folder(node) / "pid").read_text()
         except OSError:
@@ -123,73 +138,74 @@ class Lab:
         return ("nsenter", "--target", pid, *spaces, "--wd=/", "--")
 
     def load_image(self, archive: Path, nodes: Iterable[str] | None = None) -> None:
-        """Import a Docker or OCI archive into containerd of the nodes (all that run)."""
+        """Import a Docker or OCI archive into containerd of nodes (default: all that run)."""
         for node in self.nodes if nodes is None else nodes:
             self.exec(
                 node, "ctr", "-n", "k8s.io", "images", "import", "-", stdin=archive, timeout=180
             )
 
     def remove_image(self, node: str, reference: str) -> None:
-        """Take an image away from one node; reference as the kubelet would write it."""
-        listed = self.exec(node, "ctr", "-n", "k8s.io", "images", "list", "-q").stdout.split()
-        # containerd knows a short name by its full one.
-        full = [name for name in listed if name == reference or name.endswith(f"/{reference}")]
-        if not full:
+        """Remove an image from one node, given by its short or full reference."""
+        images = self.exec(node, "ctr", "-n", "k8s.io", "images", "list", "-q").stdout.split()
+        # containerd lists full references
+        names = [name for name in images if name == reference or name.endswith(f"/{reference}")]
+        if not names:
             raise LabError(f"node {node} has no image {reference}")
-        self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", *full)
+        self.exec(node, "ctr", "-n", "k8s.io", "images", "remove", "--sync", *names)
 
     def kill_node(self, node: str) -> None:
-        """End a node at once, as a power failure does; its disk stays."""
-        self._ask("kill_node", node)
+        """Kill a node as a power failure does; its disk stays."""
+        self._request("kill_node", node)
 
     def start_node(self, node: str) -> None:
-        """Start a killed node again; returns when it is Ready."""
-        self._ask("start_node", node)
+        """Restart a killed node and wait until it is Ready."""
+        self._request("start_node", node)
 
     def add_node(self, node: str) -> None:
-        """Add one more node; returns when it is Ready."""
-        self._ask("start_node", node)
+        """Add a node and wait until it is Ready."""
+        self._request("start_node", node)
 
     def stop_apiserver(self) -> None:
-        self._ask("stop_apiserver")
+        self._request("stop_apiserver")
 
     def start_apiserver(self) -> None:
-        """Returns when the API server is ready again."""
-        self._ask("start_apiserver")
+        """Start the API server and wait until it is ready."""
+        self._request("start_apiserver")
 
     def reset(self) -> None:
-        """Back to the cluster as it was after up: same addresses and access, nothing else."""
-        self._ask("reset")
+        """Start over with an empty cluster. Addresses and kubeconfig stay the same."""
+        self._request("reset")
 
     def down(self) -> None:
-        """End the lab and wait until nothing of it is left. Raises NotInTime."""
+        """Stop the lab and wait until nothing of it is left. Raises ConditionTimeout."""
         take_down(self.name)
-        if self._keeper is not None:
-            self._keeper.wait(DOWN_SECONDS)
+        if self._supervisor is not None:
+            self._supervisor.wait(DOWN_SECONDS)
 
-    def _ask(self, what: str, *arguments: str) -> Any:
+    def _request(self, operation: str, *arguments: str) -> Any:
         path = self.site.socket
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(REQUEST_SECONDS)
             try:
                 folder = os.open(path.parent, os.O_PATH)
             except FileNotFoundError:
-                raise LabError(f"lab {self.name} is starting or ending") from None
+                raise LabError(f"lab {self.name} is starting or stopping") from None
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{path.name}")
             except (FileNotFoundError, ConnectionRefusedError):
-                raise LabError(f"lab {self.name} is starting or ending") from None
+                raise LabError(f"lab {self.name} is starting or stopping") from None
             finally:
                 os.close(folder)
             with connection.makefile("rwb") as stream:
-                stream.write(json.dumps({"ask": what, "with": arguments}).encode() + b"\n")
+                request = {"operation": operation, "arguments": arguments}
+                stream.write(json.dumps(request).encode() + b"\n")
                 stream.flush()
-                answer = stream.readline()
-        if not answer:
-            raise LabError(f"lab {self.name} ended while it was asked to {what}")
-        reply = json.loads(answer)
+                line = stream.readline()
+        if not line:
+            raise LabError(f"lab {self.name} exited during {operation}")
+        reply = json.loads(line)
         if "error" in reply:
-            raise LabError(f"{what} {' '.join(arguments)}: {reply['error']}")
+            raise LabError(f"{operation} {' '.join(arguments)}: {reply['error']}")
         return reply["result"]
 
 
@@ -199,13 +215,13 @@ def prepare(
     calico: bool = False,
     extra_archives: Sequence[str] = (),
 ) -> tuple[Binaries, Path]:
-    """Install, build and cache what a lab is made of; quick when it is all there.
+    """Install, build and cache everything that a lab needs. Quick if all of it is there.
 
-    Returns the programs and the image store. Raises LabFailed without root, and CommandFailed
-    when an installation or a build fails.
+    Returns the programs and the image store. Raises LabError without root, and CommandError if an
+    installation or a build fails.
     """
     if os.geteuid() != 0:
-        raise LabError("a lab makes namespaces and network links: run it as root")
+        raise LabError("a lab creates namespaces and network links: run it as root")
     install_debian_packages()
     binaries = ensure_binaries(progress)
     archives = ensure_images(binaries, progress)
@@ -220,14 +236,14 @@ def bring_up(
     outlives_owner: bool = False,
     progress: Progress = ignore_progress,
 ) -> Lab:
-    """Start a lab and return when its nodes, CoreDNS, storage and registry are ready.
+    """Start a lab and wait until its nodes, CoreDNS, storage and registry are ready.
 
-    Whatever is missing on the machine is installed and built first. The lab ends with this
-    process, however that ends, unless stays is set. Raises LabFailed with the reason.
+    Installs and builds what is missing on the machine. The lab stops when this process exits,
+    unless outlives_owner is set. Raises LabError with the reason if it does not start.
     """
     binaries, store = prepare(progress, calico=options.calico, extra_archives=options.archives)
     clean_dead_labs()
-    order = LabRequest(
+    request = LabRequest(
         options=options,
         kubelite=binaries.kubelite,
         store=store,
@@ -236,9 +252,9 @@ def bring_up(
     )
     logs = state_root() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    with (logs / f"{options.name}.keeper.log").open("w") as log:
-        keeper = subprocess.Popen(
-            (sys.executable, "-m", "tests.cluster.supervisor", order.to_json()),
+    with (logs / f"{options.name}.supervisor.log").open("w") as log:
+        supervisor = subprocess.Popen(
+            (sys.executable, "-m", "tests.cluster.supervisor", request.to_json()),
             cwd=REPOSITORY,
             env={**os.environ, **GO_ENVIRONMENT},
             stdin=subprocess.DEVNULL,
@@ -248,20 +264,20 @@ def bring_up(
             start_new_session=True,
         )
     try:
-        _follow(keeper, progress)
+        _wait_until_ready(supervisor, progress)
     except BaseException:
-        keeper.terminate()
-        keeper.wait(DOWN_SECONDS)
+        supervisor.terminate()
+        supervisor.wait(DOWN_SECONDS)
         raise
     record = LabRecord.load(state_root() / options.name)
     if record is None:
-        raise LabError(f"lab {options.name} ended at once: see {log.name}")
-    return Lab(record, keeper)
+        raise LabError(f"lab {options.name} exited at start: see {log.name}")
+    return Lab(record, supervisor)
 
 
-def _follow(keeper: subprocess.Popen[str], progress: Progress) -> None:
-    assert keeper.stdout is not None
-    for line in keeper.stdout:
+def _wait_until_ready(supervisor: subprocess.Popen[str], progress: Progress) -> None:
+    assert supervisor.stdout is not None
+    for line in supervisor.stdout:
         word, _, rest = line.strip().partition(" ")
         if word == "ready":
             return
@@ -269,26 +285,26 @@ def _follow(keeper: subprocess.Popen[str], progress: Progress) -> None:
             raise LabError(rest.replace("\\n", "\n"))
         if word != "pid":
             progress(line.strip())
-    raise LabError(f"the lab's keeper ended before it was ready; logs: {state_root() / 'logs'}")
+    raise LabError(f"the lab exited before it was ready: see the logs in {state_root() / 'logs'}")
 
 
 def find_lab(name: str = "lab") -> Lab | None:
-    """The running lab of this name, or None."""
+    """Return the running lab of this name, or None."""
     folder = state_root() / name
     record = LabRecord.load(folder)
     return Lab(record) if record is not None and is_running(folder) else None
 
 
 def list_labs() -> tuple[Lab, ...]:
-    """All labs that run under this state folder."""
+    """Return all running labs of this state folder."""
     names = sorted(path.parent.name for path in state_root().glob("*/lab.json"))
     return tuple(lab for name in names if (lab := find_lab(name)) is not None)
 
 
 def take_down(name: str = "lab") -> bool:
-    """End the lab of this name and clean up after dead ones; whether it was up.
+    """Stop the lab of this name and clean up after dead labs; return whether it was running.
 
-    Raises NotInTime when something of it is still there after a minute.
+    Raises ConditionTimeout if something of it is left after DOWN_SECONDS.
     """
     folder = state_root() / name
     record = LabRecord.load(folder)
@@ -306,7 +322,7 @@ def take_down(name: str = "lab") -> bool:
 
 @contextmanager
 def running_lab(options: LabOptions) -> Iterator[Lab]:
-    """A lab for the length of a with block."""
+    """Start a lab and stop it at the end of the with block."""
     up = bring_up(options)
     try:
         yield up

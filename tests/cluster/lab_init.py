@@ -1,7 +1,8 @@
-"""PID 1 of a lab: when it ends, however it ends, the kernel ends everything in the lab.
+"""PID 1 of a lab: when it exits, for any reason, the kernel kills everything in the lab.
 
 python -m tests.cluster.lab_init LAB-FOLDER LIFELINE STATUS MACHINE-NETWORK
-(three descriptors: a pipe that closes with the keeper, a pipe for progress, the machine's network)
+The last three are file descriptors: a pipe that closes when the supervisor dies, a pipe for
+progress messages, and the machine's network namespace.
 """
 
 from __future__ import annotations
@@ -31,35 +32,35 @@ def main() -> None:
     lifeline, status, machine_network = (int(text) for text in sys.argv[2:5])
     record = LabRecord.load(folder)
     if record is None:
-        raise SystemExit(f"{folder} holds no lab")
+        raise SystemExit(f"no lab in {folder}")
 
-    def say(text: str) -> None:
-        # Without a keeper nobody listens, and what follows from that is _outlive_keeper's.
+    def report(text: str) -> None:
+        # Without a supervisor nobody reads this; _outlive_supervisor handles that case.
         with suppress(BrokenPipeError):
             os.write(status, f"{text}\n".encode())
 
-    # The /proc seen here is still the machine's, so this is the pid that the keeper knows.
-    say(f"pid {Path('/proc/self').readlink()}")
-    mourning = (record, lifeline, machine_network)
+    # /proc is still the machine's, so this is the PID that the supervisor uses.
+    report(f"pid {Path('/proc/self').readlink()}")
+    arguments = (record, lifeline, machine_network)
     if not os.read(lifeline, 1):
-        _outlive_keeper(*mourning)
-    threading.Thread(target=_outlive_keeper, args=mourning, daemon=True).start()
+        _outlive_supervisor(*arguments)
+    threading.Thread(target=_outlive_supervisor, args=arguments, daemon=True).start()
     NETNS_FOLDER.mkdir(exist_ok=True)
     run("mount", "-t", "tmpfs", "tmpfs", str(NETNS_FOLDER))
     with _listen(record.site.socket) as listener:
-        lab = LabServer(record, machine_network, say)
+        lab = LabServer(record, machine_network, report)
         try:
             lab.start()
         except (OSError, RuntimeError, ValueError, WaitAborted) as error:
-            say("failed " + str(error).replace("\n", "\\n"))
-            # The keeper ends this process now, or has died and the other thread cleans up.
+            report("failed " + str(error).replace("\n", "\\n"))
+            # The supervisor now kills this process, or it has died and the other thread cleans up.
             threading.Event().wait()
-        say("ready")
+        report("ready")
         _serve(listener, lab)
 
 
 def _serve(listener: socket.socket, lab: LabServer) -> None:
-    """One request a connection, one after the other: a JSON line in, a JSON line out."""
+    """Handle one request per connection, one at a time: a JSON line in, a JSON line out."""
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as stream:
@@ -71,8 +72,8 @@ def _serve(listener: socket.socket, lab: LabServer) -> None:
                 continue
 
 
-def _outlive_keeper(record: LabRecord, lifeline: int, machine_network: int) -> None:
-    """When the keeper dies before this process does, end everything and clean up in its place."""
+def _outlive_supervisor(record: LabRecord, lifeline: int, machine_network: int) -> None:
+    """Wait for the supervisor to die, then kill everything and clean up in its place."""
     while os.read(lifeline, 1):
         pass
     os.kill(-1, signal.SIGKILL)
@@ -85,7 +86,7 @@ def _outlive_keeper(record: LabRecord, lifeline: int, machine_network: int) -> N
 
 def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # A socket's path may have 107 characters: the folder is named by a descriptor instead.
+    # A socket path is limited to 107 characters, so the path goes through a file descriptor.
     folder = os.open(path.parent, os.O_PATH)
     try:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")

@@ -1,4 +1,4 @@
-"""The lab seen from its own first process: what runs in it and what can be asked of it."""
+"""The lab's first process: it starts all parts of the lab and handles the clients' requests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from tests import REPOSITORY
 from tests.cluster.api import LabApi
 from tests.cluster.calico.objects import render_calico_node, render_crds
 from tests.cluster.calico.routes import BlockRoutes
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.egress import EgressGuard
 from tests.cluster.network import build_lab_network
-from tests.cluster.nodes import REPOSITORY, NodeManager
-from tests.cluster.objects import render_objects
+from tests.cluster.nodes import NodeManager
+from tests.cluster.objects import has_condition, render_objects
 from tests.cluster.options import REGISTRY_PORT
 from tests.cluster.record import LabRecord
 from tests.cluster.waiting import WaitAborted, wait_for
@@ -24,7 +25,7 @@ Reply = dict[str, Any]
 
 
 class LabServer:
-    """All parts of one lab; every method returns when its effect is there."""
+    """All parts of one lab. Every method waits until its effect is visible."""
 
     def __init__(
         self, record: LabRecord, machine_network: int, progress: Callable[[str], None]
@@ -36,7 +37,7 @@ class LabServer:
         self._nodes = NodeManager(record)
 
     def start(self) -> None:
-        """From nothing to a cluster that is ready in all its parts."""
+        """Start the network, DNS and the cluster, and wait until everything is ready."""
         options = self._record.options
         build_lab_network(
             self._site, dual_stack=options.no_ipv6_route, cut_egress=options.cut_egress
@@ -48,7 +49,7 @@ class LabServer:
         EgressGuard(self._site).start()
 
     def handle_request(self, request: Reply) -> Reply:
-        """Do what a client asks for; the reply holds "error" when it failed."""
+        """Handle a client's request and return its result, or an error message under "error"."""
         operations: dict[str, Callable[..., Any]] = {
             "status": self.status,
             "start_node": self.start_node,
@@ -58,7 +59,7 @@ class LabServer:
             "reset": self.reset,
         }
         try:
-            return {"result": operations[request["ask"]](*request.get("with", []))}
+            return {"result": operations[request["operation"]](*request["arguments"])}
         except (OSError, RuntimeError, ValueError, KeyError, WaitAborted) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
@@ -66,12 +67,12 @@ class LabServer:
         return {"nodes": list(self._nodes.running())}
 
     def start_node(self, name: str) -> None:
-        """Start a node, known or new, and wait until the cluster calls it Ready."""
+        """Start a known or new node and wait until it is Ready."""
         self._nodes.start(name)
         self._wait_for_nodes((name,), timeout=90)
 
     def reset(self) -> None:
-        """A cluster as new: no object, no added node, no image, no volume of before."""
+        """Start over with an empty cluster: no objects, images, volumes or added nodes remain."""
         self._nodes.wipe()
         self._control.stop()
         self._control.wipe()
@@ -97,7 +98,7 @@ class LabServer:
         def ready() -> bool:
             for name in names:
                 self._nodes.raise_if_ended(name)
-            return all(_is_true(api.get(f"/api/v1/nodes/{name}"), "Ready") for name in names)
+            return all(has_condition(api.get(f"/api/v1/nodes/{name}"), "Ready") for name in names)
 
         wait_for(f"{', '.join(names)} to be Ready", ready, timeout=timeout, interval=0.3)
 
@@ -108,10 +109,10 @@ class LabServer:
         registry = f"http://{first}:{REGISTRY_PORT}/v2/"
 
         def available() -> bool:
-            return all(_is_true(item, "Available") for item in api.get(deployments)["items"])
+            return all(has_condition(item, "Available") for item in api.get(deployments)["items"])
 
         def answers() -> bool:
-            # No proxy of the machine may stand between.
+            # Bypass the machine's proxy settings.
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(registry, timeout=2) as response:
                 return bool(response.status == 200)
@@ -131,8 +132,3 @@ class LabServer:
                 pass_fds=(self._machine_network,),
                 start_new_session=True,
             )
-
-
-def _is_true(thing: Any, condition: str) -> bool:
-    conditions = thing.get("status", {}).get("conditions", [])
-    return any(c["type"] == condition and c["status"] == "True" for c in conditions)

@@ -1,4 +1,4 @@
-"""Everything of a lab that could be left on the machine, looked for by what it is."""
+"""Find everything that a lab could leave on the machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ProcessIdentity = tuple[int, str]
 
 
 def list_processes(lab: Lab) -> frozenset[ProcessIdentity]:
-    """The keeper and everything under it, each as pid and start."""
+    """Return the supervisor and all its descendants, each as PID and start time."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -21,16 +21,16 @@ def list_processes(lab: Lab) -> frozenset[ProcessIdentity]:
         except OSError:
             continue
         parents[int(entry.name)] = int(fields[1])
-    found = {lab.supervisor_pid}
-    while grown := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= grown
-    return frozenset((pid, read_start_time(pid)) for pid in found)
+    family = {lab.supervisor_pid}
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
+    return frozenset((pid, read_start_time(pid)) for pid in family)
 
 
 def find_leftovers(lab: Lab, processes: frozenset[ProcessIdentity]) -> list[str]:
-    """What is left of a lab: a line for each process, mount, link, route, table, cgroup, file."""
+    """Return a line for each process, mount, link, route, table, cgroup and file that is left."""
     name, folder = lab.site.id, str(lab.site.folder)
-    left = [f"process {pid}" for pid, start in processes if _runs(pid, start)]
+    left = [f"process {pid}" for pid, start in processes if _is_alive(pid, start)]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     left += [f"mount {line}" for line in mounts if folder in line]
     links = run("ip", "-brief", "link").stdout.splitlines()
@@ -45,8 +45,8 @@ def find_leftovers(lab: Lab, processes: frozenset[ProcessIdentity]) -> list[str]
     return left
 
 
-def _runs(pid: int, start: str) -> bool:
-    """A zombie counts as gone: it only waits for its parent to look."""
+def _is_alive(pid: int, start: str) -> bool:
+    """Whether a process is alive. A zombie is not: it only waits for its parent to reap it."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The configuration files of a node: containerd, its registries, the CNI, the kubelet. Pure."""
+"""Render a node's configuration files for containerd, its registries, the CNI and the kubelet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cluster.options import REGISTRY_PORT, SEARCH_DOMAIN, LabOptions, Site
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 NODE_NUMBERS = range(2, 20)
-"""The numbers that nodes may have: the last part of their address, the third of their pods'."""
+"""A node's number is the last octet of its address and the third octet of its pods' addresses."""
 
 
 def render_resolv_conf(site: Site, options: LabOptions) -> str:
@@ -20,7 +20,7 @@ def render_resolv_conf(site: Site, options: LabOptions) -> str:
 
 
 def render_containerd_config() -> str:
-    # Where CAP_SYS_RESOURCE is missing, runc fails without restrict_oom_score_adj.
+    # Without CAP_SYS_RESOURCE, runc needs restrict_oom_score_adj.
     return f"""version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -42,9 +42,10 @@ state = "/run/containerd"
 
 
 def render_registry_hosts(site: Site, number: int) -> dict[str, str]:
-    """certs.d name → hosts.toml: localhost and every node's address lead to this node's port.
+    """Return the hosts.toml of each registry name in certs.d.
 
-    kube-proxy in nftables mode refuses localhost:32000, which is MicroK8s' own name for it.
+    localhost (MicroK8s' name for its registry) and the nodes' addresses all lead to this node's
+    port: kube-proxy in nftables mode does not serve localhost:32000.
     """
     own = f"http://{site.node_address(number)}:{REGISTRY_PORT}"
     text = f'server = "{own}"\n[host."{own}"]\n  capabilities = ["pull", "resolve"]\n'
@@ -57,7 +58,7 @@ def render_conflist(site: Site, number: int, *, dual_stack: bool) -> str:
     routes = [{"dst": "0.0.0.0/0"}]
     if dual_stack:
         ranges.append([{"subnet": str(site.ipv6_node_pods(number))}])
-        # Only the cluster's own prefix: an address outside of it has no route.
+        # Only the cluster's own prefix: there is no route to other addresses.
         routes.append({"dst": str(site.ipv6_network)})
     bridge = {
         "type": "bridge",
@@ -94,7 +95,7 @@ def render_kubelet_config(site: Site, node: str, restart_period: str) -> str:
         "imageGCLowThresholdPercent": 99,
         "resolvConf": "/etc/resolv.conf",
     }
-    if restart_period:  # otherwise 10 s, doubled each time, up to 5 minutes
+    if restart_period:  # the default is 10 s, doubled each time, up to 5 minutes
         config["featureGates"] = {"KubeletCrashLoopBackOffMax": True}
         config["crashLoopBackOff"] = {"maxContainerRestartPeriod": restart_period}
     return yaml.safe_dump(config)

@@ -1,6 +1,6 @@
-"""PID 1 of a node: private folders, containerd, kubelet and kube-proxy, which it keeps running.
+"""PID 1 of a node: sets up private folders and runs containerd, the kubelet and kube-proxy.
 
-Started in fresh pid, mount, uts and ipc namespaces and in the node's network namespace:
+Started in new PID, mount, UTS and IPC namespaces, in the node's network namespace:
 python -m tests.cluster.node_init LAB-FOLDER NODE NUMBER
 """
 
@@ -23,7 +23,7 @@ from tests.cluster.record import LabRecord
 from tests.cluster.waiting import wait_for
 
 NODE_FOLDER = Path("/run/node")
-"""The node's folder of the machine, bound to a short path of its own."""
+"""The node's folder on the machine is mounted at this short path."""
 
 OVERLAID = ("/etc", "/opt", "/var")
 ON_DISK = (
@@ -37,7 +37,7 @@ RESTART_SECONDS = 1.0
 
 
 class NodeServices:
-    """The services of this node."""
+    """Starts and restarts the services of this node."""
 
     def __init__(self, record: LabRecord, name: str, number: int) -> None:
         self._record, self._name, self._number = record, name, number
@@ -46,25 +46,28 @@ class NodeServices:
         self._services: dict[int, tuple[str, tuple[str, ...]]] = {}
 
     def run(self) -> None:
-        """Bring the node up, then restart what ends and reap orphans for ever."""
-        self._private_folders()
+        """Start the node, then restart services that exit and reap orphans forever."""
+        self._mount_private_folders()
         self._write_files()
         make_cgroup(self._site.cgroup(self._name))
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         if self._record.options.no_ipv6_route:
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-        self._boot_settings()
+        self._apply_boot_settings()
         self._start("containerd", "containerd", "-c", "/etc/containerd/lab.toml")
         wait_for("containerd", lambda: run("ctr", "version", timeout=10), timeout=30)
         self._start_kubernetes()
-        self._keep()
+        self._restart_services()
 
-    def _private_folders(self) -> None:
-        """Kubelets that share /var delete each other's logs; shared CNI state mixes addresses."""
+    def _mount_private_folders(self) -> None:
+        """Give the node its own /etc, /opt, /run and /var.
+
+        Kubelets that share /var delete each other's logs, and shared CNI state mixes up addresses.
+        """
         folder = self._site.node_folder(self._name)
-        # Not through the mount made below: links between two mounts are refused.
+        # Clone before the bind mount below: hard links cannot cross mounts.
         clone_store(self._record.store, folder / "var-lib-containerd")
-        # Other nodes' network namespaces must not be held by this node's mounts.
+        # This node's mounts must not keep other nodes' network namespaces alive.
         run("umount", "-R", "-l", "/run/netns", check=False)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
         NODE_FOLDER.mkdir()
@@ -75,7 +78,7 @@ class NodeServices:
             work.mkdir(parents=True, exist_ok=True)
             layers = f"lowerdir={path},upperdir={upper},workdir={work}"
             run("mount", "-t", "overlay", "overlay", "-o", layers, path)
-        # Overlays cannot lie on an overlay: container disks and volumes go to the real disk.
+        # Overlays cannot be stacked, so container disks and volumes go to the real disk.
         for path in ON_DISK:
             disk = NODE_FOLDER / path[1:].replace("/", "-")
             disk.mkdir(exist_ok=True)
@@ -86,7 +89,7 @@ class NodeServices:
         run("mount", "-t", "proc", "proc", "/proc")
 
     def _mount_plugins(self) -> None:
-        """Debian's plugins; Calico puts its own beside them."""
+        """Mount Debian's CNI plugins. With Calico they are writable, so it can add its own."""
         if not self._record.options.calico:
             run("mount", "--bind", "/usr/lib/cni", "/opt/cni/bin")
             return
@@ -111,14 +114,14 @@ class NodeServices:
         network = Path("/etc/cni/net.d/10-lab.conflist")
         network.parent.mkdir(parents=True, exist_ok=True)
         if not network.exists() and not self._record.options.calico:
-            # A node that starts again keeps what was changed by hand, as a real one does.
+            # Like a real node, a restarted node keeps manual changes.
             _write(str(network), node_files.render_conflist(site, self._number, dual_stack=six))
 
-    def _boot_settings(self) -> None:
-        """What a host's boot does before any kubelet runs; only what belongs to this node."""
+    def _apply_boot_settings(self) -> None:
+        """Apply the node's sysctl files as a boot does, and log its IPv6 addresses."""
         run("sysctl", "--system", "--pattern", r"^net\.ipv6\.", check=False)
-        seen = run("ip", "-6", "address", check=False).stdout
-        (self._logs / "boot.log").write_text(seen)
+        addresses = run("ip", "-6", "address", check=False).stdout
+        (self._logs / "boot.log").write_text(addresses)
 
     def _start_kubernetes(self) -> None:
         record, site = self._record, self._site
@@ -126,15 +129,15 @@ class NodeServices:
         shutil.copy(site.kubeconfig, NODE_FOLDER / "kubeconfig")
         address, pods = str(site.node_address(self._number)), str(site.pods)
         if record.options.no_ipv6_route and not record.options.calico:
-            # MicroK8s names no node-ip: the kubelet takes the IPv4 one
+            # with Calico as in MicroK8s: without an IPv6 node-ip the kubelet reports IPv4 only
             address += f",{site.ipv6_node_address(self._number)}"
             pods += f",{site.ipv6_network}"
-        named = ("--hostname-override", self._name)
+        hostname = ("--hostname-override", self._name)
         config = ("--config", "/etc/kubelet.yaml", "--node-ip", address)
-        self._start("kubelet", kubelite, "kubelet", *access, *named, *config)
+        self._start("kubelet", kubelite, "kubelet", *access, *hostname, *config)
         rules = ("--proxy-mode", "nftables", "--cluster-cidr", pods)
         limits = ("--conntrack-max-per-core", "0")
-        self._start("kube-proxy", kubelite, "kube-proxy", *access, *named, *rules, *limits)
+        self._start("kube-proxy", kubelite, "kube-proxy", *access, *hostname, *rules, *limits)
 
     def _start(self, service: str, *argv: str) -> None:
         with (self._logs / f"{service}.log").open("ab") as log:
@@ -143,13 +146,13 @@ class NodeServices:
             )
         self._services[child.pid] = (service, argv)
 
-    def _keep(self) -> None:
+    def _restart_services(self) -> None:
         while True:
             pid, _ = os.waitpid(-1, 0)
-            ended = self._services.pop(pid, None)
-            if ended is not None:
+            service = self._services.pop(pid, None)
+            if service is not None:
                 time.sleep(RESTART_SECONDS)
-                self._start(ended[0], *ended[1])
+                self._start(service[0], *service[1])
 
 
 def _write(path: str, text: str) -> None:
@@ -161,12 +164,12 @@ def _write(path: str, text: str) -> None:
 
 def main() -> None:
     folder, name, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    # The /proc seen here is still the machine's: this is the pid that others know the node by.
+    # /proc is still the machine's, so this is the PID that other processes use for the node.
     (folder / "nodes" / name / "pid").write_text(str(Path("/proc/self").readlink()))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     record = LabRecord.load(folder)
     if record is None:
-        raise SystemExit(f"{folder} holds no lab")
+        raise SystemExit(f"no lab in {folder}")
     NodeServices(record, name, number).run()
 
 

@@ -92,7 +92,7 @@ class Site:
 
     @property
     def id(self) -> str:
-        """Return the prefix of names shared with the machine. With a suffix: at most 15 characters."""
+        """Return the prefix of names on the machine. With a suffix: at most 15 characters."""
         return f"mlab{self.index}"
 
     @property

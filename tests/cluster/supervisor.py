@@ -1,7 +1,7 @@
-"""The process that a lab belongs to: it claims, starts, watches, and cleans up at the end.
+"""The supervisor of a lab: starts it, watches it, and cleans up at the end.
 
-It ends the lab on SIGTERM, when its owner's process ends, or when the lab's first process does.
-Should it be killed itself, the lab's first process cleans up in its place.
+It stops the lab on SIGTERM, or when its owner or the lab's first process exits. If the supervisor
+is killed, the lab's first process cleans up in its place.
 python -m tests.cluster.supervisor JSON
 """
 
@@ -18,16 +18,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import REPOSITORY
 from tests.cluster.cleanup import clean_lab
 from tests.cluster.network import connect_machine
-from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import LabOptions, state_root
 from tests.cluster.record import MAX_LABS, LabRecord, claim_folder, claim_index, read_start_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabRequest:
-    """What a client wants kept. stays: the lab outlives its owner once it is ready."""
+    """The lab that a client requests. With outlives_owner, it keeps running once it is ready."""
 
     options: LabOptions
     kubelite: Path
@@ -59,42 +59,46 @@ class LabRequest:
 
 
 def main() -> None:
-    order = LabRequest.from_json(sys.argv[1])
+    request = LabRequest.from_json(sys.argv[1])
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    owner = os.pidfd_open(order.owner)
+    owner = os.pidfd_open(request.owner)
     wake, stop = os.pipe()
-    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(ending, lambda *_: bool(os.write(stop, b"!")))
-    folder = state_root() / order.options.name
-    held = claim_folder(folder)
-    if held is None:
-        _say(f"failed a lab named {order.options.name} is already up: take it down first")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: bool(os.write(stop, b"!")))
+    folder = state_root() / request.options.name
+    folder_claim = claim_folder(folder)
+    if folder_claim is None:
+        _report(f"failed a lab named {request.options.name} is already running: stop it first")
         return
-    found = _claim_any_index()
-    if found is None:
-        _say("failed too many labs are up: take one down first")
+    claimed = _claim_any_index()
+    if claimed is None:
+        _report("failed too many labs are running: stop one first")
         return
-    index, number = found
+    index, index_claim = claimed
     record = LabRecord(
-        options=order.options,
+        options=request.options,
         index=index,
         folder=folder,
-        kubelite=order.kubelite,
-        store=order.store,
+        kubelite=request.kubelite,
+        store=request.store,
         supervisor_pid=os.getpid(),
         supervisor_start_time=read_start_time(os.getpid()),
     )
     clean_lab(record.site.id, folder)
     try:
-        _keep(record, order, owner, wake, (held, number))
+        _run_lab(record, request, owner, wake, (folder_claim, index_claim))
     finally:
         clean_lab(record.site.id, folder)
 
 
-def _keep(
-    record: LabRecord, order: LabRequest, owner: int, wake: int, claims: tuple[socket.socket, ...]
+def _run_lab(
+    record: LabRecord,
+    request: LabRequest,
+    owner: int,
+    wake: int,
+    claims: tuple[socket.socket, ...],
 ) -> None:
-    """Start the lab and return when it is to end, with all of its processes gone."""
+    """Start the lab, wait until it has to stop, and kill all of its processes."""
     record.site.control.mkdir(parents=True)
     shutil.rmtree(record.site.logs, ignore_errors=True)
     record.site.logs.mkdir(parents=True)
@@ -104,7 +108,7 @@ def _keep(
     machine = os.open("/proc/self/ns/net", os.O_RDONLY)
     lab = subprocess.Popen(
         (
-            # Not killed with the keeper: the lab's first process then still has to clean up.
+            # It must survive the supervisor's death, because it then has to clean up.
             *("unshare", "--pid", "--fork", "--kill-child", "--mount", "--net"),
             *(sys.executable, "-m", "tests.cluster.lab_init"),
             *(str(record.folder), str(lifeline), str(report), str(machine)),
@@ -112,7 +116,7 @@ def _keep(
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
-        pass_fds=(lifeline, report, machine, *(held.fileno() for held in claims)),
+        pass_fds=(lifeline, report, machine, *(claim.fileno() for claim in claims)),
     )
     os.close(lifeline)
     os.close(report)
@@ -125,17 +129,19 @@ def _keep(
             for descriptor in (owner, wake):
                 watch.register(descriptor, selectors.EVENT_READ)
             watch.register(lines, selectors.EVENT_READ)
-            while not _over(watch, order, owner, lines.fileno()):
+            while not _handle_events(watch, request, owner, lines.fileno()):
                 pass
     finally:
-        # unshare itself ends when the lab's first process and all under it are gone.
+        # unshare exits when the lab's first process and all its descendants are gone.
         os.kill(lab_pid, signal.SIGKILL)
         lab.wait(30)
         os.close(hold)
 
 
-def _over(watch: selectors.BaseSelector, order: LabRequest, owner: int, status: int) -> bool:
-    """Handle one event; whether it was one that ends the lab."""
+def _handle_events(
+    watch: selectors.BaseSelector, request: LabRequest, owner: int, status: int
+) -> bool:
+    """Wait for events and handle them; return whether the lab has to stop."""
     for key, _ in watch.select():
         if key.fd != status:
             return True
@@ -143,35 +149,35 @@ def _over(watch: selectors.BaseSelector, order: LabRequest, owner: int, status: 
         if not text:
             return True
         for line in text.splitlines():
-            _say(line)
+            _report(line)
             if line.startswith("failed "):
                 return True
             if line == "ready":
-                if order.outlives_owner:
+                if request.outlives_owner:
                     watch.unregister(owner)
-                _let_go_of_client()
+                _detach_from_client()
     return False
 
 
 def _claim_any_index() -> tuple[int, socket.socket] | None:
     for index in range(MAX_LABS):
-        held = claim_index(index)
-        if held is not None:
-            return index, held
+        claimed = claim_index(index)
+        if claimed is not None:
+            return index, claimed
     return None
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        _let_go_of_client()
+        _detach_from_client()
 
 
-def _let_go_of_client() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _detach_from_client() -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 if __name__ == "__main__":

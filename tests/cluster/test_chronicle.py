@@ -103,14 +103,14 @@ def baked(
     shop: BuildEnvironment,
     project: ChronicleProject,
     recipe: Path,
-    field_lab: Lab,
+    faulty_lab: Lab,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> BuiltChronicle:
     """One command: built, proved, brought to a node; one is enough for one pod."""
-    folder, node = tmp_path_factory.mktemp("baked"), field_lab.nodes[0]
+    folder, node = tmp_path_factory.mktemp("baked"), faulty_lab.nodes[0]
     put = folder / "import"
     into = " ".join(
-        (*field_lab.enter_command(node), "ctr", "-n", "k8s.io", "images", "import", "-")
+        (*faulty_lab.enter_command(node), "ctr", "-n", "k8s.io", "images", "import", "-")
     )
     put.write_text(f'#!/bin/sh\n[ "$1" = {node} ] || exec cat > /dev/null\nexec {into}\n')
     put.chmod(0o755)
@@ -119,7 +119,7 @@ def baked(
         *("chronicle", "--source", str(project.folder), "--recipe", str(recipe)),
         *(*project.vendor_options, "--tag", "chronicle:test", "--deployment", str(deployment)),
         *("--deliver", "nodes", "--import-command", f"{put} {{node}}"),
-        KUBECONFIG=str(field_lab.kubeconfig),
+        KUBECONFIG=str(faulty_lab.kubeconfig),
     )
     return BuiltChronicle(
         report=report,
@@ -185,50 +185,50 @@ def test_a_changed_source_is_two_small_layers_more(
 
 
 @pytest.fixture(scope="module")
-def without_ipv6(field_lab: Lab, baked: BuiltChronicle) -> Iterator[None]:
+def without_ipv6(faulty_lab: Lab, baked: BuiltChronicle) -> Iterator[None]:
     """Pods that start on the node have no IPv6, as the fix pod-sysctl leaves them."""
-    before = field_lab.exec(baked.node, "cat", CONFLIST).stdout
+    before = faulty_lab.exec(baked.node, "cat", CONFLIST).stdout
     chain = json.loads(before)
     chain["plugins"].append({"type": "tuning", "sysctl": IPV6_OFF})
-    field_lab.exec(baked.node, "tee", CONFLIST, stdin=json.dumps(chain))
+    faulty_lab.exec(baked.node, "tee", CONFLIST, stdin=json.dumps(chain))
     yield
-    field_lab.exec(baked.node, "tee", CONFLIST, stdin=before)
+    faulty_lab.exec(baked.node, "tee", CONFLIST, stdin=before)
 
 
 @pytest.fixture(scope="module")
-def backend(field_lab: Lab, baked: BuiltChronicle, without_ipv6: None) -> Iterator[dict[str, Any]]:
+def backend(faulty_lab: Lab, baked: BuiltChronicle, without_ipv6: None) -> Iterator[dict[str, Any]]:
     """The Deployment as it was written, and what it asks for; its pod, once it is ready."""
-    field_lab.kubectl("create", "namespace", NAMESPACE)
+    faulty_lab.kubectl("create", "namespace", NAMESPACE)
     try:
         given = [f"--from-literal={name}=only-in-the-test" for name in SECRETS]
-        field_lab.kubectl("create", "secret", "generic", "chronicle", "-n", NAMESPACE, *given)
+        faulty_lab.kubectl("create", "secret", "generic", "chronicle", "-n", NAMESPACE, *given)
         deployment, service = baked.deployment[:2]
         deployment["spec"]["template"]["spec"]["nodeName"] = baked.node  # where the image is
         text = yaml.safe_dump_all([deployment, service])
-        field_lab.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
+        faulty_lab.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
         name = deployment["metadata"]["name"]
         words = ("wait", f"deployment/{name}", "--for=condition=Available", "--timeout=100s")
-        field_lab.kubectl(*words, "-n", NAMESPACE, timeout=110)
-        (pod,) = json.loads(field_lab.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))[
+        faulty_lab.kubectl(*words, "-n", NAMESPACE, timeout=110)
+        (pod,) = json.loads(faulty_lab.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))[
             "items"
         ]
         yield pod
     finally:
-        field_lab.kubectl("delete", "namespace", NAMESPACE, timeout=120)
+        faulty_lab.kubectl("delete", "namespace", NAMESPACE, timeout=120)
 
 
 def test_a_pod_serves_with_egress_cut_and_ipv6_off(
-    field_lab: Lab, baked: BuiltChronicle, backend: dict[str, Any]
+    faulty_lab: Lab, baked: BuiltChronicle, backend: dict[str, Any]
 ) -> None:
-    assert field_lab.options.cut_egress
+    assert faulty_lab.options.cut_egress
     address = backend["status"]["podIP"]
     ask = ("busybox", "wget", "-q", "-O", "-", f"http://{address}:8000/health")
-    assert '"status":"healthy"' in field_lab.exec(baked.node, *ask).stdout
+    assert '"status":"healthy"' in faulty_lab.exec(baked.node, *ask).stdout
     took = seconds(conditions(backend)["Ready"]) - seconds(backend["metadata"]["creationTimestamp"])
     print(f"ready {took:.0f} s after its creation, load {os.getloadavg()[0]:.1f}")
     assert took <= scale_by_load(15)
     words = ("exec", "-n", NAMESPACE, backend["metadata"]["name"], "--")
-    off = field_lab.kubectl(*words, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    off = faulty_lab.kubectl(*words, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
     assert off.strip() == "1"
     # the node calls the image by what the proof was written for
     assert backend["metadata"]["annotations"][PROOF_ANNOTATION] == baked.report["id"]
@@ -236,7 +236,7 @@ def test_a_pod_serves_with_egress_cut_and_ipv6_off(
 
 
 def test_doctor_knows_the_proof(
-    field_lab: Lab,
+    faulty_lab: Lab,
     baked: BuiltChronicle,
     backend: dict[str, Any],
     program: RunProgram,
@@ -247,7 +247,7 @@ def test_doctor_knows_the_proof(
     def found(*words: str) -> list[str]:
         done = program(
             *("mirror", "doctor", "--category", "downloads", "-o", "json", *words),
-            env={"KUBECONFIG": str(field_lab.kubeconfig)},
+            env={"KUBECONFIG": str(faulty_lab.kubeconfig)},
         )
         return [
             one["cause"] for one in json.loads(done.stdout)["findings"] if NAMESPACE in str(one)

@@ -55,20 +55,20 @@ def image(engine: EngineClient) -> BuiltImage:
 
 
 @pytest.fixture
-def api(field_lab: Lab) -> Cluster:
+def api(faulty_lab: Lab) -> Cluster:
     deadline = Deadline.after(SECONDS)
-    return Cluster.connect(kubeconfig=field_lab.kubeconfig, context=None, deadline=deadline)
+    return Cluster.connect(kubeconfig=faulty_lab.kubeconfig, context=None, deadline=deadline)
 
 
 @pytest.fixture
-def nowhere(field_lab: Lab, image: BuiltImage) -> Iterator[None]:
+def nowhere(faulty_lab: Lab, image: BuiltImage) -> Iterator[None]:
     """No node has the image when the test begins and when it has ended."""
 
     def forget() -> None:
         full = normalize_reference(image.reference)
-        for node in field_lab.nodes:
+        for node in faulty_lab.nodes:
             words = ("ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
-            field_lab.exec(node, *words, check=False)
+            faulty_lab.exec(node, *words, check=False)
 
     forget()
     yield
@@ -96,7 +96,7 @@ def assert_runs_everywhere(api: Cluster, delivered: DeliveredImage, nodes: tuple
 
 
 def test_by_the_clusters_own_registry(
-    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
 ) -> None:
     way = choose_method(api, DeliveryOptions())
     assert way.name == "registry"
@@ -105,30 +105,30 @@ def test_by_the_clusters_own_registry(
     assert delivered.reference.startswith(f"localhost:32000/{image.reference}@sha256:")
     again = way.deliver(image, engine, api, DeliveryOptions(), SILENT)
     assert again == delivered, "the reference stays, so nothing that uses it changes"
-    assert_runs_everywhere(api, delivered, field_lab.nodes)
+    assert_runs_everywhere(api, delivered, faulty_lab.nodes)
 
 
 def test_by_a_given_registry(
-    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
 ) -> None:
     """Another name for it, as a company's registry would have."""
-    options = DeliveryOptions(registry=f"{field_lab.registry}/team")
+    options = DeliveryOptions(registry=f"{faulty_lab.registry}/team")
     delivered = choose_method(api, options).deliver(image, engine, api, options, SILENT)
-    assert delivered.reference.startswith(f"{field_lab.registry}/team/pypi-mirror:")
-    assert_runs_everywhere(api, delivered, field_lab.nodes)
+    assert delivered.reference.startswith(f"{faulty_lab.registry}/team/pypi-mirror:")
+    assert_runs_everywhere(api, delivered, faulty_lab.nodes)
 
 
 def test_by_import_on_each_node(
-    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, nowhere: None
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
 ) -> None:
     options = DeliveryOptions(
-        import_command=f"{sys.executable} {IMPORT.format(lab=field_lab.name)}"
+        import_command=f"{sys.executable} {IMPORT.format(lab=faulty_lab.name)}"
     )
     way = choose_method(api, options)
     assert way.name == "nodes"
     delivered = way.deliver(image, engine, api, options, SILENT)
-    assert set(delivered.nodes) <= set(field_lab.nodes)
-    assert_runs_everywhere(api, delivered, field_lab.nodes)
+    assert set(delivered.nodes) <= set(faulty_lab.nodes)
+    assert_runs_everywhere(api, delivered, faulty_lab.nodes)
     wait_until(
         lambda: not list_nodes_without_image(api, delivered.reference),
         deadline=Deadline.after(90),
@@ -138,14 +138,14 @@ def test_by_import_on_each_node(
 
 
 def test_a_node_that_cannot_be_reached_is_named(
-    api: Cluster, engine: EngineClient, image: BuiltImage, field_lab: Lab, tmp_path: Path
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, tmp_path: Path
 ) -> None:
     unknown = replace(image, reference="pypi-mirror:on-no-node")
     engine.tag(image.id, unknown.reference)
     fails = tmp_path / "import"
     fails.write_text('#!/bin/sh\ncat > /dev/null\n[ "$1" != "$2" ] || { echo down >&2; exit 7; }\n')
     fails.chmod(0o755)
-    last = field_lab.nodes[-1]
+    last = faulty_lab.nodes[-1]
     options = DeliveryOptions(import_command=f"{fails} {{node}} {last}")
     with pytest.raises(DeliveryError, match=f"not imported on {last}") as failed:
         choose_method(api, options).deliver(unknown, engine, api, options, SILENT)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests import REPOSITORY
 from tests.cluster import versions
 from tests.cluster.cgroups import CGROUP_ROOT as CGROUPS
 from tests.cluster.cleanup import ENGINE_PREFIX, clean_dead_labs
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
-from tests.cluster.nodes import REPOSITORY
 from tests.cluster.process import run
 from tests.cluster.waiting import wait_for
 

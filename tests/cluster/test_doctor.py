@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.mirror import mirror
+from tests import REPOSITORY
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.lab import Lab, running_lab
-from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import SEARCH_DOMAIN, LabOptions
 from tests.cluster.waiting import scale_by_load, wait_for
 from tests.images.mirror_archive import archive_reference, ensure_mirror_archive
@@ -81,14 +81,14 @@ def list_doctor_namespaces(where: Lab) -> list[str]:
     return [name for name in names if name.startswith("pypi-mirror-doctor-")]
 
 
-def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: str) -> None:
-    told = run_doctor(field_lab, "--image", image, "--name", "index.example")
+def test_in_the_field_the_poisoned_domain_is_the_cause(faulty_lab: Lab, image: str) -> None:
+    told = run_doctor(faulty_lab, "--image", image, "--name", "index.example")
     assert told.code == 1
     found = told.finding("dns.search-domains")
     assert found["severity"] == "error"
     assert SEARCH_DOMAIN in found["cause"]
     assert MUSL_ERROR in found["cause"]
-    assert sorted(found["nodes"]) == sorted(field_lab.nodes)
+    assert sorted(found["nodes"]) == sorted(faulty_lab.nodes)
     heard = "\n".join(found["evidence"])
     assert f"(musl): {MUSL_ERROR}" in heard, "the real uv says the sentence of the field"
     assert "glibc 2" in heard
@@ -100,13 +100,13 @@ def test_in_the_field_the_poisoned_domain_is_the_cause(field_lab: Lab, image: st
     assert rows["index.example"] == ["not asked", "finds"]
     assert told.outcome("dns.answers") == "ok"
     assert told.outcome("dns.ipv6-answers") == "found"
-    assert list_doctor_namespaces(field_lab) == []
+    assert list_doctor_namespaces(faulty_lab) == []
     assert told.seconds <= scale_by_load(MAX_SECONDS)
 
 
-def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
+def test_the_least_invasive_mend_works(faulty_lab: Lab, image: str) -> None:
     """The command that doctor prints, on a workload that fails without it."""
-    field_lab.kubectl("create", "namespace", "mended")
+    faulty_lab.kubectl("create", "namespace", "mended")
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -123,18 +123,18 @@ def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
         },
     }
     try:
-        field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
-        assert MUSL_ERROR in _uv(field_lab)
-        found = run_doctor(field_lab, "--image", image, "--name", "index.example").finding(
+        faulty_lab.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
+        assert MUSL_ERROR in _uv(faulty_lab)
+        found = run_doctor(faulty_lab, "--image", image, "--name", "index.example").finding(
             "dns.search-domains"
         )
         command = found["mends"][0]["command"]
         assert command == "mirror attach deployment/NAME -n NAMESPACE --ndots --no-index"
         words = command.replace("NAMESPACE", "mended").replace("NAME", "asks").split()[1:]
-        access = ("--kubeconfig", str(field_lab.kubeconfig))
+        access = ("--kubeconfig", str(faulty_lab.kubeconfig))
         done = CliRunner().invoke(mirror, [*words, *access, "--yes"])
         assert done.exit_code == 0, done.output
-        mended = _uv(field_lab)
+        mended = _uv(faulty_lab)
         assert "lookup" not in mended
         assert "os error 101" in mended, "the next trouble of the field: AAAA without a route"
         undone = CliRunner().invoke(
@@ -142,7 +142,7 @@ def test_the_least_invasive_mend_works(field_lab: Lab, image: str) -> None:
         )
         assert undone.exit_code == 0, undone.output
     finally:
-        field_lab.kubectl("delete", "namespace", "mended", "--wait=false", check=False)
+        faulty_lab.kubectl("delete", "namespace", "mended", "--wait=false", check=False)
 
 
 def _uv(where: Lab) -> str:
@@ -154,26 +154,26 @@ def _uv(where: Lab) -> str:
     return where.kubectl(*pod, *argv, *index, "anything", check=False)
 
 
-def test_without_an_image_it_says_what_it_left_out(field_lab: Lab) -> None:
-    told = run_doctor(field_lab, "--name", "index.example", "--namespace", "no-mirror-here")
+def test_without_an_image_it_says_what_it_left_out(faulty_lab: Lab) -> None:
+    told = run_doctor(faulty_lab, "--name", "index.example", "--namespace", "no-mirror-here")
     assert told.outcome("dns.service") == "ok"
     assert told.outcome("dns.search-domains") == "skipped"
     gaps = {gap for one in told.report["results"] for gap in one["gaps"]}
     assert gaps == {"no probe image: give --image REF, or bring the mirror up once (mirror up)"}
 
 
-def test_a_node_without_the_image_is_named(field_lab: Lab) -> None:
-    node = field_lab.nodes[0]
+def test_a_node_without_the_image_is_named(faulty_lab: Lab) -> None:
+    node = faulty_lab.nodes[0]
     missing = ("--image", "lab/nowhere:1", "--name", "index.example", "--node", node)
-    told = run_doctor(field_lab, *missing)
+    told = run_doctor(faulty_lab, *missing)
     assert told.outcome("dns.search-domains") == "skipped"
     (gap,) = {gap for one in told.report["results"] for gap in one["gaps"]}
     assert gap.startswith(f"{node}: ")
     assert "lab/nowhere:1" in gap
-    assert list_doctor_namespaces(field_lab) == []
+    assert list_doctor_namespaces(faulty_lab) == []
 
 
-def test_beside_a_mirror_its_namespace_and_image_are_used(field_lab: Lab, image: str) -> None:
+def test_beside_a_mirror_its_namespace_and_image_are_used(faulty_lab: Lab, image: str) -> None:
     home = "doctor-home"
     stateful_set = {
         "apiVersion": "apps/v1",
@@ -188,29 +188,29 @@ def test_beside_a_mirror_its_namespace_and_image_are_used(field_lab: Lab, image:
             },
         },
     }
-    field_lab.kubectl("create", "namespace", home)
+    faulty_lab.kubectl("create", "namespace", home)
     try:
-        field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(stateful_set))
-        told = run_doctor(field_lab, "--name", "index.example", "--namespace", home)
+        faulty_lab.kubectl("apply", "-f", "-", stdin=json.dumps(stateful_set))
+        told = run_doctor(faulty_lab, "--name", "index.example", "--namespace", home)
         tried = told.finding("dns.search-domains")["table"]["rows"][0][0]
         assert tried == f"index.example.{home}.svc.cluster.local"
-        assert field_lab.kubectl("-n", home, "get", "pods", "-o", "name") == ""
+        assert faulty_lab.kubectl("-n", home, "get", "pods", "-o", "name") == ""
     finally:
-        field_lab.kubectl("delete", "namespace", home, "--wait=false", check=False)
+        faulty_lab.kubectl("delete", "namespace", home, "--wait=false", check=False)
 
 
-def test_ctrl_c_leaves_nothing(field_lab: Lab, image: str) -> None:
+def test_ctrl_c_leaves_nothing(faulty_lab: Lab, image: str) -> None:
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     script += "from cli.mirror import main; main()"
-    argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(field_lab.kubeconfig)]
+    argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(faulty_lab.kubeconfig)]
     argv += ["--image", image, "--name", "index.example"]
     with subprocess.Popen(argv, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as running:
-        wait_for("its pods", lambda: list_doctor_namespaces(field_lab), timeout=60, interval=0.1)
+        wait_for("its pods", lambda: list_doctor_namespaces(faulty_lab), timeout=60, interval=0.1)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
-    assert list_doctor_namespaces(field_lab) == []
+    assert list_doctor_namespaces(faulty_lab) == []
 
 
 def test_a_healthy_cluster_has_nothing_that_makes_pods_fail(healthy: tuple[Lab, str]) -> None:

@@ -54,9 +54,9 @@ def exec_in_pod(lab: Lab, name: str, *argv: str, check: bool = True) -> str:
 
 
 @pytest.fixture
-def outside(field_lab: Lab) -> Iterator[str]:
+def outside(faulty_lab: Lab) -> Iterator[str]:
     """The address of a web server outside of the cluster, on this machine."""
-    address = str(field_lab.site.uplink_outer.ip)
+    address = str(faulty_lab.site.uplink_outer.ip)
     server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -66,64 +66,66 @@ def outside(field_lab: Lab) -> Iterator[str]:
         server.server_close()
 
 
-def test_the_nodes_of_the_field_are_ready(cluster: ClusterUnderTest, field_lab: Lab) -> None:
+def test_the_nodes_of_the_field_are_ready(cluster: ClusterUnderTest, faulty_lab: Lab) -> None:
     assert cluster.nodes == ("anubis", "babel", "ra")
-    nodes = json.loads(field_lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    nodes = json.loads(faulty_lab.kubectl("get", "nodes", "-o", "json"))["items"]
     for node in nodes:
         (ready,) = (c for c in node["status"]["conditions"] if c["type"] == "Ready")
         assert ready["status"] == "True"
         assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{versions.KUBERNETES}"
 
 
-def test_the_addresses_are_those_of_the_field(field_lab: Lab) -> None:
+def test_the_addresses_are_those_of_the_field(faulty_lab: Lab) -> None:
     path = "jsonpath={.spec.clusterIP}"
-    dns = field_lab.kubectl("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
+    dns = faulty_lab.kubectl("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
     assert dns == "10.152.183.10"
-    with running_pod(field_lab, "addresses"):
-        address = field_lab.kubectl("get", "pod", "addresses", "-o", "jsonpath={.status.podIP}")
+    with running_pod(faulty_lab, "addresses"):
+        address = faulty_lab.kubectl("get", "pod", "addresses", "-o", "jsonpath={.status.podIP}")
         assert address.startswith("10.1.")
-        resolv = exec_in_pod(field_lab, "addresses", "cat", "/etc/resolv.conf")
+        resolv = exec_in_pod(faulty_lab, "addresses", "cat", "/etc/resolv.conf")
         assert f"svc.cluster.local cluster.local {SEARCH_DOMAIN}" in resolv
 
 
-def test_dns_is_the_poisoned_one_of_the_field(field_lab: Lab) -> None:
+def test_dns_is_the_poisoned_one_of_the_field(faulty_lab: Lab) -> None:
     def ask(server: str, name: str, kind: str) -> tuple[str, str]:
         reply = DNSRecord.parse(DNSRecord.question(name, kind).send(server, 53, timeout=5))
         return RCODE[reply.header.rcode], " ".join(str(row.rdata) for row in reply.rr)
 
-    router = str(field_lab.site.router)
+    router = str(faulty_lab.site.router)
     assert ask(router, f"anything.at.all.{SEARCH_DOMAIN}", "A") == ("NOERROR", "")
     assert ask(router, "index.example", "A") == ("NOERROR", router)
     assert ask(router, "index.example", "AAAA")[1].startswith("2001:db8::")
     assert ask(router, "unknown.example", "A") == ("NXDOMAIN", "")
-    with running_pod(field_lab, "asks"):
-        found = exec_in_pod(field_lab, "asks", "nslookup", "index.example.")
+    with running_pod(faulty_lab, "asks"):
+        found = exec_in_pod(faulty_lab, "asks", "nslookup", "index.example.")
         assert router in found
         assert "2001:db8::" in found
-        found = exec_in_pod(field_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
+        found = exec_in_pod(faulty_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
         assert "10.152.183.1" in found
 
 
-def test_pods_have_ipv6_inside_and_no_route_to_the_outside(field_lab: Lab) -> None:
-    with running_pod(field_lab, "six", pin_to_node("babel")):
-        listed = exec_in_pod(field_lab, "six", "ip", "-6", "addr", "show", "eth0")
+def test_pods_have_ipv6_inside_and_no_route_to_the_outside(faulty_lab: Lab) -> None:
+    with running_pod(faulty_lab, "six", pin_to_node("babel")):
+        listed = exec_in_pod(faulty_lab, "six", "ip", "-6", "addr", "show", "eth0")
         assert "fd70:8823:7283:" in listed
-        router = str(field_lab.site.ipv6_router)
-        assert "1 packets received" in exec_in_pod(field_lab, "six", "ping", "-c1", "-W2", router)
-        away = exec_in_pod(field_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
+        router = str(faulty_lab.site.ipv6_router)
+        assert "1 packets received" in exec_in_pod(faulty_lab, "six", "ping", "-c1", "-W2", router)
+        away = exec_in_pod(faulty_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
         assert "Network is unreachable" in away
 
 
-def test_pods_of_different_nodes_reach_each_other(field_lab: Lab) -> None:
+def test_pods_of_different_nodes_reach_each_other(faulty_lab: Lab) -> None:
     with (
-        running_pod(field_lab, "here", pin_to_node("anubis")),
-        running_pod(field_lab, "there", pin_to_node("ra")),
+        running_pod(faulty_lab, "here", pin_to_node("anubis")),
+        running_pod(faulty_lab, "there", pin_to_node("ra")),
     ):
-        address = field_lab.kubectl("get", "pod", "there", "-o", "jsonpath={.status.podIP}")
-        assert "1 packets received" in exec_in_pod(field_lab, "here", "ping", "-c1", "-W2", address)
+        address = faulty_lab.kubectl("get", "pod", "there", "-o", "jsonpath={.status.podIP}")
+        assert "1 packets received" in exec_in_pod(
+            faulty_lab, "here", "ping", "-c1", "-W2", address
+        )
 
 
-def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
+def test_a_claim_is_bound_and_keeps_its_data(faulty_lab: Lab) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -146,45 +148,50 @@ def test_a_claim_is_bound_and_keeps_its_data(field_lab: Lab) -> None:
             ],
         }
     }
-    field_lab.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    faulty_lab.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
     try:
         for text in ("", "kept"):
-            with running_pod(field_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
+            with running_pod(faulty_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
                 read = exec_in_pod(
-                    field_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x"
+                    faulty_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x"
                 )
                 assert read.strip() == text or (not text and "No such file" in read)
-            field_lab.kubectl("wait", "--for=delete", "pod/keeps", "--timeout=60s", timeout=70)
+            faulty_lab.kubectl("wait", "--for=delete", "pod/keeps", "--timeout=60s", timeout=70)
     finally:
-        field_lab.kubectl("delete", "pvc", "data", "--wait=false", "--ignore-not-found")
+        faulty_lab.kubectl("delete", "pvc", "data", "--wait=false", "--ignore-not-found")
 
 
-def test_an_image_pushed_to_the_registry_runs_on_every_node(field_lab: Lab, tmp_path: Path) -> None:
+def test_an_image_pushed_to_the_registry_runs_on_every_node(
+    faulty_lab: Lab, tmp_path: Path
+) -> None:
     with docker_engine(tmp_path) as engine:
         engine.load(ensure_system_images(ensure_binaries()))
-        engine.docker("tag", versions.BUSYBOX_IMAGE, f"{field_lab.registry}/pushed:1")
-        engine.docker("push", f"{field_lab.registry}/pushed:1")
-    for node in field_lab.nodes:
+        engine.docker("tag", versions.BUSYBOX_IMAGE, f"{faulty_lab.registry}/pushed:1")
+        engine.docker("push", f"{faulty_lab.registry}/pushed:1")
+    for node in faulty_lab.nodes:
         with running_pod(
-            field_lab, f"pulls-{node}", pin_to_node(node), image="localhost:32000/pushed:1"
+            faulty_lab, f"pulls-{node}", pin_to_node(node), image="localhost:32000/pushed:1"
         ):
             pass
 
 
-def test_egress_is_cut_but_for_the_mirror(field_lab: Lab, outside: str) -> None:
+def test_egress_is_cut_but_for_the_mirror(faulty_lab: Lab, outside: str) -> None:
     fetch = ("timeout", "5", "wget", "-q", "-O", "/dev/null", outside)
-    with running_pod(field_lab, "cut"), running_pod(field_lab, "mirror", f"--labels={OPEN_LABELS}"):
-        refused = exec_in_pod(field_lab, "cut", *fetch, check=False)
+    with (
+        running_pod(faulty_lab, "cut"),
+        running_pod(faulty_lab, "mirror", f"--labels={OPEN_LABELS}"),
+    ):
+        refused = exec_in_pod(faulty_lab, "cut", *fetch, check=False)
         assert "can't connect to remote host" in refused, "cut, and at once"
         wait_for(
             "the mirror's pod to reach out",
-            lambda: not exec_in_pod(field_lab, "mirror", *fetch, check=False),
+            lambda: not exec_in_pod(faulty_lab, "mirror", *fetch, check=False),
             timeout=60,
         )
-        field_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
+        faulty_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
         wait_for(
             "the pod without its label to be cut",
-            lambda: "can't connect" in exec_in_pod(field_lab, "mirror", *fetch, check=False),
+            lambda: "can't connect" in exec_in_pod(faulty_lab, "mirror", *fetch, check=False),
             timeout=60,
         )
-    assert field_lab.exec("ra", "busybox", "timeout", "5", "busybox", "wget", "-O-", outside)
+    assert faulty_lab.exec("ra", "busybox", "timeout", "5", "busybox", "wget", "-O-", outside)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def second(field_lab: Lab) -> Iterator[Lab]:
+def second(faulty_lab: Lab) -> Iterator[Lab]:
     """An ordinary cluster of two nodes, which stands beside the lab of the field."""
     options = LabOptions(name=f"second-{os.getpid()}", nodes=("anubis", "babel"))
     with running_lab(options) as up:
@@ -37,12 +37,12 @@ def read_node_readiness(lab: Lab) -> dict[str, str]:
     }
 
 
-def test_two_labs_stand_side_by_side(field_lab: Lab, second: Lab) -> None:
-    assert field_lab.site.index != second.site.index
-    assert set(read_node_readiness(field_lab)) == {"anubis", "babel", "ra"}
+def test_two_labs_stand_side_by_side(faulty_lab: Lab, second: Lab) -> None:
+    assert faulty_lab.site.index != second.site.index
+    assert set(read_node_readiness(faulty_lab)) == {"anubis", "babel", "ra"}
     assert set(read_node_readiness(second)) == {"anubis", "babel"}
     path = "jsonpath={.spec.clusterIP}"
-    for each in (field_lab, second):
+    for each in (faulty_lab, second):
         get = ("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
         assert each.kubectl(*get) == "10.152.183.10"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import REPOSITORY
 from tests.cluster.cleanup import clean_dead_labs, find_lab_ids
 from tests.cluster.lab import Lab, bring_up, find_lab
 from tests.cluster.leftovers import ProcessIdentity, find_leftovers, list_processes
 from tests.cluster.network import FORWARDING, read_saved_forwarding
-from tests.cluster.nodes import REPOSITORY
 from tests.cluster.options import LabOptions
 from tests.cluster.waiting import wait_for
 

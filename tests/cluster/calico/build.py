@@ -54,7 +54,7 @@ def ensure_calico_archive(progress: Progress = ignore_progress) -> Path:
 
 
 def _render_module_file() -> str:
-    """Return a go.mod with the replacements of Calico's own, which apply only inside its repository.
+    """Return a go.mod with Calico's own replacements, which apply only inside its repository.
 
     Calico's folder api/ is a module of its own, published under another version. hcsshim is for
     Windows and needed only because `go mod tidy` looks at every platform.

@@ -1,9 +1,9 @@
 """A stand-in for calico-node that does what Calico does at start, but no routing. Stdlib only.
 
 ``node.py install`` is the init container. It writes the plugins, their kubeconfig, and the conflist
-rendered from the ConfigMap's template. ``node.py run`` is the container. It detects the IPv6 address
-(and exits if there is none with IP6=autodetect), and creates missing pools, the ClusterInformation
-and the nodename file.
+rendered from the ConfigMap's template. ``node.py run`` is the container. It detects the IPv6
+address (and exits if there is none with IP6=autodetect), and creates missing pools, the
+ClusterInformation and the nodename file.
 Source: node/pkg/lifecycle/startup and cni-plugin/pkg/install of Calico 3.28.
 """
 
