@@ -1,4 +1,4 @@
-"""What a mirror tells of itself: what is kept, how often it was asked, how its upstream is."""
+"""The mirror's statistics: cached files, requests, the upstream and the space on the volume."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-_FULL = 0.03  # share of the volume, and
-_SCARCE = 512 * 1024**2  # bytes free, below both of which large wheels find no place
+# the volume counts as full when less than both is free: large wheels no longer fit
+_MIN_FREE_SHARE = 0.03
+_MIN_FREE_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatus:
-    """Counted since the mirror started; sizes in bytes.
+    """Counters since the mirror started. Sizes are in bytes.
 
-    ``requests`` are all that the front answered, ``asked`` those that it could not answer from
-    the volume by itself, ``fetched`` those for which the upstream was asked.
+    ``requests`` counts all requests that nginx answered, ``asked`` those that it had to pass on
+    because it could not answer them from the volume, ``fetched`` those sent to the upstream.
     """
 
     pages: int
@@ -26,67 +27,74 @@ class CacheStatus:
     asked: int
     fetched: int
     upstream: str
-    upstream_away: str  # why, or empty
+    upstream_away: str  # why the upstream does not answer; empty if it does
     upstream_since: str
     free: int
     volume: int
-    refused: bool  # something found no room, and would find none now
-    scrubbed: str  # when all that is kept was last found or made right, or empty
+    refused: bool  # a file did not fit, and would not fit now
+    scrubbed: str  # when the last scrub of all stored files ended; empty if none has
     mended: int
-    lost: tuple[str, ...]  # uploads that are no longer served: damaged or missing
+    lost: tuple[str, ...]  # uploads that are damaged or missing, and not served
 
     @property
     def hit_rate(self) -> float | None:
-        """The share of requests that the volume answered, 0 to 1; None before there were any."""
+        """The share of requests answered from the volume, 0 to 1; None if there were none."""
         if self.requests <= 0:
             return None
         return max(0.0, 1.0 - min(self.asked, self.requests) / self.requests)
 
     @property
-    def describe_lost_uploads(self) -> str:
-        """Which uploads are not served, and what brings them back."""
+    def lost_uploads_message(self) -> str:
+        """Which uploads are not served, and how to restore them."""
         return (
             f"uploads that are damaged or missing, and not served: {', '.join(self.lost)}. "
-            "`mirror add` them from where they were built, or restore a backup"
+            "Run `mirror add` for each, or restore a backup"
         )
 
     @property
     def is_full(self) -> bool:
-        """Whether the volume has no room for what comes next."""
-        scarce = self.free < _SCARCE and self.free < self.volume * _FULL
-        return self.refused or scarce
+        """Whether the volume has no space for more files."""
+        is_scarce = self.free < _MIN_FREE_BYTES and self.free < self.volume * _MIN_FREE_SHARE
+        return self.refused or is_scarce
 
 
 def parse_cache_status(
-    status: Mapping[str, Any], requests: str, *, probe_requests: float = 0.0
+    status: Mapping[str, Any], stub_status: str, *, probe_requests: float = 0.0
 ) -> CacheStatus:
-    """From /+mirror/status and nginx's stub_status; ``probes`` are requests that nobody made."""
-    counted = requests.split()
-    # Active connections: N / server accepts handled requests / N N N / Reading: …
-    total = int(counted[counted.index("requests") + 3]) if "requests" in counted else 0
-    scrub = status.get("scrub") or {}  # an older image has none
-    upstream, asked, fetched = status["upstream"], status["asked"], status["fetched"]
+    """Return the status from the answers of /+mirror/status and nginx's stub_status.
+
+    ``probe_requests`` (the requests of Kubernetes' probes) are not counted.
+    """
+    scrub = status.get("scrub") or {}  # images before the scrubber have none
+    upstream, volume = status["upstream"], status["volume"]
+    asked, fetched = status["asked"], status["fetched"]
     return CacheStatus(
         pages=int(status["pages"]),
         files=int(status["files"]),
         size=int(status["bytes"]),
-        requests=max(int(total - probe_requests), 0),
+        requests=max(int(_count_requests(stub_status) - probe_requests), 0),
         asked=int(asked["pages"]) + int(asked["files"]),
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),
         upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
-        upstream_since=_moment(upstream.get("since")),
-        free=int(status["volume"]["free"]),
-        volume=int(status["volume"]["size"]),
-        refused=bool(status["volume"].get("full")),
-        scrubbed=_moment(scrub.get("ended")),
+        upstream_since=_format_time(upstream.get("since")),
+        free=int(volume["free"]),
+        volume=int(volume["size"]),
+        refused=bool(volume.get("full")),
+        scrubbed=_format_time(scrub.get("ended")),
         mended=int(scrub.get("mended") or 0),
         lost=tuple(str(name) for name in scrub.get("lost") or ()),
     )
 
 
-def _moment(told: object) -> str:
-    """Seconds since the epoch, as people read them."""
-    if isinstance(told, int | float):
-        return datetime.fromtimestamp(told, UTC).isoformat(" ", "seconds")
-    return str(told or "")
+def _count_requests(stub_status: str) -> int:
+    """Return the number of requests in "… server accepts handled requests / N N N / …"."""
+    words = stub_status.split()
+    return int(words[words.index("requests") + 3]) if "requests" in words else 0
+
+
+def _format_time(seconds: object) -> str:
+    """Format seconds since the epoch as UTC; return other values as text."""
+    if isinstance(seconds, int | float):
+        return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "seconds")
+    return str(seconds or "")

@@ -1,4 +1,4 @@
-"""Which files of a release a Linux machine would install. Pure; PEP 425, 600 and 656 tags."""
+"""Decide which files of a release a Linux machine installs, by the tags of PEP 425, 600 and 656."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from packaging.version import Version
 
 PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
-# Docker's and Go's names of an architecture → the one of wheel tags
+# architecture as Docker, Go or uname name it → as platform tags of wheels name it
 WHEEL_ARCHITECTURES = {
     "amd64": "x86_64",
     "arm64": "aarch64",
@@ -29,18 +29,24 @@ WHEEL_ARCHITECTURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetEnvironment:
-    """Machines that packages are wanted for; ``pythons`` as "3.12", ``machines`` as "x86_64"."""
+    """A set of Linux environments that install packages.
+
+    ``pythons`` has CPython versions such as "3.12", ``machines`` architectures such as "x86_64".
+    """
 
     pythons: tuple[str, ...]
     machines: tuple[str, ...]
     musl: bool = False
 
     def accepts_tags(self, tags: Iterable[Tag]) -> bool:
-        """Whether any of these machines would install a wheel of these tags."""
-        return any(self._platform(tag.platform) and self._python(tag) for tag in tags)
+        """Return whether any of the environments installs a wheel with one of these tags."""
+        return any(self._accepts_platform(tag.platform) and self._accepts_abi(tag) for tag in tags)
 
     def satisfies_marker(self, marker: str) -> bool:
-        """Whether a marker holds on any of them; one that cannot be told does."""
+        """Return whether a marker (PEP 508) holds in any of the environments.
+
+        An invalid marker counts as satisfied.
+        """
         if not marker:
             return True
         try:
@@ -65,42 +71,45 @@ class TargetEnvironment:
             for machine in self.machines
         )
 
-    def _platform(self, platform: str) -> bool:
+    def _accepts_platform(self, platform: str) -> bool:
         if platform == "any":
             return True
-        kinds = ("linux_", "manylinux", *(("musllinux",) if self.musl else ()))
-        return platform.startswith(kinds) and platform.endswith(
+        prefixes = ("linux_", "manylinux", *(("musllinux",) if self.musl else ()))
+        return platform.startswith(prefixes) and platform.endswith(
             tuple(f"_{machine}" for machine in self.machines)
         )
 
-    def _python(self, tag: Tag) -> bool:
-        return any(_runs(tag, int(python.partition(".")[2])) for python in self.pythons)
+    def _accepts_abi(self, tag: Tag) -> bool:
+        return any(_is_compatible(tag, int(python.partition(".")[2])) for python in self.pythons)
 
 
-def _runs(tag: Tag, minor: int) -> bool:
-    """Whether CPython 3.``minor`` takes a wheel of this tag, its platform aside."""
-    here = f"cp3{minor}"
+def _is_compatible(tag: Tag, minor: int) -> bool:
+    """Return whether CPython 3.``minor`` loads a wheel with this tag, whatever its platform."""
+    interpreter = f"cp3{minor}"
     if tag.abi == "none":
-        since = tag.interpreter.removeprefix("py3") or "0"
-        return tag.interpreter == here or (since.isdecimal() and int(since) <= minor)
+        oldest = tag.interpreter.removeprefix("py3") or "0"
+        return tag.interpreter == interpreter or (oldest.isdecimal() and int(oldest) <= minor)
     if tag.abi == "abi3":
-        since = tag.interpreter.removeprefix("cp3")
-        return since.isdecimal() and int(since) <= minor
-    return tag.interpreter == here and tag.abi == here
+        oldest = tag.interpreter.removeprefix("cp3")
+        return oldest.isdecimal() and int(oldest) <= minor
+    return tag.interpreter == interpreter and tag.abi == interpreter
 
 
-def select_pythons(requires: str) -> tuple[str, ...]:
-    """Those of PYTHONS that a lock's requires-python allows; all where it says nothing."""
+def select_pythons(requires_python: str) -> tuple[str, ...]:
+    """Return the PYTHON_VERSIONS that a requires-python allows.
+
+    Returns all of them if it is invalid or allows none.
+    """
     try:
-        allowed = SpecifierSet(requires)
+        allowed = SpecifierSet(requires_python)
     except InvalidSpecifier:
         return PYTHON_VERSIONS
-    found = tuple(one for one in PYTHON_VERSIONS if allowed.contains(f"{one}.99"))
-    return found or PYTHON_VERSIONS
+    versions = tuple(version for version in PYTHON_VERSIONS if allowed.contains(f"{version}.99"))
+    return versions or PYTHON_VERSIONS
 
 
 def parse_version(filename: str) -> Version | None:
-    """The version that a file is of; None for what is neither a wheel nor an sdist."""
+    """Return the version in the name of a wheel or sdist; None for other files."""
     try:
         if filename.endswith(".whl"):
             return parse_wheel_filename(filename)[1]
@@ -110,16 +119,16 @@ def parse_version(filename: str) -> Version | None:
 
 
 def select_files(filenames: Sequence[str], target: TargetEnvironment) -> tuple[str, ...]:
-    """Of one release's files the wheels that the target takes; without any, its sdists."""
+    """Return the wheels of one release that ``target`` installs; if there are none, its sdists."""
     wheels, sdists = [], []
-    for name in filenames:
-        if not name.endswith(".whl"):
-            sdists.append(name)
+    for filename in filenames:
+        if not filename.endswith(".whl"):
+            sdists.append(filename)
             continue
         try:
-            tags = parse_wheel_filename(name)[3]
+            tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename:
             continue
         if target.accepts_tags(tags):
-            wheels.append(name)
+            wheels.append(filename)
     return tuple(wheels or sdists)

@@ -50,10 +50,10 @@ def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputForm
 
 def _verify_local(repair: bool, progress: Progress, deadline: Deadline) -> VerifyReport:
     mirror = LocalMirror()
-    progress.step(f"verify the files in {mirror.data_dir}")
+    progress.step(f"verify the files in {mirror.paths.data_dir}")
     running = mirror.read_status(deadline).state == "running"
     root = mirror.require_endpoint(deadline).root_url if running else None
-    return verify_files(mirror.data_dir, repair=repair, root=root, on_progress=progress.count)
+    return verify_files(mirror.paths.data_dir, repair=repair, root=root, on_progress=progress.count)
 
 
 def _print_report(report: VerifyReport, repair: bool) -> None:

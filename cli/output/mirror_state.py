@@ -51,7 +51,7 @@ def print_local(status: LocalStatus, cache: CacheStatus | None, output: OutputFo
     if cache is not None and cache.is_full:
         rows.append(("trouble", f"the disk of {status.data} is full: free some space"))
     if cache is not None and cache.lost:
-        rows.append(("trouble", cache.describe_lost_uploads))
+        rows.append(("trouble", cache.lost_uploads_message))
     terminal.facts(f"mirror on this machine: {status.state}", rows)
     if status.state == "running":
         click.echo('\nnext: eval "$(mirror env --local)"   then install as usual')

@@ -134,7 +134,7 @@ def _full(figures: CacheStatus | None, claim: Object | None, holder: str | None)
 
 
 def _lost(figures: CacheStatus | None) -> list[str]:
-    return [] if figures is None else [figures.describe_lost_uploads] * bool(figures.lost)
+    return [] if figures is None else [figures.lost_uploads_message] * bool(figures.lost)
 
 
 def _behind(image: str | None) -> list[str]:

@@ -1,1 +1,1 @@
-"""The mirror on this machine: ordinary processes, no root, no cluster."""
+"""The mirror on this machine: background processes, without root and without a cluster."""

@@ -1,4 +1,8 @@
-"""Processes of ours that outlive a command: started, found again, ended; never anybody else's."""
+"""Background processes that outlive the command that started them.
+
+A record on disk identifies each process by its pid and start time, so a later command finds it
+again and never signals a process of somebody else.
+"""
 
 from __future__ import annotations
 
@@ -18,145 +22,162 @@ from mirror.core import process
 from mirror.core.errors import RefusedError
 
 _STOP_SECONDS = 10.0
-_TAIL = 10  # lines
+_TAIL_LINES = 10
+_CLOCK_ERROR = 0.01  # seconds; the kernel counts start times in ticks of this length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
-    """One process of ours; ``created`` (epoch seconds) tells it from a later one of that pid."""
+    """A process that was started here.
+
+    ``created`` (seconds since the epoch) tells it apart from a later process with the same pid.
+    """
 
     pid: int
     created: float
 
     def find(self) -> psutil.Process | None:
-        """The process, if it is still the one we started."""
+        """Return the process if it is still running."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 0.01
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            candidate = psutil.Process(self.pid)
+            is_same = abs(candidate.create_time() - self.created) < _CLOCK_ERROR
+            is_running = is_same and candidate.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return None
+        return candidate if is_running else None
 
     def find_session(self) -> list[psutil.Process]:
-        """It and what it left: nginx's workers outlive a killed master and hold its port.
+        """Return all processes of its session, even if the process itself has exited.
 
-        It leads a session. While the session has members its number is not given to anybody
-        else, so they are ours if the leader is, or if there is none any more.
+        nginx's workers outlive a killed master and keep its port. The process leads a session.
+        While a session has members, the kernel gives its number to no other process, so the
+        members belong to this record if the leader is this process or has exited.
         """
         try:
-            # a killed leader may stay as a zombie: the number is still its own
-            if abs(psutil.Process(self.pid).create_time() - self.created) >= 0.01:
+            # a killed leader may remain as a zombie; the pid is then still its own
+            if abs(psutil.Process(self.pid).create_time() - self.created) >= _CLOCK_ERROR:
                 return []
         except psutil.Error:
             pass
+        earliest = self.created - _CLOCK_ERROR
         members = []
-        for one in psutil.process_iter():
+        for candidate in psutil.process_iter():
             with suppress(OSError, psutil.Error):
-                if os.getsid(one.pid) == self.pid and one.create_time() >= self.created - 0.01:
-                    members.append(one)
+                if os.getsid(candidate.pid) == self.pid and candidate.create_time() >= earliest:
+                    members.append(candidate)
         return members
 
 
 class BackgroundProcesses:
-    """The named processes whose record and logs stand in one folder."""
+    """Named background processes; their records and logs are in one directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._record = folder / "processes.json"
+        self._records_path = folder / "processes.json"
 
     def start(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
-        """Start one that outlives us; its output goes to ``<name>.log``, made anew."""
+        """Start a process that outlives this one. Its output replaces ``<name>.log``."""
         log = self.log_path(name)
         log.unlink(missing_ok=True)
         pid = process.spawn(argv, log=log, env=env, cwd=self.folder)
-        known = self.read_records()
-        known[name] = ProcessRecord(pid=pid, created=psutil.Process(pid).create_time())
-        write_atomically(self._record, json.dumps({n: asdict(one) for n, one in known.items()}))
+        records = self.read_records()
+        records[name] = ProcessRecord(pid=pid, created=psutil.Process(pid).create_time())
+        document = {name: asdict(record) for name, record in records.items()}
+        write_atomically(self._records_path, json.dumps(document))
 
     def read_records(self) -> dict[str, ProcessRecord]:
-        """What was started, dead or alive; nothing where the record is unreadable."""
+        """Return all started processes, running or not; nothing if the file is unreadable."""
         try:
-            kept = json.loads(self._record.read_text())
-            return {name: ProcessRecord(**one) for name, one in kept.items()}
+            document = json.loads(self._records_path.read_text())
+            return {name: ProcessRecord(**record) for name, record in document.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def is_running(self) -> bool:
-        """Whether something was started, and all of it still runs."""
-        known = self.read_records()
-        return bool(known) and all(one.find() for one in known.values())
+        """Return whether processes were started and all of them still run."""
+        records = self.read_records()
+        return bool(records) and all(record.find() for record in records.values())
 
     def stop(self, signals: Mapping[str, signal.Signals]) -> bool:
-        """End what we started, each with its own signal; True if anything ran."""
-        asked: list[psutil.Process] = []
+        """Stop all processes; return whether any was running.
+
+        Each process gets its entry of ``signals`` (default: SIGTERM). What still runs after 10
+        seconds, and what an exited process has left behind, is killed.
+        """
+        signaled: list[psutil.Process] = []
         orphans: list[psutil.Process] = []
-        for name, one in self.read_records().items():
-            leader, family = one.find(), one.find_session()
+        for name, record in self.read_records().items():
+            leader, session = record.find(), record.find_session()
             if leader is None:
-                orphans += family
+                orphans += session
             else:
-                asked += family
+                signaled += session
                 leader.send_signal(signals.get(name, signal.SIGTERM))
-        _, left = psutil.wait_procs(asked, timeout=_STOP_SECONDS)
-        for stubborn in [*left, *orphans]:
+        _, remaining = psutil.wait_procs(signaled, timeout=_STOP_SECONDS)
+        remaining += orphans
+        for survivor in remaining:
             with suppress(psutil.NoSuchProcess):
-                stubborn.kill()
-        psutil.wait_procs([*left, *orphans], timeout=_STOP_SECONDS)
-        self._record.unlink(missing_ok=True)
-        return bool(asked or orphans)
+                survivor.kill()
+        psutil.wait_procs(remaining, timeout=_STOP_SECONDS)
+        self._records_path.unlink(missing_ok=True)
+        return bool(signaled or orphans)
 
     def log_path(self, name: str) -> Path:
-        """Where its output goes."""
+        """Return the file that the output of a process goes to."""
         return self.folder / f"{name}.log"
 
     def read_log_tail(self, name: str) -> str:
-        """The last lines it printed."""
+        """Return the last 10 lines of a process's output."""
         try:
             lines = self.log_path(name).read_text(errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-_TAIL:])
+        return "\n".join(lines[-_TAIL_LINES:])
 
 
 def check_port_free(port: int) -> None:
-    """Raise RefusedError that names who listens on the port."""
+    """Raise RefusedError, with the process that listens, if the loopback port is in use."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
-    except OSError as taken:
+    except OSError as error:
         raise RefusedError(
             f"port {port} is in use",
-            why=f"by {_owner(port)}",
-            next_step=f"end it, or choose another: mirror up --local --port {port + 1}",
-        ) from taken
+            why=f"by {_describe_listener(port)}",
+            next_step=f"stop it, or choose another port: mirror up --local --port {port + 1}",
+        ) from error
 
 
 def find_free_port() -> int:
-    """A loopback port that nobody uses now."""
+    """Return a loopback port that is free now; another process may take it at any time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Atomically: a kill leaves the old file or the new one."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    beside.replace(path)
+    """Replace a file. If the process is killed, either the old or the new file is there."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """One writer at a time; the other is told who holds it. Freed by the kernel on a kill."""
+    """Hold a lock file for the length of a block.
+
+    Raises RefusedError, with the pid of the holder, if another process holds it. The kernel
+    releases the lock of a killed process.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
+        except BlockingIOError as error:
             lock.seek(0)
             raise RefusedError(
-                "another `mirror … --local` is at work",
+                "another `mirror … --local` command is running",
                 why=f"process {lock.read().strip() or 'unknown'} holds {lock.name}",
-                next_step="wait for it to end, then run the command again",
-            ) from held
+                next_step="wait until it ends, then run this command again",
+            ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -164,18 +185,15 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         lock.truncate(0)
 
 
-def _owner(port: int) -> str:
+def _describe_listener(port: int) -> str:
+    """Return the pid, user and command line of the process that listens on a port."""
     try:
-        for one in psutil.net_connections(kind="tcp"):
-            if (
-                one.status == psutil.CONN_LISTEN
-                and one.laddr
-                and one.laddr.port == port
-                and one.pid
-            ):
-                owner = psutil.Process(one.pid)
-                words = " ".join(owner.cmdline())[:120]
-                return f"process {one.pid} of {owner.username()}: {words or owner.name()}"
+        for connection in psutil.net_connections(kind="tcp"):
+            address, pid = connection.laddr, connection.pid
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and pid:
+                owner = psutil.Process(pid)
+                command = " ".join(owner.cmdline())[:120] or owner.name()
+                return f"process {pid} of {owner.username()}: {command}"
     except psutil.Error:
         pass
     return "a process of another user (as root, `ss -ltnp` names it)"

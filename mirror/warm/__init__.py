@@ -1,1 +1,1 @@
-"""Warming: fetch everything that a lock needs before pods ask for it."""
+"""Warm the mirror: fetch everything that a lock needs before pods ask for it."""

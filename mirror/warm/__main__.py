@@ -1,4 +1,4 @@
-"""`python3 -m mirror.warm`: warm a mirror from a request on standard input or in a file."""
+"""`python3 -m mirror.warm`: run the warm worker."""
 
 from __future__ import annotations
 

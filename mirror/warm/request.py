@@ -1,4 +1,8 @@
-"""What a warming is told, and what it tells: the words between a command and its worker. Pure."""
+"""What a warm run is asked to do and what it reports: the protocol between command and worker.
+
+The command and the worker may be of different versions (the Job runs the image of the mirror),
+so the field names are part of the protocol.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from mirror.wheels import TargetEnvironment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedRelease:
-    """One release: its project, PEP 440 specifier, and the SHA-256 that files may have."""
+    """A release to warm: project, PEP 440 specifier, and the SHA-256 (hex) of allowed files."""
 
     name: str
     specifier: str = ""
@@ -23,7 +27,7 @@ class RequestedRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingDistribution:
-    """What is not there now, and why."""
+    """A distribution that the mirror does not have, and why."""
 
     name: str
     why: str
@@ -31,7 +35,7 @@ class MissingDistribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmReport:
-    """What is there now. ``size`` in bytes, ``seconds`` from the first request to the last."""
+    """The result: what the mirror now has. ``size`` in bytes; ``seconds`` is the duration."""
 
     projects: int
     files: int
@@ -42,7 +46,10 @@ class WarmReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmProgress:
-    """How far it is; ``left`` is an estimate in seconds, None before there is one."""
+    """The progress of a step, "pages" or "files".
+
+    ``left`` is the estimated number of seconds to the end, None until there is an estimate.
+    """
 
     step: str
     done: int
@@ -53,29 +60,29 @@ class WarmProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmRequest:
-    """All that a warming is told; what its pod or process reads."""
+    """The releases to warm and the environments that will install them."""
 
     wanted: tuple[RequestedRelease, ...]
     target: TargetEnvironment
 
     def to_bytes(self) -> bytes:
-        """Compressed: a ConfigMap holds 1 MiB."""
+        """Return the request as compressed JSON: a ConfigMap holds at most 1 MiB."""
         return gzip.compress(json.dumps(asdict(self), sort_keys=True).encode(), mtime=0)
 
     @property
     def digest(self) -> str:
-        """The same for the same order: ten hexadecimal digits."""
+        """Ten hexadecimal digits that are the same for equal requests."""
         return hashlib.sha256(self.to_bytes()).hexdigest()[:10]
 
     @classmethod
     def from_bytes(cls, content: bytes) -> WarmRequest:
-        told = json.loads(gzip.decompress(content))
-        wanted = tuple(
-            RequestedRelease(**{**one, "hashes": tuple(one["hashes"])}) for one in told["wanted"]
-        )
-        target = told["target"]
+        document = json.loads(gzip.decompress(content))
+        target = document["target"]
         return cls(
-            wanted=wanted,
+            wanted=tuple(
+                RequestedRelease(**{**release, "hashes": tuple(release["hashes"])})
+                for release in document["wanted"]
+            ),
             target=TargetEnvironment(
                 pythons=tuple(target["pythons"]),
                 machines=tuple(target["machines"]),
@@ -87,33 +94,34 @@ class WarmRequest:
 def build_warm_request(
     pins: Sequence[PinnedDistribution], target: TargetEnvironment
 ) -> tuple[WarmRequest, tuple[MissingDistribution, ...]]:
-    """What to ask for, and what no index has."""
-    wanted: dict[RequestedRelease, None] = {}
-    misses = []
+    """Return a request for the pins that apply to ``target``, and the pins no index can provide.
+
+    Local paths, such as the project itself, are in neither.
+    """
+    releases: dict[RequestedRelease, None] = {}
+    missing = []
     for pin in pins:
-        if pin.source == "path":
-            continue  # the project itself
-        if pin.source != "index":
-            why = f"comes from {'git' if pin.source == 'git' else 'a URL'}, not from an index: "
-            misses.append(
-                MissingDistribution(name=pin.name, why=why + "build it and `mirror add` it")
-            )
-        elif target.satisfies_marker(pin.marker):
+        if pin.source in ("git", "url"):
+            origin = "git" if pin.source == "git" else "a URL"
+            why = f"comes from {origin}, not from an index: build it and `mirror add` it"
+            missing.append(MissingDistribution(name=pin.name, why=why))
+        elif pin.source == "index" and target.satisfies_marker(pin.marker):
             hashes = tuple(sorted(pin.sha256_digests))
-            wanted[RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)] = None
-    return WarmRequest(wanted=tuple(wanted), target=target), tuple(misses)
+            release = RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)
+            releases[release] = None
+    return WarmRequest(wanted=tuple(releases), target=target), tuple(missing)
 
 
 def parse_latest_progress(log: str) -> WarmProgress | WarmReport | None:
-    """The newest that a worker's log says; None where it says nothing yet."""
+    """Return the last progress or report in a worker's log; None if there is none yet."""
     for line in reversed(log.splitlines()):
         try:
-            told = json.loads(line)
-            if "report" in told:
-                report = told["report"]
-                misses = tuple(MissingDistribution(**one) for one in report["misses"])
+            entry = json.loads(line)
+            if "report" in entry:
+                report = entry["report"]
+                misses = tuple(MissingDistribution(**miss) for miss in report["misses"])
                 return WarmReport(**{**report, "misses": misses})
-            return WarmProgress(**told)
+            return WarmProgress(**entry)
         except (ValueError, TypeError, KeyError):
-            continue  # not a line of ours
+            continue  # output of something else
     return None

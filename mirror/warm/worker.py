@@ -1,8 +1,8 @@
-"""Everything that a lock needs, asked for at the mirror, so that it is there when pods ask.
+"""Fetch everything that a lock needs through the mirror, so that pods find it there.
 
-Runs beside the mirror (`python3 -m mirror.warm …`: in the cluster a Job, on this machine a
-process of its own) and goes on when the command that started it has ended. What the mirror has
-is not fetched from upstream again, so running it twice is how it resumes.
+The worker runs next to the mirror (`python3 -m mirror.warm …`: a Job in a cluster, a background
+process on this machine) and continues when the command that started it has ended. The mirror
+does not fetch again what it has, so running a request twice resumes it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -36,187 +35,215 @@ from mirror.warm.request import (
 )
 from mirror.wheels import TargetEnvironment, parse_version, select_files
 
-DEFAULT_CONCURRENCY = 8  # requests; more only queue before an upstream
-_PATIENCE = 90.0  # seconds that one page or file is asked for again where the mirror fails
+DEFAULT_CONCURRENCY = 8  # requests; more would only queue at the upstream
+_RETRY_SECONDS = 90.0  # how long to retry one page or file while the mirror fails
+_REPORT_INTERVAL = 1.0  # seconds between two lines of progress
 _JSON = "application/vnd.pypi.simple.v1+json"
-_PASSING = {0, 429, 500, 502, 503, 504}
+_TRANSIENT_STATUSES = {0, 429, 500, 502, 503, 504}  # 0: no answer
+
+OnProgress = Callable[[WarmProgress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFile:
-    """A file of a page. ``size`` in bytes, 0 where the page does not say."""
+    """A file listed on a project's page. ``size`` in bytes, 0 if the page does not give it."""
 
-    project: str
     filename: str
     url: str
     sha256: str
     size: int
 
 
+class _NotAvailable(Exception):
+    """The index does not have a release; the message says why."""
+
+
 def warm(
     index: str,
     request: WarmRequest,
     *,
-    on_progress: Callable[[WarmProgress], None],
+    on_progress: OnProgress,
     concurrency: int = DEFAULT_CONCURRENCY,
 ) -> WarmReport:
-    """Ask for the pages, then for the files, a few at once. ``index`` ends in /+simple/."""
-    begun = time.monotonic()
-    files: dict[str, IndexFile] = {}
-    misses: list[MissingDistribution] = []
+    """Fetch the pages of all releases, then their files. ``index`` is a URL ending in /+simple/."""
+    start = time.monotonic()
     with ThreadPoolExecutor(concurrency) as pool:
-        pages = {pool.submit(_look, index, one, request.target): one for one in request.wanted}
-        for number, page in enumerate(as_completed(pages), start=1):
-            found, missed = page.result()
-            files.update((file.url, file) for file in found)
-            misses += missed
-            text = pages[page].name
-            on_progress(WarmProgress(step="pages", done=number, total=len(pages), text=text))
-        size = fetched = 0
-        since = time.monotonic()
-        expected = sum(file.size for file in files.values())
-        # the large ones first: the last minutes are not spent on one
-        ordered = sorted(files.values(), key=lambda file: -file.size)
-        running = {pool.submit(_persist, file.url, file.sha256): file for file in ordered}
-        for number, done in enumerate(as_completed(running), start=1):
-            file, result = running[done], done.result()
-            size += result.size
-            fetched += result.ok
-            if not result.ok:
-                misses.append(MissingDistribution(name=file.filename, why=result.why))
-            share = size / expected if expected else number / len(running)
-            took = time.monotonic() - since
-            left = took / share - took if share else None
-            on_progress(
-                WarmProgress(
-                    step="files",
-                    done=number,
-                    total=len(running),
-                    text=f"{size / 1e6:.0f} of {expected / 1e6:.0f} MB",
-                    left=max(left, 0.0) if left is not None else None,
-                )
-            )
+        files, missing = _find_files(pool, index, request, on_progress)
+        fetched, size, failed = _fetch_files(pool, files, on_progress)
     return WarmReport(
         projects=len(request.wanted),
         files=fetched,
         size=size,
-        misses=tuple(sorted(misses, key=lambda miss: miss.name)),
-        seconds=round(time.monotonic() - begun, 1),
+        misses=tuple(sorted(missing + failed, key=lambda miss: miss.name)),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def _look(
-    index: str, wanted: RequestedRelease, target: TargetEnvironment
+def _find_files(
+    pool: ThreadPoolExecutor, index: str, request: WarmRequest, on_progress: OnProgress
 ) -> tuple[list[IndexFile], list[MissingDistribution]]:
-    """The files of one release on its page."""
-    url = f"{index}{quote(wanted.name)}/"
-    label = wanted.name + (wanted.specifier if wanted.specifier.startswith("==") else "")
+    """Return the files of all releases, each once, and the releases that are not available."""
+    files: dict[str, IndexFile] = {}
+    missing = []
+    searches = {
+        pool.submit(_find_release_files, index, release, request.target): release
+        for release in request.wanted
+    }
+    for done, search in enumerate(as_completed(searches), start=1):
+        release = searches[search]
+        try:
+            files.update((file.url, file) for file in search.result())
+        except _NotAvailable as error:
+            is_pinned = release.specifier.startswith("==")
+            name = release.name + (release.specifier if is_pinned else "")
+            missing.append(MissingDistribution(name=name, why=str(error)))
+        on_progress(WarmProgress(step="pages", done=done, total=len(searches), text=release.name))
+    return list(files.values()), missing
 
-    def miss(why: str) -> tuple[list[IndexFile], list[MissingDistribution]]:
-        return [], [MissingDistribution(name=label, why=why)]
 
+def _fetch_files(
+    pool: ThreadPoolExecutor, files: Sequence[IndexFile], on_progress: OnProgress
+) -> tuple[int, int, list[MissingDistribution]]:
+    """Return the number of fetched files, their size in bytes, and the files that failed."""
+    start = time.monotonic()
+    fetched = size = 0
+    failed = []
+    total_size = sum(file.size for file in files)
+    # largest first, so that the end does not wait for one large file
+    ordered = sorted(files, key=lambda file: -file.size)
+    downloads = {pool.submit(_download, file): file for file in ordered}
+    for done, download in enumerate(as_completed(downloads), start=1):
+        check = download.result()
+        size += check.size
+        fetched += check.ok
+        if not check.ok:
+            failed.append(MissingDistribution(name=downloads[download].filename, why=check.why))
+        share = size / total_size if total_size else done / len(downloads)
+        elapsed = time.monotonic() - start
+        on_progress(
+            WarmProgress(
+                step="files",
+                done=done,
+                total=len(downloads),
+                text=f"{size / 1e6:.0f} of {total_size / 1e6:.0f} MB",
+                left=max(elapsed / share - elapsed, 0.0) if share else None,
+            )
+        )
+    return fetched, size, failed
+
+
+def _find_release_files(
+    index: str, release: RequestedRelease, target: TargetEnvironment
+) -> list[IndexFile]:
+    """Return the files of a release that ``target`` installs. Raises _NotAvailable."""
+    url = f"{index}{quote(release.name)}/"
     try:
-        where, told = wait_until(
-            lambda: _page(url),
-            deadline=Deadline.after(_PATIENCE),
+        files = wait_until(
+            lambda: _read_page(url),
+            deadline=Deadline.after(_RETRY_SECONDS),
             what="the page",
             max_interval=5.0,
         )
-    except (WaitTimeout, MirrorError) as broken:
-        return miss(broken.why or broken.what)
-    if told is None:
-        return miss("no index has a project of this name")
-    listed = [IndexFile(**one) for one in _files(where, wanted.name, told)]
-    versions = {file.filename: parse_version(file.filename) for file in listed}
-    allowed = SpecifierSet(wanted.specifier)
-    fitting = [
-        file
-        for file in listed
-        if (version := versions[file.filename]) is not None
-        and allowed.contains(version, prereleases=wanted.specifier.startswith("==") or None)
-    ]
-    if not fitting:
-        return miss(f"the index has no release {wanted.specifier or 'that is not a prerelease'}")
-    newest = max(version for file in fitting if (version := versions[file.filename]))
-    release = [file for file in fitting if versions[file.filename] == newest]
-    pinned = [file for file in release if not wanted.hashes or file.sha256 in wanted.hashes]
-    if not pinned:
-        return miss("the index has other files than the lock: no hash of it is there")
-    chosen = set(select_files([file.filename for file in pinned], target))
-    if not chosen:
+    except (WaitTimeout, MirrorError) as error:
+        raise _NotAvailable(error.why or error.what) from error
+    newest = _select_newest(files, release.specifier)
+    allowed = [file for file in newest if not release.hashes or file.sha256 in release.hashes]
+    if not allowed:
+        raise _NotAvailable("the index has other files than the lock: no hash of it is there")
+    names = set(select_files([file.filename for file in allowed], target))
+    if not names:
         pythons, machines = ", ".join(target.pythons), ", ".join(target.machines)
-        return miss(f"no wheel for Python {pythons} on Linux {machines}, and no sdist")
-    return [file for file in pinned if file.filename in chosen], []
+        raise _NotAvailable(f"no wheel for Python {pythons} on Linux {machines}, and no sdist")
+    return [file for file in allowed if file.filename in names]
 
 
-def _page(url: str) -> tuple[str, dict[str, Any] | None] | None:
-    """Where it stands in the end, and the page; None inside where there is none; else again."""
+def _select_newest(files: Sequence[IndexFile], specifier: str) -> list[IndexFile]:
+    """Return the files of the newest release that a specifier allows. Raises _NotAvailable."""
+    allowed = SpecifierSet(specifier)
+    allow_prereleases = specifier.startswith("==") or None
+    versions = {
+        file: version
+        for file in files
+        if (version := parse_version(file.filename)) is not None
+        and allowed.contains(version, prereleases=allow_prereleases)
+    }
+    if not versions:
+        raise _NotAvailable(f"the index has no release {specifier or 'that is not a prerelease'}")
+    newest = max(versions.values())
+    return [file for file, version in versions.items() if version == newest]
+
+
+def _read_page(url: str) -> list[IndexFile] | None:
+    """Return the files on a project's page, or None if the request should be retried.
+
+    Raises MirrorError for an answer that will not change.
+    """
     request = urllib.request.Request(url, headers={"Accept": _JSON})
     try:
-        with build_opener().open(request, timeout=_PATIENCE) as answer:
-            told = json.loads(answer.read())
-            return answer.url, told if isinstance(told, dict) else None
-    except urllib.error.HTTPError as refused:
-        if refused.code == 404:
-            return url, None
-        if refused.code in _PASSING:
+        with build_opener().open(request, timeout=_RETRY_SECONDS) as response:
+            page = json.loads(response.read())
+            if not isinstance(page, dict):
+                raise MirrorError("the page", why="the mirror answers with something else")
+            return _parse_page(response.url, page)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            raise MirrorError("no index has a project of this name") from error
+        if error.code in _TRANSIENT_STATUSES:
             return None
-        raise MirrorError("the page", why=f"the mirror answers {refused.code}") from refused
+        raise MirrorError("the page", why=f"the mirror answers {error.code}") from error
     except (OSError, ValueError, HTTPException):
         return None
 
 
-def _files(where: str, project: str, told: dict[str, Any]) -> list[dict[str, Any]]:
+def _parse_page(url: str, page: dict[str, Any]) -> list[IndexFile]:
+    """Parse a page in the JSON format of the simple API (PEP 691); ``url`` is its own URL."""
     return [
-        {
-            "project": project,
-            "filename": str(one.get("filename", "")),
-            "url": urljoin(where, str(one.get("url", ""))).partition("#")[0],
-            "sha256": str((one.get("hashes") or {}).get("sha256", "")).lower(),
-            "size": int(one.get("size") or 0),
-        }
-        for one in told.get("files", [])
+        IndexFile(
+            filename=str(file.get("filename", "")),
+            url=urljoin(url, str(file.get("url", ""))).partition("#")[0],
+            sha256=str((file.get("hashes") or {}).get("sha256", "")).lower(),
+            size=int(file.get("size") or 0),
+        )
+        for file in page.get("files", [])
     ]
 
 
-def _persist(url: str, sha256: str) -> DownloadCheck:
-    """Ask again while what stands in the way may pass."""
-    last = DownloadCheck(status=0, why="it was not asked for")
+def _download(file: IndexFile) -> DownloadCheck:
+    """Download a file; retry errors that may go away. Returns the last result."""
+    result = DownloadCheck(status=0, why="not requested yet")
 
-    def look() -> DownloadCheck | None:
-        nonlocal last
-        last = check_download(url, sha256)
-        return None if last.status in _PASSING and not last.ok else last
+    def attempt() -> DownloadCheck | None:
+        nonlocal result
+        result = check_download(file.url, file.sha256)
+        return None if result.status in _TRANSIENT_STATUSES and not result.ok else result
 
     try:
-        return wait_until(
-            look, deadline=Deadline.after(_PATIENCE), what="the file", max_interval=5.0
-        )
+        deadline = Deadline.after(_RETRY_SECONDS)
+        return wait_until(attempt, deadline=deadline, what="the file", max_interval=5.0)
     except WaitTimeout:
-        return last
+        return result
 
 
 def main() -> int:
-    """The program beside the mirror: lines of JSON, steps and last the report."""
+    """Run a request; print its progress and at last its report as lines of JSON."""
     parser = argparse.ArgumentParser(prog="mirror.warm", description=__doc__)
     parser.add_argument("--index", required=True, help="URL of the simple index")
-    parser.add_argument("--order", type=Path, required=True, help="what Order.to_bytes gave")
-    parser.add_argument("--at-once", type=int, default=DEFAULT_CONCURRENCY)
-    words = parser.parse_args()
-    todo = WarmRequest.from_bytes(words.order.read_bytes())
-    last = 0.0
+    parser.add_argument("--order", type=Path, required=True, help="the request, as a file")
+    parser.add_argument(
+        "--at-once", type=int, default=DEFAULT_CONCURRENCY, help="requests at the same time"
+    )
+    options = parser.parse_args()
+    request = WarmRequest.from_bytes(options.order.read_bytes())
+    printed_at = 0.0
 
-    def told(step: WarmProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 1.0 or step.done == step.total:
-            last = time.monotonic()
-            print(json.dumps(asdict(step)), flush=True)
+    def print_progress(progress: WarmProgress) -> None:
+        nonlocal printed_at
+        is_last = progress.done == progress.total
+        if is_last or time.monotonic() - printed_at >= _REPORT_INTERVAL:
+            printed_at = time.monotonic()
+            print(json.dumps(asdict(progress)), flush=True)
 
-    os.nice(5)  # pods that install now come first
-    result = warm(words.index, todo, on_progress=told, concurrency=words.at_once)
-    print(json.dumps({"report": asdict(result)}), flush=True)
+    os.nice(5)  # installs by pods have priority
+    report = warm(options.index, request, on_progress=print_progress, concurrency=options.at_once)
+    print(json.dumps({"report": asdict(report)}), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

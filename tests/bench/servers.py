@@ -122,7 +122,7 @@ def serve_mirror(home: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkSer
     settings = {"port": port, "upstream": f"http://{upstream.address}/simple/"}
     local.up(overrides=settings, deadline=Deadline.after(180))
     try:
-        pids = [one.pid for one in local._processes.read_records().values()]
+        pids = [one.pid for one in local.services.processes.read_records().values()]
         yield BenchmarkServer(
             name="this mirror",
             port=port,

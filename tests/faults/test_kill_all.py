@@ -53,7 +53,7 @@ class KillableMirror:
 
     def kill(self) -> None:
         """All processes and what they started, by SIGKILL, as when a pod is lost."""
-        known = self.local_mirror._processes.read_records()
+        known = self.local_mirror.services.processes.read_records()
         for one in known.values():
             for process in one.find_session():
                 with suppress(ProcessLookupError):
@@ -111,7 +111,7 @@ def test_it_is_right_again_by_itself(
         took.append(time.monotonic() - begun)
         uploads += mine[: sent + 1]
         _all_there(mirror, mine[: sent + 1])
-    assert verify_files(mirror.local_mirror.data_dir).flaws == ()
+    assert verify_files(mirror.local_mirror.paths.data_dir).flaws == ()
     _all_there(mirror, uploads)
     print(
         f"{KILLS} kills: {cut_downloads} downloads and {cut_commits} rows of uploads cut off; "
@@ -151,19 +151,19 @@ def test_a_hot_journal_and_a_missing_last_file_at_start(
         client.login("root", mirror.local_mirror.read_root_password())
         client.upload(wheel)
     mirror.kill()
-    serverdir = mirror.local_mirror.server_dir
+    serverdir = mirror.local_mirror.paths.server_dir
     (stored,) = serverdir.glob(f"+files/**/{wheel.name}")
     stored.unlink()
     create_hot_journal(serverdir / ".sqlite")
     begun = time.monotonic()
     mirror.up()
     assert time.monotonic() - begun <= READY_SECONDS
-    (flaw,) = verify_files(mirror.local_mirror.data_dir).flaws
+    (flaw,) = verify_files(mirror.local_mirror.paths.data_dir).flaws
     assert (flaw.private, flaw.state) == (True, "missing")
     with IndexClient(mirror.root, Deadline.after(60)) as client:
         client.login("root", mirror.local_mirror.read_root_password())
         assert client.upload(wheel).outcome == "restored"
-    assert verify_files(mirror.local_mirror.data_dir).flaws == ()
+    assert verify_files(mirror.local_mirror.paths.data_dir).flaws == ()
 
 
 def create_hot_journal(database: Path) -> None:

@@ -97,9 +97,9 @@ def test_purge_removes_everything(place: MirrorHome, wheel: Path) -> None:
 def test_without_nginx_devpi_serves_alone(
     place: MirrorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirror.local import mirror
+    from mirror.local import mirror, services
 
-    monkeypatch.setattr(mirror, "_SYSTEM_PATH", "")
+    monkeypatch.setattr(services, "_SYSTEM_PATH", "")
     for name, value in (place.env | {"PATH": str(Path(sys.executable).parent)}).items():
         monkeypatch.setenv(name, value)
     from mirror.core.wait import Deadline
@@ -125,7 +125,7 @@ def test_an_inner_port_that_was_lost_is_replaced(
     place: MirrorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mirror.core.wait import Deadline
-    from mirror.local import mirror
+    from mirror.local import mirror, services
     from mirror.local.processes import find_free_port
 
     for name, value in place.env.items():
@@ -133,7 +133,7 @@ def test_an_inner_port_that_was_lost_is_replaced(
     with socket.create_server(("127.0.0.1", 0)) as other:
         lost = [int(other.getsockname()[1])]
         monkeypatch.setattr(
-            mirror, "find_free_port", lambda: lost.pop() if lost else find_free_port()
+            services, "find_free_port", lambda: lost.pop() if lost else find_free_port()
         )
         status = mirror.LocalMirror().up(
             overrides={"port": place.port}, deadline=Deadline.after(300)
