@@ -213,7 +213,8 @@ def _deliver(
 ) -> str:
     if not told["deliver"]:
         return ""
-    from deploy.delivery import DeliveryOptions, check_architecture, choose_method
+    from deploy.cluster.node_images import check_architecture
+    from deploy.delivery import DeliveryOptions, choose_method
 
     options = DeliveryOptions(
         method=told["deliver"],

@@ -1,4 +1,4 @@
-"""kind: its nodes are containers of this machine's engine, and `kind load` fills all of them."""
+"""Load the image into a kind cluster, whose nodes are containers on this machine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import shutil
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster
-from deploy.delivery import (
-    DeliveredImage,
-    DeliveryOptions,
-    get_name,
-    list_target_nodes,
-    normalize_reference,
-    temporary_tar,
-)
+from deploy.cluster.node_images import normalize_reference
+from deploy.cluster.objects import get_name
+from deploy.delivery import DeliveredImage, DeliveryOptions
+from deploy.image_transfer import list_target_nodes, temporary_tar
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError
@@ -26,7 +22,7 @@ _SCHEME = "kind://"  # of a node's providerID: kind://docker/CLUSTER/NODE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindDelivery:
-    """The cluster's name is read from its nodes, whatever the context is called."""
+    """The name of the kind cluster comes from its nodes, not from the context."""
 
     name: str = "kind"
     order: int = 40
@@ -35,13 +31,13 @@ class KindDelivery:
     def find_obstacle(
         self,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - nothing to say about it
+        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
     ) -> str | None:
         try:
-            found = _clusters(cluster)
-        except ClusterError as refused:
-            return f"the nodes cannot be seen: {refused}"
-        if len(found) != 1:
+            clusters = _find_kind_clusters(cluster)
+        except ClusterError as error:
+            return f"the nodes cannot be listed: {error}"
+        if len(clusters) != 1:
             return "its nodes are not kind's"
         if shutil.which(_PROGRAM) is None:
             return "there is no program `kind` on this machine"
@@ -52,37 +48,39 @@ class KindDelivery:
         image: BuiltImage,
         engine: EngineClient,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002
+        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
         progress: Progress,
     ) -> DeliveredImage:
-        """By an archive: the image may be in another engine than the one kind would look into."""
+        """Load an archive: kind may use another engine than the one that has the image."""
         reference = normalize_reference(image.reference)
-        targets = tuple(get_name(node) for node in list_target_nodes(cluster, reference, progress))
-        if targets:
-            (name,) = _clusters(cluster)
+        nodes = tuple(map(get_name, list_target_nodes(cluster, reference, progress)))
+        if nodes:
+            (name,) = _find_kind_clusters(cluster)
             with temporary_tar(image, engine, progress) as tar:
                 progress.step(f"kind load image-archive into cluster {name}")
                 try:
-                    words = (_PROGRAM, "load", "image-archive", str(tar), "--name", name)
-                    run(words, deadline=cluster.deadline)
-                except ProgramError as broken:
+                    command = (_PROGRAM, "load", "image-archive", str(tar), "--name", name)
+                    run(command, deadline=cluster.deadline)
+                except ProgramError as error:
                     raise DeliveryError(
                         f"`kind load image-archive` failed for cluster {name}",
-                        why=str(broken),
-                        next_step="see `kind get clusters`; podman's need "
+                        why=str(error),
+                        next_step="see `kind get clusters`; clusters on podman need "
                         "KIND_EXPERIMENTAL_PROVIDER=podman",
-                    ) from broken
-        return DeliveredImage(reference=reference, method=self.name, nodes=targets)
+                    ) from error
+        return DeliveredImage(reference=reference, method=self.name, nodes=nodes)
 
 
-def _clusters(cluster: Cluster) -> set[str]:
-    """The kind clusters that the nodes are of; one that is not kind's counts as ""."""
-    found = set()
+def _find_kind_clusters(cluster: Cluster) -> set[str]:
+    """Names of the kind clusters that the nodes belong to; empty if a node is not kind's."""
+    names = set()
     for node in cluster.list("Node"):
-        told = str(node["spec"].get("providerID", "")) if "spec" in node else ""
-        parts = told.removeprefix(_SCHEME).split("/")
-        found.add(parts[1] if told.startswith(_SCHEME) and len(parts) == 3 else "")
-    return set() if "" in found else found
+        provider_id = str(node.get("spec", {}).get("providerID", ""))
+        parts = provider_id.removeprefix(_SCHEME).split("/")
+        if not provider_id.startswith(_SCHEME) or len(parts) != 3:
+            return set()
+        names.add(parts[1])
+    return names
 
 
 DELIVERY = KindDelivery()

@@ -1,4 +1,4 @@
-"""MicroK8s on this machine: `microk8s images import` takes a tar and hands it to all its nodes."""
+"""Import the image with `microk8s images import`, which hands a tar to all nodes of MicroK8s."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import socket
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
-from deploy.delivery import (
-    DeliveredImage,
-    DeliveryOptions,
-    get_name,
-    has_image,
-    is_node_ready,
-    list_target_nodes,
-    normalize_reference,
-    temporary_tar,
-)
+from deploy.cluster.node_images import has_image, normalize_reference
+from deploy.cluster.objects import get_name, is_ready
+from deploy.delivery import DeliveredImage, DeliveryOptions
+from deploy.image_transfer import list_target_nodes, temporary_tar
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError, WaitTimeout
@@ -25,12 +19,12 @@ from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 
 _PROGRAM = "microk8s"
-_TELL_SECONDS = 90.0  # kubelets tell of a new image within a minute
+_REPORT_SECONDS = 90.0  # kubelets report a new image within a minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroK8sDelivery:
-    """The cluster has to be the one that this machine is a node of."""
+    """Usable on a machine that is a node of the cluster."""
 
     name: str = "microk8s"
     order: int = 30
@@ -41,16 +35,16 @@ class MicroK8sDelivery:
     def find_obstacle(
         self,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - nothing to say about it
+        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
     ) -> str | None:
         if shutil.which(_PROGRAM) is None:
             return "there is no program `microk8s` on this machine"
         try:
             nodes = cluster.list("Node")
-        except ClusterError as refused:
-            return f"the nodes cannot be seen: {refused}"
-        if not any(_is_here(node) for node in nodes):
-            return f"this machine ({socket.gethostname()}) is no node of that cluster"
+        except ClusterError as error:
+            return f"the nodes cannot be listed: {error}"
+        if not any(_is_this_machine(node) for node in nodes):
+            return f"this machine ({socket.gethostname()}) is not a node of that cluster"
         return None
 
     def deliver(
@@ -58,68 +52,67 @@ class MicroK8sDelivery:
         image: BuiltImage,
         engine: EngineClient,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002
+        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
         progress: Progress,
     ) -> DeliveredImage:
-        """Its exit code does not tell of other nodes, so what they have is looked at."""
+        """The exit code says nothing about other nodes, so their reports are awaited."""
         reference = normalize_reference(image.reference)
-        targets = tuple(get_name(node) for node in list_target_nodes(cluster, reference, progress))
-        if targets:
+        nodes = tuple(map(get_name, list_target_nodes(cluster, reference, progress)))
+        if nodes:
             with temporary_tar(image, engine, progress) as tar, tar.open("rb") as content:
                 progress.step(f"microk8s images import {image.reference}")
                 try:
-                    told = run(
+                    result = run(
                         (_PROGRAM, "images", "import"), deadline=cluster.deadline, input=content
                     )
-                except ProgramError as broken:
+                except ProgramError as error:
                     raise DeliveryError(
                         "`microk8s images import` failed",
-                        why=str(broken),
+                        why=str(error),
                         next_step="see `microk8s status`; the user has to be in the group microk8s",
-                    ) from broken
-            self._until_there(cluster, reference, targets, told.tail(), progress)
-        return DeliveredImage(reference=reference, method=self.name, nodes=targets)
+                    ) from error
+            self._wait_for_reports(cluster, reference, nodes, result.tail(), progress)
+        return DeliveredImage(reference=reference, method=self.name, nodes=nodes)
 
-    def _until_there(
+    def _wait_for_reports(
         self,
         cluster: Cluster,
         reference: str,
         targets: tuple[str, ...],
-        said: str,
+        output: str,
         progress: Progress,
     ) -> None:
-        def without() -> list[str]:
-            """Those that tell all they have, and do not tell of this one."""
+        def list_failed_nodes() -> list[str]:
+            """The targets that report all their images, and not this one."""
             return [
                 get_name(node)
                 for node in cluster.list("Node")
                 if get_name(node) in targets
-                and is_node_ready(node)
+                and is_ready(node)
                 and has_image(node, reference) is False
             ]
 
-        progress.step("wait until each node tells that it has the image")
+        progress.step("wait until each node reports the image")
         try:
             wait_until(
-                lambda: not without(),
-                deadline=cluster.deadline.within(_TELL_SECONDS),
-                what="the nodes tell of the image",
+                lambda: not list_failed_nodes(),
+                deadline=cluster.deadline.within(_REPORT_SECONDS),
+                what="the nodes report the image",
                 interval=1.0,
             )
-        except WaitTimeout as late:
-            names = ", ".join(without())
+        except WaitTimeout as timeout:
             raise DeliveryError(
-                f"the image was not imported on {names}",
-                why=f"microk8s says:\n{said}",
+                f"the image was not imported on {', '.join(list_failed_nodes())}",
+                why=f"microk8s says:\n{output}",
                 next_step="see `microk8s status` there, or use --import-command or --ssh",
-            ) from late
+            ) from timeout
 
 
-def _is_here(node: Object) -> bool:
-    names = {one["address"] for one in node["status"].get("addresses", [])} | {get_name(node)}
+def _is_this_machine(node: Object) -> bool:
+    names = {each["address"] for each in node["status"].get("addresses", [])} | {get_name(node)}
     host = socket.gethostname()
-    microk8s = node["metadata"].get("labels", {}).get("microk8s.io/cluster") == "true"
-    return microk8s and bool(names & {host, host.lower(), host.partition(".")[0]})
+    is_microk8s = node["metadata"].get("labels", {}).get("microk8s.io/cluster") == "true"
+    return is_microk8s and bool(names & {host, host.lower(), host.partition(".")[0]})
 
 
 DELIVERY = MicroK8sDelivery()

@@ -1,7 +1,7 @@
-"""Push to a registry that the nodes pull from: a given one, or the cluster's own as in MicroK8s.
+"""Push the image to a registry that the nodes pull from: a given one, or MicroK8s' own.
 
-The cluster's own is reached through the API server on 127.0.0.1, from which a Docker engine takes
-plain HTTP without being told; nodes know it as localhost:32000.
+The registry in the cluster is reached through the API server on 127.0.0.1, where a Docker engine
+accepts plain HTTP without configuration; the nodes know the registry as localhost:32000.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.objects import format_selector
+from deploy.cluster.objects import format_selector, get_containers, get_name, is_ready
 from deploy.cluster.port_forward import forward_port
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from images.build_mirror import BuiltImage
@@ -20,15 +21,21 @@ from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, EngineError, InputError
 from mirror.core.progress import Progress
 
-NODE_PORT = 32000  # both of MicroK8s' registry add-on
+NODE_PORT = 32000  # port and namespace of MicroK8s' registry add-on
 NAMESPACE = "container-registry"
 
-_HOST = re.compile(r"(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path>(/[a-z0-9._-]+)*)")
+_REGISTRY = re.compile(
+    r"(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path>(/[a-z0-9._-]+)*)"
+)
+
+
+class _NotUsable(Exception):
+    """The registry in the cluster cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryDelivery:
-    """Pods name the image by tag and digest: they get these very bytes, or none."""
+    """Pods name the image by tag and digest, so that they get exactly the pushed image."""
 
     name: str = "registry"
     order: int = 20
@@ -42,9 +49,12 @@ class RegistryDelivery:
             check_registry(options.registry)
             return None
         try:
-            return _find(cluster)[1]
-        except ClusterError as refused:
-            return f"no --registry was given, and the cluster's own cannot be seen: {refused}"
+            _find_registry_pod(cluster)
+        except _NotUsable as reason:
+            return str(reason)
+        except ClusterError as error:
+            return f"no --registry was given, and the one in the cluster cannot be seen: {error}"
+        return None
 
     def deliver(
         self,
@@ -54,42 +64,46 @@ class RegistryDelivery:
         options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
-        """Push, and take the name that was needed for it away from the engine again."""
-        with self._door(cluster, options) as (push_to, pull_from):
+        """Push, then remove the tag that the push needed from the engine."""
+        with self._open_registry(cluster, options) as (push_to, pull_from):
             progress.step(f"push {image.reference} to {pull_from}")
-            name = f"{push_to}/{image.reference}"
-            engine.tag(image.id, name)
+            tag = f"{push_to}/{image.reference}"
+            engine.tag(image.id, tag)
             try:
-                digest = engine.push(name, progress)
-            except EngineError as broken:
-                raise _failed(image, push_to, pull_from, broken) from broken
+                digest = engine.push(tag, progress)
+            except EngineError as error:
+                raise _push_error(image, push_to, pull_from, error) from error
             finally:
-                engine.untag(name)
+                engine.untag(tag)
         reference = f"{pull_from}/{image.reference}@{digest}"
         return DeliveredImage(reference=reference, method=self.name, nodes=())
 
     @contextmanager
-    def _door(self, cluster: Cluster, options: DeliveryOptions) -> Iterator[tuple[str, str]]:
-        """Where the engine pushes to, and what nodes call it."""
+    def _open_registry(
+        self, cluster: Cluster, options: DeliveryOptions
+    ) -> Iterator[tuple[str, str]]:
+        """The registry's address for the engine, and its address for the nodes."""
         if options.registry:
-            given = check_registry(options.registry)
-            yield given, given
+            registry = check_registry(options.registry)
+            yield registry, registry
             return
-        found, reason = _find(cluster)
-        if found is None:
-            raise DeliveryError(f"no registry to push to: {reason}", next_step=self.requirement)
-        pod, port = found
-        with forward_port(cluster, NAMESPACE, pod, port) as local:
-            yield f"127.0.0.1:{local}", f"localhost:{NODE_PORT}"
+        try:
+            pod, port = _find_registry_pod(cluster)
+        except _NotUsable as reason:
+            raise DeliveryError(
+                f"no registry to push to: {reason}", next_step=self.requirement
+            ) from reason
+        with forward_port(cluster, NAMESPACE, pod, port) as local_port:
+            yield f"127.0.0.1:{local_port}", f"localhost:{NODE_PORT}"
 
 
 def check_registry(value: str) -> str:
-    """HOST[:PORT][/PATH] as Docker reads it, or InputError."""
-    told = _HOST.fullmatch(value.rstrip("/"))
-    if told is None:
-        why = "it is a host, perhaps a port and a path; no scheme, no user, no tag"
-    elif not (told["port"] or "." in told["host"] or told["host"] == "localhost"):
-        why = "Docker takes a first word without a dot or a port for a folder of its public one"
+    """Return HOST[:PORT][/PATH] without a slash at its end; raise InputError if it is not that."""
+    match = _REGISTRY.fullmatch(value.rstrip("/"))
+    if match is None:
+        why = "it is a host, perhaps with a port and a path; no scheme, no user, no tag"
+    elif not (match["port"] or "." in match["host"] or match["host"] == "localhost"):
+        why = "Docker takes a first part without a dot or a port for a directory of Docker Hub"
     else:
         return value.rstrip("/")
     raise InputError(
@@ -97,56 +111,54 @@ def check_registry(value: str) -> str:
     )
 
 
-def _find(cluster: Cluster) -> tuple[tuple[str, int] | None, str | None]:
-    """A ready pod of the cluster's registry with its port, or the reason why there is none."""
+def _find_registry_pod(cluster: Cluster) -> tuple[str, int]:
+    """A Ready pod of the registry in the cluster, and its port. Raises _NotUsable."""
     for service in cluster.list("Service", NAMESPACE):
         for port in service["spec"].get("ports", []):
             if port.get("nodePort") == NODE_PORT:
-                return _behind(cluster, service, port)
-    return None, (
+                return _find_pod_of_service(cluster, service, port)
+    raise _NotUsable(
         f"no --registry was given, and the cluster has none at node port {NODE_PORT} "
         f"in namespace {NAMESPACE}"
     )
 
 
-def _behind(
-    cluster: Cluster, service: Object, port: Object
-) -> tuple[tuple[str, int] | None, str | None]:
-    labels = format_selector(service["spec"]["selector"])
-    pods = [pod for pod in cluster.list("Pod", NAMESPACE, labels=labels) if _ready(pod)]
-    if not pods:
-        return None, f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"
-    if not cluster.is_allowed("create", "pods/portforward", NAMESPACE):
-        return None, f"no right to create pods/portforward in namespace {NAMESPACE}"
-    return (pods[0]["metadata"]["name"], _target(pods[0], port)), None
+def _find_pod_of_service(cluster: Cluster, service: Object, port: Object) -> tuple[str, int]:
+    pods = cluster.list("Pod", NAMESPACE, labels=format_selector(service["spec"]["selector"]))
+    for pod in pods:
+        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
+            break
+    else:
+        raise _NotUsable(f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready")
+    permission = Permission(verb="create", resource="pods/portforward", namespace=NAMESPACE)
+    if find_missing(cluster, [permission]):
+        raise _NotUsable(f"no permission to {permission}")
+    return get_name(pod), _get_container_port(pod, port)
 
 
-def _target(pod: Object, port: Object) -> int:
-    """The container's port; a Service may call it by its name."""
-    target = port.get("targetPort") or port["port"]
-    for container in pod["spec"]["containers"]:
-        for one in container.get("ports", []):
-            if one.get("name") == target:
-                return int(one["containerPort"])
+def _get_container_port(pod: Object, service_port: Object) -> int:
+    """The port of the container; a Service may refer to it by its name."""
+    target = service_port.get("targetPort") or service_port["port"]
+    for container in get_containers(pod):
+        for port in container.get("ports", []):
+            if port.get("name") == target:
+                return int(port["containerPort"])
     return int(target)
 
 
-def _ready(pod: Object) -> bool:
-    states = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
-    return states.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
-
-
-def _failed(image: BuiltImage, push_to: str, pull_from: str, broken: EngineError) -> DeliveryError:
+def _push_error(
+    image: BuiltImage, push_to: str, pull_from: str, error: EngineError
+) -> DeliveryError:
     if push_to == pull_from:
         next_step = f"docker login {push_to.partition('/')[0]}, or check that it can be reached"
     else:
         next_step = (
-            "the Docker engine has to run on this machine to use the way through the API server; "
-            "where it does not, give --registry or --import-command"
+            "the Docker engine has to run on this machine to push through the API server; "
+            "if it does not, give --registry or --import-command"
         )
     return DeliveryError(
         f"{image.reference} was not pushed to {pull_from}",
-        why=broken.why or broken.what,
+        why=error.why or error.what,
         next_step=next_step,
     )
 

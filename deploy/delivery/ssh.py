@@ -1,6 +1,6 @@
-"""By ssh: a template that reaches a node; what imports there follows from the node itself.
+"""Import the image on each node over ssh, with the import command that fits the node.
 
-For instance --ssh 'ssh -o BatchMode=yes admin@{address}'.
+Example: --ssh 'ssh -o BatchMode=yes admin@{address}'.
 """
 
 from __future__ import annotations
@@ -8,23 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
-from deploy.delivery import (
-    DeliveredImage,
-    DeliveryOptions,
-    fill_template,
-    get_name,
-    import_on_nodes,
-    list_target_nodes,
-    normalize_reference,
-    template_error,
-    temporary_tar,
-)
+from deploy.cluster.node_images import normalize_reference
+from deploy.delivery import DeliveredImage, DeliveryOptions
+from deploy.image_transfer import CommandOption, import_by_command
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.progress import Progress
 
-_OPTION = "--ssh"
-_EXAMPLE = "--ssh 'ssh -o BatchMode=yes {address}'"
+OPTION = CommandOption(name="--ssh", example="--ssh 'ssh -o BatchMode=yes {address}'")
 _CONTAINERD = ("ctr", "-n", "k8s.io", "images", "import", "-")
 _MICROK8S = ("microk8s", "ctr", "images", "import", "-")
 _K3S = ("k3s", "ctr", "images", "import", "-")
@@ -32,18 +23,18 @@ _K3S = ("k3s", "ctr", "images", "import", "-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshDelivery:
-    """Every node that is Ready gets the image; one that has it already is left alone."""
+    """Import on every Ready node that does not have the image yet."""
 
     name: str = "ssh"
     order: int = 12
     requirement: str = (
         "give a command that runs the words after it on a node, where sudo asks for no "
-        f"password: {_EXAMPLE}"
+        f"password: {OPTION.example}"
     )
 
     def find_obstacle(
         self,
-        cluster: Cluster,  # noqa: ARG002 - other ways look into it
+        cluster: Cluster,  # noqa: ARG002 - part of the protocol
         options: DeliveryOptions,
     ) -> str | None:
         return None if options.ssh else "no --ssh was given"
@@ -57,25 +48,21 @@ class SshDelivery:
         progress: Progress,
     ) -> DeliveredImage:
         """Raises DeliveryError that names each node that failed and why."""
-        template = options.ssh or ""
+        nodes = import_by_command(
+            image,
+            engine,
+            cluster,
+            progress,
+            option=OPTION,
+            template=options.ssh or "",
+            get_arguments=lambda node: ("sudo", "-n", *get_import_command(node)),
+        )
         reference = normalize_reference(image.reference)
-        doors = {}
-        argvs = {}
-        for node in list_target_nodes(cluster, reference, progress):
-            door = fill_template(template, node, option=_OPTION, example=_EXAMPLE)
-            doors[get_name(node)] = door
-            argvs[get_name(node)] = (*door, "sudo", "-n", *get_import_command(node))
-        if len(set(doors.values())) < len(doors):
-            raise template_error(template, "it is the same for several nodes", _OPTION, _EXAMPLE)
-        if argvs:
-            with temporary_tar(image, engine, progress) as tar:
-                progress.step(f"import {image.reference} on {len(argvs)} nodes by ssh")
-                import_on_nodes(tar, argvs, progress, cluster.deadline)
-        return DeliveredImage(reference=reference, method=self.name, nodes=tuple(argvs))
+        return DeliveredImage(reference=reference, method=self.name, nodes=nodes)
 
 
 def get_import_command(node: Object) -> tuple[str, ...]:
-    """What reads a tar into the containerd that this node's kubelet uses."""
+    """The command that imports a tar into the containerd of this node's kubelet."""
     if node["metadata"].get("labels", {}).get("microk8s.io/cluster") == "true":
         return _MICROK8S
     version = node["status"]["nodeInfo"].get("kubeletVersion", "")

@@ -1,18 +1,16 @@
-"""The image that `mirror up` runs: the one that was given, or one built here and delivered."""
+"""The image that `mirror up` runs: the one that is given, or one built here and delivered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import Cluster
-from deploy.delivery import (
-    DeliveryOptions,
+from deploy.cluster.node_images import (
     check_architecture,
-    choose_method,
     list_nodes_without_image,
-    load_methods,
     normalize_reference,
 )
+from deploy.delivery import DeliveryOptions, choose_method, load_methods
 from deploy.lifecycle.preflight import ClusterState
 from images.build_mirror import build_mirror, plan_mirror
 from images.engine import EngineClient
@@ -22,15 +20,15 @@ from mirror.core.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """What the user said about the image."""
+    """The options about the image; None: not given."""
 
     image: str | None = None
     base: str | None = None
     delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
 
     @property
-    def is_empty(self) -> bool:
-        """Nothing was said: the image of the last run will do where no engine is at hand."""
+    def accepts_previous(self) -> bool:
+        """Whether the image of the last `mirror up` may be used if there is no Docker engine."""
         return self.base is None and self.delivery == DeliveryOptions()
 
 
@@ -43,67 +41,65 @@ def ensure_image(
     previous: str | None,
     ca_pem: str | None,
 ) -> str:
-    """Make sure that the nodes have an image; its reference as pods name it.
+    """Make sure that the nodes have an image, and return the reference that pods use.
 
-    ``last`` is the reference of the run before, ``ca`` what to trust while building. Raises
-    DeliveryError with every way there is where there is neither an image nor an engine,
-    UnfitError for nodes that lack a given one.
+    ``previous`` is the reference of the last `mirror up`, ``ca_pem`` the certificates to trust
+    while building. Raises DeliveryError that lists the delivery methods if there is neither an
+    image nor a Docker engine, UnfitError for nodes that lack a given image.
     """
     if request.image:
-        return _given(cluster, request.image)
+        return _check_on_nodes(cluster, request.image)
     try:
         engine = EngineClient.connect(cluster.deadline)
-    except EngineError as absent:
-        if previous and request.is_empty:
+    except EngineError as error:
+        if previous and request.accepts_previous:
             progress.note(f"no Docker engine here: the mirror keeps its image {previous}")
-            return _given(cluster, previous)
-        raise _no_engine(absent) from absent
-    way = choose_method(cluster, request.delivery)
+            return _check_on_nodes(cluster, previous)
+        raise _no_engine_error(error) from error
+    method = choose_method(cluster, request.delivery)
     image = build_mirror(engine, base=request.base, ca=ca_pem, progress=progress)
     check_architecture(image.architecture, state.nodes)
-    return way.deliver(image, engine, cluster, request.delivery, progress).reference
+    return method.deliver(image, engine, cluster, request.delivery, progress).reference
 
 
 def predict_reference(
     cluster: Cluster, request: ImageRequest, previous: str | None, progress: Progress
 ) -> str:
-    """The reference that `obtain` would give, as far as it can be known; builds nothing."""
+    """The reference that `ensure_image` would return, as far as it is known without a build."""
     if request.image:
         return normalize_reference(request.image)
     try:
-        planned = plan_mirror(
-            EngineClient.connect(cluster.deadline), base=request.base, progress=progress
-        )
-    except EngineError as absent:
-        if previous and request.is_empty:
+        engine = EngineClient.connect(cluster.deadline)
+        plan = plan_mirror(engine, base=request.base, progress=progress)
+    except EngineError as error:
+        if previous and request.accepts_previous:
             return previous
-        raise _no_engine(absent) from absent
+        raise _no_engine_error(error) from error
     choose_method(cluster, request.delivery)
-    return (
-        previous
-        if previous and planned.reference in previous
-        else normalize_reference(planned.reference)
-    )
+    if previous and plan.reference in previous:
+        return previous
+    return normalize_reference(plan.reference)
 
 
-def _given(cluster: Cluster, reference: str) -> str:
+def _check_on_nodes(cluster: Cluster, reference: str) -> str:
+    """The normalized reference. Raises UnfitError if a node lacks the image and cannot pull it."""
     missing = list_nodes_without_image(cluster, reference)
     if missing:
         raise UnfitError(
             f"image {reference} is missing on {', '.join(missing)}",
-            why="its name has no registry from which a node could pull it. (Nodes tell of an image "
-            "with a delay of up to a minute: was it just imported, run this again then.)",
-            next_step="import it there (docs/delivery.md), or leave --image out: "
-            "`mirror up` then builds one and brings it to every node",
+            why="its name has no registry that a node could pull it from (nodes report an image "
+            "up to a minute late: if it was imported just now, run this again)",
+            next_step="import it there (docs/delivery.md), or omit --image: "
+            "`mirror up` then builds an image and brings it to every node",
         )
     return normalize_reference(reference)
 
 
-def _no_engine(absent: EngineError) -> DeliveryError:
-    described = "\n".join(f"{way.name}: {way.requirement}" for way in load_methods())
+def _no_engine_error(error: EngineError) -> DeliveryError:
+    methods = "\n".join(f"{method.name}: {method.requirement}" for method in load_methods())
     return DeliveryError(
         "no image for the mirror: there is no Docker engine to build it with",
-        why=f"{absent}\nwith an engine, it gets to the nodes by one of these ways:\n{described}",
-        next_step="start Docker (or set DOCKER_HOST), or give an image that was built elsewhere "
+        why=f"{error}\nwith an engine, one of these methods brings it to the nodes:\n{methods}",
+        next_step="start Docker (or set DOCKER_HOST), or name an image built elsewhere "
         "with `build-image mirror`: --image REF",
     )

@@ -9,8 +9,8 @@ from importlib import metadata
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
+from deploy.cluster.objects import is_ready
 from deploy.lifecycle import connect, record
-from deploy.lifecycle.preflight import is_node_ready
 from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
@@ -76,7 +76,7 @@ def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
         about = cluster.get("Node", name) if name else None
         if name and about is None:
             trouble.append(f"node {name}, which {does}, is gone from the cluster")
-        elif about is not None and not is_node_ready(about):
+        elif about is not None and not is_ready(about):
             trouble.append(f"node {name}, which {does}, is not Ready")
     image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
     trouble += _full(figures, claim, holder) + _lost(figures) + _behind(image)

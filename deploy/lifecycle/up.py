@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.cluster import cidrs
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import is_ready
 from deploy.cluster.pod_run import PodRun, run_pods
 from deploy.lifecycle import connect, preflight, publish, record, rollout
 from deploy.lifecycle import image as image_module
@@ -107,9 +108,7 @@ def bring_up(
         image=settings.image,
         node=pod["spec"]["nodeName"],
         probes=_probe(cluster, settings, ground, endpoint, request.probe_package, progress),
-        not_ready=tuple(
-            node["metadata"]["name"] for node in ground.nodes if not preflight.is_node_ready(node)
-        ),
+        not_ready=tuple(node["metadata"]["name"] for node in ground.nodes if not is_ready(node)),
         seconds=seconds,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.delivery import has_image
+from deploy.cluster.node_images import has_image
 from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
 from tests.conftest import RunProgram

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.pod_run import run_pods
-from deploy.delivery import (
-    DeliveredImage,
-    DeliveryOptions,
+from deploy.cluster.node_images import (
     check_architecture,
-    choose_method,
     list_nodes_without_image,
     normalize_reference,
 )
+from deploy.cluster.pod_run import run_pods
+from deploy.delivery import DeliveredImage, DeliveryOptions, choose_method
 from images.build_mirror import BuiltImage, build_mirror
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError

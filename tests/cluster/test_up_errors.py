@@ -94,7 +94,7 @@ def test_each_missing_right_is_named(
 ) -> None:
     limited.allow([one for one in REQUIRED_PERMISSIONS if one != right])
     verb, resource, _ = right
-    with pytest.raises(ClusterError, match="lacks rights") as told:
+    with pytest.raises(ClusterError, match="lacks permissions") as told:
         limited.run_preflight()
     assert told.value.why.startswith(f"it may not: {verb} {resource} in ")
 
@@ -102,7 +102,9 @@ def test_each_missing_right_is_named(
 def test_a_missing_right_on_the_command_line(mirrored: MirrorLab, limited: LimitedUser) -> None:
     limited.allow([one for one in REQUIRED_PERMISSIONS if one[:2] != ("create", "secrets")])
     given = ("--kubeconfig", str(limited.kubeconfig), "--image", mirrored.image)
-    expect_failure(mirrored, *given, code=3, said=("it may not: create secrets in pypi-mirror",))
+    expect_failure(
+        mirrored, *given, code=3, said=("it may not: create secrets in namespace pypi-mirror",)
+    )
 
 
 def test_no_such_storage_class(mirrored: MirrorLab, namespace: str) -> None:

@@ -86,7 +86,7 @@ def test_the_tar_arrives_and_is_imported(ssh: tuple[str, Path]) -> None:
     template, folder = ssh
     there = make_cluster(make_node("a", address="127.0.0.1"))
     done = DELIVERY.deliver(
-        IMAGE, FakeImageEngine().engine(), there, DeliveryOptions(ssh=template), SILENT
+        IMAGE, FakeImageEngine().as_client(), there, DeliveryOptions(ssh=template), SILENT
     )
     assert done.nodes == ("a",)
     assert (folder / "words").read_text() == "-n ctr -n k8s.io images import -\n"
@@ -99,7 +99,7 @@ def test_a_key_that_is_refused_names_the_node(ssh: tuple[str, Path]) -> None:
     with pytest.raises(DeliveryError, match="not imported on a"):
         DELIVERY.deliver(
             IMAGE,
-            FakeImageEngine().engine(),
+            FakeImageEngine().as_client(),
             make_cluster(make_node("a", address="127.0.0.1")),
             options,
             SILENT,

@@ -1,4 +1,4 @@
-"""Programs on the PATH that stand in for real ones: they keep what they were told."""
+"""Shell scripts on the PATH that replace programs and record how they were run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-_KEEP = """#!/bin/sh
+_SCRIPT = """#!/bin/sh
 printf '%s\\n' "$@" > {folder}/{name}.argv
 cat > {folder}/{name}.stdin
-echo {said}
-exit {code}
+echo {output}
+exit {exit_code}
 """
 
 
@@ -23,14 +23,14 @@ def install_program(
     exit_code: int = 0,
     output: str = "",
 ) -> None:
-    """Make one, and put its folder first on the PATH."""
+    """Write a script of this name and put its folder first on the PATH."""
     path = folder / name
-    path.write_text(_KEEP.format(folder=folder, name=name, code=exit_code, said=output))
+    path.write_text(_SCRIPT.format(folder=folder, name=name, exit_code=exit_code, output=output))
     path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def read_invocation(folder: Path, name: str) -> tuple[list[str], bytes]:
-    """The words and the standard input of its last run."""
-    words = (folder / f"{name}.argv").read_text().splitlines()
-    return words, (folder / f"{name}.stdin").read_bytes()
+    """The arguments and the standard input of the program's last run."""
+    arguments = (folder / f"{name}.argv").read_text().splitlines()
+    return arguments, (folder / f"{name}.stdin").read_bytes()

@@ -1,4 +1,4 @@
-"""A cluster and an engine that only answer what delivery asks."""
+"""A cluster and a Docker engine that support what delivery methods use."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ def make_cluster(*nodes: Object, refuses: bool = False, **others: list[Object]) 
 
 
 class FakeImageEngine:
-    """Keeps what it was told. ``fails`` is the reason of a push that fails."""
+    """Records tags, pushes and saves; pushes fail with ``push_error`` if it is given."""
 
     def __init__(self, push_error: str | None = None) -> None:
-        self.names: list[str] = []
+        self.tags: list[str] = []
         self.pushed: list[str] = []
         self.saved = 0
         self.push_error = push_error
 
     def tag(self, image: str, reference: str) -> None:
-        self.names.append(reference)
+        self.tags.append(reference)
 
     def untag(self, reference: str) -> None:
-        self.names.remove(reference)
+        self.tags.remove(reference)
 
     def push(self, reference: str, progress: Progress) -> str:
         if self.push_error:
@@ -78,5 +78,5 @@ class FakeImageEngine:
         self.saved += 1
         return out.write(b"the image")
 
-    def engine(self) -> EngineClient:
+    def as_client(self) -> EngineClient:
         return cast("EngineClient", self)

@@ -1,4 +1,4 @@
-"""`microk8s images import`, by a stand-in on the PATH."""
+"""`microk8s images import`, with a script instead of microk8s."""
 
 from __future__ import annotations
 
@@ -15,79 +15,75 @@ from mirror.core.progress import SILENT
 from tests.unit.deploy.delivery.fake_programs import install_program, read_invocation
 from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
-HAS = f"docker.io/library/{IMAGE.reference}"
+REFERENCE = f"docker.io/library/{IMAGE.reference}"
 
 
-def here(*images: str) -> dict[str, Any]:
-    made = make_node(socket.gethostname(), *images)
-    made["metadata"]["labels"] = {"microk8s.io/cluster": "true"}
-    return made
+def make_this_node(*images: str) -> dict[str, Any]:
+    node = make_node(socket.gethostname(), *images)
+    node["metadata"]["labels"] = {"microk8s.io/cluster": "true"}
+    return node
 
 
-def test_it_is_found_on_a_node_of_the_cluster(
+def test_is_chosen_on_a_node_of_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_program(tmp_path, monkeypatch, "microk8s")
-    assert choose_method(make_cluster(here(), make_node("b")), DeliveryOptions()).name == "microk8s"
+    cluster = make_cluster(make_this_node(), make_node("b"))
+    assert choose_method(cluster, DeliveryOptions()).name == "microk8s"
 
 
-def test_where_it_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "no program `microk8s`" in str(
-        DELIVERY.find_obstacle(make_cluster(here()), DeliveryOptions())
-    )
+def test_says_why_it_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_obstacle(*nodes: dict[str, Any], refuses: bool = False) -> str:
+        cluster = make_cluster(*nodes, refuses=refuses)
+        return str(DELIVERY.find_obstacle(cluster, DeliveryOptions()))
+
+    assert "no program `microk8s`" in find_obstacle(make_this_node())
     install_program(tmp_path, monkeypatch, "microk8s")
-    assert "is no node of that cluster" in str(
-        DELIVERY.find_obstacle(make_cluster(make_node("b")), DeliveryOptions())
-    )
-    bare = make_node(socket.gethostname())
-    assert "is no node" in str(DELIVERY.find_obstacle(make_cluster(bare), DeliveryOptions())), (
-        "not MicroK8s"
-    )
-    assert "not yours" in str(DELIVERY.find_obstacle(make_cluster(refuses=True), DeliveryOptions()))
+    assert "is not a node of that cluster" in find_obstacle(make_node("b"))
+    other_kubernetes = make_node(socket.gethostname())
+    assert "is not a node of that cluster" in find_obstacle(other_kubernetes)
+    assert "not yours" in find_obstacle(refuses=True)
 
 
-def test_the_tar_is_on_its_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipes_the_tar_into_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_program(tmp_path, monkeypatch, "microk8s")
-    nodes = [here(), make_node("b")]
+    nodes = [make_this_node(), make_node("b")]
     engine = FakeImageEngine()
-    monkeypatch.setattr(microk8s, "_TELL_SECONDS", 5.0)
+    monkeypatch.setattr(microk8s, "_REPORT_SECONDS", 5.0)
     save = engine.save
 
-    def saved(reference: str, out: Any) -> int:
-        for one in nodes:  # as if the import had been done by the time somebody looks
-            one["status"]["images"] = [{"names": [HAS]}]
+    def save_and_report(reference: str, out: Any) -> int:
+        for node in nodes:  # as if the import was done before the first check
+            node["status"]["images"] = [{"names": [REFERENCE]}]
         return save(reference, out)
 
-    monkeypatch.setattr(engine, "save", saved)
-    done = DELIVERY.deliver(IMAGE, engine.engine(), make_cluster(*nodes), DeliveryOptions(), SILENT)
-    assert done.reference == HAS
-    assert done.nodes == (socket.gethostname(), "b")
+    monkeypatch.setattr(engine, "save", save_and_report)
+    cluster = make_cluster(*nodes)
+    delivered = DELIVERY.deliver(IMAGE, engine.as_client(), cluster, DeliveryOptions(), SILENT)
+    assert delivered.reference == REFERENCE
+    assert delivered.nodes == (socket.gethostname(), "b")
     assert read_invocation(tmp_path, "microk8s") == (["images", "import"], b"the image")
-    again = DELIVERY.deliver(
-        IMAGE, engine.engine(), make_cluster(*nodes), DeliveryOptions(), SILENT
-    )
+    again = DELIVERY.deliver(IMAGE, engine.as_client(), cluster, DeliveryOptions(), SILENT)
     assert (again.nodes, engine.saved) == ((), 1)
 
 
-def test_a_node_that_did_not_get_it_is_named(
+def test_names_a_node_that_did_not_get_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its exit code is 0 where the agent of another node did not answer."""
+    """microk8s exits with 0 even if the agent of another node did not answer."""
     install_program(tmp_path, monkeypatch, "microk8s", output="cannot reach b")
-    monkeypatch.setattr(microk8s, "_TELL_SECONDS", 0.1)
-    there = make_cluster(here(HAS), make_node("b"))
-    with pytest.raises(DeliveryError, match="not imported on b") as failed:
-        DELIVERY.deliver(IMAGE, FakeImageEngine().engine(), there, DeliveryOptions(), SILENT)
-    assert "cannot reach b" in failed.value.why
+    monkeypatch.setattr(microk8s, "_REPORT_SECONDS", 0.1)
+    cluster = make_cluster(make_this_node(REFERENCE), make_node("b"))
+    with pytest.raises(DeliveryError, match="not imported on b") as error:
+        DELIVERY.deliver(IMAGE, FakeImageEngine().as_client(), cluster, DeliveryOptions(), SILENT)
+    assert "cannot reach b" in error.value.why
 
 
-def test_a_refusal_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_program(
-        tmp_path, monkeypatch, "microk8s", exit_code=1, output="Insufficient permissions"
-    )
-    with pytest.raises(DeliveryError) as failed:
-        DELIVERY.deliver(
-            IMAGE, FakeImageEngine().engine(), make_cluster(here()), DeliveryOptions(), SILENT
-        )
-    assert "Insufficient permissions" in failed.value.why
-    assert "group microk8s" in failed.value.next_step
+def test_shows_why_the_import_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "Insufficient permissions"
+    install_program(tmp_path, monkeypatch, "microk8s", exit_code=1, output=message)
+    cluster = make_cluster(make_this_node())
+    with pytest.raises(DeliveryError) as error:
+        DELIVERY.deliver(IMAGE, FakeImageEngine().as_client(), cluster, DeliveryOptions(), SILENT)
+    assert message in error.value.why
+    assert "group microk8s" in error.value.next_step

@@ -1,4 +1,4 @@
-"""Import on each node, by programs of the test instead of ssh."""
+"""Import on each node by --import-command, with a Python program instead of ssh."""
 
 from __future__ import annotations
 
@@ -8,69 +8,71 @@ from pathlib import Path
 import pytest
 
 from deploy.delivery import DeliveryOptions
-from deploy.delivery.nodes import DELIVERY, build_command
+from deploy.delivery.nodes import DELIVERY, OPTION
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
 from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
 
-KEEP = "import sys,pathlib;pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+SAVE = "import sys,pathlib;pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
 FAIL_ON_B = "import sys;sys.stdin.buffer.read();sys.exit('disk full' if sys.argv[1]=='b' else 0)"
 
 
-def test_the_template_is_split_and_then_filled() -> None:
+def test_splits_the_template_before_it_fills_in_the_node() -> None:
     template = "ssh -o 'User Name' {address} sudo ctr '{node};rm' {other}"
-    assert build_command(template, make_node("a", address="10.0.0.9")) == (
+    assert OPTION.build_command(template, make_node("a", address="10.0.0.9")) == (
         *("ssh", "-o", "User Name", "10.0.0.9", "sudo", "ctr", "a;rm", "{other}"),
     )
 
 
+def test_takes_the_first_internal_address_of_a_dual_stack_node() -> None:
+    node = make_node("a", address="10.0.0.9")
+    node["status"]["addresses"].append({"type": "InternalIP", "address": "fd00::9"})
+    assert OPTION.build_command("ssh {address}", node) == ("ssh", "10.0.0.9")
+
+
 @pytest.mark.parametrize("template", ["", "ssh 'open"])
-def test_what_is_no_command(template: str) -> None:
+def test_rejects_a_template_that_is_not_a_command(template: str) -> None:
     with pytest.raises(InputError, match="--import-command"):
-        build_command(template, make_node("a"))
+        OPTION.build_command(template, make_node("a"))
 
 
-def test_each_node_gets_the_tar(tmp_path: Path) -> None:
-    engine = FakeImageEngine()
-    there = make_cluster(
-        make_node("a"), make_node("b"), make_node("has", f"docker.io/library/{IMAGE.reference}"),
+def test_pipes_the_tar_to_every_ready_node_without_the_image(tmp_path: Path) -> None:
+    cluster = make_cluster(
+        make_node("a"),
+        make_node("b"),
+        make_node("has", f"docker.io/library/{IMAGE.reference}"),
         make_node("gone", ready=False),
-    )  # fmt: skip
-    options = DeliveryOptions(import_command=f"{sys.executable} -c '{KEEP}' {tmp_path}/{{node}}")
-    done = DELIVERY.deliver(IMAGE, engine.engine(), there, options, SILENT)
-    assert done.reference == "docker.io/library/pypi-mirror:1-abc"
-    assert done.nodes == ("a", "b")
+    )
+    options = DeliveryOptions(import_command=f"{sys.executable} -c '{SAVE}' {tmp_path}/{{node}}")
+    delivered = DELIVERY.deliver(IMAGE, FakeImageEngine().as_client(), cluster, options, SILENT)
+    assert delivered.reference == "docker.io/library/pypi-mirror:1-abc"
+    assert delivered.nodes == ("a", "b")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         "a": b"the image",
         "b": b"the image",
     }
 
 
-def test_where_all_have_it_nothing_is_saved() -> None:
+def test_saves_nothing_if_every_node_has_the_image() -> None:
     engine = FakeImageEngine()
-    there = make_cluster(make_node("has", f"docker.io/library/{IMAGE.reference}"))
-    done = DELIVERY.deliver(
-        IMAGE, engine.engine(), there, DeliveryOptions(import_command="x"), SILENT
+    cluster = make_cluster(make_node("a", f"docker.io/library/{IMAGE.reference}"))
+    delivered = DELIVERY.deliver(
+        IMAGE, engine.as_client(), cluster, DeliveryOptions(import_command="x"), SILENT
     )
-    assert (done.nodes, engine.saved) == ((), 0)
+    assert (delivered.nodes, engine.saved) == ((), 0)
 
 
-def test_some_nodes_are_not_enough() -> None:
+def test_fails_if_some_nodes_lack_the_image() -> None:
     options = DeliveryOptions(import_command=f'{sys.executable} -c "{FAIL_ON_B}" {{node}}')
-    there = make_cluster(make_node("a"), make_node("b"), make_node("c"))
-    with pytest.raises(DeliveryError, match="not imported on b; 2 of 3") as failed:
-        DELIVERY.deliver(IMAGE, FakeImageEngine().engine(), there, options, SILENT)
-    assert "disk full" in failed.value.why
+    cluster = make_cluster(make_node("a"), make_node("b"), make_node("c"))
+    with pytest.raises(DeliveryError, match="not imported on b; 2 of 3") as error:
+        DELIVERY.deliver(IMAGE, FakeImageEngine().as_client(), cluster, options, SILENT)
+    assert "disk full" in error.value.why
 
 
-def test_one_command_for_all_nodes_is_a_mistake() -> None:
+def test_rejects_one_command_for_several_nodes() -> None:
     options = DeliveryOptions(import_command="ctr images import -")
-    with pytest.raises(InputError, match="--import-command") as same:
-        DELIVERY.deliver(
-            IMAGE,
-            FakeImageEngine().engine(),
-            make_cluster(make_node("a"), make_node("b")),
-            options,
-            SILENT,
-        )
-    assert "same for several nodes" in same.value.why
+    cluster = make_cluster(make_node("a"), make_node("b"))
+    with pytest.raises(InputError, match="--import-command") as error:
+        DELIVERY.deliver(IMAGE, FakeImageEngine().as_client(), cluster, options, SILENT)
+    assert "same for several nodes" in error.value.why

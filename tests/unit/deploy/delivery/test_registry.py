@@ -1,4 +1,4 @@
-"""Push to a registry: which, under which name, and what is left in the engine."""
+"""Push to a registry: which one, by which reference, and what stays in the engine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
 from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster
 
-GIVEN = DeliveryOptions(registry="registry.example:5000/team/")
+OPTIONS = DeliveryOptions(registry="registry.example:5000/team/")
 
 
-def service(node_port: int = 32000) -> dict[str, Any]:
+def make_service(node_port: int = 32000) -> dict[str, Any]:
     port = {"port": 5000, "targetPort": "http", "nodePort": node_port}
     return {"spec": {"selector": {"app": "registry"}, "ports": [port]}}
 
 
-def pod(ready: str = "True") -> dict[str, Any]:
+def make_pod(ready: str = "True") -> dict[str, Any]:
     return {
         "metadata": {"name": "registry-1"},
         "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 5001}]}]},
@@ -28,44 +28,47 @@ def pod(ready: str = "True") -> dict[str, Any]:
     }
 
 
-def test_a_given_registry_by_tag_and_digest() -> None:
+def test_returns_a_reference_with_tag_and_digest() -> None:
     engine = FakeImageEngine()
-    done = DELIVERY.deliver(IMAGE, engine.engine(), make_cluster(), GIVEN, SILENT)
+    delivered = DELIVERY.deliver(IMAGE, engine.as_client(), make_cluster(), OPTIONS, SILENT)
     digest = "sha256:" + "d" * 64
-    assert done.reference == f"registry.example:5000/team/pypi-mirror:1-abc@{digest}"
+    assert delivered.reference == f"registry.example:5000/team/pypi-mirror:1-abc@{digest}"
     assert engine.pushed == ["registry.example:5000/team/pypi-mirror:1-abc"]
-    assert engine.names == [], "the name it was pushed under is taken away again"
+    assert engine.tags == [], "the tag for the push is removed"
 
 
-def test_a_push_that_fails() -> None:
+def test_shows_why_a_push_failed() -> None:
     engine = FakeImageEngine(push_error="no basic auth credentials")
-    with pytest.raises(DeliveryError, match="was not pushed") as failed:
-        DELIVERY.deliver(IMAGE, engine.engine(), make_cluster(), GIVEN, SILENT)
-    assert failed.value.why == "no basic auth credentials"
-    assert "docker login registry.example:5000" in failed.value.next_step
-    assert engine.names == []
+    with pytest.raises(DeliveryError, match="was not pushed") as error:
+        DELIVERY.deliver(IMAGE, engine.as_client(), make_cluster(), OPTIONS, SILENT)
+    assert error.value.why == "no basic auth credentials"
+    assert "docker login registry.example:5000" in error.value.next_step
+    assert engine.tags == []
 
 
 @pytest.mark.parametrize(
-    ("others", "reason"),
+    ("objects", "obstacle"),
     [
         ({}, "the cluster has none at node port 32000"),
-        ({"Service": [service(31000)]}, "the cluster has none at node port 32000"),
-        ({"Service": [service()]}, "no pod that is Ready"),
-        ({"Service": [service()], "Pod": [pod("False")]}, "no pod that is Ready"),
-        ({"Service": [service()], "Pod": [pod()]}, "no right to create pods/portforward"),
-        ({"Service": [service()], "Pod": [pod()], "allowed": []}, None),
+        ({"Service": [make_service(31000)]}, "the cluster has none at node port 32000"),
+        ({"Service": [make_service()]}, "no pod that is Ready"),
+        ({"Service": [make_service()], "Pod": [make_pod("False")]}, "no pod that is Ready"),
+        (
+            {"Service": [make_service()], "Pod": [make_pod()]},
+            "no permission to create pods/portforward",
+        ),
+        ({"Service": [make_service()], "Pod": [make_pod()], "allowed": []}, ""),
     ],
 )
-def test_the_clusters_own(others: dict[str, Any], reason: str | None) -> None:
-    told = DELIVERY.find_obstacle(make_cluster(**others), DeliveryOptions())
-    assert (told is None) if reason is None else (told is not None and reason in told)
+def test_finds_the_registry_of_the_cluster(objects: dict[str, Any], obstacle: str) -> None:
+    reason = DELIVERY.find_obstacle(make_cluster(**objects), DeliveryOptions())
+    assert obstacle in reason if reason else not obstacle
 
 
 @pytest.mark.parametrize(
     "value", ["registry.example", "localhost:32000", "10.0.0.2:32000/a/b", "localhost"]
 )
-def test_registries(value: str) -> None:
+def test_accepts_a_registry(value: str) -> None:
     assert check_registry(value) == value
 
 
@@ -73,6 +76,6 @@ def test_registries(value: str) -> None:
     "value",
     ["https://registry.example", "user:word@registry.example", "team", "team/x", "a.b/c:1", ""],
 )
-def test_what_is_no_registry(value: str) -> None:
+def test_rejects_what_is_not_a_registry(value: str) -> None:
     with pytest.raises(InputError, match="not a registry"):
         check_registry(value)

@@ -1,0 +1,137 @@
+"""Bring a tar of an image to nodes by commands that read it from standard input."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.node_images import has_image, normalize_reference
+from deploy.cluster.objects import get_internal_ips, get_name, is_ready
+from images.build_mirror import BuiltImage
+from images.engine import EngineClient
+from mirror.core.errors import DeliveryError, InputError, ProgramError
+from mirror.core.process import run
+from mirror.core.progress import Progress
+from mirror.core.wait import Deadline
+
+_PARALLEL_NODES = 4
+
+
+@contextmanager
+def temporary_tar(image: BuiltImage, engine: EngineClient, progress: Progress) -> Iterator[Path]:
+    """Save the image to a tar, in the format of `docker save`, that exists during the block."""
+    with tempfile.NamedTemporaryFile(prefix="image-", suffix=".tar") as tar:
+        progress.step(f"save {image.reference}")
+        engine.save(image.reference, tar.file)
+        tar.flush()
+        yield Path(tar.name)
+
+
+def list_target_nodes(cluster: Cluster, reference: str, progress: Progress) -> list[Object]:
+    """The Ready nodes that are not known to have the image; notes the nodes that are NotReady."""
+    nodes = cluster.list("Node")
+    for node in nodes:
+        if not is_ready(node):
+            progress.note(f"{get_name(node)} is NotReady: the image is not brought there")
+    return [node for node in nodes if is_ready(node) and not has_image(node, reference)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOption:
+    """An option whose value is a command for a node, with the fields {node} and {address}."""
+
+    name: str
+    example: str
+
+    def build_command(self, template: str, node: Object) -> tuple[str, ...]:
+        """The words of the template with the node's name and address filled in.
+
+        No shell reads them. Raises InputError if the template is not a command.
+        """
+        try:
+            words = shlex.split(template)
+        except ValueError as error:
+            raise self._error(template, str(error)) from error
+        if not words:
+            raise self._error(template, "it is empty")
+        addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", [])}
+        name = get_name(node)
+        address = next(iter(get_internal_ips(node)), addresses.get("ExternalIP") or name)
+        for field, value in {"{node}": name, "{address}": address}.items():
+            words = [word.replace(field, value) for word in words]
+        return tuple(words)
+
+    def build_commands(self, template: str, nodes: list[Object]) -> dict[str, tuple[str, ...]]:
+        """Node name → its command. Raises InputError if several nodes have the same command."""
+        commands = {get_name(node): self.build_command(template, node) for node in nodes}
+        if len(set(commands.values())) < len(commands):
+            raise self._error(template, "it is the same for several nodes")
+        return commands
+
+    def _error(self, template: str, why: str) -> InputError:
+        return InputError(
+            f"not a usable {self.name}: {template!r}",
+            why=why,
+            next_step=f"name the node with {{node}} or {{address}}: {self.example}",
+        )
+
+
+def import_by_command(
+    image: BuiltImage,
+    engine: EngineClient,
+    cluster: Cluster,
+    progress: Progress,
+    *,
+    option: CommandOption,
+    template: str,
+    get_arguments: Callable[[Object], tuple[str, ...]] = lambda _: (),
+) -> tuple[str, ...]:
+    """Run the option's command for each Ready node that lacks the image, with the tar on its stdin.
+
+    ``get_arguments`` gives further words of a node's command. Returns the names of the nodes.
+    Raises DeliveryError that names each node that failed and why.
+    """
+    nodes = list_target_nodes(cluster, normalize_reference(image.reference), progress)
+    commands = option.build_commands(template, nodes)
+    for node in nodes:
+        commands[get_name(node)] += get_arguments(node)
+    if commands:
+        with temporary_tar(image, engine, progress) as tar:
+            progress.step(f"import {image.reference} on {len(commands)} nodes by {option.name}")
+            _run_commands(tar, commands, progress, cluster.deadline)
+    return tuple(commands)
+
+
+def _run_commands(
+    tar: Path, commands: Mapping[str, tuple[str, ...]], progress: Progress, deadline: Deadline
+) -> None:
+    def run_command(command: tuple[str, ...]) -> str | None:
+        """Why the command failed; None if it did not."""
+        try:
+            with tar.open("rb") as file:
+                run(command, deadline=deadline, input=file)
+        except ProgramError as error:
+            return str(error)
+        return None
+
+    failures = {}
+    with ThreadPoolExecutor(_PARALLEL_NODES) as pool:
+        results = zip(commands, pool.map(run_command, commands.values()), strict=True)
+        for number, (node, failure) in enumerate(results, start=1):
+            progress.count(number, len(commands), node)
+            if failure:
+                failures[node] = failure
+    if failures:
+        raise DeliveryError(
+            f"the image was not imported on {', '.join(failures)}"
+            f"; {len(commands) - len(failures)} of {len(commands)} nodes have it",
+            why="\n".join(f"{node}: {failure}" for node, failure in failures.items()),
+            next_step="run the command by hand on one of them, fix it, and run this again: "
+            "nodes that have the image are skipped",
+        )
