@@ -44,8 +44,8 @@ def _told(state: FixState) -> FixStatus:
     return FixStatus(
         fix=state.fix,
         state=state.state,
-        again=state.again,
-        unlike=tuple(
+        reapply_command=state.again,
+        targets=tuple(
             TargetStatus(target=one.target, state=one.state, detail=one.detail)
             for one in state.targets
             if one.state != "applied"

@@ -114,9 +114,9 @@ def _print_finding(finding: Finding, number: int, printed: dict[Remedy, str]) ->
     if finding.why:
         out.print(Text("   why", style="dim"))
         _paragraph(finding.why)
-    if finding.mends:
+    if finding.remedies:
         out.print(Text("   remedies, least invasive first", style="dim"))
-        for position, remedy in enumerate(finding.mends, start=1):
+        for position, remedy in enumerate(finding.remedies, start=1):
             _print_remedy(remedy, position, printed)
             printed.setdefault(remedy, f"{number}.{position}")
     out.print(Text(f"   {finding.check}", style="dim"))
@@ -156,13 +156,13 @@ def _print_remedy(remedy: Remedy, position: int, printed: dict[Remedy, str]) -> 
         out.print(Text(remedy.command, style="cyan") + reference)
         return
     out.print(f"   {position}. ", end="", markup=False)
-    _paragraph(f"{text} [{_SCOPES[remedy.reach]}]", first=0, indent=6)
+    _paragraph(f"{text} [{_SCOPES[remedy.scope]}]", first=0, indent=6)
     for line in block:
         out.print(Text(f"          {line}", style="cyan"))
     if remedy.command:
         out.print(Text(f"      $ {remedy.command}", style="cyan"))
-    if remedy.price:
-        _paragraph(f"side effect: {remedy.price}", first=6, indent=6, style="dim")
+    if remedy.side_effect:
+        _paragraph(f"side effect: {remedy.side_effect}", first=6, indent=6, style="dim")
 
 
 def _print_summary(report: DoctorReport) -> None:

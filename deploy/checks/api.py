@@ -30,10 +30,10 @@ def check_version(evidence: Evidence) -> Iterator[Finding]:
             cause=f"Kubernetes {told} is older than what this program was made for",
             evidence=(f"the oldest is v1.{_OLDEST}",),
             why="Server-side apply and Pod Security are not the same there.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Bring the cluster to a newer version, one minor version at a time.",
-                    reach="cluster",
+                    scope="cluster",
                     command=f"sudo snap refresh microk8s --channel={channel}"
                     if remedies.is_microk8s(evidence)
                     else "",
@@ -53,10 +53,10 @@ def check_response_time(evidence: Evidence) -> Iterator[Finding]:
             evidence=(f"context {evidence.context}, {evidence.server}",),
             why="Its datastore is slow (a busy disk), or the way to it is: everything that watches "
             "the cluster lags behind, DNS too.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Ask it again, and look at the load of its machine.",
-                    reach="cluster",
+                    scope="cluster",
                     command="kubectl get --raw '/readyz?verbose'",
                 ),
             ),
@@ -76,10 +76,10 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
         cause=f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
         evidence=tuple(f"may not: {_said(one)}" for one in missing),
         why="What cannot be seen is not said to be well: it stands as “not seen” above.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Ask an admin for them; docs/rights.md has the role." + admin,
-                reach="cluster",
+                scope="cluster",
                 command=_grant(missing),
             ),
         ),

@@ -33,7 +33,7 @@ def _downloading(
         shown = tells(workload)
         if shown and not workload.is_proved:
             other = "its pods name the proof of another image than the one they run"
-            yield workload, (*shown[:4], other) if workload.disproved else shown[:4]
+            yield workload, (*shown[:4], other) if workload.runs_other_image else shown[:4]
 
 
 def check_packages(evidence: Evidence) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def check_packages(evidence: Evidence) -> Iterator[Finding]:
             why="It starts as slowly as its packages come, and not at all while they do not. `uv "
             "run` syncs first even where everything is installed: UV_NO_SYNC=1 in an image that "
             "has it all stops that.",
-            mends=(remedies.build_image(workload.title),),
+            remedies=(remedies.build_image(workload.title),),
         )
 
 
@@ -64,14 +64,14 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
             evidence=shown,
             why="uv fetches interpreters from the release files of a code host: that is no package "
             "index, so neither a mirror nor an index setting helps.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Use an image that has the Python of the project's requires-python, and "
                     "tell uv to take it.",
-                    reach="workload",
+                    scope="workload",
                     command=f"kubectl -n {workload.namespace} set env "
                     f"{workload.kind.lower()}/{workload.name} UV_PYTHON_DOWNLOADS=never",
-                    price="where no fitting Python is in the image it fails at once, and says so",
+                    side_effect="where no fitting Python is in the image it fails at once, and says so",
                 ),
                 remedies.build_image(workload.title),
             ),
@@ -88,11 +88,11 @@ def check_models(evidence: Evidence) -> Iterator[Finding]:
             evidence=shown,
             why="Models come from hubs of their own (gigabytes at times), not from the package "
             "index: the mirror does not hold them.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Keep them on a volume, or bake them into the image; HF_HUB_OFFLINE=1 "
                     "then keeps the libraries from asking.",
-                    reach="workload",
+                    scope="workload",
                     command=f"build-image PATH   # {workload.title}: files and offline settings "
                     "stand in its recipe",
                 ),

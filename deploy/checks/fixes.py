@@ -38,7 +38,7 @@ def check_partial(evidence: Evidence) -> Iterator[Finding]:
 
 def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     """A keeper that is there and does not run."""
-    state = require_seen(evidence.keeper)
+    state = require_seen(evidence.reconciler)
     if state is None or state.running:
         return
     yield Finding(
@@ -51,15 +51,15 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="What something reverts in the cluster stays reverted meanwhile; the agents of nodes "
         "keep what is on nodes.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Bring it up again, with an image that the nodes have.",
-                reach="cluster",
+                scope="cluster",
                 command="mirror fix --keep",
             ),
             Remedy(
                 text="Or end it; the fixes stay as they are.",
-                reach="cluster",
+                scope="cluster",
                 command="mirror fix --no-keep",
             ),
         ),
@@ -73,15 +73,15 @@ def _finding(one: FixStatus, check: str, cause: str, why: str) -> Finding:
         cause=cause,
         evidence=tuple(
             f"{part.target}: {part.detail or part.state}"
-            for part in one.unlike
+            for part in one.targets
             if part.state in {"drifted", "partial"}
         ),
         why=why,
-        mends=(
+        remedies=(
             Remedy(
                 text="Make it again; what is there is looked at first.",
-                reach="cluster",
-                command=one.again,
+                scope="cluster",
+                command=one.reapply_command,
             ),
         ),
     )

@@ -34,7 +34,7 @@ def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
             cause=f"a new pod does not start on {', '.join(why)}",
             nodes=tuple(why),
             evidence=tuple(f"{node}: {reason}" for node, reason in why.items()),
-            mends=(_UNDO,),
+            remedies=(_UNDO,),
         )
 
 
@@ -54,7 +54,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
             cause=f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(wrong)}",
             nodes=tuple(wrong),
             evidence=tuple(f"{node}: {', '.join(has) or 'on'}" for node, has in wrong.items()),
-            mends=(_AGAIN,),
+            remedies=(_AGAIN,),
         )
 
 
@@ -77,7 +77,7 @@ def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
                 f"{', '.join(_addresses(host)) or 'no address'}"
                 for node, host in wrong.items()
             ),
-            mends=(_AGAIN,),
+            remedies=(_AGAIN,),
         )
 
 
@@ -95,7 +95,7 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
             evidence=tuple(f"{node}: {view.reason}" for node, view in lost.items()),
             why="What is done at boot, and what calico-node writes, is caught up by itself when "
             "the node is back; the rest by the same command.",
-            mends=(_AGAIN,),
+            remedies=(_AGAIN,),
         )
     tuned = {node: _tunes(host) for node, host in _hosts(evidence)}
     behind = [node for node, done in tuned.items() if not done]
@@ -107,15 +107,15 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
             nodes=tuple(behind),
             evidence=tuple(f"{node}: its CNI is not told to turn IPv6 off" for node in behind),
             why="The node joined after the fix, or was put back alone because pods did not start.",
-            mends=(_AGAIN,),
+            remedies=(_AGAIN,),
         )
 
 
 _AGAIN = Remedy(
-    text="Bring the nodes to it again.", reach="nodes", command="mirror fix pod-sysctl host-sysctl"
+    text="Bring the nodes to it again.", scope="nodes", command="mirror fix pod-sysctl host-sysctl"
 )
 _UNDO = Remedy(
-    text="Take the fix back.", reach="nodes", command="mirror rollback pod-sysctl ippool"
+    text="Take the fix back.", scope="nodes", command="mirror rollback pod-sysctl ippool"
 )
 
 

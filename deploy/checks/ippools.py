@@ -25,7 +25,7 @@ def _enabled(evidence: Evidence, family: int) -> list[IpPool]:
         for pool in require_seen(evidence.ip_pools)
         if pool.family == family
         and not pool.disabled
-        and (not pool.uses or "Workload" in pool.uses)
+        and (not pool.allowed_uses or "Workload" in pool.allowed_uses)
     ]
 
 
@@ -65,9 +65,9 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
             ways.append(
                 Remedy(
                     text=f"Enable pool {off[0].name} again." + _owner(calico),
-                    reach="cluster",
+                    scope="cluster",
                     command=_patch(off[0], '{"spec":{"disabled":false}}'),
-                    price="pods get IPv6 addresses again" if family == 6 else "",
+                    side_effect="pods get IPv6 addresses again" if family == 6 else "",
                 )
             )
         if family == 6:
@@ -77,7 +77,7 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
                 Remedy(
                     text="Make an IPv4 pool; `mirror rollback ippool` brings back one that "
                     "`mirror fix` took." + _owner(calico),
-                    reach="cluster",
+                    scope="cluster",
                     command="kubectl get ippools -o yaml",
                 )
             )
@@ -93,7 +93,7 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
             why="calico-ipam fails the whole pod when one family has no pool: `cannot find a "
             "qualified ippool`. Running pods keep their addresses, so it shows at the next "
             f"restart. {key} has to go to false before the pool goes.",
-            mends=tuple(ways),
+            remedies=tuple(ways),
         )
 
 
@@ -118,7 +118,7 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
         "101)`. Deleting the pool by hand breaks every new pod while assign_ipv6 is true, and "
         "calico-node makes a deleted pool again at its next start; a disabled one stays disabled."
         + _owner(calico),
-        mends=(
+        remedies=(
             remedies.attach_workload(),
             remedies.USE_MIRROR,
             remedies.POD_SYSCTL,
@@ -149,13 +149,13 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="At each start calico-node looks for a pool of each family that is on. A pool with "
         "`disabled: true` counts as there; a deleted one does not.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Keep calico-node from making pools.",
-                reach="cluster",
+                scope="cluster",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
                 "NO_DEFAULT_POOLS=true IP6=none",
-                price="calico-node restarts, node by node",
+                side_effect="calico-node restarts, node by node",
             ),
         ),
     )
@@ -184,11 +184,11 @@ def check_nat(evidence: Evidence) -> Iterator[Finding]:
         evidence=_shown(tuple(bare)),
         why="Packets leave with the pod's own private address, and nothing outside knows the way "
         "back to it, unless your routers learn it by BGP." + _owner(calico),
-        mends=(
+        remedies=(
             remedies.USE_MIRROR,
             Remedy(
                 text="Let the nodes masquerade what leaves the cluster.",
-                reach="cluster",
+                scope="cluster",
                 command=_patch(bare[0], '{"spec":{"natOutgoing":true}}'),
             ),
         ),
@@ -208,10 +208,10 @@ def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
         cause="Calico runs, and no address pool is enabled: new pods get no address",
         evidence=_shown(require_seen(evidence.ip_pools)) or ("there is no IPPool at all",),
         why="`cannot find a qualified ippool` is what their events say." + _owner(calico),
-        mends=(
+        remedies=(
             Remedy(
                 text="Enable or make a pool.",
-                reach="cluster",
+                scope="cluster",
                 command="kubectl get ippools -o yaml",
             ),
         ),

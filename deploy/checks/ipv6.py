@@ -35,7 +35,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
         "and tries those first. curl and browsers try both families side by side, so they work; "
         "a program that takes addresses one by one waits, or ends with `Network unreachable (os "
         "error 101)`. Sysctls of the nodes do not reach pods: each pod has its own.",
-        mends=(
+        remedies=(
             remedies.attach_workload(),
             remedies.USE_MIRROR,
             remedies.filter_ipv6_answers(),
@@ -73,7 +73,7 @@ def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="One Deployment then behaves differently from node to node. A fix has reached only "
         "some of the nodes, or the CNI's configuration differs.",
-        mends=(remedies.POD_SYSCTL, *_pools(evidence)),
+        remedies=(remedies.POD_SYSCTL, *_pools(evidence)),
     )
 
 

@@ -34,16 +34,16 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
         evidence=group_by_line({node.name: node.trouble or "not Ready" for node in down}),
         why="Pods there are gone or no longer watched, and what is only on such a node (a local "
         "volume, the one DNS pod) is away with it.",
-        mends=(
+        remedies=(
             Remedy(
                 text="On that node: see whether it runs and reaches the API server, then restart "
                 "its kubelet.",
-                reach="nodes",
+                scope="nodes",
                 command=("microk8s status && " if microk8s else "") + restart,
             ),
             Remedy(
                 text="See what the control plane knows.",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl describe node {names[0]}",
             ),
         ),
@@ -73,10 +73,10 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
             if disk
             else "."
         ),
-        mends=(
+        remedies=(
             Remedy(
                 text="Make room on the node (unused images: crictl rmi --prune).",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl describe node {next(iter(tight))}",
             ),
         ),
@@ -94,10 +94,10 @@ def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
             nodes=tuple(shut),
             evidence=tuple(f"{name}: spec.unschedulable is true" for name in shut),
             why="A pod whose volume is on such a node stays Pending once it ends.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Let pods in again, when the work on it is done.",
-                    reach="nodes",
+                    scope="nodes",
                     command=f"kubectl uncordon {' '.join(shut)}",
                 ),
             ),
@@ -120,10 +120,10 @@ def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(only),
             why="The API server, the other nodes and Calico reach such a node over IPv6: turning "
             "host IPv6 off (host-sysctl) would take it out of the cluster, and is refused.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Give its kubelet an IPv4 address first (--node-ip).",
-                    reach="nodes",
+                    scope="nodes",
                     command=f"kubectl get node {next(iter(only))} -o wide",
                 ),
             ),
@@ -147,7 +147,7 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(long),
             why="Old glibc reads six domains and leaves the rest out, musl reads what fits into "
             "256 characters: programs of one pod then walk different lists.",
-            mends=(remedies.set_ndots(), _take_out("what is not needed")),
+            remedies=(remedies.set_ndots(), _take_out("what is not needed")),
         )
     # suffixes of the node itself: those of the cluster differ by the pod's namespace only
     own = {
@@ -169,7 +169,7 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="The same pod may find a name on one node and not on another: the list comes from each "
         "node's own /etc/resolv.conf (the file that its kubelet is told by resolvConf).",
-        mends=(remedies.set_ndots(), _take_out("what the other nodes do not have")),
+        remedies=(remedies.set_ndots(), _take_out("what the other nodes do not have")),
     )
 
 
@@ -177,7 +177,7 @@ def _take_out(what: str) -> Remedy:
     return Remedy(
         text=f"Take {what} out of /etc/resolv.conf of these nodes (netplan, DHCP client, "
         "systemd-resolved); pods get the new one when they restart.",
-        reach="nodes",
+        scope="nodes",
     )
 
 
@@ -196,7 +196,7 @@ def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
             why="glibc's getaddrinfo sorts by it (`precedence ::ffff:0:0/96 100` puts IPv4 first). "
             "musl (static uv, Alpine) never reads it, Go's own resolver neither, and a gai.conf of "
             "the node reaches no pod: each image has its own. So curl may be mended and uv not.",
-            mends=(remedies.attach_workload(), remedies.USE_MIRROR),
+            remedies=(remedies.attach_workload(), remedies.USE_MIRROR),
         )
 
 

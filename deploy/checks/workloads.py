@@ -43,7 +43,7 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
     """Pods that fail, and whose logs tell of downloads that did not come."""
     for workload in require_seen(evidence.workloads):
         fails = [pod for pod in workload.pods if pod.is_failing]
-        said = filter_lines((line for pod in fails for line in pod.heard), "failed")
+        said = filter_lines((line for pod in fails for line in pod.log_lines), "failed")
         text = "\n".join(said)
         guilty = (
             bool(find_package_installs(workload)) or _DOWNLOADS.search(text) or _MUSL.search(text)
@@ -65,7 +65,7 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
                 *(f"says: {line}" for line in dict.fromkeys((*said[:1], *said[-3:]))),
             ),
             why=_why(text),
-            mends=_mends(workload, text),
+            remedies=_mends(workload, text),
         )
 
 
@@ -111,10 +111,10 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
                 nodes=tuple(dict.fromkeys(pod.node for pod in waiting)),
                 evidence=tuple(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
                 why="Containers take it by envFrom, and it is not in their namespace.",
-                mends=(
+                remedies=(
                     Remedy(
                         text="Publish it there.",
-                        reach="namespace",
+                        scope="namespace",
                         command=f"mirror env --publish {workload.namespace}",
                     ),
                 ),
@@ -146,7 +146,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                     if any(sets_index_in_command(one) for one in past)
                     else ""
                 ),
-                mends=(
+                remedies=(
                     remedies.attach_workload(format_target(workload), workload.namespace),
                     remedies.build_image(workload.title),
                     *(() if there else (remedies.publish_environment([workload.namespace]),)),
@@ -162,12 +162,12 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 evidence=shown[:3],
                 why="`uv run --frozen` and `uv sync --frozen` fetch the URLs that stand in uv.lock "
                 f"and ignore every index setting (container {join_names(frozen)}).",
-                mends=(
+                remedies=(
                     remedies.build_image(workload.title),
                     Remedy(
                         text="Or leave --frozen out (uv.lock must be writable), or export the lock "
                         "and install with --require-hashes: docs/workloads.md.",
-                        reach="workload",
+                        scope="workload",
                     ),
                 ),
             )
@@ -178,7 +178,7 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     other = []
     for workload in require_seen(evidence.workloads):
         fails = [pod for pod in workload.pods if pod.is_failing and pod.trouble not in _NOT_STARTED]
-        told = [line for pod in fails for line in pod.heard if "failed" in classify_line(line)]
+        told = [line for pod in fails for line in pod.log_lines if "failed" in classify_line(line)]
         if fails and not told:
             other.append(f"{workload.title}: {fails[0].trouble or fails[0].phase}")
     if other:
@@ -189,10 +189,10 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
             "than downloads",
             evidence=tuple(other[:8]),
             why="Their logs tell of no download. They may be no concern of the mirror's.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Read what they say.",
-                    reach="workload",
+                    scope="workload",
                     command=f"kubectl -n {other[0].partition('/')[0]} logs "
                     f"{other[0].partition('/')[2].partition(':')[0]} --previous --tail=50",
                 ),

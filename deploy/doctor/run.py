@@ -109,7 +109,7 @@ def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
     gaps = [
         EvidenceGap(need=Need.FIXES, reason=f"{status.fix}: {target.target}: {target.detail}")
         for status in statuses
-        for target in status.unlike
+        for target in status.targets
         if target.state == "unknown"
     ]
     return replace(evidence, fixes=statuses, left_out=(*evidence.left_out, *gaps))

@@ -1,4 +1,4 @@
-"""What the user of this context may do, as far as doctor needs it."""
+"""The API server, and the permissions of the user of this context that doctor needs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from deploy.cluster.client import Cluster
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessReview:
-    """Whether the user of this context may do something. ``namespace`` None: in all of them.
-
-    ``purpose`` says what cannot be looked at without it.
-    """
+    """Whether this user has a permission. ``purpose`` is what cannot be seen without it."""
 
     verb: str
     resource: str  # plural, with its subresource: pods/log
-    namespace: str | None
+    namespace: str | None  # None: all namespaces
     allowed: bool
     purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The API server, and what this user may do there. ``seconds``: its first answer took."""
+    """The API server's version and response time in seconds, and this user's permissions."""
 
     version: str  # e.g. v1.34.4
     seconds: float
@@ -33,38 +30,43 @@ class Access:
 
 
 _SYSTEM = "kube-system"
-# (verb, resource, namespace or None for all of them, what it is for); {} is the mirror's namespace
+_MIRROR_NAMESPACE = "{}"
+# (verb, resource, namespace or None for all namespaces, purpose)
 REQUIRED_ACCESS: tuple[tuple[str, str, str | None, str], ...] = (
     ("list", "nodes", None, "the nodes"),
     ("list", "pods", None, "workloads"),
-    ("get", "pods/log", None, "what workloads say"),
+    ("get", "pods/log", None, "logs of workloads"),
     ("list", "events", None, "why pods do not start"),
     ("get", "services", _SYSTEM, "the DNS Service"),
     ("list", "pods", _SYSTEM, "the DNS pods"),
     ("get", "configmaps", _SYSTEM, "the Corefile and Calico's configuration"),
-    ("list", "configmaps", _SYSTEM, "how the fixes stand"),
-    ("get", "deployments", _SYSTEM, "the keeper of the fixes"),
-    ("get", "namespaces", None, "a home for the probe pods"),
-    ("get", "configmaps", "{}", "the mirror's record"),
-    ("get", "services", "{}", "the mirror's address"),
-    ("get", "statefulsets", "{}", "the mirror"),
-    ("get", "persistentvolumeclaims", "{}", "the mirror's volume"),
-    ("create", "pods", "{}", "probe pods"),
-    ("delete", "pods", "{}", "probe pods"),
+    ("list", "configmaps", _SYSTEM, "the state of the fixes"),
+    ("get", "deployments", _SYSTEM, "the reconciler of the fixes"),
+    ("get", "namespaces", None, "a namespace for the probe pods"),
+    ("get", "configmaps", _MIRROR_NAMESPACE, "the mirror's record"),
+    ("get", "services", _MIRROR_NAMESPACE, "the mirror's address"),
+    ("get", "statefulsets", _MIRROR_NAMESPACE, "the mirror"),
+    ("get", "persistentvolumeclaims", _MIRROR_NAMESPACE, "the mirror's volume"),
+    ("create", "pods", _MIRROR_NAMESPACE, "probe pods"),
+    ("delete", "pods", _MIRROR_NAMESPACE, "probe pods"),
 )
 
 
 def read_access(cluster: Cluster, namespace: str) -> Access:
-    """One review for each right, side by side."""
-    begun = time.monotonic()
+    """Measure the API server and review all permissions; ``namespace`` is the mirror's."""
+    start = time.monotonic()
     version = cluster.version()
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - start
     permissions = [
-        Permission(verb=verb, resource=resource, namespace=namespace if where == "{}" else where)
-        for verb, resource, where, _ in REQUIRED_ACCESS
+        Permission(
+            verb=verb,
+            resource=resource,
+            namespace=namespace if scope == _MIRROR_NAMESPACE else scope,
+        )
+        for verb, resource, scope, _ in REQUIRED_ACCESS
     ]
     granted = review_permissions(cluster, permissions)
-    rights = tuple(
+    reviews = tuple(
         AccessReview(
             verb=permission.verb,
             resource=permission.resource,
@@ -76,4 +78,4 @@ def read_access(cluster: Cluster, namespace: str) -> Access:
             permissions, granted, REQUIRED_ACCESS, strict=True
         )
     )
-    return Access(version=version, seconds=round(seconds, 2), rights=rights)
+    return Access(version=version, seconds=round(seconds, 2), rights=reviews)

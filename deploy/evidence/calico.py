@@ -1,53 +1,57 @@
-"""Calico read through the API: pools, calico-node, and the conflist it writes to the nodes."""
+"""Calico as the API shows it: address pools, calico-node, and the conflist template."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from deploy.cluster.api_resources import API_RESOURCES
-from deploy.cluster.calico import (
-    CALICO_NAMESPACES,
-    CALICO_NODE,
-    list_calico_objects,
-)
+from deploy.cluster.calico import CALICO_NAMESPACES, CALICO_NODE, list_calico_objects
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_container, get_waiting_reasons, is_ready, list_pods
+from deploy.cluster.objects import (
+    get_container,
+    get_name,
+    get_waiting_reasons,
+    is_ready,
+    list_pods,
+)
 from deploy.evidence.unseen import MaybeSeen, Unseen
+from mirror.core.codec import json_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IpPool:
-    """A Calico IPPool, as the API of ``kind`` (of KINDS) has it. ``mode``: ipip, vxlan or none."""
+    """A Calico IPPool. ``kind`` is the key of API_RESOURCES it was read by."""
 
     name: str
     cidr: str
     disabled: bool = False
     nat_outgoing: bool = False
-    mode: str = "none"
+    mode: str = "none"  # ipip, vxlan or none
     node_selector: str = ""
-    uses: tuple[str, ...] = ()  # Workload, Tunnel; empty: both
-    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of those that have its addresses
+    # Workload, Tunnel; empty: both
+    allowed_uses: tuple[str, ...] = field(default=(), metadata=json_key("uses"))
+    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of the pods with an address of the pool
     kind: str = "IPPool"
 
     @property
     def family(self) -> int:
-        """4 or 6."""
+        """The IP version: 4 or 6."""
         return 6 if ":" in self.cidr else 4
 
     @property
     def resource(self) -> str:
-        """For kubectl."""
+        """The resource name for kubectl."""
         return API_RESOURCES[self.kind].qualified_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalicoNodePod:
-    """A pod of calico-node. ``trouble`` says why it is not ready."""
+    """A pod of calico-node. ``trouble`` says why it is not Ready."""
 
     name: str
     node: str
@@ -57,46 +61,45 @@ class CalicoNodePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflistSettings:
-    """What a CNI configuration says of addresses and of IPv6. ``broken``: why it is no JSON."""
+    """The settings of a CNI configuration. ``broken`` says why it is not valid JSON."""
 
     plugins: tuple[str, ...] = ()  # types, in their order
     assign_ipv4: bool = True  # calico-ipam's own default
     assign_ipv6: bool = False
-    tunes_ipv6_off: bool = False  # a chained `tuning` sets disable_ipv6
+    tunes_ipv6_off: bool = False  # a chained `tuning` plugin sets disable_ipv6
     broken: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calico:
-    """Calico as the API shows it; how it was installed decides where it is configured.
+    """Calico's installation and configuration.
 
-    ``config`` is the conflist's template in ConfigMap calico-config, None where there is none.
-    ``env`` are the variables of calico-node that decide on IPv6, as NAME=value, where it runs.
-    ``etcd`` are the endpoints of a datastore of its own; empty: it is the Kubernetes API.
+    ``config`` is the conflist template in ConfigMap calico-config, None if there is none;
+    ``conflist`` its settings. ``env`` are the variables of calico-node that affect IPv6, as
+    NAME=value. ``etcd`` are the endpoints of Calico's own datastore; empty: the Kubernetes API.
     """
 
     namespace: str
     operator: bool  # an Installation of the Tigera operator owns it
-    installed: bool  # the DaemonSet calico-node is there
+    installed: bool  # the DaemonSet calico-node exists
     image: str = ""
     env: tuple[str, ...] = ()
-    felix_ipv6: bool | None = None  # FelixConfiguration default, ipv6Support
+    felix_ipv6: bool | None = None  # ipv6Support of the default FelixConfiguration
     config: str | None = None
     etcd: tuple[str, ...] = ()
-    conflist: ConflistSettings | None = None  # what that template says; None where there is none
+    conflist: ConflistSettings | None = None
     pods: tuple[CalicoNodePod, ...] = ()
 
     def get_env(self, name: str) -> str | None:
-        """A variable of calico-node; None where it is not set."""
-        pairs = (one.partition("=") for one in self.env)
+        """Return a variable of calico-node; None if it is not set."""
+        pairs = (variable.partition("=") for variable in self.env)
         return next((value for key, _, value in pairs if key == name), None)
 
 
 T = TypeVar("T")
 
-_PLACE = re.compile(r"__\w+?__")
-
-_CONFIG = ("calico-config", "cni_network_config")
+_PLACEHOLDER = re.compile(r"__\w+?__")
+_CONFIG_MAP, _CONFIG_KEY = "calico-config", "cni_network_config"
 _VARIABLES = {
     "CALICO_IPV4POOL_CIDR",
     "CALICO_IPV6POOL_CIDR",
@@ -111,132 +114,141 @@ _VARIABLES = {
 
 
 def read_ip_pools(cluster: Cluster) -> MaybeSeen[tuple[IpPool, ...]]:
-    """All pools by name, but for those that are being deleted; none where there is no Calico."""
-    there = list_calico_objects(cluster, "IPPool")
-    if there is None:
+    """Return all pools that are not being deleted, by name; none if there is no Calico."""
+    listing = list_calico_objects(cluster, "IPPool")
+    if listing is None:
         if read_calico(cluster) is None:
             return ()
         return Unseen(reason="they are in no API of this cluster: calicoctl get ippools -o yaml")
-    kind, found = there
-    found = [one for one in found if not one["metadata"].get("deletionTimestamp")]
-    pods = cluster.list("Pod") if found else []
-    made = [_pool(kind, one, pods) for one in found]
-    return tuple(sorted(made, key=lambda pool: pool.name))
+    kind, objects = listing
+    objects = [pool for pool in objects if not pool["metadata"].get("deletionTimestamp")]
+    pods = cluster.list("Pod") if objects else []
+    pools = [_read_pool(kind, pool, pods) for pool in objects]
+    return tuple(sorted(pools, key=lambda pool: pool.name))
 
 
-def _users(cidr: str, pods: list[Object]) -> Iterator[str]:
-    """Pods of the network of pods that live, with an address inside."""
+def read_calico(cluster: Cluster) -> Calico | None:
+    """Return Calico's state; None if the cluster has nothing of Calico."""
+    operator = bool(_allow_not_found(lambda: cluster.list("Installation")))
+    _, felix = list_calico_objects(cluster, "FelixConfiguration") or ("", [])
+    felix_ipv6 = next((_get_ipv6_support(obj) for obj in felix if get_name(obj) == "default"), None)
+    for namespace in CALICO_NAMESPACES:
+        daemon_set = cluster.get("DaemonSet", CALICO_NODE, namespace)
+        config_map = cluster.get("ConfigMap", _CONFIG_MAP, namespace)
+        if not daemon_set and not config_map:
+            continue
+        container = get_container(daemon_set, CALICO_NODE) if daemon_set else {}
+        template = (config_map or {}).get("data", {}).get(_CONFIG_KEY)
+        return Calico(
+            namespace=namespace,
+            operator=operator,
+            installed=daemon_set is not None,
+            image=container.get("image", ""),
+            env=_read_variables(container),
+            felix_ipv6=felix_ipv6,
+            config=template,
+            etcd=_read_etcd_endpoints(config_map or {}),
+            conflist=parse_conflist(template) if template is not None else None,
+            pods=_read_pods(cluster, namespace, daemon_set) if daemon_set else (),
+        )
+    if operator or felix:
+        namespace = CALICO_NAMESPACES[0]
+        return Calico(
+            namespace=namespace, operator=operator, installed=False, felix_ipv6=felix_ipv6
+        )
+    return None
+
+
+def parse_conflist(text: str) -> ConflistSettings:
+    """Return the settings of a conflist, or of Calico's template of one with __PLACEHOLDERS__."""
+    try:
+        document = json.loads(_PLACEHOLDER.sub("0", text))
+        plugins = [plugin for plugin in document["plugins"] if isinstance(plugin, dict)]
+    except (ValueError, KeyError, TypeError) as error:
+        return ConflistSettings(broken=f"{type(error).__name__}: {error}")
+    ipams = [plugin["ipam"] for plugin in plugins if isinstance(plugin.get("ipam"), dict)]
+    ipam: Object = ipams[0] if ipams else {}
+    sysctls = [plugin.get("sysctl") or {} for plugin in plugins if plugin.get("type") == "tuning"]
+    return ConflistSettings(
+        plugins=tuple(str(plugin.get("type", "")) for plugin in plugins),
+        assign_ipv4=str(ipam.get("assign_ipv4", True)).lower() == "true",
+        assign_ipv6=str(ipam.get("assign_ipv6", False)).lower() == "true",
+        tunes_ipv6_off=any(
+            key.endswith(".disable_ipv6") and str(value) == "1"
+            for sysctl in sysctls
+            for key, value in sysctl.items()
+        ),
+    )
+
+
+def _read_pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
+    spec = obj.get("spec", {})
+    modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
+    return IpPool(
+        kind=kind,
+        name=get_name(obj),
+        cidr=spec.get("cidr", ""),
+        disabled=bool(spec.get("disabled")),
+        nat_outgoing=bool(spec.get("natOutgoing")),
+        mode=next((name for name, mode in modes.items() if mode != "Never"), "none"),
+        node_selector=spec.get("nodeSelector", ""),
+        allowed_uses=tuple(spec.get("allowedUses", ())),
+        pods=tuple(_find_pods_in(spec.get("cidr", ""), pods)),
+    )
+
+
+def _find_pods_in(cidr: str, pods: list[Object]) -> Iterator[str]:
+    """Yield the live pods on the pod network that have an address in the CIDR."""
     try:
         network = ip_network(cidr, strict=False)
     except ValueError:
         return
     for pod in pods:
         status = pod.get("status", {})
-        over = status.get("phase") in {"Succeeded", "Failed"} or pod["spec"].get("hostNetwork")
-        addresses = [ip_address(one["ip"]) for one in status.get("podIPs", ()) if one.get("ip")]
-        if not over and any(one in network for one in addresses):
-            yield f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        if status.get("phase") in {"Succeeded", "Failed"} or pod["spec"].get("hostNetwork"):
+            continue
+        addresses = [ip_address(ip["ip"]) for ip in status.get("podIPs", ()) if ip.get("ip")]
+        if any(address in network for address in addresses):
+            yield f"{pod['metadata']['namespace']}/{get_name(pod)}"
 
 
-def _pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
-    spec = obj.get("spec", {})
-    modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
-    return IpPool(
-        kind=kind,
-        name=obj["metadata"]["name"],
-        cidr=spec.get("cidr", ""),
-        disabled=bool(spec.get("disabled")),
-        nat_outgoing=bool(spec.get("natOutgoing")),
-        mode=next((name for name, mode in modes.items() if mode != "Never"), "none"),
-        node_selector=spec.get("nodeSelector", ""),
-        uses=tuple(spec.get("allowedUses", ())),
-        pods=tuple(_users(spec.get("cidr", ""), pods)),
+def _get_ipv6_support(felix: Object) -> bool | None:
+    support: bool | None = felix.get("spec", {}).get("ipv6Support")
+    return support
+
+
+def _read_etcd_endpoints(config_map: Object) -> tuple[str, ...]:
+    endpoints = (config_map.get("data") or {}).get("etcd_endpoints", "")
+    # the manifest for the other datastore contains a placeholder in angle brackets
+    return tuple(
+        endpoint.strip()
+        for endpoint in endpoints.split(",")
+        if "://" in endpoint and "<" not in endpoint
     )
 
 
-def read_calico(cluster: Cluster) -> Calico | None:
-    """None where nothing of Calico is there."""
-    operator = bool(_or_none(lambda: cluster.list("Installation")))
-    _, felix = list_calico_objects(cluster, "FelixConfiguration") or ("", [])
-    ipv6 = next((_support(one) for one in felix if one["metadata"]["name"] == "default"), None)
-    for home in CALICO_NAMESPACES:
-        daemon = cluster.get("DaemonSet", CALICO_NODE, home)
-        config = cluster.get("ConfigMap", _CONFIG[0], home)
-        text = (config or {}).get("data", {}).get(_CONFIG[1])
-        if daemon or config:
-            return Calico(
-                namespace=home,
-                operator=operator,
-                installed=daemon is not None,
-                image=get_container(daemon, CALICO_NODE).get("image", "") if daemon else "",
-                env=_variables(get_container(daemon, CALICO_NODE)) if daemon else (),
-                felix_ipv6=ipv6,
-                config=text,
-                etcd=_etcd(config or {}),
-                conflist=parse_conflist(text) if text is not None else None,
-                pods=_pods(cluster, home, daemon) if daemon else (),
-            )
-    if operator or felix:
-        return Calico(
-            namespace=CALICO_NAMESPACES[0], operator=operator, installed=False, felix_ipv6=ipv6
-        )
-    return None
-
-
-def _support(felix: Object) -> bool | None:
-    told: bool | None = felix.get("spec", {}).get("ipv6Support")
-    return told
-
-
-def parse_conflist(text: str) -> ConflistSettings:
-    """A conflist, or Calico's template of one, whose __PLACES__ are filled in on the node."""
-    try:
-        told = json.loads(_PLACE.sub("0", text))
-        plugins = [one for one in told["plugins"] if isinstance(one, dict)]
-    except (ValueError, KeyError, TypeError) as broken:
-        return ConflistSettings(broken=f"{type(broken).__name__}: {broken}")
-    ipam: Object = next((one["ipam"] for one in plugins if isinstance(one.get("ipam"), dict)), {})
-    tuned = [one.get("sysctl") or {} for one in plugins if one.get("type") == "tuning"]
-    return ConflistSettings(
-        plugins=tuple(str(one.get("type", "")) for one in plugins),
-        assign_ipv4=str(ipam.get("assign_ipv4", True)).lower() == "true",
-        assign_ipv6=str(ipam.get("assign_ipv6", False)).lower() == "true",
-        tunes_ipv6_off=any(
-            key.endswith(".disable_ipv6") and str(value) == "1"
-            for sysctl in tuned
-            for key, value in sysctl.items()
-        ),
-    )
-
-
-def _etcd(config: Object) -> tuple[str, ...]:
-    told = (config.get("data") or {}).get("etcd_endpoints", "")
-    # the manifest of the other datastore has a placeholder there
-    return tuple(one.strip() for one in told.split(",") if "://" in one and "<" not in one)
-
-
-def _variables(of: Object) -> tuple[str, ...]:
-    pairs = ((one["name"], one.get("value", "")) for one in of.get("env", ()))
+def _read_variables(container: Object) -> tuple[str, ...]:
+    pairs = ((env["name"], env.get("value", "")) for env in container.get("env", ()))
     return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
 
 
-def _pods(cluster: Cluster, home: str, daemon: Object) -> tuple[CalicoNodePod, ...]:
+def _read_pods(cluster: Cluster, namespace: str, daemon_set: Object) -> tuple[CalicoNodePod, ...]:
     return tuple(
         CalicoNodePod(
-            name=pod["metadata"]["name"],
+            name=get_name(pod),
             node=pod["spec"].get("nodeName", ""),
             ready=is_ready(pod),
             trouble=", ".join(get_waiting_reasons(pod).values()),
         )
-        for pod in list_pods(cluster, daemon, home)
+        for pod in list_pods(cluster, daemon_set, namespace)
     )
 
 
-def _or_none(read: Callable[[], T]) -> T | None:
-    """None where the API does not know such resources."""
+def _allow_not_found(read: Callable[[], T]) -> T | None:
+    """Return None if the API does not know such resources."""
     try:
         return read()
-    except ApiError as refusal:
-        if refusal.status == 404:
+    except ApiError as error:
+        if error.status == 404:
             return None
         raise

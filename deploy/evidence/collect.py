@@ -1,4 +1,4 @@
-"""Evidence gathered in one go: each subject once, side by side, under one deadline."""
+"""Collect evidence: each subject once, all in parallel, before one deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns, read_corefile
-from deploy.evidence.dns import DnsProbeRequest, NodeDns, probe_dns, read_dns_pods, read_dns_service
+from deploy.evidence.dns import (
+    DnsProbeRequest,
+    NodeDns,
+    probe_dns,
+    read_dns_pods,
+    read_dns_service,
+)
 from deploy.evidence.events import read_warning_events
 from deploy.evidence.fixes import read_reconciler
 from deploy.evidence.hosts import NodeHost, read_hosts
@@ -25,89 +31,68 @@ from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT, Progress
 
-_SYSTEM = "kube-system"
-_SERVICES = ("kube-dns", "coredns", "rke2-coredns-rke2-coredns")  # by distribution
-_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
-_COREFILES = ("coredns", "rke2-coredns-rke2-coredns")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectOptions:
-    """What a collection is told. Empty ``nodes`` means all that are Ready.
+    """Where and how to look.
 
-    ``image`` is the probe pods' image; None or no ``names`` leaves what needs pods unseen.
-    ``namespace`` is the mirror's, for the probe pods where it exists.
+    ``namespace`` is the mirror's; the probe pods run there if it exists. ``image`` is the probe
+    pods' image; without it, or without ``names``, the evidence of probe pods is Unseen.
     """
 
     namespace: str
     image: str | None = None
-    nodes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()  # HOST or HOST:PORT
-    mirror: str | None = None  # ADDRESS:PORT that workloads were given; pods ask it too
+    nodes: tuple[str, ...] = ()  # empty: all Ready nodes
+    names: tuple[str, ...] = ()  # HOST or HOST:PORT, looked up by the probe pods
+    mirror: str | None = None  # ADDRESS:PORT that workloads use; the probe pods connect to it
     start_agents: bool = False  # start the node agent where it does not run
 
 
 def collect(
-    cluster: Cluster, needs: frozenset[Need], look: CollectOptions, progress: Progress = SILENT
+    cluster: Cluster, needs: frozenset[Need], options: CollectOptions, progress: Progress = SILENT
 ) -> Evidence:
-    """Look at everything that is needed; what cannot be seen is Unseen with the reason.
+    """Collect everything that is needed; what cannot be seen is Unseen with the reason.
 
-    Raises ClusterError only when the API server does not answer at all, InputError for a node
-    that does not exist.
+    Raises ClusterError only if the API server does not answer at all, InputError for a node that
+    does not exist.
     """
     progress.step(f"look at context {cluster.context} ({cluster.server})")
     cluster.version()
     left_out: list[EvidenceGap] = []
-    readers = _readers(look, left_out)
-    wanted = [need for need in readers if need in needs or need is Need.NODES]
-    with ThreadPoolExecutor(len(wanted) + 2) as pool:
-        begun = {need: pool.submit(_seen, readers[need], cluster) for need in wanted}
-        found: dict[str, Any] = {}
+    readers = _build_readers(options, left_out)
+    selected = [need for need in readers if need in needs or need is Need.NODES]
+    with ThreadPoolExecutor(len(selected) + 2) as pool:
+        futures = {need: pool.submit(_read, readers[need], cluster) for need in selected}
+        subjects: dict[str, Any] = {}
         if Need.POD_DNS in needs:
-            # pods take the longest: they are under way while the rest is read
-            nodes = begun[Need.NODES].result()
-            found[Need.POD_DNS.value] = _pod_dns(cluster, look, nodes, progress)
+            # pods take the longest: the other subjects are read in the meantime
+            nodes = futures[Need.NODES].result()
+            subjects[Need.POD_DNS.value] = _read_pod_dns(cluster, options, nodes, progress)
         if Need.HOSTS in needs:
-            nodes = begun[Need.NODES].result()
-            found[Need.HOSTS.value] = _seen(lambda one: _hosts(one, look, nodes, progress), cluster)
-        found |= {need.value: one.result() for need, one in begun.items()}
+            nodes = futures[Need.NODES].result()
+            subjects[Need.HOSTS.value] = _read(
+                lambda cluster: _read_hosts(cluster, options, nodes, progress), cluster
+            )
+        subjects |= {need.value: future.result() for need, future in futures.items()}
     return Evidence(
         context=cluster.context,
         server=cluster.server,
         taken=datetime.now(UTC).isoformat(timespec="seconds"),
         left_out=tuple(left_out),
-        **found,
+        **subjects,
     )
-
-
-def _seen(read: Callable[[Cluster], Any], cluster: Cluster) -> Any:
-    try:
-        return read(cluster)
-    except ApiError as refusal:
-        return Unseen(reason=refusal.why or str(refusal))
-
-
-# -- from the API ---------------------------------------------------------------------------------
-
-
-def _api_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """The servers behind the Service `kubernetes`."""
-    chosen = "kubernetes.io/service-name=kubernetes"
-    slices = cluster.list("EndpointSlice", "default", labels=chosen)
-    found = (at for one in slices for end in one.get("endpoints") or () for at in end["addresses"])
-    return tuple(sorted(set(found)))
 
 
 Reader: TypeAlias = Callable[[Cluster], Any]
 
 
-def _readers(look: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Reader]:
-    """How each subject that the API shows is read. Parts that cannot be go to ``left_out``."""
+def _build_readers(options: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Reader]:
+    """Return the reader of each subject that is in the API; gaps are added to ``left_out``."""
 
-    def workloads(cluster: Cluster) -> Any:
-        found, gaps = read_workloads(cluster, look.namespace)
+    def read_all_workloads(cluster: Cluster) -> Any:
+        workloads, gaps = read_workloads(cluster, options.namespace)
         left_out.extend(EvidenceGap(need=Need.WORKLOADS, reason=reason) for reason in gaps)
-        return found
+        return workloads
 
     return {
         Need.NODES: read_nodes,
@@ -115,64 +100,83 @@ def _readers(look: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Re
         Need.DNS_PODS: read_dns_pods,
         Need.COREFILE: read_corefile,
         Need.COREDNS: read_coredns,
-        Need.ACCESS: lambda cluster: read_access(cluster, look.namespace),
+        Need.ACCESS: lambda cluster: read_access(cluster, options.namespace),
         Need.IP_POOLS: read_ip_pools,
         Need.CALICO: read_calico,
-        Need.API_ADDRESSES: _api_addresses,
-        Need.MIRROR: lambda cluster: read_mirror(cluster, look.namespace),
-        Need.WORKLOADS: workloads,
+        Need.API_ADDRESSES: _read_api_addresses,
+        Need.MIRROR: lambda cluster: read_mirror(cluster, options.namespace),
+        Need.WORKLOADS: read_all_workloads,
         Need.WARNING_EVENTS: read_warning_events,
         Need.RECONCILER: read_reconciler,
     }
 
 
-def _hosts(
+def _read(reader: Reader, cluster: Cluster) -> Any:
+    try:
+        return reader(cluster)
+    except ApiError as error:
+        return Unseen(reason=error.why or str(error))
+
+
+def _read_api_addresses(cluster: Cluster) -> tuple[str, ...]:
+    """Return the addresses of the API servers behind the Service `kubernetes`."""
+    slices = cluster.list(
+        "EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"
+    )
+    addresses = {
+        address
+        for endpoint_slice in slices
+        for endpoint in endpoint_slice.get("endpoints") or ()
+        for address in endpoint["addresses"]
+    }
+    return tuple(sorted(addresses))
+
+
+def _read_hosts(
     cluster: Cluster,
-    look: CollectOptions,
+    options: CollectOptions,
     nodes: MaybeSeen[tuple[NodeState, ...]],
     progress: Progress,
 ) -> MaybeSeen[tuple[NodeHost, ...]]:
-    """By the node agent. Where it was never started nothing of ours is on the hosts: none."""
+    """Ask the node agents; if they were never started, no fix has changed a host."""
     if isinstance(nodes, Unseen):
         return nodes
-    if not look.start_agents and cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
+    if not options.start_agents and cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
         return ()
-    return read_hosts(cluster, look.image if look.start_agents else None, nodes, progress)
+    return read_hosts(cluster, options.image if options.start_agents else None, nodes, progress)
 
 
-# -- from pods ------------------------------------------------------------------------------------
-
-
-def _pod_dns(
+def _read_pod_dns(
     cluster: Cluster,
-    look: CollectOptions,
+    options: CollectOptions,
     nodes: MaybeSeen[tuple[NodeState, ...]],
     progress: Progress,
 ) -> MaybeSeen[tuple[NodeDns, ...]]:
-    if look.image is None:
-        return Unseen(
-            reason="no probe image: give --image REF, or bring the mirror up once (mirror up)"
-        )
-    if not look.names:
-        return Unseen(reason="no name to ask for: give --name HOST")
+    if options.image is None:
+        return Unseen(reason="no probe image: pass --image REF, or start the mirror (mirror up)")
+    if not options.names:
+        return Unseen(reason="no name to look up: pass --name HOST")
     if isinstance(nodes, Unseen):
-        if not look.nodes:
-            return Unseen(reason=f"the nodes are not known ({nodes.reason}): give --node NAME")
-        asked, down = look.nodes, set[str]()
+        if not options.nodes:
+            return Unseen(reason=f"the nodes are unknown ({nodes.reason}): pass --node NAME")
+        selected, not_ready = options.nodes, set[str]()
     else:
         known = tuple(node.name for node in nodes)
-        asked = look.nodes or known
-        if unknown := [name for name in asked if name not in known]:
+        selected = options.nodes or known
+        if unknown := [name for name in selected if name not in known]:
             raise InputError(
                 f"no node {unknown[0]!r} in the cluster",
-                why="it has: " + ", ".join(known),
+                why="the nodes are: " + ", ".join(known),
                 next_step="choose one of them with --node",
             )
-        down = {node.name for node in nodes if not node.ready}
-    ready = tuple(name for name in asked if name not in down)
-    question = DnsProbeRequest(
-        image=look.image, namespace=look.namespace, names=look.names, mirror=look.mirror
+        not_ready = {node.name for node in nodes if not node.ready}
+    request = DnsProbeRequest(
+        image=options.image,
+        namespace=options.namespace,
+        names=options.names,
+        mirror=options.mirror,
     )
-    seen = probe_dns(cluster, question, ready, progress)
-    not_ready = Unseen(reason="the node is not Ready")
-    return tuple(NodeDns(node=name, view=seen.get(name, not_ready)) for name in asked)
+    ready = tuple(name for name in selected if name not in not_ready)
+    views = probe_dns(cluster, request, ready, progress)
+    unseen = Unseen(reason="the node is not Ready")
+    return tuple(NodeDns(node=name, view=views.get(name, unseen)) for name in selected)

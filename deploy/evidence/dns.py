@@ -1,33 +1,27 @@
-"""Probe pods: one on each node, side by side, that see DNS as a workload there does."""
+"""DNS: the Service and its pods, what pods on each node see, and when a change has arrived."""
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from deploy.cluster.client import ApiError, Cluster, temporary_objects
-from deploy.cluster.objects import format_selector, get_waiting_reasons, is_ready
-from deploy.cluster.pod_run import PodRun, run_pods
-from deploy.evidence.unseen import MaybeSeen, Unseen
-from deploy.manifests.mirror_objects import render_namespace as namespace_object
-from deploy.manifests.model import NAME, ClusterSettings, Object
-from deploy.manifests.pods import render_probe_pod
-from mirror.core.codec import load
-from mirror.core.errors import WaitTimeout
+from deploy.cluster.client import Cluster
+from deploy.cluster.objects import format_selector, get_name, get_waiting_reasons, is_ready
+from deploy.evidence.probe_pods import run_probe
+from deploy.evidence.unseen import MaybeSeen
 from mirror.core.progress import Progress
-from mirror.core.wait import wait_until
-from mirror.probe.model import PodDns
+from mirror.probe.expectations import ExpectationReport
+from mirror.probe.model import ExpectedAnswer, PodDns
 
 _SYSTEM = "kube-system"
 _SERVICES = ("kube-dns", "coredns", "rke2-coredns-rke2-coredns")  # by distribution
+_PROBE_SECONDS = 60.0
+_START_SECONDS = 30.0  # for a pod to start, in addition to the time it waits for answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsService:
-    """The Service that pods' resolv.conf names, and how it chooses its pods."""
+    """The Service whose address is in the resolv.conf of pods."""
 
     name: str
     addresses: tuple[str, ...]  # ClusterIPs of both families
@@ -36,7 +30,7 @@ class DnsService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsPod:
-    """A pod that answers for the DNS Service. ``trouble`` says why it is not ready."""
+    """A pod behind the DNS Service. ``trouble`` says why it is not Ready."""
 
     name: str
     node: str
@@ -52,11 +46,22 @@ class NodeDns:
     view: MaybeSeen[PodDns]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsProbeRequest:
+    """What probe pods look up. They run in ``namespace`` if it exists."""
+
+    image: str
+    namespace: str
+    names: tuple[str, ...]  # HOST or HOST:PORT
+    mirror: str | None = None  # ADDRESS:PORT
+
+
 def read_dns_service(cluster: Cluster) -> DnsService | None:
+    """Return the DNS Service; None if there is no Service of a known name."""
     for name in _SERVICES:
-        found = cluster.get("Service", name, _SYSTEM)
-        if found:
-            spec = found["spec"]
+        service = cluster.get("Service", name, _SYSTEM)
+        if service:
+            spec = service["spec"]
             return DnsService(
                 name=f"{_SYSTEM}/{name}",
                 addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
@@ -66,99 +71,74 @@ def read_dns_service(cluster: Cluster) -> DnsService | None:
 
 
 def read_dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
+    """Return the pods that the DNS Service selects."""
     service = read_dns_service(cluster)
     if service is None or not service.selector:
         return ()
-    pods = cluster.list("Pod", _SYSTEM, labels=service.selector)
     return tuple(
         DnsPod(
-            name=pod["metadata"]["name"],
+            name=get_name(pod),
             node=pod["spec"].get("nodeName", ""),
             ready=is_ready(pod),
             trouble=", ".join(get_waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
         )
-        for pod in pods
+        for pod in cluster.list("Pod", _SYSTEM, labels=service.selector)
     )
 
 
-_SECONDS = 60.0  # the most that probe pods get: an image may have to be pulled first
-_ACCOUNT_SECONDS = 10.0
-_USAGE = 2  # a program that does not know its arguments
-_OTHER_VERSION = (
-    "the image of the probe pods is of another version of this program: bring the mirror to this "
-    "one (mirror up), or give --image REF"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsProbeRequest:
-    """What probe pods are asked. ``home`` is the mirror's namespace, used where it exists."""
-
-    image: str
-    namespace: str
-    names: tuple[str, ...]  # HOST or HOST:PORT
-    mirror: str | None = None  # ADDRESS:PORT
-
-
 def probe_dns(
-    cluster: Cluster, question: DnsProbeRequest, nodes: tuple[str, ...], progress: Progress
+    cluster: Cluster, request: DnsProbeRequest, nodes: Sequence[str], progress: Progress
 ) -> Mapping[str, MaybeSeen[PodDns]]:
-    """Node → what a pod there sees. Nothing is left behind, however it ends."""
+    """Return node → what a pod there sees."""
     if not nodes:
         return {}
-    progress.step(f"ask for {', '.join(question.names)} from a pod on each node")
-    try:
-        with probe_namespace(cluster, question.namespace) as where:
-            pods = [_pod(question, where, node) for node in nodes]
-            deadline = cluster.deadline.within(_SECONDS)
-            runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
-    except (ApiError, WaitTimeout) as refused:
-        reason = Unseen(reason=f"no probe pods: {refused.why or refused.what}")
-        return dict.fromkeys(nodes, reason)
-    return {node: _read(run) for node, run in zip(nodes, runs, strict=True)}
-
-
-def _pod(question: DnsProbeRequest, namespace: str, node: str) -> Object:
-    """As the mirror's own probes, but with the resolv.conf that any workload gets."""
-    settings = replace(ClusterSettings(image=question.image), namespace=namespace)
-    command = ["python3", "-m", "mirror.probe", "dns"]
-    for name in question.names:
+    progress.step(f"look up {', '.join(request.names)} in a pod on each node")
+    command = ["dns"]
+    for name in request.names:
         command += ["--name", name]
-    if question.mirror:
-        command += ["--mirror", question.mirror]
-    mark = secrets.token_hex(3)
-    pod = render_probe_pod(settings, name=f"{NAME}-doctor-{mark}", node=node, command=command)
-    del pod["spec"]["dnsConfig"]
-    return pod
+    if request.mirror:
+        command += ["--mirror", request.mirror]
+    return run_probe(
+        cluster,
+        image=request.image,
+        namespace=request.namespace,
+        nodes=nodes,
+        command=command,
+        result=PodDns,
+        seconds=_PROBE_SECONDS,
+        progress=progress,
+    )
 
 
-@contextmanager
-def probe_namespace(cluster: Cluster, home: str) -> Iterator[str]:
-    """The mirror's own namespace, else one that lives only as long as the look."""
-    found = cluster.get("Namespace", home)
-    if found and not found["metadata"].get("deletionTimestamp"):
-        yield home
-        return
-    name = f"{NAME}-doctor-{secrets.token_hex(3)}"
-    with temporary_objects(cluster, namespace_object(name)):
-        # pods are refused until the controller has made the account they run as
-        wait_until(
-            lambda: cluster.get("ServiceAccount", "default", name),
-            deadline=cluster.deadline.within(_ACCOUNT_SECONDS),
-            what=f"the default ServiceAccount of namespace {name}",
-            interval=0.1,
-        )
-        yield name
+def await_answers(
+    cluster: Cluster,
+    image: str,
+    namespace: str,
+    nodes: Sequence[str],
+    expected: Sequence[ExpectedAnswer],
+    servers: Sequence[str],
+    seconds: float,
+    progress: Progress,
+) -> Mapping[str, MaybeSeen[ExpectationReport]]:
+    """Return node → the answers that a pod there still does not get after at most ``seconds``.
 
-
-def _read(run: PodRun) -> MaybeSeen[PodDns]:
-    if run.exit_code == _USAGE and "usage: " in run.output:
-        return Unseen(reason=_OTHER_VERSION)
-    if not run.succeeded:
-        return Unseen(
-            reason=run.why or f"the probe ended with {run.exit_code}: {run.output.strip()[-300:]}"
-        )
-    try:
-        return load(PodDns, json.loads(run.output))
-    except ValueError as broken:
-        return Unseen(reason=f"the probe's answer cannot be read ({broken}): {_OTHER_VERSION}")
+    The pod asks its own nameserver and ``servers``: each DNS pod by address, because each of them
+    reloads its configuration at its own time.
+    """
+    if not nodes or not expected:
+        return {}
+    progress.step("wait until pods on each node get the expected answers")
+    command = ["expect", "--seconds", str(seconds)]
+    for server in servers:
+        command += ["--server", server]
+    command += [f"{answer.name}/{answer.qtype}/{answer.answer}" for answer in expected]
+    return run_probe(
+        cluster,
+        image=image,
+        namespace=namespace,
+        nodes=nodes,
+        command=command,
+        result=ExpectationReport,
+        seconds=seconds + _START_SECONDS,
+        progress=progress,
+    )

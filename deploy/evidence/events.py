@@ -1,4 +1,4 @@
-"""Warning events that tell why pods do not start."""
+"""Warning events that say why pods do not start."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from deploy.cluster.client import Cluster
 from deploy.evidence.masking import mask_text
 
+_REASONS = {"FailedCreatePodSandBox", "DNSConfigForming", "FailedMount", "FailedAttachVolume"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarningEvents:
-    """Warning events of one reason and message, together."""
+    """Warning events with the same reason and message about objects of one kind."""
 
     kind: str
     namespace: str
@@ -22,37 +24,34 @@ class WarningEvents:
     last: str = ""  # UTC, ISO 8601
 
 
-_REASONS = {"FailedCreatePodSandBox", "DNSConfigForming", "FailedMount", "FailedAttachVolume"}
-
-
 def read_warning_events(cluster: Cluster) -> tuple[WarningEvents, ...]:
-    """Warnings that tell why pods do not start or have no proper DNS; same words together."""
-    groups: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    """Return warnings about starting pods, grouped by reason and message."""
+    groups: dict[tuple[str, str, str, str], dict[str, str]] = {}  # → name of the object → node
     last: dict[tuple[str, str, str, str], str] = {}
     for event in cluster.list("Event", fields="type=Warning"):
-        about = event.get("involvedObject", {})
         if event.get("reason") not in _REASONS:
             continue
-        message = _plain(event.get("message", ""))
-        key = (about.get("kind", ""), about.get("namespace", ""), event["reason"], message)
+        obj = event.get("involvedObject", {})
+        message = _normalize(event.get("message", ""))
+        key = (obj.get("kind", ""), obj.get("namespace", ""), event["reason"], message)
         node = event.get("source", {}).get("host") or event.get("reportingInstance", "")
-        groups.setdefault(key, {})[about.get("name", "")] = node
-        at = event.get("lastTimestamp") or event.get("eventTime") or ""
-        last[key] = max(last.get(key, ""), at)
+        groups.setdefault(key, {})[obj.get("name", "")] = node
+        time = event.get("lastTimestamp") or event.get("eventTime") or ""
+        last[key] = max(last.get(key, ""), time)
     return tuple(
         WarningEvents(
             kind=kind,
-            namespace=space,
-            names=tuple(sorted(names)),
+            namespace=namespace,
+            names=tuple(sorted(nodes_by_name)),
             reason=reason,
             message=message,
-            nodes=tuple(sorted({node for node in names.values() if node})),
-            last=last[kind, space, reason, message],
+            nodes=tuple(sorted({node for node in nodes_by_name.values() if node})),
+            last=last[kind, namespace, reason, message],
         )
-        for (kind, space, reason, message), names in sorted(groups.items())
+        for (kind, namespace, reason, message), nodes_by_name in sorted(groups.items())
     )
 
 
-def _plain(message: str) -> str:
-    """A message without what differs from pod to pod: long ids."""
+def _normalize(message: str) -> str:
+    """Return the message without long ids, which differ from pod to pod."""
     return mask_text(re.sub(r"[0-9a-f]{32,}", "…", message.strip()))[:600]

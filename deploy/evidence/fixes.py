@@ -1,14 +1,15 @@
-"""The keeper that `mirror fix --keep` left in the cluster."""
+"""Applied fixes, and the reconciler that `mirror fix --keep` left in the cluster."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_waiting_reasons, is_rolled_out, list_pods
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.reconciler import read_targets
+from mirror.core.codec import json_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,37 +23,37 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixStatus:
-    """A fix that was made, and how it stands; ``again`` is the command that brings it back."""
+    """An applied fix. ``targets`` are those that are not as the fix left them."""
 
     fix: str
     state: str  # applied, drifted, partial, unknown
-    again: str = ""
-    unlike: tuple[TargetStatus, ...] = ()
+    reapply_command: str = field(default="", metadata=json_key("again"))
+    targets: tuple[TargetStatus, ...] = field(default=(), metadata=json_key("unlike"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcilerState:
-    """The keeper that `mirror fix --keep` left in the cluster; ``trouble`` says why it is down."""
+    """The reconciler; ``trouble`` says why it does not run."""
 
     running: bool
     trouble: str = ""
 
 
 def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
-    """None where there is none."""
-    found = cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
-    if found is None:
+    """Return the reconciler's state; None if there is no reconciler."""
+    deployment = cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
+    if deployment is None:
         return None
-    if is_running(found):
+    if is_running(deployment):
         return ReconcilerState(running=True)
-    waits: set[str] = set()
-    with suppress(ApiError):  # that it does not run is known all the same
-        for pod in list_pods(cluster, found, SYSTEM_NAMESPACE):
-            waits.update(get_waiting_reasons(pod).values())
-    return ReconcilerState(running=False, trouble=", ".join(sorted(waits)))
+    reasons: set[str] = set()
+    with suppress(ApiError):  # without the reasons it still does not run
+        for pod in list_pods(cluster, deployment, SYSTEM_NAMESPACE):
+            reasons.update(get_waiting_reasons(pod).values())
+    return ReconcilerState(running=False, trouble=", ".join(sorted(reasons)))
 
 
-def is_running(found: Object) -> bool:
-    """Whether it does what it was told; where only nodes are kept it needs no pod."""
-    stopped = read_targets(found) and not found["spec"].get("replicas", 1)
-    return not stopped and is_rolled_out(found, found["metadata"]["generation"])
+def is_running(deployment: Object) -> bool:
+    """Whether the reconciler runs. It needs no pod if it only reconciles targets on nodes."""
+    is_stopped = read_targets(deployment) and not deployment["spec"].get("replicas", 1)
+    return not is_stopped and is_rolled_out(deployment, deployment["metadata"]["generation"])

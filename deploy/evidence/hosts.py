@@ -1,24 +1,25 @@
-"""What the node agent sees of a host. Data only."""
+"""The nodes' hosts: CNI files, links, addresses and sysctls, as the node agent reports them."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.cluster.client import Cluster
 from deploy.cluster.explain import explain_pod
+from deploy.cluster.objects import get_name
 from deploy.evidence.node_agent import AGENT_LABELS, ask_agent, ensure_agents
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.agent import SYSTEM_NAMESPACE
-from mirror.core.codec import load
+from mirror.core.codec import json_key, load
 from mirror.core.errors import ClusterError
 from mirror.core.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflistFile:
-    """A CNI configuration on a node, by its path there."""
+    """A CNI configuration file, by its path on the node."""
 
     path: str
     text: str
@@ -26,7 +27,7 @@ class ConflistFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SysctlLine:
-    """A line of the boot's settings that decides on IPv6."""
+    """A line of the boot-time sysctl files that sets disable_ipv6."""
 
     path: str
     line: str
@@ -34,10 +35,12 @@ class SysctlLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """One host. ``links`` are (link, its disable_ipv6), `all` and `default` among them; empty:
-    the kernel has no IPv6. ``addresses``: IPv6, not link-local, as LINK ADDRESS/PREFIX.
-    ``conflists`` in the order in which a runtime takes the first; ``kept``: what standing orders
-    changed there by themselves.
+    """One host.
+
+    ``conflists`` are in the order of their names; the container runtime uses the first one.
+    ``links`` are (link, its disable_ipv6), including `all` and `default`; empty if the kernel has
+    no IPv6. ``addresses`` are IPv6 addresses that are not link-local, as LINK ADDRESS/PREFIX.
+    ``reconciled`` is what the node defaults changed there.
     """
 
     net_d: str
@@ -47,16 +50,16 @@ class HostView:
     links: tuple[tuple[str, str], ...]
     addresses: tuple[str, ...]
     sysctl_lines: tuple[SysctlLine, ...]
-    kept: tuple[str, ...] = ()
+    reconciled: tuple[str, ...] = field(default=(), metadata=json_key("kept"))
 
-    def get_disable_ipv6(self, name: str) -> str | None:
-        """disable_ipv6 of a link; None where there is none."""
-        return next((value for link, value in self.links if link == name), None)
+    def get_disable_ipv6(self, link: str) -> str | None:
+        """Return disable_ipv6 of a link; None if there is no such link."""
+        return next((value for name, value in self.links if name == link), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHost:
-    """What the node agent sees of one host."""
+    """What the node agent reports about one host."""
 
     node: str
     view: MaybeSeen[HostView]
@@ -65,29 +68,31 @@ class NodeHost:
 def read_hosts(
     cluster: Cluster, image: str | None, nodes: tuple[NodeState, ...], progress: Progress
 ) -> MaybeSeen[tuple[NodeHost, ...]]:
-    """Every node as its agent sees it; one that is not Ready, or has none, is Unseen."""
+    """Ask the agent on every node; a node that is not Ready or has no agent is Unseen.
+
+    With an ``image``, agents are started where they do not run.
+    """
     pods = ensure_agents(cluster, image, nodes, progress)
     if not pods:
-        return Unseen(reason="no node agent: give --image REF, or bring the mirror up (mirror up)")
+        return Unseen(reason="no node agent: pass --image REF, or start the mirror (mirror up)")
 
-    def one(node: NodeState) -> NodeHost:
-        return NodeHost(node=node.name, view=_view(cluster, node, pods.get(node.name)))
+    def read_host(node: NodeState) -> NodeHost:
+        return NodeHost(node=node.name, view=_read_view(cluster, node, pods.get(node.name)))
 
     with ThreadPoolExecutor(8) as pool:
-        return tuple(pool.map(one, nodes))
+        return tuple(pool.map(read_host, nodes))
 
 
-def _view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostView]:
+def _read_view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostView]:
     if not node.ready:
         return Unseen(reason="the node is not Ready")
     if pod is None:
         pods = cluster.list(
             "Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS, fields=f"spec.nodeName={node.name}"
         )
-        named = [one["metadata"]["name"] for one in pods]
-        why = explain_pod(cluster, SYSTEM_NAMESPACE, named[0]) if named else "no pod"
+        why = explain_pod(cluster, SYSTEM_NAMESPACE, get_name(pods[0])) if pods else "no pod"
         return Unseen(reason=f"the node agent does not run: {why}")
     try:
         return load(HostView, ask_agent(cluster, pod, {"do": "look"}))
-    except (ClusterError, ValueError) as broken:
-        return Unseen(reason=str(broken))
+    except (ClusterError, ValueError) as error:
+        return Unseen(reason=str(error))

@@ -1,24 +1,31 @@
-"""The mirror by its record and its objects, and what was published of it. No Secret is read."""
+"""The mirror: its record, its objects, and the ConfigMaps it published. No Secret is read."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Address
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
-from deploy.cluster.objects import get_image, read_volume_nodes
+from deploy.cluster.objects import get_containers, get_image, get_name, read_volume_nodes
 from deploy.evidence.masking import mask_text
 from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP, is_ours
-from mirror.settings import DEFAULT_PORT, Endpoint
+from deploy.manifests.record import MirrorRecord, parse_record
+from mirror.core.codec import json_key
+from mirror.core.errors import RefusedError
+from mirror.settings import Endpoint
+
+_DISK_ERRORS = (
+    "No space left",
+    "database or disk is full",
+    "disk I/O error",
+    "readonly database",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeClaim:
-    """The mirror's claim. ``nodes`` are those that its volume is bound to; empty: any."""
+    """The mirror's volume claim. ``nodes`` are those its volume is bound to; empty: any."""
 
     claim: str
     phase: str
@@ -30,133 +37,118 @@ class VolumeClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedConfigMap:
-    """The environment ConfigMap in a namespace of workloads. ``state``: what it is against ours."""
+    """The ConfigMap pypi-mirror-env in a namespace that the mirror was published in."""
 
     namespace: str
     state: str  # right, stale, missing, foreign, no namespace
-    url: str = ""  # that it gives
+    url: str = ""  # the index URL in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorState:
-    """The mirror by its record and its objects. All empty where there never was one.
+    """The mirror, by its record and its objects; all empty if there never was one.
 
-    ``promised`` is the address that workloads were given, ``service`` the one that is there now.
+    ``recorded_address`` is the address that workloads use, ``service_address`` the one that the
+    Service has now. ``replicas`` is None if there is no StatefulSet.
     """
 
     namespace: str
-    promised: str = ""
+    recorded_address: str = field(default="", metadata=json_key("promised"))
     port: int = 0
     url: str = ""
-    service: str = ""
+    service_address: str = field(default="", metadata=json_key("service"))
     families: tuple[str, ...] = ()
-    wanted: int | None = None  # replicas; None: there is no StatefulSet
+    replicas: int | None = field(default=None, metadata=json_key("wanted"))
     ready: bool = False
     node: str = ""
     image: str = ""
     recorded_image: str = ""
     trouble: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()  # last lines of its containers that tell of an error
+    error_lines: tuple[str, ...] = field(default=(), metadata=json_key("said"))  # of its logs
     volume: VolumeClaim | None = None
     published: tuple[PublishedConfigMap, ...] = ()
-    record_trouble: str = ""
+    record_trouble: str = ""  # why the record cannot be read
 
     @property
     def ever_existed(self) -> bool:
         """Whether there is, or was, a mirror."""
-        return bool(self.promised or self.wanted is not None or self.record_trouble)
-
-
-_KEY = "record.json"
-_WORDS = ("No space left", "database or disk is full", "disk I/O error", "readonly database")
+        return bool(self.recorded_address or self.replicas is not None or self.record_trouble)
 
 
 def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
-    """All that the API shows of it."""
-    record, record_trouble = _record(cluster, namespace)
-    promised = str(record.get("cluster_ip") or "")
-    port = int(record.get("port") or DEFAULT_PORT)
-    endpoint = Endpoint(address=IPv4Address(promised), port=port) if promised else None
+    """Return all that the API shows about the mirror in this namespace."""
+    record, record_trouble = _read_record(cluster, namespace)
     service = (cluster.get("Service", NAME, namespace) or {}).get("spec", {})
-    held = cluster.get("StatefulSet", NAME, namespace)
+    stateful_set = cluster.get("StatefulSet", NAME, namespace)
     pod = cluster.get("Pod", POD_NAME, namespace)
-    ready = bool(held and held.get("status", {}).get("readyReplicas"))
-    wanted = held["spec"].get("replicas", 1) if held else None
-    troubled = bool(wanted) and not ready
-    explained = explain_pod(cluster, namespace, POD_NAME) if troubled else ""
+    ready = bool(stateful_set and stateful_set.get("status", {}).get("readyReplicas"))
+    replicas = stateful_set["spec"].get("replicas", 1) if stateful_set else None
+    explanation = explain_pod(cluster, namespace, POD_NAME) if replicas and not ready else ""
     return MirrorState(
         namespace=namespace,
-        promised=promised,
-        port=port,
-        url=endpoint.url if endpoint else "",
-        service=service.get("clusterIP", ""),
+        recorded_address=record.cluster_ip or "",
+        port=record.port,
+        url=record.endpoint.url if record.endpoint else "",
+        service_address=service.get("clusterIP", ""),
         families=tuple(service.get("ipFamilies", ())),
-        wanted=wanted,
+        replicas=replicas,
         ready=ready,
         node=(pod or {}).get("spec", {}).get("nodeName", ""),
-        image=get_image(held) if held else "",
-        recorded_image=str(record.get("image") or ""),
-        trouble=tuple(mask_text(line) for line in explained.splitlines()),
-        said=tuple(_said(cluster, pod)) if pod else (),
-        volume=_volume(cluster, namespace),
-        published=tuple(_published(cluster, record, endpoint)),
+        image=get_image(stateful_set) if stateful_set else "",
+        recorded_image=record.image or "",
+        trouble=tuple(mask_text(line) for line in explanation.splitlines()),
+        error_lines=tuple(_read_disk_errors(cluster, pod)) if pod else (),
+        volume=_read_claim(cluster, namespace),
+        published=tuple(_read_published(cluster, record.published, record.endpoint)),
         record_trouble=record_trouble,
     )
 
 
-def _record(cluster: Cluster, namespace: str) -> tuple[dict[str, Any], str]:
-    """What `mirror up` wrote down, and why it cannot be read."""
-    held = cluster.get("ConfigMap", RECORD_MAP, namespace)
-    if held is None:
-        return {}, ""
+def _read_record(cluster: Cluster, namespace: str) -> tuple[MirrorRecord, str]:
+    """Return the record of `mirror up`, and why it cannot be read."""
     try:
-        told = json.loads(held["data"][_KEY])
-        if told["cluster_ip"]:
-            IPv4Address(told["cluster_ip"])
-        return dict(told), ""
-    except (KeyError, ValueError, TypeError) as broken:
-        return {}, f"ConfigMap {namespace}/{RECORD_MAP}: {type(broken).__name__}: {broken}"
+        return parse_record(cluster.get("ConfigMap", RECORD_MAP, namespace), namespace), ""
+    except RefusedError as error:
+        return MirrorRecord(), f"ConfigMap {namespace}/{RECORD_MAP}: {error.why}"
 
 
-def _said(cluster: Cluster, pod: Object) -> Iterator[str]:
-    """Lines of its logs that tell of a full or broken disk."""
-    meta = pod["metadata"]
-    for one in pod["spec"]["containers"]:
-        log = cluster.tail_log(meta["namespace"], meta["name"], one["name"], lines=100)
-        found = [line for line in log.splitlines() if any(word in line for word in _WORDS)]
-        yield from (f"{one['name']}: {mask_text(line.strip())[:200]}" for line in found[-2:])
+def _read_disk_errors(cluster: Cluster, pod: Object) -> Iterator[str]:
+    """Yield the last lines of each container's log that report a full or broken disk."""
+    namespace = pod["metadata"]["namespace"]
+    for container in get_containers(pod):
+        log = cluster.tail_log(namespace, get_name(pod), container["name"], lines=100)
+        lines = [line for line in log.splitlines() if any(text in line for text in _DISK_ERRORS)]
+        yield from (f"{container['name']}: {mask_text(line.strip())[:200]}" for line in lines[-2:])
 
 
-def _volume(cluster: Cluster, namespace: str) -> VolumeClaim | None:
+def _read_claim(cluster: Cluster, namespace: str) -> VolumeClaim | None:
     claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
     if claim is None:
         return None
     phase = claim.get("status", {}).get("phase", "Unknown")
-    trouble = "" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM_NAME)
     return VolumeClaim(
         claim=CLAIM_NAME,
         phase=phase,
         size=claim["spec"].get("resources", {}).get("requests", {}).get("storage", ""),
         storage_class=claim["spec"].get("storageClassName", ""),
         nodes=read_volume_nodes(cluster, claim),
-        trouble=trouble,
+        trouble="" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM_NAME),
     )
 
 
-def _published(
-    cluster: Cluster, record: dict[str, Any], endpoint: Endpoint | None
+def _read_published(
+    cluster: Cluster, namespaces: Iterable[str], endpoint: Endpoint | None
 ) -> Iterator[PublishedConfigMap]:
-    wanted = endpoint.environment() if endpoint else {}
-    for target in record.get("published", ()):
-        held = cluster.get("ConfigMap", ENV_MAP, target)
-        data = (held or {}).get("data") or {}
-        if held is None:
-            gone = cluster.get("Namespace", target) is None
-            state = "no namespace" if gone else "missing"
-        elif not is_ours(held):
+    environment = endpoint.environment() if endpoint else {}
+    for namespace in namespaces:
+        config_map = cluster.get("ConfigMap", ENV_MAP, namespace)
+        data = (config_map or {}).get("data") or {}
+        if config_map is None:
+            exists = cluster.get("Namespace", namespace) is not None
+            state = "missing" if exists else "no namespace"
+        elif not is_ours(config_map):
             state = "foreign"
         else:
-            state = "right" if data == wanted else "stale"
-        yield PublishedConfigMap(
-            namespace=target, state=state, url=mask_text(data.get("UV_DEFAULT_INDEX", ""))
-        )
+            state = "right" if data == environment else "stale"
+        url = mask_text(data.get("UV_DEFAULT_INDEX", ""))
+        yield PublishedConfigMap(namespace=namespace, state=state, url=url)

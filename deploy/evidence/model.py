@@ -1,10 +1,9 @@
-"""What was seen of a cluster, what is asked of it, and what is concluded. Data only."""
+"""Everything that is collected from a cluster, and the subjects that a check can ask for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
 from deploy.evidence.access import Access
 from deploy.evidence.calico import Calico, IpPool
@@ -17,12 +16,11 @@ from deploy.evidence.mirror import MirrorState
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import NOT_COLLECTED, MaybeSeen, Unseen
 from deploy.evidence.workloads import Workload
-
-T = TypeVar("T")
+from mirror.core.codec import json_key
 
 
 class Need(StrEnum):
-    """A subject of evidence; its value is the field of Evidence that holds it."""
+    """A subject of evidence; the value is the field of Evidence that holds it."""
 
     NODES = "nodes"
     DNS_SERVICE = "dns_service"
@@ -34,20 +32,17 @@ class Need(StrEnum):
     CALICO = "calico"
     MIRROR = "mirror"
     WORKLOADS = "workloads"
-    WARNING_EVENTS = "warned"
+    WARNING_EVENTS = "warning_events"
     COREDNS = "coredns"
     HOSTS = "hosts"
     API_ADDRESSES = "api_addresses"
     FIXES = "fixes"
-    RECONCILER = "keeper"
-
-
-# -- evidence -------------------------------------------------------------------------------------
+    RECONCILER = "reconciler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceGap:
-    """A part of a subject that could not be seen, beside what could."""
+    """A part of a subject that could not be seen while the rest of it was."""
 
     need: Need
     reason: str
@@ -55,9 +50,9 @@ class EvidenceGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that was collected in one go. Saved as JSON it can be judged again elsewhere.
+    """Everything that one run collected. Saved as JSON, it can be judged again anywhere.
 
-    ``taken`` is a UTC time (ISO 8601). A field that no check needed is NOT_ASKED.
+    ``taken`` is a UTC time (ISO 8601). A field that no check needed is NOT_COLLECTED.
     """
 
     context: str
@@ -73,39 +68,35 @@ class Evidence:
     calico: MaybeSeen[Calico | None] = NOT_COLLECTED
     mirror: MaybeSeen[MirrorState] = NOT_COLLECTED
     workloads: MaybeSeen[tuple[Workload, ...]] = NOT_COLLECTED
-    warned: MaybeSeen[tuple[WarningEvents, ...]] = NOT_COLLECTED
+    warning_events: MaybeSeen[tuple[WarningEvents, ...]] = field(
+        default=NOT_COLLECTED, metadata=json_key("warned")
+    )
     coredns: MaybeSeen[CoreDns | None] = NOT_COLLECTED
     hosts: MaybeSeen[tuple[NodeHost, ...]] = NOT_COLLECTED
-    api_addresses: MaybeSeen[tuple[str, ...]] = (
-        NOT_COLLECTED  # at which nodes and pods reach the API server
-    )
+    # at which nodes and pods reach the API server
+    api_addresses: MaybeSeen[tuple[str, ...]] = NOT_COLLECTED
     fixes: MaybeSeen[tuple[FixStatus, ...]] = NOT_COLLECTED
-    keeper: MaybeSeen[ReconcilerState | None] = NOT_COLLECTED
+    reconciler: MaybeSeen[ReconcilerState | None] = field(
+        default=NOT_COLLECTED, metadata=json_key("keeper")
+    )
     left_out: tuple[EvidenceGap, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:
-        """Why (parts of) this subject could not be seen; empty when all of it was."""
+        """Return why (parts of) this subject were not seen; empty if all of it was."""
         value = getattr(self, need.value)
         if isinstance(value, Unseen):
             return (value.reason,)
         if need in {Need.POD_DNS, Need.HOSTS}:
             reasons: dict[str, list[str]] = {}
-            for one in value:
-                if isinstance(one.view, Unseen):
-                    reasons.setdefault(one.view.reason, []).append(one.node)
+            for node in value:
+                if isinstance(node.view, Unseen):
+                    reasons.setdefault(node.view.reason, []).append(node.node)
             return tuple(f"{', '.join(nodes)}: {reason}" for reason, nodes in reasons.items())
-        return tuple(one.reason for one in self.left_out if one.need is need)
+        return tuple(gap.reason for gap in self.left_out if gap.need is need)
 
     def is_unseen(self, need: Need) -> bool:
-        """Whether there is nothing at all to look at for this need."""
+        """Whether nothing at all of this subject was seen."""
         value = getattr(self, need.value)
         if isinstance(value, Unseen):
             return True
-        return need is Need.POD_DNS and all(isinstance(one.view, Unseen) for one in value)
-
-
-# -- judgement ------------------------------------------------------------------------------------
-
-
-"""before: what must hold before `mirror up` writes; after: what is looked at in a running cluster.
-"""
+        return need is Need.POD_DNS and all(isinstance(node.view, Unseen) for node in value)

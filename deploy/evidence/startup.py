@@ -94,7 +94,7 @@ def uses_mirror(container: WorkloadContainer, state: MirrorState | None) -> bool
     """Whether it installs from the mirror."""
     index = find_index_url(container)
     if index is not None:
-        return bool(state and state.promised and f"//{state.promised}:" in index)
+        return bool(state and state.recorded_address and f"//{state.recorded_address}:" in index)
     return ENV_MAP in container.env_maps
 
 

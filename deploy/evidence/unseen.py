@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """What could not be looked at, and why: a missing right, no probe image. Never "ok"."""
+    """Stands for evidence that could not be collected; a check never reports it as "ok"."""
 
-    reason: str
+    reason: str  # e.g. a missing permission, or no image for probe pods
 
 
 MaybeSeen: TypeAlias = T | Unseen
@@ -21,7 +21,7 @@ NOT_COLLECTED = Unseen(reason="no check asked for it")
 
 
 def require_seen(value: MaybeSeen[T]) -> T:
-    """The thing itself, for a check: the runner calls no check whose needs are unseen."""
+    """Return the evidence itself. Checks are only run if everything they need was seen."""
     if isinstance(value, Unseen):
-        raise LookupError(f"looked at without having been seen: {value.reason}")
+        raise LookupError(f"evidence is missing: {value.reason}")
     return value

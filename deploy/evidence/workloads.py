@@ -1,30 +1,32 @@
-"""Workloads by their pods: what they start, where they download from, what their logs tell.
+"""Workloads: what their pods start, where they download from, and what their logs say.
 
-One list of pods, and the logs of those that may download or that fail. Secrets are masked; of the
-environment only variables that steer downloads are kept.
+Reads one list of pods, and the logs of those that may download or that fail. Secrets are masked;
+of the environment only the variables that configure downloads are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_container_statuses, get_name, is_ready
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
 from deploy.manifests.application import PROOF_ANNOTATION
 from deploy.manifests.model import NAME
+from mirror.core.codec import json_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadContainer:
-    """What a container starts, and what decides where it downloads from. Secrets masked.
+    """What a container starts, and its download configuration; secrets are masked.
 
-    ``env`` holds NAME=value of variables that steer uv, pip, models and proxies, no others.
-    ``env_maps`` are the ConfigMaps that it takes its environment from.
+    ``env`` holds NAME=value of the variables that configure uv, pip, models and proxies.
+    ``env_maps`` are the ConfigMaps that its environment comes from.
     """
 
     name: str
@@ -35,13 +37,13 @@ class WorkloadContainer:
     init: bool = False
 
     def get_env(self, name: str) -> str | None:
-        pairs = (one.partition("=") for one in self.env)
-        return next((value for key, _, value in pairs if key == name), None)
+        """Return the value of an environment variable; None if it is not set."""
+        return get_variable(self.env, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadPod:
-    """One pod. ``heard`` are the lines of its logs that tell of downloads, secrets masked."""
+    """One pod. ``log_lines`` are the lines of its logs about downloads; secrets are masked."""
 
     name: str
     node: str
@@ -49,10 +51,11 @@ class WorkloadPod:
     ready: bool
     restarts: int = 0
     trouble: str = ""  # CrashLoopBackOff, Error, …
-    heard: tuple[str, ...] = ()
+    log_lines: tuple[str, ...] = field(default=(), metadata=json_key("heard"))
 
     @property
     def is_failing(self) -> bool:
+        """Whether it failed, cannot start, or restarted and is not Ready."""
         return (
             self.phase == "Failed" or bool(self.trouble) or (self.restarts > 0 and not self.ready)
         )
@@ -60,10 +63,10 @@ class WorkloadPod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Pods of one owner (or one without), by the first of them.
+    """The pods of one owner, or one pod without an owner; described by its newest pod.
 
-    ``proof`` is what its pods say of a proved image, empty where they say nothing; ``disproved``:
-    the image that runs is another than the one they name.
+    ``proof`` is the pods' annotation about a proved image, empty if there is none.
+    ``runs_other_image``: the annotation names another image than the one that runs.
     """
 
     kind: str
@@ -71,223 +74,246 @@ class Workload:
     name: str
     containers: tuple[WorkloadContainer, ...]
     pods: tuple[WorkloadPod, ...]
-    ndots: int | None = None  # by dnsConfig
+    ndots: int | None = None  # of its dnsConfig
     host_network: bool = False
     proof: str = ""
-    disproved: bool = False
+    runs_other_image: bool = field(default=False, metadata=json_key("disproved"))
 
     @property
     def is_proved(self) -> bool:
-        """Whether its image was proved to start with no network."""
-        return bool(self.proof) and not self.disproved
+        """Whether its image is proved to start without a network."""
+        return bool(self.proof) and not self.runs_other_image
 
     @property
     def title(self) -> str:
+        """NAMESPACE/KIND/NAME."""
         return f"{self.namespace}/{self.kind.lower()}/{self.name}"
 
     @property
     def log_lines(self) -> tuple[str, ...]:
-        """Lines of all its pods, each once."""
-        return tuple(dict.fromkeys(line for pod in self.pods for line in pod.heard))
+        """The log lines of all its pods, without duplicates."""
+        return tuple(dict.fromkeys(line for pod in self.pods for line in pod.log_lines))
 
 
-_MOST_LOGS = 60  # containers whose logs are read
-_HEAD = 24 * 1024  # bytes of the beginning of a log: there stands what is done at a start
-_TAIL = 60  # lines of its end, where it fails
+_MAX_LOGS = 60  # containers whose logs are read
+_HEAD_BYTES = 24 * 1024  # of the beginning of a log, where downloads at start-up are
+_TAIL_LINES = 60  # of the end of a log, where the failure is
 _LOG_SECONDS = 8.0
-# commands that may download; an image's own start command is not in the API, so it may too
-_PYTHON = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
+# Programs that may download. An image's default command is not in the API, so it may download too.
+_DOWNLOADERS = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def read_workloads(cluster: Cluster, mirror: str) -> tuple[tuple[Workload, ...], tuple[str, ...]]:
-    """Workloads, and why parts of them could not be seen. ``mirror`` is its namespace."""
-    pods = [pod for pod in cluster.list("Pod") if _counts(pod, mirror)]
-    logs, refused = _logs(cluster, pods)
+def get_variable(env: Iterable[str], name: str) -> str | None:
+    """Return the value of a variable in NAME=value strings; None if it is not there."""
+    pairs = (variable.partition("=") for variable in env)
+    return next((value for key, _, value in pairs if key == name), None)
+
+
+def read_workloads(
+    cluster: Cluster, mirror_namespace: str
+) -> tuple[tuple[Workload, ...], tuple[str, ...]]:
+    """Return the workloads, and why parts of them could not be seen."""
+    pods = [pod for pod in cluster.list("Pod") if _is_workload(pod, mirror_namespace)]
+    logs, gaps = _read_logs(cluster, pods)
     groups: dict[tuple[str, str, str], list[Object]] = {}
     for pod in pods:
         groups.setdefault(find_owner(pod), []).append(pod)
-    found = [_workload(owner, members, logs) for owner, members in sorted(groups.items())]
-    return tuple(found), refused
-
-
-def _counts(pod: Object, mirror: str) -> bool:
-    """Not the mirror's own and not those that the nodes run from files."""
-    meta = pod["metadata"]
-    labels = meta.get("labels", {})
-    ours = labels.get("app.kubernetes.io/name") == NAME and meta["namespace"] == mirror
-    probe = labels.get("app.kubernetes.io/managed-by") == NAME
-    return not (ours or probe or "kubernetes.io/config.mirror" in meta.get("annotations", {}))
+    workloads = [_read_workload(owner, members, logs) for owner, members in sorted(groups.items())]
+    return tuple(workloads), gaps
 
 
 def find_owner(pod: Object) -> tuple[str, str, str]:
-    """(namespace, kind, name) of what a person wrote: a Deployment, not its ReplicaSet."""
-    meta = pod["metadata"]
-    space = meta["namespace"]
-    owner = next((one for one in meta.get("ownerReferences", ()) if one.get("controller")), None)
+    """Return (namespace, kind, name) of the object a user wrote: Deployment, not ReplicaSet."""
+    metadata = pod["metadata"]
+    namespace = metadata["namespace"]
+    owners = metadata.get("ownerReferences", ())
+    owner = next((owner for owner in owners if owner.get("controller")), None)
     if owner is None:
-        return space, "Pod", meta["name"]
+        return namespace, "Pod", metadata["name"]
     kind, name = owner["kind"], owner["name"]
-    mark = meta.get("labels", {}).get("pod-template-hash")
-    if kind == "ReplicaSet" and mark and name.endswith(f"-{mark}"):
-        return space, "Deployment", name.removesuffix(f"-{mark}")
-    if kind == "Job" and (cron := re.fullmatch(r"(.+)-\d{8,}", name)):
-        return space, "CronJob", cron[1]
-    return space, kind, name
+    template_hash = metadata.get("labels", {}).get("pod-template-hash")
+    if kind == "ReplicaSet" and template_hash and name.endswith(f"-{template_hash}"):
+        return namespace, "Deployment", name.removesuffix(f"-{template_hash}")
+    if kind == "Job" and (cron_job := re.fullmatch(r"(.+)-\d{8,}", name)):
+        return namespace, "CronJob", cron_job[1]
+    return namespace, kind, name
 
 
-def _workload(
-    owner: tuple[str, str, str], members: list[Object], logs: dict[str, tuple[str, ...]]
+def _is_workload(pod: Object, mirror_namespace: str) -> bool:
+    """Whether the pod is neither part of the mirror nor a static pod of a node."""
+    metadata = pod["metadata"]
+    labels = metadata.get("labels", {})
+    is_mirror = (
+        labels.get("app.kubernetes.io/name") == NAME and metadata["namespace"] == mirror_namespace
+    )
+    is_managed = labels.get("app.kubernetes.io/managed-by") == NAME
+    is_static = "kubernetes.io/config.mirror" in metadata.get("annotations", {})
+    return not (is_mirror or is_managed or is_static)
+
+
+def _read_workload(
+    owner: tuple[str, str, str], pods: list[Object], logs: dict[str, tuple[str, ...]]
 ) -> Workload:
-    space, kind, name = owner
-    members.sort(key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
-    first = members[0]  # the newest, as the template is now
-    spec, meta = first["spec"], first["metadata"]
+    namespace, kind, name = owner
+    pods.sort(key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
+    newest = pods[0]  # as the template is now
+    spec, metadata = newest["spec"], newest["metadata"]
     options = (spec.get("dnsConfig") or {}).get("options") or ()
-    ndots = [one.get("value") for one in options if one.get("name") == "ndots"]
-    proof = str({**meta.get("labels", {}), **meta.get("annotations", {})}.get(PROOF_ANNOTATION, ""))
+    ndots = [option.get("value") for option in options if option.get("name") == "ndots"]
+    marks = {**metadata.get("labels", {}), **metadata.get("annotations", {})}
+    proof = str(marks.get(PROOF_ANNOTATION, ""))
     return Workload(
         kind=kind,
-        namespace=space,
+        namespace=namespace,
         name=name,
-        containers=tuple(_containers(spec)),
-        pods=tuple(_pod(pod, logs) for pod in members),
+        containers=tuple(_read_containers(spec)),
+        pods=tuple(_read_pod(pod, logs) for pod in pods),
         ndots=int(ndots[0]) if ndots and str(ndots[0]).isdigit() else None,
         host_network=bool(spec.get("hostNetwork")),
         proof=proof,
-        disproved=_disproved(first, proof),
+        runs_other_image=_runs_other_image(newest, proof),
     )
 
 
-def _disproved(pod: Object, proof: str) -> bool:
-    """Whether the proof names digests and no container runs an image of one of them.
+def _runs_other_image(pod: Object, proof: str) -> bool:
+    """Whether the proof names digests and no container runs an image with one of them.
 
-    Nodes tell the image's own digest where it was imported, its manifest's where it was pulled.
+    A node reports the digest of the image if it was imported, of its manifest if it was pulled.
     """
-    named = set(_DIGEST.findall(proof))
-    states = pod.get("status", {}).get("containerStatuses", ())
-    run = {one for state in states for one in _DIGEST.findall(state.get("imageID", ""))}
-    return bool(named and run) and not named & run
+    proved = set(_DIGEST.findall(proof))
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    running = {
+        digest for status in statuses for digest in _DIGEST.findall(status.get("imageID", ""))
+    }
+    return bool(proved and running) and not proved & running
 
 
-def _containers(spec: Object) -> Iterable[WorkloadContainer]:
-    for field in ("initContainers", "containers"):
-        for one in spec.get(field, ()):
-            maps = [source.get("configMapRef") or {} for source in one.get("envFrom", ())]
-            words = [*(one.get("command") or ()), *(one.get("args") or ())]
+def _read_containers(spec: Object) -> Iterator[WorkloadContainer]:
+    for key in ("initContainers", "containers"):
+        for container in spec.get(key, ()):
+            maps = [source.get("configMapRef") or {} for source in container.get("envFrom", ())]
+            command = [*(container.get("command") or ()), *(container.get("args") or ())]
             yield WorkloadContainer(
-                name=one["name"],
-                image=one.get("image", ""),
-                command=tuple(word[:2000] for word in mask_command(words)),
-                env=tuple(_variables(one)),
-                env_maps=tuple(found["name"] for found in maps if "name" in found),
-                init=field == "initContainers",
+                name=container["name"],
+                image=container.get("image", ""),
+                command=tuple(word[:2000] for word in mask_command(command)),
+                env=tuple(_read_variables(container)),
+                env_maps=tuple(ref["name"] for ref in maps if "name" in ref),
+                init=key == "initContainers",
             )
 
 
-def _variables(container: Object) -> Iterable[str]:
-    for one in container.get("env", ()):
-        name = one["name"]
+def _read_variables(container: Object) -> Iterator[str]:
+    for variable in container.get("env", ()):
+        name = variable["name"]
         if DOWNLOAD_VARIABLES.fullmatch(name) and not is_secret_name(name):
-            yield f"{name}={mask_text(one.get('value', ''))}"
+            yield f"{name}={mask_text(variable.get('value', ''))}"
 
 
-def _pod(pod: Object, logs: dict[str, tuple[str, ...]]) -> WorkloadPod:
-    meta, status = pod["metadata"], pod.get("status", {})
-    states = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
+def _read_pod(pod: Object, logs: dict[str, tuple[str, ...]]) -> WorkloadPod:
+    statuses = get_container_statuses(pod)
     return WorkloadPod(
-        name=meta["name"],
+        name=get_name(pod),
         node=pod["spec"].get("nodeName", ""),
-        phase=status.get("phase", "Unknown"),
-        ready=conditions.get("Ready") == "True",
-        restarts=sum(one.get("restartCount", 0) for one in states),
-        trouble=_trouble(states),
-        heard=logs.get(meta["uid"], ()),
+        phase=pod.get("status", {}).get("phase", "Unknown"),
+        ready=is_ready(pod),
+        restarts=sum(status.get("restartCount", 0) for status in statuses),
+        trouble=_explain_trouble(statuses),
+        log_lines=logs.get(pod["metadata"]["uid"], ()),
     )
 
 
-def _trouble(states: list[Object]) -> str:
-    for one in states:
-        state = one.get("state", {})
+def _explain_trouble(statuses: list[Object]) -> str:
+    for status in statuses:
+        state = status.get("state", {})
         reason = state.get("waiting", {}).get("reason", "")
         if reason and reason not in {"ContainerCreating", "PodInitializing"}:
             return str(reason)
         if state.get("terminated", {}).get("exitCode"):
-            return f"ended with {state['terminated']['exitCode']}"
+            return f"exited with {state['terminated']['exitCode']}"
     return ""
 
 
 # -- logs -----------------------------------------------------------------------------------------
 
 
-def _logs(
+def _read_logs(
     cluster: Cluster, pods: list[Object]
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """uid → telling lines, of the pods whose logs are worth reading; those that fail first."""
-    wanted = [(pod, state) for pod in pods for state in _worth(pod)]
-    wanted.sort(key=lambda pair: not _failed(pair[1]))
-    refused: dict[str, None] = {}
-    if len(wanted) > _MOST_LOGS:
-        refused[f"logs of {len(wanted) - _MOST_LOGS} containers (more than {_MOST_LOGS})"] = None
-    found: dict[str, tuple[str, ...]] = {}
+    """Return pod uid → log lines about downloads, and why logs were not read.
+
+    Reads the containers that have started and may have downloaded, failing ones first.
+    """
+    containers = [(pod, status) for pod in pods for status in _select_containers(pod)]
+    containers.sort(key=lambda pair: not _is_failing(pair[1]))
+    gaps: dict[str, None] = {}
+    if len(containers) > _MAX_LOGS:
+        gaps[f"logs of {len(containers) - _MAX_LOGS} containers (more than {_MAX_LOGS})"] = None
+    lines: dict[str, tuple[str, ...]] = {}
     deadline = cluster.deadline.within(_LOG_SECONDS)
 
-    def one(pair: tuple[Object, Object]) -> tuple[str, str]:
-        pod, state = pair
-        meta = pod["metadata"]
+    def read(container: tuple[Object, Object]) -> tuple[str, str]:
+        pod, status = container
+        uid = pod["metadata"]["uid"]
         if deadline.expired:
-            refused["some logs: no time was left"] = None
-            return meta["uid"], ""
+            gaps["some logs: time ran out"] = None
+            return uid, ""
         try:
-            return meta["uid"], _read(cluster, meta, state)
-        except ApiError as refusal:
-            if refusal.status in {401, 403}:
-                refused[f"logs: {refusal.why}" if not refused else next(iter(refused))] = None
-            return meta["uid"], ""
+            return uid, _read_log(cluster, pod["metadata"], status)
+        except ApiError as error:
+            if error.status in {401, 403}:
+                gaps[f"logs: {error.why}" if not gaps else next(iter(gaps))] = None
+            return uid, ""
 
     with ThreadPoolExecutor(12) as pool:
-        for uid, log in pool.map(one, wanted[:_MOST_LOGS]):
-            found[uid] = tuple(dict.fromkeys((*found.get(uid, ()), *select_lines(log))))
-    return found, tuple(refused)
+        for uid, log in pool.map(read, containers[:_MAX_LOGS]):
+            lines[uid] = tuple(dict.fromkeys((*lines.get(uid, ()), *select_lines(log))))
+    return lines, tuple(gaps)
 
 
-def _worth(pod: Object) -> Iterable[Object]:
-    """States of the containers that have started and may have downloaded."""
-    status, spec = pod.get("status", {}), pod["spec"]
-    specs = {one["name"]: one for one in [*spec.get("initContainers", ()), *spec["containers"]]}
-    for state in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
-        container = specs.get(state["name"], {})
-        words = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
-        steered = any(DOWNLOAD_VARIABLES.fullmatch(one["name"]) for one in container.get("env", ()))
-        quiet = bool(words) and not _PYTHON.search(words) and not steered
-        if state.get("containerID") and (_failed(state) or not quiet):
-            yield state
+def _select_containers(pod: Object) -> Iterator[Object]:
+    """Yield the statuses of the containers that have started and may have downloaded."""
+    spec = pod["spec"]
+    containers = {
+        container["name"]: container
+        for container in [*spec.get("initContainers", ()), *spec["containers"]]
+    }
+    for status in get_container_statuses(pod):
+        container = containers.get(status["name"], {})
+        command = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
+        is_configured = any(
+            DOWNLOAD_VARIABLES.fullmatch(variable["name"]) for variable in container.get("env", ())
+        )
+        cannot_download = bool(command) and not _DOWNLOADERS.search(command) and not is_configured
+        if status.get("containerID") and (_is_failing(status) or not cannot_download):
+            yield status
 
 
-def _failed(state: Object) -> bool:
-    now = state.get("state", {})
-    waits = now.get("waiting", {}).get("reason") == "CrashLoopBackOff"
-    return bool(waits or state.get("restartCount") or now.get("terminated", {}).get("exitCode"))
+def _is_failing(status: Object) -> bool:
+    state = status.get("state", {})
+    is_waiting = state.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+    exit_code = state.get("terminated", {}).get("exitCode")
+    return bool(is_waiting or status.get("restartCount") or exit_code)
 
 
-def _read(cluster: Cluster, meta: Object, state: Object) -> str:
-    """The log of a container that never ended; of one that did, the run that ended too."""
-    where, told = (meta["namespace"], meta["name"], state["name"]), []
-    if state.get("restartCount"):
-        with suppress(ApiError):  # it goes with its container
-            told.append(_ends(cluster, where, state, previous=True))
-    if not told or "waiting" not in state.get("state", {}):
-        told.append(_ends(cluster, where, state, previous=False))
-    return "\n".join(told)
+def _read_log(cluster: Cluster, metadata: Object, status: Object) -> str:
+    """Return the log of a container; if it has restarted, with the log of the previous run."""
+    container = (metadata["namespace"], metadata["name"], status["name"])
+    logs = []
+    if status.get("restartCount"):
+        with suppress(ApiError):  # the log is deleted with its container
+            logs.append(_read_ends(cluster, container, status, previous=True))
+    if not logs or "waiting" not in status.get("state", {}):
+        logs.append(_read_ends(cluster, container, status, previous=False))
+    return "\n".join(logs)
 
 
-def _ends(cluster: Cluster, where: tuple[str, str, str], state: Object, *, previous: bool) -> str:
-    """The beginning of a log and, where it fails, its end."""
-    head = cluster.read_log(*where, previous=previous, max_bytes=_HEAD)
-    if not _failed(state) or len(head) < _HEAD:
+def _read_ends(
+    cluster: Cluster, container: tuple[str, str, str], status: Object, *, previous: bool
+) -> str:
+    """Return the beginning of a log and, if the container is failing, its end."""
+    head = cluster.read_log(*container, previous=previous, max_bytes=_HEAD_BYTES)
+    if not _is_failing(status) or len(head) < _HEAD_BYTES:
         return head
-    return head + "\n" + cluster.read_log(*where, previous=previous, lines=_TAIL)
-
-
-# -- events ---------------------------------------------------------------------------------------
+    return head + "\n" + cluster.read_log(*container, previous=previous, lines=_TAIL_LINES)

@@ -1,17 +1,18 @@
-"""What the checks of `mirror doctor` conclude. Data only."""
+"""What a check is, and what it concludes. Data only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from deploy.evidence.model import Evidence, Need
+from mirror.core.codec import json_key
 
 
 class Severity(StrEnum):
-    """error: pods fail because of it. warning: some will. note: worth knowing."""
+    """Worst first. error: pods fail now; warning: some pods will fail; note: worth knowing."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,17 +24,17 @@ Scope: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """One way to end a cause. ``reach`` is what it touches, ``price`` what it costs."""
+    """One way to fix a cause. ``scope`` says what it changes, ``side_effect`` what it costs."""
 
     text: str
-    reach: Scope
+    scope: Scope = field(metadata=json_key("reach"))
     command: str = ""
-    price: str = ""
+    side_effect: str = field(default="", metadata=json_key("price"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Evidence that reads best in columns."""
+    """Evidence that is shown in columns."""
 
     title: str
     columns: tuple[str, ...]
@@ -42,9 +43,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A cause, in words; what shows it; and the mends, the least invasive first.
+    """A cause, the evidence for it, and its remedies, the least invasive first.
 
-    ``why`` explains in plain words why one program fails where another works.
+    ``why`` explains how the cause makes programs fail, and why some programs are not affected.
     """
 
     check: str
@@ -54,15 +55,15 @@ class Finding:
     evidence: tuple[str, ...] = ()
     why: str = ""
     table: Table | None = None
-    mends: tuple[Remedy, ...] = ()
+    remedies: tuple[Remedy, ...] = field(default=(), metadata=json_key("mends"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """One question. ``fact`` reads as a fact once it holds.
+    """One question about the evidence. ``fact`` is the statement that is true if it holds.
 
-    ``look`` is pure and is called only when something of each of ``needs`` was seen. After a
-    ``fatal`` check that finds something the rest of its category is skipped.
+    ``find`` is pure. It is called only if some of the evidence of every need was seen. If a
+    ``fatal`` check finds something, the rest of its category is skipped.
     """
 
     id: str
@@ -77,9 +78,9 @@ CheckOutcome: TypeAlias = Literal["ok", "found", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """How one check ended. ``gaps`` are the reasons why it, or a part of it, was not seen.
+    """The outcome of one check. ``gaps`` says why it, or a part of it, was not seen.
 
-    A check that found nothing but could not see everything is skipped, never ok.
+    A check that finds nothing but did not see everything is "skipped", never "ok".
     """
 
     category: str
@@ -91,7 +92,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """All results in the order of the checks, and what was found."""
+    """All results in the order of the checks, and all findings, the worst first."""
 
     context: str
     results: tuple[CheckResult, ...]
@@ -99,9 +100,10 @@ class DoctorReport:
 
     @property
     def skipped(self) -> tuple[CheckResult, ...]:
-        return tuple(one for one in self.results if one.outcome == "skipped")
+        """The checks that did not see everything."""
+        return tuple(result for result in self.results if result.outcome == "skipped")
 
     def worst_severity(self) -> Severity | None:
-        """The severity that decides the exit code."""
-        order = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
-        return next((one for one in order if one in {f.severity for f in self.findings}), None)
+        """Return the severity that decides the exit code; None if there are no findings."""
+        severities = {finding.severity for finding in self.findings}
+        return next((severity for severity in Severity if severity in severities), None)

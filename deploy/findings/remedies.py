@@ -20,9 +20,9 @@ def set_ndots(
     """One workload leaves the search list out."""
     return Remedy(
         text=text or "Let one workload try names as they are first (ndots 1).",
-        reach="workload",
+        scope="workload",
         command=f"mirror attach {workload} -n {namespace} --ndots --no-index",
-        price="there, short names such as service.namespace stop resolving (use "
+        side_effect="there, short names such as service.namespace stop resolving (use "
         "service.namespace.svc.cluster.local); its pods restart",
     )
 
@@ -34,9 +34,9 @@ def attach_workload(
     return Remedy(
         text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
         "and nothing outside of the cluster is reached.",
-        reach="workload",
+        scope="workload",
         command=f"mirror attach {workload} -n {namespace}",
-        price="its pods restart",
+        side_effect="its pods restart",
     )
 
 
@@ -45,7 +45,7 @@ def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) ->
     return Remedy(
         text="Give a whole namespace the mirror: its URL is an IPv4 address, so no name is looked "
         "up and nothing outside of the cluster is reached.",
-        reach="namespace",
+        scope="namespace",
         command="mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
     )
 
@@ -58,21 +58,21 @@ FIX_DNS_COMMAND = "mirror fix dns"
 POD_SYSCTL = Remedy(
     text="Start new pods without IPv6 (a `tuning` entry in the CNI's configuration); running pods "
     "keep theirs until they restart.",
-    reach="nodes",
+    scope="nodes",
     command="mirror fix pod-sysctl",
-    price="no pod has IPv6, inside of the cluster either",
+    side_effect="no pod has IPv6, inside of the cluster either",
 )
 IPPOOL = Remedy(
     text="Stop giving pods IPv6 addresses: `assign_ipv6` off first, then the pool disabled.",
-    reach="nodes",
+    scope="nodes",
     command="mirror fix ippool",
-    price="no new pod has IPv6; running pods keep their address until they restart",
+    side_effect="no new pod has IPv6; running pods keep their address until they restart",
 )
 HOST_SYSCTL = Remedy(
     text="Turn IPv6 off on the nodes themselves.",
-    reach="nodes",
+    scope="nodes",
     command="mirror fix host-sysctl",
-    price="the nodes lose IPv6 altogether; pods are not touched by it",
+    side_effect="the nodes lose IPv6 altogether; pods are not touched by it",
 )
 
 
@@ -80,9 +80,9 @@ def build_image(workload: str, path: str = "PATH") -> Remedy:
     """The packages go into the image."""
     return Remedy(
         text=f"Bake what {workload} downloads into its image: it then starts with no network.",
-        reach="workload",
+        scope="workload",
         command=f"build-image {path}",
-        price="the image is built anew when its lock changes",
+        side_effect="the image is built anew when its lock changes",
     )
 
 
@@ -101,7 +101,7 @@ def filter_ipv6_answers() -> Remedy:
     """CoreDNS leaves AAAA records out."""
     return Remedy(
         text="Let CoreDNS leave IPv6 addresses out of its answers.",
-        reach="cluster",
+        scope="cluster",
         command=FIX_DNS_COMMAND,
-        price="no pod reaches anything over IPv6 by name",
+        side_effect="no pod reaches anything over IPv6 by name",
     )

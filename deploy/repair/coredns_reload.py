@@ -13,7 +13,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import is_rolled_out, list_pods
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
-from deploy.evidence.dns_propagation import await_answers
+from deploy.evidence.dns import await_answers
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile

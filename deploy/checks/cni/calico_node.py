@@ -40,14 +40,14 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
         why="FELIX_IPV6SUPPORT only says whether Felix programs IPv6 routes and rules on the "
         "nodes. Addresses come from calico-ipam: a pod's IPv6 address then leads nowhere, not even "
         "to its neighbour, and programs that try it first wait or fail.",
-        mends=(
+        remedies=(
             remedies.IPPOOL,
             Remedy(
                 text="Or let Felix serve IPv6 again.",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
                 "FELIX_IPV6SUPPORT=true",
-                price="calico-node restarts, node by node",
+                side_effect="calico-node restarts, node by node",
             ),
         ),
     )
@@ -79,12 +79,12 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="A node that has no stored IPv6 address fails at its next start with `failed to "
         "autodetect an IPv6 address`; host IPv6 must not be turned off while this stands.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Tell calico-node not to look for one.",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node IP6=none",
-                price="calico-node restarts, node by node; nodes have no IPv6 in Calico",
+                side_effect="calico-node restarts, node by node; nodes have no IPv6 in Calico",
             ),
         ),
     )

@@ -27,10 +27,10 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
         cause=f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
         evidence=(calico.conflist.broken,),
         why="calico-node writes it to each node when it starts: from then on no pod starts there.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Mend the key cni_network_config, or take back what `mirror fix` did.",
-                reach="cluster",
+                scope="cluster",
                 command=f"kubectl -n {calico.namespace} edit configmap calico-config",
             ),
         ),
@@ -73,17 +73,17 @@ def _drifted(evidence: Evidence, calico: Calico, nodes: list[str], says: str, ha
             if microk8s
             else ", and something else may have written it since."
         ),
-        mends=(
+        remedies=(
             Remedy(
                 text="Bring nodes and ConfigMap together again.",
-                reach="nodes",
+                scope="nodes",
                 command="mirror fix pod-sysctl" if "tuning" in says else "mirror fix ippool",
             ),
             Remedy(
                 text="Or let calico-node write the file again.",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl -n {calico.namespace} rollout restart daemonset/calico-node",
-                price="new pods wait while it restarts, node by node",
+                side_effect="new pods wait while it restarts, node by node",
             ),
         ),
     )

@@ -35,10 +35,10 @@ def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
             for node, pod in down.items()
         ),
         why="New pods there get no network, and routes and rules are not kept.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Read what it says.",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl -n {calico.namespace} logs daemonset/calico-node -c calico-node "
                 "--tail=50",
             ),
@@ -59,7 +59,7 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
         ways = [
             Remedy(
                 text="Read all of it.",
-                reach="workload",
+                scope="workload",
                 command=f"kubectl -n {warned.namespace} describe pod {pending[0]}",
             )
         ]
@@ -78,13 +78,13 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
             "`mirror rollback pod-sysctl`."
             if refused
             else "The kubelet tries again all the time: once the cause has gone they start.",
-            mends=tuple(ways),
+            remedies=tuple(ways),
         )
 
 
 def _recent(evidence: Evidence, reason: str) -> Iterator[WarningEvents]:
     now = datetime.fromisoformat(evidence.taken)
-    for warned in require_seen(evidence.warned):
+    for warned in require_seen(evidence.warning_events):
         if warned.reason != reason:
             continue
         if warned.last and now - datetime.fromisoformat(warned.last) > _RECENT:

@@ -40,12 +40,12 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
             why=_WHY.get(
                 one.a.code, "The DNS that the nodes use has an answer without an IPv4 address."
             ),
-            mends=(
-                Remedy(text="Check the name for a slip of the pen.", reach="workload"),
+            remedies=(
+                Remedy(text="Check the name for a slip of the pen.", scope="workload"),
                 remedies.USE_MIRROR,
                 Remedy(
                     text="See whom CoreDNS asks (`forward`), and ask that server yourself.",
-                    reach="cluster",
+                    scope="cluster",
                     command="kubectl -n kube-system get configmap coredns -o yaml",
                 ),
             ),
@@ -84,7 +84,7 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
             else "`Network unreachable (os error 101)` is said of the IPv6 address, which is tried "
             "first. Here IPv4 does not get through either (dns.egress), so the message names the "
             "wrong half of the trouble.",
-            mends=(
+            remedies=(
                 remedies.USE_MIRROR,
                 remedies.filter_ipv6_answers(),
             ),
@@ -115,7 +115,7 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
                 else "A firewall, a NetworkPolicy or a missing route is in between. "
                 "Where that is meant, the mirror is the way in."
             ),
-            mends=(remedies.USE_MIRROR,),
+            remedies=(remedies.USE_MIRROR,),
         )
 
 

@@ -52,7 +52,7 @@ def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, DnsAnswer])
         evidence=tuple(shown),
         why=why,
         table=_table(*hit[0]) if hit else None,
-        mends=_mends(suffix, _without_list([name for _, name in hit])),
+        remedies=_mends(suffix, _without_list([name for _, name in hit])),
     )
 
 
@@ -135,16 +135,16 @@ def _mends(suffix: str, tried: str) -> tuple[Remedy, ...]:
         remedies.USE_MIRROR,
         Remedy(
             text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",
-            reach="cluster",
+            scope="cluster",
             command=remedies.FIX_SEARCH_DOMAINS_COMMAND,
-            price=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; "
+            side_effect=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; "
             "--keep-name NAME leaves others out)",
         ),
         Remedy(
             text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "
             "systemd-resolved), then restart the kubelets and the pods.",
-            reach="nodes",
-            price="the nodes' own short names under it stop resolving",
+            scope="nodes",
+            side_effect="the nodes' own short names under it stop resolving",
         ),
     )
 
@@ -166,5 +166,5 @@ def check_programs(evidence: Evidence) -> Iterator[Finding]:
                 why="A server that answers one question and not the other (A and AAAA), or not "
                 "always: musl gives up at the first bad answer.",
                 table=_table(node, name),
-                mends=(remedies.USE_MIRROR,),
+                remedies=(remedies.USE_MIRROR,),
             )

@@ -26,10 +26,10 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
             cause="there is no Service kube-dns or coredns in kube-system",
             why="Pods normally ask that Service for every name. Where DNS is run in another way, "
             "what the pods themselves see counts.",
-            mends=(
+            remedies=(
                 Remedy(
                     text="Turn the cluster's DNS on.",
-                    reach="cluster",
+                    scope="cluster",
                     command=remedies.enable_addon_command(evidence, "dns", ""),
                 ),
             ),
@@ -50,10 +50,10 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
         )
         or (f"no pod has the labels {service.selector}",),
         why="No name resolves in any pod until one of them is.",
-        mends=(
+        remedies=(
             Remedy(
                 text="See why they are not Ready.",
-                reach="cluster",
+                scope="cluster",
                 command=f"kubectl -n {namespace} describe pods -l {service.selector}",
             ),
         ),
@@ -70,10 +70,10 @@ def check_forward(evidence: Evidence) -> Iterator[Finding]:
         severity=Severity.ERROR,
         cause=f"the Corefile in ConfigMap {found.namespace}/{found.name} forwards no questions",
         why="Names of the cluster resolve, every other name does not exist.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Add `forward . /etc/resolv.conf` to its server block.",
-                reach="cluster",
+                scope="cluster",
                 command=f"kubectl -n {found.namespace} edit configmap {found.name}",
             ),
         ),
@@ -105,10 +105,10 @@ def check_answers(evidence: Evidence) -> Iterator[Finding]:
             if everywhere
             else "Other nodes get answers: look at kube-proxy and the pod network of these nodes."
         ),
-        mends=(
+        remedies=(
             Remedy(
                 text="Look at the DNS pods, and at the pods of these nodes that make the network.",
-                reach="cluster",
+                scope="cluster",
                 command="kubectl -n kube-system get pods -o wide",
             ),
         ),

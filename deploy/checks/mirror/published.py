@@ -14,20 +14,24 @@ from deploy.findings.phrases import join_names
 def check_address(evidence: Evidence) -> Iterator[Finding]:
     """The Service no longer has the address that workloads were given."""
     state = require_seen(evidence.mirror)
-    if not state.promised or state.service == state.promised or not state.wanted:
+    if (
+        not state.recorded_address
+        or state.service_address == state.recorded_address
+        or not state.replicas
+    ):
         return
-    now = f"has {state.service}" if state.service else "is gone"
+    now = f"has {state.service_address}" if state.service_address else "is gone"
     yield Finding(
         check="mirror.address",
         severity=Severity.ERROR,
-        cause=f"workloads were given {state.promised}, and the mirror's Service {now}",
+        cause=f"workloads were given {state.recorded_address}, and the mirror's Service {now}",
         evidence=(
             f"Service {state.namespace}/pypi-mirror {now}",
             *describe_users(state),
         ),
         why="Every workload that uses the mirror gets no answer, although the mirror itself is "
         "well. The address is recorded, and `mirror up` asks for it again.",
-        mends=(run_mirror_up("Bring the Service back at its address."),),
+        remedies=(run_mirror_up("Bring the Service back at its address."),),
     )
 
 
@@ -37,7 +41,7 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
     wrong = {one.namespace: one for one in state.published if one.state != "right"}
     gone = [name for name, one in wrong.items() if one.state == "no namespace"]
     broken = {name: one for name, one in wrong.items() if one.state != "no namespace"}
-    if broken and state.promised:
+    if broken and state.recorded_address:
         foreign = [name for name, one in broken.items() if one.state == "foreign"]
         yield Finding(
             check="mirror.published",
@@ -56,13 +60,13 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
             why="Pods that start there are sent to an address where nothing answers; without the "
             "ConfigMap they do not start at all (CreateContainerConfigError). Running ones keep "
             "what they got.",
-            mends=(
+            remedies=(
                 Remedy(
                     text=f"Rename or remove what is in the way in {join_names(foreign)}, "
                     "then publish."
                     if foreign
                     else "Publish it again, then restart what took the old one.",
-                    reach="namespace",
+                    scope="namespace",
                     command="mirror env --publish " + " ".join(broken),
                 ),
             ),
@@ -73,5 +77,5 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.NOTE,
             cause=f"the mirror was published in namespaces that are gone: {join_names(gone)}",
             evidence=tuple(f"no namespace {name}" for name in gone),
-            mends=(run_mirror_up("Nothing has to be done; `mirror up` passes over them."),),
+            remedies=(run_mirror_up("Nothing has to be done; `mirror up` passes over them."),),
         )

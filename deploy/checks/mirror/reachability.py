@@ -14,7 +14,7 @@ from deploy.findings.phrases import group_by_line, on_nodes
 def check_reached(evidence: Evidence) -> Iterator[Finding]:
     """Nodes whose pods do not get an answer from the mirror's address."""
     state = require_seen(evidence.mirror)
-    if not state.ready or state.service != state.promised:
+    if not state.ready or state.service_address != state.recorded_address:
         return  # mirror.running, mirror.address say it
     asked = {node: view.mirror for node, view in iter_probe_views(evidence) if view.mirror}
     lost = {
@@ -28,7 +28,7 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             check="mirror.reached",
             severity=Severity.ERROR,
-            cause=f"pods do not reach the mirror at {state.promised}:{state.port} {on_nodes(lost)}",
+            cause=f"pods do not reach the mirror at {state.recorded_address}:{state.port} {on_nodes(lost)}",
             nodes=tuple(lost),
             evidence=group_by_line(lost),
             why="The mirror is Ready. "
@@ -39,10 +39,10 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
                 else "Other nodes' pods do: look at kube-proxy and the pod network of these nodes, "
                 "or at a NetworkPolicy of the workloads' namespace."
             ),
-            mends=(
+            remedies=(
                 Remedy(
                     text="See whom the Service leads to, and who may talk to whom.",
-                    reach="cluster",
+                    scope="cluster",
                     command=f"kubectl -n {state.namespace} get endpoints,networkpolicies "
                     "&& kubectl -n kube-system get pods -o wide",
                 ),
@@ -55,10 +55,10 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
             cause=f"the mirror answers with errors {on_nodes(failing)}",
             nodes=tuple(failing),
             evidence=group_by_line(failing),
-            mends=(
+            remedies=(
                 Remedy(
                     text="Read what it says.",
-                    reach="namespace",
+                    scope="namespace",
                     command=f"kubectl -n {state.namespace} logs pypi-mirror-0 --all-containers "
                     "--tail=50",
                 ),
@@ -80,10 +80,10 @@ def check_upstream(evidence: Evidence) -> Iterator[Finding]:
             f"its own word, asked {on_nodes(n for n, word in words.items() if word == 'away')}",
         ),
         why="What it has is served as ever; what it does not have yet cannot be installed.",
-        mends=(
+        remedies=(
             Remedy(
                 text="See why, in its status and log.",
-                reach="namespace",
+                scope="namespace",
                 command=f"mirror status && kubectl -n {state.namespace} logs pypi-mirror-0 "
                 "--all-containers --tail=50",
             ),

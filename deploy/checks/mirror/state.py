@@ -20,11 +20,11 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
             severity=Severity.ERROR,
             cause="the mirror's record cannot be read: it holds the address that workloads use",
             evidence=(state.record_trouble,),
-            mends=(
+            remedies=(
                 Remedy(
                     text="Restore it; only if no workload uses the mirror yet, delete it and start "
                     "anew.",
-                    reach="namespace",
+                    scope="namespace",
                     command=f"kubectl -n {state.namespace} get configmap -o yaml",
                 ),
             ),
@@ -32,8 +32,8 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         return
     if not state.ever_existed or state.ready:
         return
-    if not state.wanted:
-        gone = "does not exist" if state.wanted is None else "has 0 replicas"
+    if not state.replicas:
+        gone = "does not exist" if state.replicas is None else "has 0 replicas"
         yield Finding(
             check="mirror.running",
             severity=Severity.ERROR if state.published else Severity.WARNING,
@@ -44,7 +44,7 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
                 *describe_users(state),
             ),
             why="Its packages and its address are kept: what used it works again once it runs.",
-            mends=(run_mirror_up("Start it again."),),
+            remedies=(run_mirror_up("Start it again."),),
         )
         return
     yield Finding(
@@ -54,11 +54,11 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         nodes=(state.node,) if state.node else (),
         evidence=state.trouble[:8],
         why=_why_not_ready(evidence, state),
-        mends=(
+        remedies=(
             run_mirror_up("Start it again; it says what is in the way."),
             Remedy(
                 text="See why it does not start.",
-                reach="namespace",
+                scope="namespace",
                 command=f"kubectl -n {state.namespace} describe pod pypi-mirror-0",
             ),
         ),
@@ -89,5 +89,5 @@ def check_image(evidence: Evidence) -> Iterator[Finding]:
         cause="the mirror runs another image than `mirror up` gave it",
         evidence=(f"runs {state.image}", f"was given {state.recorded_image}"),
         why="Somebody changed the StatefulSet. The next `mirror up` takes the recorded image.",
-        mends=(run_mirror_up("Bring the recorded image back."),),
+        remedies=(run_mirror_up("Bring the recorded image back."),),
     )

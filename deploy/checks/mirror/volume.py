@@ -20,13 +20,15 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     held = state.volume
     if held is None:
-        if state.wanted and not state.ready:
+        if state.replicas and not state.ready:
             yield Finding(
                 check="mirror.volume",
                 severity=Severity.ERROR,
                 cause="the mirror's volume claim is gone, and its packages with it",
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
-                mends=(run_mirror_up("Make a new one; private packages have to be added again."),),
+                remedies=(
+                    run_mirror_up("Make a new one; private packages have to be added again."),
+                ),
             )
         return
     if held.phase != "Bound":
@@ -54,13 +56,13 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
         evidence=(f"claim {held.claim} ({held.size}, {held.storage_class}) is bound to {name}",),
         why="A local volume does not move: the mirror runs on that node or nowhere"
         + (". It still runs; if its pod ends it stays Pending." if running_there else "."),
-        mends=(
+        remedies=(
             Remedy(
                 text="Bring the node back."
                 if here
                 else "Bring the node back under its name; or give the packages up and start anew "
                 "(mirror down --purge, mirror up).",
-                reach="nodes",
+                scope="nodes",
                 command=f"kubectl uncordon {name}"
                 if here and here[0].ready
                 else f"kubectl describe node {name}",
@@ -84,11 +86,11 @@ def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
         ),
         why="The class's provisioner does not answer, or there is no such class: the mirror's pod "
         "waits for it.",
-        mends=(
+        remedies=(
             Remedy(
                 text="See that the storage class exists and its provisioner runs (MicroK8s: the "
                 "hostpath-storage add-on).",
-                reach="cluster",
+                scope="cluster",
                 command=enable,
             ),
         ),
@@ -103,7 +105,7 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
         for _, view in iter_probe_views(evidence)
         if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
     ]
-    shown = [*state.said]
+    shown = [*state.error_lines]
     low = full = False
     for one in told[:1]:
         free, size = one.volume_free or 0, one.volume_size or 1
@@ -111,7 +113,7 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
         if low or full:
             shown.append(f"{free / 1e9:.1f} GB of {size / 1e9:.1f} GB are free")
     if low or not told:  # what a log says may be over
-        full = full or any("full" in line or "No space" in line for line in state.said)
+        full = full or any("full" in line or "No space" in line for line in state.error_lines)
     if not low and not full:
         return
     claim = f"claim {state.volume.claim}, {state.volume.size}" if state.volume else "no claim"
@@ -123,15 +125,15 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
         evidence=tuple(shown),
         why="What is cached is still served; nothing new is stored, and uploads fail. A hostPath "
         "volume shares its disk with the node: whatever fills that fills this.",
-        mends=(
+        remedies=(
             Remedy(
                 text="Ask for a larger volume, where the storage class can grow one.",
-                reach="namespace",
+                scope="namespace",
                 command="mirror up --size 50Gi",
             ),
             Remedy(
                 text=f"Or make room on the disk of node {state.node or 'of the volume'}.",
-                reach="nodes",
+                scope="nodes",
             ),
         ),
     )

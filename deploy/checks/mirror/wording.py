@@ -8,11 +8,11 @@ from deploy.findings.model import Remedy
 
 def run_mirror_up(text: str) -> Remedy:
     """The one command that brings the mirror to what was recorded."""
-    return Remedy(text=text, reach="namespace", command="mirror up")
+    return Remedy(text=text, scope="namespace", command="mirror up")
 
 
 def describe_users(state: MirrorState) -> tuple[str, ...]:
     """Who was given the address."""
-    return (f"workloads were given {state.promised}:{state.port}",) * bool(state.promised) + tuple(
-        f"published in namespace {one.namespace}" for one in state.published
-    )
+    return (f"workloads were given {state.recorded_address}:{state.port}",) * bool(
+        state.recorded_address
+    ) + tuple(f"published in namespace {one.namespace}" for one in state.published)

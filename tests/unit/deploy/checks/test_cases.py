@@ -71,9 +71,9 @@ def test_mends_go_from_the_least_invasive(case: Path) -> None:
     order = ("workload", "namespace", "cluster", "nodes")
     report = judge(load(Evidence, load_case(case)), load_categories())
     for finding in report.findings:
-        reaches = [order.index(mend.reach) for mend in finding.mends]
+        reaches = [order.index(mend.scope) for mend in finding.remedies]
         assert reaches == sorted(reaches)
-        assert finding.mends
+        assert finding.remedies
 
 
 def test_every_check_has_a_case_that_it_finds() -> None:

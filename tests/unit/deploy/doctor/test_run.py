@@ -18,8 +18,8 @@ SOME = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
 
 
 def finding(severity: Severity = Severity.ERROR) -> Finding:
-    mend = Remedy(text="mend it", reach="workload")
-    return Finding(check="x", severity=severity, cause="broken", mends=(mend,))
+    mend = Remedy(text="mend it", scope="workload")
+    return Finding(check="x", severity=severity, cause="broken", remedies=(mend,))
 
 
 def finds(_: Evidence) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What is collected, and what becomes of what may not be seen."""
+"""Collecting evidence, and what happens to subjects that this user may not see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.pod_run import PodRun
 from deploy.evidence import collect as collecting
-from deploy.evidence import dns
+from deploy.evidence import dns, probe_pods
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.coredns import CorefileConfigMap
 from deploy.evidence.dns import DnsPod, DnsService
@@ -20,6 +20,7 @@ from deploy.evidence.unseen import Unseen, require_seen
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
+from mirror.probe.model import PodDns
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 NODE = {
@@ -81,12 +82,12 @@ class FakeOneNodeCluster:
         return ""
 
 
-def seen(look: CollectOptions, *refused: str) -> Any:
-    return collect(cast("Cluster", FakeOneNodeCluster(*refused)), frozenset(Need), look)
+def collect_all(options: CollectOptions, *refused: str) -> Any:
+    return collect(cast("Cluster", FakeOneNodeCluster(*refused)), frozenset(Need), options)
 
 
-def test_from_the_api_alone() -> None:
-    evidence = seen(CollectOptions(namespace="pypi-mirror"))
+def test_collects_from_the_api_without_pods() -> None:
+    evidence = collect_all(CollectOptions(namespace="pypi-mirror"))
     node = NodeState(
         name="ra",
         ready=True,
@@ -107,46 +108,43 @@ def test_from_the_api_alone() -> None:
     assert "no probe image" in evidence.pod_dns.reason
 
 
-def test_a_missing_right_leaves_the_rest_seen() -> None:
-    evidence = seen(CollectOptions(namespace="pypi-mirror"), "ConfigMap", "Node")
+def test_a_missing_permission_leaves_the_rest_seen() -> None:
+    evidence = collect_all(CollectOptions(namespace="pypi-mirror"), "ConfigMap", "Node")
     assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
     assert evidence.nodes == Unseen(reason="you cannot read Node")
     assert isinstance(evidence.dns_service, DnsService)
 
 
 @pytest.mark.parametrize("kind", [*API_RESOURCES])
-def test_no_missing_right_ends_the_look(kind: str) -> None:
-    assert seen(CollectOptions(namespace="pypi-mirror"), kind).context == "fake"
+def test_no_missing_permission_stops_the_collection(kind: str) -> None:
+    assert collect_all(CollectOptions(namespace="pypi-mirror"), kind).context == "fake"
 
 
-def test_without_rights_on_nodes_they_have_to_be_named() -> None:
-    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
-    assert "give --node" in seen(look, "Node").pod_dns.reason
+def test_needs_node_names_without_permission_to_list_nodes() -> None:
+    options = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    assert "pass --node" in collect_all(options, "Node").pod_dns.reason
 
 
-def test_a_node_that_does_not_exist_is_refused() -> None:
-    look = CollectOptions(
+def test_rejects_a_node_that_does_not_exist() -> None:
+    options = CollectOptions(
         namespace="pypi-mirror", image="i", names=("index.example",), nodes=("rah",)
     )
     with pytest.raises(InputError, match="no node 'rah'"):
-        seen(look)
+        collect_all(options)
 
 
-def test_no_right_to_make_pods(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
-    (one,) = require_seen(seen(look, "Namespace").pod_dns)
-    assert one.view == Unseen(reason="no probe pods: you cannot read Namespace")
+def test_pod_dns_is_unseen_without_permission_to_create_pods() -> None:
+    options = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (node,) = require_seen(collect_all(options, "Namespace").pod_dns)
+    assert node.view == Unseen(reason="no probe pods: you cannot read Namespace")
 
 
-def test_nodes_that_are_not_ready_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "read_nodes", lambda _: (_not_ready(),))
-    look = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
-    (one,) = require_seen(seen(look).pod_dns)
-    assert one.view == Unseen(reason="the node is not Ready")
-
-
-def _not_ready() -> NodeState:
-    return NodeState(name="ra", ready=False, architecture="amd64")
+def test_does_not_probe_nodes_that_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    not_ready = NodeState(name="ra", ready=False, architecture="amd64")
+    monkeypatch.setattr(collecting, "read_nodes", lambda _: (not_ready,))
+    options = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
+    (node,) = require_seen(collect_all(options).pod_dns)
+    assert node.view == Unseen(reason="the node is not Ready")
 
 
 @pytest.mark.parametrize(
@@ -158,24 +156,23 @@ def _not_ready() -> NodeState:
         ),
         (
             PodRun(name="p", node="ra", exit_code=1, output="No module named mirror.probe"),
-            "ended with 1",
+            "exited with 1",
         ),
         (PodRun(name="p", node="ra", exit_code=2, output="usage: …"), "another version"),
-        (PodRun(name="p", node="ra", exit_code=0, output="{}"), "cannot be read"),
-        (PodRun(name="p", node="ra", exit_code=0, output="noise"), "cannot be read"),
+        (PodRun(name="p", node="ra", exit_code=0, output="{}"), "cannot read"),
+        (PodRun(name="p", node="ra", exit_code=0, output="noise"), "cannot read"),
     ],
 )
 def test_a_probe_that_fails_is_unseen(run: PodRun, reason: str) -> None:
-    view = dns._read(run)
+    view = probe_pods.read_result(run, PodDns)
     assert isinstance(view, Unseen)
     assert reason in view.reason
 
 
-def test_a_probe_pod_sees_what_a_workload_sees() -> None:
-    asked = dns.DnsProbeRequest(
-        image="image", namespace="home", names=("index.example:80",), mirror="10.152.183.7:3141"
-    )
-    spec = dns._pod(asked, "home", "ra")["spec"]
+def test_a_probe_pod_has_the_dns_of_a_workload() -> None:
+    spec = probe_pods.render_pod("image", "home", "ra", ["dns", "--name", "index.example:80"])[
+        "spec"
+    ]
     assert "dnsConfig" not in spec
     assert "dnsPolicy" not in spec
     assert spec["nodeName"] == "ra"
@@ -183,12 +180,26 @@ def test_a_probe_pod_sees_what_a_workload_sees() -> None:
     assert spec["securityContext"]["runAsNonRoot"] is True
     (container,) = spec["containers"]
     assert container["command"] == [
-        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80"),
-        *("--mirror", "10.152.183.7:3141"),
+        *("python3", "-m", "mirror.probe", "dns", "--name", "index.example:80")
     ]
 
 
-def test_nothing_is_made_where_no_node_can_run_it() -> None:
-    fake = cast("Cluster", FakeOneNodeCluster())
-    asked = dns.DnsProbeRequest(image="image", namespace="home", names=("index.example",))
-    assert dns.probe_dns(fake, asked, (), SILENT) == {}
+def test_passes_names_and_the_mirror_to_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run_probe(*_: Any, command: list[str], **__: Any) -> dict[str, Any]:
+        commands.append(command)
+        return {}
+
+    monkeypatch.setattr(dns, "run_probe", run_probe)
+    request = dns.DnsProbeRequest(
+        image="image", namespace="home", names=("index.example:80",), mirror="10.152.183.7:3141"
+    )
+    dns.probe_dns(cast("Cluster", FakeOneNodeCluster()), request, ("ra",), SILENT)
+    assert commands == [["dns", "--name", "index.example:80", "--mirror", "10.152.183.7:3141"]]
+
+
+def test_creates_no_pods_if_no_node_is_ready() -> None:
+    cluster = cast("Cluster", FakeOneNodeCluster("Namespace", "Pod"))
+    request = dns.DnsProbeRequest(image="image", namespace="home", names=("index.example",))
+    assert dns.probe_dns(cluster, request, (), SILENT) == {}

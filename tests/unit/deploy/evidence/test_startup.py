@@ -14,12 +14,12 @@ from deploy.evidence.startup import (
 )
 from deploy.evidence.workloads import Workload, WorkloadContainer, WorkloadPod
 
-MIRROR = MirrorState(namespace="pypi-mirror", promised="10.152.183.7", port=3141)
+MIRROR = MirrorState(namespace="pypi-mirror", recorded_address="10.152.183.7", port=3141)
 
 
 def workload(command: str, *env: str, heard: tuple[str, ...] = ()) -> Workload:
     main = WorkloadContainer(name="main", image="i", command=("sh", "-c", command), env=env)
-    pod = WorkloadPod(name="p", node="ra", phase="Running", ready=True, heard=heard)
+    pod = WorkloadPod(name="p", node="ra", phase="Running", ready=True, log_lines=heard)
     return Workload(kind="Deployment", namespace="n", name="w", containers=(main,), pods=(pod,))
 
 

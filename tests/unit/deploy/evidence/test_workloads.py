@@ -42,4 +42,4 @@ def test_the_run_that_ended_is_read(
 ) -> None:
     cluster = cast("Cluster", FakeLogCluster(**logs))
     told = {"name": "main", "state": state, "restartCount": restarts}
-    assert workloads._read(cluster, META, told) == read
+    assert workloads._read_log(cluster, META, told) == read

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.evidence.workloads import _disproved
+from deploy.evidence.workloads import _runs_other_image
 from deploy.manifests.application import PROOF_ANNOTATION, render_application
 from images.application_recipe import load_application_recipe
 from images.mirror_recipe import RECIPES
@@ -58,4 +58,4 @@ def test_what_was_not_proved_says_nothing() -> None:
 )
 def test_the_image_that_runs_is_compared(image: str, proof: str, disproved: bool) -> None:
     pod = {"status": {"containerStatuses": [{"imageID": image}, {"imageID": ""}]}}
-    assert _disproved(pod, proof) is disproved
+    assert _runs_other_image(pod, proof) is disproved
