@@ -1,7 +1,7 @@
-"""Three-way merge: what somebody changed since we wrote, carried over to what we would write.
+"""Three-way merge of text by lines, and of object specs by keys. Pure.
 
-Of text by lines, of an object's spec by its keys. Where both sides changed the same place it is a
-conflict; it is then told with both texts, and ``content`` takes our side there.
+Where both sides changed the same place there is a conflict, which has both texts; the merged
+content then has ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mirror.core.errors import RefusedError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConflict:
-    """A place both sides changed: how it reads for us, and how somebody made it."""
+    """A place that both sides changed, and the text of each."""
 
     place: str
     ours: str
@@ -38,16 +38,17 @@ class MergeResult:
 def merge(
     ancestor: bytes | None, ours: bytes | None, theirs: bytes | None, *, spec: bool = False
 ) -> MergeResult:
-    """Apply what changed from ``ancestor`` to ``theirs`` to ``ours``; ``spec``: JSON by its keys.
+    """Apply the change ancestor→theirs to ``ours``.
 
-    Absent (None) is a content of its own.
+    ``spec``: the content is JSON and is merged by its keys. None means that the target is absent,
+    which counts as a value of its own.
     """
     if theirs in (ancestor, ours):
         return MergeResult(content=ours)
     if ours == ancestor:
         return MergeResult(content=theirs)
     if ancestor is None or ours is None or theirs is None:
-        return MergeResult(content=ours, conflicts=(_whole(ours, theirs),))
+        return MergeResult(content=ours, conflicts=(_conflict_over_all(ours, theirs),))
     if spec:
         return _merge_specs(ancestor, ours, theirs)
     return _merge_lines(ancestor, ours, theirs)
@@ -56,31 +57,31 @@ def merge(
 def undo_change(
     base: bytes | None, written: bytes | None, content: bytes | None, *, spec: bool = False
 ) -> MergeResult:
-    """What would be there without us: the base, with what somebody changed since we wrote."""
+    """Return ``content`` without the change base→written: the base plus what others changed."""
     merged = merge(written, base, content, spec=spec)
-    if not merged.is_clean and not spec and _nothing_left(base, written, content):
-        # something else wrote it anew: there is nothing of ours in it, so it is a base of its own
+    if not merged.is_clean and not spec and _has_nothing_of(base, written, content):
+        # another program rewrote it, and nothing of our change is left: it is a new base
         return MergeResult(content=content)
     return merged
 
 
 def count_significant_lines(text: bytes | None) -> Counter[bytes]:
-    """Lines that say something, and how often: not braces alone."""
+    """Count the lines by their stripped text, without those that have only brackets."""
     lines = (line.strip() for line in (text or b"").splitlines())
     return Counter(line for line in lines if line.strip(b"{}[](),; "))
 
 
-def _nothing_left(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
-    """Whether none of the lines that we added to a text is in the content."""
+def _has_nothing_of(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
+    """Whether the content has none of the lines that base→written added (at least two)."""
     added = count_significant_lines(written).keys() - count_significant_lines(base).keys()
     return len(added) > 1 and not added & count_significant_lines(content).keys()
 
 
-def _whole(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
-    def said(content: bytes | None) -> str:
+def _conflict_over_all(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
+    def decode(content: bytes | None) -> str:
         return "(absent)" if content is None else content.decode(errors="replace")
 
-    return MergeConflict(place="the whole", ours=said(ours), theirs=said(theirs))
+    return MergeConflict(place="everything", ours=decode(ours), theirs=decode(theirs))
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -88,20 +89,20 @@ def _whole(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
 
 @dataclass(frozen=True, slots=True)
 class _Hunk:
-    """Lines ``begin`` to ``end`` of the ancestor became ``lines``."""
+    """A replacement of lines ``begin`` to ``end`` (exclusive) of the ancestor by ``lines``."""
 
     begin: int
     end: int
     lines: tuple[bytes, ...]
 
     def touches(self, other: _Hunk) -> bool:
-        """Ranges overlap, or both insert at one point; to stand side by side is no touch."""
+        """Whether the ranges overlap, or both insert at the same place; adjacent ranges do not."""
         if self.begin == self.end == other.begin == other.end:
             return True
         return self.begin < other.end and other.begin < self.end
 
 
-def _hunks(ancestor: Sequence[bytes], other: Sequence[bytes]) -> list[_Hunk]:
+def _diff(ancestor: Sequence[bytes], other: Sequence[bytes]) -> list[_Hunk]:
     codes = SequenceMatcher(None, ancestor, other, autojunk=False).get_opcodes()
     return [
         _Hunk(begin, end, tuple(other[low:high]))
@@ -112,150 +113,165 @@ def _hunks(ancestor: Sequence[bytes], other: Sequence[bytes]) -> list[_Hunk]:
 
 def _merge_lines(ancestor: bytes, ours: bytes, theirs: bytes) -> MergeResult:
     old = ancestor.splitlines(keepends=True)
-    mine = _hunks(old, ours.splitlines(keepends=True))
-    other = _hunks(old, theirs.splitlines(keepends=True))
-    chosen, conflicts = [h for h in mine if not any(h.touches(o) for o in other)], []
-    chosen += [h for h in other if not any(h.touches(o) for o in mine)]
-    for group_mine, group_other in _groups(mine, other):
-        chosen += group_mine
-        if set(group_mine) != set(group_other) and not _covered(group_mine, group_other):
-            conflicts.append(_conflict(old, group_mine, group_other))
-    return MergeResult(content=_patched(old, chosen), conflicts=tuple(conflicts))
+    our_hunks = _diff(old, ours.splitlines(keepends=True))
+    their_hunks = _diff(old, theirs.splitlines(keepends=True))
+    chosen = [h for h in our_hunks if not any(h.touches(t) for t in their_hunks)]
+    chosen += [t for t in their_hunks if not any(t.touches(h) for h in our_hunks)]
+    conflicts = []
+    for our_group, their_group in _group_touching(our_hunks, their_hunks):
+        chosen += our_group
+        if set(our_group) != set(their_group) and not _covers(our_group, their_group):
+            conflicts.append(_build_conflict(old, our_group, their_group))
+    return MergeResult(content=_apply(old, chosen), conflicts=tuple(conflicts))
 
 
-def _groups(mine: list[_Hunk], other: list[_Hunk]) -> list[tuple[list[_Hunk], list[_Hunk]]]:
-    """Hunks of both sides that touch, directly or through another, together."""
+def _group_touching(
+    our_hunks: list[_Hunk], their_hunks: list[_Hunk]
+) -> list[tuple[list[_Hunk], list[_Hunk]]]:
+    """Group the hunks of both sides that touch, directly or through other hunks."""
     groups: list[tuple[list[_Hunk], list[_Hunk]]] = []
-    left = [h for h in mine if any(h.touches(o) for o in other)]
-    while left:
-        ours, theirs = [left.pop(0)], list[_Hunk]()
+    remaining = [h for h in our_hunks if any(h.touches(t) for t in their_hunks)]
+    while remaining:
+        ours, theirs = [remaining.pop(0)], list[_Hunk]()
         grown = True
         while grown:
-            more = [o for o in other if o not in theirs and any(o.touches(h) for h in ours)]
-            theirs += more
-            again = [h for h in left if any(h.touches(o) for o in theirs)]
-            left = [h for h in left if h not in again]
-            ours += again
-            grown = bool(more or again)
+            new_theirs = [
+                t for t in their_hunks if t not in theirs and any(t.touches(h) for h in ours)
+            ]
+            theirs += new_theirs
+            new_ours = [h for h in remaining if any(h.touches(t) for t in theirs)]
+            remaining = [h for h in remaining if h not in new_ours]
+            ours += new_ours
+            grown = bool(new_theirs or new_ours)
         groups.append((ours, theirs))
     return groups
 
 
-def _covered(mine: list[_Hunk], other: list[_Hunk]) -> bool:
-    """Whether they only took away (a part of) what we take away too."""
+def _covers(our_hunks: list[_Hunk], their_hunks: list[_Hunk]) -> bool:
+    """Whether they only deleted lines, and we delete all of those too."""
     return all(
         not theirs.lines
         and any(
             not ours.lines and ours.begin <= theirs.begin and theirs.end <= ours.end
-            for ours in mine
+            for ours in our_hunks
         )
-        for theirs in other
+        for theirs in their_hunks
     )
 
 
-def _conflict(old: list[bytes], mine: list[_Hunk], other: list[_Hunk]) -> MergeConflict:
-    begin = min(h.begin for h in mine + other)
-    end = max(h.end for h in mine + other)
+def _build_conflict(
+    old: list[bytes], our_hunks: list[_Hunk], their_hunks: list[_Hunk]
+) -> MergeConflict:
+    begin = min(h.begin for h in our_hunks + their_hunks)
+    end = max(h.end for h in our_hunks + their_hunks)
 
-    def region(hunks: list[_Hunk]) -> str:
-        moved = [_Hunk(h.begin - begin, h.end - begin, h.lines) for h in hunks]
-        return _patched(old[begin:end], moved).decode(errors="replace")
+    def render(hunks: list[_Hunk]) -> str:
+        shifted = [_Hunk(h.begin - begin, h.end - begin, h.lines) for h in hunks]
+        return _apply(old[begin:end], shifted).decode(errors="replace")
 
-    return MergeConflict(place=f"line {begin + 1}", ours=region(mine), theirs=region(other))
+    return MergeConflict(
+        place=f"line {begin + 1}", ours=render(our_hunks), theirs=render(their_hunks)
+    )
 
 
-def _patched(old: Sequence[bytes], hunks: list[_Hunk]) -> bytes:
-    text, at = list[bytes](), 0
-    # at one place: what is inserted before a hunk's range comes before it
+def _apply(old: Sequence[bytes], hunks: list[_Hunk]) -> bytes:
+    text, position = list[bytes](), 0
+    # at the same line, an insertion comes before the replacement of a range
     for hunk in sorted(set(hunks), key=lambda h: (h.begin, h.end)):
-        text += [*old[at : hunk.begin], *hunk.lines]
-        at = hunk.end
-    return b"".join([*text, *old[at:]])
+        text += [*old[position : hunk.begin], *hunk.lines]
+        position = hunk.end
+    return b"".join([*text, *old[position:]])
 
 
 # -- specs ----------------------------------------------------------------------------------------
 
-_GONE: Any = object()
+_ABSENT: Any = object()
 
 
 def encode_spec(value: Any) -> bytes:
-    """A spec as bytes: JSON with sorted keys, a line a value, so that differences read well."""
+    """Return a spec as JSON with sorted keys and one value per line, so that it diffs well."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def decode_spec(content: bytes) -> Any:
-    """And back. Raises RefusedError where a stored copy is no JSON."""
+    """Undo encode_spec. Raises RefusedError if a stored copy is not JSON."""
     try:
         return json.loads(content)
-    except ValueError as broken:
-        raise RefusedError("a stored spec cannot be read", why=str(broken)) from broken
+    except ValueError as error:
+        raise RefusedError("a stored spec cannot be read", why=str(error)) from error
 
 
 def _merge_specs(ancestor: bytes, ours: bytes, theirs: bytes) -> MergeResult:
     conflicts: list[MergeConflict] = []
-    value = _merge_values(
-        decode_spec(ancestor), decode_spec(ours), decode_spec(theirs), "spec", conflicts
-    )
+    sides = decode_spec(ancestor), decode_spec(ours), decode_spec(theirs)
+    value = _merge_values(*sides, "spec", conflicts)
     return MergeResult(content=encode_spec(value), conflicts=tuple(conflicts))
 
 
-def _merge_values(old: Any, ours: Any, theirs: Any, place: str, told: list[MergeConflict]) -> Any:
+def _merge_values(
+    old: Any, ours: Any, theirs: Any, place: str, conflicts: list[MergeConflict]
+) -> Any:
     if theirs in (old, ours):
         return ours
     if ours == old:
         return theirs
     sides = (old, ours, theirs)
     merged: Any = None
-    if _all(dict, sides):
-        merged = _merge_maps([{} if one is _GONE else one for one in sides], place, told)
-    elif _all(list, sides):
-        lists = [[] if one is _GONE else one for one in sides]
-        named = [_by_name(one) for one in lists]
-        if all(one is not None for one in named):
-            merged = list(_merge_maps(named, place, told).values())
+    if _are_all(dict, sides):
+        maps = [{} if side is _ABSENT else side for side in sides]
+        merged = _merge_maps(maps, place, conflicts)
+    elif _are_all(list, sides):
+        lists = [[] if side is _ABSENT else side for side in sides]
+        named = [_index_by_name(side) for side in lists]
+        if all(side is not None for side in named):
+            merged = list(_merge_maps(named, place, conflicts).values())
         else:
-            merged = _merge_items(lists, place, told)
+            merged = _merge_items(lists, place, conflicts)
     else:
-        told.append(MergeConflict(place=place, ours=_said(ours), theirs=_said(theirs)))
+        conflicts.append(MergeConflict(place=place, ours=_render(ours), theirs=_render(theirs)))
         return ours
-    return _GONE if merged in ({}, []) and _GONE in (ours, theirs) else merged
+    return _ABSENT if merged in ({}, []) and _ABSENT in (ours, theirs) else merged
 
 
-def _all(kind: type, sides: Sequence[Any]) -> bool:
-    """Whether all that is there is of this kind: what is absent counts as empty."""
-    return all(one is _GONE or isinstance(one, kind) for one in sides)
+def _are_all(kind: type, sides: Sequence[Any]) -> bool:
+    """Whether all sides are of a kind; an absent one counts as empty."""
+    return all(side is _ABSENT or isinstance(side, kind) for side in sides)
 
 
-def _merge_maps(sides: Sequence[Any], place: str, told: list[MergeConflict]) -> dict[str, Any]:
+def _merge_maps(sides: Sequence[Any], place: str, conflicts: list[MergeConflict]) -> dict[str, Any]:
     old, ours, theirs = sides
     merged = {}
     for key in [*theirs, *(key for key in ours if key not in theirs)]:
-        values = (old.get(key, _GONE), ours.get(key, _GONE), theirs.get(key, _GONE))
-        value = _merge_values(*values, f"{place}.{key}", told)
-        if value is not _GONE:
+        values = (old.get(key, _ABSENT), ours.get(key, _ABSENT), theirs.get(key, _ABSENT))
+        value = _merge_values(*values, f"{place}.{key}", conflicts)
+        if value is not _ABSENT:
             merged[key] = value
     return merged
 
 
-def _merge_items(lists: Sequence[list[Any]], place: str, told: list[MergeConflict]) -> list[Any]:
-    """Items as lines of JSON."""
-    texts = [b"".join(json.dumps(one, sort_keys=True).encode() + b"\n" for one in x) for x in lists]
+def _merge_items(
+    lists: Sequence[list[Any]], place: str, conflicts: list[MergeConflict]
+) -> list[Any]:
+    """Merge items without names as if each were a line of text."""
+    texts = [
+        b"".join(json.dumps(item, sort_keys=True).encode() + b"\n" for item in items)
+        for items in lists
+    ]
     merged = _merge_lines(*texts)
-    told += [
-        MergeConflict(place=place, ours=one.ours, theirs=one.theirs) for one in merged.conflicts
+    conflicts += [
+        MergeConflict(place=place, ours=conflict.ours, theirs=conflict.theirs)
+        for conflict in merged.conflicts
     ]
     return [json.loads(line) for line in (merged.content or b"").splitlines()]
 
 
-def _by_name(value: Any) -> dict[str, Any] | None:
-    """A list of objects with names, each once (containers, env, volumes), by them."""
-    if not isinstance(value, list):
+def _index_by_name(items: list[Any]) -> dict[str, Any] | None:
+    """Return items with unique names (containers, env, volumes) by name; None for other lists."""
+    if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items):
         return None
-    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in value):
-        return None
-    named = {one["name"]: one for one in value}
-    return named if len(named) == len(value) else None
+    by_name = {item["name"]: item for item in items}
+    return by_name if len(by_name) == len(items) else None
 
 
-def _said(value: Any) -> str:
-    return "(absent)" if value is _GONE else json.dumps(value, indent=1, sort_keys=True)
+def _render(value: Any) -> str:
+    return "(absent)" if value is _ABSENT else json.dumps(value, indent=1, sort_keys=True)

@@ -1,7 +1,8 @@
-"""What is to stay on this node as it was written: one file of pages, which outlives the agent.
+"""The desired state of this node: the targets that the agent restores when they are reverted.
 
-Only what stands in it is ever put back. So whoever writes a target, or releases it, first takes it
-out of here, under the same lock: nothing that was undone comes back, whatever dies in between.
+It is one file that survives the agent. Only targets in it are ever restored, so whoever writes or
+reverts a target first removes it from the file, under the same lock: nothing that was rolled back
+comes back, whichever process dies in between.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FILE = str(STATE_DIRECTORY / "keep")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredTarget:
-    """One target: ``base`` was there before the ``fixes``, ``written`` is what they left."""
+    """One target: ``base`` is its content before the ``fixes``, ``written`` after them."""
 
     target: str
     fixes: tuple[str, ...]
@@ -29,50 +30,50 @@ class DesiredTarget:
     written: bytes | None
 
     @classmethod
-    def from_json(cls, told: dict[str, Any], fixes: Iterable[str]) -> DesiredTarget:
-        """As it is told: the contents in base64."""
-        base, written = decode_content(told["base"]), decode_content(told["written"])
-        return cls(target=told["target"], fixes=tuple(fixes), base=base, written=written)
+    def from_json(cls, data: dict[str, Any], fixes: Iterable[str]) -> DesiredTarget:
+        """Read the target and both contents, which are in base64."""
+        base, written = decode_content(data["base"]), decode_content(data["written"])
+        return cls(target=data["target"], fixes=tuple(fixes), base=base, written=written)
 
     def to_json(self) -> dict[str, Any]:
         base, written = encode_content(self.base), encode_content(self.written)
         return {"target": self.target, "fixes": self.fixes, "base": base, "written": written}
 
 
-def read(place: HostPaths) -> list[DesiredTarget]:
-    """All of them. Raises Refused where the file was altered: nothing is done on its word."""
-    content = files.read_file(place.resolve_file(_FILE)).content
+def read(host: HostPaths) -> list[DesiredTarget]:
+    """Return all desired targets. Raises TargetError if somebody edited the file."""
+    content = files.read_file(host.resolve_file(_FILE)).content
     if content is None:
         return []
     try:
-        held = json.loads(content)
-        if _digest(held["pages"]) != held["sha256"]:
-            raise ValueError("it is not what was written")
-        return [DesiredTarget.from_json(one, one["fixes"]) for one in held["pages"]]
-    except (KeyError, TypeError, ValueError) as broken:
+        state = json.loads(content)
+        if _digest(state["pages"]) != state["sha256"]:
+            raise ValueError("its checksum does not match")
+        return [DesiredTarget.from_json(data, data["fixes"]) for data in state["pages"]]
+    except (KeyError, TypeError, ValueError) as error:
         raise TargetError(
-            f"{_FILE} was altered: {broken}; mirror fix --keep writes it anew"
+            f"{_FILE} was altered: {error}; run mirror fix --keep to write it again"
         ) from None
 
 
-def write(place: HostPaths, pages: Collection[DesiredTarget]) -> None:
-    """These and no others; without any there is no file."""
-    path = place.resolve_file(_FILE)
-    there = files.read_file(path)
-    told = [page.to_json() for page in pages]
-    made = json.dumps({"pages": told, "sha256": _digest(told)}, indent=1) + "\n"
-    content = made.encode() if pages else None
-    if content != there.content:
-        files.write_file(path, content, there.version)
+def write(host: HostPaths, desired: Collection[DesiredTarget]) -> None:
+    """Replace the desired state; remove the file if nothing is desired."""
+    path = host.resolve_file(_FILE)
+    current = files.read_file(path)
+    pages = [target.to_json() for target in desired]
+    text = json.dumps({"pages": pages, "sha256": _digest(pages)}, indent=1) + "\n"
+    content = text.encode() if desired else None
+    if content != current.content:
+        files.write_file(path, content, current.version)
 
 
-def remove(place: HostPaths, targets: Collection[str]) -> None:
-    """Take these out; of a file that was altered nothing is left."""
+def remove(host: HostPaths, targets: Collection[str]) -> None:
+    """Remove some targets from the desired state; all of them if somebody edited the file."""
     try:
-        there = read(place)
+        desired = read(host)
     except TargetError:
-        there = []
-    write(place, [page for page in there if page.target not in targets])
+        desired = []
+    write(host, [target for target in desired if target.target not in targets])
 
 
 def _digest(pages: Any) -> str:

@@ -1,8 +1,8 @@
-"""Telling the cluster without a token: what stands in a file is the output of the pod's probe.
+"""Reports to the cluster without a token: the readiness probe prints the queued messages.
 
-The kubelet asks it again and again whether the pod is ready, by a plain shell (no Python is
-started for it). Where there is something to tell, the probe prints it, puts it away and fails,
-once: the kubelet makes an Event of it, in its own name. The pod stays Ready.
+The kubelet runs the pod's readiness probe every few seconds, in a plain shell (it starts no
+Python). If messages are queued, the probe prints them, empties the queue and fails, once. The
+kubelet makes an Event of that in its own name, and the pod stays Ready.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import os
 from pathlib import Path
 
 EVENT_QUEUE = Path("/told/news")
-_MORE = " … (the rest is in the pod's log)\n"
-_LONGEST = 900  # characters; of an Event's message, 1024 at most, the kubelet's words are the rest
+_TRUNCATED = " … (the rest is in the pod's log)\n"
+_MAX_LENGTH = 900  # characters; an Event's message has at most 1024, including the kubelet's words
 
 
 def queue_event(message: str, queue: Path = EVENT_QUEUE) -> None:
-    """Behind what was not fetched yet; what is too long is cut."""
+    """Append a message to what the probe has not reported yet; truncate that to 900 characters."""
     if not queue.parent.is_dir():
-        return  # a pod of an older template: it is in the log
-    waiting = queue.read_text() if queue.exists() else ""
-    whole = f"{waiting}{message}\n"
-    if len(whole) > _LONGEST:
-        whole = f"{whole.removesuffix(_MORE)[: _LONGEST - len(_MORE)]}{_MORE}"
-    half = queue.with_suffix(".half")
-    half.write_text(whole)
-    os.replace(half, queue)  # noqa: PTH105 - as everywhere in the agent
+        return  # a pod of an older version has no such volume; the message is in its log
+    pending = queue.read_text() if queue.exists() else ""
+    text = f"{pending}{message}\n"
+    if len(text) > _MAX_LENGTH:
+        text = f"{text.removesuffix(_TRUNCATED)[: _MAX_LENGTH - len(_TRUNCATED)]}{_TRUNCATED}"
+    temporary = queue.with_suffix(".half")
+    temporary.write_text(text)
+    os.replace(temporary, queue)  # noqa: PTH105 - as everywhere in the agent

@@ -1,4 +1,4 @@
-"""One of the agent's processes at a time: who stands by, and each that is asked."""
+"""A lock that serializes the agent's processes on a host: `serve` and every `do`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirror.agent.host_paths import HostPaths
 
 @contextmanager
 def lock_host(host: HostPaths) -> Iterator[None]:
-    """No two of them work on one host at once."""
+    """Hold the lock; block until the other process releases it."""
     fd = os.open(host.root / "etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""Standing orders: what a node gets by itself when its agent starts, and how it is undone.
+"""Node defaults: files and settings that a node gets when its agent starts, and their removal.
 
-A node that joins later, or was away, has nobody to ask it: its agent brings it to the orders when
-it starts. What stood there before is kept on the node, in /etc/pypi-mirror, until it is released.
+A node that joins later, or was down, receives no request, so its agent writes the defaults when it
+starts. The previous values stay on the node, in /etc/pypi-mirror, until the defaults are reverted.
 """
 
 from __future__ import annotations
@@ -11,96 +11,84 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mirror.agent import desired_state, files, sysctls
+from mirror.agent import desired_state, files
 from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
-from mirror.snapshot import Snapshot, WriteConflict, decode_content, encode_content
+from mirror.agent.targets import is_file, list_affected, read_target, write_target
+from mirror.snapshot import WriteConflict, decode_content, encode_content
 
 DEFAULTS_FILE = Path("/orders/orders.json")
-DEFAULTS_FIXES = ("host-sysctl",)  # the fix whose they are
+DEFAULTS_FIXES = ("host-sysctl",)  # the fix that publishes the defaults
 
 
-def read_applied(place: HostPaths) -> list[dict[str, Any]]:
-    """The previous values on this node, the first written first."""
-    folder = place.resolve_file(str(STATE_DIRECTORY / "x")).parent
-    pages = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return [json.loads(page.read_text()) for page in pages]
+def read_applied(host: HostPaths) -> list[dict[str, Any]]:
+    """Return a record of each default written on this node, in the order of writing."""
+    folder = host.resolve_file(str(STATE_DIRECTORY / "x")).parent
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def apply_defaults(host: HostPaths, defaults_file: Path = DEFAULTS_FILE) -> list[str]:
-    """Bring this node to the orders; what was done, or could not be, in words."""
+    """Write the defaults that the node does not have; return a line for each write and error.
+
+    Reverts them if they were withdrawn while the node was down.
+    """
     if not defaults_file.exists():
-        return revert_defaults(host)  # they were withdrawn while this node was away
-    told = []
-    for number, order in enumerate(json.loads(defaults_file.read_text())):
-        target = order["target"]
+        return revert_defaults(host)
+    lines = []
+    for number, default in enumerate(json.loads(defaults_file.read_text())):
+        target = default["target"]
         try:
-            done = _follow(host, order, number)
-        except (TargetError, WriteConflict, OSError) as broken:
-            told.append(f"{target}: {broken}")
+            written = _apply(host, target, default["content"].encode(), number)
+        except (TargetError, WriteConflict, OSError) as error:
+            lines.append(f"{target}: {error}")
         else:
-            told += [f"{target}: written"] if done else []
-    return told
+            lines += [f"{target}: written"] if written else []
+    return lines
 
 
 def revert_defaults(host: HostPaths) -> list[str]:
-    """Undo what was done by order, the last first; what could not be, in words."""
-    failed = []
+    """Restore the previous values, the last written first; return a line for each error."""
+    failures = []
+    records = read_applied(host)
     desired_state.remove(
-        host, [t for page in read_applied(host) for t in sysctls.affected_targets(page["target"])]
+        host, [target for record in records for target in list_affected(record["target"])]
     )
-    for page in reversed(read_applied(host)):
-        base, written = decode_content(page["base"]), decode_content(page["written"])
+    for record in reversed(records):
+        target = record["target"]
+        base, written = decode_content(record["base"]), decode_content(record["written"])
         try:
-            now = read_target(host, page["target"])
-            if now.content == written:
-                write_target(host, page["target"], base, now.version, page["frame"])
-            elif now.content != base:
-                failed.append(f"{page['target']}: edited since, left as it is")
-        except (TargetError, WriteConflict, OSError) as broken:
-            failed.append(f"{page['target']}: {broken}")
+            current = read_target(host, target)
+            if current.content == written:
+                write_target(host, target, base, current.version, record["frame"])
+            elif current.content != base:
+                failures.append(f"{target}: edited since, left unchanged")
+        except (TargetError, WriteConflict, OSError) as error:
+            failures.append(f"{target}: {error}")
             continue
-        path = _page(host, page["number"])
+        path = _record_path(host, record["number"])
         files.write_file(path, None, files.read_file(path).version)
-    return failed
+    return failures
 
 
-def read_target(place: HostPaths, target: str) -> Snapshot:
-    """A target by its name: a path, or a key of the network's settings."""
-    if target.startswith("/"):
-        path = place.resolve_file(target)
-        files.remove_leftovers(path.parent)
-        return files.read_file(path)
-    return sysctls.read_sysctl(place, target)
-
-
-def write_target(
-    place: HostPaths, target: str, content: bytes | None, expected_version: str, metadata: str = ""
-) -> Snapshot:
-    """Replace what was seen there."""
-    if target.startswith("/"):
-        return files.write_file(place.resolve_file(target), content, expected_version, metadata)
-    return sysctls.write_sysctl(place, target, content, expected_version, metadata)
-
-
-def _follow(place: HostPaths, order: dict[str, str], number: int) -> bool:
-    now = read_target(place, order["target"])
-    wanted = order["content"].encode()
-    if now.content == wanted or (now.content is None and not order["target"].startswith("/")):
+def _apply(host: HostPaths, target: str, content: bytes, number: int) -> bool:
+    """Write one default after recording the previous value; return whether it was necessary."""
+    current = read_target(host, target)
+    if current.content == content or (current.content is None and not is_file(target)):
         return False
-    path = _page(place, number)
+    path = _record_path(host, number)
     if not path.exists():
-        page = {
+        record = {
             "number": number,
-            "target": order["target"],
-            "base": encode_content(now.content),
-            "written": encode_content(wanted),
-            "frame": now.metadata,
-            "sha256": hashlib.sha256(now.content or b"").hexdigest(),
+            "target": target,
+            "base": encode_content(current.content),
+            "written": encode_content(content),
+            "frame": current.metadata,
+            "sha256": hashlib.sha256(current.content or b"").hexdigest(),
         }
-        files.write_file(path, json.dumps(page).encode(), "absent")
-    write_target(place, order["target"], wanted, now.version)
+        files.write_file(path, json.dumps(record).encode(), "absent")
+    write_target(host, target, content, current.version)
     return True
 
 
-def _page(place: HostPaths, number: int) -> Path:
-    return place.resolve_file(str(STATE_DIRECTORY / f"{number:03}.json"))
+def _record_path(host: HostPaths, number: int) -> Path:
+    return host.resolve_file(str(STATE_DIRECTORY / f"{number:03}.json"))

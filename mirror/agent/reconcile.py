@@ -1,7 +1,8 @@
-"""Keeping what is on this node: put back what something changed back, and tell of it.
+"""Restores the desired state of a node, and reports each restoration.
 
-Only while there is a keeper in the cluster. Whoever makes it tells the agents; a node that was
-away then sees it by a mark in its pod (a ConfigMap), which goes with the keeper.
+This happens only while the cluster has a reconciler. The command that creates it sends every agent
+its desired state. Each agent's pod mounts a marker (a ConfigMap) that exists as long as the
+reconciler does, so a node that was down learns from it whether to restore anything.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,152 +18,151 @@ from mirror.agent import desired_state, node_defaults
 from mirror.agent.desired_state import DesiredTarget
 from mirror.agent.host_paths import HostPaths, TargetError
 from mirror.agent.lock import lock_host
-from mirror.backoff import Backoff
+from mirror.agent.targets import is_file, read_target, write_target
+from mirror.backoff import Backoff, utc_now
 from mirror.core.errors import MirrorError
-from mirror.drift import DriftVerdict, detect_drift
+from mirror.drift import LOST, REVERTED, DriftVerdict, describe_loss, detect_drift
 from mirror.snapshot import WriteConflict
 
 ENABLED_MARKER = Path("/keeper/nodes")
-_BROKEN = (TargetError, WriteConflict, MirrorError, OSError)
+_ERRORS = (TargetError, WriteConflict, MirrorError, OSError)
 
 
 def report_versions(host: HostPaths, targets: Collection[str]) -> dict[str, Any]:
-    """The version of each target that can be read, and which are kept."""
+    """Return the version of each target that can be read, and the targets of the desired state."""
     try:
-        there = desired_state.read(host)
+        desired = desired_state.read(host)
     except TargetError:
-        there = []
-    return {"versions": _versions(host, targets), "keeps": [page.target for page in there]}
+        desired = []
+    versions = _read_versions(host, targets)
+    return {"versions": versions, "keeps": [target.target for target in desired]}
 
 
-def _versions(place: HostPaths, targets: Collection[str]) -> dict[str, str]:
-    found = {}
+def _read_versions(host: HostPaths, targets: Collection[str]) -> dict[str, str]:
+    versions = {}
     for target in targets:
         try:
-            found[target] = node_defaults.read_target(place, target).version
+            versions[target] = read_target(host, target).version
         except (TargetError, OSError):
             continue
-    return found
+    return versions
 
 
 def set_desired_state(
     host: HostPaths, requested: Collection[dict[str, Any]], *, include_defaults: bool
 ) -> dict[str, Any]:
-    """Keep these from now on, what came by standing order among them, and nothing else.
+    """Replace the desired state by the requested targets, and the node defaults if asked to.
 
-    One that is not what was ``seen`` before its page was read is left: somebody undid it, maybe.
-    What came by order was there when the fix came, so its base is the order's.
+    A target whose version is not the one ``seen`` before its ledger entry was read is left out:
+    somebody may have rolled it back. If a node default had written a target before the fix came,
+    the fix found it as it should be; its base is then the one that the default recorded.
     """
-    ordered = (
-        {one["target"]: one for one in node_defaults.read_applied(host)} if include_defaults else {}
-    )
-    versions = _versions(host, [one["target"] for one in requested])
-    made = []
-    for one in requested:
-        order = ordered.pop(one["target"], None)
-        if versions.get(one["target"]) == one["seen"]:
-            late = order is not None and one["base"] == one["written"]
-            made.append(DesiredTarget.from_json(order if order and late else one, one["fixes"]))
-    made += [
-        DesiredTarget.from_json(order, node_defaults.DEFAULTS_FIXES) for order in ordered.values()
-    ]
-    desired_state.write(host, made)
-    return {"keeps": [page.target for page in made]}
+    defaults = node_defaults.read_applied(host) if include_defaults else []
+    by_target = {record["target"]: record for record in defaults}
+    versions = _read_versions(host, [request["target"] for request in requested])
+    desired = []
+    for request in requested:
+        record = by_target.pop(request["target"], None)
+        if versions.get(request["target"]) == request["seen"]:
+            use_default = record is not None and request["base"] == request["written"]
+            source = record if record and use_default else request
+            desired.append(DesiredTarget.from_json(source, request["fixes"]))
+    desired += [_desire_default(record) for record in by_target.values()]
+    desired_state.write(host, desired)
+    return {"keeps": [target.target for target in desired]}
 
 
 def initialize_desired_state(host: HostPaths, marker: Path = ENABLED_MARKER) -> None:
-    """When the agent starts: what came by order is kept too, or nothing, as the mark has it."""
+    """When the agent starts: add the node defaults, or clear the state if there is no marker."""
     if not marker.exists():
         desired_state.write(host, [])
         return
-    there = desired_state.read(host)
-    known = {page.target for page in there}
-    more = [
-        DesiredTarget.from_json(one, node_defaults.DEFAULTS_FIXES)
-        for one in node_defaults.read_applied(host)
-        if one["target"] not in known
+    desired = desired_state.read(host)
+    known = {target.target for target in desired}
+    defaults = [
+        record for record in node_defaults.read_applied(host) if record["target"] not in known
     ]
-    desired_state.write(host, [*there, *more])
+    desired_state.write(host, [*desired, *(_desire_default(record) for record in defaults)])
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _desire_default(record: dict[str, Any]) -> DesiredTarget:
+    return DesiredTarget.from_json(record, node_defaults.DEFAULTS_FIXES)
 
 
 @dataclass(slots=True)
 class NodeReconciler:
-    """``say`` is the log, ``tell`` goes to the cluster."""
+    """Restores the desired state. ``log`` writes the pod's log, ``emit_event`` reports an Event."""
 
     host: HostPaths
     log: Callable[[str], None]
     emit_event: Callable[[str], None]
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = utc_now
     marker: Path = ENABLED_MARKER
-    _marked: bool = False
-    _said: str = ""
-    _patience: Backoff = field(default_factory=Backoff)
-    _told: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
+    _marker_seen: bool = False
+    _last_error: str = ""
+    _backoff: Backoff = field(default_factory=Backoff)
+    _reported: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
 
     def reconcile(self) -> None:
-        """Everything once. What cannot be done is told, and tried at the next look."""
-        said = ""
+        """Check every target once. An error is reported, and the next call tries again."""
+        error = ""
         try:
             with lock_host(self.host):
-                self._marked = self._marked or self.marker.exists()
-                if self._marked and not self.marker.exists():
-                    desired_state.write(
-                        self.host, []
-                    )  # the keeper ended while nobody reached this node
-                for page in desired_state.read(self.host):
-                    self._one(page)
-        except _BROKEN as broken:
-            said = f"FixLost: {broken}"
-        if said and said != self._said:
-            self.log(said)
-            self.emit_event(said)
-        self._said = said
+                self._marker_seen = self._marker_seen or self.marker.exists()
+                if self._marker_seen and not self.marker.exists():
+                    # the reconciler was removed while nobody could reach this node
+                    desired_state.write(self.host, [])
+                for desired in desired_state.read(self.host):
+                    self._reconcile_target(desired)
+        except _ERRORS as failure:
+            error = f"{LOST}: {failure}"
+        if error and error != self._last_error:
+            self.log(error)
+            self.emit_event(error)
+        self._last_error = error
 
-    def _one(self, page: DesiredTarget) -> None:
+    def _reconcile_target(self, desired: DesiredTarget) -> None:
         try:
-            now = node_defaults.read_target(self.host, page.target)
-            verdict = _verdict(page, now.content)
+            current = read_target(self.host, desired.target)
+            verdict = _detect_drift(desired, current.content)
             if verdict.state == "unclear":
-                self._lost(page, verdict.why, now.content)
+                self._report_loss(desired, verdict.why, current.content)
             elif verdict.state == "fine":
-                self._told.pop(page.target, None)
-            elif self._patience.is_due(page.target, self.now()):
-                node_defaults.write_target(self.host, page.target, verdict.content, now.version)
-                self._patience.record(page.target, self.now())
-                self._tell(page, "FixReverted", "changed back; put back by the node agent")
+                self._reported.pop(desired.target, None)
+            elif self._backoff.is_due(desired.target, self.now()):
+                write_target(self.host, desired.target, verdict.content, current.version)
+                self._backoff.record(desired.target, self.now())
+                self._report(desired, REVERTED, "reverted; restored by the node agent")
         except WriteConflict:
-            return  # somebody wrote it just now: at the next look
-        except _BROKEN as broken:
-            self._lost(page, str(broken), None)
+            return  # somebody has just written it: check it next time
+        except _ERRORS as error:
+            self._report_loss(desired, str(error), None)
 
-    def _lost(self, page: DesiredTarget, why: str, content: bytes | None) -> None:
-        """What is not mended is told once for each text that is found."""
-        if self._told.get(page.target) != (why, content):
-            self._told[page.target] = (why, content)
-            again = ", ".join(f"mirror fix {fix}" for fix in page.fixes)
-            self._tell(page, "FixLost", f"{why}; not put back: {again}")
+    def _report_loss(self, desired: DesiredTarget, why: str, content: bytes | None) -> None:
+        """Report a target that is not restored, once for each content that is found."""
+        if self._reported.get(desired.target) != (why, content):
+            self._reported[desired.target] = (why, content)
+            self._report(desired, LOST, describe_loss(why, desired.fixes))
 
-    def _tell(self, page: DesiredTarget, reason: str, what: str) -> None:
-        text = f"{reason}: fix {', '.join(page.fixes)}: {page.target}: {what}"
-        self.log(text)
-        self.emit_event(text)
+    def _report(self, desired: DesiredTarget, reason: str, description: str) -> None:
+        fixes = ", ".join(desired.fixes)
+        message = f"{reason}: fix {fixes}: {desired.target}: {description}"
+        self.log(message)
+        self.emit_event(message)
 
 
-def _verdict(page: DesiredTarget, content: bytes | None) -> DriftVerdict:
-    """As for objects of the cluster; but a setting is one value, and a conflist stays JSON."""
-    if not page.target.startswith("/"):
+def _detect_drift(desired: DesiredTarget, content: bytes | None) -> DriftVerdict:
+    """As for objects of the cluster; but a setting is one value, and a conflist must stay JSON."""
+    if not is_file(desired.target):
         if content is None:
-            return DriftVerdict(state="unclear", why="the kernel has no such setting any more")
-        same = content == page.written
-        return DriftVerdict(state="fine" if same else "reverted", content=page.written or b"")
-    made = detect_drift(page.base, page.written, content, spec=False)
-    if made.state == "reverted" and _is_json(page.written) and not _is_json(made.content):
-        return DriftVerdict(state="unclear", why="it was edited beside what the fix had changed")
-    return made
+            return DriftVerdict(state="unclear", why="the kernel no longer has this setting")
+        state = "fine" if content == desired.written else "reverted"
+        return DriftVerdict(state=state, content=desired.written or b"")  # type: ignore[arg-type]
+    verdict = detect_drift(desired.base, desired.written, content, spec=False)
+    restores_json = verdict.state == "reverted" and _is_json(desired.written)
+    if restores_json and not _is_json(verdict.content):
+        return DriftVerdict(state="unclear", why="it was edited next to what the fix had changed")
+    return verdict
 
 
 def _is_json(content: bytes | None) -> bool:

@@ -1,1 +1,1 @@
-"""Errors, progress, waiting, programs: what every part stands on."""
+"""What every package uses: errors, progress, waiting, running programs."""

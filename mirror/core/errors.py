@@ -1,18 +1,18 @@
-"""Every failure a user can meet: what happened, why, and what to do next.
+"""The errors shown to users: what happened, why, and what to do next.
 
-The command line prints the three parts and ends with the class's exit code; nothing else in the
-project decides on exit codes. Exit codes: 1 failed, 2 bad usage or input, 3 the environment is
-not fit (preflight), 4 a wait ran out, 5 refused to protect somebody's data, 130 interrupted.
+The command line prints the three parts and exits with the code of the class; nothing else chooses
+an exit code. Exit codes: 1 failed, 2 invalid usage or input, 3 the environment does not meet the
+requirements, 4 timed out, 5 refused to protect data, 130 interrupted.
 """
 
 from __future__ import annotations
 
 
 class MirrorError(Exception):
-    """Base of all errors shown to users without a traceback.
+    """Base class of all errors shown to users without a traceback.
 
-    ``what`` is one line that names the object, ``why`` the cause (may have several lines, e.g.
-    the last log lines of a pod), ``next_step`` a command or an action.
+    ``what`` is one line that names the object, ``why`` the cause (of several lines, if it is the
+    end of a log), ``next_step`` a command or an action.
     """
 
     exit_code = 1
@@ -28,44 +28,44 @@ class MirrorError(Exception):
 
 
 class InputError(MirrorError):
-    """A value the user gave cannot be used."""
+    """A value that the user passed cannot be used."""
 
     exit_code = 2
 
 
 class UnfitError(MirrorError):
-    """Something outside (cluster, engine, machine) is not fit for the work; found before it."""
+    """The cluster, the Docker engine or this machine does not meet a requirement."""
 
     exit_code = 3
 
 
 class ClusterError(UnfitError):
-    """The cluster cannot be reached, or refuses what is needed."""
+    """The cluster cannot be reached, or denies a request."""
 
 
 class EngineError(UnfitError):
-    """The Docker engine cannot be reached, or failed."""
+    """The Docker engine cannot be reached, or reported an error."""
 
 
 class DeliveryError(UnfitError):
-    """An image cannot be brought to the nodes."""
+    """An image cannot be delivered to the nodes."""
 
 
 class WaitTimeout(MirrorError):
-    """A condition did not come true in time."""
+    """A condition was not met in time."""
 
     exit_code = 4
 
 
 class RefusedError(MirrorError):
-    """Going on could lose or take what is not ours."""
+    """Continuing could lose data, or change something that belongs to somebody else."""
 
     exit_code = 5
 
 
 class MirrorIndexError(MirrorError):
-    """The package index answered with an error, or not at all."""
+    """The package index responded with an error, or not at all."""
 
 
 class ProgramError(MirrorError):
-    """A program ended with an error or could not be started."""
+    """A program failed, or could not be started."""

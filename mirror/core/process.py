@@ -1,4 +1,4 @@
-"""The only door to programs: no shell, always a deadline, output captured."""
+"""Runs programs: without a shell, with a deadline, with captured output. The only such module."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import IO, Any
 from mirror.core.errors import ProgramError
 from mirror.core.wait import Deadline
 
-_TAIL = 15  # lines of a failed program's output that an error shows
+_TAIL = 15  # lines of a failed program's output in its error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessResult:
-    """A finished program. ``out`` and ``err`` are decoded with replacement."""
+    """A program that has exited. ``out`` and ``err`` are decoded with replacement characters."""
 
     argv: tuple[str, ...]
     code: int
@@ -28,7 +28,7 @@ class ProcessResult:
         return self.code == 0
 
     def tail(self) -> str:
-        """The last lines it printed, for an error message."""
+        """Return the last lines of its output, for an error message."""
         return "\n".join((self.out + self.err).strip().splitlines()[-_TAIL:])
 
 
@@ -41,59 +41,59 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
 ) -> ProcessResult:
-    """Run a program to its end.
+    """Run a program until it exits.
 
-    Raises ProgramError if it cannot start, runs past the deadline (it is then killed), or, with
-    ``check``, ends with a code other than 0.
+    Raises ProgramError if it cannot be started, is still running at the deadline (it is then
+    killed), or, with ``check``, exits with a code other than 0.
     """
-    words = tuple(str(word) for word in argv)
+    command = tuple(str(argument) for argument in argv)
     # subprocess takes bytes as `input` and files as `stdin`, never both
-    feed: dict[str, Any] = (
+    stdin: dict[str, Any] = (
         {"input": input}
         if isinstance(input, bytes)
         else {"stdin": subprocess.DEVNULL if input is None else input}
     )
     try:
         done = subprocess.run(
-            words,
-            **feed,
+            command,
+            **stdin,
             capture_output=True,
             timeout=max(deadline.remaining(), 0.1),
             env=dict(env) if env is not None else None,
             cwd=cwd,
             check=False,
         )
-    except subprocess.TimeoutExpired as late:
+    except subprocess.TimeoutExpired as timeout:
         raise ProgramError(
-            f"{words[0]}: still running at the deadline, ended",
-            why=(late.stderr or b"").decode(errors="replace")[-2000:],
+            f"{command[0]}: killed, because it was still running at the deadline",
+            why=(timeout.stderr or b"").decode(errors="replace")[-2000:],
             next_step="run again with a longer --timeout",
-        ) from late
-    except OSError as broken:
-        raise ProgramError(f"{words[0]}: cannot be started", why=str(broken)) from broken
+        ) from timeout
+    except OSError as error:
+        raise ProgramError(f"{command[0]}: cannot be started", why=str(error)) from error
     result = ProcessResult(
-        argv=words,
+        argv=command,
         code=done.returncode,
         out=done.stdout.decode(errors="replace"),
         err=done.stderr.decode(errors="replace"),
     )
     if check and not result.ok:
-        raise ProgramError(f"{words[0]} ended with {result.code}", why=result.tail())
+        raise ProgramError(f"{command[0]} exited with code {result.code}", why=result.tail())
     return result
 
 
 def spawn(
     argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path
 ) -> int:
-    """Start a program that outlives this one and its terminal; return its pid.
+    """Start a program that survives this one and its terminal, and return its pid.
 
-    Its output is appended to ``log``; it leads a session of its own: no hang-up reaches it.
+    Its output is appended to ``log``. It leads its own session, so that no hang-up reaches it.
     """
-    words = [str(word) for word in argv]
+    command = [str(argument) for argument in argv]
     try:
         with log.open("ab") as out:
-            started = subprocess.Popen(
-                words,
+            process = subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -101,6 +101,6 @@ def spawn(
                 env=dict(env) if env is not None else None,
                 cwd=cwd,
             )
-    except OSError as broken:
-        raise ProgramError(f"{words[0]}: cannot be started", why=str(broken)) from broken
-    return started.pid
+    except OSError as error:
+        raise ProgramError(f"{command[0]}: cannot be started", why=str(error)) from error
+    return process.pid

@@ -1,4 +1,7 @@
-"""How work reports itself: a protocol, and its silent default. The terminal is cli/output/terminal.py's."""
+"""How long operations report progress: the interface, and an implementation that prints nothing.
+
+The command line's implementation is in cli/output/terminal.py.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of steps by whoever works; decides alone what a person sees of them."""
+    """Receives the steps of an operation, and decides how to show them."""
 
     def step(self, text: str) -> None:
-        """A new step begins; the one before it is done."""
+        """Begin a step; the previous one is done."""
 
     def count(self, done: int, total: int, text: str = "") -> None:
-        """``done`` of ``total`` units of the current step are finished."""
+        """Report that ``done`` of ``total`` units of the current step are finished."""
 
     def note(self, text: str) -> None:
-        """Something worth keeping on the screen."""
+        """Report a line that stays on the screen."""
 
 
 class SilentProgress:
-    """Says nothing."""
+    """Shows nothing."""
 
     def step(self, text: str) -> None: ...
 

@@ -1,7 +1,9 @@
-"""Deadlines, and the only wait loop of the project."""
+"""Deadlines, and the only wait loops of the project."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point on the monotonic clock, in seconds, that everything below a command shares."""
+    """A time on the monotonic clock, in seconds; all steps of a command share one."""
 
     at: float
 
@@ -23,11 +25,11 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Seconds that remain, never negative."""
+        """Return the seconds that are left, never less than 0."""
         return max(0.0, self.at - time.monotonic())
 
     def within(self, seconds: float) -> Deadline:
-        """The earlier of this deadline and ``seconds`` from now."""
+        """Return this deadline or ``seconds`` from now, whichever is earlier."""
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     @property
@@ -45,17 +47,27 @@ def wait_until(
     interval: float = 0.2,
     max_interval: float = 2.0,
 ) -> T:
-    """Call ``look`` until it returns something that is neither None nor False.
+    """Call ``condition`` until it returns something other than None and False, and return that.
 
-    The pause between looks starts at ``interval`` seconds and grows to ``ceiling``.
-    Raises WaitTimeout (``what``, the text of ``why()``) when the deadline has passed.
+    The pause between calls grows from ``interval`` to ``max_interval`` seconds. Raises WaitTimeout
+    (``what``, and the text of ``why()``) after the deadline; the condition is called at least once.
     """
     pause = interval
     while True:
-        seen = condition()
-        if seen is not None and seen is not False:
-            return seen
+        result = condition()
+        if result is not None and result is not False:
+            return result
         if deadline.expired:
-            raise WaitTimeout(f"{what}: not within the time given", why=why(), next_step=next_step)
+            raise WaitTimeout(f"{what}: timed out", why=why(), next_step=next_step)
         time.sleep(min(pause, max(deadline.remaining(), 0.01)))
         pause = min(pause * 1.3, max_interval)
+
+
+def repeat_until_stopped(action: Callable[[], None], seconds: float) -> None:
+    """Call ``action`` now and every ``seconds`` seconds, until SIGTERM or SIGINT arrives."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    while not stopped.is_set():
+        action()
+        stopped.wait(seconds)

@@ -1,6 +1,6 @@
-"""The keeper: sees that a fix was changed back, says so in an Event, puts it back. Stdlib only.
+"""The reconciler: notices that a fix was reverted, restores it and reports that in an Event.
 
-It runs in the cluster, with rights to read its pages of the ledger, to patch the very objects that
-they are about, by name, and to create Events. It proves nothing, and leaves to `mirror fix`
-whatever somebody's edit makes doubtful.
+It runs in the cluster. Its permissions are to read its entries of the ledger, to patch the objects
+they are about, by name, and to create Events. It proves nothing, and leaves every case that an edit
+made ambiguous to `mirror fix`. Standard library only.
 """

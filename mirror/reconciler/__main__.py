@@ -1,33 +1,33 @@
-"""python3 -m mirror.reconciler --page NAME=PATH…: look at what is kept, again and again."""
+"""python3 -m mirror.reconciler --page NAME=PATH…: restore reverted fixes until stopped."""
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 
+from mirror.core.wait import repeat_until_stopped
 from mirror.reconciler.api import InClusterClient
 from mirror.reconciler.reconcile import ObjectReconciler
 
-_SECONDS = 15.0
+_SECONDS = 15.0  # between two reconciliations
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m mirror.reconciler")
-    parser.add_argument("--page", action="append", default=[], metavar="NAME=PATH")
-    given = parser.parse_args(argv)
-    targets = dict(one.split("=", 1) for one in given.page)
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    keeper = ObjectReconciler(
-        InClusterClient.from_environment(), targets, log=lambda line: print(line, flush=True)
+    parser.add_argument(
+        "--page",
+        dest="entries",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="the ConfigMap of a ledger entry, and the path of its object in the API",
     )
-    print(f"keeping {len(targets)} objects", flush=True)
-    while not over.is_set():
-        keeper.reconcile()
-        over.wait(_SECONDS)
+    options = parser.parse_args(argv)
+    targets = dict(entry.split("=", 1) for entry in options.entries)
+    client = InClusterClient.from_environment()
+    reconciler = ObjectReconciler(client, targets, log=lambda line: print(line, flush=True))
+    print(f"reconciling {len(targets)} objects", flush=True)
+    repeat_until_stopped(reconciler.reconcile, _SECONDS)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A page of the ledger, as deploy/changes/ledger.py writes it, and the target it is about."""
+"""A ledger entry as the reconciler needs it, with the object that it is about."""
 
 from __future__ import annotations
 
@@ -14,70 +14,75 @@ Object = dict[str, Any]
 
 
 class DamagedEntryError(Exception):
-    """A page that was altered: nothing is done on the word of it."""
+    """A ledger entry was altered after it was stored, so nothing may be written based on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReconciledObject:
-    """One target: the API's path of its object, the key where it is one of a ConfigMap."""
+class ReconcilerEntry:
+    """One target: a key of a ConfigMap, or the spec of an object if ``key`` is None."""
 
-    name: str  # of the page
+    name: str  # of the entry's ConfigMap
     fixes: tuple[str, ...]
     kind: str
-    path: str
+    path: str  # of the object in the API
     key: str | None
     base: bytes | None
     written: bytes | None
 
-    def extract_content(self, found: Object | None) -> bytes | None:
-        """What stands there, as the ledger has it."""
-        if found is None or "deletionTimestamp" in found["metadata"]:
+    def extract_content(self, obj: Object | None) -> bytes | None:
+        """Return the target's content, encoded as in the ledger; None if it does not exist."""
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
         if self.key is None:
-            return encode_spec(found.get("spec", {}))
-        value = (found.get("data") or {}).get(self.key)
+            return encode_spec(obj.get("spec", {}))
+        value = (obj.get("data") or {}).get(self.key)
         return None if value is None else str(value).encode()
 
-    def build_patch(self, found: Object, content: bytes) -> list[Object]:
-        """A JSON patch that writes it, and only over what was read."""
-        version = found["metadata"]["resourceVersion"]
-        seen = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+    def build_patch(self, obj: Object, content: bytes) -> list[Object]:
+        """Return a JSON patch that writes the content if the object is still at its version."""
+        version = obj["metadata"]["resourceVersion"]
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         if self.key is None:
-            return [seen, {"op": "replace", "path": "/spec", "value": json.loads(content)}]
+            return [test, {"op": "replace", "path": "/spec", "value": json.loads(content)}]
         key = self.key.replace("~", "~0").replace("/", "~1")
-        if not found.get("data"):
-            return [seen, {"op": "add", "path": "/data", "value": {self.key: content.decode()}}]
-        return [seen, {"op": "add", "path": f"/data/{key}", "value": content.decode()}]
+        if not obj.get("data"):
+            return [test, {"op": "add", "path": "/data", "value": {self.key: content.decode()}}]
+        return [test, {"op": "add", "path": f"/data/{key}", "value": content.decode()}]
 
 
-def parse_entry(found: Object, path: str) -> ReconciledObject | None:
-    """None for one that is being written just now. Raises Damaged. ``path`` of its target."""
-    name = found["metadata"]["name"]
+def parse_entry(config_map: Object, path: str) -> ReconcilerEntry | None:
+    """Read an entry about the object at ``path``; None if a command is writing it.
+
+    Raises DamagedEntryError.
+    """
+    name = config_map["metadata"]["name"]
     try:
-        text = found["data"]["entry.json"]
-        if hashlib.sha256(text.encode()).hexdigest() != found["data"]["sha256"]:
+        text = config_map["data"]["entry.json"]
+        if hashlib.sha256(text.encode()).hexdigest() != config_map["data"]["sha256"]:
             raise ValueError("entry.json is not what was written")
-        head, blobs = json.loads(text), found.get("binaryData") or {}
-        held = {one: _blob(blobs.get(one), head["sha256"][one]) for one in ("base", "written")}
-        if head["pending"] or not head["edits"]:
+        fields, blobs = json.loads(text), config_map.get("binaryData") or {}
+        contents = {
+            key: _blob(blobs.get(key), fields["sha256"][key]) for key in ("base", "written")
+        }
+        if fields["pending"] or not fields["edits"]:
             return None
-        target = head["target"]
-        return ReconciledObject(
+        target = fields["target"]
+        return ReconcilerEntry(
             name=name,
-            fixes=tuple(dict.fromkeys(one["fix"] for one in head["edits"])),
-            # IPPool.projectcalico.org is an IPPool of that group
+            fixes=tuple(dict.fromkeys(edit["fix"] for edit in fields["edits"])),
+            # the kind IPPool.projectcalico.org is an IPPool of that API group
             kind=target.get("kind", "ConfigMap").partition(".")[0],
             path=path,
             key=target.get("key"),
-            **held,
+            **contents,
         )
-    except (KeyError, TypeError, ValueError) as broken:
-        raise DamagedEntryError(f"{name}: {broken}") from broken
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedEntryError(f"{name}: {error}") from error
 
 
 def _blob(text: str | None, digest: str) -> bytes | None:
     content = None if text is None else base64.b64decode(text, validate=True)
-    said = "absent" if content is None else hashlib.sha256(content).hexdigest()
-    if said != digest:
+    found = "absent" if content is None else hashlib.sha256(content).hexdigest()
+    if found != digest:
         raise ValueError("its bytes are not what was stored")
     return content

@@ -1,4 +1,4 @@
-"""What the keeper tells, as Events on the objects that it keeps. Pure."""
+"""Builds the reconciler's Events, which are about the objects it reconciles. Pure."""
 
 from __future__ import annotations
 
@@ -6,46 +6,52 @@ from datetime import datetime
 from typing import Any
 
 from mirror.reconciler.api import FIELD_MANAGER
-from mirror.reconciler.entry import ReconciledObject
+from mirror.reconciler.entry import ReconcilerEntry
 
-REVERTED, LOST = "FixReverted", "FixLost"
-_OURS = {"pypi-mirror", FIELD_MANAGER}
-_LONGEST = 1000  # characters; an Event's message has 1024 at most
+_OUR_MANAGERS = {"pypi-mirror", FIELD_MANAGER}
+_MAX_LENGTH = 1000  # characters; an Event's message has at most 1024
 
 
 def build_event(
-    page: ReconciledObject, found: Any, reason: str, what: str, now: datetime
+    entry: ReconcilerEntry, obj: Any, reason: str, description: str, now: datetime
 ) -> tuple[str, Any]:
-    """The API's path and an Event on the object, or where it is gone on what is known of it."""
-    meta = (found or {}).get("metadata", {})
-    where = page.path.split("/")
-    # the API server wants Events on objects that are in no namespace in `default`
-    space = where[where.index("namespaces") + 1] if "namespaces" in where else "default"
-    about: dict[str, Any] = {"kind": page.kind, "name": where[-1]}
-    about["apiVersion"] = "/".join(where[2:4]) if where[1] == "apis" else where[2]
-    about |= {"namespace": space} if "namespaces" in where else {}
-    about |= {key: meta[key] for key in ("uid", "resourceVersion") if key in meta}
-    at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    key = f", key {page.key}" if page.key else ""
-    body = {
+    """Return an Event and the API path to create it at.
+
+    The Event refers to the object ``obj``, or by name if that is None because it is gone.
+    """
+    metadata = (obj or {}).get("metadata", {})
+    path = entry.path.split("/")
+    # the API server requires Events about cluster-scoped objects to be in `default`
+    namespace = path[path.index("namespaces") + 1] if "namespaces" in path else "default"
+    involved: dict[str, Any] = {"kind": entry.kind, "name": path[-1]}
+    involved["apiVersion"] = "/".join(path[2:4]) if path[1] == "apis" else path[2]
+    involved |= {"namespace": namespace} if "namespaces" in path else {}
+    involved |= {key: metadata[key] for key in ("uid", "resourceVersion") if key in metadata}
+    timestamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    key = f", key {entry.key}" if entry.key else ""
+    event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{FIELD_MANAGER}-", "namespace": space},
-        "involvedObject": about,
+        "metadata": {"generateName": f"{FIELD_MANAGER}-", "namespace": namespace},
+        "involvedObject": involved,
         "type": "Warning",
         "reason": reason,
-        "message": f"fix {', '.join(page.fixes)}{key}: {what}"[:_LONGEST],
+        "message": f"fix {', '.join(entry.fixes)}{key}: {description}"[:_MAX_LENGTH],
         "source": {"component": FIELD_MANAGER},
-        "firstTimestamp": at,
-        "lastTimestamp": at,
+        "firstTimestamp": timestamp,
+        "lastTimestamp": timestamp,
         "count": 1,
     }
-    return f"/api/v1/namespaces/{space}/events", body
+    return f"/api/v1/namespaces/{namespace}/events", event
 
 
-def describe_last_writer(found: Any) -> str:
-    """Who wrote it last, as the API server knows it, in words; empty where it was nobody else."""
-    fields = found["metadata"].get("managedFields", ())
-    others = [one for one in fields if one.get("manager") not in _OURS and "subresource" not in one]
-    last = max(others, key=lambda one: str(one.get("time", "")), default=None)
+def describe_last_writer(obj: Any) -> str:
+    """Return " by MANAGER at TIME" for the last write, or "" if nobody else wrote the object."""
+    fields = obj["metadata"].get("managedFields", ())
+    others = [
+        field
+        for field in fields
+        if field.get("manager") not in _OUR_MANAGERS and "subresource" not in field
+    ]
+    last = max(others, key=lambda field: str(field.get("time", "")), default=None)
     return f" by {last['manager']} at {last.get('time', '?')}" if last else ""

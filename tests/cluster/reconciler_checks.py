@@ -56,7 +56,7 @@ def check_corefile(lab: Lab, wanted: str) -> None:
     told = wait_for("its Event", lambda: list_events(lab, "ConfigMap"), timeout=RESTORE_SECONDS)[-1]
     assert told["reason"] == "FixReverted"
     assert told["involvedObject"]["name"] == "coredns"
-    assert "changed back by an-add-on" in told["message"]
+    assert "reverted by an-add-on" in told["message"]
 
 
 def check_pool(lab: Lab) -> None:

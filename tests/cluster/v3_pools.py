@@ -107,9 +107,7 @@ def check_v3_only(v3: NodeFixCluster) -> None:
     v3.edit_pool(disabled=None)
     assert v3.read_fix_states()["ippool"] == "drifted"
     (said,) = v3.reconcile_objects()
-    assert said.startswith(
-        f"/apis/projectcalico.org/v3/ippools/{IPV6_POOL}: fix ippool: changed back"
-    )
+    assert said.startswith(f"/apis/projectcalico.org/v3/ippools/{IPV6_POOL}: fix ippool: reverted")
     assert v3.read_state()["pool"] == off
     v3.rollback()
     assert v3.read_state() == before

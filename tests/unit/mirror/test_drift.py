@@ -1,4 +1,4 @@
-"""What the keeper puts back, and what it leaves to `mirror fix`."""
+"""What the reconciler restores, and what it leaves to `mirror fix`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 
 
 def apply_fixes(text: bytes, *edits: Edit) -> bytes:
-    """What the fixes themselves make of it."""
-    for one in edits:
-        made = load_all_fixes()[one.fix].edit(one, COREFILE, text)
-        assert made is not None
-        text = made
+    """Return what the fixes themselves make of a Corefile."""
+    for edit in edits:
+        edited = load_all_fixes()[edit.fix].edit(edit, COREFILE, text)
+        assert edited is not None
+        text = edited
     return text
 
 
@@ -43,21 +43,21 @@ WRITTEN = apply_fixes(BASE, SEARCH, DNS)
 
 
 def apply_verdict(base: bytes, written: bytes, content: bytes) -> bytes:
-    """What the keeper leaves there."""
-    told = detect_drift(base, written, content, spec=False)
-    assert told.state != "unclear", told.why
-    return told.content if told.state == "reverted" else content
+    """Return what the reconciler leaves there."""
+    verdict = detect_drift(base, written, content, spec=False)
+    assert verdict.state != "unclear", verdict.why
+    return verdict.content if verdict.state == "reverted" else content
 
 
-def test_what_was_reverted_is_put_back() -> None:
+def test_restores_a_reverted_text() -> None:
     assert apply_verdict(BASE, WRITTEN, BASE) == WRITTEN
 
 
-def test_one_fix_of_two_is_put_back() -> None:
+def test_restores_one_of_two_fixes() -> None:
     assert apply_verdict(BASE, WRITTEN, apply_fixes(BASE, SEARCH)) == WRITTEN
 
 
-def test_what_stands_is_left_alone() -> None:
+def test_does_not_change_what_the_fix_wrote() -> None:
     assert apply_verdict(BASE, WRITTEN, WRITTEN) == WRITTEN
 
 
@@ -65,47 +65,45 @@ LINES = [b"errors", b"cache 30", b"reload", b"forward . /etc/resolv.conf", b"for
 
 
 @given(st.sets(st.sampled_from(LINES)), st.booleans(), st.booleans())
-def test_somebodys_other_lines_are_kept(after: set[bytes], top: bool, reverted: bool) -> None:
-    """Lines put in behind others, with the fix there and without: what it makes has both."""
+def test_keeps_lines_that_others_added(after: set[bytes], top: bool, reverted: bool) -> None:
+    """Lines are inserted after others, with and without the fix: the result has both."""
     text = BASE if reverted else WRITTEN
     for number, line in enumerate(sorted(after)):
         text = text.replace(line + b"\n", line + b"\n    log %d\n" % number, 1)
     text = b"# mine\n" + text if top else text
-    told = detect_drift(BASE, WRITTEN, text, spec=False)
+    verdict = detect_drift(BASE, WRITTEN, text, spec=False)
     if not reverted:
-        assert told.state == "fine", "what stands is never written"
-    elif told.state == "reverted":
-        assert told.content == apply_fixes(text, SEARCH, DNS) or _same_lines(told.content, text)
-        assert detect_drift(BASE, WRITTEN, told.content, spec=False).state == "fine"
+        assert verdict.state == "fine", "a fix that is in place is never written again"
+    elif verdict.state == "reverted":
+        fixed = apply_fixes(text, SEARCH, DNS)
+        assert sorted(verdict.content.splitlines()) == sorted(fixed.splitlines())
+        assert detect_drift(BASE, WRITTEN, verdict.content, spec=False).state == "fine"
     if b"forward . /etc/resolv.conf" not in after and b"errors" not in after:
-        assert told.state == ("reverted" if reverted else "fine")
-
-
-def _same_lines(made: bytes, text: bytes) -> bool:
-    return sorted(made.splitlines()) == sorted(apply_fixes(text, SEARCH, DNS).splitlines())
+        assert verdict.state == ("reverted" if reverted else "fine")
 
 
 @pytest.mark.parametrize(
-    ("base", "written", "content", "said"),
+    ("base", "written", "content", "reason"),
     [
         (BASE, WRITTEN, None, "gone"),
         (BASE, WRITTEN, WRITTEN.replace(b"rcode NXDOMAIN", b"rcode SERVFAIL"), "edited where"),
         (BASE, WRITTEN, b".:53 {\n    whoami\n}\n", "edited where"),
-        (b"{}\n", None, b"{}\n", "there again"),
+        (b"{}\n", None, b"{}\n", "exists again"),
     ],
 )
-def test_what_is_unclear_is_left_to_a_person(
-    base: bytes, written: bytes | None, content: bytes | None, said: str
+def test_leaves_unclear_cases_to_a_person(
+    base: bytes, written: bytes | None, content: bytes | None, reason: str
 ) -> None:
-    told = detect_drift(base, written, content, spec=False)
-    assert (told.state, told.content) == ("unclear", b"")
-    assert said in told.why
+    verdict = detect_drift(base, written, content, spec=False)
+    assert (verdict.state, verdict.content) == ("unclear", b"")
+    assert reason in verdict.why
 
 
-def test_a_spec_is_put_back_by_its_keys() -> None:
+def test_restores_a_spec_by_its_keys() -> None:
     base = encode_spec({"cidr": "fd70::/48", "natOutgoing": False})
     written = encode_spec({"cidr": "fd70::/48", "natOutgoing": False, "disabled": True})
     content = encode_spec({"cidr": "fd70::/48", "natOutgoing": True})
-    told = detect_drift(base, written, content, spec=True)
-    assert json.loads(told.content) == {"cidr": "fd70::/48", "natOutgoing": True, "disabled": True}
-    assert detect_drift(base, written, told.content, spec=True).state == "fine"
+    verdict = detect_drift(base, written, content, spec=True)
+    restored = json.loads(verdict.content)
+    assert restored == {"cidr": "fd70::/48", "natOutgoing": True, "disabled": True}
+    assert detect_drift(base, written, verdict.content, spec=True).state == "fine"

@@ -1,4 +1,4 @@
-"""Three-way merges: what touches, what does not, and what is told where it does."""
+"""Three-way merges: edits in different places, and conflicts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text(lines: list[bytes]) -> bytes:
 
 
 @given(LINES, LINES)
-def test_only_one_side_changed(old: list[bytes], new: list[bytes]) -> None:
+def test_takes_the_change_of_the_only_side_that_changed(old: list[bytes], new: list[bytes]) -> None:
     assert merge(text(old), text(old), text(new)).content == text(new)
     assert merge(text(old), text(new), text(old)).content == text(new)
     both = merge(text(old), text(new), text(new))
@@ -28,12 +28,12 @@ def test_only_one_side_changed(old: list[bytes], new: list[bytes]) -> None:
 
 
 @given(LINES, LINES, st.integers(0, 12), st.integers(0, 12))
-def test_an_edit_elsewhere_is_kept(old: list[bytes], mine: list[bytes], at: int, to: int) -> None:
-    """A block put in at one place, somebody's line at another: either is what it would be alone."""
+def test_keeps_an_edit_elsewhere(old: list[bytes], mine: list[bytes], at: int, to: int) -> None:
+    """A block that we inserted is removed again; a line of somebody else stays or conflicts."""
     at, to = min(at, len(old)), min(to, len(old))
     block = [b"begin\n", *mine, b"end\n"]
     ours, mark = [*old[:at], *block, *old[at:]], b"somebody's\n"
-    # written with the block, edited by somebody, and now the block is to go
+    # our text has the block, theirs adds a line to it, and now the block is removed
     inside = to if to <= at else to + len(block)
     theirs = [*ours[:inside], mark, *ours[inside:]]
     merged = merge(text(ours), text(old), text(theirs))
@@ -44,7 +44,7 @@ def test_an_edit_elsewhere_is_kept(old: list[bytes], mine: list[bytes], at: int,
         assert left == text(old)
 
 
-def test_an_edit_inside_is_a_conflict_with_both_texts() -> None:
+def test_an_edit_inside_our_lines_is_a_conflict() -> None:
     ours = b"a\nBEGIN\nx\nEND\nb\n"
     merged = merge(ours, b"a\nb\n", b"a\nBEGIN\ny\nEND\nb\n")
     (conflict,) = merged.conflicts
@@ -52,11 +52,11 @@ def test_an_edit_inside_is_a_conflict_with_both_texts() -> None:
     assert merged.content == b"a\nb\n"
 
 
-def test_what_they_took_away_of_ours_is_no_conflict() -> None:
+def test_their_deletion_of_our_lines_is_no_conflict() -> None:
     assert merge(b"a\nX\nY\nb\n", b"a\nb\n", b"a\nX\nb\n").is_clean
 
 
-def test_absent_is_a_content_of_its_own() -> None:
+def test_absent_content_counts_as_a_value() -> None:
     assert merge(b"a", b"a", None).content is None
     assert merge(None, None, b"a").content == b"a"
     assert not merge(b"a\n", b"b\n", None).is_clean
@@ -67,7 +67,7 @@ def spec(value: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("old", "ours", "theirs", "wanted"),
+    ("old", "ours", "theirs", "expected"),
     [
         ({"a": 1, "b": 1}, {"a": 1}, {"a": 2, "b": 1}, {"a": 2}),
         (
@@ -81,14 +81,14 @@ def spec(value: Any) -> bytes:
         ({"a": {"x": 1}}, {"a": {"x": 1, "y": 2}}, {}, None),
     ],
 )
-def test_specs_by_their_keys(old: Any, ours: Any, theirs: Any, wanted: Any) -> None:
+def test_merges_specs_by_their_keys(old: Any, ours: Any, theirs: Any, expected: Any) -> None:
     merged = merge(spec(old), spec(ours), spec(theirs), spec=True)
-    if wanted is not None:
+    if expected is not None:
         assert merged.is_clean
-        assert json.loads(merged.content or b"") == wanted
+        assert json.loads(merged.content or b"") == expected
 
 
-def test_specs_that_both_changed_conflict() -> None:
+def test_a_key_that_both_changed_is_a_conflict() -> None:
     merged = merge(spec({"a": 1}), spec({"a": 2}), spec({"a": 3}), spec=True)
     (conflict,) = merged.conflicts
     assert (conflict.place, conflict.ours, conflict.theirs) == ("spec.a", "2", "3")

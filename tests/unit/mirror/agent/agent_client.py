@@ -1,13 +1,13 @@
-"""The node agent asked in this process, or in one that dies before its Nth change."""
+"""Sends requests to the node agent in this process, or in one that is killed before a change."""
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 from mirror.agent.__main__ import handle_request
 from mirror.agent.host_paths import HostPaths
+from mirror.snapshot import encode_content
 from tests.kill_hook import run_agent_killed_at, run_killed_at
 
 FILE = "/etc/cni/net.d/10-calico.conflist"
@@ -24,16 +24,24 @@ reconciler.reconcile()
 """
 
 
+def build_write_request(
+    target: str, content: bytes | None, version: str, metadata: str = ""
+) -> dict[str, Any]:
+    encoded = encode_content(content)
+    request = {"do": "write", "target": target, "content": encoded}
+    return {**request, "seen": version, "frame": metadata}
+
+
 def request_read(host: HostPaths, target: str) -> dict[str, Any]:
     return handle_request(host, {"do": "read", "target": target})
 
 
 def request_write(
-    host: HostPaths, target: str, content: bytes | None, seen: dict[str, Any]
+    host: HostPaths, target: str, content: bytes | None, current: dict[str, Any]
 ) -> dict[str, Any]:
-    made = None if content is None else base64.b64encode(content).decode()
-    ask = {"do": "write", "target": target, "content": made, "seen": seen["version"]}
-    return handle_request(host, {**ask, "frame": seen["frame"]})
+    """Write over what a read (or an earlier write) answered."""
+    request = build_write_request(target, content, current["version"], current["frame"])
+    return handle_request(host, request)
 
 
 def read_tree(host: HostPaths) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""A folder that stands for a host."""
+"""A folder that stands for a host, and a reconciler for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.mirror.agent.reconciling import BASE, ReconcilerHarness
 
 @pytest.fixture
 def host(tmp_path: Path) -> HostPaths:
-    """A host: some of /etc, the CNI's plugins, the settings of its network."""
+    """A host with a part of /etc, an empty folder of CNI plugins and network settings."""
     for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni", "proc"):
         (tmp_path / folder).mkdir(parents=True)
     for link in ("all", "default", "lo", "eth0"):
@@ -27,5 +27,6 @@ def host(tmp_path: Path) -> HostPaths:
 
 @pytest.fixture
 def reconciler(host: HostPaths) -> ReconcilerHarness:
+    """The host's reconciler; the conflist has no fix yet."""
     host.resolve_file(FILE).write_bytes(BASE)
     return ReconcilerHarness(host)

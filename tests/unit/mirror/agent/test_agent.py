@@ -1,9 +1,8 @@
-"""The node agent on a folder that stands for a host: exact, atomic, confined, whatever kills it."""
+"""The node agent on a folder that stands for a host: exact, atomic, confined, safe to kill."""
 
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 
 import pytest
@@ -15,108 +14,111 @@ from tests.unit.mirror.agent.agent_client import (
     FILE,
     NEW,
     OLD,
+    build_write_request,
     read_tree,
     request_read,
     request_write,
     survives_kill_at,
 )
+from tests.unit.mirror.agent.reconciling import (
+    disable_ipv6_path,
+    make_settings_read_only,
+    write_defaults_file,
+)
+
+BOOT_FILE = "/etc/sysctl.d/zz.conf"
+DEFAULTS = {
+    BOOT_FILE: "x\n",
+    sysctls.DISABLE_IPV6_DEFAULT: "1\n",
+    sysctls.DISABLE_IPV6_ALL: "1\n",
+    "net.ipv6.conf.nosuch.disable_ipv6": "1\n",
+}
 
 
-def test_a_file_is_replaced_and_put_back_with_its_mode(host: HostPaths) -> None:
+@pytest.fixture
+def defaults_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_defaults_file(tmp_path_factory.mktemp("orders"), DEFAULTS)
+
+
+def test_replaces_and_restores_a_file_with_its_mode(host: HostPaths) -> None:
     before = read_tree(host)
-    seen = request_read(host, FILE)
-    after = request_write(host, FILE, NEW, seen)
+    original = request_read(host, FILE)
+    written = request_write(host, FILE, NEW, original)
     path = host.resolve_file(FILE)
     assert path.read_bytes() == NEW
     assert path.stat().st_mode & 0o777 == 0o600
-    request_write(host, FILE, base64.b64decode(seen["content"]), after)
+    request_write(host, FILE, base64.b64decode(original["content"]), written)
     assert read_tree(host) == before
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_was_not_there_goes_again(host: HostPaths) -> None:
+def test_creates_and_removes_a_file(host: HostPaths) -> None:
     before = read_tree(host)
     target = "/etc/sysctl.d/zz-x.conf"
-    made = request_write(host, target, b"x = 1\n", request_read(host, target))
-    assert request_read(host, target)["version"] == made["version"]
-    request_write(host, target, None, made)
+    written = request_write(host, target, b"x = 1\n", request_read(host, target))
+    assert request_read(host, target)["version"] == written["version"]
+    request_write(host, target, None, written)
     assert read_tree(host) == before
 
 
-def test_what_somebody_changed_meanwhile_is_left_alone(host: HostPaths) -> None:
-    seen = request_read(host, FILE)
+def test_does_not_overwrite_a_change_made_meanwhile(host: HostPaths) -> None:
+    original = request_read(host, FILE)
     host.resolve_file(FILE).write_bytes(b"theirs")
-    assert "moved" in request_write(host, FILE, NEW, seen)
+    assert "moved" in request_write(host, FILE, NEW, original)
     assert host.resolve_file(FILE).read_bytes() == b"theirs"
 
 
-def test_a_kill_at_every_write_of_a_file_leaves_the_old_or_the_new(host: HostPaths) -> None:
+def test_a_kill_at_any_change_of_a_file_write_leaves_the_old_or_the_new(host: HostPaths) -> None:
     before = read_tree(host)
-    seen = request_read(host, FILE)
-    ask = {"do": "write", "target": FILE, "content": base64.b64encode(NEW).decode()}
-    ask |= {"seen": seen["version"], "frame": ""}
+    request = build_write_request(FILE, NEW, request_read(host, FILE)["version"])
     kills = 0
-    while not survives_kill_at(host, kills, ask):
+    while not survives_kill_at(host, kills, request):
         kills += 1
-        found = host.resolve_file(FILE).read_bytes()
-        assert found in (OLD, NEW)
-        loaded = [p for p in host.resolve_file(FILE).parent.iterdir() if p.suffix == ".conflist"]
+        content = host.resolve_file(FILE).read_bytes()
+        assert content in (OLD, NEW)
+        folder = host.resolve_file(FILE).parent
+        loaded = [path for path in folder.iterdir() if path.suffix == ".conflist"]
         assert loaded == [host.resolve_file(FILE)]
-        if found == NEW:
+        if content == NEW:
             request_write(host, FILE, OLD, request_read(host, FILE))
     assert kills >= 3
     request_write(host, FILE, OLD, request_read(host, FILE))
     assert read_tree(host) == before
 
 
-def test_a_kill_at_every_write_of_a_setting_is_finished_by_the_next_question(
-    host: HostPaths,
-) -> None:
-    """The loopback keeps ::1 and nothing is left half, in both directions."""
+def test_the_next_request_finishes_a_setting_after_a_kill_at_any_change(host: HostPaths) -> None:
+    """In both directions. The loopback keeps IPv6, and no setting is left half written."""
     before = read_tree(host)
     kills = 0
-    for value, other in ((b"1\n", b"0\n"), (b"0\n", b"1\n")):
+    for value, opposite in ((b"1\n", b"0\n"), (b"0\n", b"1\n")):
         number = 0
         while True:
-            seen = request_read(host, sysctls.DISABLE_IPV6_ALL)
-            ask = {
-                "do": "write",
-                "target": sysctls.DISABLE_IPV6_ALL,
-                "seen": seen["version"],
-                "frame": "",
-            }
-            ask |= {"content": base64.b64encode(value).decode()}
-            over = survives_kill_at(host, number, ask)
-            now = base64.b64decode(request_read(host, sysctls.DISABLE_IPV6_ALL)["content"])
-            assert now in (value, other)
-            assert (host.net / "ipv6/conf/lo/disable_ipv6").read_text() == "0\n"
-            if over:
+            version = request_read(host, sysctls.DISABLE_IPV6_ALL)["version"]
+            request = build_write_request(sysctls.DISABLE_IPV6_ALL, value, version)
+            survived = survives_kill_at(host, number, request)
+            answer = request_read(host, sysctls.DISABLE_IPV6_ALL)
+            current = base64.b64decode(answer["content"])
+            assert current in (value, opposite)
+            assert disable_ipv6_path(host, "lo").read_text() == "0\n"
+            if survived:
                 break
             number, kills = number + 1, kills + 1
-            if now == value:
-                request_write(
-                    host,
-                    sysctls.DISABLE_IPV6_ALL,
-                    other,
-                    request_read(host, sysctls.DISABLE_IPV6_ALL),
-                )
+            if current == value:
+                request_write(host, sysctls.DISABLE_IPV6_ALL, opposite, answer)
     assert kills >= 8
     assert read_tree(host) == before
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
-def test_a_setting_that_is_missing_or_read_only(
+def test_reports_a_setting_that_is_missing_or_read_only(
     host: HostPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert request_read(host, "net.ipv6.conf.nosuch.disable_ipv6")["content"] is None
-
-    def readonly(self: Path, text: str) -> int:
-        raise OSError(30, "Read-only file system")
-
-    seen = request_read(host, "net.ipv6.conf.default.disable_ipv6")
-    monkeypatch.setattr(Path, "write_text", readonly)
-    told = request_write(host, "net.ipv6.conf.default.disable_ipv6", b"1\n", seen)
-    assert "net.ipv6.conf.default.disable_ipv6 cannot be set: Read-only" in told["refused"]
+    key = sysctls.DISABLE_IPV6_DEFAULT
+    original = request_read(host, key)
+    make_settings_read_only(monkeypatch)
+    answer = request_write(host, key, b"1\n", original)
+    assert f"{key} cannot be set: Read-only" in answer["refused"]
 
 
 @pytest.mark.parametrize(
@@ -132,11 +134,11 @@ def test_a_setting_that_is_missing_or_read_only(
         "net..x",
     ],
 )
-def test_nothing_else_of_the_host_is_touched(host: HostPaths, target: str) -> None:
+def test_rejects_other_targets_on_the_host(host: HostPaths, target: str) -> None:
     assert "refused" in request_read(host, target)
 
 
-def test_symbolic_links_lead_nowhere(host: HostPaths, tmp_path: Path) -> None:
+def test_does_not_follow_symbolic_links(host: HostPaths, tmp_path: Path) -> None:
     outside = tmp_path.parent / "outside"
     outside.mkdir(exist_ok=True)
     (host.root / "etc/away").symlink_to(outside)
@@ -146,56 +148,37 @@ def test_symbolic_links_lead_nowhere(host: HostPaths, tmp_path: Path) -> None:
     assert "refused" in request_read(host, "/etc/sysctl.conf")
 
 
-def write_defaults(tmp_path: Path) -> Path:
-    path = tmp_path / "orders.json"
-    made = [
-        {"target": "/etc/sysctl.d/zz.conf", "content": "x\n"},
-        {"target": "net.ipv6.conf.default.disable_ipv6", "content": "1\n"},
-        {"target": sysctls.DISABLE_IPV6_ALL, "content": "1\n"},
-        {"target": "net.ipv6.conf.nosuch.disable_ipv6", "content": "1\n"},
-    ]
-    path.write_text(json.dumps(made))
-    return path
-
-
-def test_orders_are_followed_once_and_undone(
-    host: HostPaths, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_applies_node_defaults_once_and_reverts_them(host: HostPaths, defaults_file: Path) -> None:
     before = read_tree(host)
-    given = write_defaults(tmp_path_factory.mktemp("orders"))
-    assert len(node_defaults.apply_defaults(host, given)) == 3
-    assert node_defaults.apply_defaults(host, given) == []
-    assert handle_request(host, {"do": "look"})["kept"] == sorted(
-        ["/etc/sysctl.d/zz.conf", "net.ipv6.conf.default.disable_ipv6", sysctls.DISABLE_IPV6_ALL]
-    )
-    assert (host.net / "ipv6/conf/all/disable_ipv6").read_text() == "1\n"
+    assert len(node_defaults.apply_defaults(host, defaults_file)) == 3
+    assert node_defaults.apply_defaults(host, defaults_file) == []
+    applied = [BOOT_FILE, sysctls.DISABLE_IPV6_DEFAULT, sysctls.DISABLE_IPV6_ALL]
+    assert handle_request(host, {"do": "look"})["kept"] == sorted(applied)
+    assert disable_ipv6_path(host).read_text() == "1\n"
     assert handle_request(host, {"do": "release"}) == {"failed": []}
     assert read_tree(host) == before
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
-def test_orders_that_were_withdrawn_meanwhile_are_undone_at_the_start(
-    host: HostPaths, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_reverts_withdrawn_node_defaults_at_the_start(host: HostPaths, defaults_file: Path) -> None:
     before = read_tree(host)
-    given = write_defaults(tmp_path_factory.mktemp("orders"))
-    node_defaults.apply_defaults(host, given)
-    given.unlink()
-    assert node_defaults.apply_defaults(host, given) == []
+    node_defaults.apply_defaults(host, defaults_file)
+    defaults_file.unlink()
+    assert node_defaults.apply_defaults(host, defaults_file) == []
     assert read_tree(host) == before
 
 
-def test_an_edit_since_is_not_undone_but_named(
-    host: HostPaths, tmp_path_factory: pytest.TempPathFactory
+def test_keeps_and_names_a_default_that_was_edited_since(
+    host: HostPaths, defaults_file: Path
 ) -> None:
-    node_defaults.apply_defaults(host, write_defaults(tmp_path_factory.mktemp("orders")))
-    host.resolve_file("/etc/sysctl.d/zz.conf").write_text("theirs\n")
-    told = handle_request(host, {"do": "release"})
-    assert told["failed"] == ["/etc/sysctl.d/zz.conf: edited since, left as it is"]
-    assert host.resolve_file("/etc/sysctl.d/zz.conf").read_text() == "theirs\n"
+    node_defaults.apply_defaults(host, defaults_file)
+    host.resolve_file(BOOT_FILE).write_text("theirs\n")
+    answer = handle_request(host, {"do": "release"})
+    assert answer["failed"] == [f"{BOOT_FILE}: edited since, left unchanged"]
+    assert host.resolve_file(BOOT_FILE).read_text() == "theirs\n"
 
 
-def test_a_big_file_or_a_folder_is_refused(host: HostPaths) -> None:
+def test_refuses_a_large_file_and_a_folder(host: HostPaths) -> None:
     host.resolve_file("/etc/big").write_bytes(bytes(2 << 20))
     for target in ("/etc/big", "/etc/cni"):
         with pytest.raises(TargetError):

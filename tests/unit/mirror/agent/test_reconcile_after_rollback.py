@@ -1,8 +1,7 @@
-"""What was undone is never put back, whatever dies when; and what came by order."""
+"""The agent never restores what was rolled back, whatever is killed when; and node defaults."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from mirror.agent.host_paths import HostPaths
 from mirror.agent.reconcile import initialize_desired_state
 from tests.unit.mirror.agent.agent_client import (
     FILE,
+    build_write_request,
     read_tree,
     reconcile_survives_kill_at,
     request_read,
@@ -25,14 +25,22 @@ from tests.unit.mirror.agent.reconciling import (
     WRITTEN,
     ReconcilerHarness,
     apply_and_keep_fix,
-    desired_target,
-    encode,
-    read_disable_ipv6,
+    build_desired_target,
+    disable_ipv6_path,
     request_keep,
+    write_defaults_file,
 )
 
+ALL, DEFAULT = sysctls.DISABLE_IPV6_ALL, sysctls.DISABLE_IPV6_DEFAULT
 
-def test_what_is_undone_is_kept_no_more(host: HostPaths, reconciler: ReconcilerHarness) -> None:
+
+@pytest.fixture
+def boot_default(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Node defaults with the boot file alone."""
+    return write_defaults_file(tmp_path_factory.mktemp("orders"), {BOOT_FILE: BOOT_TEXT})
+
+
+def test_does_not_restore_a_reverted_file(host: HostPaths, reconciler: ReconcilerHarness) -> None:
     before = read_tree(host)
     apply_and_keep_fix(host)
     request_write(host, FILE, BASE, request_read(host, FILE))
@@ -41,85 +49,74 @@ def test_what_is_undone_is_kept_no_more(host: HostPaths, reconciler: ReconcilerH
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
-def test_what_goes_back_with_all_links_is_kept_no_more_either(
+def test_does_not_restore_a_setting_that_was_reverted_with_all_links(
     host: HostPaths, reconciler: ReconcilerHarness
 ) -> None:
-    """The kernel sets `default` when `all` is set; a rollback may die between the two."""
-    default = "net.ipv6.conf.default.disable_ipv6"
-    for key in (default, sysctls.DISABLE_IPV6_ALL):
+    """The kernel sets `default` together with `all`; a rollback may die between the two."""
+    for key in (DEFAULT, ALL):
         request_write(host, key, b"1\n", request_read(host, key))
-    request_keep(
-        host,
-        *(desired_target(host, key, b"0\n", b"1\n") for key in (default, sysctls.DISABLE_IPV6_ALL)),
-    )
-    request_write(
-        host, sysctls.DISABLE_IPV6_ALL, b"0\n", request_read(host, sysctls.DISABLE_IPV6_ALL)
-    )
-    (host.net / "ipv6/conf/default/disable_ipv6").write_text("0\n")
+    targets = [build_desired_target(host, key, b"0\n", b"1\n") for key in (DEFAULT, ALL)]
+    request_keep(host, *targets)
+    request_write(host, ALL, b"0\n", request_read(host, ALL))
+    disable_ipv6_path(host, "default").write_text("0\n")
     reconciler.reconcile()
-    assert (read_disable_ipv6(host), read_disable_ipv6(host, "default"), reconciler.messages) == (
-        "0\n",
-        "0\n",
-        [],
-    )
+    values = [disable_ipv6_path(host, link).read_text() for link in ("all", "default")]
+    assert (values, reconciler.messages) == (["0\n", "0\n"], [])
 
 
-def test_a_rollback_killed_at_every_write_is_never_undone(
+def test_does_not_restore_after_a_rollback_that_was_killed_at_any_change(
     host: HostPaths, reconciler: ReconcilerHarness
 ) -> None:
-    """Where the base was put back it stays, whatever of the rest came to its end."""
-    before, kills, back = read_tree(host), 0, 0
+    """The base stays once it is written, however far the rest of the rollback got."""
+    before, kills, reverted = read_tree(host), 0, 0
     while True:
         apply_and_keep_fix(host)
-        ask = {"do": "write", "target": FILE, "content": encode(BASE), "frame": ""}
-        over = survives_kill_at(host, kills, {**ask, "seen": request_read(host, FILE)["version"]})
-        found = host.resolve_file(FILE).read_bytes()
-        assert reconciler.reconcile() == found
-        assert found in (BASE, WRITTEN)
-        back += found == BASE
-        if over:
+        request = build_write_request(FILE, BASE, request_read(host, FILE)["version"])
+        survived = survives_kill_at(host, kills, request)
+        content = host.resolve_file(FILE).read_bytes()
+        assert reconciler.reconcile() == content
+        assert content in (BASE, WRITTEN)
+        reverted += content == BASE
+        if survived:
             break
         kills += 1
-    assert (kills >= 5, back >= 1, reconciler.messages) == (True, True, [])
+    assert (kills >= 5, reverted >= 1, reconciler.messages) == (True, True, [])
     assert read_tree(host) == before
 
 
-def test_orders_released_and_killed_at_every_write_are_never_undone(
+def test_does_not_restore_defaults_after_a_release_that_was_killed_at_any_change(
     host: HostPaths, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     reconciler, before = ReconcilerHarness(host), read_tree(host)
-    orders = tmp_path_factory.mktemp("orders") / "orders.json"
-    made = [
-        {"target": BOOT_FILE, "content": BOOT_TEXT},
-        {"target": sysctls.DISABLE_IPV6_ALL, "content": "1\n"},
-    ]
-    orders.write_text(json.dumps(made))
+    folder = tmp_path_factory.mktemp("orders")
+    defaults_file = write_defaults_file(folder, {BOOT_FILE: BOOT_TEXT, ALL: "1\n"})
     kills = 0
     while True:
-        node_defaults.apply_defaults(host, orders)
-        assert request_keep(host, orders=True) == [BOOT_FILE, sysctls.DISABLE_IPV6_ALL]
-        over = survives_kill_at(host, kills, {"do": "release"})
-        request_read(host, sysctls.DISABLE_IPV6_ALL)  # finishes what was begun
-        found = (host.resolve_file(BOOT_FILE).exists(), read_disable_ipv6(host))
+        node_defaults.apply_defaults(host, defaults_file)
+        assert request_keep(host, include_defaults=True) == [BOOT_FILE, ALL]
+        survived = survives_kill_at(host, kills, {"do": "release"})
+        request_read(host, ALL)  # finishes an interrupted write
+        state = (host.resolve_file(BOOT_FILE).exists(), disable_ipv6_path(host).read_text())
         reconciler.reconcile()
-        assert (host.resolve_file(BOOT_FILE).exists(), read_disable_ipv6(host)) == found
-        if over:
+        after = (host.resolve_file(BOOT_FILE).exists(), disable_ipv6_path(host).read_text())
+        assert after == state
+        if survived:
             break
         kills += 1
     assert (kills >= 8, reconciler.messages) == (True, [])
     assert read_tree(host) == before
 
 
-def test_the_keeper_killed_at_every_write_leaves_the_old_or_the_new(
+def test_a_reconciliation_killed_at_any_change_leaves_the_old_or_the_new(
     host: HostPaths, reconciler: ReconcilerHarness
 ) -> None:
     apply_and_keep_fix(host)
     kills = 0
     while True:
         host.resolve_file(FILE).write_bytes(BASE)
-        over = reconcile_survives_kill_at(host, kills)
+        survived = reconcile_survives_kill_at(host, kills)
         assert host.resolve_file(FILE).read_bytes() in (BASE, WRITTEN)
-        if over:
+        if survived:
             break
         kills += 1
     assert kills >= 3
@@ -128,80 +125,75 @@ def test_the_keeper_killed_at_every_write_leaves_the_old_or_the_new(
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
-def test_what_changed_while_its_page_was_read_is_not_kept(
+def test_does_not_keep_a_target_that_changed_while_its_entry_was_read(
     host: HostPaths, reconciler: ReconcilerHarness
 ) -> None:
-    """Somebody rolled it back in between."""
+    """It was rolled back in between."""
     apply_and_keep_fix(host)
-    late = desired_target(host, FILE, BASE, WRITTEN)
+    outdated = build_desired_target(host, FILE, BASE, WRITTEN)
     request_write(host, FILE, BASE, request_read(host, FILE))
-    assert request_keep(host, late) == []
+    assert request_keep(host, outdated) == []
     assert reconciler.reconcile() == BASE
 
 
-# -- what came by order ---------------------------------------------------------------------------
+# -- node defaults --------------------------------------------------------------------------------
 
 
-def test_what_came_by_order_before_the_fix_has_the_base_of_the_order(
-    host: HostPaths, reconciler: ReconcilerHarness, tmp_path_factory: pytest.TempPathFactory
+def test_uses_the_base_of_a_default_that_was_written_before_the_fix(
+    host: HostPaths, reconciler: ReconcilerHarness, boot_default: Path
 ) -> None:
-    orders = tmp_path_factory.mktemp("orders") / "orders.json"
-    orders.write_text(json.dumps([{"target": BOOT_FILE, "content": BOOT_TEXT}]))
-    node_defaults.apply_defaults(host, orders)
-    text_ = BOOT_TEXT.encode()
-    assert request_keep(host, desired_target(host, BOOT_FILE, text_, text_), orders=True) == [
-        BOOT_FILE
-    ]
+    node_defaults.apply_defaults(host, boot_default)
+    content = BOOT_TEXT.encode()
+    desired = build_desired_target(host, BOOT_FILE, content, content)
+    assert request_keep(host, desired, include_defaults=True) == [BOOT_FILE]
     host.resolve_file(BOOT_FILE).unlink()
     reconciler.reconcile()
     assert host.resolve_file(BOOT_FILE).read_text() == BOOT_TEXT
 
 
-def test_a_node_that_joins_keeps_its_orders_where_there_is_a_keeper(
-    host: HostPaths, tmp_path_factory: pytest.TempPathFactory
+def test_a_joining_node_keeps_its_defaults_if_there_is_a_reconciler(
+    host: HostPaths, boot_default: Path
 ) -> None:
-    folder = tmp_path_factory.mktemp("orders")
-    orders, mark = folder / "orders.json", folder / "nodes"
-    orders.write_text(json.dumps([{"target": BOOT_FILE, "content": BOOT_TEXT}]))
-    node_defaults.apply_defaults(host, orders)
-    initialize_desired_state(host, mark)
+    marker = boot_default.parent / "nodes"
+    node_defaults.apply_defaults(host, boot_default)
+    initialize_desired_state(host, marker)
     assert desired_state.read(host) == []
-    mark.touch()
-    initialize_desired_state(host, mark)
-    assert [one.target for one in desired_state.read(host)] == [BOOT_FILE]
+    marker.touch()
+    initialize_desired_state(host, marker)
+    assert [target.target for target in desired_state.read(host)] == [BOOT_FILE]
 
 
-def test_a_node_that_was_away_when_the_keeper_ended_keeps_nothing(
+def test_a_node_that_was_down_when_the_reconciler_ended_keeps_nothing(
     host: HostPaths, tmp_path: Path
 ) -> None:
-    """It starts again without the mark; or the mark goes while nobody reaches it."""
+    """The agent starts without the marker; or the marker disappears while it runs."""
     host.resolve_file(FILE).write_bytes(BASE)
-    mark = tmp_path / "nodes"
-    reconciler = ReconcilerHarness(host, mark)
+    marker = tmp_path / "nodes"
+    reconciler = ReconcilerHarness(host, marker)
     apply_and_keep_fix(host)
     host.resolve_file(FILE).write_bytes(BASE)
-    assert reconciler.reconcile() == WRITTEN, "told, before the mark has come"
-    mark.touch()
+    assert reconciler.reconcile() == WRITTEN, "restores before the marker is mounted"
+    marker.touch()
     reconciler.reconcile()
-    mark.unlink()
+    marker.unlink()
     host.resolve_file(FILE).write_bytes(BASE)
     assert reconciler.reconcile() == BASE
     apply_and_keep_fix(host)
-    initialize_desired_state(host, mark)
+    initialize_desired_state(host, marker)
     assert desired_state.read(host) == []
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
-def test_nothing_is_done_on_the_word_of_an_altered_file(
+def test_restores_nothing_from_an_altered_file(
     host: HostPaths, reconciler: ReconcilerHarness
 ) -> None:
     apply_and_keep_fix(host)
-    held = host.resolve_file("/etc/pypi-mirror/keep")
-    held.write_text(held.read_text().replace("pod-sysctl", "host-sysctl"))
+    state_file = host.resolve_file("/etc/pypi-mirror/keep")
+    state_file.write_text(state_file.read_text().replace("pod-sysctl", "host-sysctl"))
     host.resolve_file(FILE).write_bytes(BASE)
     assert reconciler.reconcile() == BASE
     reconciler.reconcile()
-    assert ["was altered" in line for line in reconciler.messages] == [True]
+    assert ["was altered" in message for message in reconciler.messages] == [True]
     host.resolve_file(FILE).write_bytes(WRITTEN)
     apply_and_keep_fix(host)
     host.resolve_file(FILE).write_bytes(BASE)

@@ -1,4 +1,4 @@
-"""The keeper: what it does and tells, by the pages of the ledger."""
+"""The reconciler in the cluster: what it reads of the ledger, restores and reports."""
 
 from __future__ import annotations
 
@@ -20,61 +20,59 @@ NAME = ledger.config_map_name(COREFILE)
 PATH = "/api/v1/namespaces/kube-system/configmaps/coredns"
 
 
-# -- the ledger's pages ---------------------------------------------------------------------------
+# -- ledger entries -------------------------------------------------------------------------------
 
 
-def ledger_object(target: Target, base: bytes, written: bytes | None, **more: Any) -> Any:
-    """A page as the engine writes it."""
+def ledger_object(target: Target, base: bytes, written: bytes | None, **fields: Any) -> Any:
+    """Return the ConfigMap that the change engine writes for an entry."""
     edits = (AppliedEdit(edit=DNS, step=1, steps=1),)
-    entry = LedgerEntry(target=target, base=base, edits=edits, written=written)
-    body = ledger._body(LedgerEntry(**{**_fields(entry), **more}))
+    fields = {"edits": edits, **fields}
+    entry = LedgerEntry(target=target, base=base, written=written, **fields)
+    body = ledger._body(entry)
     body["metadata"]["resourceVersion"] = "1"
     return body
 
 
-def _fields(entry: LedgerEntry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in entry.__slots__}
+def test_reads_an_entry_as_it_was_written() -> None:
+    entry = parse_entry(ledger_object(COREFILE, BASE, WRITTEN), PATH)
+    assert entry is not None
+    assert (entry.base, entry.written) == (BASE, WRITTEN)
+    assert (entry.key, entry.fixes) == ("Corefile", ("dns",))
 
 
-def test_a_page_is_read_as_it_was_written() -> None:
-    page = parse_entry(ledger_object(COREFILE, BASE, WRITTEN), PATH)
-    assert page is not None
-    assert (page.base, page.written, page.key, page.fixes) == (BASE, WRITTEN, "Corefile", ("dns",))
+@pytest.mark.parametrize("fields", [{"pending": True}, {"edits": ()}])
+def test_ignores_an_entry_that_is_being_written(fields: dict[str, Any]) -> None:
+    assert parse_entry(ledger_object(COREFILE, BASE, WRITTEN, **fields), PATH) is None
 
 
-@pytest.mark.parametrize("more", [{"pending": True}, {"edits": ()}])
-def test_a_page_that_is_being_written_is_passed_over(more: dict[str, Any]) -> None:
-    assert parse_entry(ledger_object(COREFILE, BASE, WRITTEN, **more), PATH) is None
-
-
-def test_an_altered_page_is_damaged() -> None:
+def test_rejects_an_altered_entry() -> None:
     body = ledger_object(COREFILE, BASE, WRITTEN)
     body["binaryData"]["written"] = body["binaryData"]["base"]
     with pytest.raises(DamagedEntryError):
         parse_entry(body, PATH)
 
 
-# -- doing ----------------------------------------------------------------------------------------
+# -- reconciling ----------------------------------------------------------------------------------
 
 
 class FakeObjectApi:
-    """Objects by their paths; patches are done as the API server does them."""
+    """Objects by API path. Checks and applies patches as the API server does."""
 
-    def __init__(self, **objects: Any) -> None:
+    def __init__(self) -> None:
         self.objects = {
             PATH: corefile_object(BASE),
             f"{LEDGER_PATH}/{NAME}": ledger_object(COREFILE, BASE, WRITTEN),
         }
         self.events: list[Any] = []
         self.patches: list[Any] = []
-        self.refuse = 0
+        self.patch_status = 0  # respond to patches with this HTTP error
 
     def get(self, path: str) -> Any:
         return self.objects.get(path)
 
     def patch(self, path: str, body: Any) -> None:
-        if self.refuse:
-            raise ApiStatusError(self.refuse, "no")
+        if self.patch_status:
+            raise ApiStatusError(self.patch_status, "no")
         self.patches.append(body)
         test, change = body
         assert test["value"] == self.objects[path]["metadata"]["resourceVersion"]
@@ -85,40 +83,43 @@ class FakeObjectApi:
         assert path == "/api/v1/namespaces/kube-system/events"
         self.events.append(body)
 
-    def revert(self, text: bytes = BASE) -> None:
+    def write_corefile(self, text: bytes = BASE) -> None:
         self.objects[PATH] = corefile_object(text)
 
 
 def corefile_object(text: bytes) -> Any:
-    by = [
+    managers = [
         {"manager": "pypi-mirror", "time": "2026-01-01T00:00:00Z"},
         {"manager": "kubectl-edit", "time": "2026-01-02T00:00:00Z"},
     ]
-    meta = {"name": "coredns", "uid": "u", "resourceVersion": "7", "managedFields": by}
-    return {"metadata": meta, "data": {"Corefile": text.decode(), "other": "x"}}
+    metadata = {"name": "coredns", "uid": "u", "resourceVersion": "7", "managedFields": managers}
+    return {"metadata": metadata, "data": {"Corefile": text.decode(), "other": "x"}}
 
 
 class ManualClock:
     def __init__(self) -> None:
-        self.at = datetime(2026, 1, 3, tzinfo=UTC)
+        self.time = datetime(2026, 1, 3, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        return self.at
+        return self.time
 
 
-def make_reconciler(world: FakeObjectApi, clock: ManualClock) -> tuple[ObjectReconciler, list[str]]:
-    said: list[str] = []
-    return ObjectReconciler(world, {NAME: PATH}, said.append, clock), said
+def make_reconciler(
+    api: FakeObjectApi, clock: ManualClock | None = None
+) -> tuple[ObjectReconciler, list[str]]:
+    """Return a reconciler of the Corefile, and the lines of its log."""
+    log: list[str] = []
+    return ObjectReconciler(api, {NAME: PATH}, log.append, clock or ManualClock()), log
 
 
-def test_a_reverted_fix_is_put_back_and_told() -> None:
-    world = FakeObjectApi()
-    keeping, _ = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    assert world.objects[PATH]["data"] == {"Corefile": WRITTEN.decode(), "other": "x"}
-    (told,) = world.events
-    assert told["reason"] == "FixReverted"
-    assert told["involvedObject"] == {
+def test_restores_a_reverted_fix_and_reports_it() -> None:
+    api = FakeObjectApi()
+    reconciler, _ = make_reconciler(api)
+    reconciler.reconcile()
+    assert api.objects[PATH]["data"] == {"Corefile": WRITTEN.decode(), "other": "x"}
+    (event,) = api.events
+    assert event["reason"] == "FixReverted"
+    assert event["involvedObject"] == {
         "kind": "ConfigMap",
         "apiVersion": "v1",
         "namespace": "kube-system",
@@ -126,110 +127,111 @@ def test_a_reverted_fix_is_put_back_and_told() -> None:
         "uid": "u",
         "resourceVersion": "7",
     }
-    assert "changed back by kubectl-edit at 2026-01-02" in told["message"]
-    keeping.reconcile()
-    assert len(world.events) == 1
+    assert "reverted by kubectl-edit at 2026-01-02" in event["message"]
+    reconciler.reconcile()
+    assert len(api.events) == 1
 
 
-def test_after_a_rollback_nothing_is_put_back() -> None:
-    world = FakeObjectApi()
-    del world.objects[f"{LEDGER_PATH}/{NAME}"]
-    keeping, said = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    assert (world.patches, world.events, said) == ([], [], [])
+def test_restores_nothing_after_a_rollback() -> None:
+    api = FakeObjectApi()
+    del api.objects[f"{LEDGER_PATH}/{NAME}"]
+    reconciler, log = make_reconciler(api)
+    reconciler.reconcile()
+    assert (api.patches, api.events, log) == ([], [], [])
 
 
-def test_who_reverts_all_the_time_is_answered_more_and_more_slowly() -> None:
-    world, clock = FakeObjectApi(), ManualClock()
-    keeping, _ = make_reconciler(world, clock)
-    begun = clock.at
-    while clock.at - begun < timedelta(hours=1):
-        keeping.reconcile()
-        world.revert()
-        clock.at += timedelta(seconds=15)
-    assert 5 <= len(world.patches) <= 12
+def test_backs_off_while_something_keeps_reverting_a_fix() -> None:
+    api, clock = FakeObjectApi(), ManualClock()
+    reconciler, _ = make_reconciler(api, clock)
+    start = clock.time
+    while clock.time - start < timedelta(hours=1):
+        reconciler.reconcile()
+        api.write_corefile()
+        clock.time += timedelta(seconds=15)
+    assert 5 <= len(api.patches) <= 12
 
 
-def test_what_is_unclear_is_told_once_for_each_text() -> None:
-    world = FakeObjectApi()
-    keeping, _ = make_reconciler(world, ManualClock())
+def test_reports_an_unclear_case_once_for_each_text() -> None:
+    api = FakeObjectApi()
+    reconciler, _ = make_reconciler(api)
     for text in (b"x\n", b"x\n", b"y\n"):
-        world.revert(text)
-        keeping.reconcile()
-    assert [one["reason"] for one in world.events] == ["FixLost"] * 2
-    assert "mirror fix dns" in world.events[0]["message"]
-    assert world.patches == []
+        api.write_corefile(text)
+        reconciler.reconcile()
+    assert [event["reason"] for event in api.events] == ["FixLost"] * 2
+    assert "mirror fix dns" in api.events[0]["message"]
+    assert api.patches == []
 
 
-def test_an_object_that_is_gone_is_told_and_not_made() -> None:
-    world = FakeObjectApi()
-    del world.objects[PATH]
-    keeping, _ = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    keeping.reconcile()
-    assert [one["message"] for one in world.events] == [
-        "fix dns, key Corefile: it is gone; not put back: mirror fix dns"
+def test_reports_a_deleted_object_and_does_not_create_it() -> None:
+    api = FakeObjectApi()
+    del api.objects[PATH]
+    reconciler, _ = make_reconciler(api)
+    reconciler.reconcile()
+    reconciler.reconcile()
+    assert [event["message"] for event in api.events] == [
+        "fix dns, key Corefile: it is gone; not restored: run mirror fix dns"
     ]
 
 
-def test_an_object_that_is_away_as_it_was_left_is_nothing_to_tell() -> None:
+def test_reports_nothing_about_an_object_that_the_fix_deleted() -> None:
     target = ObjectSpec(kind="IPPool.projectcalico.org", name="six")
     name, path = ledger.config_map_name(target), "/apis/projectcalico.org/v3/ippools/six"
-    world = FakeObjectApi()
-    world.objects = {f"{LEDGER_PATH}/{name}": ledger_object(target, b"{}", None)}
-    said: list[str] = []
-    keeping = ObjectReconciler(world, {name: path}, said.append, ManualClock())
-    keeping.reconcile()
-    world.objects[path] = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}
-    keeping.reconcile()
-    assert (world.events, said) == ([], [])
+    api = FakeObjectApi()
+    api.objects = {f"{LEDGER_PATH}/{name}": ledger_object(target, b"{}", None)}
+    log: list[str] = []
+    reconciler = ObjectReconciler(api, {name: path}, log.append, ManualClock())
+    reconciler.reconcile()
+    api.objects[path] = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}
+    reconciler.reconcile()
+    assert (api.events, log) == ([], [])
 
 
-def test_an_event_says_of_which_api_an_object_is() -> None:
+def test_an_event_names_the_api_version_of_its_object() -> None:
     target = ObjectSpec(kind="IPPool.projectcalico.org", name="six")
     path = "/apis/projectcalico.org/v3/ippools/six"
-    page = parse_entry(ledger_object(target, b"{}", b"{}"), path)
-    assert page is not None
-    _, told = build_event(page, None, "FixLost", "it is gone", ManualClock().at)
-    about = {"kind": "IPPool", "apiVersion": "projectcalico.org/v3", "name": "six"}
-    assert told["involvedObject"] == about
+    entry = parse_entry(ledger_object(target, b"{}", b"{}"), path)
+    assert entry is not None
+    _, event = build_event(entry, None, "FixLost", "it is gone", ManualClock().time)
+    involved = {"kind": "IPPool", "apiVersion": "projectcalico.org/v3", "name": "six"}
+    assert event["involvedObject"] == involved
 
 
-def test_a_pool_of_an_older_ledger_is_the_v1_one() -> None:
-    """Its page says no API, and has the name it had."""
+def test_a_pool_in_an_old_ledger_has_the_v1_api() -> None:
+    """Its entry names no API group, and its ConfigMap still has the same name."""
     target = ObjectSpec(kind="IPPool", name="default-ipv6-ippool")
     assert ledger.config_map_name(target) == "pypi-mirror-ledger-aa579831784b"
     assert API_RESOURCES[target.kind].api_version == "crd.projectcalico.org/v1"
 
 
-@pytest.mark.parametrize("code", [409, 422, 404])
-def test_somebody_who_writes_at_the_same_time_is_looked_at_again(code: int) -> None:
-    world = FakeObjectApi()
-    world.refuse = code
-    keeping, said = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    assert (world.events, said) == ([], [])
-    world.refuse = 0
-    keeping.reconcile()
-    assert len(world.events) == 1
+@pytest.mark.parametrize("status", [409, 422, 404])
+def test_tries_again_after_a_write_conflict(status: int) -> None:
+    api = FakeObjectApi()
+    api.patch_status = status
+    reconciler, log = make_reconciler(api)
+    reconciler.reconcile()
+    assert (api.events, log) == ([], [])
+    api.patch_status = 0
+    reconciler.reconcile()
+    assert len(api.events) == 1
 
 
-def test_what_may_not_be_done_is_said_and_the_rest_goes_on() -> None:
-    world = FakeObjectApi()
-    world.refuse = 403
-    keeping, said = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    assert said == [f"{PATH}: 403: no"]
+def test_logs_a_forbidden_write() -> None:
+    api = FakeObjectApi()
+    api.patch_status = 403
+    reconciler, log = make_reconciler(api)
+    reconciler.reconcile()
+    assert log == [f"{PATH}: 403: no"]
 
 
-def test_a_damaged_page_is_said_and_nothing_is_written() -> None:
-    world = FakeObjectApi()
-    world.objects[f"{LEDGER_PATH}/{NAME}"]["data"]["sha256"] = "0"
-    keeping, said = make_reconciler(world, ManualClock())
-    keeping.reconcile()
-    assert world.patches == []
-    assert "not what was written" in said[0]
+def test_logs_a_damaged_entry_and_writes_nothing() -> None:
+    api = FakeObjectApi()
+    api.objects[f"{LEDGER_PATH}/{NAME}"]["data"]["sha256"] = "0"
+    reconciler, log = make_reconciler(api)
+    reconciler.reconcile()
+    assert api.patches == []
+    assert "not what was written" in log[0]
 
 
-def test_nobody_else_is_nobody() -> None:
-    assert describe_last_writer({"metadata": {"managedFields": [{"manager": "pypi-mirror"}]}}) == ""
+def test_names_no_writer_if_nobody_else_wrote() -> None:
+    obj = {"metadata": {"managedFields": [{"manager": "pypi-mirror"}]}}
+    assert describe_last_writer(obj) == ""
