@@ -13,10 +13,13 @@ from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, check_can_ask
 from cli.output import fix_plan, terminal
 from cli.probe import build_collect_options
-from deploy.changes.model import Fix, Option
+from deploy.changes.fix import Fix, FixOption
 from deploy.cluster.client import Cluster
-from deploy.repair.apply import apply_plan, plan_fixes, remove_idle_agents
-from deploy.repair.plan import FixProofError, FixRequest, RepairPlan, RepairResult, load_fixes
+from deploy.registry import load_fixes
+from deploy.repair.apply import apply_plan
+from deploy.repair.model import FixProofError, FixRequest, RepairPlan, RepairResult
+from deploy.repair.node_agents import remove_idle_agents
+from deploy.repair.plan import plan_fixes
 from deploy.repair.reconciler import refresh_agents
 from mirror.core.errors import InputError, MirrorError
 
@@ -30,7 +33,7 @@ def fix_options(function: Any) -> Any:
     return function
 
 
-def _click_option(option: Option) -> Any:
+def _click_option(option: FixOption) -> Any:
     name = option.name.replace("-", "_")
     if option.kind == "flag":
         return click.option(f"--{option.name}", name, is_flag=True, help=option.help)
@@ -148,7 +151,7 @@ def without_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> Itera
         raise
     finally:
         with suppress(MirrorError):
-            remaining = remove_idle_agents(cluster, undone=rolled_back)
+            remaining = remove_idle_agents(cluster, rolled_back=rolled_back)
             for line in remaining:
                 click.echo(f"warning: the node agent could not undo: {line}", err=True)
     if remaining and rolled_back:

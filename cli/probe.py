@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from cli.options import ClusterOptions
 from deploy.cluster.client import ApiError, Cluster
-from deploy.doctor.run import find_probe_image
 from deploy.evidence.collect import CollectOptions
+from deploy.evidence.mirror import find_probe_image
 from deploy.lifecycle import record
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream

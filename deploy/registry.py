@@ -1,53 +1,67 @@
-"""How the fixes stand: what there is, the engine that knows all of them, and what came undone."""
+"""All fixes by name, the engine that knows every editor, and the state of what it has changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import deploy.fixes
+from deploy.changes.attachment import AttachmentEditor
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Fix, NodeFile, NodeSysctl
+from deploy.changes.fix import Fix
+from deploy.changes.model import Editor, NodeFile, NodeSysctl
 from deploy.changes.node_target import NodeDriver
 from deploy.changes.state import FixState, read_states
 from deploy.cluster.client import Cluster
-from deploy.evidence.fixes import FixStatus, TargetStatus
+from deploy.evidence.fixes import FixStatus
+from deploy.evidence.mirror import find_probe_image
 from deploy.extensions import load_extensions
-
-
-def load_all_fixes() -> Mapping[str, Fix]:
-    """Whatever changes what is not ours, by name, in the order in which it is made."""
-    found = sorted((part.FIX for part in load_extensions(deploy.fixes)), key=lambda fix: fix.order)
-    return {fix.name: fix for fix in found}
+from deploy.manifests.model import NAME
 
 
 def load_fixes() -> Mapping[str, Fix]:
-    """The fixes of `mirror fix` by name."""
-    return {name: fix for name, fix in load_all_fixes().items() if fix.command == "fix"}
+    """Return the fixes by name, in the order in which they apply."""
+    modules = load_extensions(deploy.fixes)
+    fixes = sorted((module.FIX for module in modules), key=lambda fix: fix.order)
+    return {fix.name: fix for fix in fixes}
 
 
-def build_engine(cluster: Cluster, image: Callable[[], str | None] = lambda: None) -> ChangeEngine:
-    """The engine with every fix there is; ``image`` is the node agent's, should it be started."""
-    hand = NodeDriver(cluster, image)
-    return ChangeEngine(cluster, load_all_fixes(), {NodeFile: hand, NodeSysctl: hand})
+def load_editors() -> Mapping[str, Editor]:
+    """Return everything that edits targets, by name: the fixes and `mirror attach`."""
+    attachment = AttachmentEditor()
+    return {attachment.name: attachment, **load_fixes()}
+
+
+def build_engine(
+    cluster: Cluster, image: str | None = None, *, start_agents: bool = True
+) -> ChangeEngine:
+    """Return the engine with every editor.
+
+    A target on a node starts the node agents if ``start_agents``: with ``image``, or the image of
+    the running mirror.
+    """
+
+    def find_image() -> str | None:
+        return (image or find_probe_image(cluster, NAME)) if start_agents else None
+
+    driver = NodeDriver(cluster, find_image)
+    return ChangeEngine(cluster, load_editors(), {NodeFile: driver, NodeSysctl: driver})
+
+
+def read_fix_states(cluster: Cluster) -> tuple[FixState, ...]:
+    """Return the state of every fix and of the attachments. May start the node agents."""
+    return read_states(build_engine(cluster), load_fixes())
 
 
 def read_applied_fixes(cluster: Cluster) -> tuple[FixStatus, ...]:
-    """Those that were made, for `mirror doctor`: nothing is started to look at nodes."""
+    """Return the fixes that were applied, as evidence for `mirror doctor`. Starts nothing."""
+    engine = build_engine(cluster, start_agents=False)
     return tuple(
-        _told(one)
-        for one in read_states(build_engine(cluster), load_all_fixes())
-        if one.state != "absent"
-    )
-
-
-def _told(state: FixState) -> FixStatus:
-    return FixStatus(
-        fix=state.fix,
-        state=state.state,
-        reapply_command=state.again,
-        targets=tuple(
-            TargetStatus(target=one.target, state=one.state, detail=one.detail)
-            for one in state.targets
-            if one.state != "applied"
-        ),
+        FixStatus(
+            fix=state.fix,
+            state=state.state,
+            reapply_command=state.again,
+            targets=tuple(target for target in state.targets if target.state != "applied"),
+        )
+        for state in read_states(engine, load_fixes())
+        if state.state != "absent"
     )

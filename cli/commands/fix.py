@@ -18,10 +18,11 @@ from cli.options import (
 )
 from cli.output import fix_plan
 from cli.probe import build_collect_options
-from deploy.changes.model import Fix
+from deploy.changes.fix import Fix
+from deploy.registry import load_fixes, read_fix_states
 from deploy.repair import restart as workload_restart
-from deploy.repair.apply import read_fix_states
-from deploy.repair.plan import FixRequest, load_fixes, select_fixes
+from deploy.repair.model import FixRequest
+from deploy.repair.plan import select_fixes
 from mirror.core.errors import InputError
 
 

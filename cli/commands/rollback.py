@@ -15,7 +15,7 @@ from cli.options import (
     yes_option,
 )
 from cli.output import fix_plan, terminal
-from deploy.repair.apply import plan_rollback, roll_back
+from deploy.repair.rollback import plan_rollback, roll_back
 
 
 @click.command()

@@ -10,11 +10,11 @@ from rich.text import Text
 from cli.options import OutputFormat
 from cli.output import terminal
 from cli.output.node_groups import DiffGroup, group_diffs, group_targets
-from deploy.changes.model import Fix
+from deploy.changes.fix import Fix
 from deploy.changes.state import FixState
 from deploy.cluster.client import Cluster
-from deploy.repair import apply
-from deploy.repair.plan import FixDecision, RepairPlan, RepairResult, TargetDiff
+from deploy.registry import read_fix_states
+from deploy.repair.model import FixDecision, RepairPlan, RepairResult, TargetDiff
 from deploy.repair.reconciler import ReconcilerStatus
 from deploy.repair.restart import StaleWorkload
 from mirror.core.codec import dump
@@ -217,7 +217,7 @@ def print_states(
 def try_read_states(cluster: Cluster) -> tuple[FixState, ...] | str:
     """Return the states of the fixes, or why they cannot be read."""
     try:
-        return apply.read_fix_states(cluster)
+        return read_fix_states(cluster)
     except MirrorError as error:
         return str(error)
 

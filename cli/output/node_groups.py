@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from deploy.repair.plan import TargetDiff
+from deploy.repair.model import TargetDiff
 
 _ON_NODE = " on node "
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploy.changes.model import CannotEdit, ConfigMapKey, NodeFile, Refusal, Target
+from deploy.changes.fix import Refusal
+from deploy.changes.model import CannotEdit, ConfigMapKey, NodeFile, Target
 from deploy.evidence.hosts import ConflistFile, HostView
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState

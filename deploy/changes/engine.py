@@ -1,15 +1,15 @@
-"""The only way to change what is not ours: plan, write ahead, write, settle; and back.
+"""The only way to change what is not ours: plan an update, store it, write it, settle it; and back.
 
-For each target there is one ledger entry: its base and the edits over it, folded in the order of
-the fixes. A step takes a target from what stands there to what should, and its entry with it:
+Each target has one ledger entry: its base and the edits on top, applied in the order of their
+editors. An update takes a target from its current content to the planned one, with its entry:
 
-1. the entry is written with what is intended, marked as pending;
-2. the target is written, if it is still what was read;
-3. the entry is settled: what was written is what is there. Without edits it is removed.
+1. store the entry with the intended content, marked as pending;
+2. write the target, if it still is what was read;
+3. settle the entry: the written content is the current one. An entry without edits is removed.
 
-After a kill between any two, what stands in the target tells which, and the same command or a
-rollback goes on from there. Where somebody edited the target since, his changes are merged into the
-base (merge.py); where they touch ours the step is a conflict, and done only by force.
+After a kill between two of these, the content of the target shows which one it was, and the same
+command or a rollback continues from there. Edits that somebody made to the target since are merged
+into the base (merge.py). If they touch ours, the update has a conflict and needs force.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version as installed
+from importlib.metadata import version as installed_version
 
 from deploy.changes import lease
-from deploy.changes.ledger import PERMISSIONS, Ledger
+from deploy.changes.ledger import PERMISSIONS, Ledger, StoredEntry
 from deploy.changes.model import (
     AppliedEdit,
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
-    Fix,
+    Editor,
     LedgerEntry,
     ObjectSpec,
     Target,
@@ -40,264 +40,295 @@ from deploy.changes.targets import ConfigMapDriver, ObjectDriver
 from deploy.changes.update import (
     TargetUpdate,
     apply_template_change,
-    conflict_error,
     initial_base,
     rebase,
+    require_no_conflicts,
 )
 from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
 from mirror.snapshot import WriteConflict
 
-_TRIES = 5  # times that somebody may write a target between our look and our write
+_MAX_TRIES = 5  # writes of others between our read and our write
 
 
 class ChangeEngine:
-    """Plans and does. ``fixes`` by name give the edits; ``hands`` by type of target are those
-    besides the API's own.
+    """Plans updates and applies them.
+
+    ``editors`` by name compute the edits. ``drivers`` by type of target are those besides the
+    Kubernetes API's own.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        fixes: Mapping[str, Fix],
-        hands: Mapping[type, TargetDriver] | None = None,
+        editors: Mapping[str, Editor],
+        drivers: Mapping[type, TargetDriver] | None = None,
     ) -> None:
         self._cluster = cluster
-        self._fixes = fixes
-        own: dict[type, TargetDriver] = {ConfigMapKey: ConfigMapDriver(cluster)}
-        own[ObjectSpec] = ObjectDriver(cluster)
-        self._hands: Mapping[type, TargetDriver] = {**own, **(hands or {})}
+        self._editors = editors
+        self._drivers: Mapping[type, TargetDriver] = {
+            ConfigMapKey: ConfigMapDriver(cluster),
+            ObjectSpec: ObjectDriver(cluster),
+            **(drivers or {}),
+        }
         self._ledger = Ledger(cluster)
 
-    # -- looking --------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------
 
     def entries(self) -> list[LedgerEntry]:
-        """All that is in the ledger."""
-        return [page.entry for page in self._ledger.read_all()]
+        """Return all entries of the ledger."""
+        return [stored.entry for stored in self._ledger.read_all()]
 
     def applied_changes(self, fix: str) -> tuple[Change, ...]:
-        """The changes of a fix that are in the ledger, in the order in which they were made."""
-        found = [
-            (one.step, Change(target=entry.target, edit=one.edit, why=one.why))
+        """Return the changes of a fix that are in the ledger, in the order they were made."""
+        changes = [
+            (applied.step, Change(target=entry.target, edit=applied.edit, why=applied.why))
             for entry in self.entries()
-            for one in entry.edits
-            if one.edit.fix == fix
+            for applied in entry.edits
+            if applied.edit.fix == fix
         ]
-        return tuple(change for _, change in sorted(found, key=lambda pair: pair[0]))
-
-    def plan_entry(self, entry: LedgerEntry) -> TargetUpdate:
-        """What would make this entry's target as it should be."""
-        return self._step(entry.target, lambda edits: edits)
+        return tuple(change for _, change in sorted(changes, key=lambda pair: pair[0]))
 
     def reapply_command(self, target: Target, edit: Edit) -> str:
-        """The command that makes this edit once more."""
-        fix = self._fixes.get(edit.fix)
-        return (
-            fix.reapply_command(target, edit)
-            if fix and fix.reapply_command
-            else f"mirror fix {edit.fix}"
-        )
+        """Return the command that makes this edit again."""
+        editor = self._editors.get(edit.fix)
+        return editor.reapply_command(target, edit) if editor else f"mirror fix {edit.fix}"
+
+    def find_unreachable(self, targets: Iterable[Target]) -> list[Target]:
+        """Return the targets that are on nodes which cannot be reached now."""
+        return [target for target in targets if not self._driver(target).is_reachable(target)]
 
     # -- planning -------------------------------------------------------------------------------
 
     def plan(self, changes: Sequence[Change]) -> list[TargetUpdate]:
-        """The steps that make these changes, each target once. Raises RefusedError (CannotEdit).
+        """Return the updates that make these changes, one per target.
 
-        All changes of a fix have to be given: edits of it on other targets are kept as they are.
+        ``changes`` must hold all changes of a fix on a target; its edits of other targets stay.
+        Raises RefusedError if an editor cannot edit a target.
         """
-        steps: dict[Target, list[AppliedEdit]] = {}
-        of = {change.edit.fix: 0 for change in changes}
-        total = {fix: sum(c.edit.fix == fix for c in changes) for fix in of}
+        edits: dict[Target, list[AppliedEdit]] = {}
+        steps = {change.edit.fix: 0 for change in changes}
+        totals = {fix: sum(change.edit.fix == fix for change in changes) for fix in steps}
         for change in changes:
             fix = change.edit.fix
-            of[fix] += 1
+            steps[fix] += 1
+            # the options as they will be read from the ledger
             edit = replace(change.edit, options=json.loads(json.dumps(dict(change.edit.options))))
-            applied = AppliedEdit(edit=edit, step=of[fix], steps=total[fix], why=change.why)
-            steps.setdefault(change.target, []).append(applied)
-        above = {change.target: change.template for change in changes}
-        return [self._step(one, partial(_with, more), above[one]) for one, more in steps.items()]
+            applied = AppliedEdit(edit=edit, step=steps[fix], steps=totals[fix], why=change.why)
+            edits.setdefault(change.target, []).append(applied)
+        templates = {change.target: change.template for change in changes}
+        return [
+            self._plan_target(target, partial(_add_edits, added), templates[target])
+            for target, added in edits.items()
+        ]
+
+    def plan_entry(self, entry: LedgerEntry) -> TargetUpdate:
+        """Return the update that makes an entry's target what it should be."""
+        return self._plan_target(entry.target, lambda edits: edits)
 
     def plan_rollback(
         self, fixes: Iterable[str], targets: Collection[Target] | None = None
     ) -> list[TargetUpdate]:
-        """The steps that take these fixes' edits away (from these targets), the last one first."""
-        gone = set(fixes)
+        """Return the updates that remove these fixes' edits (of these targets), last one first."""
+        removed = set(fixes)
         entries = [e for e in self.entries() if targets is None or e.target in targets]
-        found = [
-            (max(self._place(one) for one in entry.edits if one.edit.fix in gone), entry.target)
+        positions = [
+            (
+                max(self._position(edit) for edit in entry.edits if edit.edit.fix in removed),
+                entry.target,
+            )
             for entry in entries
-            if any(one.edit.fix in gone for one in entry.edits)
+            if entry.has_edit_of(removed)
         ]
-        # an entry whose rollback was interrupted has no edits left, and is still to be finished
-        found += [((-1, 0), entry.target) for entry in entries if not entry.edits]
-        found.sort(key=lambda pair: pair[0], reverse=True)
-        # workloads restart, and read what else goes back when they start: they come last
-        found.sort(key=lambda pair: isinstance(pair[1], ObjectSpec) and bool(pair[1].namespace))
-        return [self._step(target, partial(_without, gone)) for _, target in found]
+        # an entry whose rollback was interrupted has no edits left, and must still be finished
+        positions += [((-1, 0), entry.target) for entry in entries if not entry.edits]
+        positions.sort(key=lambda pair: pair[0], reverse=True)
+        # workloads restart, and read the rest when they start: they come last
+        positions.sort(key=lambda pair: isinstance(pair[1], ObjectSpec) and bool(pair[1].namespace))
+        return [
+            self._plan_target(target, partial(_remove_edits, removed)) for _, target in positions
+        ]
 
-    def _place(self, applied: AppliedEdit) -> tuple[int, int]:
+    def plan_template_change(self, template: TargetUpdate, target: Target) -> TargetUpdate:
+        """Return the update of a target without an entry that applies its template's change."""
+        snapshot = self._driver(target).read(target)
+        after = apply_template_change(template.before, template.after, snapshot.content)
+        return TargetUpdate(
+            target=target,
+            snapshot=snapshot,
+            stored=self._ledger.read(target),
+            base=after,
+            edits=(),
+            after=after,
+        )
+
+    def _position(self, applied: AppliedEdit) -> tuple[int, int]:
         return self._order(applied), applied.step
 
     def _order(self, applied: AppliedEdit) -> int:
-        fix = self._fixes.get(applied.edit.fix)
-        if fix is None:
+        editor = self._editors.get(applied.edit.fix)
+        if editor is None:
             raise RefusedError(
-                f"the ledger holds changes of a fix that this version does not know: "
-                f"{applied.edit.fix}",
-                why="they were made by another version of this tool",
+                f"the ledger has changes of a fix unknown to this version: {applied.edit.fix}",
+                why="another version of this tool made them",
                 next_step="use that version, or a newer one",
             )
-        return fix.order
+        return editor.order
 
-    def find_unreachable(self, targets: Iterable[Target]) -> list[Target]:
-        """Those on nodes that cannot be reached now."""
-        return [one for one in targets if not self._hand(one).is_reachable(one)]
-
-    def plan_template_change(self, template: TargetUpdate, target: Target) -> TargetUpdate:
-        """A target without an entry, written by somebody from a template that changes: as it."""
-        held = self._hand(target).read(target)
-        after = apply_template_change(template.before, template.after, held.content)
-        page = self._ledger.read(target)
-        return TargetUpdate(
-            target=target, snapshot=held, stored=page, base=after, edits=(), after=after
-        )
-
-    def forget(self, targets: Collection[Target]) -> None:
-        """Drop the entries of targets that will never be there again."""
-        for page in self._ledger.read_all():
-            if page.entry.target in targets:
-                self._ledger.delete(page)
-
-    def _step(
+    def _plan_target(
         self,
         target: Target,
-        change: Callable[[tuple[AppliedEdit, ...]], tuple[AppliedEdit, ...]],
+        change_edits: Callable[[tuple[AppliedEdit, ...]], tuple[AppliedEdit, ...]],
         template: Target | None = None,
     ) -> TargetUpdate:
-        page = self._ledger.read(target)
-        held = self._hand(target).read(target)
-        entry = page.entry if page else None
-        above = self._ledger.read(template) if template and not page else None
-        based = rebase(entry, held.content) if entry else initial_base(above, held.content)
-        edits = tuple(sorted(change(entry.edits if entry else ()), key=self._order))
-        after = self._folded(edits, target, based.content)
+        stored = self._ledger.read(target)
+        snapshot = self._driver(target).read(target)
+        entry = stored.entry if stored else None
+        if entry:
+            base = rebase(entry, snapshot.content)
+        else:
+            base = initial_base(self._ledger.read(template) if template else None, snapshot.content)
+        edits = tuple(sorted(change_edits(entry.edits if entry else ()), key=self._order))
+        after = self._apply_edits(edits, target, base.content)
         settled = entry is not None and not entry.pending and edits == entry.edits and edits
-        if settled and based.is_clean and after != held.content:
-            # all of ours is there, only in another order than it would come by itself: let it be
-            there = self._folded(edits, target, held.content) == held.content
-            after = held.content if there else after
+        if settled and base.is_clean and after != snapshot.content:
+            # our edits may all be there, only in another order than ours: then leave it alone
+            again = self._apply_edits(edits, target, snapshot.content)
+            after = snapshot.content if again == snapshot.content else after
         return TargetUpdate(
             target=target,
-            snapshot=held,
-            stored=page,
-            base=based.content,
+            snapshot=snapshot,
+            stored=stored,
+            base=base.content,
             edits=edits,
             after=after,
-            keeps_foreign_edits=bool(entry and based.content != entry.base),
-            conflicts=based.conflicts,
+            keeps_foreign_edits=bool(entry and base.content != entry.base),
+            conflicts=base.conflicts,
         )
 
-    def _folded(
+    def _apply_edits(
         self, edits: Iterable[AppliedEdit], target: Target, content: bytes | None
     ) -> bytes | None:
         try:
-            for one in edits:
-                content = self._fixes[one.edit.fix].edit(one.edit, target, content)
-        except CannotEdit as reason:
-            raise RefusedError(f"{target} cannot be edited safely", why=str(reason)) from reason
+            for applied in edits:
+                editor = self._editors[applied.edit.fix]
+                content = editor.edit(applied.edit, target, content)
+        except CannotEdit as error:
+            raise RefusedError(f"{target} cannot be edited safely", why=str(error)) from error
         return content
 
-    # -- doing ----------------------------------------------------------------------------------
+    # -- applying -------------------------------------------------------------------------------
 
     def find_missing_permissions(
-        self, targets: Iterable[Target], more: Iterable[Permission] = ()
+        self, targets: Iterable[Target], extra: Iterable[Permission] = ()
     ) -> list[Permission]:
-        """Verbs that we lack to change these targets and keep the ledger."""
-        required = {*PERMISSIONS, *lease.PERMISSIONS, *more}
+        """Return what we may not do of what these targets, the ledger and the Lease need."""
+        needed = {*PERMISSIONS, *lease.PERMISSIONS, *extra}
         for target in targets:
-            required |= set(self._hand(target).required_permissions(target))
-        ordered = sorted(required, key=lambda p: (p.namespace or "", p.resource, p.verb))
+            needed |= set(self._driver(target).required_permissions(target))
+        ordered = sorted(needed, key=lambda p: (p.namespace or "", p.resource, p.verb))
         return find_missing(self._cluster, ordered)
 
-    def check_permissions(self, targets: Iterable[Target], more: Iterable[Permission] = ()) -> None:
-        """Raises ClusterError that names every verb that is missing. Writes nothing."""
-        lacking = self.find_missing_permissions(targets, more)
-        if lacking:
+    def check_permissions(
+        self, targets: Iterable[Target], extra: Iterable[Permission] = ()
+    ) -> None:
+        """Raise ClusterError that names every missing permission. Writes nothing."""
+        missing = self.find_missing_permissions(targets, extra)
+        if missing:
             raise ClusterError(
-                f"rights are missing: {'; '.join(map(str, lacking))}",
+                f"missing permissions: {'; '.join(map(str, missing))}",
                 why="nothing was changed",
                 next_step="ask for them (docs/rights.md has the role), or use another --context",
             )
 
     def hold_lease(self) -> AbstractContextManager[None]:
-        """Everything that is done has to be done inside of this."""
+        """Return the context in which updates must be applied: one writer at a time."""
         return lease.hold(self._cluster)
 
-    def apply(self, step: TargetUpdate, *, force: bool = False) -> TargetUpdate:
-        """One step, to its end; the step as it was done, which differs where somebody wrote.
+    def apply(self, update: TargetUpdate, *, force: bool = False) -> TargetUpdate:
+        """Apply one update completely. Returns it as applied, with later writes of others merged.
 
         Raises RefusedError for a conflict, unless ``force``.
         """
-        for _ in range(_TRIES):
-            if step.conflicts and not force:
-                raise conflict_error(step)
+        for _ in range(_MAX_TRIES):
+            if not force:
+                require_no_conflicts(update)
             try:
-                self._do(step)
-                return step
+                self._write(update)
+                return update
             except WriteConflict:
-                wanted = step.edits
-                step = self._step(step.target, partial(_instead, wanted))
+                update = self._plan_target(update.target, partial(_keep_edits, update.edits))
         raise RefusedError(
-            f"{step.target} is being written by somebody else all the time",
-            why=f"tried {_TRIES} times; what he wrote stands there",
-            next_step="find out who writes it (managedFields of the object), then run this again",
+            f"{update.target} keeps changing: another controller is writing it",
+            why=f"tried {_MAX_TRIES} times; their content is kept",
+            next_step="find out which one (managedFields of the object), then run this again",
         )
 
-    def _do(self, step: TargetUpdate) -> None:
-        if step.is_noop:
+    def forget(self, targets: Collection[Target]) -> None:
+        """Remove the entries of targets that will never exist again."""
+        for stored in self._ledger.read_all():
+            if stored.entry.target in targets:
+                self._ledger.delete(stored)
+
+    def _write(self, update: TargetUpdate) -> None:
+        if update.is_noop:
             return
-        page, result = step.stored, step.after
-        frame = page.entry.frame if page and page.entry.base is not None else step.snapshot.metadata
+        stored, written = update.stored, update.after
+        metadata = _base_metadata(update)
         entry = LedgerEntry(
-            target=step.target,
-            base=step.base,
-            edits=step.edits,
-            written=step.before,
-            intended=step.after,
+            target=update.target,
+            base=update.base,
+            edits=update.edits,
+            written=update.before,
+            intended=update.after,
             pending=True,
-            frame=frame,
+            metadata=metadata,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=lease.current_user(),
-            tool_version=installed("pypi-mirror"),
+            tool_version=installed_version("pypi-mirror"),
         )
-        if step.changes_target:
-            page = self._ledger.put(entry, page)
-            hand = self._hand(step.target)
-            result = hand.write(step.target, step.after, step.snapshot, frame).content
-        if step.edits:
-            self._ledger.put(replace(entry, written=result, intended=None, pending=False), page)
-        elif page is not None:
-            self._ledger.delete(page)
+        if update.changes_target:
+            stored = self._ledger.put(entry, stored)
+            driver = self._driver(update.target)
+            snapshot = driver.write(update.target, update.after, update.snapshot, metadata)
+            written = snapshot.content
+        if update.edits:
+            settled = replace(entry, written=written, intended=None, pending=False)
+            self._ledger.put(settled, stored)
+        elif stored is not None:
+            self._ledger.delete(stored)
 
-    def _hand(self, target: Target) -> TargetDriver:
-        return self._hands[type(target)]
-
-
-def _instead(wanted: tuple[AppliedEdit, ...], _: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
-    return wanted
+    def _driver(self, target: Target) -> TargetDriver:
+        return self._drivers[type(target)]
 
 
-def _with(more: Sequence[AppliedEdit], edits: Sequence[AppliedEdit]) -> tuple[AppliedEdit, ...]:
-    """These edits and those of other fixes; an edit that is there already stays as it is told."""
-    replaced = {one.edit.fix for one in more}
-    there = {(one.edit.fix, one.step, one.steps): one for one in edits}
+def _base_metadata(update: TargetUpdate) -> str:
+    """Return the metadata that belongs to the base: stored with it, or read with it now."""
+    stored: StoredEntry | None = update.stored
+    if stored and stored.entry.base is not None:
+        return stored.entry.metadata
+    return update.snapshot.metadata
+
+
+def _add_edits(
+    added: Sequence[AppliedEdit], edits: Sequence[AppliedEdit]
+) -> tuple[AppliedEdit, ...]:
+    """Return the added edits and those of other fixes. An equal edit keeps its old reason."""
+    replaced = {applied.edit.fix for applied in added}
+    existing = {(old.edit.fix, old.step, old.steps): old for old in edits}
     chosen = []
-    for one in more:
-        known = there.get((one.edit.fix, one.step, one.steps))
-        chosen.append(known if known and known.edit == one.edit else one)
-    return (*(one for one in edits if one.edit.fix not in replaced), *chosen)
+    for new in added:
+        old = existing.get((new.edit.fix, new.step, new.steps))
+        chosen.append(old if old and old.edit == new.edit else new)
+    return (*(old for old in edits if old.edit.fix not in replaced), *chosen)
 
 
-def _without(gone: set[str], edits: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
-    return tuple(one for one in edits if one.edit.fix not in gone)
+def _keep_edits(
+    planned: tuple[AppliedEdit, ...], _: Sequence[AppliedEdit]
+) -> tuple[AppliedEdit, ...]:
+    return planned
+
+
+def _remove_edits(fixes: set[str], edits: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
+    return tuple(applied for applied in edits if applied.edit.fix not in fixes)

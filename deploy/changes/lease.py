@@ -1,8 +1,8 @@
-"""One writer at a time: a Lease in kube-system that says who, renewed while he works.
+"""One writer at a time: a Lease in kube-system that names the writer and is renewed meanwhile.
 
-A Lease of a writer that was killed is taken over: at once where it was a process of this machine
-that is gone, else when it has not been renewed for its duration. The ledger's and targets'
-compare-and-swap protect the data even where clocks are wrong.
+The Lease of a killed writer is taken over: at once if it was a process of this machine that has
+ended, otherwise when it was not renewed for its duration. Even if clocks are wrong, the
+compare-and-swap of the ledger and of the targets protects the data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mirror.core.errors import ClusterError, RefusedError
 
 NAMESPACE = "kube-system"
 LEASE_NAME = f"{NAME}-changes"
-DURATION_SECONDS = 15  # a Lease that was not renewed for so long is nobody's
+DURATION_SECONDS = 15  # without a renewal for so long, a Lease is free
 PERMISSIONS = tuple(
     Permission(verb=verb, resource="leases", namespace=NAMESPACE)
     for verb in ("get", "create", "update", "delete")
@@ -31,7 +31,7 @@ PERMISSIONS = tuple(
 
 
 def current_user() -> str:
-    """user@host, as the ledger keeps it."""
+    """Return user@host, as the ledger stores it."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -41,58 +41,58 @@ def current_user() -> str:
 
 @contextmanager
 def hold(cluster: Cluster) -> Iterator[None]:
-    """Hold the Lease for the length of the block. Raises RefusedError that names its holder."""
-    mine = f"{current_user()} pid {os.getpid()} start {_stamp(os.getpid())}"
-    held = _take(cluster, mine)
-    over = threading.Event()
+    """Hold the Lease within the block. Raises RefusedError that names another holder."""
+    holder = f"{current_user()} pid {os.getpid()} start {_process_stamp(os.getpid())}"
+    lease = _acquire(cluster, holder)
+    done = threading.Event()
 
     def renew() -> None:
-        nonlocal held
-        while not over.wait(DURATION_SECONDS / 3):
-            with suppress(ClusterError):  # the next turn tries again; the data is safe without
-                held = cluster.replace(_renewed(held))
+        nonlocal lease
+        while not done.wait(DURATION_SECONDS / 3):
+            # the next turn tries again; the data is safe even without the Lease
+            with suppress(ClusterError):
+                lease = cluster.replace(_renewed(lease))
 
-    keeper = threading.Thread(target=renew, daemon=True)
-    keeper.start()
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        keeper.join()
+        done.set()
+        thread.join()
         with suppress(ClusterError):
-            version = held["metadata"]["resourceVersion"]
+            version = lease["metadata"]["resourceVersion"]
             cluster.delete("Lease", LEASE_NAME, NAMESPACE, resource_version=version)
 
 
-def _take(cluster: Cluster, mine: str) -> Object:
-    found = cluster.get("Lease", LEASE_NAME, NAMESPACE)
+def _acquire(cluster: Cluster, holder: str) -> Object:
+    lease = cluster.get("Lease", LEASE_NAME, NAMESPACE)
     try:
-        if found is None:
-            return cluster.create(_lease(mine))
-        spec = found["spec"]
-        if not _over(spec):
-            raise _busy(spec)
-        return cluster.replace({**found, **_lease(mine), "metadata": found["metadata"]})
-    except ApiError as refusal:
-        if refusal.status != 409:
+        if lease is None:
+            return cluster.create(_render(holder))
+        if not _is_free(lease["spec"]):
+            raise _held_by_other(lease["spec"])
+        return cluster.replace({**lease, **_render(holder), "metadata": lease["metadata"]})
+    except ApiError as error:
+        if error.status != 409:
             raise
-        now = cluster.get("Lease", LEASE_NAME, NAMESPACE)
-        raise _busy(now["spec"] if now else {}) from refusal
+        lease = cluster.get("Lease", LEASE_NAME, NAMESPACE)
+        raise _held_by_other(lease["spec"] if lease else {}) from error
 
 
-def _busy(spec: Object) -> RefusedError:
-    holder, renewed = spec.get("holderIdentity", "somebody"), spec.get("renewTime", "just now")
+def _held_by_other(spec: Object) -> RefusedError:
+    holder, renewed = spec.get("holderIdentity", "unknown"), spec.get("renewTime", "just now")
     return RefusedError(
-        f"somebody else is changing this cluster: {holder.partition(' start ')[0]}",
-        why=f"he holds the Lease {NAMESPACE}/{LEASE_NAME}, renewed {renewed}",
-        next_step=f"wait for it and run the same command again; a writer that was killed is "
-        f"passed over {DURATION_SECONDS} s after its last renewal",
+        f"another command is changing this cluster: {holder.partition(' start ')[0]}",
+        why=f"it holds the Lease {NAMESPACE}/{LEASE_NAME}, renewed {renewed}",
+        next_step="wait for it and run the same command again; the Lease of a killed command is "
+        f"free {DURATION_SECONDS} s after its last renewal",
     )
 
 
-def _over(spec: Object) -> bool:
-    """Whether its holder works no more."""
-    if _gone(spec.get("holderIdentity") or ""):
+def _is_free(spec: Object) -> bool:
+    """Return whether the holder has ended or did not renew the Lease in time."""
+    if _has_ended(spec.get("holderIdentity") or ""):
         return True
     try:
         renewed = datetime.fromisoformat(str(spec.get("renewTime")))
@@ -102,17 +102,20 @@ def _over(spec: Object) -> bool:
     return (datetime.now(UTC) - renewed).total_seconds() > seconds
 
 
-def _gone(holder: str) -> bool:
-    """Whether it names a process of this machine that has ended. A number used again is not it."""
-    name, _, rest = holder.partition(" pid ")
+def _has_ended(holder: str) -> bool:
+    """Return whether the holder was a process of this machine that has ended.
+
+    The stamp tells it from a later process with the same pid.
+    """
+    user, _, rest = holder.partition(" pid ")
     pid, _, stamp = rest.partition(" start ")
-    if name.rpartition("@")[2] != socket.gethostname() or not pid.isdigit():
+    if user.rpartition("@")[2] != socket.gethostname() or not pid.isdigit():
         return False
-    return stamp.startswith(f"{_here()}/") and _stamp(int(pid)) != stamp
+    return stamp.startswith(f"{_pid_space()}/") and _process_stamp(int(pid)) != stamp
 
 
-def _here() -> str:
-    """This boot of this machine, and the space in which its process numbers count."""
+def _pid_space() -> str:
+    """Identify this boot of this machine and the PID namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
@@ -120,19 +123,19 @@ def _here() -> str:
         return "unknown"
 
 
-def _stamp(pid: int) -> str:
-    """A process, told apart from all others of all machines."""
+def _process_stamp(pid: int) -> str:
+    """Identify a process among all processes of all machines; empty if it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return f"{_here()}/{stat.rpartition(')')[2].split()[19]}"
+    return f"{_pid_space()}/{stat.rpartition(')')[2].split()[19]}"  # field 22: start time
 
 
-def _lease(mine: str) -> Object:
+def _render(holder: str) -> Object:
     now = _now()
     spec = {
-        "holderIdentity": mine,
+        "holderIdentity": holder,
         "leaseDurationSeconds": DURATION_SECONDS,
         "acquireTime": now,
         "renewTime": now,
@@ -140,8 +143,8 @@ def _lease(mine: str) -> Object:
     return new_object("coordination.k8s.io/v1", "Lease", LEASE_NAME, NAMESPACE) | {"spec": spec}
 
 
-def _renewed(held: Object) -> Object:
-    return {**held, "spec": {**held["spec"], "renewTime": _now()}}
+def _renewed(lease: Object) -> Object:
+    return {**lease, "spec": {**lease["spec"], "renewTime": _now()}}
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The hand on nodes: files and network settings of hosts, through the node agent."""
+"""The driver for targets on nodes: files and kernel settings of hosts, through the node agent."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from mirror.snapshot import Snapshot, WriteConflict, encode_content
 
 
 class NodeDriver:
-    """Reads and writes by the agent's pods, which it finds, or starts with an image, when it is
-    first used.
-    """
+    """Reads and writes through the agents' pods, which it finds, or starts, when first used."""
 
     def __init__(self, cluster: Cluster, image: Callable[[], str | None]) -> None:
         self._cluster, self._image = cluster, image
-        self._pods: Mapping[str, str] | None = None
+        self._pods: Mapping[str, str] | None = None  # node → the agent's pod
 
     def is_reachable(self, target: Target) -> bool:
         assert isinstance(target, NodeFile | NodeSysctl)
-        return target.node in self._running()
+        return target.node in self._find_pods()
 
     def required_permissions(self, target: Target) -> Sequence[Permission]:
         assert isinstance(target, NodeFile | NodeSysctl)
@@ -46,24 +44,24 @@ class NodeDriver:
     def write(
         self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
     ) -> Snapshot:
-        question = {
+        request = {
             "do": "write",
             "content": encode_content(content),
             "seen": expected.version,
             "frame": metadata,
         }
-        return Snapshot.from_json(self._ask(target, question))
+        return Snapshot.from_json(self._ask(target, request))
 
-    def _ask(self, target: Target, question: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, target: Target, request: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(target, NodeFile | NodeSysctl)
-        asked = {**question, "target": agent_target(target)}
-        told = ask_agent(self._cluster, self._pod(target.node), asked)
-        if "moved" in told:
+        pod = self._find_pod(target.node)
+        response = ask_agent(self._cluster, pod, {**request, "target": agent_target(target)})
+        if "moved" in response:
             raise WriteConflict(str(target))
-        return told
+        return response
 
-    def _pod(self, node: str) -> str:
-        pods = self._running()
+    def _find_pod(self, node: str) -> str:
+        pods = self._find_pods()
         if node not in pods:
             raise ClusterError(
                 f"node {node} cannot be reached: no agent runs there",
@@ -72,10 +70,10 @@ class NodeDriver:
             )
         return pods[node]
 
-    def _running(self) -> Mapping[str, str]:
-        """The agents that run; started where somebody took them away."""
+    def _find_pods(self) -> Mapping[str, str]:
+        """Return the running agents; start them if somebody removed them."""
         if self._pods is None:
             nodes = read_nodes(self._cluster)
-            found = ensure_agents(self._cluster, None, nodes)
-            self._pods = found or ensure_agents(self._cluster, self._image(), nodes)
+            running = ensure_agents(self._cluster, None, nodes)
+            self._pods = running or ensure_agents(self._cluster, self._image(), nodes)
         return self._pods

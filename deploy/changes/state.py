@@ -1,4 +1,4 @@
-"""How each fix stands: absent, applied, drifted, partial."""
+"""The state of each fix, read from its targets: absent, applied, drifted, partial or unknown."""
 
 from __future__ import annotations
 
@@ -7,85 +7,84 @@ from dataclasses import dataclass
 
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import LedgerEntry, StateName
+from deploy.evidence.fixes import TargetStatus
 from mirror.core.errors import MirrorError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetState:
-    """One target of a fix. ``detail`` says what is unlike."""
-
-    target: str
-    state: StateName
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FixState:
-    """One fix. drifted: something was changed back. partial: begun and not finished.
+    """The state of one fix. drifted: something was changed back. partial: not finished.
 
-    ``again`` is the command that brings it back, where it is not as it should be.
+    ``again`` is the command that repairs it, empty if it is applied.
     """
 
     fix: str
     state: StateName
     at: str = ""
     by: str = ""
-    targets: tuple[TargetState, ...] = ()
+    targets: tuple[TargetStatus, ...] = ()
     again: str = ""
 
 
 def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, ...]:
-    """The state of each of these fixes, and of whatever else is in the ledger."""
+    """Return the state of each of these fixes, then of everything else in the ledger."""
     entries = engine.entries()
-    # an interrupted rollback leaves an entry without edits: whose it was is not known any more
-    found = {one.edit.fix for entry in entries for one in entry.edits}
-    names = [*fixes, *sorted(found - set(fixes))]
-    seen = {id(entry): _target(engine, entry) for entry in entries}
-    told = [_fix(engine, name, entries, seen) for name in names]
-    rest = [seen[id(entry)] for entry in entries if not entry.edits]
-    if rest:
-        told.append(
-            FixState(
-                fix="(rollback)", state="partial", targets=tuple(rest), again="mirror rollback"
-            )
+    names = [*fixes]
+    names += sorted({edit.edit.fix for entry in entries for edit in entry.edits} - set(names))
+    targets = {id(entry): _read_target(engine, entry) for entry in entries}
+    states = [_read_fix(engine, name, entries, targets) for name in names]
+    # an interrupted rollback leaves an entry without edits, which does not say whose it was
+    unfinished = tuple(targets[id(entry)] for entry in entries if not entry.edits)
+    if unfinished:
+        states.append(
+            FixState(fix="(rollback)", state="partial", targets=unfinished, again="mirror rollback")
         )
-    return tuple(told)
+    return tuple(states)
 
 
-def _fix(
-    engine: ChangeEngine, name: str, entries: list[LedgerEntry], seen: dict[int, TargetState]
+def _read_fix(
+    engine: ChangeEngine, name: str, entries: list[LedgerEntry], targets: dict[int, TargetStatus]
 ) -> FixState:
-    mine = [(one, entry) for entry in entries for one in entry.edits if one.edit.fix == name]
-    if not mine:
+    edits = [
+        (applied, entry) for entry in entries for applied in entry.edits if applied.edit.fix == name
+    ]
+    if not edits:
         return FixState(fix=name, state="absent")
-    mine.sort(key=lambda found: found[0].step)
-    targets = tuple(seen[id(entry)] for _, entry in mine)
-    standing = {one.state for one in targets}
-    last = max((entry for _, entry in mine), key=lambda entry: entry.at)
+    edits.sort(key=lambda pair: pair[0].step)
+    states = {id(entry): targets[id(entry)].state for _, entry in edits}
     state: StateName = "applied"
-    if "drifted" in standing:
+    if "drifted" in states.values():
         state = "drifted"
-    elif "partial" in standing or len(mine) < max(one.steps for one, _ in mine):
+    elif "partial" in states.values() or len(edits) < max(applied.steps for applied, _ in edits):
         state = "partial"
-    elif "unknown" in standing:
+    elif "unknown" in states.values():
         state = "unknown"
-    worst = next((pair for pair in mine if seen[id(pair[1])].state == state), mine[0])
-    again = "" if state == "applied" else engine.reapply_command(worst[1].target, worst[0].edit)
-    return FixState(fix=name, state=state, at=last.at, by=last.by, targets=targets, again=again)
+    last = max((entry for _, entry in edits), key=lambda entry: entry.at)
+    applied, entry = next((pair for pair in edits if states[id(pair[1])] == state), edits[0])
+    return FixState(
+        fix=name,
+        state=state,
+        at=last.at,
+        by=last.by,
+        targets=tuple(targets[id(entry)] for _, entry in edits),
+        again="" if state == "applied" else engine.reapply_command(entry.target, applied.edit),
+    )
 
 
-def _target(engine: ChangeEngine, entry: LedgerEntry) -> TargetState:
+def _read_target(engine: ChangeEngine, entry: LedgerEntry) -> TargetStatus:
     name = str(entry.target)
     if entry.pending:
-        return TargetState(target=name, state="partial", detail="a write was begun, not finished")
+        return TargetStatus(
+            target=name, state="partial", detail="a write was started but not finished"
+        )
     try:
-        step = engine.plan_entry(entry)
-    except MirrorError as broken:
-        return TargetState(target=name, state="unknown", detail=str(broken))
-    if step.conflicts:
-        return TargetState(target=name, state="drifted", detail="edited where the fix changed it")
-    if step.changes_target:
-        gone = "it stands as it did before the fix" if step.before == step.base else "changed back"
-        return TargetState(target=name, state="drifted", detail=gone)
-    detail = "somebody's later edits are kept" if step.keeps_foreign_edits else ""
-    return TargetState(target=name, state="applied", detail=detail)
+        update = engine.plan_entry(entry)
+    except MirrorError as error:
+        return TargetStatus(target=name, state="unknown", detail=str(error))
+    if update.conflicts:
+        return TargetStatus(target=name, state="drifted", detail="edited where the fix changed it")
+    if update.changes_target:
+        detail = "as it was before the fix" if update.before == update.base else "changed back"
+        return TargetStatus(target=name, state="drifted", detail=detail)
+    detail = "later edits by others are kept" if update.keeps_foreign_edits else ""
+    return TargetStatus(target=name, state="applied", detail=detail)

@@ -1,4 +1,4 @@
-"""A step: one target from what stands there to what should, compared with what we left there."""
+"""One target's way from its current content to the planned one, merged with edits of others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mirror.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetUpdate:
-    """What is to become of one target. ``after`` is its content, ``edits`` those in its entry.
+    """The planned content of one target (``after``) and the ``edits`` of its ledger entry.
 
-    ``kept`` tells that somebody's later edits are in ``after``; ``conflicts`` where they touch
-    ours, so that ``after`` drops them. ``changes`` are those that asked for it.
+    ``keeps_foreign_edits``: ``after`` has edits that somebody else made since. ``conflicts`` are
+    the places where such edits touch ours, so that ``after`` drops them.
     """
 
     target: Target
@@ -35,86 +35,89 @@ class TargetUpdate:
 
     @property
     def changes_target(self) -> bool:
-        """Whether the target itself changes."""
+        """Whether the target itself is written, not only its ledger entry."""
         return self.before != self.after
 
     @property
     def is_noop(self) -> bool:
-        """Whether target and entry are as they should be."""
+        """Whether both the target and its ledger entry are as planned already."""
         if self.changes_target:
             return False
         if self.stored is None:
             return not self.edits
         entry = self.stored.entry
-        same = entry.edits == self.edits and entry.base == self.base and entry.written == self.after
-        return same and not entry.pending
+        planned = (self.edits, self.base, self.after)
+        return (entry.edits, entry.base, entry.written) == planned and not entry.pending
 
 
-def conflict_error(step: TargetUpdate) -> RefusedError:
-    """Why a step with conflicts is not done: both texts of each place."""
-    told = []
-    for one in step.conflicts:
-        told += [f"{one.place} — as it would be put back:", *_indented(one.ours)]
-        told += ["as somebody made it (this is what --force drops):", *_indented(one.theirs)]
-    return RefusedError(
-        f"{step.target} was edited since, where the fix had changed it",
-        why="\n".join(told),
+def require_no_conflicts(update: TargetUpdate) -> None:
+    """Raise RefusedError that shows both texts of each place where edits conflict."""
+    if not update.conflicts:
+        return
+    lines = []
+    for conflict in update.conflicts:
+        lines += [f"{conflict.place} — as it would be put back:", *_indent(conflict.ours)]
+        lines += ["as it was edited since (--force drops this):", *_indent(conflict.theirs)]
+    raise RefusedError(
+        f"{update.target} was edited where the fix had changed it",
+        why="\n".join(lines),
         next_step="undo that edit by hand, or run this again with --force, which drops it",
     )
 
 
-def _indented(text: str) -> list[str]:
+def _indent(text: str) -> list[str]:
     return [f"    {line}" for line in text.splitlines()] or ["    (nothing)"]
 
 
 def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
-    """The base under what is there now: the stored one, with somebody's later edits in it."""
+    """Return the stored base with the edits that others made to the target since."""
     candidates = [entry.written, *([entry.intended] if entry.pending else [])]
     if content in candidates:
         return MergeResult(content=entry.base)
-    # a write that was begun may have come to its end or not: what is there is nearer to one
-    ancestor = max(candidates, key=lambda one: _likeness(one, content))
+    # an unfinished write may have happened or not: take the content that is more similar
+    ancestor = max(candidates, key=lambda candidate: _similarity(candidate, content))
     return undo_change(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
 
 
 def initial_base(stored_template: StoredEntry | None, content: bytes | None) -> MergeResult:
-    """The base where none is stored: without what came by a template that has a fix already."""
+    """Return the base of a target without an entry: its content without a template's fix."""
     if stored_template:
         entry = stored_template.entry
-        ours = entry.intended if entry.pending else entry.written
-        content = apply_template_change(ours, entry.base, content)
+        fixed = entry.intended if entry.pending else entry.written
+        content = apply_template_change(fixed, entry.base, content)
     return MergeResult(content=content)
 
 
 def apply_template_change(
     old: bytes | None, new: bytes | None, rendered: bytes | None
 ) -> bytes | None:
-    """A text that was written from a template, when this becomes another; itself where that
-    cannot be told.
+    """Apply the change old→new of a template to a file rendered from it.
+
+    Returns the file unchanged if the change does not apply cleanly.
     """
     merged = merge(old, new, rendered)
     return merged.content if merged.is_clean and rendered is not None else rendered
 
 
-def _likeness(one: bytes | None, other: bytes | None) -> float:
-    if one is None or other is None:
+def _similarity(first: bytes | None, second: bytes | None) -> float:
+    if first is None or second is None:
         return -1.0
-    lines = (one.splitlines(), other.splitlines())
+    lines = (first.splitlines(), second.splitlines())
     return SequenceMatcher(None, *lines, autojunk=False).ratio()
 
 
-def render_diff(step: TargetUpdate) -> str:
-    """A unified diff of what a step writes; empty where it writes nothing."""
-    if not step.changes_target:
+def render_diff(update: TargetUpdate) -> str:
+    """Return a unified diff of what an update writes to its target; empty if nothing."""
+    if not update.changes_target:
         return ""
 
-    def lines(content: bytes | None) -> list[str]:
+    def split(content: bytes | None) -> list[str]:
         text = (content or b"").decode(errors="replace")
-        # a carriage return would not be seen, and is a difference all the same
+        # a carriage return is invisible in a terminal, but it is a difference
         return [line.replace("\r", "␍") for line in text.split("\n")]
 
-    name = str(step.target)
-    before = "/dev/null" if step.before is None else f"a/{name}"
-    after = "/dev/null" if step.after is None else f"b/{name}"
-    diff = unified_diff(lines(step.before), lines(step.after), before, after, lineterm="")
+    name = str(update.target)
+    before = "/dev/null" if update.before is None else f"a/{name}"
+    after = "/dev/null" if update.after is None else f"b/{name}"
+    diff = unified_diff(split(update.before), split(update.after), before, after, lineterm="")
     return "\n".join(diff)

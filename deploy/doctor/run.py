@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import deploy.checks
 from deploy import registry
-from deploy.cluster.client import ApiError, Cluster
+from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import Evidence, EvidenceGap, Need
 from deploy.evidence.unseen import Unseen
 from deploy.extensions import load_extensions
 from deploy.findings.model import CheckResult, DoctorCheck, DoctorReport, Finding, Severity
-from deploy.manifests.model import NAME
 from mirror.core.errors import InputError, MirrorError
 from mirror.core.progress import SILENT, Progress
 
@@ -87,17 +86,6 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
     order = tuple(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
-
-
-def find_probe_image(cluster: Cluster, namespace: str) -> str | None:
-    """Return the running mirror's image: the nodes have it, and it contains the probes."""
-    try:
-        stateful_set = cluster.get("StatefulSet", NAME, namespace)
-    except ApiError:
-        return None
-    if stateful_set is None:
-        return None
-    return str(stateful_set["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:

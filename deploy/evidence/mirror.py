@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from deploy.cluster.client import Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_containers, get_image, get_name, read_volume_nodes
 from deploy.evidence.masking import mask_text
@@ -152,3 +152,12 @@ def _read_published(
             state = "right" if data == environment else "stale"
         url = mask_text(data.get("UV_DEFAULT_INDEX", ""))
         yield PublishedConfigMap(namespace=namespace, state=state, url=url)
+
+
+def find_probe_image(cluster: Cluster, namespace: str) -> str | None:
+    """Return the running mirror's image: the nodes have it, and it contains the probes."""
+    try:
+        stateful_set = cluster.get("StatefulSet", NAME, namespace)
+    except ApiError:
+        return None
+    return get_image(stateful_set) if stateful_set else None

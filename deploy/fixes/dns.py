@@ -12,17 +12,8 @@ from deploy.changes.coredns_target import (
     expect_cluster_names,
     read_target_text,
 )
-from deploy.changes.model import (
-    CannotEdit,
-    Change,
-    ConfigMapKey,
-    Edit,
-    EditOptions,
-    Fix,
-    Option,
-    Refusal,
-    Target,
-)
+from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
+from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
@@ -36,7 +27,7 @@ NAME = "dns"
 
 
 def plan_changes(
-    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """One change: the Corefile, or a file of coredns-custom."""
     wanted = _wanted(options)
@@ -67,7 +58,7 @@ def plan_changes(
     return (Change(target=target, edit=Edit(fix=NAME, options=wanted), why=_why(core, wanted)),)
 
 
-def _wanted(options: EditOptions) -> dict[str, Any]:
+def _wanted(options: FixOptions) -> dict[str, Any]:
     """As the ledger keeps it."""
     keep = sorted({parse_domain(one) for one in options.get("keep-aaaa") or ()})
     forward = [_address(one) for one in options.get("forward") or ()]
@@ -174,7 +165,7 @@ def _ours_or_alike(one: Directive, block: CorefileBlock) -> bool:
     )
 
 
-def _forward(text: str, block: CorefileBlock, options: EditOptions) -> str:
+def _forward(text: str, block: CorefileBlock, options: FixOptions) -> str:
     """`forward .` of the block: other servers, and prefer_udp."""
     if not options["forward"] and not options["prefer_udp"]:
         return text
@@ -226,14 +217,14 @@ FIX = Fix(
     edit=edit,
     resolved_checks=("dns.ipv6-answers",),
     options=(
-        Option(
+        FixOption(
             name="keep-aaaa",
             kind="list",
             metavar="SUFFIX",
             help="dns: names under it keep their IPv6 addresses.",
         ),
-        Option(name="prefer-udp", help="dns: `forward` asks its servers over UDP."),
-        Option(
+        FixOption(name="prefer-udp", help="dns: `forward` asks its servers over UDP."),
+        FixOption(
             name="forward",
             kind="list",
             metavar="ADDRESS",

@@ -8,18 +8,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from deploy.changes.cni_targets import describe_missing_nodes, list_nodes, read_ready_nodes
+from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import (
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
-    EditOptions,
-    Fix,
     NodeFile,
     NodeSysctl,
     ObjectSpec,
-    Option,
-    Refusal,
     Target,
 )
 from deploy.evidence.hosts import HostView, SysctlLine
@@ -42,7 +39,7 @@ _ENTRY = re.compile(r"^\s*-?net[./]ipv6[./]conf[./](all|default|lo)[./]disable_i
 
 def plan_changes(
     evidence: Evidence,
-    options: EditOptions,
+    options: FixOptions,
     held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
     """calico-node told not to look for IPv6, the standing orders, then node by node."""
@@ -242,7 +239,7 @@ FIX = Fix(
     edit=edit,
     resolved_checks=("hosts.off", "hosts.covered"),
     options=(
-        Option(
+        FixOption(
             name="adopt",
             help="Take over what a runbook left: its lines in /etc/sysctl.conf and its DaemonSet "
             "kube-system/disable-ipv6.",

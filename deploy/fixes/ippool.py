@@ -16,17 +16,14 @@ from deploy.changes.cni_targets import (
     read_ready_nodes,
     refuse_operator,
 )
+from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import (
     CannotEdit,
     Change,
     ConfigMapKey,
     Edit,
-    EditOptions,
-    Fix,
     NodeFile,
     ObjectSpec,
-    Option,
-    Refusal,
     Target,
 )
 from deploy.evidence.calico import Calico, IpPool
@@ -42,7 +39,7 @@ _FATAL = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")  # beside NO_DEFAULT_P
 
 
 def plan_changes(
-    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """What asks for addresses first, on every node; then, and only then, the pools."""
     refused = refuse_operator(evidence)
@@ -164,12 +161,12 @@ FIX = Fix(
     edit=edit,
     resolved_checks=("hosts.start", "hosts.covered"),
     options=(
-        Option(
+        FixOption(
             name="delete",
             help="Delete the IPv6 pool instead of disabling it; calico-node is first told not to "
             "make it again, and restarts.",
         ),
-        Option(
+        FixOption(
             name="force-pool",
             help="With --delete: although running pods use its addresses.",
         ),

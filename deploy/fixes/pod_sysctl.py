@@ -16,7 +16,8 @@ from deploy.changes.cni_targets import (
     read_ready_nodes,
     refuse_operator,
 )
-from deploy.changes.model import Change, Edit, EditOptions, Fix, Refusal, Target
+from deploy.changes.fix import Fix, FixOptions, Refusal
+from deploy.changes.model import Change, Edit, Target
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
@@ -27,7 +28,7 @@ _KEYS = tuple(key for one in TUNING_PLUGINS for key in one["sysctl"])
 
 def plan_changes(
     evidence: Evidence,
-    options: EditOptions,  # noqa: ARG001 - it has none
+    options: FixOptions,  # noqa: ARG001 - it has none
     held: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
     """The template of Calico by manifest, then each node's file."""

@@ -18,17 +18,8 @@ from deploy.changes.coredns_target import (
     find_cluster_zones,
     read_target_text,
 )
-from deploy.changes.model import (
-    CannotEdit,
-    Change,
-    ConfigMapKey,
-    Edit,
-    EditOptions,
-    Fix,
-    Option,
-    Refusal,
-    Target,
-)
+from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
+from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
@@ -42,7 +33,7 @@ _STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # answers at which a mus
 
 
 def plan_changes(
-    evidence: Evidence, options: EditOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
     """One change, for all suffixes together: the Corefile, or a file of coredns-custom."""
     core, pods = evidence.coredns, evidence.pod_dns
@@ -109,7 +100,7 @@ def _poisoned(views: Mapping[str, PodDns], own: tuple[str, ...]) -> dict[str, li
     return found
 
 
-def _kept(names: EditOptions | tuple[str, ...], suffixes: list[str]) -> list[str]:
+def _kept(names: FixOptions | tuple[str, ...], suffixes: list[str]) -> list[str]:
     kept = sorted({parse_domain(one) for one in names})
     for one in kept:
         if not any(one.endswith(f".{suffix}") for suffix in suffixes):
@@ -223,7 +214,7 @@ FIX = Fix(
     edit=edit,
     resolved_checks=("dns.search-domains",),
     options=(
-        Option(
+        FixOption(
             name="keep-name",
             kind="list",
             metavar="NAME",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.changes.state import read_states
 from deploy.cluster.client import ApiError, Cluster
-from deploy.doctor.run import find_probe_image
 from deploy.lifecycle import publish
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
@@ -18,7 +16,7 @@ from deploy.manifests.model import (
     RECORD_MAP,
     is_ours,
 )
-from deploy.registry import build_engine, load_fixes
+from deploy.registry import read_fix_states
 from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
@@ -71,8 +69,7 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
 def _refuse_while_applied(cluster: Cluster) -> None:
     """What is not ours is put back first: the mirror's image is what proves and undoes it."""
     try:
-        engine = build_engine(cluster, lambda: find_probe_image(cluster, NAME))
-        there = [state for state in read_states(engine, load_fixes()) if state.state != "absent"]
+        there = [state for state in read_fix_states(cluster) if state.state != "absent"]
     except ApiError as refusal:
         if refusal.status == 403:
             return  # who may not read the ledger has made none, and purging does not take it along

@@ -1,36 +1,43 @@
-"""`mirror attach` and `detach`: workloads that use the index, through the ledger."""
+"""`mirror attach` and `detach`: workloads that use the index, changed through the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from deploy.changes.attachment import IMPACT, NAME, get_pod_spec, plan_attachments
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
-from deploy.changes.update import TargetUpdate, conflict_error
+from deploy.changes.update import TargetUpdate, require_no_conflicts
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster, Object
-from deploy.fixes.attach import FIX, NAME, get_pod_spec, plan_attachments
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
-from deploy.repair import apply
-from deploy.repair.plan import TargetDiff, build_diff
+from deploy.registry import build_engine
+from deploy.repair.model import TargetDiff
+from deploy.repair.plan import build_diff
+from deploy.repair.write import check_permissions, write_update
 from mirror.core.errors import InputError, RefusedError
 from mirror.core.progress import SILENT, Progress
 
 _KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
-_SHORT = {"deploy": "Deployment", "sts": "StatefulSet", "ds": "DaemonSet", "cj": "CronJob"}
-_NOT = {
-    "Job": "a Job's pods cannot be changed once it exists: delete it and make it again with the "
-    "envFrom, or attach the CronJob that makes it",
-    "Pod": "a pod cannot be changed once it exists: attach the workload that makes it",
-    "ReplicaSet": "its Deployment would make another one: attach the Deployment",
+_SHORT_NAMES = {"deploy": "Deployment", "sts": "StatefulSet", "ds": "DaemonSet", "cj": "CronJob"}
+_UNSUPPORTED = {
+    "Job": "the pods of a Job cannot be changed: delete it and create it again with the envFrom, "
+    "or attach the CronJob that creates it",
+    "Pod": "a pod cannot be changed: attach the workload that creates it",
+    "ReplicaSet": "its Deployment would replace it: attach the Deployment",
 }
-_OVERRIDES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
+_INDEX_VARIABLES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
+_OWNER_ANNOTATIONS = {
+    "meta.helm.sh/release-name": "Helm",
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachRequest:
-    """Which workloads: KIND/NAME each, or all of a namespace that match a label selector."""
+    """The workloads: each as KIND/NAME, or all in a namespace that match a label selector."""
 
     names: tuple[str, ...]
     namespace: str  # of the workloads
@@ -43,7 +50,7 @@ class AttachRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachPlan:
-    """What would be, or was, written. ``notes`` say what the workload itself sets against it."""
+    """What would be written. ``notes`` say which workloads override it themselves."""
 
     workloads: tuple[str, ...]
     diffs: tuple[TargetDiff, ...]
@@ -53,185 +60,193 @@ class AttachPlan:
 
     @property
     def is_noop(self) -> bool:
-        return all(step.is_noop for step in self.updates)
+        return all(update.is_noop for update in self.updates)
 
 
-def plan_attach(cluster: Cluster, wish: AttachRequest) -> AttachPlan:
-    """Look and decide. Raises InputError, RefusedError for what cannot be attached."""
-    if not wish.index and not wish.ndots:
+def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
+    """Plan the change of each workload. Raises InputError, or RefusedError for one with an owner.
+
+    Each workload is attached, and later detached, on its own.
+    """
+    if not request.index and not request.ndots:
         raise InputError(
             "nothing to do: --no-index without --ndots", next_step="leave out --no-index"
         )
-    found = _find(cluster, wish)
-    targets = [target for target, _ in found]
-    works = apply.build_engine(cluster)
-    steps, diffs = list[TargetUpdate](), list[TargetDiff]()
-    for change in plan_attachments(targets, index=wish.index, ndots=wish.ndots):
-        # each workload is attached and detached on its own
-        (step,) = works.plan([change])
-        steps.append(step)
-        diffs.append(build_diff(step, [change]))
+    workloads = _find_workloads(cluster, request)
+    for target, obj in workloads:
+        _check_owner(target, obj)
+    targets = [target for target, _ in workloads]
+    engine = build_engine(cluster)
+    changes = plan_attachments(targets, index=request.index, ndots=request.ndots)
+    updates = [update for change in changes for update in engine.plan([change])]
     return AttachPlan(
         workloads=tuple(map(str, targets)),
-        diffs=tuple(diffs),
-        impact=FIX.impact,
-        notes=tuple(note for target, obj in found for note in _notes(target, obj, wish)),
-        updates=tuple(steps),
+        diffs=tuple(build_diff(update, changes) for update in updates),
+        impact=IMPACT,
+        notes=tuple(note for target, obj in workloads for note in _notes(target, obj, request)),
+        updates=tuple(updates),
     )
 
 
 def attach(
-    cluster: Cluster, wish: AttachRequest, planned: AttachPlan, progress: Progress = SILENT
+    cluster: Cluster, request: AttachRequest, plan: AttachPlan, progress: Progress = SILENT
 ) -> tuple[str, ...]:
-    """Publish the index where it is needed, then write; the workloads that were changed."""
-    works = apply.build_engine(cluster)
-    _check(planned.updates, force=wish.force)
-    progress.step("check the rights to change, to store and to undo")
-    more = [
-        Permission(verb=v, resource="configmaps", namespace=wish.namespace)
-        for v in ("get", "patch")
+    """Publish the index if it is needed, then write. Returns the workloads that were changed."""
+    engine = build_engine(cluster)
+    extra = [
+        Permission(verb=verb, resource="configmaps", namespace=request.namespace)
+        for verb in ("get", "patch")
     ]
-    works.check_permissions([step.target for step in planned.updates], more if wish.index else ())
-    if wish.index:
-        progress.step(f"publish the index in {wish.namespace}")
-        publish.publish_environment(cluster, wish.mirror_namespace, [wish.namespace])
-    return _do(cluster, planned, progress, force=wish.force)
+    _check(engine, plan, progress, extra if request.index else (), force=request.force)
+    if request.index:
+        progress.step(f"publish the index in {request.namespace}")
+        publish.publish_environment(cluster, request.mirror_namespace, [request.namespace])
+    return _write(engine, plan, progress, force=request.force)
 
 
-def plan_detach(cluster: Cluster, wish: AttachRequest) -> AttachPlan:
-    """What detaching would write. What is not attached is passed over."""
-    works = apply.build_engine(cluster)
+def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
+    """Plan to detach these workloads. Those that are not attached are skipped."""
+    engine = build_engine(cluster)
     attached = [
-        entry.target
-        for entry in works.entries()
-        if not entry.edits or any(one.edit.fix == NAME for one in entry.edits)
+        entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of([NAME])
     ]
-    if wish.names:
-        asked = [_named(name, wish.namespace) for name in wish.names]
-        targets = [one for one in asked if one in attached]
+    if request.names:
+        requested = [_parse_name(name, request.namespace) for name in request.names]
     else:
-        chosen = [target for target, _ in _find(cluster, wish, lenient=True)]
-        targets = [one for one in chosen if one in attached]
-    steps = works.plan_rollback([NAME], targets)
+        requested = [target for target, _ in _match_workloads(cluster, request)]
+    updates = engine.plan_rollback([NAME], [target for target in requested if target in attached])
     return AttachPlan(
-        workloads=tuple(str(step.target) for step in steps),
-        diffs=tuple(map(build_diff, steps)),
+        workloads=tuple(str(update.target) for update in updates),
+        diffs=tuple(map(build_diff, updates)),
         impact="their pods are replaced",
-        updates=tuple(steps),
+        updates=tuple(updates),
     )
 
 
 def detach(
-    cluster: Cluster, planned: AttachPlan, progress: Progress = SILENT, *, force: bool
+    cluster: Cluster, plan: AttachPlan, progress: Progress = SILENT, *, force: bool
 ) -> tuple[str, ...]:
-    """Put the specs back as they were; the workloads that were changed."""
-    _check(planned.updates, force=force)
-    progress.step("check the rights to change and to undo")
-    apply.build_engine(cluster).check_permissions([step.target for step in planned.updates])
-    return _do(cluster, planned, progress, force=force)
+    """Restore the specs as they were. Returns the workloads that were changed."""
+    engine = build_engine(cluster)
+    _check(engine, plan, progress, (), force=force)
+    return _write(engine, plan, progress, force=force)
 
 
-def _check(steps: Sequence[TargetUpdate], *, force: bool) -> None:
-    for step in steps:
-        if step.conflicts and not force:
-            raise conflict_error(step)
+def _check(
+    engine: ChangeEngine,
+    plan: AttachPlan,
+    progress: Progress,
+    extra: Iterable[Permission],
+    *,
+    force: bool,
+) -> None:
+    """Raise RefusedError for a conflict, ClusterError for missing permissions."""
+    if not force:
+        for update in plan.updates:
+            require_no_conflicts(update)
+    check_permissions(engine, plan.updates, progress, extra)
 
 
-def _do(
-    cluster: Cluster, planned: AttachPlan, progress: Progress, *, force: bool
+def _write(
+    engine: ChangeEngine, plan: AttachPlan, progress: Progress, *, force: bool
 ) -> tuple[str, ...]:
-    steps = [step for step in planned.updates if not step.is_noop]
-    if not steps:
+    if plan.is_noop:
         return ()
-    works = apply.build_engine(cluster)
-    written = []
-    with works.hold_lease():
-        for step in steps:
-            progress.step(f"write {step.target}")
-            done = works.apply(step, force=force)
-            written += [str(step.target)] if done.changes_target else []
+    written: list[str] = []
+    with engine.hold_lease():
+        for update in plan.updates:
+            if not update.is_noop:
+                written += write_update(engine, update, progress, force=force)
     return tuple(written)
 
 
-# -- which ----------------------------------------------------------------------------------------
+# -- the workloads --------------------------------------------------------------------------------
 
 
-def _find(
-    cluster: Cluster, wish: AttachRequest, *, lenient: bool = False
-) -> list[tuple[ObjectSpec, Object]]:
-    if wish.names:
-        targets = [_named(name, wish.namespace) for name in wish.names]
-        found = [(target, _existing(cluster, target)) for target in dict.fromkeys(targets)]
-    else:
-        found = list(_matching(cluster, wish))
-        if not found and not lenient:
-            raise InputError(
-                f"no workload in namespace {wish.namespace}"
-                + (f" matches {wish.selector}" if wish.selector else ""),
-                why=f"looked for: {', '.join(_KINDS)}",
-                next_step=f"kubectl -n {wish.namespace} get deployments,statefulsets,daemonsets,"
-                "cronjobs --show-labels",
-            )
-    if not lenient:
-        for target, obj in found:
-            _check_owner(target, obj)
-    return found
+def _find_workloads(
+    cluster: Cluster, request: AttachRequest
+) -> Sequence[tuple[ObjectSpec, Object]]:
+    """Return the requested workloads. Raises InputError if there are none."""
+    if request.names:
+        targets = [_parse_name(name, request.namespace) for name in request.names]
+        return [(target, _get_workload(cluster, target)) for target in dict.fromkeys(targets)]
+    workloads = _match_workloads(cluster, request)
+    if not workloads:
+        raise InputError(
+            f"no workload in namespace {request.namespace}"
+            + (f" matches {request.selector}" if request.selector else ""),
+            why=f"looked for: {', '.join(_KINDS)}",
+            next_step=f"kubectl -n {request.namespace} get deployments,statefulsets,daemonsets,"
+            "cronjobs --show-labels",
+        )
+    return workloads
 
 
-def _named(text: str, namespace: str) -> ObjectSpec:
+def _match_workloads(cluster: Cluster, request: AttachRequest) -> list[tuple[ObjectSpec, Object]]:
+    namespace = request.namespace
+    return [
+        (ObjectSpec(kind=kind, name=obj["metadata"]["name"], namespace=namespace), obj)
+        for kind in _KINDS
+        for obj in cluster.list(kind, namespace, labels=request.selector)
+    ]
+
+
+def _parse_name(text: str, namespace: str) -> ObjectSpec:
+    """Return the target of KIND/NAME, with the kind as kubectl accepts it."""
     kind, slash, name = text.partition("/")
-    asked = kind.lower().removesuffix("s") if kind.lower() not in _SHORT else kind.lower()
-    known = {one.lower(): one for one in (*_KINDS, *_NOT)} | _SHORT
-    if not slash or not name or asked not in known:
+    key = kind.lower() if kind.lower() in _SHORT_NAMES else kind.lower().removesuffix("s")
+    kinds = {each.lower(): each for each in (*_KINDS, *_UNSUPPORTED)} | _SHORT_NAMES
+    if not slash or not name or key not in kinds:
         raise InputError(
             f"not a workload: {text!r}",
-            why=f"given as KIND/NAME; kinds are {', '.join(_KINDS)}",
+            why=f"expected KIND/NAME with a kind of {', '.join(_KINDS)}",
             next_step="such as deployment/backend",
         )
-    if known[asked] in _NOT:
-        raise InputError(f"{text} cannot be attached", why=_NOT[known[asked]])
-    return ObjectSpec(kind=known[asked], name=name, namespace=namespace)
+    if kinds[key] in _UNSUPPORTED:
+        raise InputError(f"{text} cannot be attached", why=_UNSUPPORTED[kinds[key]])
+    return ObjectSpec(kind=kinds[key], name=name, namespace=namespace)
 
 
-def _existing(cluster: Cluster, target: ObjectSpec) -> Object:
-    found = cluster.get(target.kind, target.name, target.namespace)
-    if found is None:
+def _get_workload(cluster: Cluster, target: ObjectSpec) -> Object:
+    obj = cluster.get(target.kind, target.name, target.namespace)
+    if obj is None:
         raise InputError(
             f"there is no {target}",
             next_step=f"kubectl -n {target.namespace} get {target.kind.lower()}s, or give its "
             "namespace with --namespace",
         )
-    return found
-
-
-def _matching(cluster: Cluster, wish: AttachRequest) -> Iterable[tuple[ObjectSpec, Object]]:
-    for kind in _KINDS:
-        for one in cluster.list(kind, wish.namespace, labels=wish.selector):
-            name = one["metadata"]["name"]
-            yield ObjectSpec(kind=kind, name=name, namespace=wish.namespace), one
+    return obj
 
 
 def _check_owner(target: ObjectSpec, obj: Object) -> None:
+    """Raise RefusedError if a controller owns the workload and would revert the change."""
     owners = obj["metadata"].get("ownerReferences") or []
-    owner = next((one for one in owners if one.get("controller")), None)
+    owner = next((owner for owner in owners if owner.get("controller")), None)
     if owner:
         raise RefusedError(
-            f"{target} belongs to {owner['kind']} {owner['name']}, which would put it back",
+            f"{target} belongs to {owner['kind']} {owner['name']}, which would change it back",
             next_step=f"set the envFrom in {owner['kind']} {owner['name']} "
             f"(configMapRef {ENV_MAP}; mirror env --publish {target.namespace})",
         )
 
 
-def _notes(target: ObjectSpec, obj: Object, wish: AttachRequest) -> Iterable[str]:
+def _notes(target: ObjectSpec, obj: Object, request: AttachRequest) -> Iterable[str]:
+    """Yield what in the workload itself overrides or reverts the attachment."""
     pod = get_pod_spec(target.kind, obj["spec"])
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
-        names = [one["name"] for one in container.get("env") or [] if one["name"] in _OVERRIDES]
-        if wish.index and names:
+        variables = [
+            variable["name"]
+            for variable in container.get("env") or []
+            if variable["name"] in _INDEX_VARIABLES
+        ]
+        if request.index and variables:
             yield (
-                f"{target}: container {container['name']} sets {', '.join(names)} itself, which "
-                "wins over the ConfigMap: take it out of its env"
+                f"{target}: container {container['name']} sets {', '.join(variables)} itself, "
+                "which overrides the ConfigMap: remove it from its env"
             )
-    marks = obj["metadata"].get("annotations") or {}
-    owner = {"meta.helm.sh/release-name": "Helm", "argocd.argoproj.io/tracking-id": "Argo CD"}
-    for mark in owner.keys() & marks.keys():
-        yield f"{target}: {owner[mark]} keeps it and may put it back (mirror status: drifted)"
+    annotations = obj["metadata"].get("annotations") or {}
+    for annotation in _OWNER_ANNOTATIONS.keys() & annotations.keys():
+        yield (
+            f"{target}: {_OWNER_ANNOTATIONS[annotation]} manages it and may change it back "
+            "(mirror status: drifted)"
+        )

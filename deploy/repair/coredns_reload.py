@@ -1,12 +1,14 @@
-"""A changed Corefile taken up by CoreDNS, and seen from pods on every node."""
+"""How CoreDNS gets a changed Corefile: by reload or restart, and proved by pods on every node."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from deploy.changes.model import ConfigMapKey
+from deploy.changes.update import TargetUpdate
 from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
@@ -18,133 +20,173 @@ from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
+from deploy.repair.restart import RESTARTED_AT
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 from mirror.probe.model import ExpectedAnswer
 
-TIMEOUT_SECONDS = (
-    150.0  # kubelets bring a ConfigMap to its pods within about 90 s, `reload` looks every 30
-)
-_MARK = "pypi-mirror/corefile-written"
+# kubelets update a mounted ConfigMap within about 90 s, then `reload` looks every 30 s
+TIMEOUT_SECONDS = 150.0
+_ANNOTATION = "pypi-mirror/corefile-written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmetAnswers:
-    """What was not answered as expected. ``broken``: the cluster's own names are gone.
+    """The answers that pods still do not get. ``cluster_names_lost``: not even the cluster's own.
 
-    ``nodes`` are those that saw everything, ``not_seen`` the reasons why others could not look.
+    ``proved_nodes`` got all of them; ``not_seen`` are the reasons why other nodes could not ask.
     """
 
-    failures: tuple[str, ...]
-    cluster_names_lost: bool
-    proved_nodes: tuple[str, ...]
-    not_seen: tuple[str, ...]
+    failures: tuple[str, ...] = ()
+    cluster_names_lost: bool = False
+    proved_nodes: tuple[str, ...] = ()
+    not_seen: tuple[str, ...] = ()
+
+
+def select_corefiles(
+    coredns: CoreDns | None, updates: Iterable[TargetUpdate]
+) -> dict[ConfigMapKey, bytes]:
+    """Return the new text of each file of CoreDNS that these updates write."""
+    if coredns is None:
+        return {}
+    return {
+        update.target: update.after or b""
+        for update in updates
+        if isinstance(update.target, ConfigMapKey)
+        and update.changes_target
+        and update.target.namespace == coredns.namespace
+        and update.target.name in {coredns.name, "coredns-custom"}
+    }
+
+
+def find_restart(coredns: CoreDns | None, updates: Iterable[TargetUpdate]) -> str:
+    """Return the workload that must restart for these updates, as KIND/NAME; empty if none."""
+    corefiles = select_corefiles(coredns, updates)
+    if coredns is None or not corefiles:
+        return ""
+    new = next((text.decode() for t, text in corefiles.items() if t.key == "Corefile"), None)
+    # the running CoreDNS needs `reload`, and the next change needs it too
+    texts = (coredns.text, coredns.text if new is None else new)
+    return "" if all(map(has_reload, texts)) else coredns.workload
 
 
 def has_reload(text: str) -> bool:
-    """Whether a server block has `reload`: one is enough, it is CoreDNS' own."""
+    """Return whether some server block has `reload`, which works for all of CoreDNS."""
     try:
-        found = corefile.parse(text)
+        parsed = corefile.parse(text)
     except CorefileError:
         return False
     return any(
-        one.name == "reload"
-        for block in found.server_blocks
-        for one in found.effective_directives(block)
+        directive.name == "reload"
+        for block in parsed.server_blocks
+        for directive in parsed.effective_directives(block)
     )
 
 
-def restart_permissions(core: CoreDns, restarts: str) -> tuple[Permission, ...]:
-    """What a restart needs."""
-    if not restarts:
+def restart_permissions(coredns: CoreDns, workload: str) -> tuple[Permission, ...]:
+    """Return what a restart of the workload (KIND/NAME, or empty) needs."""
+    if not workload:
         return ()
-    resource = API_RESOURCES[restarts.partition("/")[0]].plural
+    resource = API_RESOURCES[workload.partition("/")[0]].plural
     return tuple(
-        Permission(verb=v, resource=resource, namespace=core.namespace) for v in ("get", "update")
+        Permission(verb=verb, resource=resource, namespace=coredns.namespace)
+        for verb in ("get", "update")
     )
 
 
-def trigger_reload(cluster: Cluster, core: CoreDns, restarts: str, progress: Progress) -> None:
-    """Restart CoreDNS where it has no `reload`; else have its pods' ConfigMap brought up to date.
+def trigger_reload(cluster: Cluster, coredns: CoreDns, workload: str, progress: Progress) -> None:
+    """Restart the workload (KIND/NAME) if there is one, else hasten the mounted ConfigMap.
 
-    A kubelet looks at a pod's volumes when the pod changes: an annotation saves up to a minute. It
-    is left out where pods may not be changed.
+    A kubelet updates a pod's volumes when the pod changes: an annotation saves up to a minute. It
+    is left out if pods may not be changed.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    if restarts:
-        progress.step(f"restart {restarts}: its Corefile has no `reload`")
-        kind, _, name = restarts.partition("/")
-        found = cluster.get(kind, name, core.namespace)
-        assert found is not None
-        template = found["spec"]["template"]
-        marks = template.setdefault("metadata", {}).setdefault("annotations", {})
-        marks["kubectl.kubernetes.io/restartedAt"] = now
-        asked = cluster.replace(found)["metadata"]["generation"]
-        wait_until(
-            lambda: is_rolled_out(cluster.get(kind, name, core.namespace) or {}, asked),
-            deadline=cluster.deadline,
-            what=f"{restarts} is restarted",
-            next_step=f"kubectl -n {core.namespace} rollout status {restarts.lower()}",
-        )
+    if workload:
+        progress.step(f"restart {workload}: its Corefile has no `reload`")
+        _restart(cluster, workload, coredns.namespace, now)
         return
     with suppress(ApiError):
-        for pod in _pods(cluster, core):
-            pod["metadata"].setdefault("annotations", {})[_MARK] = now
+        for pod in _list_pods(cluster, coredns):
+            pod["metadata"].setdefault("annotations", {})[_ANNOTATION] = now
             cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
-
-
-def _pods(cluster: Cluster, core: CoreDns) -> list[Object]:
-    kind, _, name = core.workload.partition("/")
-    found = cluster.get(kind, name, core.namespace) if core.workload else None
-    if found is None:
-        return []
-    return list_pods(cluster, found, core.namespace)
 
 
 def wait_for_answers(
     cluster: Cluster,
-    look: CollectOptions,
+    options: CollectOptions,
     evidence: Evidence,
-    wanted: Sequence[ExpectedAnswer],
+    expected: Sequence[ExpectedAnswer],
     progress: Progress,
 ) -> UnmetAnswers:
-    """Ask from a pod on each Ready node, each DNS pod by address too, until all is as wanted."""
-    core = evidence.coredns
-    if not wanted or isinstance(core, Unseen) or core is None:
-        return UnmetAnswers(failures=(), cluster_names_lost=False, proved_nodes=(), not_seen=())
-    if look.image is None or isinstance(evidence.nodes, Unseen):
-        reason = "no probe image" if look.image is None else evidence.nodes.reason  # type: ignore[union-attr]
-        return UnmetAnswers(
-            failures=(),
-            cluster_names_lost=False,
-            proved_nodes=(),
-            not_seen=(f"not proved: {reason}",),
-        )
-    nodes = [n.name for n in evidence.nodes if n.ready and (not look.nodes or n.name in look.nodes)]
+    """Ask from a pod on each Ready node until all answers are as expected.
+
+    Each pod asks its own nameserver and every DNS pod by its address.
+    """
+    coredns = evidence.coredns
+    if not expected or isinstance(coredns, Unseen) or coredns is None:
+        return UnmetAnswers()
+    if isinstance(evidence.nodes, Unseen):
+        return UnmetAnswers(not_seen=(f"not proved: {evidence.nodes.reason}",))
+    if options.image is None:
+        return UnmetAnswers(not_seen=("not proved: no probe image",))
+    nodes = [
+        node.name
+        for node in evidence.nodes
+        if node.ready and (not options.nodes or node.name in options.nodes)
+    ]
     servers = [
         pod["status"]["podIP"]
-        for pod in _pods(cluster, core)
+        for pod in _list_pods(cluster, coredns)
         if pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
     ]
-    told = await_answers(
-        cluster, look.image, look.namespace, nodes, wanted, servers, TIMEOUT_SECONDS, progress
+    reports = await_answers(
+        cluster,
+        options.image,
+        options.namespace,
+        nodes,
+        expected,
+        servers,
+        TIMEOUT_SECONDS,
+        progress,
     )
-    lines, not_seen, fine, broken = list[str](), list[str](), list[str](), False
-    for node, seen in told.items():
-        if isinstance(seen, Unseen):
-            not_seen.append(f"{node}: {seen.reason}")
+    failures, not_seen, proved, lost = list[str](), list[str](), list[str](), False
+    for node, report in reports.items():
+        if isinstance(report, Unseen):
+            not_seen.append(f"{node}: {report.reason}")
             continue
-        for one in seen.unmet:
-            said = ", ".join(one.addresses) or one.code
-            lines.append(
-                f"{node}: {one.server} says {said} to {one.qtype} {one.name}, not {one.wanted}"
+        for unmet in report.unmet:
+            answer = ", ".join(unmet.addresses) or unmet.code
+            failures.append(
+                f"{node}: {unmet.server} answers {answer} to {unmet.qtype} {unmet.name}, "
+                f"not {unmet.wanted}"
             )
-            broken = broken or one.wanted == "exists"
-        if not seen.unmet:
-            fine.append(node)
+            lost = lost or unmet.wanted == "exists"
+        if not report.unmet:
+            proved.append(node)
     return UnmetAnswers(
-        failures=tuple(lines),
-        cluster_names_lost=broken,
-        proved_nodes=tuple(fine),
+        failures=tuple(failures),
+        cluster_names_lost=lost,
+        proved_nodes=tuple(proved),
         not_seen=tuple(not_seen),
     )
+
+
+def _restart(cluster: Cluster, workload: str, namespace: str, now: str) -> None:
+    kind, _, name = workload.partition("/")
+    obj = cluster.get(kind, name, namespace)
+    assert obj is not None
+    template = obj["spec"]["template"]
+    template.setdefault("metadata", {}).setdefault("annotations", {})[RESTARTED_AT] = now
+    generation = cluster.replace(obj)["metadata"]["generation"]
+    wait_until(
+        lambda: is_rolled_out(cluster.get(kind, name, namespace) or {}, generation),
+        deadline=cluster.deadline,
+        what=f"{workload} is restarted",
+        next_step=f"kubectl -n {namespace} rollout status {workload.lower()}",
+    )
+
+
+def _list_pods(cluster: Cluster, coredns: CoreDns) -> list[Object]:
+    kind, _, name = coredns.workload.partition("/")
+    workload = cluster.get(kind, name, coredns.namespace) if coredns.workload else None
+    return list_pods(cluster, workload, coredns.namespace) if workload else []

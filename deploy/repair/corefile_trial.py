@@ -1,8 +1,8 @@
-"""CoreDNS started on a configuration before it is written: what it cannot load is never written.
+"""Start CoreDNS on a new configuration before writing it, so that only one that loads is written.
 
-CoreDNS has no mode that only checks. So a pod is made from its own Deployment's template (image,
-ServiceAccount, mounts), with the new texts in ConfigMaps of its own, outside of the Service and in
-a network of its own, so that its ports meet nobody's.
+CoreDNS has no mode that only checks. The trial is a pod made from the pod template of CoreDNS's
+own workload (image, ServiceAccount, mounts) with the new texts in ConfigMaps of its own. The
+Service does not select it, and in its own network its ports conflict with nothing.
 """
 
 from __future__ import annotations
@@ -22,71 +22,83 @@ from mirror.core.errors import RefusedError, UnfitError, WaitTimeout
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 
-_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _COMPONENT = "trial"
-_STARTED = "CoreDNS-"  # the banner, printed once all servers listen
+_BANNER = "CoreDNS-"  # printed once all servers listen
 
 
 def required_permissions(namespace: str) -> tuple[Permission, ...]:
-    """What a trial needs besides the ledger's."""
+    """Return the permissions that a trial needs."""
     verbs = [(verb, "pods") for verb in ("create", "get", "list", "delete")]
     return tuple(
-        Permission(verb=verb, resource=what, namespace=namespace)
-        for verb, what in (*verbs, ("get", "pods/log"))
+        Permission(verb=verb, resource=resource, namespace=namespace)
+        for verb, resource in (*verbs, ("get", "pods/log"))
     )
 
 
 def try_corefile(
     cluster: Cluster, workload: str, texts: Mapping[ConfigMapKey, bytes], progress: Progress
 ) -> None:
-    """Start CoreDNS on these texts. Raises RefusedError with its words where it does not load."""
+    """Start CoreDNS with these texts. Raises RefusedError with its log if it does not load them.
+
+    ``workload`` is CoreDNS's own, as KIND/NAME.
+    """
     if not texts:
         return
-    progress.step("start a CoreDNS of our own on the new Corefile")
+    progress.step("start a trial CoreDNS with the new Corefile")
     namespace = next(iter(texts)).namespace
-    template = _template(cluster, workload, namespace)
-    _sweep(cluster, namespace)
-    mark = secrets.token_hex(3)
-    maps = {one.name: f"{NAME}-trial-{mark}-{one.name}" for one in texts}
-    made = [_map(cluster, namespace, old, new, texts) for old, new in maps.items()]
-    pod = _pod(template, namespace, f"{NAME}-trial-{mark}", maps)
-    with temporary_objects(cluster, *made, pod):
-        _wait(cluster, pod)
+    template = _read_template(cluster, workload, namespace)
+    _remove_leftovers(cluster, namespace)
+    suffix = secrets.token_hex(3)
+    names = {target.name: f"{NAME}-trial-{suffix}-{target.name}" for target in texts}
+    config_maps = [
+        _render_config_map(cluster, namespace, original, copy_name, texts)
+        for original, copy_name in names.items()
+    ]
+    pod = _render_pod(template, namespace, f"{NAME}-trial-{suffix}", names)
+    with temporary_objects(cluster, *config_maps, pod):
+        _wait_until_loaded(cluster, pod)
 
 
-def _sweep(cluster: Cluster, namespace: str) -> None:
-    """What a trial has left that was killed. Nobody else's: there is one writer at a time."""
-    chosen = format_selector(build_labels(_COMPONENT))
+def _remove_leftovers(cluster: Cluster, namespace: str) -> None:
+    """Remove what a killed trial left. We hold the Lease, so no other trial is running."""
+    selector = format_selector(build_labels(_COMPONENT))
     for kind in ("Pod", "ConfigMap"):
-        for one in cluster.list(kind, namespace, labels=chosen):
-            cluster.delete(kind, one["metadata"]["name"], namespace, grace_seconds=0)
+        for obj in cluster.list(kind, namespace, labels=selector):
+            cluster.delete(kind, obj["metadata"]["name"], namespace, grace_seconds=0)
 
 
-def _template(cluster: Cluster, workload: str, namespace: str) -> Object:
+def _read_template(cluster: Cluster, workload: str, namespace: str) -> Object:
     kind, _, name = workload.partition("/")
-    found = cluster.get(kind, name, namespace) if workload else None
-    if found is None:
+    obj = cluster.get(kind, name, namespace) if workload else None
+    if obj is None:
         raise UnfitError(
             "the new Corefile cannot be tried: no Deployment mounts the ConfigMap",
-            why=f"looked for in {namespace}; a Corefile that was not tried is not written",
+            why=f"looked in namespace {namespace}; an untried Corefile is not written",
             next_step="edit it by hand, as docs/runbook.md shows",
         )
-    template: Object = found["spec"]["template"]
+    template: Object = obj["spec"]["template"]
     return template
 
 
-def _map(
-    cluster: Cluster, namespace: str, old: str, new: str, texts: Mapping[ConfigMapKey, bytes]
+def _render_config_map(
+    cluster: Cluster,
+    namespace: str,
+    original: str,
+    name: str,
+    texts: Mapping[ConfigMapKey, bytes],
 ) -> Object:
-    found = cluster.get("ConfigMap", old, namespace) or {}
-    data = dict(found.get("data") or {})
-    data |= {one.key: text.decode() for one, text in texts.items() if one.name == old}
-    made = render_config_map(namespace, new, data)
-    made["metadata"]["labels"] = build_labels(_COMPONENT)
-    return made | ({"binaryData": found["binaryData"]} if found.get("binaryData") else {})
+    """Return a copy of the original ConfigMap with the new texts."""
+    obj = cluster.get("ConfigMap", original, namespace) or {}
+    data = dict(obj.get("data") or {})
+    data |= {target.key: text.decode() for target, text in texts.items() if target.name == original}
+    config_map = render_config_map(namespace, name, data)
+    config_map["metadata"]["labels"] = build_labels(_COMPONENT)
+    return config_map | ({"binaryData": obj["binaryData"]} if obj.get("binaryData") else {})
 
 
-def _pod(template: Object, namespace: str, name: str, maps: Mapping[str, str]) -> Object:
+def _render_pod(template: Object, namespace: str, name: str, names: Mapping[str, str]) -> Object:
+    """Return a pod of the template that mounts the copies; ``names`` maps original → copy."""
     spec = copy.deepcopy(template["spec"])
     spec |= {"restartPolicy": "Never", "hostNetwork": False, "terminationGracePeriodSeconds": 0}
     spec.pop("topologySpreadConstraints", None)
@@ -98,52 +110,50 @@ def _pod(template: Object, namespace: str, name: str, maps: Mapping[str, str]) -
         for port in container.get("ports", []):
             port.pop("hostPort", None)
     for volume in spec.get("volumes") or []:
-        sources = [volume, *volume.get("projected", {}).get("sources", [])]
-        for source in sources:
-            given = source.get("configMap")
-            if given and given.get("name") in maps:
-                given["name"] = maps[given["name"]]
+        for source in [volume, *volume.get("projected", {}).get("sources", [])]:
+            config_map = source.get("configMap")
+            if config_map and config_map.get("name") in names:
+                config_map["name"] = names[config_map["name"]]
     annotations = template.get("metadata", {}).get("annotations") or {}
     meta: Object = {"name": name, "namespace": namespace, "labels": build_labels(_COMPONENT)}
     meta |= {"annotations": annotations} if annotations else {}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
-def _wait(cluster: Cluster, pod: Object) -> None:
-    meta = pod["metadata"]
-    namespace, name = meta["namespace"], meta["name"]
+def _wait_until_loaded(cluster: Cluster, pod: Object) -> None:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     container = pod["spec"]["containers"][0]
 
-    def look() -> bool:
-        found = cluster.get("Pod", name, namespace) or {}
-        status = found.get("status", {})
-        if status.get("phase") in {"Failed", "Succeeded"}:
+    def is_loaded() -> bool:
+        current = cluster.get("Pod", name, namespace) or {}
+        if current.get("status", {}).get("phase") in {"Failed", "Succeeded"}:
             log = cluster.tail_log(namespace, name, container["name"], lines=30).strip()
             raise RefusedError(
                 "CoreDNS cannot load the new Corefile; nothing was written",
                 why=log or explain_pod(cluster, namespace, name),
-                next_step="see the difference with --dry-run, and what in the Corefile is unusual",
+                next_step="look at the difference with --dry-run, and for anything unusual in the "
+                "Corefile",
             )
-        if is_stuck(found):
+        if is_stuck(current):
             raise UnfitError(
-                "the new Corefile cannot be tried: a pod like CoreDNS' own does not start",
+                "the new Corefile cannot be tried: a pod like CoreDNS's own does not start",
                 why=explain_pod(cluster, namespace, name),
-                next_step="mend what keeps it from starting, then run this again",
+                next_step="fix what keeps it from starting, then run this again",
             )
         if container.get("readinessProbe"):
-            return is_ready(found)
-        return _STARTED in cluster.tail_log(namespace, name, container["name"])
+            return is_ready(current)
+        return _BANNER in cluster.tail_log(namespace, name, container["name"])
 
     try:
         wait_until(
-            look,
-            deadline=cluster.deadline.within(_SECONDS),
-            what="a CoreDNS on trial",
+            is_loaded,
+            deadline=cluster.deadline.within(_TIMEOUT_SECONDS),
+            what="the trial CoreDNS is ready",
             max_interval=0.5,
         )
-    except WaitTimeout as late:
+    except WaitTimeout as timeout:
         raise UnfitError(
-            "the new Corefile cannot be tried: a pod like CoreDNS' own is not ready in time",
+            "the new Corefile cannot be tried: a pod like CoreDNS's own is not ready in time",
             why=explain_pod(cluster, namespace, name),
-            next_step="mend what keeps it from being ready, then run this again",
-        ) from late
+            next_step="fix what keeps it from being ready, then run this again",
+        ) from timeout

@@ -1,11 +1,11 @@
-"""A fix proved by its effect: pods are answered as expected, and the checks that it cures hold."""
+"""Prove a fix by its effect: pods get the expected answers, and the checks it resolves pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deploy.changes.model import Fix
+from deploy.changes.fix import Fix
 from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import CollectOptions, collect
@@ -13,18 +13,20 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import Finding, Severity
 from deploy.repair import coredns_reload
-from deploy.repair.plan import ProgramOutcome, RepairPlan
+from deploy.repair.model import ProgramOutcome, RepairPlan
 from mirror.core.progress import Progress
 from mirror.probe.model import ExpectedAnswer
 
-_AGAIN = 2
-_COVERED = "hosts.covered"
+_MAX_LOOKS = 3
+_COVERED = "hosts.covered"  # the check for nodes that the fix did not reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixProof:
-    """``failures`` say what did not come about. ``broken``: pods cannot work like this anywhere;
-    ``harmed`` are nodes on which new ones cannot, ``missing`` those that could not be reached.
+    """The result of a proof. ``failures`` state the effects that did not come.
+
+    ``is_harmful``: pods cannot work anywhere. ``harmed_nodes``: new pods do not start there.
+    ``missing_nodes`` could not be reached.
     """
 
     failures: tuple[str, ...]
@@ -38,92 +40,105 @@ class FixProof:
 
 def prove(
     cluster: Cluster,
-    look: CollectOptions,
-    planned: RepairPlan,
+    options: CollectOptions,
+    plan: RepairPlan,
     fixes: Sequence[Fix],
     progress: Progress,
 ) -> FixProof:
-    """Wait for the effect, then look again as `mirror doctor` does."""
-    before = planned.evidence
+    """Wait for the effect, then collect evidence again and run the checks of `mirror doctor`."""
+    before = plan.evidence
     assert before is not None
-    wanted: list[ExpectedAnswer] = []
+    expected: list[ExpectedAnswer] = []
     for fix in fixes:
-        made = next(one.changes for one in planned.decisions if one.fix == fix.name)
-        wanted += [one for one in fix.expected_answers(made, before) if one not in wanted]
-    missed = coredns_reload.wait_for_answers(cluster, look, before, wanted, progress)
-    after = collect(cluster, needs_for_proof(fixes), look, progress)
-    found = _uncured(after, fixes)
-    for _ in range(_AGAIN):
-        if find_harmed_nodes(found, fixes) or all(one.check == _COVERED for one in found):
+        changes = next(d.changes for d in plan.decisions if d.fix == fix.name)
+        answers = fix.expected_answers(changes, before)
+        expected += [answer for answer in answers if answer not in expected]
+    unmet = coredns_reload.wait_for_answers(cluster, options, before, expected, progress)
+    for _ in range(_MAX_LOOKS):
+        after = collect(cluster, needs_for_proof(fixes), options, progress)
+        findings = _find_unresolved(after, fixes)
+        if find_harmed_nodes(findings, fixes) or all(f.check == _COVERED for f in findings):
             break
-        # a question that was lost is no failure of the fix: what holds is seen again
-        after = collect(cluster, needs_for_proof(fixes), look, progress)
-        found = _uncured(after, fixes)
+        # a lost DNS question is no failure of the fix: a real effect shows the next time
     return FixProof(
-        failures=(*missed.failures, *(one.cause for one in found)),
-        is_harmful=missed.cluster_names_lost,
-        harmed_nodes=find_harmed_nodes(found, fixes),
-        missing_nodes=tuple(node for one in found if one.check == _COVERED for node in one.nodes),
-        outcomes=_outcomes(before, after),
-        proved_nodes=missed.proved_nodes,
-        not_seen=missed.not_seen,
+        failures=(*unmet.failures, *(finding.cause for finding in findings)),
+        is_harmful=unmet.cluster_names_lost,
+        harmed_nodes=find_harmed_nodes(findings, fixes),
+        missing_nodes=tuple(
+            node for finding in findings if finding.check == _COVERED for node in finding.nodes
+        ),
+        outcomes=_compare_programs(before, after),
+        proved_nodes=unmet.proved_nodes,
+        not_seen=unmet.not_seen,
     )
 
 
 def find_startup_failures(
-    cluster: Cluster, look: CollectOptions, fixes: Sequence[Fix], progress: Progress
+    cluster: Cluster, options: CollectOptions, fixes: Sequence[Fix], progress: Progress
 ) -> list[Finding]:
-    """What new pods on every node find wrong, of what these fixes are undone for at once."""
+    """Return the findings of new pods on every node for which these fixes are rolled back."""
     strict = [fix for fix in fixes if fix.rollback_on_failure]
-    found = _uncured(collect(cluster, needs_for_proof(strict), look, progress), strict)
-    return [one for one in found if find_harmed_nodes([one], strict)]
+    evidence = collect(cluster, needs_for_proof(strict), options, progress)
+    findings = _find_unresolved(evidence, strict)
+    return [finding for finding in findings if find_harmed_nodes([finding], strict)]
 
 
 def needs_for_proof(fixes: Iterable[Fix]) -> frozenset[Need]:
-    """What has to be seen to know whether these fixes work."""
-    cures = {cure for fix in fixes for cure in fix.resolved_checks}
-    checks = [one for category in run.load_categories() for one in category.checks]
-    return frozenset(need for one in checks if one.id in cures for need in one.needs)
+    """Return the evidence that shows whether these fixes work."""
+    ids = _resolved_checks(fixes)
+    checks = [check for category in run.load_categories() for check in category.checks]
+    return frozenset(need for check in checks if check.id in ids for need in check.needs)
 
 
-def _uncured(evidence: Evidence, fixes: Sequence[Fix]) -> list[Finding]:
-    cures = {cure for fix in fixes for cure in fix.resolved_checks}
-    asked = tuple(
+def find_harmed_nodes(findings: Iterable[Finding], fixes: Iterable[Fix]) -> tuple[str, ...]:
+    """Return the nodes with an error for which one of these fixes is rolled back."""
+    ids = _resolved_checks(fix for fix in fixes if fix.rollback_on_failure)
+    errors = [f for f in findings if f.check in ids and f.severity is Severity.ERROR]
+    return tuple(sorted({node for finding in errors for node in finding.nodes}))
+
+
+def _resolved_checks(fixes: Iterable[Fix]) -> frozenset[str]:
+    return frozenset(check for fix in fixes for check in fix.resolved_checks)
+
+
+def _find_unresolved(evidence: Evidence, fixes: Iterable[Fix]) -> list[Finding]:
+    ids = _resolved_checks(fixes)
+    categories = tuple(
         run.CheckCategory(
-            name=one.name, checks=tuple(check for check in one.checks if check.id in cures)
+            name=category.name,
+            checks=tuple(check for check in category.checks if check.id in ids),
         )
-        for one in run.load_categories()
+        for category in run.load_categories()
     )
-    return list(run.judge(evidence, asked).findings)
+    return list(run.judge(evidence, categories).findings)
 
 
-def find_harmed_nodes(found: Iterable[Finding], fixes: Sequence[Fix]) -> tuple[str, ...]:
-    """Nodes with an error of a fix that is not to stand with one."""
-    cures = {cure for fix in fixes if fix.rollback_on_failure for cure in fix.resolved_checks}
-    bad = [one for one in found if one.check in cures and one.severity is Severity.ERROR]
-    return tuple(sorted({node for one in bad for node in one.nodes}))
-
-
-def _outcomes(before: Evidence, after: Evidence) -> tuple[ProgramOutcome, ...]:
-    """What the same programs said of the same names, before and after."""
-
-    def said(evidence: Evidence) -> dict[tuple[str, str, str, str], str]:
-        if isinstance(evidence.pod_dns, Unseen):
-            return {}
-        return {
-            (one.node, name.name, program.program, program.libc): program.text or program.outcome
-            for one in evidence.pod_dns
-            if not isinstance(one.view, Unseen)
-            for name in one.view.names
-            for program in name.programs
-            if not program.asked.endswith(".") and program.outcome != "absent"
-        }
-
-    earlier, later = said(before), said(after)
+def _compare_programs(before: Evidence, after: Evidence) -> tuple[ProgramOutcome, ...]:
+    """Return what the same programs made of the same names before and after."""
+    earlier, later = _read_programs(before), _read_programs(after)
     return tuple(
         ProgramOutcome(
-            node=k[0], name=k[1], program=k[2], libc=k[3], before=earlier[k], after=later[k]
+            node=node,
+            name=name,
+            program=program,
+            libc=libc,
+            before=earlier[node, name, program, libc],
+            after=later[node, name, program, libc],
         )
-        for k in earlier
-        if k in later
+        for node, name, program, libc in earlier
+        if (node, name, program, libc) in later
     )
+
+
+def _read_programs(evidence: Evidence) -> dict[tuple[str, str, str, str], str]:
+    """Return (node, name, program, libc) → its message or outcome."""
+    if isinstance(evidence.pod_dns, Unseen):
+        return {}
+    return {
+        (probe.node, name.name, program.program, program.libc): program.text or program.outcome
+        for probe in evidence.pod_dns
+        if not isinstance(probe.view, Unseen)
+        for name in probe.view.names
+        for program in name.programs
+        if not program.asked.endswith(".") and program.outcome != "absent"
+    }

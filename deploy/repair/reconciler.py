@@ -1,23 +1,21 @@
-"""`mirror fix --keep`: a keeper in the cluster that puts fixes back, and how it is taken away.
+"""`mirror fix --keep`: install the reconciler, which puts fixes back, refresh and uninstall it.
 
-What is on nodes is kept by their agents, which are told so.
+Objects of the API are kept by its Deployment, what is on nodes by the node agents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from deploy.changes import node_reconcile
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.ledger import config_map_name
 from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec
-from deploy.changes.node_reconcile import NodeTarget
 from deploy.cluster.access import Permission
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.objects import is_rolled_out
+from deploy.cluster.objects import get_image, is_rolled_out
 from deploy.evidence import node_agent
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
@@ -29,13 +27,14 @@ from deploy.manifests.reconciler import (
     read_targets,
     render_reconciler_objects,
 )
-from deploy.registry import load_fixes
-from deploy.repair import apply
+from deploy.registry import build_engine, load_fixes
+from deploy.repair import node_agents
+from deploy.repair.node_agents import NodeTarget
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import wait_until
 
-_SECONDS = 90.0  # until it runs
+_START_SECONDS = 90.0
 _LABELS = f"{MANAGED_BY}={NAME},app.kubernetes.io/component={RECONCILER_COMPONENT}"
 _KINDS = (
     "ConfigMap",
@@ -50,8 +49,9 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcilerStatus:
-    """``keeps`` are the targets, ``leaves`` those of the fixes that nobody keeps just now: their
-    node is away, or its agent does not answer.
+    """The targets that are kept, and those that are not at present.
+
+    A node's target is not kept while the node is down or its agent does not respond.
     """
 
     keeps: tuple[str, ...]
@@ -59,236 +59,237 @@ class ReconcilerStatus:
     running: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Desired:
+    """What the ledger says has to be kept."""
+
+    objects: tuple[ReconciledObject, ...]
+    nodes: Mapping[NodeTarget, LedgerEntry]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.objects and not self.nodes
+
+    def describe(
+        self, objects: Iterable[str], nodes: Iterable[NodeTarget], *, running: bool
+    ) -> ReconcilerStatus:
+        """Split everything by whether it is kept: ``objects`` by their argument, and ``nodes``."""
+        kept_objects, kept_nodes = set(objects), set(nodes)
+        targets = [(obj.title, obj.argument in kept_objects) for obj in self.objects]
+        targets += [(str(e.target), target in kept_nodes) for target, e in self.nodes.items()]
+        return ReconcilerStatus(
+            keeps=tuple(title for title, is_kept in targets if is_kept),
+            leaves=tuple(title for title, is_kept in targets if not is_kept),
+            running=running,
+        )
+
+
 def preview(cluster: Cluster) -> ReconcilerStatus:
-    """What a keeper would keep now; nothing is written."""
-    entries = apply.build_engine(cluster).entries()
-    there = _agents(cluster)
-    nodes = node_reconcile.select_node_entries(entries, load_fixes())
-    return _keeper(_kept(entries), nodes, {one for one in nodes if one[0] in there}, running=False)
+    """Return what a reconciler would keep now. Writes nothing."""
+    desired = _read_desired(build_engine(cluster))
+    agents = _find_agents(cluster)
+    return desired.describe(
+        (obj.argument for obj in desired.objects),
+        (target for target in desired.nodes if target[0] in agents),
+        running=False,
+    )
 
 
 def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> ReconcilerStatus:
-    """Make the keeper, or bring it to what is in the ledger now, and wait until it runs.
+    """Install the reconciler, or update it to the ledger, and wait until it runs.
 
-    Raises InputError where there is nothing to keep, UnfitError where there is no image.
+    Raises InputError if there is nothing to keep, UnfitError without an image.
     """
-    works = apply.build_engine(cluster)
-    entries = works.entries()
-    kept, nodes = _kept(entries), node_reconcile.select_node_entries(entries, load_fixes())
-    if not kept and not nodes:
+    engine = build_engine(cluster)
+    desired = _read_desired(engine)
+    if desired.is_empty:
         raise InputError(
-            "there is nothing to keep: no fix is made",
+            "there is nothing to keep: no fix is applied",
             next_step="mirror fix all --keep, or another fix's name",
         )
     if image is None:
         raise UnfitError(
-            "no image for the keeper", next_step="give --image REF, or bring the mirror up first"
+            "no image for the reconciler",
+            next_step="give --image REF, or bring the mirror up first",
         )
-    _make(cluster, works, kept, image, progress)
-    if nodes:
+    _deploy(cluster, engine, desired.objects, image, progress)
+    if desired.nodes:
         node_agent.ensure_agents(cluster, image, read_nodes(cluster), progress)
-    return _keeper(kept, nodes, _tell(cluster, works, nodes), running=True)
+    kept = _sync_agents(cluster, engine, desired)
+    return desired.describe((obj.argument for obj in desired.objects), kept, running=True)
 
 
 def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
-    """Where there is a keeper: bring it to the ledger, or end it where nothing is left to keep."""
-    found = _seen(cluster)
-    if found is None:
+    """Update an installed reconciler to the ledger; uninstall it if nothing is left to keep."""
+    deployment = _try_get_deployment(cluster)
+    if deployment is None:
         return
-    works = apply.build_engine(cluster)
-    entries = works.entries()
-    kept, nodes = _kept(entries), node_reconcile.select_node_entries(entries, load_fixes())
-    if not kept and not nodes:
+    engine = build_engine(cluster)
+    desired = _read_desired(engine)
+    if desired.is_empty:
         uninstall(cluster)
         return
-    if read_targets(found) != {one.argument for one in kept}:
-        image = found["spec"]["template"]["spec"]["containers"][0]["image"]
-        _make(cluster, works, kept, image, progress)
-    _tell(cluster, works, nodes)
+    if read_targets(deployment) != {obj.argument for obj in desired.objects}:
+        _deploy(cluster, engine, desired.objects, get_image(deployment), progress)
+    _sync_agents(cluster, engine, desired)
 
 
 def refresh_agents(cluster: Cluster) -> None:
-    """Where there is a keeper: the agents alone, after a change that was not brought to its end."""
-    if _seen(cluster):
-        works = apply.build_engine(cluster)
-        _tell(cluster, works, node_reconcile.select_node_entries(works.entries(), load_fixes()))
+    """Update only the agents of an installed reconciler, after a change that was interrupted."""
+    if _try_get_deployment(cluster):
+        engine = build_engine(cluster)
+        _sync_agents(cluster, engine, _read_desired(engine))
 
 
 def uninstall(cluster: Cluster) -> tuple[str, ...]:
-    """Take the keeper and its rights away; what was there, as KIND NAME."""
-    node_reconcile.stop_agents(cluster, _agents(cluster))
-    gone = []
-    for kind, namespace, name in _objects(cluster):
+    """Remove the reconciler and its permissions. Returns what was removed, as KIND NAME."""
+    node_agents.stop_agents(cluster, _find_agents(cluster))
+    removed = []
+    for kind, namespace, name in _list_objects(cluster):
         if cluster.delete(kind, name, namespace):
-            gone.append(f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}")
-    return tuple(gone)
+            removed.append(f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}")
+    return tuple(removed)
 
 
 def read_status(cluster: Cluster) -> ReconcilerStatus | None:
-    """The keeper as it is, or None where there is none."""
-    found = _held(cluster)
-    if found is None:
+    """Return the state of the reconciler, or None if it is not installed."""
+    deployment = _get_deployment(cluster)
+    if deployment is None:
         return None
-    entries = apply.build_engine(cluster).entries()
-    kept, nodes, there = (
-        _kept(entries),
-        node_reconcile.select_node_entries(entries, load_fixes()),
-        read_targets(found),
-    )
-    keeps = (
-        node_reconcile.read_kept_targets(cluster, _agents(cluster)) if nodes else set[NodeTarget]()
-    )
-    seen = _keeper([one for one in kept if one.argument in there], nodes, keeps, running=False)
-    return replace(
-        seen,
-        leaves=(*(one.title for one in kept if one.argument not in there), *seen.leaves),
-        running=is_running(found),
-    )
+    desired = _read_desired(build_engine(cluster))
+    kept: set[NodeTarget] = set()
+    if desired.nodes:
+        kept = node_agents.read_kept_targets(cluster, _find_agents(cluster))
+    return desired.describe(read_targets(deployment), kept, running=is_running(deployment))
 
 
-def _keeper(
-    kept: Iterable[ReconciledObject],
-    nodes: Mapping[NodeTarget, LedgerEntry],
-    keeps: set[NodeTarget],
-    *,
-    running: bool,
-) -> ReconcilerStatus:
-    on_nodes = [str(entry.target) for place, entry in nodes.items() if place in keeps]
-    return ReconcilerStatus(
-        keeps=(*(one.title for one in kept), *on_nodes),
-        leaves=tuple(str(entry.target) for place, entry in nodes.items() if place not in keeps),
-        running=running,
+def select_objects(entries: Iterable[LedgerEntry]) -> tuple[ReconciledObject, ...]:
+    """Return the objects of the API that fixes have changed, by the name of their entry."""
+    fixes = load_fixes()
+    objects = [
+        _reconciled_object(entry.target)
+        for entry in entries
+        if isinstance(entry.target, ConfigMapKey | ObjectSpec) and entry.has_edit_of(fixes)
+    ]
+    return tuple(sorted(objects, key=lambda obj: obj.ledger_entry))
+
+
+def _read_desired(engine: ChangeEngine) -> _Desired:
+    entries = engine.entries()
+    return _Desired(
+        objects=select_objects(entries),
+        nodes=node_agents.select_node_entries(entries, load_fixes()),
     )
 
 
-def _make(
+def _reconciled_object(target: ConfigMapKey | ObjectSpec) -> ReconciledObject:
+    kind = "ConfigMap" if isinstance(target, ConfigMapKey) else target.kind
+    resource = API_RESOURCES[kind]
+    namespace = target.namespace or None
+    return ReconciledObject(
+        title=str(target),
+        ledger_entry=config_map_name(target),
+        path=resource.path(namespace, target.name),
+        group=resource.group,
+        plural=resource.plural,
+        name=target.name,
+        namespace=namespace,
+    )
+
+
+def _deploy(
     cluster: Cluster,
-    works: ChangeEngine,
-    kept: list[ReconciledObject],
+    engine: ChangeEngine,
+    objects: tuple[ReconciledObject, ...],
     image: str,
     progress: Progress,
 ) -> None:
-    wanted = render_reconciler_objects(image, kept)
-    works.check_permissions((), _rights(wanted))
-    progress.step("start the keeper")
+    manifests = render_reconciler_objects(image, objects)
+    engine.check_permissions((), _required_permissions(manifests))
+    progress.step("start the reconciler")
     generation = 0
-    for obj in wanted:
+    for obj in manifests:
         generation = cluster.apply(obj)["metadata"].get("generation", 0)
-    _prune(cluster, wanted)
+    _prune(cluster, manifests)
     wait_until(
-        lambda: is_rolled_out(
-            cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE) or {}, generation
-        ),
-        deadline=cluster.deadline.within(_SECONDS),
-        what="the keeper runs",
-        why=lambda: _why(cluster),
+        lambda: is_rolled_out(_get_deployment(cluster) or {}, generation),
+        deadline=cluster.deadline.within(_START_SECONDS),
+        what="the reconciler runs",
+        why=lambda: _explain_pods(cluster),
         next_step=f"kubectl -n {SYSTEM_NAMESPACE} describe deployment {RECONCILER_NAME}; "
-        "mirror fix --no-keep ends it",
+        "mirror fix --no-keep removes it",
     )
 
 
-def _tell(
-    cluster: Cluster, works: ChangeEngine, nodes: Mapping[NodeTarget, LedgerEntry]
-) -> set[NodeTarget]:
-    return (
-        node_reconcile.sync_agents(cluster, works, load_fixes(), _agents(cluster))
-        if nodes
-        else set()
-    )
+def _sync_agents(cluster: Cluster, engine: ChangeEngine, desired: _Desired) -> set[NodeTarget]:
+    if not desired.nodes:
+        return set()
+    return node_agents.sync_agents(cluster, engine, load_fixes(), _find_agents(cluster))
 
 
-def _agents(cluster: Cluster) -> Mapping[str, str]:
-    """Node → the agent's pod; none where that may not be seen."""
+def _find_agents(cluster: Cluster) -> Mapping[str, str]:
+    """Return node → the agent's pod; nothing if this user may not list them."""
     try:
         return node_agent.find_running_agents(cluster, read_nodes(cluster))
     except MirrorError:
         return {}
 
 
-def _seen(cluster: Cluster) -> Object | None:
-    """The keeper's Deployment; who may not see it has made none."""
+def _get_deployment(cluster: Cluster) -> Object | None:
+    return cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
+
+
+def _try_get_deployment(cluster: Cluster) -> Object | None:
+    """Return the Deployment; None also for a user who may not see it and so did not create it."""
     try:
-        return _held(cluster)
-    except ApiError as refusal:
-        if refusal.status == 403:
+        return _get_deployment(cluster)
+    except ApiError as error:
+        if error.status == 403:
             return None
         raise
 
 
-def _held(cluster: Cluster) -> Object | None:
-    return cluster.get("Deployment", RECONCILER_NAME, SYSTEM_NAMESPACE)
-
-
-def _kept(entries: Iterable[LedgerEntry]) -> list[ReconciledObject]:
-    """What of the fixes is an object of the API."""
-    kept, fixes = list[ReconciledObject](), load_fixes()
-    for entry in entries:
-        if not any(one.edit.fix in fixes for one in entry.edits):
-            continue
-        target = entry.target
-        if isinstance(target, ConfigMapKey):
-            kind, name, namespace = "ConfigMap", target.name, target.namespace
-        elif isinstance(target, ObjectSpec):
-            kind, name, namespace = target.kind, target.name, target.namespace or ""
-        else:
-            continue
-        where = API_RESOURCES[kind]
-        kept.append(
-            ReconciledObject(
-                title=str(target),
-                ledger_entry=config_map_name(target),
-                path=where.path(namespace or None, name),
-                group=where.group,
-                plural=where.plural,
-                name=name,
-                namespace=namespace or None,
-            )
-        )
-    return sorted(kept, key=lambda one: one.ledger_entry)
-
-
-def _rights(wanted: Iterable[Object]) -> set[Permission]:
+def _required_permissions(manifests: Iterable[Object]) -> set[Permission]:
     return {
         Permission(
             verb=verb,
             resource=API_RESOURCES[obj["kind"]].plural,
             namespace=obj["metadata"].get("namespace"),
         )
-        for obj in wanted
+        for obj in manifests
         for verb in ("get", "create", "patch", "delete")
     }
 
 
-def _prune(cluster: Cluster, wanted: Iterable[Object]) -> None:
-    """Rights that were needed for what is kept no more."""
-    there = {
-        (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]) for obj in wanted
+def _prune(cluster: Cluster, manifests: Iterable[Object]) -> None:
+    """Delete roles and bindings that were needed for earlier targets."""
+    current = {
+        (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        for obj in manifests
     }
-    for kind, namespace, name in _objects(cluster):
-        if (kind, namespace, name) not in there:
+    for kind, namespace, name in _list_objects(cluster):
+        if (kind, namespace, name) not in current:
             cluster.delete(kind, name, namespace)
 
 
-def _objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
+def _list_objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
+    """Return kind, namespace and name of every object of the reconciler."""
     found: list[tuple[str, str | None, str]] = []
     for kind in _KINDS:
         try:
-            listed = cluster.list(kind, labels=_LABELS)
-        except ApiError as refusal:
-            if refusal.status != 403:
+            objects = cluster.list(kind, labels=_LABELS)
+        except ApiError as error:
+            if error.status != 403:
                 raise
-            one = cluster.get(
-                kind, RECONCILER_NAME, SYSTEM_NAMESPACE if API_RESOURCES[kind].namespaced else None
-            )
-            listed = [one] if one else []
-        for one in listed:
-            meta = one["metadata"]
+            namespace = SYSTEM_NAMESPACE if API_RESOURCES[kind].namespaced else None
+            obj = cluster.get(kind, RECONCILER_NAME, namespace)
+            objects = [obj] if obj else []
+        for obj in objects:
+            meta = obj["metadata"]
             found.append((kind, meta.get("namespace"), meta["name"]))
     return found
 
 
-def _why(cluster: Cluster) -> str:
+def _explain_pods(cluster: Cluster) -> str:
     pods = cluster.list("Pod", SYSTEM_NAMESPACE, labels=_LABELS)
-    return "\n".join(
-        explain_pod(cluster, SYSTEM_NAMESPACE, pod["metadata"]["name"]) for pod in pods
-    )
+    return "\n".join(explain_pod(cluster, SYSTEM_NAMESPACE, p["metadata"]["name"]) for p in pods)

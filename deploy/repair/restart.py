@@ -1,7 +1,7 @@
-"""Running pods that keep IPv6 after `pod-sysctl`, and their workloads made again.
+"""Find running pods that keep IPv6 after `pod-sysctl`, and restart their workloads.
 
-The fix reaches pods that start from now on: older ones are told by when they started. Addresses
-alone do not tell, since Calico goes on to give new pods one that the kernel does not set.
+The fix reaches pods that start after it, so a pod's start time tells whether it has the fix. Its
+addresses do not: Calico still gives new pods an IPv6 address that the kernel does not set.
 """
 
 from __future__ import annotations
@@ -25,24 +25,28 @@ from mirror.core.wait import wait_until
 FIX_NAME = "pod-sysctl"
 ALL_WORKLOADS = "all"
 SYSTEM_NAMESPACE = "kube-system"
-_ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
-_MARK = "kubectl.kubernetes.io/restartedAt"
-_WRITTEN = timedelta(seconds=2)  # from the time in the ledger until the file is there
-_NOW = (
-    datetime.max.replace(tzinfo=UTC) - _WRITTEN
-)  # its node is about to be changed: all there are older
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # the annotation of `kubectl rollout restart`
+_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+_WRITE_LAG = timedelta(seconds=2)  # the file lands up to 2 s after the ledger's timestamp
+# the time of a change that is still to come: every pod is older
+_FUTURE = datetime.max.replace(tzinfo=UTC) - _WRITE_LAG
+_NOT_RESTARTABLE = {
+    "Pod": "no workload recreates it: delete it and create it again",
+    "Job": "it ends by itself",
+    "CronJob": "it ends by itself",
+}
 PERMISSIONS = tuple(
     Permission(verb=verb, resource=API_RESOURCES[kind].plural)
-    for kind in _ROLLED
+    for kind in _KINDS
     for verb in ("list", "patch")
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartRequest:
-    """Which workloads are made again: a label selector of theirs, or `all`.
+    """The workloads to restart: a label selector, or `all`.
 
-    ``system``: those of kube-system and of the mirror's ``namespace`` too.
+    ``system`` adds those of kube-system and of the mirror's ``namespace``.
     """
 
     selector: str
@@ -52,7 +56,7 @@ class RestartRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StalePod:
-    """A pod that keeps IPv6: ``addresses``, or link-local ones only."""
+    """A pod that keeps IPv6: with these addresses, or only link-local ones."""
 
     name: str
     node: str
@@ -61,7 +65,7 @@ class StalePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleWorkload:
-    """The older pods of one workload. ``restarts``: it is asked for; ``why_not``: not possible."""
+    """The stale pods of one workload. ``restarts``: it is to be restarted; ``why_not`` if not."""
 
     kind: str
     namespace: str
@@ -76,154 +80,164 @@ class StaleWorkload:
 
 
 def find_change_times(
-    entries: Iterable[LedgerEntry], steps: Sequence[TargetUpdate] = ()
+    entries: Iterable[LedgerEntry], updates: Sequence[TargetUpdate] = ()
 ) -> Mapping[str, datetime]:
-    """Node → when its CNI's file was changed by the fix; ``steps`` are still to be done."""
-    found = {
+    """Return node → the time when the fix changed its CNI configuration.
+
+    ``updates`` are still to be applied, so that all pods on their nodes are older.
+    """
+    applied = {
         entry.target.node: datetime.fromisoformat(entry.at)
         for entry in entries
-        if isinstance(entry.target, NodeFile)
-        and any(one.edit.fix == FIX_NAME for one in entry.edits)
+        if isinstance(entry.target, NodeFile) and entry.has_edit_of([FIX_NAME])
     }
     planned = {
-        step.target.node: _NOW
-        for step in steps
-        if isinstance(step.target, NodeFile)
-        and step.changes_target
-        and any(one.edit.fix == FIX_NAME for one in step.edits)
+        update.target.node: _FUTURE
+        for update in updates
+        if isinstance(update.target, NodeFile)
+        and update.changes_target
+        and any(applied.edit.fix == FIX_NAME for applied in update.edits)
     }
-    return {**found, **planned}
+    return {**applied, **planned}
 
 
 def find_stale_workloads(
-    cluster: Cluster, changed: Mapping[str, datetime], asked: RestartRequest | None = None
+    cluster: Cluster, changed: Mapping[str, datetime], request: RestartRequest | None = None
 ) -> tuple[StaleWorkload, ...]:
-    """Workloads with pods that keep IPv6, by namespace; which of them are to be made again."""
-    groups: dict[tuple[str, str, str], list[StalePod]] = {}
+    """Return the workloads with pods that keep IPv6, and which of them are to be restarted."""
+    pods: dict[tuple[str, str, str], list[StalePod]] = {}
     for pod in cluster.list("Pod"):
-        kept = _kept(pod, changed)
-        if kept:
-            groups.setdefault(find_owner(pod), []).append(kept)
+        stale = _check_pod(pod, changed)
+        if stale:
+            pods.setdefault(find_owner(pod), []).append(stale)
     found = [
-        StaleWorkload(kind=kind, namespace=space, name=name, pods=tuple(pods))
-        for (space, kind, name), pods in sorted(groups.items())
+        StaleWorkload(kind=kind, namespace=namespace, name=name, pods=tuple(stale_pods))
+        for (namespace, kind, name), stale_pods in sorted(pods.items())
     ]
-    if asked is None:
+    if request is None:
         return tuple(found)
-    known = _workloads(cluster, asked.selector)
-    return tuple(_decided(one, known, asked) for one in found)
+    selected = _select_workloads(cluster, request.selector)
+    return tuple(_decide(workload, selected, request) for workload in found)
 
 
 def try_find_stale_workloads(
-    cluster: Cluster, changed: Mapping[str, datetime], asked: RestartRequest | None = None
+    cluster: Cluster, changed: Mapping[str, datetime], request: RestartRequest | None = None
 ) -> tuple[tuple[StaleWorkload, ...], str]:
-    """The same, or why it cannot be seen by a user who asked for no restart."""
+    """Return the same with "", or nothing with the reason if this user may not list pods.
+
+    Raises the error if a restart was requested.
+    """
     try:
-        return find_stale_workloads(cluster, changed, asked), ""
-    except ApiError as refusal:
-        if asked is not None:
+        return find_stale_workloads(cluster, changed, request), ""
+    except ApiError as error:
+        if request is not None:
             raise
-        return (), f"running pods that keep IPv6: {refusal.why or refusal}"
-
-
-def _kept(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
-    """What it keeps of IPv6; None for pods of the host's network, and those that have ended."""
-    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
-    gone = "deletionTimestamp" in meta or status.get("phase") in {"Succeeded", "Failed"}
-    if gone or spec.get("hostNetwork") or not status.get("startTime"):
-        return None
-    node = spec.get("nodeName", "")
-    six = tuple(one["ip"] for one in status.get("podIPs", ()) if ":" in one["ip"])
-    at = changed.get(node)
-    # of a node that was not there, or not Ready, only what Calico gave is known
-    fresh = not six if at is None else datetime.fromisoformat(status["startTime"]) > at + _WRITTEN
-    if fresh:
-        return None
-    return StalePod(name=meta["name"], node=node, addresses=six)
-
-
-def _workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str, str], Object]:
-    """Those that match, by kind, namespace and name."""
-    labels = "" if selector == ALL_WORKLOADS else selector
-    found = {}
-    for kind in _ROLLED:
-        try:
-            listed = cluster.list(kind, labels=labels)
-        except ApiError as refusal:
-            if refusal.status == 400 and labels:
-                raise InputError(
-                    f"--restart {selector!r} is no label selector",
-                    why=refusal.why,
-                    next_step="such as app=backend, or all",
-                ) from refusal
-            raise
-        for one in listed:
-            found[kind, one["metadata"]["namespace"], one["metadata"]["name"]] = one
-    return found
-
-
-def _decided(
-    one: StaleWorkload, known: Mapping[tuple[str, str, str], Object], asked: RestartRequest
-) -> StaleWorkload:
-    if one.kind not in _ROLLED:
-        return replace(one, why_not=_BY_HAND.get(one.kind, f"its {one.kind} is not known here"))
-    found = known.get((one.kind, one.namespace, one.name))
-    if found is None:
-        return replace(one, why_not="not selected")
-    if one.namespace in {SYSTEM_NAMESPACE, asked.namespace} and not asked.system:
-        return replace(one, why_not="only with --restart-system")
-    spec = found["spec"]
-    if spec.get("paused"):
-        return replace(one, why_not="it is paused")
-    strategy = spec.get("updateStrategy", {})
-    if strategy.get("type") == "OnDelete":
-        return replace(one, why_not="its updateStrategy is OnDelete: delete its pods")
-    if (strategy.get("rollingUpdate") or {}).get("partition"):
-        return replace(one, why_not="its rollingUpdate has a partition: delete its pods")
-    return replace(one, restarts=True)
-
-
-_BY_HAND = {
-    "Pod": "no workload makes it again: delete it, and make it anew",
-    "Job": "it ends by itself",
-    "CronJob": "it ends by itself",
-}
+        return (), f"running pods that keep IPv6: {error.why or error}"
 
 
 def restart_workloads(
-    cluster: Cluster, chosen: Iterable[StaleWorkload], progress: Progress
+    cluster: Cluster, workloads: Iterable[StaleWorkload], progress: Progress
 ) -> tuple[str, ...]:
-    """Roll workloads as `kubectl rollout restart` does, side by side, to their end.
+    """Restart workloads in parallel, as `kubectl rollout restart` does, and wait for the end.
 
-    Raises WaitTimeout that names those that are still under way when the command's time is over.
+    Raises WaitTimeout that names the unfinished ones when the command's time is over.
     """
-    wanted = [one for one in chosen if one.restarts]
-    if not wanted:
+    chosen = [workload for workload in workloads if workload.restarts]
+    if not chosen:
         return ()
-    progress.step(f"restart {join_names((one.title for one in wanted), 3)}")
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    patch = {"spec": {"template": {"metadata": {"annotations": {_MARK: at}}}}}
-    asked = {
-        one: int(cluster.patch(one.kind, one.name, one.namespace, patch)["metadata"]["generation"])
-        for one in wanted
+    progress.step(f"restart {join_names((workload.title for workload in chosen), 3)}")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
+    unfinished = {
+        w: int(cluster.patch(w.kind, w.name, w.namespace, patch)["metadata"]["generation"])
+        for w in chosen
     }
-    left = dict(asked)
 
-    def look() -> bool:
-        for one, generation in list(left.items()):
-            found = cluster.get(one.kind, one.name, one.namespace)
-            if found is None or is_rolled_out(found, generation):
-                del left[one]
-        first = next(iter(left), None)
-        progress.count(len(asked) - len(left), len(asked), first.title if first else "")
-        return not left
+    def are_rolled_out() -> bool:
+        for workload, generation in list(unfinished.items()):
+            obj = cluster.get(workload.kind, workload.name, workload.namespace)
+            if obj is None or is_rolled_out(obj, generation):
+                del unfinished[workload]
+        first = next(iter(unfinished), None)
+        progress.count(len(chosen) - len(unfinished), len(chosen), first.title if first else "")
+        return not unfinished
 
     wait_until(
-        look,
+        are_rolled_out,
         deadline=cluster.deadline,
         what="the workloads are restarted",
-        why=lambda: "still under way: " + ", ".join(one.title for one in left),
+        why=lambda: "unfinished: " + ", ".join(workload.title for workload in unfinished),
         next_step="kubectl -n NAMESPACE rollout status KIND/NAME says why; the fix itself is "
         "written and proved",
     )
-    return tuple(one.title for one in wanted)
+    return tuple(workload.title for workload in chosen)
+
+
+def _check_pod(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
+    """Return what the pod keeps of IPv6; None if nothing, if it has ended or is on hostNetwork."""
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
+    has_ended = "deletionTimestamp" in meta or status.get("phase") in {"Succeeded", "Failed"}
+    if has_ended or spec.get("hostNetwork") or not status.get("startTime"):
+        return None
+    node = spec.get("nodeName", "")
+    addresses = tuple(ip["ip"] for ip in status.get("podIPs", ()) if ":" in ip["ip"])
+    changed_at = changed.get(node)
+    if changed_at is None:
+        # the fix did not reach the node: all we know are the addresses from Calico
+        is_fixed = not addresses
+    else:
+        is_fixed = datetime.fromisoformat(status["startTime"]) > changed_at + _WRITE_LAG
+    return None if is_fixed else StalePod(name=meta["name"], node=node, addresses=addresses)
+
+
+def _select_workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str, str], Object]:
+    """Return the matching workloads by kind, namespace and name."""
+    labels = "" if selector == ALL_WORKLOADS else selector
+    selected = {}
+    for kind in _KINDS:
+        try:
+            objects = cluster.list(kind, labels=labels)
+        except ApiError as error:
+            if error.status == 400 and labels:
+                raise InputError(
+                    f"--restart {selector!r} is no label selector",
+                    why=error.why,
+                    next_step="such as app=backend, or all",
+                ) from error
+            raise
+        for obj in objects:
+            selected[kind, obj["metadata"]["namespace"], obj["metadata"]["name"]] = obj
+    return selected
+
+
+def _decide(
+    workload: StaleWorkload,
+    selected: Mapping[tuple[str, str, str], Object],
+    request: RestartRequest,
+) -> StaleWorkload:
+    why_not = _find_obstacle(workload, selected, request)
+    return replace(workload, restarts=not why_not, why_not=why_not)
+
+
+def _find_obstacle(
+    workload: StaleWorkload,
+    selected: Mapping[tuple[str, str, str], Object],
+    request: RestartRequest,
+) -> str:
+    """Return why the workload is not restarted; empty if it is."""
+    if workload.kind not in _KINDS:
+        return _NOT_RESTARTABLE.get(workload.kind, f"kind {workload.kind} is not supported")
+    obj = selected.get((workload.kind, workload.namespace, workload.name))
+    if obj is None:
+        return "not selected"
+    if workload.namespace in {SYSTEM_NAMESPACE, request.namespace} and not request.system:
+        return "only with --restart-system"
+    spec = obj["spec"]
+    if spec.get("paused"):
+        return "it is paused"
+    strategy = spec.get("updateStrategy", {})
+    if strategy.get("type") == "OnDelete":
+        return "its updateStrategy is OnDelete: delete its pods"
+    if (strategy.get("rollingUpdate") or {}).get("partition"):
+        return "its rollingUpdate has a partition: delete its pods"
+    return ""

@@ -1,63 +1,143 @@
-"""Nodes that go back alone, and nodes that cannot: the others stay as they are."""
+"""`mirror rollback`: restore what was there before the fixes; and single nodes after a failure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from deploy.changes.cni_targets import CONFIG_MAP, find_active_conflist
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Fix, NodeFile, NodeSysctl, Target
+from deploy.changes.fix import Fix
+from deploy.changes.model import ConfigMapKey, NodeFile, NodeSysctl, Target
+from deploy.changes.state import read_states
+from deploy.changes.update import TargetUpdate, require_no_conflicts
 from deploy.cluster.client import Cluster
+from deploy.evidence.coredns import read_coredns
+from deploy.evidence.hosts import read_hosts
 from deploy.evidence.nodes import read_nodes
-from deploy.repair.plan import FixProofError
-from mirror.core.progress import Progress
+from deploy.evidence.unseen import Unseen
+from deploy.registry import build_engine, load_fixes
+from deploy.repair.coredns_reload import find_restart
+from deploy.repair.model import FixProofError, RepairPlan, RepairResult
+from deploy.repair.plan import build_diff, select_fixes
+from deploy.repair.write import write_plan
+from mirror.core.progress import SILENT, Progress
+
+
+def plan_rollback(cluster: Cluster, names: Iterable[str]) -> RepairPlan:
+    """Plan the removal of these fixes, or of every fix in the ledger if none is named."""
+    engine = build_engine(cluster)
+    fixes = [fix.name for fix in select_fixes(names)] or list(load_fixes())
+    targets = [
+        entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of(fixes)
+    ]
+    unreachable = engine.find_unreachable(targets)
+    updates = engine.plan_rollback(fixes, [t for t in targets if t not in unreachable])
+    updates = [*_plan_joined_nodes(cluster, engine, updates), *updates]
+    coredns = read_coredns(cluster) if updates else None
+    return RepairPlan(
+        decisions=(),
+        diffs=tuple(map(build_diff, updates)),
+        restarted_workload=find_restart(coredns, updates),
+        unreachable=tuple(unreachable),
+        coredns=coredns,
+        updates=tuple(updates),
+    )
+
+
+def roll_back(
+    cluster: Cluster, plan: RepairPlan, progress: Progress = SILENT, *, force: bool
+) -> RepairResult:
+    """Restore what was there.
+
+    Raises RefusedError if later edits by others would be lost, and FixProofError if nodes cannot
+    be reached; everything else is restored then.
+    """
+    engine = build_engine(cluster)
+    if not force:
+        for update in plan.updates:
+            require_no_conflicts(update)
+    written = write_plan(cluster, engine, plan, progress, force=force)
+    if plan.unreachable:
+        report_unreachable(cluster, engine, plan.unreachable, force=force)
+    return RepairResult(written=written, states=read_states(engine, load_fixes()))
+
+
+def report_unreachable(
+    cluster: Cluster, engine: ChangeEngine, targets: Sequence[Target], *, force: bool
+) -> None:
+    """Raise FixProofError for targets on unreachable nodes.
+
+    With ``force`` the entries of nodes that left the cluster are removed instead.
+    """
+    nodes = {node.name for node in read_nodes(cluster)}
+    gone = [target for target in targets if _node_of(target) not in nodes]
+    if force:
+        with engine.hold_lease():
+            engine.forget(gone)
+    left = sorted({_node_of(t) for t in targets if not force or t not in gone})
+    if left:
+        kept = "\n".join(str(target) for target in targets if _node_of(target) in left)
+        raise FixProofError(
+            f"not rolled back on {', '.join(left)}: no agent runs there",
+            why=f"everything else is restored; the copies of these stay stored:\n{kept}",
+            next_step="run mirror rollback again when the nodes are back"
+            + ("; --force forgets nodes that will not come back" if gone and not force else ""),
+        )
 
 
 def roll_back_nodes(
-    works: ChangeEngine,
+    engine: ChangeEngine,
     fixes: Sequence[Fix],
     nodes: Collection[str],
     why: Iterable[str],
     progress: Progress,
 ) -> FixProofError:
-    """Put these nodes back at once. The others keep the fix, which is partial then."""
+    """Roll these nodes back at once; the other nodes keep the fix. Returns the error to raise."""
     names = [fix.name for fix in fixes if fix.rollback_on_failure]
-    theirs = [
+    targets = [
         entry.target
-        for entry in works.entries()
+        for entry in engine.entries()
         if isinstance(entry.target, NodeFile | NodeSysctl) and entry.target.node in nodes
     ]
-    for step in works.plan_rollback(names, theirs):
-        progress.step(f"put back {step.target}: new pods there do not work")
-        works.apply(step)
-    said = " ".join(names)
+    for update in engine.plan_rollback(names, targets):
+        progress.step(f"roll back {update.target}: new pods there do not work")
+        engine.apply(update)
+    fix = " ".join(names)
     return FixProofError(
-        f"fix {said} is partial: {', '.join(sorted(nodes))} was put back as it was",
+        f"fix {fix} is partial: {', '.join(sorted(nodes))} was rolled back",
         why="\n".join(why),
-        next_step=f"mend that node, before calico-node starts there again and writes the fix anew; "
-        f"then run this again, or mirror rollback {said}",
+        next_step="repair that node before calico-node restarts there and writes the fix again; "
+        f"then run this again, or mirror rollback {fix}",
     )
 
 
-def report_unreachable(
-    cluster: Cluster, works: ChangeEngine, away: Sequence[Target], *, force: bool
-) -> None:
-    """Nodes that went away: those that are gone are forgotten by force, others come back."""
-    there = {node.name for node in read_nodes(cluster)}
-    gone = [one for one in away if _node(one) not in there]
-    if force:
-        with works.hold_lease():
-            works.forget(gone)
-    left = sorted({_node(one) for one in away if not force or one not in gone})
-    if left:
-        raise FixProofError(
-            f"not rolled back on {', '.join(left)}: no agent runs there",
-            why="all else is as it was; what these nodes had stays stored:\n"
-            + "\n".join(str(one) for one in away if _node(one) in left),
-            next_step="run mirror rollback again when they are back"
-            + ("; --force forgets those that are gone for ever" if gone and not force else ""),
-        )
+def _plan_joined_nodes(
+    cluster: Cluster, engine: ChangeEngine, updates: Sequence[TargetUpdate]
+) -> list[TargetUpdate]:
+    """Plan the files of nodes that joined after the fix, if Calico's template is rolled back.
+
+    calico-node wrote them there from the template with the fix; the ledger does not have them.
+    """
+    template = next((update for update in updates if _is_template(update.target)), None)
+    if template is None:
+        return []
+    recorded = {entry.target for entry in engine.entries()}
+    hosts = read_hosts(cluster, None, read_nodes(cluster), SILENT)
+    planned = []
+    for host in () if isinstance(hosts, Unseen) else hosts:
+        conflist = None if isinstance(host.view, Unseen) else find_active_conflist(host.view)
+        if conflist is None:
+            continue
+        target = NodeFile(node=host.node, path=conflist.path)
+        if target not in recorded:
+            planned.append(engine.plan_template_change(template, target))
+    return [update for update in planned if update.changes_target]
 
 
-def _node(target: Target) -> str:
+def _is_template(target: Target) -> bool:
+    return isinstance(target, ConfigMapKey) and target.name == CONFIG_MAP
+
+
+def _node_of(target: Target) -> str:
     assert isinstance(target, NodeFile | NodeSysctl)
     return target.node

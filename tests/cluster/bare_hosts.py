@@ -91,7 +91,7 @@ class BareHost:
         name = target.path if isinstance(target, NodeFile) else target.key
         base = None if entry.base is None else base64.b64encode(entry.base).decode()
         seen = self.ask_agent({"do": "read", "target": name})
-        write = {"do": "write", "target": name, "content": base, "frame": entry.frame}
+        write = {"do": "write", "target": name, "content": base, "frame": entry.metadata}
         assert "content" in self.ask_agent({**write, "seen": seen["version"]})
 
     @contextmanager

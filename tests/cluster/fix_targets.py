@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy.changes import node_target
+from deploy.changes.attachment import plan_attachments
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, ObjectSpec, Refusal, Target
+from deploy.changes.fix import Fix, Refusal
+from deploy.changes.model import Change, ConfigMapKey, Edit, Editor, ObjectSpec, Target
 from deploy.cluster.client import Cluster
-from deploy.fixes.attach import plan_attachments
-from deploy.repair.plan import load_all_fixes
+from deploy.registry import load_editors
 from mirror.core.wait import Deadline
 
 T = TypeVar("T")
@@ -59,8 +60,8 @@ REMOVAL = Fix(
     plan_changes=_nothing,
     edit=_remove,
 )
-FIXES: Mapping[str, Fix] = {
-    **{name: load_all_fixes()[name] for name in ("attach", "search-domains", "dns")},
+FIXES: Mapping[str, Editor] = {
+    **{name: load_editors()[name] for name in ("attach", "search-domains", "dns")},
     "removal": REMOVAL,
 }
 

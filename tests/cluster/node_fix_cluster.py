@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.changes import node_reconcile
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Change, NodeFile, NodeSysctl, Refusal
+from deploy.changes.fix import Refusal
+from deploy.changes.model import Change, NodeFile, NodeSysctl
 from deploy.changes.state import read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.hosts import HostView, NodeHost
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
-from deploy.registry import load_all_fixes, load_fixes
-from deploy.repair import reconciler
+from deploy.registry import load_editors, load_fixes
+from deploy.repair import node_agents, reconciler
 from mirror.core.codec import load
 from mirror.reconciler.reconcile import ObjectReconciler
 from tests.cluster.apiserver import ApiServer, api_server
@@ -45,7 +45,7 @@ class NodeFixCluster:
     def make_engine(self) -> ChangeEngine:
         cluster = self.targets.connect()
         hand = BareHostDriver(cluster, {"babel": self.host})
-        return ChangeEngine(cluster, load_all_fixes(), {NodeFile: hand, NodeSysctl: hand})
+        return ChangeEngine(cluster, load_editors(), {NodeFile: hand, NodeSysctl: hand})
 
     def collect_evidence(self, cluster: Cluster) -> Evidence:
         view = load(HostView, self.host.ask_agent({"do": "look"}))
@@ -76,10 +76,10 @@ class NodeFixCluster:
             for step in works.plan(self.decide_changes(works, **options)):
                 works.apply(step)
 
-    def publish_desired_state(self) -> set[node_reconcile.NodeTarget]:
+    def publish_desired_state(self) -> set[node_agents.NodeTarget]:
         """As a keeper tells the agent; what is kept then."""
         cluster, pods = self.targets.connect(), {"babel": self.host.socket}
-        return node_reconcile.sync_agents(cluster, self.make_engine(), load_fixes(), pods)
+        return node_agents.sync_agents(cluster, self.make_engine(), load_fixes(), pods)
 
     def rollback(self) -> None:
         works = self.make_engine()
@@ -129,7 +129,8 @@ class NodeFixCluster:
         """What the keeper of all that is in force says at one look."""
         said: list[str] = []
         pages = {
-            one.ledger_entry: one.path for one in reconciler._kept(self.make_engine().entries())
+            one.ledger_entry: one.path
+            for one in reconciler.select_objects(self.make_engine().entries())
         }
         ObjectReconciler(AdminApi(self.targets.connect()), pages, said.append).reconcile()
         return said

@@ -12,9 +12,11 @@ from deploy.changes import lease, ledger
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
+from deploy.registry import load_fixes
 from deploy.repair import apply
 from deploy.repair.corefile_trial import required_permissions as trial_rights
-from deploy.repair.plan import FixRequest, load_fixes
+from deploy.repair.model import FixRequest
+from deploy.repair.plan import plan_fixes
 from mirror.core.errors import MirrorError
 from tests.cluster.apiserver import ApiServer, api_server
 from tests.cluster.fix_targets import COREFILE, FixTargets
@@ -125,7 +127,7 @@ def run_fix(cluster: Cluster) -> str:
         fixes=(load_fixes()["dns"],), options={}, look=CollectOptions(namespace="pypi-mirror")
     )
     with pytest.raises(MirrorError) as failed:
-        planned = apply.plan_fixes(cluster, request)
+        planned = plan_fixes(cluster, request)
         apply.apply_plan(cluster, request, planned)
     return "\n".join((failed.value.what, failed.value.why))
 

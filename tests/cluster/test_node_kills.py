@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from deploy.changes import node_reconcile, node_target
+from deploy.changes import node_target
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import NodeFile, NodeSysctl, Refusal
+from deploy.changes.fix import Refusal
+from deploy.changes.model import NodeFile, NodeSysctl
 from deploy.fixes.host_sysctl import BOOT_FILE
-from deploy.registry import load_all_fixes, load_fixes
-from deploy.repair.plan import FixProofError
+from deploy.registry import load_editors, load_fixes
+from deploy.repair import node_agents
+from deploy.repair.model import FixProofError
 from deploy.repair.rollback import report_unreachable
 from mirror.agent.sysctls import DISABLE_IPV6_ALL
 from mirror.core.errors import ClusterError, MirrorError
@@ -37,7 +39,7 @@ KILL_POINTS = int(os.environ.get("MIRROR_NODE_KILLS", "3"))
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeFixCluster]:
     patch = pytest.MonkeyPatch()
     patch.setattr(node_target, "ask_agent", ask_bare_host)
-    patch.setattr(node_reconcile, "ask_agent", ask_bare_host)
+    patch.setattr(node_agents, "ask_agent", ask_bare_host)
     try:
         # a socket's path may have 107 characters
         with start_node_fix_cluster(tmp_path_factory.mktemp("h")) as field:
@@ -154,9 +156,7 @@ def test_a_node_that_is_gone_for_ever_can_be_forgotten(field: NodeFixCluster) ->
     field.apply()
     works = field.make_engine()
     hand = BareHostDriver(field.targets.connect(), {})
-    lost = ChangeEngine(
-        field.targets.connect(), load_all_fixes(), {NodeFile: hand, NodeSysctl: hand}
-    )
+    lost = ChangeEngine(field.targets.connect(), load_editors(), {NodeFile: hand, NodeSysctl: hand})
     stored = [one for one in lost.entries() if isinstance(one.target, NodeFile | NodeSysctl)]
     away = lost.find_unreachable(entry.target for entry in lost.entries())
     assert len(away) == 4
@@ -228,7 +228,7 @@ def test_the_node_goes_down_in_the_middle(field: NodeFixCluster) -> None:
         field.targets.connect(),
         BareHostDriver(field.targets.connect(), {"babel": field.host}),
     )
-    works = ChangeEngine(cluster, load_all_fixes(), {NodeFile: hand, NodeSysctl: hand})
+    works = ChangeEngine(cluster, load_editors(), {NodeFile: hand, NodeSysctl: hand})
     steps = works.plan(field.decide_changes(works))
     with works.hold_lease(), pytest.raises(ClusterError, match="babel cannot be reached"):
         for step in steps:

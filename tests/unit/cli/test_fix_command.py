@@ -82,7 +82,7 @@ def test_agents_learn_what_a_failed_change_left(monkeypatch: pytest.MonkeyPatch)
     calls: list[str] = []
     monkeypatch.setattr(fix_workflow, "refresh_agents", lambda _: calls.append("refresh"))
 
-    def remove_idle_agents(_: Cluster, *, undone: bool) -> tuple[str, ...]:
+    def remove_idle_agents(_: Cluster, *, rolled_back: bool) -> tuple[str, ...]:
         calls.append("remove idle")
         return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.output.node_groups import group_diffs, group_targets
-from deploy.repair.plan import TargetDiff
+from deploy.repair.model import TargetDiff
 
 
 def diff(target: str, before: str, after: str) -> TargetDiff:

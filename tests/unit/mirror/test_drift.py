@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.changes.model import ConfigMapKey, Edit
-from deploy.registry import load_all_fixes
+from deploy.registry import load_editors
 from mirror.drift import detect_drift
 from mirror.merge import encode_spec
 
@@ -33,7 +33,7 @@ COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 def apply_fixes(text: bytes, *edits: Edit) -> bytes:
     """Return what the fixes themselves make of a Corefile."""
     for edit in edits:
-        edited = load_all_fixes()[edit.fix].edit(edit, COREFILE, text)
+        edited = load_editors()[edit.fix].edit(edit, COREFILE, text)
         assert edited is not None
         text = edited
     return text

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from deploy.changes.model import (
-    Change,
-    Refusal,
-)
+from deploy.changes.fix import Refusal
+from deploy.changes.model import Change
 from deploy.evidence.calico import Calico, IpPool
 from deploy.evidence.hosts import ConflistFile, HostView, NodeHost
 from deploy.evidence.model import Evidence

@@ -17,7 +17,8 @@ import pytest
 
 import deploy.fixes
 from deploy.changes.coredns_target import read_target_text
-from deploy.changes.model import Change, ConfigMapKey, Edit, Fix, Refusal
+from deploy.changes.fix import Fix, Refusal
+from deploy.changes.model import Change, ConfigMapKey, Edit
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from deploy.changes.model import (
-    Edit,
-    ObjectSpec,
-    Refusal,
-)
+from deploy.changes.fix import Refusal
+from deploy.changes.model import Edit, ObjectSpec
 from deploy.evidence.hosts import ConflistFile, NodeHost
 from deploy.evidence.unseen import Unseen
 from deploy.fixes import ippool

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.changes.model import (
-    CannotEdit,
-    Edit,
-    NodeFile,
-    NodeSysctl,
-    ObjectSpec,
-    Refusal,
-)
+from deploy.changes.fix import Refusal
+from deploy.changes.model import CannotEdit, Edit, NodeFile, NodeSysctl, ObjectSpec
 from deploy.evidence.hosts import ConflistFile, HostView, NodeHost, SysctlLine
 from deploy.evidence.unseen import Unseen
 from deploy.fixes import host_sysctl, ippool, pod_sysctl

@@ -15,7 +15,7 @@ from deploy.changes.model import (
 )
 from deploy.manifests.agent import RECONCILER_NAME
 from deploy.manifests.reconciler import render_reconciler_objects
-from deploy.repair.reconciler import _kept
+from deploy.repair.reconciler import select_objects
 
 TARGETS: tuple[tuple[str, Target], ...] = (
     ("dns", ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")),
@@ -37,7 +37,7 @@ def objects() -> list[Any]:
         )
         for fix, target in TARGETS
     ]
-    return list(render_reconciler_objects("mirror:1", _kept(entries)))
+    return list(render_reconciler_objects("mirror:1", select_objects(entries)))
 
 
 def rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str], list[str]]]:

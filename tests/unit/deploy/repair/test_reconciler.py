@@ -1,4 +1,4 @@
-"""A keeper follows the ledger: brought up to date, and ended with what it keeps."""
+"""The reconciler follows the ledger: installed, refreshed, and removed with the last fix."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.changes import node_reconcile
 from deploy.changes.model import AppliedEdit, ConfigMapKey, Edit, LedgerEntry, NodeFile
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence import node_agent
 from deploy.manifests.reconciler import render_reconciler_objects
-from deploy.repair import apply as apply_module
-from deploy.repair import reconciler
+from deploy.repair import node_agents, reconciler
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.wait import Deadline
 
+CONFLIST = "/etc/cni/net.d/x.conflist"
 
-def entry(key: str) -> LedgerEntry:
-    target = ConfigMapKey(namespace="kube-system", name=key, key="k")
+
+def object_entry(name: str) -> LedgerEntry:
+    target = ConfigMapKey(namespace="kube-system", name=name, key="k")
     edits = (AppliedEdit(edit=Edit(fix="dns"), step=1, steps=1),)
     return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
 
 
-def on_node(node: str) -> LedgerEntry:
-    target = NodeFile(node=node, path="/etc/cni/net.d/x.conflist")
+def node_entry(node: str) -> LedgerEntry:
+    target = NodeFile(node=node, path=CONFLIST)
     edits = (AppliedEdit(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
     return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
 
@@ -32,143 +32,145 @@ def on_node(node: str) -> LedgerEntry:
 class FakeLedgerEngine:
     """An engine that only knows what is in the ledger."""
 
-    def __init__(self, *keys: str, nodes: tuple[str, ...] = ()) -> None:
-        self._entries = [*(entry(key) for key in keys), *(on_node(one) for one in nodes)]
+    def __init__(self, *names: str, nodes: tuple[str, ...] = ()) -> None:
+        self._entries = [*map(object_entry, names), *map(node_entry, nodes)]
 
     def entries(self) -> list[LedgerEntry]:
         return self._entries
 
-    def check_permissions(self, targets: Any, more: Any) -> None:
-        self.asked = {str(one) for one in more}
+    def check_permissions(self, targets: Any, extra: Any) -> None:
+        self.checked = {str(permission) for permission in extra}
 
 
 class FakeReconcilerCluster:
-    """What is applied is there, and runs."""
+    """A cluster in which everything that is applied exists and runs."""
 
-    def __init__(self, *objects: Object, refused: bool = False) -> None:
-        self.there = {(o["kind"], o["metadata"].get("namespace")): o for o in objects}
+    def __init__(self, *objects: Object, forbidden: bool = False) -> None:
+        self.objects = {(o["kind"], o["metadata"].get("namespace")): o for o in objects}
         self.deadline = Deadline.after(1)
         self.applied: list[str] = []
-        self.refused = refused
+        self.forbidden = forbidden
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        if self.refused:
+        if self.forbidden:
             raise ApiError(403, "Forbidden", "no", "refused", "")
-        return self.there.get((kind, namespace))
+        return self.objects.get((kind, namespace))
 
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        return [one for (found, _), one in self.there.items() if found == kind]
+        return [obj for (other, _), obj in self.objects.items() if other == kind]
 
     def apply(self, obj: Object) -> Object:
         meta = obj["metadata"] | {"generation": 1}
-        count = obj.get("spec", {}).get("replicas", 1)
-        counts = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), count)
-        done = {"observedGeneration": 1, **counts}
-        made = obj | {"metadata": meta, "status": done}
-        self.there[obj["kind"], meta.get("namespace")] = made
+        replicas = obj.get("spec", {}).get("replicas", 1)
+        counts = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), replicas)
+        applied = obj | {"metadata": meta, "status": {"observedGeneration": 1, **counts}}
+        self.objects[obj["kind"], meta.get("namespace")] = applied
         self.applied.append(obj["kind"])
-        return made
+        return applied
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> bool:
-        return self.there.pop((kind, namespace), None) is not None
+        return self.objects.pop((kind, namespace), None) is not None
 
 
-def world(
-    monkeypatch: pytest.MonkeyPatch, works: FakeLedgerEngine, fake: FakeReconcilerCluster
+def as_cluster(
+    monkeypatch: pytest.MonkeyPatch, engine: FakeLedgerEngine, fake: FakeReconcilerCluster
 ) -> Cluster:
-    monkeypatch.setattr(apply_module, "build_engine", lambda _: works)
+    monkeypatch.setattr(reconciler, "build_engine", lambda _: engine)
     return cast("Cluster", fake)
 
 
-def running(monkeypatch: pytest.MonkeyPatch, *keys: str) -> FakeReconcilerCluster:
-    """A cluster with a keeper of these."""
+def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> FakeReconcilerCluster:
+    """A cluster with a reconciler of these ConfigMaps."""
     fake = FakeReconcilerCluster()
-    reconciler.install(world(monkeypatch, FakeLedgerEngine(*keys), fake), "mirror:1")
+    reconciler.install(as_cluster(monkeypatch, FakeLedgerEngine(*names), fake), "mirror:1")
     fake.applied.clear()
     return fake
 
 
-def test_it_is_made_and_its_rights_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake, works = FakeReconcilerCluster(), FakeLedgerEngine("coredns")
-    made = reconciler.install(world(monkeypatch, works, fake), "mirror:1")
+def test_install_creates_permissions_before_the_deployment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake, engine = FakeReconcilerCluster(), FakeLedgerEngine("coredns")
+    status = reconciler.install(as_cluster(monkeypatch, engine, fake), "mirror:1")
     assert fake.applied == ["ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
-    assert made.keeps == ("ConfigMap kube-system/coredns key k",)
-    assert "create roles in namespace kube-system" in works.asked
-    assert reconciler.read_status(cast("Cluster", fake)) == made
+    assert status.keeps == ("ConfigMap kube-system/coredns key k",)
+    assert "create roles in namespace kube-system" in engine.checked
+    assert reconciler.read_status(cast("Cluster", fake)) == status
 
 
-def test_what_is_kept_already_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = running(monkeypatch, "coredns")
-    reconciler.refresh(world(monkeypatch, FakeLedgerEngine("coredns"), fake))
+def test_refresh_writes_nothing_if_the_targets_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = installed(monkeypatch, "coredns")
+    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake))
     assert fake.applied == []
 
 
-def test_another_fix_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = running(monkeypatch, "coredns")
-    reconciler.refresh(world(monkeypatch, FakeLedgerEngine("coredns", "calico-config"), fake))
+def test_refresh_adds_another_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = installed(monkeypatch, "coredns")
+    engine = FakeLedgerEngine("coredns", "calico-config")
+    reconciler.refresh(as_cluster(monkeypatch, engine, fake))
     assert "Deployment" in fake.applied
 
 
-def test_it_ends_with_the_last_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = running(monkeypatch, "coredns")
-    reconciler.refresh(world(monkeypatch, FakeLedgerEngine(), fake))
-    assert fake.there == {}
+def test_refresh_uninstalls_with_the_last_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = installed(monkeypatch, "coredns")
+    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine(), fake))
+    assert fake.objects == {}
 
 
-def test_rights_that_nothing_needs_any_more_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = render_reconciler_objects("mirror:1", [])[1] | {
-        "metadata": {"name": "x", "namespace": "calico"}
-    }
-    fake = FakeReconcilerCluster(old)
-    reconciler.install(world(monkeypatch, FakeLedgerEngine("coredns"), fake), "mirror:1")
-    assert ("Role", "calico") not in fake.there
-    assert ("Role", "kube-system") in fake.there
+def test_install_removes_permissions_that_are_not_needed_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    role = render_reconciler_objects("mirror:1", [])[1]
+    fake = FakeReconcilerCluster(role | {"metadata": {"name": "x", "namespace": "calico"}})
+    reconciler.install(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake), "mirror:1")
+    assert ("Role", "calico") not in fake.objects
+    assert ("Role", "kube-system") in fake.objects
 
 
-def test_without_one_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fake in (FakeReconcilerCluster(), FakeReconcilerCluster(refused=True)):
-        reconciler.refresh(world(monkeypatch, FakeLedgerEngine("coredns"), fake))
+def test_refresh_does_nothing_without_a_reconciler(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fake in (FakeReconcilerCluster(), FakeReconcilerCluster(forbidden=True)):
+        reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake))
         assert fake.applied == []
 
 
-def test_nothing_to_keep_and_no_image_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_needs_a_fix_and_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="nothing to keep"):
-        reconciler.install(
-            world(monkeypatch, FakeLedgerEngine(), FakeReconcilerCluster()), "mirror:1"
-        )
+        cluster = as_cluster(monkeypatch, FakeLedgerEngine(), FakeReconcilerCluster())
+        reconciler.install(cluster, "mirror:1")
     with pytest.raises(UnfitError, match="no image"):
-        reconciler.install(
-            world(monkeypatch, FakeLedgerEngine("coredns"), FakeReconcilerCluster()), None
-        )
+        cluster = as_cluster(monkeypatch, FakeLedgerEngine("coredns"), FakeReconcilerCluster())
+        reconciler.install(cluster, None)
 
 
-def test_what_is_on_nodes_is_kept_by_those_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an object of the API the keeper has no pod, and stands for the agents alone."""
-    fake, works = FakeReconcilerCluster(), FakeLedgerEngine(nodes=("ra", "babel"))
-    cluster, place = world(monkeypatch, works, fake), "/etc/cni/net.d/x.conflist"
+def test_agents_that_respond_keep_what_is_on_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an object of the API the reconciler has no pod; the agents do everything."""
+    fake, engine = FakeReconcilerCluster(), FakeLedgerEngine(nodes=("ra", "babel"))
+    cluster = as_cluster(monkeypatch, engine, fake)
     monkeypatch.setattr(node_agent, "ensure_agents", lambda *_: {"ra": "agent-1"})
-    monkeypatch.setattr(reconciler, "_agents", lambda _: {"ra": "agent-1"})
-    told: list[Any] = []
+    monkeypatch.setattr(reconciler, "_find_agents", lambda _: {"ra": "agent-1"})
+    calls: list[Any] = []
 
-    def tell(*words: Any) -> set[tuple[str, str]]:
-        told.append(words[-1])
-        return {("ra", place)}
+    def sync_agents(*arguments: Any) -> set[tuple[str, str]]:
+        calls.append(arguments[-1])
+        return {("ra", CONFLIST)}
 
-    monkeypatch.setattr(node_reconcile, "sync_agents", tell)
-    monkeypatch.setattr(node_reconcile, "read_kept_targets", lambda *_: {("ra", place)})
-    monkeypatch.setattr(node_reconcile, "stop_agents", lambda _, pods: told.append(f"ended {pods}"))
-    made = reconciler.install(cluster, "mirror:1")
-    assert (made.keeps, made.leaves) == (
-        (f"file {place} on node ra",),
-        (f"file {place} on node babel",),
+    monkeypatch.setattr(node_agents, "sync_agents", sync_agents)
+    monkeypatch.setattr(node_agents, "read_kept_targets", lambda *_: {("ra", CONFLIST)})
+    monkeypatch.setattr(node_agents, "stop_agents", lambda _, pods: calls.append(f"stop {pods}"))
+    status = reconciler.install(cluster, "mirror:1")
+    assert (status.keeps, status.leaves) == (
+        (f"file {CONFLIST} on node ra",),
+        (f"file {CONFLIST} on node babel",),
     )
-    assert fake.there["Deployment", "kube-system"]["spec"]["replicas"] == 0
-    assert reconciler.read_status(cluster) == made
+    assert fake.objects["Deployment", "kube-system"]["spec"]["replicas"] == 0
+    assert reconciler.read_status(cluster) == status
     fake.applied.clear()
     reconciler.refresh(cluster)
     reconciler.refresh_agents(cluster)
-    assert (fake.applied, told) == ([], [{"ra": "agent-1"}] * 3)
-    reconciler.refresh(world(monkeypatch, FakeLedgerEngine(), fake))
-    assert (fake.there, told[-1]) == ({}, "ended {'ra': 'agent-1'}")
+    assert (fake.applied, calls) == ([], [{"ra": "agent-1"}] * 3)
+    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine(), fake))
+    assert (fake.objects, calls[-1]) == ({}, "stop {'ra': 'agent-1'}")
     reconciler.refresh_agents(cluster)
-    assert len(told) == 4, "no keeper: nobody is told"
+    assert len(calls) == 4, "without a reconciler no agent is called"

@@ -127,13 +127,13 @@ def test_what_a_pod_keeps(one: Object, kept: bool) -> None:
         ),
         (pod(), RestartRequest(selector="all", namespace="shop"), workload(), "--restart-system"),
         (pod(), RestartRequest(selector="all", namespace="shop", system=True), workload(), ""),
-        (pod(owner=None), RestartRequest(selector="all"), workload(), "no workload makes it again"),
+        (pod(owner=None), RestartRequest(selector="all"), workload(), "no workload recreates it"),
         (pod(owner=("Job", "j")), RestartRequest(selector="all"), workload(), "ends by itself"),
         (
             pod(owner=("Rollout", "r")),
             RestartRequest(selector="all"),
             workload(),
-            "Rollout is not known",
+            "kind Rollout is not supported",
         ),
     ],
 )

@@ -28,7 +28,7 @@ def ledger_object(target: Target, base: bytes, written: bytes | None, **fields: 
     edits = (AppliedEdit(edit=DNS, step=1, steps=1),)
     fields = {"edits": edits, **fields}
     entry = LedgerEntry(target=target, base=base, written=written, **fields)
-    body = ledger._body(entry)
+    body = ledger._encode(entry)
     body["metadata"]["resourceVersion"] = "1"
     return body
 

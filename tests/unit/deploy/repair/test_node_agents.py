@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.changes import node_reconcile
 from deploy.changes.model import (
     AppliedEdit,
     ConfigMapKey,
@@ -21,6 +20,7 @@ from deploy.changes.model import (
 )
 from deploy.cluster.client import Cluster
 from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
+from deploy.repair import node_agents
 from mirror.agent import desired_state, node_defaults
 from mirror.agent.__main__ import handle_request
 from mirror.agent.host_paths import HostPaths
@@ -51,7 +51,7 @@ def entry(target: Target, written: bytes, fix: str = "host-sysctl", **more: Any)
 
 
 def tell(works: FakeNodeEngine, *nodes: str) -> set[tuple[str, str]]:
-    return node_reconcile.sync_agents(NOWHERE, cast(Any, works), FIXES, {one: one for one in nodes})
+    return node_agents.sync_agents(NOWHERE, cast(Any, works), FIXES, {one: one for one in nodes})
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Host
             raise ClusterError("it does not answer")
         return handle_request(made[pod], dict(question))
 
-    monkeypatch.setattr(node_reconcile, "ask_agent", ask)
+    monkeypatch.setattr(node_agents, "ask_agent", ask)
     return made
 
 
@@ -92,11 +92,11 @@ def test_each_agent_is_told_its_own_and_one_that_is_away_is_not(
     assert told == {("ra", FILE), ("ra", KEY), ("babel", FILE)}
     assert sorted(stored(places["ra"])) == [FILE, KEY]
     assert stored(places["babel"]) == [FILE]
-    assert node_reconcile.read_kept_targets(NOWHERE, {"ra": "ra", "seth": "seth"}) == {
+    assert node_agents.read_kept_targets(NOWHERE, {"ra": "ra", "seth": "seth"}) == {
         ("ra", FILE),
         ("ra", KEY),
     }
-    node_reconcile.stop_agents(NOWHERE, {"ra": "ra", "seth": "seth"})
+    node_agents.stop_agents(NOWHERE, {"ra": "ra", "seth": "seth"})
     assert stored(places["ra"]) == []
 
 

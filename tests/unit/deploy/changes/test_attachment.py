@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from deploy.changes.attachment import AttachmentEditor
 from deploy.changes.model import Edit, ObjectSpec
-from deploy.fixes.attach import edit, reapply_command
 from mirror.merge import encode_spec
 
+EDITOR = AttachmentEditor()
 BOTH = Edit(fix="attach", options={"index": True, "ndots": True})
 TAKEN = {"configMapRef": {"name": "pypi-mirror-env"}}
 NDOTS = {"name": "ndots", "value": "1"}
@@ -21,9 +22,9 @@ def target(kind: str) -> ObjectSpec:
 
 
 def edited(kind: str, spec: Any) -> Any:
-    made = edit(BOTH, target(kind), encode_spec(spec))
+    made = EDITOR.edit(BOTH, target(kind), encode_spec(spec))
     assert made is not None
-    assert edit(BOTH, target(kind), made) == made, "once"
+    assert EDITOR.edit(BOTH, target(kind), made) == made, "once"
     return json.loads(made)
 
 
@@ -70,6 +71,6 @@ def test_a_cron_jobs_pods_are_deeper_down() -> None:
 def test_the_command_that_makes_it_again(index: bool, ndots: bool, command: str) -> None:
     target = ObjectSpec(kind="StatefulSet", name="db", namespace="shop")
     assert (
-        reapply_command(target, Edit(fix="attach", options={"index": index, "ndots": ndots}))
+        EDITOR.reapply_command(target, Edit(fix="attach", options={"index": index, "ndots": ndots}))
         == command
     )

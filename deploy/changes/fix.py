@@ -1,0 +1,78 @@
+"""What a fix is: the contract between deploy/fixes and the commands that run them. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from deploy.changes.model import Change, Edit, Target
+from deploy.evidence.model import Evidence, Need
+from mirror.probe.model import ExpectedAnswer
+
+FixOptions: TypeAlias = Mapping[str, Any]  # values by the name of the option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixOption:
+    """An option of a fix on the command line.
+
+    ``plan_changes`` gets its value under ``name``: a bool for a flag, str or None for a text, a
+    tuple of str for a list.
+    """
+
+    name: str
+    help: str
+    kind: Literal["flag", "text", "list"] = "flag"
+    metavar: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a fix changes nothing in this cluster. ``objects`` are the reasons one by one.
+
+    ``needless`` means that there is nothing to fix; otherwise the fix would do harm.
+    """
+
+    reason: str
+    objects: tuple[str, ...] = ()
+    next_step: str = ""
+    needless: bool = False
+
+
+def _expect_nothing(_: tuple[Change, ...], __: Evidence) -> tuple[ExpectedAnswer, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """One fix. A module of deploy/fixes defines it as ``FIX``.
+
+    ``order`` is its position when several fixes edit the same target. ``summary`` states what is
+    true once the fix is applied, ``impact`` what it touches and who notices. ``resolved_checks``
+    are ids of doctor checks that must pass afterwards; they run after the fix was written, and if
+    one fails the fix has failed. With ``rollback_on_failure`` the affected nodes, or all of it,
+    are then rolled back at once, because new pods would not start.
+
+    ``plan_changes`` takes the evidence, the options and the changes this fix has made already; it
+    returns the same changes for the same evidence. ``edit`` returns the new content of a target,
+    or None to remove the target. It raises CannotEdit and is idempotent: edit(edit(x)) == edit(x).
+    """
+
+    name: str
+    order: int
+    summary: str
+    impact: str
+    needs: frozenset[Need]
+    plan_changes: Callable[[Evidence, FixOptions, tuple[Change, ...]], tuple[Change, ...] | Refusal]
+    edit: Callable[[Edit, Target, bytes | None], bytes | None]
+    resolved_checks: tuple[str, ...] = ()
+    options: tuple[FixOption, ...] = ()
+    expected_answers: Callable[[tuple[Change, ...], Evidence], tuple[ExpectedAnswer, ...]] = (
+        _expect_nothing
+    )
+    rollback_on_failure: bool = False
+
+    def reapply_command(self, target: Target, edit: Edit) -> str:  # noqa: ARG002 - one for all
+        """Return the command that makes an edit of this fix again."""
+        return f"mirror fix {self.name}"

@@ -1,0 +1,110 @@
+"""What `mirror fix` and `mirror rollback` are asked to do, plan, and report. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.changes.fix import Fix, Refusal
+from deploy.changes.model import Change, Target
+from deploy.changes.state import FixState
+from deploy.changes.update import TargetUpdate
+from deploy.evidence.collect import CollectOptions
+from deploy.evidence.coredns import CoreDns
+from deploy.evidence.model import Evidence
+from deploy.repair.restart import RestartRequest, StaleWorkload
+from mirror.core.errors import MirrorError
+
+
+class FixProofError(MirrorError):
+    """A fix was written, but its effect did not come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixRequest:
+    """The fixes to apply, with their options by name. ``look`` says how evidence is collected."""
+
+    fixes: tuple[Fix, ...]
+    options: Mapping[str, Any]
+    look: CollectOptions
+    force: bool = False
+    restart: RestartRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixDecision:
+    """What one fix would change in this cluster, or why it changes nothing."""
+
+    fix: str
+    summary: str
+    impact: str
+    changes: tuple[Change, ...] = ()
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetDiff:
+    """The difference in one target; the text is empty if at most its ledger entry changes.
+
+    ``kept``: later edits by others are kept. ``drops`` are such edits that would be lost.
+    """
+
+    target: str
+    text: str
+    why: tuple[str, ...]
+    kept: bool = False
+    drops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairPlan:
+    """What would be written: ``updates`` for the engine, ``diffs`` for people.
+
+    ``needs_proof_first`` are targets that wait for a proof of everything written before them.
+    ``unreachable`` are targets on nodes that cannot be reached, which stay as they are.
+    """
+
+    decisions: tuple[FixDecision, ...]
+    diffs: tuple[TargetDiff, ...]
+    restarted_workload: str = ""  # as KIND/NAME
+    stale_workloads: tuple[StaleWorkload, ...] = ()  # their pods keep IPv6 until restarted
+    needs_proof_first: tuple[Target, ...] = ()
+    unreachable: tuple[Target, ...] = ()
+    evidence: Evidence | None = field(default=None, repr=False)
+    coredns: CoreDns | None = field(default=None, repr=False)
+    updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
+
+    @property
+    def is_noop(self) -> bool:
+        return all(update.is_noop for update in self.updates)
+
+    @property
+    def blocking(self) -> tuple[FixDecision, ...]:
+        """The fixes that must not be applied here. One that is not needed blocks nothing."""
+        return tuple(d for d in self.decisions if d.refusal and not d.refusal.needless)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramOutcome:
+    """What a program on a node made of a name before and after."""
+
+    node: str
+    name: str
+    program: str
+    libc: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairResult:
+    """The targets that were written, the state of the fixes, and what programs get now."""
+
+    written: tuple[str, ...]
+    states: tuple[FixState, ...]
+    outcomes: tuple[ProgramOutcome, ...] = ()
+    proved_on: tuple[str, ...] = ()
+    not_seen: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    running: tuple[StaleWorkload, ...] = ()
