@@ -1,4 +1,4 @@
-"""What we ask of a devpi server: login, indexes, upload. The only HTTP client of the mirror."""
+"""Client of devpi-server and the cache in front of it: log in, create indexes, upload, read status."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import unquote, urljoin, urlsplit
 
-import httpx
+import urllib3
+from urllib3.exceptions import HTTPError
+from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
 from mirror.cache_status import CacheStatus, parse_cache_status
 from mirror.core.errors import InputError, MirrorIndexError, RefusedError
@@ -22,17 +24,20 @@ from mirror.devpi import (
     build_workloads_index_config,
     read_default_upstream,
 )
+from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 
-_CALL = 30.0  # seconds, the most one call may take; uploads have the whole deadline
+_CALL_TIMEOUT = 30.0  # seconds for one call; an upload may take the whole deadline
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadResult:
-    """One file and what became of it.
+    """The outcome of one upload.
 
-    ``present``: there with the same bytes; ``restored``: known with these bytes, and the file
-    itself was missing; ``refused``: there with other bytes, ``why`` says it.
+    ``present``: the index already had the file with the same bytes; ``restored``: the index knew
+    the file with these bytes, but the file itself was missing; ``refused``: the index has the file
+    with other bytes, ``why`` names both hashes.
     """
 
     filename: str
@@ -42,68 +47,67 @@ class UploadResult:
 
 
 class IndexClient:
-    """A session with one server; ``root`` is its URL without a trailing slash."""
+    """A session with one server; ``root_url`` has no trailing slash."""
 
-    def __init__(self, root: str, deadline: Deadline) -> None:
-        self.root_url = root
+    def __init__(self, root_url: str, deadline: Deadline) -> None:
+        self.root_url = root_url
         self._deadline = deadline
-        # trust_env off: a proxy of the environment must not stand before a cluster address
-        self._http = httpx.Client(trust_env=False, follow_redirects=True)
+        # not ProxyPools: a proxy of the environment cannot reach a cluster address
+        self._pool = urllib3.PoolManager()
         self._headers = {"Accept": "application/json"}
 
     def __enter__(self) -> IndexClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._pool.clear()
 
     def is_alive(self, seconds: float = 2.0) -> bool:
-        """Whether a devpi server answers here."""
+        """Check whether a devpi server responds at this URL."""
         try:
-            answer = self._http.get(f"{self.root_url}/+api", headers=self._headers, timeout=seconds)
-            return answer.status_code == 200 and answer.json().get("type") == "apiconfig"
-        except (httpx.HTTPError, ValueError):
+            response = self._request("GET", "/+api", timeout=seconds)
+            return response.status == 200 and response.json().get("type") == "apiconfig"
+        except (HTTPError, ValueError):
             return False
 
     def get_server_version(self) -> str:
-        """The version of devpi-server, e.g. 6.20.3."""
-        told = self._call("GET", "/+status")
-        return str(told.get("versioninfo", {}).get("devpi-server", "unknown"))
+        """Return the version of devpi-server, e.g. 6.20.3."""
+        status = self._call("GET", "/+status")
+        return str(status.get("versioninfo", {}).get("devpi-server", "unknown"))
 
     def read_stats(self, probes: float = 0.0) -> CacheStatus | None:
-        """What is kept and how it is asked for; None where there is no front."""
-        told = self._send("GET", "/+mirror/status", missing_ok=True)
-        counted = self._send("GET", "/+mirror/requests", missing_ok=True, accept="*/*")
+        """Return what is cached and how often it was requested; None without a cache.
+
+        ``probes`` is the number of requests to leave out: those of Kubernetes' probes.
+        """
+        status = self._send("GET", "/+mirror/status", allowed={404})
+        requests = self._send("GET", "/+mirror/requests", allowed={404}, accept="*/*")
         try:
-            return (
-                parse_cache_status(told.json(), counted.text, probe_requests=probes)
-                if told and counted
-                else None
+            return parse_cache_status(
+                status.json(), requests.data.decode(), probe_requests=probes
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # devpi alone answers with pages of its own
+            return None  # a 404, or devpi alone, which responds with pages of its own
 
     def login(self, user: str, password: str) -> None:
         """Authenticate all later calls. Raises RefusedError for a wrong password."""
-        try:
-            told = self._call("POST", "/+login", {"user": user, "password": password})
-        except MirrorIndexError as error:
-            if "401" not in error.what:
-                raise
+        body = {"user": user, "password": password}
+        response = self._send("POST", "/+login", allowed={401}, json=body)
+        if response.status == 401:
             raise RefusedError(
-                f"the mirror at {self.root_url} does not accept our password of user {user}",
-                why="its data were made with another password than the one that is stored",
+                f"the mirror at {self.root_url} does not accept the stored password of user {user}",
+                why="the mirror's data were created with another password",
                 next_step="restore the secret that belongs to the data; `mirror down --purge` "
                 "would delete every private package and release every private name",
-            ) from error
-        token = base64.b64encode(f"{user}:{told['password']}".encode()).decode()
-        self._headers["X-Devpi-Auth"] = token
+            )
+        token = base64.b64encode(f"{user}:{response.json()['result']['password']}".encode())
+        self._headers["X-Devpi-Auth"] = token.decode()
 
     def ensure_indexes(self, upstream: str | None, *, behind_proxy: bool = True) -> tuple[str, ...]:
-        """Make the two indexes, or bring them to their settings; the names of those changed.
+        """Create the two indexes, or update their settings; returns the names of changed ones.
 
-        ``upstream`` None means devpi's own default for a new index, and what it has for an old one.
-        ``fronted``: public names are answered before devpi is asked; else it answers them itself.
+        ``upstream`` None keeps the upstream of an existing index and uses devpi's default for a
+        new one. ``behind_proxy``: nginx and the cache serve public packages; otherwise devpi does.
         """
         changed = []
         user, _, _ = WORKLOADS_INDEX.partition("/")
@@ -113,15 +117,15 @@ class IndexClient:
             self._call("PUT", f"/{user}", {"password": secrets.token_urlsafe(32)})
         for name in (MIRROR_INDEX, WORKLOADS_INDEX):
             owner, _, index = name.partition("/")
-            now = users.get(owner, {}).get("indexes", {}).get(index)
+            current = users.get(owner, {}).get("indexes", {}).get(index)
             if name == WORKLOADS_INDEX:
                 config = build_workloads_index_config(None if behind_proxy else MIRROR_INDEX)
             else:
-                held = now["mirror_url"] if now else None
-                config = build_mirror_index_config(upstream or held or read_default_upstream())
-            if now is None:
+                known = current["mirror_url"] if current else None
+                config = build_mirror_index_config(upstream or known or read_default_upstream())
+            if current is None:
                 self._call("PUT", f"/{name}", config)
-            elif any((now.get(key) or None) != (value or None) for key, value in config.items()):
+            elif any((current.get(key) or None) != (value or None) for key, value in config.items()):
                 self._call("PATCH", f"/{name}", {k: v for k, v in config.items() if k != "type"})
             else:
                 continue
@@ -129,157 +133,192 @@ class IndexClient:
         return tuple(changed)
 
     def reserve_name(self, name: str, index: str = WORKLOADS_INDEX) -> bool:
-        """Make a name private before anything is uploaded; False where it is already.
+        """Make a project name private before anything is uploaded; False if it already is.
 
-        By devpi-client's protocol: a registered release without files.
+        Registers a release without files, as devpi-client does.
         """
-        if self._send("GET", f"/{index}/{name}", missing_ok=True) is not None:
+        if self._send("GET", f"/{index}/{name}", allowed={404}).status != 404:
             return False
-        self._send("POST", f"/{index}/", data={":action": "submit", "name": name, "version": "0"})
+        form = {":action": "submit", "name": name, "version": "0"}
+        self._send("POST", f"/{index}/", fields=form, encode_multipart=False)
         return True
 
     def upload(self, path: Path, index: str = WORKLOADS_INDEX) -> UploadResult:
-        """Upload one wheel or sdist by devpi-client's protocol.
+        """Upload a wheel or an sdist, named and described by its own metadata.
 
-        A file that is there with the same bytes is left alone; with other bytes it is refused: a
-        published file never changes.
+        A published file never changes: a file that the index already has is left alone if its
+        bytes are the same, otherwise RefusedError is raised.
         """
-        fields = _metadata(path)
-        digest = _sha256(path)
-        name, version = fields["name"], fields["version"]
+        fields = _read_metadata(path)
+        digest = _hash_file(path)
         outcome: Literal["added", "restored"] = "added"
-        for link in self._links(index, name, version):
+        for link in self._list_links(index, fields["name"], fields["version"]):
             if link["basename"] != path.name:
                 continue
-            if link.get("sha256") == digest:
-                # asked for JSON, devpi tells of a file that is not there
-                held = self._send("HEAD", link["path"], missing_ok=True, accept="*/*")
-                if held is not None:
-                    return UploadResult(filename=path.name, sha256=digest, outcome="present")
-                # devpi answers an upload of what it knows with 200 and stores nothing
-                self._send("DELETE", link["path"], params={"force": ""})
-                outcome = "restored"
-                continue
-            raise RefusedError(
-                f"{path.name} is in {index} already, with other bytes",
-                why=f"there sha256 {link.get('sha256')}, here {digest}",
-                next_step="raise the version: a file that somebody may have locked never changes",
-            )
-        form: dict[str, Any] = {**fields, ":action": "file_upload", "protocol_version": "1"}
-        form["sha256_digest"] = digest
-        try:
-            with path.open("rb") as content:
-                self._send(
-                    "POST",
-                    f"/{index}/",
-                    data=form,
-                    files={"content": (path.name, content)},
-                    timeout=self._deadline.remaining(),
+            if link["sha256"] != digest:
+                raise RefusedError(
+                    f"{path.name} is already in {index} with other bytes",
+                    why=f"sha256 in the index: {link['sha256']}, of your file: {digest}",
+                    next_step="raise the version: a published file never changes, "
+                    "since a lock may name its hash",
                 )
+            # devpi's JSON also lists files that are missing on disk, hence the HEAD request
+            response = self._send("HEAD", link["path"], allowed={404}, accept="*/*")
+            if response.status != 404:
+                return UploadResult(filename=path.name, sha256=digest, outcome="present")
+            # devpi answers an upload of a file it knows with 200, but stores nothing
+            self._send("DELETE", link["path"], fields={"force": ""})
+            outcome = "restored"
+        form = {
+            **fields,
+            ":action": "file_upload",
+            "protocol_version": "1",
+            "sha256_digest": digest,
+        }
+        body, headers = _encode_form(form, path)
+        try:
+            self._send(
+                "POST",
+                f"/{index}/",
+                body=body,
+                headers=headers,
+                timeout=self._deadline.remaining(),
+            )
         except MirrorIndexError as error:
-            told = self.read_stats()  # devpi says no more than that it failed
-            if told is None or not told.is_full:
+            stats = self.read_stats()  # devpi says only that the upload failed
+            if stats is None or not stats.is_full:
                 raise
             raise MirrorIndexError(
-                f"{path.name} is not stored: the mirror's volume is full",
-                why=f"{told.free / 1e6:.0f} of {told.volume / 1e6:.0f} MB are free",
-                next_step="`mirror status` names what to make room on; then run it again",
+                f"{path.name} was not stored: the mirror's volume is full",
+                why=f"{stats.free / 1e6:.0f} of {stats.volume / 1e6:.0f} MB are free",
+                next_step="free space as `mirror status` says, then run the command again",
             ) from error
         return UploadResult(filename=path.name, sha256=digest, outcome=outcome)
 
-    def _links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
-        """The files of one private release: basename, sha256, and the path of its URL."""
-        answer = self._send(
-            "GET", f"/{index}/{name}/{version}", params={"ignore_bases": ""}, missing_ok=True
-        )
-        if answer is None:
+    def _list_links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
+        """List the files of one private release: basename, sha256, and the path of the URL."""
+        url = f"/{index}/{name}/{version}"
+        response = self._send("GET", url, fields={"ignore_bases": ""}, allowed={404})
+        if response.status == 404:
             return ()
-        links = answer.json().get("result", {}).get("+links", [])
-        found = []
-        for link in links:
-            hashes = link.get("hashes") or {}
-            spec = str(link.get("hash_spec", ""))
-            sha256 = hashes.get("sha256") or spec.removeprefix("sha256=")
-            place = httpx.URL(link["href"]).path
-            found.append(
-                {"basename": place.rpartition("/")[2], "sha256": sha256, "path": quote(place)}
+        links = []
+        for link in response.json().get("result", {}).get("+links", []):
+            hash_spec = str(link.get("hash_spec", ""))
+            sha256 = (link.get("hashes") or {}).get("sha256") or hash_spec.removeprefix("sha256=")
+            path = urlsplit(urljoin(self.root_url, link["href"])).path
+            links.append(
+                {"basename": unquote(path.rpartition("/")[2]), "sha256": sha256, "path": path}
             )
-        return found
+        return links
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = self._send(method, path, json=body)
-        assert answer is not None
-        told = answer.json()
-        return told.get("result", told) if isinstance(told, dict) else told
+        """Send JSON and return the JSON result."""
+        response = self._send(method, path, **({} if body is None else {"json": body}))
+        document = response.json()
+        return document.get("result", document) if isinstance(document, dict) else document
 
     def _send(
+        self, method: str, path: str, *, allowed: Iterable[int] = (), **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request; raise MirrorIndexError for a status of 400 or more not in ``allowed``."""
+        options.setdefault("timeout", max(min(_CALL_TIMEOUT, self._deadline.remaining()), 0.5))
+        try:
+            response = self._request(method, path, **options)
+        except HTTPError as error:
+            raise MirrorIndexError(
+                f"the mirror at {self.root_url} does not respond",
+                why=f"{type(error).__name__}: {error}",
+                next_step="see `mirror status`",
+            ) from error
+        if response.status >= 400 and response.status not in allowed:
+            raise MirrorIndexError(
+                f"the mirror refused {method} {path} ({response.status})",
+                why=_read_reason(response),
+            )
+        return response
+
+    def _request(
         self,
         method: str,
         path: str,
         *,
-        missing_ok: bool = False,
         accept: str = "application/json",
-        **words: Any,
-    ) -> httpx.Response | None:
-        headers = {**self._headers, "Accept": accept}
-        words.setdefault("timeout", max(min(_CALL, self._deadline.remaining()), 0.5))
-        if words.get("json", ...) is None:
-            del words["json"]
-        try:
-            answer = self._http.request(method, self.root_url + path, headers=headers, **words)
-        except httpx.HTTPError as broken:
-            raise MirrorIndexError(
-                f"the mirror at {self.root_url} does not answer",
-                why=f"{type(broken).__name__}: {broken}",
-                next_step="see `mirror status`",
-            ) from broken
-        if answer.status_code == 404 and missing_ok:
-            return None
-        if answer.status_code >= 400:
-            raise MirrorIndexError(
-                f"the mirror refused {method} {path} ({answer.status_code})", why=_reason(answer)
-            )
-        return answer
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> urllib3.BaseHTTPResponse:
+        all_headers = {**self._headers, "Accept": accept, **(headers or {})}
+        return self._pool.request(
+            method, self.root_url + path, headers=all_headers, retries=NO_RETRIES, **options
+        )
 
 
-def _reason(answer: httpx.Response) -> str:
+def check_distribution(path: Path) -> None:
+    """Raise InputError for a file that cannot be uploaded."""
+    _read_metadata(path)
+
+
+def _encode_form(
+    fields: Mapping[str, Any], path: Path
+) -> tuple[Iterator[bytes], Mapping[str, str]]:
+    """Encode an upload form that is sent in blocks: a wheel may be larger than the memory."""
+    boundary = choose_boundary()
+    pairs = [
+        (name, item)
+        for name, value in fields.items()
+        for item in (value if isinstance(value, list | tuple) else (value,))
+    ]
+    form, content_type = encode_multipart_formdata(
+        [*pairs, ("content", (path.name, b"", "application/octet-stream"))], boundary
+    )
+    end = f"\r\n--{boundary}--\r\n".encode()
+    head = form.removesuffix(end)
+    size = len(head) + path.stat().st_size + len(end)
+
+    def blocks() -> Iterator[bytes]:
+        yield head
+        with path.open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                yield chunk
+        yield end
+
+    return blocks(), {"Content-Type": content_type, "Content-Length": str(size)}
+
+
+def _read_reason(response: urllib3.BaseHTTPResponse) -> str:
+    """Return devpi's explanation of an error."""
+    text = response.data.decode(errors="replace")
     try:
-        return str(json.loads(answer.text).get("message", ""))[:500]
+        return str(json.loads(text).get("message", ""))[:500]
     except (ValueError, AttributeError):
-        return answer.text.strip()[:300]
+        return text.strip()[:300]
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def check_distribution(path: Path) -> None:
-    """Raise InputError for what could not be uploaded, before anything is."""
-    _metadata(path)
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """The core metadata as the upload form has it, read by devpi-client's own code."""
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Read the core metadata as fields of the upload form, with devpi-client's own code."""
     from devpi.upload import get_pkginfo
     from devpi_common.metadata import get_pyversion_filetype
 
     if not path.is_file():
-        raise InputError(f"no such file: {path}", next_step="give a wheel or an sdist")
+        raise InputError(f"no such file: {path}", next_step="name a wheel or an sdist")
     try:
         info = get_pkginfo(path)
         pyversion, filetype = get_pyversion_filetype(path.name)
-    except Exception as broken:
+    except Exception as error:
         raise InputError(
             f"neither a wheel nor an sdist: {path}",
-            why=f"{type(broken).__name__}: {broken}",
-            next_step="give a .whl or a .tar.gz that a build made",
-        ) from broken
+            why=f"{type(error).__name__}: {error}",
+            next_step="name a .whl or .tar.gz file that a build created",
+        ) from error
     if not getattr(info, "name", None) or not getattr(info, "version", None):
         raise InputError(
             f"neither a wheel nor an sdist: {path}",
-            why="it names no project and version in its metadata",
-            next_step="give a .whl or a .tar.gz that a build made",
+            why="its metadata have no project name and version",
+            next_step="name a .whl or .tar.gz file that a build created",
         )
     fields = {attr: getattr(info, attr) for attr in info}
     fields |= {"pyversion": pyversion, "filetype": filetype}

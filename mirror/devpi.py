@@ -1,4 +1,4 @@
-"""devpi-server for this load: settings → argv and environment. Pure."""
+"""Command lines, environments and index settings of devpi-server and the cache. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 from mirror.core.errors import UnfitError
 from mirror.settings import MAX_UPLOAD_BYTES, ServerSettings
 
-DEVPI_PORT = 3142  # loopback, behind the front
-CACHE_PORT = 3144  # loopback: the program of mirror.cache
-# devpi stretches its secret into a key with 16 passes over 512 MB at each start; ours is 48 random
-# bytes (never a person's password), which no stretching makes stronger
-_KEY = (
+DEVPI_PORT = 3142  # loopback, behind nginx
+CACHE_PORT = 3144  # loopback: mirror.cache
+# at each start devpi derives a key from its secret, by default with 16 passes over 512 MB; our
+# secret is 48 random bytes, not a password, so a cheap derivation is as safe
+_KEY_DERIVATION = (
     *("--argon2-memory-cost", "8192"),  # KiB
     *("--argon2-time-cost", "1"),
     *("--argon2-parallelism", "1"),
@@ -24,10 +24,10 @@ _DEFAULT_INDEX = "_pypi_ixconfig_default"  # of devpi_server.main
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevpiPaths:
-    """Where one devpi keeps its things. The run folder is private: devpi insists on it."""
+    """Folders of one devpi-server. devpi requires that only its user can read the run folder."""
 
     serverdir: PurePath
-    run_dir: PurePath  # secrets, mode 0700
+    run_dir: PurePath  # secrets; mode 0700
 
     @property
     def secretfile(self) -> PurePath:
@@ -38,32 +38,35 @@ class DevpiPaths:
         return self.run_dir / "devpi-init.yml"
 
 
-def build_init_argv(program: str, layout: DevpiPaths) -> tuple[str, ...]:
-    """Make a new server. The password stands in the configuration file, not in argv.
+def build_init_argv(program: str, paths: DevpiPaths) -> tuple[str, ...]:
+    """Return the command that creates a server folder.
 
-    root/pypi is made later with its settings: as devpi makes it, the first thing it does is to
-    fetch the names of all projects.
+    The root password is in the configuration file, not in argv. IndexClient creates root/pypi
+    later, with our settings: with devpi's, it would start by fetching the names of all projects.
     """
     return (
         program,
         "--serverdir",
-        str(layout.serverdir),
+        str(paths.serverdir),
         "--configfile",
-        str(layout.init_config),
+        str(paths.init_config),
         "--no-root-pypi",
     )
 
 
 def build_server_argv(
-    python: str, layout: DevpiPaths, settings: ServerSettings, *, port: int, markers: PurePath
+    python: str, paths: DevpiPaths, settings: ServerSettings, *, port: int, markers: PurePath
 ) -> tuple[str, ...]:
-    """Serve on loopback, with our plugin. Each option's reason: docs/reliability.md."""
+    """Return the command that serves on loopback, with our plugin.
+
+    ``markers`` is the folder of the plugin's markers. docs/reliability.md explains each option.
+    """
     return (
         *(python, "-m", "mirror.private_names", "--marks", str(markers)),
         "--serverdir",
-        str(layout.serverdir),
+        str(paths.serverdir),
         "--secretfile",
-        str(layout.secretfile),
+        str(paths.secretfile),
         "--host",
         "127.0.0.1",
         "--port",
@@ -77,14 +80,14 @@ def build_server_argv(
         "--restrict-modify",
         "root",
         "--enable-core-metadata",
-        *_KEY,
+        *_KEY_DERIVATION,
     )
 
 
 def build_cache_argv(
     python: str, *, root: PurePath, port: int, upstream: str | None, ca_bundle: str | None
 ) -> tuple[str, ...]:
-    """The program beside devpi that fetches public pages and files into ``root``."""
+    """Return the command of the cache, which fetches public pages and files into ``root``."""
     return (
         *(python, "-m", "mirror.cache", "--root", str(root), "--port", str(port)),
         *(("--upstream", upstream) if upstream else ()),
@@ -93,9 +96,9 @@ def build_cache_argv(
 
 
 def build_cache_environment() -> dict[str, str]:
-    """glibc's allocator for a program that holds large bodies for a moment, in many threads.
+    """Return settings of glibc's allocator for the cache: many threads, short-lived large bodies.
 
-    Measured after 146 pages (65 MB): 50 MB stay instead of 120 to 180.
+    Measured after 146 pages (65 MB): 50 MB stay allocated instead of 120 to 180.
     """
     return {
         "MALLOC_ARENA_MAX": "2",
@@ -105,14 +108,14 @@ def build_cache_environment() -> dict[str, str]:
 
 
 def build_ca_environment(ca_bundle: str | None) -> dict[str, str]:
-    """What devpi's HTTP clients read when the network intercepts TLS."""
+    """Return the variables that make devpi's HTTP clients trust a CA bundle (intercepted TLS)."""
     if ca_bundle is None:
         return {}
     return {"REQUESTS_CA_BUNDLE": ca_bundle, "SSL_CERT_FILE": ca_bundle}
 
 
 def build_mirror_index_config(upstream: str) -> dict[str, object]:
-    """root/pypi: without the list of all names, which takes minutes and hundreds of MB."""
+    """Return the settings of root/pypi, without the list of all names: minutes and hundreds of MB."""
     return {
         "type": "mirror",
         "volatile": False,
@@ -122,11 +125,11 @@ def build_mirror_index_config(upstream: str) -> dict[str, object]:
 
 
 def build_workloads_index_config(base: str | None) -> dict[str, object]:
-    """workloads/stable: releases cannot be replaced, and no name mixes with a public one.
+    """Return the settings of workloads/stable, whose releases cannot be replaced.
 
-    Behind the front it has no base: devpi could not answer a public page there if it wanted to.
-    Where devpi serves alone, an empty mirror_whitelist is what keeps them apart: a name that is
-    here is served from here alone.
+    Private and public packages of one name never mix: behind nginx the index has no base, so devpi
+    cannot serve a public page there. Where devpi serves alone, ``base`` is root/pypi, and because
+    of the empty mirror_whitelist a name in this index is served from this index only.
     """
     return {
         "type": "stage",
@@ -138,17 +141,17 @@ def build_workloads_index_config(base: str | None) -> dict[str, object]:
 
 
 def read_default_upstream() -> str:
-    """devpi's own default upstream, read from the source of the devpi that is installed.
+    """Read devpi's default upstream from the source of the installed devpi-server.
 
-    Importing it instead would start half of a server, which takes seconds.
+    Importing that module would load half of the server, which takes seconds.
     """
-    found = find_spec("devpi_server.main")
-    if found is not None and found.origin is not None:
-        for node in ast.parse(Path(found.origin).read_text()).body:
+    spec = find_spec("devpi_server.main")
+    if spec is not None and spec.origin is not None:
+        for node in ast.parse(Path(spec.origin).read_text()).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _DEFAULT_INDEX:
                 return str(ast.literal_eval(node.value)["mirror_url"])
     raise UnfitError(
-        "the default upstream of the installed devpi-server is unknown",
+        "cannot find the default upstream of the installed devpi-server",
         why=f"devpi_server.main has no {_DEFAULT_INDEX}",
-        next_step="name the index to mirror: --upstream URL",
+        next_step="name the index to mirror with --upstream URL",
     )

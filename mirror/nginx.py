@@ -1,19 +1,53 @@
-"""The front: settings → nginx configuration. Pure."""
+"""nginx, the proxy that clients talk to: its command line and its configuration. Pure functions."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, WORKLOADS_INDEX
+from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, SIMPLE_JSON, WORKLOADS_INDEX
+from mirror.store.layout import FILES, FRESH, PAGES, PRIVATE, PUBLIC, URL_PREFIX
 
-_JSON = "application/vnd.pypi.simple.v1+json"
-_JSON_PATTERN = _JSON.replace(".", r"\.").replace("+", r"\+")
+HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
 
-HEALTH_PORT = 3143  # probes ask here: never behind a queue of package requests
+_JSON_PATTERN = SIMPLE_JSON.replace(".", r"\.").replace("+", r"\+")
+_INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
+_NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"  # a normalized project name (PEP 503)
+_FOLDER = f"(?:{URL_PREFIX})?[0-9a-f]{{64}}"
+# a file may be removed between two lookups; the client must not take that for "no such file"
+_RETRY_LATER = "error_page 404 =503 @retry_later"
+_DEVPI = (
+    "proxy_pass http://devpi",
+    'proxy_set_header Connection ""',
+    "proxy_set_header Host $http_host",
+    # set here, since a client could use them to change pages that others get; links are relative
+    "proxy_set_header X-Outside-URL $scheme://$http_host",
+    'proxy_set_header X-Devpi-Absolute-Urls ""',
+)
+# the cache reads no bodies: it would take their bytes for the connection's next request
+_NO_BODY = ("proxy_pass_request_body off", 'proxy_set_header Content-Length ""')
+_CACHE = (
+    "proxy_pass http://public",
+    "proxy_pass_request_headers off",
+    *_NO_BODY,
+    'proxy_set_header Connection ""',
+    "proxy_set_header Host public",
+    "proxy_set_header Accept $accept",
+)
+# with no-cache, clients ask each time whether a page has changed, and see new uploads at once
+_AS_PAGE = (
+    f"types {{ {SIMPLE_JSON} json; text/html html; }}",
+    "charset utf-8",
+    "gzip_static on",
+    "gzip_vary on",
+    "add_header Cache-Control no-cache",
+    "add_header Vary Accept",
+)
+_AS_FILE = ("types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
+_SERVE_FRESH = (*_AS_PAGE, f"try_files /{FRESH}/$project.$kind @public")
 
 
 def build_argv(program: str, prefix: PurePath, config: PurePath) -> tuple[str, ...]:
-    """Run in the foreground; complaints made before the configuration is read go to stderr."""
+    """Return the command that runs nginx; errors before it has read ``config`` go to stderr."""
     return (program, "-p", str(prefix), "-c", str(config), "-e", "stderr")
 
 
@@ -27,16 +61,17 @@ def render_config(
     health: str | None = None,
     user: str | None = None,
 ) -> str:
-    """The whole configuration.
+    """Render nginx.conf.
 
-    ``listen`` and ``health`` are host:port; ``data`` the folder that holds ``public`` and
-    ``private``, ``scratch`` a writable one for temporary files. ``user`` is for a master that runs
-    as root: its workers would be nobody, who may not enter.
+    ``listen`` and ``health`` are host:port, ``data`` is the data folder, ``scratch`` a writable
+    folder for temporary files. ``user`` is for a master process that runs as root: its workers
+    would run as nobody, who cannot read the data.
 
-    A name with a marker is devpi's. Everything else is a file on the volume, or asked of the
-    program of mirror.cache, which answers with a file on the volume: no page is cached here, and
-    nothing that a client sends but its path and whether it takes JSON has a part in the answer.
+    Requests for a name with a marker go to devpi. All others are answered with a file on the
+    volume; if it is missing or expired, the cache is asked and names one. nginx caches no pages,
+    and of what a client sends only the path and whether it accepts JSON affect the response.
     """
+    public = data / PUBLIC
     temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     lines = (
         "daemon off;",
@@ -55,14 +90,14 @@ def render_config(
         "    keepalive_requests 10000;",
         f"    client_max_body_size {MAX_UPLOAD_BYTES};",
         "    default_type application/octet-stream;",
-        *_upstream("devpi", devpi_port, keepalive=8),
-        *_upstream("public", cache_port, keepalive=32),
+        *_render_upstream("devpi", devpi_port, keepalive=8),
+        *_render_upstream("public", cache_port, keepalive=32),
         f"    map $http_accept $kind {{ default html; ~{_JSON_PATTERN} json; }}",
-        f"    map $kind $accept {{ default text/html; json {_JSON}; }}",
-        *(_health(health) if health else ()),
+        f"    map $kind $accept {{ default text/html; json {SIMPLE_JSON}; }}",
+        *(_render_health_server(health) if health else ()),
         "    server {",
         f"        listen {listen} backlog=4096;",
-        f"        root {data}/public;",
+        f"        root {public};",
         "        proxy_http_version 1.1;",
         "        proxy_connect_timeout 5s;",
         "        proxy_read_timeout 600s;",
@@ -70,39 +105,42 @@ def render_config(
         "        proxy_request_buffering off;",
         "        proxy_max_temp_file_size 0;",
         "        proxy_next_upstream off;",
-        *_location("/", *_DEVPI),
-        *_location("@devpi", *_DEVPI),
-        *_location("@public", *_PUBLIC, "error_page 502 504 = @kept"),
-        *_location("@public_file", *_PUBLIC),
-        *_location("@late", "return 503"),
-        # the program is gone: pages of any age are better than none
-        *_location("@kept", *_AS_PAGE, "try_files /pages/$project.$kind =503"),
-        *_location(
-            rf"~ ^/{_INDEX[1]}/\+simple/(?<project>{_NAME})/$",
-            f"if (-e {data}/private/$project) {{ return 418; }}",
+        *_render_location("/", *_DEVPI),
+        *_render_location("@devpi", *_DEVPI),
+        *_render_location("@public", *_CACHE, "error_page 502 504 = @any_age"),
+        *_render_location("@public_file", *_CACHE),
+        *_render_location("@retry_later", "return 503"),
+        # the cache is not running: a page of any age is better than none
+        *_render_location("@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$kind =503"),
+        *_render_location(
+            rf"~ ^/{WORKLOADS_INDEX}/\+simple/(?<project>{_NAME})/$",
+            f"if (-e {data}/{PRIVATE}/$project) {{ return 418; }}",
             "error_page 418 = @devpi",
-            "error_page 404 = @public",  # its time ended between two looks
-            *_AS_PAGE,
-            "try_files /fresh/$project.$kind @public",
+            "error_page 404 = @public",  # the page expired between two lookups
+            *_SERVE_FRESH,
         ),
-        *_location(
-            rf"~ ^/{_INDEX[0]}/\+simple/(?<project>{_NAME})/$",
+        *_render_location(
+            rf"~ ^/{MIRROR_INDEX}/\+simple/(?<project>{_NAME})/$",
             "error_page 404 = @public",
-            *_AS_PAGE,
-            "try_files /fresh/$project.$kind @public",
+            *_SERVE_FRESH,
         ),
-        # another spelling of a name: redirected
-        *_location(rf"~ ^/(?:{'|'.join(_INDEX)})/\+simple/[^/]+/?$", *_PUBLIC),
-        *_location(
-            rf"~ ^/{_INDEX[0]}/\+f/(?<file>{_NAME}/(?:url-)?[0-9a-f]{_HEX}/[^/]+)$",
+        # another spelling of a name: the cache redirects
+        *_render_location(rf"~ ^/(?:{'|'.join(_INDEX)})/\+simple/[^/]+/?$", *_CACHE),
+        *_render_location(
+            rf"~ ^/{MIRROR_INDEX}/\+f/(?<file>{_NAME}/{_FOLDER}/[^/]+)$",
             "error_page 404 = @public_file",
             *_AS_FILE,
-            "try_files /files/$file @public_file",
+            f"try_files /{FILES}/$file @public_file",
         ),
-        *_location("/+held/pages/", "internal", *_AS_PAGE, f"alias {data}/public/pages/", _LATE),
-        *_location("/+held/files/", "internal", *_AS_FILE, f"alias {data}/public/files/", _LATE),
-        *_location("= /+mirror/status", *_PUBLIC),
-        *_location("= /+mirror/requests", "stub_status"),
+        # what the cache names in X-Accel-Redirect
+        *_render_location(
+            f"/+held/{PAGES}/", "internal", *_AS_PAGE, f"alias {public}/{PAGES}/", _RETRY_LATER
+        ),
+        *_render_location(
+            f"/+held/{FILES}/", "internal", *_AS_FILE, f"alias {public}/{FILES}/", _RETRY_LATER
+        ),
+        *_render_location("= /+mirror/status", *_CACHE),
+        *_render_location("= /+mirror/requests", "stub_status"),
         "    }",
         "}",
         "",
@@ -110,49 +148,18 @@ def render_config(
     return "\n".join(lines)
 
 
-_INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
-_LATE = "error_page 404 =503 @late"  # removed between two looks; never "there is no such thing"
-_NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"  # as PEP 503 normalises it
-_HEX = "{64}"
-_DEVPI = (
-    "proxy_pass http://devpi",
-    'proxy_set_header Connection ""',
-    "proxy_set_header Host $http_host",
-    # by these a client could have pages made for others; devpi's pages have relative links
-    "proxy_set_header X-Outside-URL $scheme://$http_host",
-    'proxy_set_header X-Devpi-Absolute-Urls ""',
-)
-# no body goes to a program that reads none: it would be taken for the next request
-_NO_BODY = ("proxy_pass_request_body off", 'proxy_set_header Content-Length ""')
-_PUBLIC = (
-    "proxy_pass http://public",
-    "proxy_pass_request_headers off",
-    *_NO_BODY,
-    'proxy_set_header Connection ""',
-    "proxy_set_header Host public",
-    "proxy_set_header Accept $accept",
-)
-# clients ask again whether a page has changed: what was uploaded is seen by the next request
-_AS_PAGE = (
-    f"types {{ {_JSON} json; text/html html; }}",
-    "charset utf-8",
-    "gzip_static on",
-    "gzip_vary on",
-    "add_header Cache-Control no-cache",
-    "add_header Vary Accept",
-)
-_AS_FILE = ("types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
+def _render_location(match: str, *directives: str) -> tuple[str, ...]:
+    """Render a location; its pattern is quoted, since it may contain braces."""
+    modifier, _, pattern = match.rpartition(" ")
+    if modifier:
+        pattern = f'{modifier} "{pattern}"'
+    elif pattern.startswith("/"):
+        pattern = f'"{pattern}"'
+    body = (f"            {line}{'' if line.endswith('}') else ';'}" for line in directives)
+    return (f"        location {pattern} {{", *body, "        }")
 
 
-def _location(where: str, *words: str) -> tuple[str, ...]:
-    """A location; quoted, since a pattern may hold braces."""
-    kind, _, pattern = where.rpartition(" ")
-    name = f'{kind} "{pattern}"' if kind else f'"{pattern}"' if pattern[0] == "/" else pattern
-    body = (f"            {one}{'' if one.endswith('}') else ';'}" for one in words)
-    return (f"        location {name} {{", *body, "        }")
-
-
-def _upstream(name: str, port: int, *, keepalive: int) -> tuple[str, ...]:
+def _render_upstream(name: str, port: int, *, keepalive: int) -> tuple[str, ...]:
     return (
         f"    upstream {name} {{",
         f"        server 127.0.0.1:{port} max_fails=0;",
@@ -161,7 +168,7 @@ def _upstream(name: str, port: int, *, keepalive: int) -> tuple[str, ...]:
     )
 
 
-def _health(listen: str) -> tuple[str, ...]:
+def _render_health_server(listen: str) -> tuple[str, ...]:
     return (
         "    server {",
         f"        listen {listen};",

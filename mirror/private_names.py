@@ -1,12 +1,14 @@
-"""devpi-server with our plugin: it marks the names that are private, for the front.
+"""devpi-server with a plugin that marks private project names for nginx.
 
-``python3 -m mirror.private_names --marks FOLDER …devpi-server's own options…``. A marker is an empty
-file named like the project. It is there before an upload or a registration is answered, so the
-very next request for the name is devpi's to answer. Each start adds the markers that are missing.
-Only a successful ``DELETE /workloads/stable/NAME`` removes one, and only that name's: a restart, a
-lost or replaced database and the deletion of another project leave every name private.
-The database is mended before: after a kill the kubelet starts this container again, and not the
-init container.
+``python3 -m mirror.private_names --marks FOLDER …devpi-server's own options…``. A marker is an
+empty file named like the project: nginx sends requests for marked names to devpi. The marker exists
+before devpi answers an upload or a registration, so it already applies to the next request. Each
+start adds the markers that are missing. Only a successful ``DELETE /workloads/stable/NAME`` removes
+one, and only that name's: a restart, a lost or replaced database and the deletion of another
+project leave every name private.
+
+The database is repaired before the start: after a kill the kubelet restarts this container, but
+not the init container.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from pluggy import HookimplMarker
 
-from mirror.core.errors import UnfitError
+from mirror.core.errors import UnfitError, format_error
 from mirror.settings import WORKLOADS_INDEX
 from mirror.store.database import repair_database
 
@@ -30,7 +32,7 @@ _App = Callable[..., Iterable[bytes]]  # WSGI
 
 
 class PrivateNamesPlugin:
-    """The plugin, as devpi's plugin manager takes it."""
+    """The plugin for devpi's plugin manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,24 +41,24 @@ class PrivateNamesPlugin:
 
     @_hook
     def devpiserver_cmdline_run(self, xom: Any) -> None:
-        """Called before the server makes its application and listens."""
-        self.add_markers(_projects(xom))
-        make = xom.create_app
-        xom.create_app = lambda: self.wrap_app(make(), xom)
+        """Add missing markers and wrap the application; devpi calls this before it listens."""
+        self.add_markers(_list_projects(xom))
+        create_app = xom.create_app
+        xom.create_app = lambda: self.wrap_app(create_app(), xom)
 
     def wrap_app(self, app: _App, xom: Any) -> _App:
-        """Wrap the application: the markers follow a change before it is answered.
+        """Wrap the application: update the markers after a change, before it is answered.
 
-        Round the whole application, since inside of it (a tween) the change is not committed yet.
+        A tween inside the application would run before the change is committed.
         """
 
-        def watched(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        def wrapper(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
                 return app(environ, start)
             responses: list[tuple[Any, ...]] = []
             body = app(environ, lambda *arguments: responses.append(arguments))
             if responses[-1][0][:1] == "2":
-                names = _projects(xom)
+                names = _list_projects(xom)
                 self.add_markers(names)
                 released = find_released_project(environ)
                 if released is not None and released not in names:
@@ -64,7 +66,7 @@ class PrivateNamesPlugin:
             start(*responses[-1])
             return body
 
-        return watched
+        return wrapper
 
     def add_markers(self, names: Iterable[str]) -> None:
         """Mark these projects as private; existing markers stay."""
@@ -79,8 +81,8 @@ class PrivateNamesPlugin:
             (self._folder / name).unlink(missing_ok=True)
 
 
-def _projects(xom: Any) -> frozenset[str]:
-    """Return the normalized names of the projects that the private index has now."""
+def _list_projects(xom: Any) -> frozenset[str]:
+    """Return the normalized names of the projects in the private index."""
     with xom.keyfs.read_transaction(allow_reuse=True):
         stage = xom.model.getstage(WORKLOADS_INDEX)
         return frozenset(stage.list_projects_perstage()) if stage else frozenset()
@@ -94,40 +96,38 @@ def find_released_project(environ: Mapping[str, Any]) -> str | None:
     return str(canonicalize_name(name)) if index == WORKLOADS_INDEX and name else None
 
 
-def _note_changes_only() -> None:
-    """devpi writes a file about itself at each start; a full volume would not take it."""
+def _skip_unchanged_nodeinfo() -> None:
+    """Keep devpi from rewriting an unchanged file at each start: a full volume would stop it."""
     from devpi_server.config import Config
 
-    write = Config.write_nodeinfo
+    write_nodeinfo = Config.write_nodeinfo
 
-    def changed_only(config: Any) -> None:
-        held, told = config.nodeinfo_path, json.dumps(config.nodeinfo, indent=2)
-        if not held.is_file() or held.read_text() != told:
-            write(config)
+    def write_if_changed(config: Any) -> None:
+        path, text = config.nodeinfo_path, json.dumps(config.nodeinfo, indent=2)
+        if not path.is_file() or path.read_text() != text:
+            write_nodeinfo(config)
 
-    Config.write_nodeinfo = changed_only
+    Config.write_nodeinfo = write_if_changed
 
 
 def main(argv: list[str]) -> int:
-    """devpi-server's own main, with the plugin."""
+    """Repair the database, then run devpi-server's own main function with the plugin."""
     from devpi_server.config import get_pluginmanager
     from devpi_server.main import CommandRunner, _main
 
     try:
-        repair_database(
-            Path(argv[argv.index("--serverdir") + 1]), lambda line: print(line, flush=True)
-        )
+        serverdir = Path(argv[argv.index("--serverdir") + 1])
+        repair_database(serverdir, lambda line: print(line, flush=True))
     except UnfitError as error:
-        print(f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}", flush=True)
+        print(format_error(error), flush=True)
         return error.exit_code
-    _note_changes_only()
-    at = argv.index("--marks")
-    folder = Path(argv[at + 1])
+    _skip_unchanged_nodeinfo()
+    position = argv.index("--marks")
     plugins = get_pluginmanager()
-    plugins.register(PrivateNamesPlugin(folder))
+    plugins.register(PrivateNamesPlugin(Path(argv[position + 1])))
     with CommandRunner(pluginmanager=plugins) as runner:
-        rest = ["devpi-server", *argv[:at], *argv[at + 2 :]]
-        runner.return_code = _main(runner.pluginmanager, argv=rest)
+        options = [*argv[:position], *argv[position + 2 :]]
+        runner.return_code = _main(runner.pluginmanager, argv=["devpi-server", *options])
     return int(runner.return_code or 0)
 
 

@@ -1,4 +1,4 @@
-"""What a mirror is told: where it listens, what it mirrors, and the address workloads are given."""
+"""Settings of a mirror: names and limits, the address of an index, and checks of user input."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 from mirror.core.errors import InputError
 
-MIRROR_INDEX = "root/pypi"  # the pull-through mirror that devpi makes at initialisation
-WORKLOADS_INDEX = "workloads/stable"  # private distributions, inherits MIRROR_INDEX
+MIRROR_INDEX = "root/pypi"  # public packages, fetched from the upstream
+WORKLOADS_INDEX = "workloads/stable"  # the index that workloads use; its uploads are private
 DEFAULT_PORT = 3141  # devpi's own
-DEFAULT_THREADS = 4  # more contend for the one SQLite writer: docs/reliability.md
-REQUEST_TIMEOUT = 60  # seconds devpi waits for its upstream; its default of 5 fails when cold
-MAX_UPLOAD_BYTES = 4 * 1024**3  # bytes; the largest wheels on public indexes are below 4 GiB
+DEFAULT_THREADS = 4  # more would wait for the one SQLite writer: docs/reliability.md
+REQUEST_TIMEOUT = 60  # seconds devpi waits for its upstream; the default of 5 is too short
+MAX_UPLOAD_BYTES = 4 * 1024**3  # the largest wheels on public indexes are smaller
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"  # content type of the simple API (PEP 691)
 
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
@@ -22,7 +23,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where an index answers; always an IPv4 literal, so that no client has to look a name up."""
+    """The address of an index: an IPv4 literal, so that clients need no DNS."""
 
     address: IPv4Address
     port: int = DEFAULT_PORT
@@ -30,19 +31,19 @@ class Endpoint:
 
     @property
     def root_url(self) -> str:
-        """The server's root URL, no trailing slash."""
+        """The server's root URL, without a trailing slash."""
         return f"http://{self.address}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The simple index (PEP 503 and 691)."""
+        """The URL of the simple index (PEP 503 and 691)."""
         return f"{self.root_url}/{self.index}/+simple/"
 
     def environment(self) -> dict[str, str]:
-        """What makes uv and pip use this index.
+        """Return the variables that make uv and pip use this index.
 
-        UV_INDEX_URL is the older name of UV_DEFAULT_INDEX; uv 0.6 and 0.13 honour both. pip
-        takes plain http only from a host that it is told to trust.
+        UV_INDEX_URL is the older name of UV_DEFAULT_INDEX; uv 0.6 to 0.13 read both. pip accepts
+        plain HTTP only from a trusted host.
         """
         return {
             "PIP_INDEX_URL": self.url,
@@ -54,9 +55,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """The part of a mirror's settings that is the same on a laptop and in a cluster."""
+    """The settings that a local mirror and one in a cluster have in common."""
 
-    upstream: str | None = None  # None: devpi's own default
+    upstream: str | None = None  # None: devpi's default
     threads: int = DEFAULT_THREADS
     request_timeout: int = REQUEST_TIMEOUT  # seconds
 
@@ -66,52 +67,54 @@ class ServerSettings:
 
 
 def check_index_url(url: str) -> str:
-    """An http(s) URL of a simple index, or InputError."""
+    """Return the URL if it can be that of a simple index, else raise InputError."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s'\"]", url):
         raise InputError(
             f"not an index URL: {url!r}",
             why="an index is an http:// or https:// URL with a host",
-            next_step="give the simple index, such as https://index.example/simple/",
+            next_step="name a simple index, such as https://index.example/simple/",
         )
     if parts.username or parts.password:
         raise InputError(
-            "an index URL with a password in it is refused",
-            why="it would stand in argv, in logs and in the index's public settings",
-            next_step="leave the user and password out of the URL",
+            "an index URL must not contain a password",
+            why="it would appear in argv, in logs and in the index's public settings",
+            next_step="remove the user and password from the URL",
         )
     return url
 
 
 def check_dns_label(value: str, what: str) -> str:
-    """A Kubernetes name (RFC 1123 label), or InputError."""
+    """Return the value if it is a Kubernetes name (RFC 1123 label), else raise InputError."""
     if not _DNS_LABEL.match(value):
         raise InputError(
             f"not a valid {what}: {value!r}",
-            why="Kubernetes names have lower-case letters, digits and '-', 63 at most",
+            why="a Kubernetes name has at most 63 lower-case letters, digits and '-'",
             next_step=f"choose another {what}",
         )
     return value
 
 
 def normalize_project_name(name: str) -> str:
-    """The name of a project as indexes write it (PEP 503), or InputError."""
+    """Return the normalized form of a project name (PEP 503), or raise InputError."""
+    from packaging.utils import canonicalize_name
+
     if not _PROJECT.match(name):
         raise InputError(
-            f"not the name of a project: {name[:80]!r}",
-            why="it has letters, digits, '-', '_' and '.', and starts and ends with one of the "
-            "first two",
-            next_step="give names such as acme-billing",
+            f"not a project name: {name[:80]!r}",
+            why="a project name has letters, digits, '-', '_' and '.', and starts and ends with a "
+            "letter or digit",
+            next_step="use a name such as acme-billing",
         )
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return str(canonicalize_name(name))
 
 
 def check_port(value: int) -> int:
-    """A TCP port that an ordinary user may listen on, or InputError."""
+    """Return the port if every user may listen on it, else raise InputError."""
     if not 1024 <= value <= 65535:
         raise InputError(
             f"not a usable port: {value}",
             why="ports 1024 to 65535 need no root",
-            next_step=f"leave --port out for {DEFAULT_PORT}, or choose another",
+            next_step=f"omit --port to use {DEFAULT_PORT}, or choose another",
         )
     return value

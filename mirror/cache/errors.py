@@ -1,29 +1,27 @@
-"""What keeps a page or a file from being had; each is an answer to a client."""
+"""Errors of the cache; each becomes an HTTP response to the client."""
 
 from __future__ import annotations
 
 
 class UnavailableError(Exception):
-    """It cannot be had now; ``status`` is what the client is answered, never 404."""
+    """The page or file is not available now; ``status`` is the response's status, never 404."""
 
     status = 503
 
 
 class UpstreamUnavailableError(UnavailableError):
-    """The upstream does not answer, or says that it is unwell: all its pages are concerned."""
-
-    status = 503
+    """The upstream does not respond or reports a failure of its own; this affects all pages."""
 
 
 class UpstreamResponseError(UnavailableError):
-    """The upstream refuses this one thing, or answers what is no page or not the file."""
+    """The upstream refuses this page or file, or sends something else in its place."""
 
     status = 502
 
 
 class InvalidPageError(UpstreamResponseError):
-    """The upstream's answer is no page of the simple API: a captive portal, garbage."""
+    """The response is not a page of the simple API, e.g. a captive portal's login page."""
 
 
 class NotFoundError(Exception):
-    """The upstream says that there is no such thing."""
+    """The upstream has no such project or file."""

@@ -1,4 +1,4 @@
-"""Files: downloaded once for whoever asks; in their place only if their hash is right."""
+"""Files: one download for all clients, renamed into place only if the hash is right."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ from mirror.cache.page_cache import PageCache
 from mirror.cache.page_store import FileSource, PageStore
 from mirror.cache.upstream import UpstreamClient
 
-WHOLE_FILE_WAIT = (
-    3.0  # seconds a client waits for a whole file; then it gets what is there, as it comes
-)
-STALL_TIMEOUT = 60.0  # seconds without a byte until a client is let go
-HELD_BACK_BYTES = 64 * 1024  # bytes that nobody gets before the hash is right
+WHOLE_FILE_WAIT = 3.0  # seconds a client waits for the whole file before it gets a stream
+STALL_TIMEOUT = 60.0  # seconds without a byte after which a stream ends
+HELD_BACK_BYTES = 64 * 1024  # no client gets the last bytes before the hash is checked
 _WORKERS = 16  # downloads at once
 _BLOCK = 256 * 1024
 
 
 @dataclass(slots=True)
 class FileCounters:
-    """Since the start."""
+    """Counts since the start: requests of clients, downloads, and their bytes."""
 
     requests: int = 0
     fetched: int = 0
@@ -42,13 +40,13 @@ class FileCounters:
 
 
 class Download:
-    """One file under way: how much of it is there, and how it ended."""
+    """A running download that several threads can wait for and read."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.partial: Path | None = None
-        self.length: int | None = None
-        self.started = False  # the upstream has begun to answer
+        self.length: int | None = None  # None if the upstream does not say
+        self.started = False  # the upstream has begun to respond
         self.received = 0
         self.error: Exception | None = None
         self.is_complete = False
@@ -59,7 +57,7 @@ class Download:
         return self.is_complete or self.error is not None
 
     def wait(self, seconds: float) -> bool:
-        """Until it has ended, or for so long. True where it is whole; raises what failed."""
+        """Wait for the end; returns whether the file is complete, raises the download's error."""
         with self.changed:
             self.changed.wait_for(lambda: self.is_finished, seconds)
         if self.error is not None:
@@ -67,7 +65,7 @@ class Download:
         return self.is_complete
 
     def wait_for_start(self, seconds: float) -> None:
-        """Until its length is known. Raises what failed, or UpstreamAway when it is too late."""
+        """Wait until the length is known; raises the download's error or that of a timeout."""
         with self.changed:
             self.changed.wait_for(lambda: self.is_finished or self.started, seconds)
         if self.error is not None:
@@ -76,26 +74,26 @@ class Download:
             raise UpstreamUnavailableError(f"no byte of the file within {seconds:.0f} s")
 
     def iter_blocks(self) -> Iterator[bytes]:
-        """Its bytes as they come. The last ones only when the hash is right; else it raises."""
+        """Yield the bytes as they arrive; the last ones only if the hash is right, else raise."""
         sent = 0
         with self._open() as content:
             while not (self.is_complete and sent >= self.received):
-                end = self._more_than(sent)
+                end = self._wait_for_more(sent)
                 while sent < end:
                     block = content.read(min(_BLOCK, end - sent))
                     sent += len(block)
                     yield block
 
-    def _more_than(self, sent: int) -> int:
-        """How many bytes may be sent, once there are more than ``sent`` or all are there."""
+    def _wait_for_more(self, sent: int) -> int:
+        """Wait until more than ``sent`` bytes, or all, may be sent; returns how many."""
         with self.changed:
-            moved = self.changed.wait_for(
+            progressed = self.changed.wait_for(
                 lambda: self.is_finished or self.received - HELD_BACK_BYTES > sent, STALL_TIMEOUT
             )
             if self.error is not None:
                 raise self.error
-            if not moved:
-                raise UpstreamUnavailableError("the file has stalled")
+            if not progressed:
+                raise UpstreamUnavailableError(f"no byte of the file for {STALL_TIMEOUT:.0f} s")
             return self.received if self.is_complete else self.received - HELD_BACK_BYTES
 
     def _open(self) -> BinaryIO:
@@ -103,118 +101,124 @@ class Download:
         try:
             return self.partial.open("rb")
         except FileNotFoundError:
-            return self.target.open("rb")  # it was renamed a moment ago
+            return self.target.open("rb")  # it has just been renamed
 
 
 class FileCache:
-    """The files of one upstream."""
+    """The files of one upstream. Thread-safe."""
 
-    def __init__(self, shelf: PageStore, upstream: UpstreamClient, pages: PageCache) -> None:
+    def __init__(self, store: PageStore, upstream: UpstreamClient, pages: PageCache) -> None:
         self.counters = FileCounters()
-        self._shelf = shelf
+        self._store = store
         self._upstream = upstream
         self._pages = pages
-        self._flights: dict[Path, Download] = {}
+        self._downloads: dict[Path, Download] = {}
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(_WORKERS, "file")
 
     def get(self, project: str, folder: str, filename: str) -> Path | Download:
-        """Where the file lies, or its download, which goes on whether the client stays or not.
+        """Return the path of a stored file, or its download.
 
-        Absent where no page of the upstream names it.
+        A download continues after its clients have left. It fails with NotFoundError if no page
+        of the upstream lists the file.
         """
         self.counters.requests += 1
-        target = self._shelf.file_path(project, folder, filename)
+        target = self._store.file_path(project, folder, filename)
         with self._lock:
             if target.exists():
                 return target
-            flight = self._flights.get(target)
-            if flight is None:
-                flight = self._flights[target] = Download(target)
-                self._workers.submit(self._run, flight, project, folder, filename)
-            return flight
+            download = self._downloads.get(target)
+            if download is None:
+                download = self._downloads[target] = Download(target)
+                self._workers.submit(self._run_download, download, project, folder, filename)
+            return download
 
-    def _run(self, flight: Download, project: str, folder: str, filename: str) -> None:
+    def _run_download(
+        self, download: Download, project: str, folder: str, filename: str
+    ) -> None:
         try:
-            wanted = self._shelf.find_source(project, folder, filename)
-            if wanted is None:
-                unkept = self._pages.refresh(project)
-                wanted = self._shelf.find_source(project, folder, filename, unkept)
-            if wanted is None:
+            source = self._store.find_source(project, folder, filename)
+            if source is None:
+                unsaved = self._pages.refresh(project)
+                source = self._store.find_source(project, folder, filename, unsaved)
+            if source is None:
                 raise NotFoundError(f"{project} has no such file")
-            self._download(flight, wanted)
-        except Exception as broken:  # noqa: BLE001 - whoever waits has to be told
-            error: Exception = broken
-            if not isinstance(broken, NotFoundError | UnavailableError):
-                error = UnavailableError(f"{type(broken).__name__}: {broken}")
-            self._end(flight, error)
+            self._download(download, source)
+        except Exception as error:  # noqa: BLE001 - the waiting clients get it
+            known = isinstance(error, NotFoundError | UnavailableError)
+            self._finish(
+                download, error if known else UnavailableError(f"{type(error).__name__}: {error}")
+            )
         else:
-            self._end(flight, None)
+            self._finish(download, None)
 
-    def _end(self, flight: Download, error: Exception | None) -> None:
+    def _finish(self, download: Download, error: Exception | None) -> None:
         with self._lock:
-            self._flights.pop(flight.target, None)
-        with flight.changed:
-            flight.error = error
-            flight.is_complete = error is None
-            flight.changed.notify_all()
+            self._downloads.pop(download.target, None)
+        with download.changed:
+            download.error = error
+            download.is_complete = error is None
+            download.changed.notify_all()
 
-    def _download(self, flight: Download, wanted: FileSource) -> None:
-        partial = self._shelf.new_partial_path()
+    def _download(self, download: Download, source: FileSource) -> None:
+        partial = self._store.new_partial_path()
         digest = hashlib.sha256()
         try:
             with (
-                self._upstream.stream_file(wanted.url) as (total, blocks),
-                self._place(partial) as out,
+                self._upstream.stream_file(source.url) as (length, blocks),
+                self._create(partial) as out,
             ):
-                with flight.changed:
-                    flight.partial, flight.length, flight.started = partial, total, True
-                    flight.changed.notify_all()
+                with download.changed:
+                    download.partial, download.length, download.started = partial, length, True
+                    download.changed.notify_all()
                 for block in blocks:
-                    with self._on_disk(total or flight.received + len(block)):
-                        _write(out, block)
+                    with self._report_disk_errors(length or download.received + len(block)):
+                        _write_all(out, block)
                     digest.update(block)
-                    with flight.changed:
-                        flight.received += len(block)
-                        flight.changed.notify_all()
-                with self._on_disk(flight.received):
+                    with download.changed:
+                        download.received += len(block)
+                        download.changed.notify_all()
+                with self._report_disk_errors(download.received):
                     os.fdatasync(out.fileno())
-            if total is not None and flight.received != total:
+            if length is not None and download.received != length:
                 raise UpstreamResponseError(
-                    f"the file ended after {flight.received} of {total} bytes"
+                    f"the file ended after {download.received} of {length} bytes"
                 )
-            if wanted.sha256 and digest.hexdigest() != wanted.sha256:
+            if source.sha256 and digest.hexdigest() != source.sha256:
                 raise UpstreamResponseError(
-                    f"the file's sha256 is {digest.hexdigest()}, its page says {wanted.sha256}"
+                    f"the file's sha256 is {digest.hexdigest()}, its page says {source.sha256}"
                 )
-            with self._on_disk(flight.received):
-                self._shelf.commit_file(partial, flight.target, digest.hexdigest())
+            with self._report_disk_errors(download.received):
+                self._store.commit_file(partial, download.target, digest.hexdigest())
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
         self.counters.fetched += 1
-        self.counters.fetched_bytes += flight.received
+        self.counters.fetched_bytes += download.received
 
     @contextmanager
-    def _place(self, partial: Path) -> Iterator[FileIO]:
-        with self._on_disk(0):
+    def _create(self, partial: Path) -> Iterator[FileIO]:
+        with self._report_disk_errors(0):
             out = FileIO(partial, "wb")
         with out:
             yield out
 
     @contextmanager
-    def _on_disk(self, size: int) -> Iterator[None]:
-        """What our disk refuses is not the upstream's fault; ``size`` is what had to find room."""
+    def _report_disk_errors(self, size: int) -> Iterator[None]:
+        """Turn errors of our disk into UnavailableError, not into errors of the upstream.
+
+        ``size`` is the number of bytes that needed space.
+        """
         try:
             yield
-        except OSError as broken:
-            if self._shelf.record_if_full(broken, size):
-                raise UnavailableError("No space left on the mirror's volume") from broken
-            raise UnavailableError(f"the mirror's volume: {broken}") from broken
+        except OSError as error:
+            if self._store.record_if_full(error, size):
+                raise UnavailableError("No space left on the mirror's volume") from error
+            raise UnavailableError(f"the mirror's volume: {error}") from error
 
 
-def _write(out: FileIO, block: bytes) -> None:
-    """All of it: where the room ends, a write may take a part and say so only by its length."""
+def _write_all(out: FileIO, block: bytes) -> None:
+    """Write the whole block: on a full disk one write may take only a part without an error."""
     rest = memoryview(block)
     while rest:
         rest = rest[out.write(rest) :]

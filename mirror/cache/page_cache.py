@@ -1,4 +1,4 @@
-"""Project pages: fetched once for whoever asks, kept, and served stale while upstream is away."""
+"""Project pages: one request to the upstream for all clients, and old pages while it is down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,151 +19,154 @@ from mirror.cache.errors import (
     UpstreamUnavailableError,
 )
 from mirror.cache.page_store import PageStore
+from mirror.cache.project_page import ProjectPage
 from mirror.cache.upstream import FAILURE_PAUSE, UpstreamClient
 
-MAX_AGE = 600.0  # seconds for which a page is not asked for again: what public indexes allow
-REFRESH_WAIT = 0.4  # seconds to wait for a newer page where there is an older one
-FETCH_TIMEOUT = 50.0  # seconds a client waits for a page that we do not have
-REMOVAL_DELAY = 900.0  # seconds for which a project has to be absent until we believe it
-_READERS = 16  # pages under way at once
+MAX_AGE = 600.0  # seconds until a page is requested again; public indexes allow the same
+REFRESH_WAIT = 0.4  # seconds a client with an old page waits for a newer one
+FETCH_TIMEOUT = 50.0  # seconds a client waits for a page that is not stored
+REMOVAL_DELAY = 900.0  # seconds the upstream has to answer 404 before a stored page is removed
+_WORKERS = 16  # requests to the upstream at once
 
 
 @dataclass(slots=True)
 class PageCounters:
-    """Since the start."""
+    """Counts since the start: requests of clients, and requests to the upstream."""
 
     requests: int = 0
     fetched: int = 0
 
 
 class PageCache:
-    """The pages of one upstream."""
+    """The pages of one upstream. Thread-safe."""
 
-    def __init__(self, shelf: PageStore, upstream: UpstreamClient) -> None:
+    def __init__(self, store: PageStore, upstream: UpstreamClient) -> None:
         self.counters = PageCounters()
-        self._shelf = shelf
+        self._store = store
         self._upstream = upstream
-        self._flights: dict[str, Future[project_page.ProjectPage | None]] = {}
-        self._missing: dict[str, float] = {}  # known projects that upstream does not have: since
+        self._fetches: dict[str, Future[ProjectPage | None]] = {}
+        self._missing_since: dict[str, float] = {}  # stored projects that the upstream lost
         self._lock = threading.Lock()
-        self._reading = threading.Lock()  # one page in memory as objects, however large
-        self._workers = ThreadPoolExecutor(_READERS, "page")
-        self._expiry = _Expiry(shelf)
+        self._parsing = threading.Lock()  # pages are large: parse one at a time
+        self._workers = ThreadPoolExecutor(_WORKERS, "page")
+        self._expiry = _Expiry(store)
 
     def get(self, project: str, kind: str) -> Path | bytes:
-        """Where the page lies, or its bytes where the volume takes none.
+        """Return the path of a page in one of its forms, or its bytes if the volume is full.
 
-        Absent, or Unavailable: the upstream has to be asked and gives no page.
+        Raises NotFoundError, or UnavailableError if the page is not stored and the upstream fails.
         """
         self.counters.requests += 1
-        held = self._shelf.find_page(project)
-        now = time.time()
-        if held and now - held.checked_at < MAX_AGE:
-            return self._publish(project, kind, MAX_AGE - (now - held.checked_at))
-        if held and self._upstream.is_unavailable:
+        stored = self._store.find_page(project)
+        age = time.time() - stored.checked_at if stored else 0.0
+        if stored and age < MAX_AGE:
+            return self._publish(project, kind, MAX_AGE - age)
+        if stored and self._upstream.is_unavailable:
             return self._publish(project, kind, FAILURE_PAUSE)
-        flight = self._fly(project)
+        fetch = self._start_fetch(project)
         try:
-            unkept = flight.result(REFRESH_WAIT if held else FETCH_TIMEOUT)
-        except NotYet:
-            if held:
-                return self._form(project, kind)
+            unsaved = fetch.result(REFRESH_WAIT if stored else FETCH_TIMEOUT)
+        except FutureTimeout:
+            if stored:
+                return self._find_form(project, kind)
             raise UpstreamUnavailableError(f"no page within {FETCH_TIMEOUT:.0f} s") from None
         except UnavailableError:
-            if held:
+            if stored:
                 return self._publish(project, kind, FAILURE_PAUSE)
             raise
-        if unkept is not None:
-            return unkept.body if kind == "json" else project_page.render_html(unkept.document)
+        if unsaved is not None:
+            return unsaved.body if kind == "json" else project_page.render_html(unsaved.document)
         return self._publish(project, kind, MAX_AGE)
 
-    def refresh(self, project: str) -> project_page.ProjectPage | None:
-        """Ask the upstream now; the page where it could not be kept. Raises as ``ask`` does."""
-        return self._fly(project).result(FETCH_TIMEOUT)
+    def refresh(self, project: str) -> ProjectPage | None:
+        """Request the page now; returns it only if it could not be stored. Raises like ``get``."""
+        return self._start_fetch(project).result(FETCH_TIMEOUT)
 
-    def _fly(self, project: str) -> Future[project_page.ProjectPage | None]:
-        """The one request for this page that is under way."""
+    def _start_fetch(self, project: str) -> Future[ProjectPage | None]:
+        """Return the request for this page that is running, or start one."""
         with self._lock:
-            flight = self._flights.get(project)
-            if flight is None:
-                flight = self._flights[project] = self._workers.submit(self._run, project)
-            return flight
+            fetch = self._fetches.get(project)
+            if fetch is None:
+                fetch = self._fetches[project] = self._workers.submit(self._run_fetch, project)
+            return fetch
 
-    def _run(self, project: str) -> project_page.ProjectPage | None:
+    def _run_fetch(self, project: str) -> ProjectPage | None:
         try:
             return self._fetch(project)
         finally:
             with self._lock:
-                del self._flights[project]
+                del self._fetches[project]
 
-    def _fetch(self, project: str) -> project_page.ProjectPage | None:
-        """Ask the upstream; the page itself only where it could not be kept."""
-        held = self._shelf.find_page(project)
-        if held and time.time() - held.checked_at < 1.0:
-            return None  # somebody's request ended while this one was made
+    def _fetch(self, project: str) -> ProjectPage | None:
+        """Request and store the page; returns it only if it could not be stored."""
+        stored = self._store.find_page(project)
+        if stored and time.time() - stored.checked_at < 1.0:
+            return None  # another request finished while this one was waiting
         try:
-            answer = self._upstream.fetch_page(project, held.etag if held else "")
-        except NotFoundError as told:
-            self._absent(project, known=held is not None, why=str(told))
+            response = self._upstream.fetch_page(project, stored.etag if stored else "")
+        except NotFoundError as error:
+            if stored:
+                self._handle_missing(project, str(error))
             raise
-        self._missing.pop(project, None)
+        self._missing_since.pop(project, None)
         self.counters.fetched += 1
-        if answer.body is None:
-            self._shelf.mark_checked(project)
+        if response.body is None:
+            self._store.mark_checked(project)
             return None
-        with self._reading:
-            got = project_page.parse_page(
-                answer.body, content_type=answer.content_type, url=answer.url, project=project
+        with self._parsing:
+            page = project_page.parse_page(
+                response.body,
+                content_type=response.content_type,
+                url=response.url,
+                project=project,
             )
         try:
-            self._shelf.save_page(project, got, answer.etag)
+            self._store.save_page(project, page, response.etag)
         except OSError:
-            return got  # the volume is full: this one is served from memory
+            return page  # the volume is full: serve it from memory
         return None
 
-    def _absent(self, project: str, *, known: bool, why: str) -> None:
-        """A 404 of a project that we know may be a passing one: it has to last."""
-        if not known:
-            return
-        since = self._missing.setdefault(project, time.monotonic())
+    def _handle_missing(self, project: str, why: str) -> None:
+        """Remove a stored project once its 404 has lasted; before that the 404 may be temporary."""
+        since = self._missing_since.setdefault(project, time.monotonic())
         if time.monotonic() - since < REMOVAL_DELAY:
-            raise UpstreamResponseError(f"{why} for a project that it had")
-        self._shelf.remove_page(project)
-        del self._missing[project]
+            raise UpstreamResponseError(f"{why} for a project that it had before")
+        self._store.remove_page(project)
+        del self._missing_since[project]
 
     def _publish(self, project: str, kind: str, seconds: float) -> Path | bytes:
-        found = self._form(project, kind)
-        if isinstance(found, Path):
-            with suppress(OSError):  # a full volume: asked again next time
-                self._shelf.publish(project, kind)
-                self._expiry.at(time.monotonic() + seconds, project, kind)
-        return found
+        """Let nginx serve the page by itself for some seconds."""
+        page = self._find_form(project, kind)
+        if isinstance(page, Path):
+            with suppress(OSError):  # the volume is full: nginx asks again next time
+                self._store.publish(project, kind)
+                self._expiry.schedule(time.monotonic() + seconds, project, kind)
+        return page
 
-    def _form(self, project: str, kind: str) -> Path | bytes:
-        """A page that is there, in one of its forms; from memory where the volume is full."""
+    def _find_form(self, project: str, kind: str) -> Path | bytes:
+        """Return one form of a stored page; HTML from memory if the volume is full."""
         if kind == "json":
-            return self._shelf.page_path(project, kind)
-        with self._reading:
+            return self._store.page_path(project, kind)
+        with self._parsing:
             try:
-                return self._shelf.ensure_html(project)
+                return self._store.ensure_html(project)
             except OSError:
-                told = project_page.load_document(
-                    self._shelf.page_path(project, "json").read_bytes()
-                )
-                return project_page.render_html(told)
+                body = self._store.page_path(project, "json").read_bytes()
+                return project_page.render_html(project_page.load_document(body))
 
 
 class _Expiry:
-    """Takes pages out of nginx's hands when their time is over."""
+    """Unpublish pages when their time is over, in a thread of its own."""
 
-    def __init__(self, shelf: PageStore) -> None:
-        self._shelf = shelf
+    def __init__(self, store: PageStore) -> None:
+        self._store = store
         self._heap: list[tuple[float, str, str]] = []
         self._due: dict[tuple[str, str], float] = {}
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="expiry", daemon=True).start()
 
-    def at(self, when: float, project: str, kind: str) -> None:
+    def schedule(self, when: float, project: str, kind: str) -> None:
+        """Unpublish one form of a page at a time of the monotonic clock."""
         with self._changed:
             self._due[project, kind] = when
             heapq.heappush(self._heap, (when, project, kind))
@@ -173,10 +176,10 @@ class _Expiry:
         while True:
             with self._changed:
                 while not self._heap or self._heap[0][0] > time.monotonic():
-                    left = self._heap[0][0] - time.monotonic() if self._heap else None
-                    self._changed.wait(left)
+                    pause = self._heap[0][0] - time.monotonic() if self._heap else None
+                    self._changed.wait(pause)
                 when, project, kind = heapq.heappop(self._heap)
                 if self._due.get((project, kind)) != when:
-                    continue  # it was published again
+                    continue  # the page was published again
                 del self._due[project, kind]
-                self._shelf.unpublish(project, (kind,))
+                self._store.unpublish(project, (kind,))

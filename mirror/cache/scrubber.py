@@ -1,7 +1,7 @@
-"""What rots on the volume is found by itself: all that is kept is hashed again, slowly, for ever.
+"""Check everything on the volume again and again, slowly, to find files that were corrupted.
 
-A cached file that is wrong is removed and comes with the next request; an upload is set aside, as
-`mirror verify --repair` does it.
+A wrong file of the cache is removed and fetched with the next request; a wrong upload is moved to
+``damaged/``, as `mirror verify --repair` does.
 """
 
 from __future__ import annotations
@@ -9,55 +9,54 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mirror.store.layout import StoredFile, iter_stored_files, iter_uploads
+from mirror.store.inventory import StoredFile, iter_stored_files, iter_uploads
 from mirror.store.verify import verify_files
 
-INTERVAL = 24 * 3600.0  # seconds from the end of one round to the next
-READ_RATE = 8 * 1024**2  # bytes a second: a hundredth of a core
-_SETTLE = 600.0  # seconds after the start, which has other things to do
-_AGAIN = 600.0  # seconds after a round that failed
-_AT_ONCE = 20  # files that are looked at before what is wrong is mended
+INTERVAL = 24 * 3600.0  # seconds from the end of one round to the start of the next
+READ_RATE = 8 * 1024**2  # bytes a second; costs about 1 % of a core
+_START_DELAY = 600.0  # seconds: leave the disk to the pods that start now
+_RETRY_DELAY = 600.0  # seconds after a round that failed
+_BATCH = 20  # files checked before the wrong ones among them are repaired
 
 
 class Scrubber:
-    """The rounds over one data folder."""
+    """Check rounds over one data folder. ``interval`` in seconds, ``rate`` in bytes a second."""
 
     def __init__(self, data: Path, *, interval: float = INTERVAL, rate: float = READ_RATE) -> None:
         self.repaired = 0  # since the start
-        self.last_ended: float | None = None  # when the last round did (epoch)
+        self.last_ended: float | None = None  # end of the last round (epoch)
         self._data = data
-        self._every = interval
+        self._interval = interval
         self._rate = rate
         self._lost: set[Path] = set()
-        self._never = threading.Event()
+        self._never = threading.Event()  # never set: to wait on
 
     def start(self) -> None:
-        """In the background."""
+        """Run rounds in a background thread."""
         threading.Thread(target=self._run, name="scrub", daemon=True).start()
 
     def lost_uploads(self) -> list[str]:
-        """Names of uploads that are recorded and not there, or were set aside."""
+        """Return the filenames of uploads that are missing or were moved to ``damaged/``."""
         return sorted({path.name for path in list(self._lost) if not path.exists()})
 
     def run_round(self) -> None:
-        """Look at everything once. It begins anywhere: restarts leave no end that is never seen."""
-        self._lost = {one.path for one in iter_uploads(self._data) if not one.path.exists()}
+        """Check everything once, from a random file on, so that restarts leave no file unchecked."""
+        self._lost = {file.path for file in iter_uploads(self._data) if not file.path.exists()}
         number = sum(1 for _ in iter_stored_files(self._data))
-        begin = random.randrange(number) if number else 0
-        order = chain(
-            islice(iter_stored_files(self._data), begin, None),
-            islice(iter_stored_files(self._data), begin),
+        start = random.randrange(number) if number else 0
+        files = chain(
+            islice(iter_stored_files(self._data), start, None),
+            islice(iter_stored_files(self._data), start),
         )
-        while some := list(islice(order, _AT_ONCE)):
-            self._look(some)
+        while batch := list(islice(files, _BATCH)):
+            self._check(batch)
         self.last_ended = time.time()
 
-    def _look(self, some: list[StoredFile]) -> None:
-        for flaw in verify_files(self._data, repair=True, only=some, pause=self._pause).flaws:
+    def _check(self, batch: list[StoredFile]) -> None:
+        for flaw in verify_files(self._data, repair=True, only=batch, pause=self._pause).flaws:
             print(f"{flaw.file}: {flaw.state}, {flaw.outcome}", flush=True)
             if flaw.private:
                 self._lost.add(self._data / flaw.file)
@@ -68,15 +67,12 @@ class Scrubber:
         self._never.wait(size / self._rate)
 
     def _run(self) -> None:
-        for seconds in self._waits():
-            self._never.wait(seconds)
-
-    def _waits(self) -> Iterator[float]:
-        yield min(_SETTLE, self._every)
+        delay = min(_START_DELAY, self._interval)
         while True:
+            self._never.wait(delay)
             try:
                 self.run_round()
-                yield self._every
-            except Exception as broken:  # noqa: BLE001 - it is only a look; the next one comes
-                print(f"what is kept could not be looked at: {broken!r}", flush=True)
-                yield min(_AGAIN, self._every)
+                delay = self._interval
+            except Exception as error:  # noqa: BLE001 - the next round may succeed
+                print(f"the stored files could not be checked: {error!r}", flush=True)
+                delay = min(_RETRY_DELAY, self._interval)

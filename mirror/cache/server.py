@@ -1,6 +1,6 @@
-"""What nginx asks: HTTP on loopback, a thread a connection.
+"""HTTP server of the cache, for nginx: on loopback, one thread per connection.
 
-Whole pages and files are answered by X-Accel-Redirect: nginx sends them from the volume.
+Responses with a complete page or file carry X-Accel-Redirect: nginx sends them from the volume.
 """
 
 from __future__ import annotations
@@ -12,40 +12,37 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from packaging.utils import canonicalize_name
+
 from mirror.cache.errors import NotFoundError, UnavailableError
 from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download, FileCache
-from mirror.cache.names import (
-    METADATA_SUFFIX,
-    is_distribution_filename,
-    is_file_folder,
-    is_normalized,
-    normalize,
-)
+from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
 from mirror.cache.page_cache import PageCache
 from mirror.cache.page_store import PageStore
-from mirror.cache.project_page import FILES_PATH, JSON_TYPE
+from mirror.cache.project_page import FILES_PATH
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.upstream import READ_TIMEOUT, UpstreamClient
+from mirror.settings import SIMPLE_JSON
+from mirror.store.layout import METADATA_SUFFIX
 
-_TYPES = {"json": JSON_TYPE, "html": "text/html; charset=utf-8"}
-_AGAIN = 5  # seconds after which a client may ask again
+_CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html; charset=utf-8"}
+_RETRY_AFTER = 5  # seconds
 
 
 class CacheService:
-    """The parts that answer, put together."""
+    """The parts of the cache, and their status."""
 
-    def __init__(self, root: Path, upstream: UpstreamClient, scrub: Scrubber) -> None:
+    def __init__(self, root: Path, upstream: UpstreamClient, scrubber: Scrubber) -> None:
         self.store = PageStore(root)
-        self.scrubber = scrub
+        self.scrubber = scrubber
         self.upstream = upstream
         self.store.prepare_for(upstream.url)
         self.pages = PageCache(self.store, upstream)
         self.files = FileCache(self.store, upstream, self.pages)
 
     def status(self) -> dict[str, object]:
-        """What is there and how the upstream is."""
+        """Return the document of /+mirror/status; mirror/cache_status.py reads it."""
         pages, files, upstream = self.pages.counters, self.files.counters, self.upstream
-        scrub = self.scrubber
         return {
             "upstream": {
                 "url": upstream.url,
@@ -62,21 +59,21 @@ class CacheService:
             },
             "volume": self.store.measure_volume(),
             "scrub": {
-                "ended": scrub.last_ended,
-                "mended": scrub.repaired,
-                "lost": scrub.lost_uploads(),
+                "ended": self.scrubber.last_ended,
+                "mended": self.scrubber.repaired,
+                "lost": self.scrubber.lost_uploads(),
             },
         }
 
 
 class CacheServer(ThreadingHTTPServer):
-    """Listens on loopback; connections that nginx keeps hold a thread each."""
+    """Server on loopback; each connection that nginx keeps open occupies a thread."""
 
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, port: int, public: CacheService) -> None:
-        self.service = public
+    def __init__(self, port: int, service: CacheService) -> None:
+        self.service = service
         super().__init__(("127.0.0.1", port), _CacheRequestHandler)
 
 
@@ -85,12 +82,12 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 120.0
-    wbufsize = -1  # one write an answer
+    wbufsize = -1  # headers and body in one write
 
     def parse_request(self) -> bool:
-        """Refuse a request that announces a body, or headers that cannot be read, and hang up.
+        """Refuse a request with a body or invalid headers, and close its connection.
 
-        No request here has a body. Its bytes would be read as the next request of the connection.
+        The cache reads no bodies: their bytes would be taken for the connection's next request.
         """
         if not super().parse_request():
             return False
@@ -102,64 +99,63 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
-        # pip writes the + of our links as %2B
+        # pip sends the + of our links as %2B
         parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
         try:
             if parts == ["healthz"]:
-                self._say(HTTPStatus.OK, "ok")
+                self._send_text(HTTPStatus.OK, "ok")
             elif parts == ["+mirror", "status"]:
                 body = json.dumps(self.server.service.status()).encode()
-                self._answer(HTTPStatus.OK, "application/json", body)
+                self._send(HTTPStatus.OK, "application/json", body)
             elif len(parts) == 4 and parts[2] == "+simple":
-                self._page(parts[3])
+                self._send_page(parts[3])
             elif len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
-                self._file(parts[3], parts[4], parts[5])
+                self._send_file(parts[3], parts[4], parts[5])
             else:
-                self._say(HTTPStatus.NOT_FOUND, "no such page")
-        except NotFoundError as told:
-            self._say(HTTPStatus.NOT_FOUND, str(told))
-        except UnavailableError as told:
-            self.log_error("%s: %s", self.path, told)
-            self._say(HTTPStatus(told.status), f"{told}\n", again=True)
+                self._send_text(HTTPStatus.NOT_FOUND, "no such page")
+        except NotFoundError as error:
+            self._send_text(HTTPStatus.NOT_FOUND, str(error))
+        except UnavailableError as error:
+            self.log_error("%s: %s", self.path, error)
+            self._send_text(HTTPStatus(error.status), f"{error}\n", retry=True)
 
     do_HEAD = do_GET
 
-    def _page(self, name: str) -> None:
-        project = normalize(name)
+    def _send_page(self, name: str) -> None:
+        project = canonicalize_name(name)
         if not is_normalized(project):
             raise NotFoundError("no project can have this name")
-        if project != name or not self.path.partition("?")[0].endswith("/"):
-            slash = self.path.partition("?")[0].endswith("/")
+        has_slash = self.path.partition("?")[0].endswith("/")
+        if project != name or not has_slash:
             self.send_response(HTTPStatus.MOVED_PERMANENTLY)
-            self.send_header("Location", f"{'../' if slash else ''}{project}/")
+            self.send_header("Location", f"{'../' if has_slash else ''}{project}/")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        kind = "json" if JSON_TYPE in self.headers.get("Accept", "") else "html"
-        found = self.server.service.pages.get(project, kind)
-        if isinstance(found, bytes):
-            self._answer(HTTPStatus.OK, _TYPES[kind], found)
+        kind = "json" if SIMPLE_JSON in self.headers.get("Accept", "") else "html"
+        page = self.server.service.pages.get(project, kind)
+        if isinstance(page, bytes):
+            self._send(HTTPStatus.OK, _CONTENT_TYPES[kind], page)
         else:
-            self._held(found)
+            self._redirect_nginx(page)
 
-    def _file(self, project: str, folder: str, filename: str) -> None:
+    def _send_file(self, project: str, folder: str, filename: str) -> None:
         if not (
             is_normalized(project)
             and is_file_folder(folder)
             and is_distribution_filename(filename.removesuffix(METADATA_SUFFIX))
         ):
             raise NotFoundError("no file can have this name")
-        found = self.server.service.files.get(project, folder, filename)
-        if isinstance(found, Download):
-            if found.wait(WHOLE_FILE_WAIT):
-                found = found.target
-            else:
-                self._stream(found)
-                return
-        self._held(found)
+        file = self.server.service.files.get(project, folder, filename)
+        if not isinstance(file, Download):
+            self._redirect_nginx(file)
+        elif file.wait(WHOLE_FILE_WAIT):
+            self._redirect_nginx(file.target)
+        else:
+            self._stream(file)
 
     def _stream(self, download: Download) -> None:
-        """A file that is still under way. If it goes wrong its end never comes."""
+        """Send a file while it is downloaded; if that fails, close the connection before the end."""
         download.wait_for_start(READ_TIMEOUT + WHOLE_FILE_WAIT)
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/octet-stream")
@@ -180,38 +176,39 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
                 self.wfile.flush()
             if download.length is None:
                 self.wfile.write(b"0\r\n\r\n")
-        except (UnavailableError, NotFoundError) as told:
-            self.log_error("%s: %s", self.path, told)
+        except (UnavailableError, NotFoundError) as error:
+            self.log_error("%s: %s", self.path, error)
             self.close_connection = True
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _held(self, path: Path) -> None:
-        """nginx sends it: /+held/ is our root, for it alone."""
-        inside = path.relative_to(self.server.service.store.root).as_posix()
+    def _redirect_nginx(self, path: Path) -> None:
+        """Let nginx send a file of the volume; its internal location /+held/ is our root."""
+        relative = path.relative_to(self.server.service.store.root).as_posix()
         self.send_response(HTTPStatus.OK)
-        self.send_header("X-Accel-Redirect", f"/+held/{quote(inside)}")
+        self.send_header("X-Accel-Redirect", f"/+held/{quote(relative)}")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _say(self, status: HTTPStatus, text: str, *, again: bool = False) -> None:
-        self._answer(status, "text/plain; charset=utf-8", text.encode(), again=again)
+    def _send_text(self, status: HTTPStatus, text: str, *, retry: bool = False) -> None:
+        self._send(status, "text/plain; charset=utf-8", text.encode(), retry=retry)
 
-    def _answer(
-        self, status: HTTPStatus, content_type: str, body: bytes, *, again: bool = False
+    def _send(
+        self, status: HTTPStatus, content_type: str, body: bytes, *, retry: bool = False
     ) -> None:
+        """Send a response; ``retry`` tells the client when to try again."""
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        if again:
-            self.send_header("Retry-After", str(_AGAIN))
+        if retry:
+            self.send_header("Retry-After", str(_RETRY_AFTER))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Only what goes wrong is told."""
+        """Log errors only, not requests."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        words = time.strftime("%H:%M:%S ") + format % args
-        print(words.encode("ascii", "backslashreplace").decode(), flush=True)
+        message = time.strftime("%H:%M:%S ") + format % args
+        print(message.encode("ascii", "backslashreplace").decode(), flush=True)

@@ -69,3 +69,8 @@ class MirrorIndexError(MirrorError):
 
 class ProgramError(MirrorError):
     """A program failed, or could not be started."""
+
+
+def format_error(error: MirrorError) -> str:
+    """Format an error as the programs in pods print it: what, why and the next step."""
+    return f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}"

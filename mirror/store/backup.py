@@ -1,4 +1,4 @@
-"""A copy of what exists here alone, before another version of devpi-server touches it."""
+"""Copy devpi's folder before another version of devpi-server changes it."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mirror.core.errors import UnfitError
+from mirror.store.layout import BACKUPS, DEVPI_FILES
 
-_KEPT = 3  # copies
-_FILES = "+files"
-_NOTE = ".served-by"  # goes with the folder: a copy that is put back tells whose it is
+_MAX_COPIES = 3
+_VERSION_FILE = ".served-by"  # inside the folder: a restored copy says which version served it
 
 
 def back_up(serverdir: Path, report: Callable[[str], None]) -> None:
-    """Copy the server's folder beside it, if another version served it last; no server runs.
+    """Copy the server's folder if another version served it last; no server may be running.
 
-    Uploads are linked, not copied: devpi writes files anew and renames them, so that a link stays
-    what it was and takes no room. Raises UnfitError where there is no room for the rest.
+    Uploads are hard-linked and take no space: devpi never changes them in place. Raises UnfitError
+    if the rest does not fit on the volume.
     """
-    note = serverdir / _NOTE
-    now = version("devpi-server")
-    last = note.read_text().strip() if note.exists() else "unknown"
-    if last == now:
+    record = serverdir / _VERSION_FILE
+    current = version("devpi-server")
+    last = record.read_text().strip() if record.exists() else "unknown"
+    if last == current:
         return
-    backups = serverdir.with_name("backups")
-    name = f"devpi-{last}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    backups = serverdir.with_name(BACKUPS)
+    backup = backups / f"devpi-{last}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     unfinished = backups / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         shutil.copytree(serverdir, unfinished, copy_function=_link_or_copy)
-        unfinished.rename(backups / name)
-    except OSError as broken:
+        unfinished.rename(backup)
+    except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UnfitError(
-            f"no copy of {serverdir} could be made before devpi-server {now} starts",
-            why=f"devpi-server {last} served it last; {broken}",
-            next_step="make room on the volume, or go on with the image of before",
-        ) from broken
+            f"no copy of {serverdir} could be made before devpi-server {current} starts",
+            why=f"devpi-server {last} served it last; {error}",
+            next_step="free space on the volume, or use the previous image",
+        ) from error
     record_version(serverdir)
-    report(f"devpi-server {last} served last, {now} does now: {backups / name} is as it was")
-    for old in sorted(backups.glob("devpi-*"), key=lambda path: path.name[-22:])[:-_KEPT]:
+    report(f"devpi-server changes from {last} to {current}: {backup} is a copy from before")
+    for old in sorted(backups.glob("devpi-*"), key=lambda path: path.name[-22:])[:-_MAX_COPIES]:
         shutil.rmtree(old)
 
 
 def record_version(serverdir: Path) -> None:
-    """Note which version serves it."""
-    (serverdir / _NOTE).write_text(version("devpi-server"))
+    """Record which version of devpi-server serves the folder."""
+    (serverdir / _VERSION_FILE).write_text(version("devpi-server"))
 
 
 def _link_or_copy(source: str, target: str) -> str:
-    if _FILES in Path(source).parts:
+    if DEVPI_FILES in Path(source).parts:
         try:
             os.link(source, target)
             return target
-        except OSError:  # a filesystem without links
+        except OSError:  # a filesystem without hard links
             pass
     return str(shutil.copy2(source, target))

@@ -1,7 +1,7 @@
-"""devpi's database, beside its server: mended before a start, read while it serves.
+"""devpi's database: repaired before the server starts, read while it runs.
 
-devpi-server 6: SQLite table ``changelog`` (serial → changes and file renames of a transaction,
-in devpi's own serialisation) and ``kv`` (key → serial of its last change).
+devpi-server 6 uses SQLite with two tables: ``changelog`` (serial → the changes and file renames of
+a transaction, in devpi's own serialization) and ``kv`` (key → serial of its last change).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 from mirror.core.errors import UnfitError
 from mirror.settings import MIRROR_INDEX
+from mirror.store.layout import DEVPI_DATABASE, DEVPI_FILES
 
-_NAME = ".sqlite"
-_FILE_KEYS = ("STAGEFILE", "PYPIFILE_NOMD5")  # devpi's keys of files, with and without a hash
-_TEMPORARY = "-tmp"
-_BUSY_SECONDS = 30.0
+_FILE_KEYS = ("STAGEFILE", "PYPIFILE_NOMD5")  # devpi's key types of files, with and without a hash
+_TEMPORARY_SUFFIX = "-tmp"
+_BUSY_TIMEOUT = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFile:
-    """One file that the database says is there. ``spec`` is ALGORITHM=HEX, empty if unknown."""
+    """A file that the database lists. ``hash_spec`` is ALGORITHM=HEX, empty if unknown."""
 
     path: Path
     index: str  # user/index
@@ -33,94 +33,98 @@ class DatabaseFile:
 
     @property
     def is_private(self) -> bool:
-        """Whether it exists here alone: the pull-through index gets its files again."""
+        """Whether no upstream has the file: only those of the pull-through index can be fetched."""
         return self.index != MIRROR_INDEX
 
 
 def repair_database(serverdir: Path, report: Callable[[str], None]) -> None:
-    """Make a database that a kill left behind usable; only while no server runs.
+    """Make a database usable after a kill; no server may be running.
 
-    - A hot journal is rolled back by opening read-write: devpi opens read-only first, and would
-      fail at every start.
-    - Indexes that disagree with their table are built again.
-    - A file of the last transaction that is in neither of its places stops devpi at every start,
-      because it goes on with that transaction. An empty transaction after it says it is finished.
-    - Unfinished files of transactions that were never committed are removed.
+    - Roll back a hot journal by opening the database read-write. devpi opens it read-only first
+      and would fail at every start.
+    - Rebuild SQLite indexes that disagree with their table.
+    - devpi repeats the last transaction at each start, and fails if one of its files is in neither
+      the temporary nor the final place. An empty transaction after it makes devpi skip it.
+    - Remove temporary files of transactions that were never committed.
 
-    Raises UnfitError that names the database and what to do where it cannot be mended.
+    ``report`` gets one line for each repair. Raises UnfitError if the database cannot be repaired.
     """
-    path = serverdir / _NAME
+    path = serverdir / DEVPI_DATABASE
     if not path.exists():
         raise _unusable(path, "it is missing")
-    if path.with_name(f"{_NAME}-journal").exists():
-        report("a transaction was cut off: it is rolled back")
+    if path.with_name(f"{path.name}-journal").exists():
+        report("rolling back a transaction that was interrupted")
     try:
         with closing(_connect(path, "rw")) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-            _check(connection, path, report)
-            pending = _finish(connection, serverdir, report)
-    except sqlite3.Error as broken:
-        raise _unusable(path, str(broken)) from broken
-    _sweep(serverdir, pending, report)
+            _check_integrity(connection, path, report)
+            pending = _finish_last_transaction(connection, serverdir, report)
+    except sqlite3.Error as error:
+        raise _unusable(path, str(error)) from error
+    _remove_temporary_files(serverdir, pending, report)
 
 
 def iter_database_files(serverdir: Path) -> Iterator[DatabaseFile]:
-    """Every file that should be on disk now; reads beside a running server."""
-    loads = _reader()
-    marks = ", ".join("?" * len(_FILE_KEYS))
-    with closing(_connect(serverdir / _NAME, "ro")) as connection:
+    """Yield every file that should be on disk; the server may be running."""
+    loads = _import_loads()
+    placeholders = ", ".join("?" * len(_FILE_KEYS))
+    with closing(_connect(serverdir / DEVPI_DATABASE, "ro")) as connection:
         rows = connection.execute(
             "SELECT kv.key, changelog.data FROM kv JOIN changelog ON changelog.serial = kv.serial "
-            f"WHERE kv.keyname IN ({marks})",
+            f"WHERE kv.keyname IN ({placeholders})",
             _FILE_KEYS,
         ).fetchall()
     for key, data in rows:
         changes, _ = loads(bytes(data))
         value = changes[key][2]
-        # without a time of storing the file is known, and was never fetched
+        # a file without this date is known from a page, but was never fetched
         if not value or not value.get("last_modified"):
             continue
         user, _, rest = str(key).partition("/")
-        spec = value.get("hash_spec") or ""
-        digest = (value.get("hashes") or {}).get("sha256")
+        sha256 = (value.get("hashes") or {}).get("sha256")
         yield DatabaseFile(
-            path=serverdir / "+files" / key,
+            path=serverdir / DEVPI_FILES / key,
             index=f"{user}/{rest.partition('/')[0]}",
             project=str(value.get("project") or ""),
-            hash_spec=f"sha256={digest}" if digest else str(spec),
+            hash_spec=f"sha256={sha256}" if sha256 else str(value.get("hash_spec") or ""),
         )
 
 
-def _check(connection: sqlite3.Connection, path: Path, told: Callable[[str], None]) -> None:
-    found = _complaints(connection)
-    if found and all("index" in line for line in found):
-        told(f"the database's indexes are built again: {found[0]}")
+def _check_integrity(
+    connection: sqlite3.Connection, path: Path, report: Callable[[str], None]
+) -> None:
+    problems = _list_problems(connection)
+    if problems and all("index" in line for line in problems):
+        report(f"rebuilding the database's indexes: {problems[0]}")
         connection.execute("REINDEX")
-        found = _complaints(connection)
-    if found:
-        raise _unusable(path, "; ".join(found[:3]))
+        problems = _list_problems(connection)
+    if problems:
+        raise _unusable(path, "; ".join(problems[:3]))
 
 
-def _complaints(connection: sqlite3.Connection) -> list[str]:
+def _list_problems(connection: sqlite3.Connection) -> list[str]:
     lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
     return [] if lines == ["ok"] else lines
 
 
-def _finish(
-    connection: sqlite3.Connection, serverdir: Path, told: Callable[[str], None]
+def _finish_last_transaction(
+    connection: sqlite3.Connection, serverdir: Path, report: Callable[[str], None]
 ) -> frozenset[Path]:
-    """See to the last transaction; its files that devpi has yet to put into their places."""
+    """Let devpi start although files of the last transaction are missing.
+
+    Returns the temporary files that devpi will still rename at its start.
+    """
     row = connection.execute(
         "SELECT serial, data FROM changelog ORDER BY serial DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return frozenset()
     serial, data = row
-    _, renames = _reader()(bytes(data))
+    _, renames = _import_loads()(bytes(data))
     pending, missing = set(), []
     for name in renames:
-        target = _target(serverdir, name)
+        target = _rename_target(serverdir, name)
         if target is None:
             continue  # a deletion
         if (serverdir / name).exists():
@@ -129,64 +133,67 @@ def _finish(
             missing.append(target)
     if not missing:
         return frozenset(pending)
-    for name in renames:  # what devpi would have done, now that it will not look again
-        source, target = serverdir / name, _target(serverdir, name)
+    for name in renames:  # devpi will not do this any more
+        source, target = serverdir / name, _rename_target(serverdir, name)
         if target is None:
             source.unlink(missing_ok=True)
         elif source in pending:
             source.replace(target)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(
-        "INSERT INTO changelog (serial, data) VALUES (?, ?)", (serial + 1, _nothing())
+        "INSERT INTO changelog (serial, data) VALUES (?, ?)", (serial + 1, _empty_transaction())
     )
     connection.execute("COMMIT")
     for path in missing:
-        told(_gone(serverdir, path))
+        report(_describe_missing(serverdir, path))
     return frozenset()
 
 
-def _gone(serverdir: Path, path: Path) -> str:
-    inside = path.relative_to(serverdir / "+files")
-    if "/".join(inside.parts[:2]) == MIRROR_INDEX:
+def _describe_missing(serverdir: Path, path: Path) -> str:
+    index = "/".join(path.relative_to(serverdir / DEVPI_FILES).parts[:2])
+    if index == MIRROR_INDEX:
         return f"a cached file is missing and will be fetched again: {path.name}"
     return (
-        f"a private file is missing: {path.name} (index {'/'.join(inside.parts[:2])}); "
-        f"put it back with `mirror add {path.name}`, or restore a backup"
+        f"a private file is missing: {path.name} (index {index}); "
+        f"upload it again with `mirror add {path.name}`, or restore a backup"
     )
 
 
-def _target(serverdir: Path, rename: str) -> Path | None:
-    """Where devpi moves a temporary file to (NAME-HASH-tmp); None for a name it deletes."""
-    if not rename.endswith(_TEMPORARY):
+def _rename_target(serverdir: Path, rename: str) -> Path | None:
+    """Return the target of a temporary file (NAME-HASH-tmp); None if devpi deletes the file."""
+    if not rename.endswith(_TEMPORARY_SUFFIX):
         return None
-    plain = rename.removesuffix(_TEMPORARY)
-    name, dash, digest = plain.rpartition("-")
+    stem = rename.removesuffix(_TEMPORARY_SUFFIX)
+    name, dash, digest = stem.rpartition("-")
     hashed = dash and 8 <= len(digest) <= 64 and all(c in "0123456789abcdefABCDEF" for c in digest)
-    return serverdir / (name if hashed else plain)
+    return serverdir / (name if hashed else stem)
 
 
-def _sweep(serverdir: Path, pending: frozenset[Path], told: Callable[[str], None]) -> None:
-    left = [p for p in (serverdir / "+files").rglob(f"*{_TEMPORARY}") if p not in pending]
-    for path in left:
+def _remove_temporary_files(
+    serverdir: Path, pending: frozenset[Path], report: Callable[[str], None]
+) -> None:
+    paths = (serverdir / DEVPI_FILES).rglob(f"*{_TEMPORARY_SUFFIX}")
+    leftovers = [path for path in paths if path not in pending]
+    for path in leftovers:
         path.unlink(missing_ok=True)
-    if left:
-        told(f"removed {len(left)} files of uploads that were cut off")
+    if leftovers:
+        report(f"removed {len(leftovers)} files of interrupted uploads")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None)
 
 
-def _reader() -> Callable[[bytes], Any]:
-    """devpi's own reader, of the version that wrote the data."""
+def _import_loads() -> Callable[[bytes], Any]:
+    """Import devpi's own deserializer, slow to import, of the version that wrote the data."""
     from devpi_server.fileutil import loads
 
     return loads  # type: ignore[no-any-return]
 
 
-def _nothing() -> bytes:
-    """A transaction of no changes and no files."""
+def _empty_transaction() -> bytes:
+    """Serialize a transaction without changes and files."""
     from devpi_server.fileutil import dumps
 
     return bytes(dumps(({}, [])))
@@ -196,7 +203,7 @@ def _unusable(path: Path, why: str) -> UnfitError:
     return UnfitError(
         f"the mirror's database cannot be used: {path}",
         why=why,
-        next_step="restore the folder from a backup; or, if what was uploaded can be uploaded "
-        f"again, move {path.parent} away: public packages are fetched again, "
+        next_step="restore the folder from a backup; or, if every upload can be repeated, "
+        f"move {path.parent} away: public packages are fetched again, "
         "private ones come back with `mirror add`",
     )

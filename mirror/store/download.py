@@ -1,52 +1,67 @@
-"""A file asked for at the mirror, read to its end and compared; its bytes are thrown away."""
+"""Download a file from the mirror and check its hash; the bytes are thrown away."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 
-_SECONDS = 600.0  # of silence; a cold file comes from upstream
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from mirror.http_pool import NO_RETRIES
+
+_TIMEOUT = 600.0  # seconds without a byte; the mirror may have to fetch the file first
 _CHUNK = 1 << 20
+_POOL = urllib3.PoolManager(maxsize=16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadCheck:
-    """How it went. ``status`` is HTTP's, 0 where there was no answer; ``size`` in bytes."""
+    """The result of one download.
+
+    ``status`` is the HTTP status, 0 if there was no response; ``size`` in bytes; ``why`` is the
+    problem, empty if the file is complete and its hash is right.
+    """
 
     status: int
     size: int = 0
-    why: str = ""  # empty: whole, and its hash is right
+    why: str = ""
 
     @property
     def ok(self) -> bool:
         return not self.why
 
 
-def build_opener() -> urllib.request.OpenerDirector:
-    """Of requests to the mirror: no proxy of the environment stands before a cluster address."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def request_mirror(
+    url: str, *, accept: str = "*/*", timeout: float = _TIMEOUT
+) -> urllib3.BaseHTTPResponse:
+    """Send a GET request to the mirror; the body is not read yet. Raises urllib3's HTTPError."""
+    return _POOL.request(
+        "GET",
+        url,
+        headers={"Accept": accept},
+        preload_content=False,
+        timeout=timeout,
+        retries=NO_RETRIES,
+    )
 
 
-def check_download(url: str, sha256: str, *, seconds: float = _SECONDS) -> DownloadCheck:
-    """Read ``url`` and compare; ``sha256`` empty compares nothing. Raises nothing."""
-    measured = hashlib.sha256()
+def check_download(url: str, sha256: str) -> DownloadCheck:
+    """Read ``url`` to its end and compare its SHA-256, unless that is empty. Never raises."""
+    digest = hashlib.sha256()
     size = 0
     try:
-        with build_opener().open(url, timeout=seconds) as answer:
-            told = answer.headers.get("Content-Length")
-            while chunk := answer.read(_CHUNK):
-                measured.update(chunk)
+        response = request_mirror(url)
+        with response:
+            if response.status != 200:
+                why = f"the mirror responds with status {response.status}"
+                return DownloadCheck(status=response.status, why=why)
+            for chunk in response.stream(_CHUNK, decode_content=False):
+                digest.update(chunk)
                 size += len(chunk)
-    except urllib.error.HTTPError as refused:
-        return DownloadCheck(status=refused.code, why=f"the mirror answers {refused.code}")
-    except (OSError, ValueError, http.client.HTTPException) as broken:
-        return DownloadCheck(status=0, size=size, why=f"{type(broken).__name__}: {broken}")
-    if told is not None and int(told) != size:
-        return DownloadCheck(status=200, size=size, why=f"cut off after {size} of {told} bytes")
-    if sha256 and measured.hexdigest() != sha256:
-        why = f"other bytes than expected: sha256 {measured.hexdigest()}, not {sha256}"
+    except (HTTPError, OSError, ValueError) as error:
+        return DownloadCheck(status=0, size=size, why=f"{type(error).__name__}: {error}")
+    if sha256 and digest.hexdigest() != sha256:
+        why = f"wrong bytes: their sha256 is {digest.hexdigest()}, expected {sha256}"
         return DownloadCheck(status=200, size=size, why=why)
     return DownloadCheck(status=200, size=size)

@@ -1,4 +1,4 @@
-"""The owners and modes that devpi needs on any volume: given back where we may, else named."""
+"""Check that the mirror may write its volume; fix modes, and name files of other owners."""
 
 from __future__ import annotations
 
@@ -8,58 +8,60 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mirror.core.errors import UnfitError
+from mirror.store.layout import DEVPI
 
-_NAMED = 3  # paths that an error lists
-_DEPTH = 3  # of folders that are looked at in the cache, which may hold very many
-_WHOLE = "devpi"  # looked at to the last folder
+_MAX_LISTED = 3  # paths in an error message
+_MAX_DEPTH = 3  # of folders checked outside devpi's: the cache may hold very many
 
 
 def ensure_writable(data: Path, report: Callable[[str], None]) -> None:
-    """Make sure that we may write the folders and the database below ``data``.
+    """Make the folders and the database below ``data`` writable.
 
-    Restored backups, copied volumes and `kubectl exec` as root leave files of others or without
-    the writing bit. A mode of ours is mended; raises UnfitError that names what is somebody
-    else's, its owner and mode.
+    Restored backups, copied volumes and `kubectl exec` as root leave files of another owner or
+    without write permission. The modes of our own files are fixed; raises UnfitError with owner
+    and mode of files that belong to others.
     """
-    mended = 0
+    fixed = 0
     foreign = []
-    for path in _places(data):
-        if os.access(path, _needed(path)):
+    for path in _iter_paths(data):
+        if os.access(path, _required_access(path)):
             continue
-        about = path.lstat()
+        current = path.lstat()
+        mode = stat.S_IMODE(current.st_mode)
         try:
-            path.chmod(stat.S_IMODE(about.st_mode) | (0o700 if path.is_dir() else 0o600))
-            mended += 1
+            path.chmod(mode | (0o700 if path.is_dir() else 0o600))
+            fixed += 1
         except OSError:
-            mode = f"{stat.S_IMODE(about.st_mode):04o}"
-            foreign.append(f"{path} is owned by {about.st_uid}:{about.st_gid}, mode {mode}")
-    if mended:
-        report(f"gave the writing bit back to {mended} paths below {data}")
+            owner = f"{current.st_uid}:{current.st_gid}"
+            foreign.append(f"{path} is owned by {owner}, mode {mode:04o}")
+    if fixed:
+        report(f"restored write permission on {fixed} paths below {data}")
     if foreign:
-        more = f"\nand {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        omitted = len(foreign) - _MAX_LISTED
         raise UnfitError(
             f"the volume holds files that the mirror may not write: {data}",
-            why="\n".join(foreign[:_NAMED]) + more,
+            why="\n".join(foreign[:_MAX_LISTED]) + (f"\nand {omitted} more" if omitted > 0 else ""),
             next_step=f"give them to the mirror's user on the volume's node: "
             f"chown -R {os.getuid()}:{os.getgid()} FOLDER",
         )
 
 
-def _places(data: Path) -> Iterator[Path]:
+def _iter_paths(data: Path) -> Iterator[Path]:
+    """Yield the folders, to a limited depth outside devpi's, and the files just below the top."""
     yield data
     for folder, names, files in os.walk(data):
-        here = Path(folder)
-        inside = here.relative_to(data)
-        if inside.parts and inside.parts[0] == "lost+found":
+        parent = Path(folder)
+        parts = parent.relative_to(data).parts
+        if parts and parts[0] == "lost+found":
             names.clear()
             continue
-        if len(inside.parts) >= _DEPTH and inside.parts[0] != _WHOLE:
+        if len(parts) >= _MAX_DEPTH and parts[0] != DEVPI:
             names.clear()
-        found = [here / name for name in names if name != "lost+found"]
-        if len(inside.parts) == 1:
-            found += [here / name for name in files]
-        yield from (path for path in found if not path.is_symlink())
+        paths = [parent / name for name in names if name != "lost+found"]
+        if len(parts) == 1:
+            paths += [parent / name for name in files]
+        yield from (path for path in paths if not path.is_symlink())
 
 
-def _needed(path: Path) -> int:
+def _required_access(path: Path) -> int:
     return os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)

@@ -1,7 +1,6 @@
-"""Before devpi starts: a private run folder with its secrets, and a server folder made or mended.
+"""Prepare devpi's folders before it starts: secrets, a new or a repaired server folder.
 
 Runs as the pod's init container (`python3 -m mirror.store.prepare …`) and in `mirror up --local`.
-Standard library only, beside mirror.core.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mirror.core import process
-from mirror.core.errors import MirrorError, RefusedError, UnfitError
+from mirror.core.errors import MirrorError, RefusedError, UnfitError, format_error
 from mirror.core.wait import Deadline
 from mirror.devpi import DevpiPaths, build_init_argv
 from mirror.store.backup import back_up, record_version
 from mirror.store.database import repair_database
 from mirror.store.ownership import ensure_writable
 
-_INIT_SECONDS = 120.0
+_INIT_TIMEOUT = 120.0  # seconds
 
 
 def prepare_server(
@@ -34,105 +33,108 @@ def prepare_server(
     program: str = "devpi-init",
     report: Callable[[str], None] = lambda _: None,
 ) -> bool:
-    """Make ready; True where a new server was made, False where one was checked and mended.
+    """Create the server folder, or check and repair it; returns whether it was created.
 
     ``secrets`` holds the files ``root-password`` and ``secretfile`` (a Secret volume, or a folder
-    of the user's). devpi refuses a group-readable secretfile and a group-writable folder, which
-    is what a Secret volume with fsGroup is: hence the copy. Raises UnfitError with the owner and
-    mode when the volume cannot be written.
+    of the user). The secretfile is copied to ``run_dir``: devpi refuses one that the group can
+    read or whose folder the group can write, as in a Secret volume with fsGroup. Raises UnfitError
+    if the volume is not writable, RefusedError if the folder holds something else.
     """
-    _private_folder(run_dir)
-    layout = DevpiPaths(serverdir=serverdir, run_dir=run_dir)
-    _private_file(Path(layout.secretfile), _read_secret(secrets / "secretfile"))
+    _create_private_folder(run_dir)
+    paths = DevpiPaths(serverdir=serverdir, run_dir=run_dir)
+    _write_private_file(Path(paths.secretfile), _read_secret(secrets / "secretfile"))
     _check_writable(serverdir.parent, report)
     ensure_writable(serverdir.parent, report)
     if (serverdir / ".serverversion").exists():
-        report(f"{serverdir} holds a server already")
+        report(f"{serverdir} already holds a server")
         repair_database(serverdir, report)
         back_up(serverdir, report)
         return False
     if serverdir.exists() and any(serverdir.iterdir()):
         raise RefusedError(
-            f"{serverdir} has files but is no server",
+            f"{serverdir} has files but is not a server folder",
             why="it has no .serverversion; it may hold somebody's packages",
             next_step="move the folder away, or restore what is missing, and start again",
         )
-    # made beside its place and renamed: a kill in between leaves nothing half made
+    # created under another name and renamed: a kill in between leaves no incomplete folder
     unfinished = serverdir.with_name(serverdir.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    _private_folder(unfinished)
-    layout = DevpiPaths(serverdir=unfinished, run_dir=run_dir)
-    config = Path(layout.init_config)
+    _create_private_folder(unfinished)
+    paths = DevpiPaths(serverdir=unfinished, run_dir=run_dir)
+    config = Path(paths.init_config)
     password = _read_secret(secrets / "root-password").decode()
-    # JSON strings are YAML strings, whatever is in them
-    words = f"devpi-server:\n  root-passwd: {json.dumps(password)}\n"
-    _private_file(config, words.encode())
+    # every JSON string is a YAML string
+    text = f"devpi-server:\n  root-passwd: {json.dumps(password)}\n"
+    _write_private_file(config, text.encode())
     try:
-        process.run(build_init_argv(program, layout), deadline=Deadline.after(_INIT_SECONDS))
+        process.run(build_init_argv(program, paths), deadline=Deadline.after(_INIT_TIMEOUT))
     finally:
         config.unlink()
     unfinished.rename(serverdir)
     record_version(serverdir)
-    report(f"made a new server in {serverdir}")
+    report(f"created a new server in {serverdir}")
     return True
 
 
-def _check_writable(folder: Path, told: Callable[[str], None]) -> None:
-    trial = folder / f".writable-{os.getpid()}"
+def _check_writable(folder: Path, report: Callable[[str], None]) -> None:
+    probe = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as broken:
-        if broken.errno in {errno.ENOSPC, errno.EDQUOT}:
-            told(f"the volume is full: {folder}; what it holds is served")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            report(f"the volume is full: {folder}; its packages are served, new ones are refused")
             return
-        why = str(broken)
+        why = str(error)
         if folder.exists():
-            about = folder.stat()
-            mode = f"{about.st_mode & 0o7777:04o}"
-            why += f"; it is owned by {about.st_uid}:{about.st_gid}, mode {mode}, "
-            why += f"and the mirror runs as {os.getuid()}:{os.getgid()}"
+            current = folder.stat()
+            why += (
+                f"; it is owned by {current.st_uid}:{current.st_gid}, "
+                f"mode {current.st_mode & 0o7777:04o}, "
+                f"and the mirror runs as {os.getuid()}:{os.getgid()}"
+            )
         raise UnfitError(
             f"the volume is not writable: {folder}",
             why=why,
             next_step="give the volume's folder to that user (chown) on its node, "
-            "or choose a storage class that honours fsGroup",
-        ) from broken
+            "or choose a storage class that honors fsGroup",
+        ) from error
 
 
 def _read_secret(path: Path) -> bytes:
     try:
         return path.read_bytes().strip()
-    except OSError as broken:
-        raise UnfitError(f"a secret cannot be read: {path}", why=str(broken)) from broken
+    except OSError as error:
+        raise UnfitError(f"a secret cannot be read: {path}", why=str(error)) from error
 
 
-def _private_folder(path: Path) -> None:
+def _create_private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
 
 
-def _private_file(path: Path, content: bytes) -> None:
+def _write_private_file(path: Path, content: bytes) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(content)
 
 
 def main() -> int:
-    """The init container's program; its last lines are what a failed `mirror up` shows."""
+    """Run as the init container; `mirror up` shows its last lines when it fails."""
     parser = argparse.ArgumentParser(prog="mirror.store.prepare", description=__doc__)
     for name in ("serverdir", "run", "secrets"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    words = parser.parse_args()
+    options = parser.parse_args()
     try:
         prepare_server(
-            serverdir=words.serverdir, run_dir=words.run, secrets=words.secrets, report=print
+            serverdir=options.serverdir,
+            run_dir=options.run,
+            secrets=options.secrets,
+            report=print,
         )
     except MirrorError as error:
-        print(
-            f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}", file=sys.stderr
-        )
+        print(format_error(error), file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -1,8 +1,7 @@
-"""Every kept file against its hash, beside the running mirror; `--repair` mends what it can.
+"""Check every stored file against its hash while the mirror runs; `--repair` fixes what it can.
 
 Runs in a pod beside the volume (`python3 -m mirror.store.verify …`), in `mirror verify --local`,
-and by itself (mirror.cache.scrubber). Standard library only, beside mirror.core and devpi's own
-reader.
+and in the background of the cache (mirror.cache.scrubber).
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import Literal
 
 from mirror.core.errors import MirrorError
+from mirror.store import layout
 from mirror.store.download import check_download
-from mirror.store.layout import StoredFile, is_page_intact, iter_stored_files
+from mirror.store.inventory import StoredFile, is_page_intact, iter_stored_files
 
 _CHUNK = 1 << 20
-_SET_ASIDE = "damaged"  # folder of private files whose bytes are wrong: never deleted
-_TOLD_SECONDS = 1.0
+_PROGRESS_SECONDS = 1.0  # between two lines of progress
 
 FileState = Literal["sound", "missing", "empty", "corrupt", "unreadable", "unknown"]
 RepairOutcome = Literal["found", "fetched again", "removed", "set aside", "lost"]
@@ -34,10 +33,10 @@ RepairOutcome = Literal["found", "fetched again", "removed", "set aside", "lost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flaw:
-    """A file that is not what it should be, and what became of it.
+    """A wrong file, and what was done about it. ``file`` is relative to the data folder.
 
-    ``outcome``: found (nothing was done), fetched again, removed (it comes with the next request),
-    set aside (private and wrong: kept in ``damaged/``, no longer served), lost (private, missing).
+    ``outcome``: found (nothing was done), fetched again, removed (the next request fetches it),
+    set aside (a private file with wrong bytes, moved to ``damaged/``), lost (private and missing).
     """
 
     file: str
@@ -53,7 +52,7 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What was looked at. ``size`` in bytes; ``unknown`` files have no hash to compare with."""
+    """The result of a check. ``size`` in bytes; ``unknown`` files have no hash to compare with."""
 
     files: int
     size: int
@@ -63,8 +62,22 @@ class VerifyReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong any more."""
+        """Whether every flaw that was found is repaired."""
         return all(flaw.is_repaired for flaw in self.flaws)
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedFile:
+    """A file, its state, and its stat result from before it was read (None if missing)."""
+
+    file: StoredFile
+    state: FileState
+    stat: os.stat_result | None
+
+    def is_unchanged(self) -> bool:
+        """Whether the path still holds the file that was read."""
+        current = _read_stat(self.file.path)
+        return bool(self.stat and current and current.st_ino == self.stat.st_ino)
 
 
 def verify_files(
@@ -76,123 +89,122 @@ def verify_files(
     on_progress: Callable[[int, int, str], None] = lambda *_: None,
     pause: Callable[[int], None] = lambda _: None,
 ) -> VerifyReport:
-    """Hash everything below ``data``, or ``only`` some of it; with ``repair`` mend.
+    """Hash every file below ``data``, or ``only`` some of them, and repair them if asked to.
 
-    ``root`` is the index's root URL: removed files are asked for there, so that they are there
-    again at once. ``told`` is given files done, files in all, and the name; ``pause`` the bytes
-    of each chunk read, to slow a run in the background down.
+    ``root`` is the index's root URL: with it, removed files are fetched again at once.
+    ``on_progress`` gets the number of files done, of all files, and a filename. ``pause`` gets the
+    size of each chunk read; it slows down a run in the background.
     """
-    begun = time.monotonic()
-    wanted = list(iter_stored_files(data)) if only is None else only
+    start = time.monotonic()
+    files = list(iter_stored_files(data)) if only is None else only
     size = unknown = 0
-    bad: list[tuple[StoredFile, FileState, os.stat_result | None]] = []
-    for number, one in enumerate(wanted):
-        on_progress(number, len(wanted), one.path.name)
-        about = _stat(one.path)
-        state = _state(one, about, pause)
-        size += about.st_size if about else 0
+    wrong: list[_CheckedFile] = []
+    for number, file in enumerate(files):
+        on_progress(number, len(files), file.path.name)
+        stat = _read_stat(file.path)
+        state = _check_file(file, stat, pause)
+        size += stat.st_size if stat else 0
         unknown += state == "unknown"
         if state not in ("sound", "unknown"):
-            bad.append((one, state, about))
+            wrong.append(_CheckedFile(file, state, stat))
     flaws = tuple(
-        _mend(data, one, state, about, root) if repair else _flaw(data, one, state)
-        for one, state, about in _still(data, bad)
+        _repair(data, checked, root) if repair else _describe(data, checked, "found")
+        for checked in _still_wrong(data, wrong)
     )
     return VerifyReport(
-        files=len(wanted),
+        files=len(files),
         size=size,
         unknown=unknown,
         flaws=flaws,
-        seconds=round(time.monotonic() - begun, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def _state(
-    one: StoredFile, about: os.stat_result | None, pause: Callable[[int], None]
+def _check_file(
+    file: StoredFile, stat: os.stat_result | None, pause: Callable[[int], None]
 ) -> FileState:
-    if about is None or one.expected == "folder":
+    if stat is None or file.kind == "folder":
         return "missing"
-    if one.expected == "page":
-        pause(about.st_size)
-        return "sound" if is_page_intact(one.path) else "corrupt"
-    algorithm, _, expected = one.expected.partition("=")
+    if file.kind == "page":
+        pause(stat.st_size)
+        return "sound" if is_page_intact(file.path) else "corrupt"
+    algorithm, _, expected = file.hash_spec.partition("=")
     if not expected or algorithm not in hashlib.algorithms_available:
         return "unknown"
-    measured = hashlib.new(algorithm, usedforsecurity=False)
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     try:
-        with one.path.open("rb") as content:
+        with file.path.open("rb") as content:
             while chunk := content.read(_CHUNK):
-                measured.update(chunk)
+                digest.update(chunk)
                 pause(len(chunk))
     except FileNotFoundError:
         return "missing"
-    except OSError:  # a bad sector, or rights that were taken away
+    except OSError:  # a bad sector, or missing permissions
         return "unreadable"
-    if measured.hexdigest() == expected:
+    if digest.hexdigest() == expected:
         return "sound"
-    return "corrupt" if about.st_size else "empty"
+    return "corrupt" if stat.st_size else "empty"
 
 
-def _still(
-    data: Path, bad: list[tuple[StoredFile, FileState, os.stat_result | None]]
-) -> Iterator[tuple[StoredFile, FileState, os.stat_result | None]]:
-    """Those that are still wrong: packages are removed, and pages replaced, while we read."""
-    if not bad:
+def _still_wrong(data: Path, wrong: list[_CheckedFile]) -> Iterator[_CheckedFile]:
+    """Leave out packages that were removed, and pages that were replaced, during the check."""
+    if not wrong:
         return
-    now = {one.path for one in iter_stored_files(data)}
-    for one, state, about in bad:
-        if one.path in now and not (one.expected == "page" and is_page_intact(one.path)):
-            yield one, state, about
+    current = {file.path for file in iter_stored_files(data)}
+    for checked in wrong:
+        path = checked.file.path
+        if path in current and not (checked.file.kind == "page" and is_page_intact(path)):
+            yield checked
 
 
-def _mend(
-    data: Path, one: StoredFile, state: FileState, about: os.stat_result | None, root: str | None
-) -> Flaw:
-    if one.is_private:
-        return _set_aside(data, one, state, about)
-    if one.path.is_dir():
-        shutil.rmtree(one.path, ignore_errors=True)
-        return _flaw(data, one, state, "removed")
-    # only what we read: it may have been fetched anew meanwhile
-    now = _stat(one.path)
-    if about and now and now.st_ino == about.st_ino:
-        one.path.unlink(missing_ok=True)
-        for beside in one.companions:
-            beside.unlink(missing_ok=True)
-    if one.url:
+def _repair(data: Path, checked: _CheckedFile, root: str | None) -> Flaw:
+    file = checked.file
+    if file.is_private:
+        return _set_aside(data, checked)
+    if file.kind == "folder":
+        shutil.rmtree(file.path, ignore_errors=True)
+        return _describe(data, checked, "removed")
+    if checked.is_unchanged():  # it may have been fetched again in the meantime
+        for path in (file.path, *file.companions):
+            path.unlink(missing_ok=True)
+    if file.url:
         with suppress(OSError):
-            one.path.parent.rmdir()
-    if one.url and root:
-        wanted = one.expected.removeprefix("sha256=") if one.expected.startswith("sha256=") else ""
-        if check_download(root + one.url, wanted).ok:
-            return _flaw(data, one, state, "fetched again")
-    return _flaw(data, one, state, "removed")
+            file.path.parent.rmdir()
+        algorithm, _, digest = file.hash_spec.partition("=")
+        if root and check_download(root + file.url, digest if algorithm == "sha256" else "").ok:
+            return _describe(data, checked, "fetched again")
+    return _describe(data, checked, "removed")
 
 
-def _set_aside(data: Path, one: StoredFile, state: FileState, about: os.stat_result | None) -> Flaw:
-    if about is None:
-        return _flaw(data, one, state, "lost")
-    place = data / _SET_ASIDE / one.path.relative_to(data)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    now = _stat(one.path)
-    if now and now.st_ino == about.st_ino:
-        one.path.replace(place)
-    return _flaw(data, one, state, "set aside")
+def _set_aside(data: Path, checked: _CheckedFile) -> Flaw:
+    """Move an upload with wrong bytes to ``damaged/``: uploads are never deleted."""
+    if checked.stat is None:
+        return _describe(data, checked, "lost")
+    path = checked.file.path
+    target = data / layout.DAMAGED / path.relative_to(data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if checked.is_unchanged():
+        path.replace(target)
+    return _describe(data, checked, "set aside")
 
 
-def _flaw(data: Path, one: StoredFile, state: FileState, outcome: RepairOutcome = "found") -> Flaw:
+def _describe(data: Path, checked: _CheckedFile, outcome: RepairOutcome) -> Flaw:
+    file = checked.file
     next_step = ""
-    if one.is_private and outcome == "found":
-        next_step = "mirror verify --repair takes it out of service" if state != "missing" else ""
-    if one.is_private and not next_step:
-        next_step = f"mirror add {one.path.name} (from where it was built), or restore a backup"
-    file = one.path.relative_to(data).as_posix()
+    if file.is_private and outcome == "found" and checked.state != "missing":
+        next_step = "mirror verify --repair takes it out of service"
+    elif file.is_private:
+        next_step = f"mirror add {file.path.name} (from where it was built), or restore a backup"
     return Flaw(
-        file=file, private=one.is_private, state=state, outcome=outcome, next_step=next_step
+        file=file.path.relative_to(data).as_posix(),
+        private=file.is_private,
+        state=checked.state,
+        outcome=outcome,
+        next_step=next_step,
     )
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _read_stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except OSError:
@@ -200,26 +212,28 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def main() -> int:
-    """The pod's program: lines of JSON, progress ones and last the report."""
+    """Run in the pod; prints JSON lines: progress, and finally the report or an error."""
     parser = argparse.ArgumentParser(prog="mirror.store.verify", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--root", help="root URL of the index, to fetch removed files again")
-    words = parser.parse_args()
+    options = parser.parse_args()
     last = 0.0
 
-    def told(done: int, total: int, name: str) -> None:
+    def print_progress(done: int, total: int, name: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= _TOLD_SECONDS:
+        if time.monotonic() - last >= _PROGRESS_SECONDS:
             last = time.monotonic()
             print(json.dumps({"done": done, "total": total, "name": name}), flush=True)
 
     try:
-        result = verify_files(words.data, repair=words.repair, root=words.root, on_progress=told)
+        report = verify_files(
+            options.data, repair=options.repair, root=options.root, on_progress=print_progress
+        )
     except (MirrorError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
-    print(json.dumps({"report": asdict(result)}), flush=True)
+    print(json.dumps({"report": asdict(report)}), flush=True)
     return 0
 
 

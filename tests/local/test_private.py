@@ -39,7 +39,7 @@ def test_a_file_never_changes(place: MirrorHome, wheel: Path, tmp_path: Path) ->
         make_wheel(tmp_path / "other", name, "1.0", "x = 1\n")
     several = place.run_mirror("add", str(tmp_path / "other"), "-o", "json")
     assert several.returncode == 5
-    assert f"{wheel.name} is in workloads/stable already, with other bytes" in several.stderr
+    assert f"{wheel.name} is already in workloads/stable with other bytes" in several.stderr
     outcomes = {one["filename"]: one["outcome"] for one in json.loads(several.stdout)}
     assert outcomes == {
         "another-1.0-py3-none-any.whl": "added",

@@ -1,0 +1,67 @@
+"""HTTP requests with urllib3: pools that follow the environment's proxies, and final URLs."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import make_headers
+
+NO_RETRIES = urllib3.Retry(
+    connect=0, read=0, other=0, status=0, redirect=4, raise_on_redirect=True
+)  # redirects are followed
+
+
+class ProxyPools:
+    """One pool for each proxy that the environment (``http_proxy``, ``no_proxy`` …) names.
+
+    A plain ``urllib3.PoolManager`` ignores the environment: use that for the mirror itself, since
+    a proxy cannot reach a cluster address. ``connections`` are kept open per host; ``ca_bundle``
+    is a PEM file of the authorities to trust, None for the system's.
+    """
+
+    def __init__(self, *, connections: int = 1, ca_bundle: str | None = None) -> None:
+        self._context = ssl.create_default_context(cafile=ca_bundle)
+        self._connections = connections
+        self._proxies = getproxies()
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def for_url(self, url: str) -> urllib3.PoolManager:
+        """Return the pool that reaches a URL."""
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme, "")
+        if proxy and proxy_bypass(parts.hostname or ""):
+            proxy = ""
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._create_pool(proxy)
+            return self._pools[proxy]
+
+    def _create_pool(self, proxy: str) -> urllib3.PoolManager:
+        size = self._connections
+        if not proxy:
+            return urllib3.PoolManager(maxsize=size, ssl_context=self._context)
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        headers = {}
+        if parts.username:
+            credentials = f"{parts.username}:{parts.password or ''}"
+            headers = dict(make_headers(proxy_basic_auth=credentials))
+        without_credentials = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return urllib3.ProxyManager(
+            without_credentials, maxsize=size, ssl_context=self._context, proxy_headers=headers
+        )
+
+
+def final_url(response: BaseHTTPResponse, url: str) -> str:
+    """Return the absolute URL that answered a request for ``url``, after redirects.
+
+    urllib3's own ``geturl`` returns a path, or a relative Location as the server sent it.
+    """
+    for step in response.retries.history if response.retries else ():
+        url = urljoin(url, step.redirect_location or "")
+    return url

@@ -1,0 +1,161 @@
+"""List the files that should be on the volume, and the hash that each of them should have."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from mirror.settings import MIRROR_INDEX
+from mirror.store import layout
+from mirror.store.database import iter_database_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file that should be there.
+
+    ``kind``: a project page, a distribution ("file"), or a folder whose distribution is missing.
+    ``hash_spec`` is ALGORITHM=HEX, empty if unknown. ``url`` is the path on the index from which
+    the mirror fetches the file again; None for uploads, and for pages, which the next request
+    fetches. ``companions`` are removed together with the file.
+    """
+
+    path: Path
+    is_private: bool = False
+    kind: Literal["file", "page", "folder"] = "file"
+    hash_spec: str = ""
+    url: str | None = None
+    companions: tuple[Path, ...] = ()
+
+
+def iter_stored_files(data: Path) -> Iterator[StoredFile]:
+    """Yield everything that should be below the data folder.
+
+    A folder named by a hash without its file is yielded in place of the file.
+    """
+    yield from _iter_cached_files(data / layout.PUBLIC)
+    yield from _iter_pages(data / layout.PUBLIC)
+    yield from _iter_devpi_files(data)
+
+
+def iter_uploads(data: Path) -> Iterator[StoredFile]:
+    """Yield the private files: no upstream has them."""
+    yield from (file for file in _iter_devpi_files(data) if file.is_private)
+
+
+def is_page_intact(path: Path) -> bool:
+    """Check that a page is valid JSON and that the .gz copies of both its forms match it."""
+    try:
+        document = json.loads(path.read_bytes())
+        for page in (path, path.with_suffix(".html")):
+            packed = layout.with_suffix(page, layout.GZIP_SUFFIX)
+            both_exist = page.exists() and packed.exists()
+            if both_exist and gzip.decompress(packed.read_bytes()) != page.read_bytes():
+                return False
+    except FileNotFoundError:
+        return True  # a newer page replaced it while we were reading
+    except (OSError, ValueError, EOFError, zlib.error):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("files"), list)
+
+
+def count_files(*folders: Path) -> tuple[int, int]:
+    """Count the distributions below some folders; returns their number and size in bytes."""
+    number = size = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                if not name.endswith((layout.METADATA_SUFFIX, layout.HASH_SUFFIX)):
+                    with suppress(OSError):
+                        size += (Path(parent) / name).stat().st_size
+                        number += 1
+    return number, size
+
+
+def _iter_pages(public: Path) -> Iterator[StoredFile]:
+    for path in sorted((public / layout.PAGES).glob("*.json")):
+        project = path.name.removesuffix(".json")
+        forms = [public / folder / f"{project}.{kind}"
+                 for folder in (layout.FRESH, layout.PAGES) for kind in layout.PAGE_KINDS]
+        packed = [layout.with_suffix(form, layout.GZIP_SUFFIX) for form in forms]
+        links = layout.links_path(public, project)
+        yield StoredFile(path=path, kind="page", companions=(*forms, *packed, links))
+
+
+def _iter_cached_files(public: Path) -> Iterator[StoredFile]:
+    for project in sorted((public / layout.FILES).glob("*/")):
+        metadata = _read_metadata_hashes(layout.links_path(public, project.name))
+        for folder in sorted(project.glob("*/")):
+            yield from _iter_folder(folder, metadata)
+
+
+def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[StoredFile]:
+    """Yield the distribution in one folder, and its core metadata if that was fetched."""
+    extra = (layout.HASH_SUFFIX, layout.METADATA_SUFFIX)
+    project = folder.parent.name
+    files = [path for path in folder.iterdir() if path.is_file()]
+    distributions = [path for path in files if not path.name.endswith(extra)]
+    if not distributions:
+        # the filename is lost; the folder's hash is enough to remove it
+        yield StoredFile(path=folder, kind="folder")
+    root = f"/{MIRROR_INDEX}/+f/{project}/{folder.name}"
+    for path in distributions:
+        core_metadata = layout.with_suffix(path, layout.METADATA_SUFFIX)
+        yield StoredFile(
+            path=path,
+            hash_spec=_read_hash_spec(path),
+            url=f"{root}/{quote(path.name)}",
+            companions=(layout.with_suffix(path, layout.HASH_SUFFIX), core_metadata),
+        )
+        if core_metadata.exists():
+            digest = metadata.get((folder.name, path.name), "")
+            yield StoredFile(
+                path=core_metadata,
+                hash_spec=f"sha256={digest}" if digest else "",
+                url=f"{root}/{quote(core_metadata.name)}",
+            )
+
+
+def _read_metadata_hashes(links: Path) -> dict[tuple[str, str], str]:
+    """Read the SHA-256 of core metadata files from a links record, by (folder, filename)."""
+    hashes = {}
+    with suppress(OSError, UnicodeDecodeError):
+        for line in links.read_text().splitlines():
+            fields = line.split(" ")
+            if len(fields) == 4 and len(fields[3]) == 64:
+                hashes[fields[0], unquote(fields[1])] = fields[3]
+    return hashes
+
+
+def _read_hash_spec(path: Path) -> str:
+    """Return the hash in the folder's name, or the one measured when the file was downloaded."""
+    folder = path.parent.name
+    if len(folder) == 64 and all(letter in "0123456789abcdef" for letter in folder):
+        return f"sha256={folder}"
+    try:
+        return f"sha256={layout.with_suffix(path, layout.HASH_SUFFIX).read_text().strip()}"
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _iter_devpi_files(data: Path) -> Iterator[StoredFile]:
+    devpi = data / layout.DEVPI
+    if not (devpi / layout.DEVPI_DATABASE).exists():
+        return
+    for file in iter_database_files(devpi):
+        # devpi serves public packages only where no cache does
+        if not file.is_private and (data / layout.PUBLIC).exists():
+            continue
+        relative = file.path.relative_to(devpi / layout.DEVPI_FILES).as_posix()
+        url = None if file.is_private else f"/{relative}"
+        yield StoredFile(
+            path=file.path, is_private=file.is_private, hash_spec=file.hash_spec, url=url
+        )
