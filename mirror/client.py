@@ -83,9 +83,7 @@ class IndexClient:
         status = self._send("GET", "/+mirror/status", allowed={404})
         requests = self._send("GET", "/+mirror/requests", allowed={404}, accept="*/*")
         try:
-            return parse_cache_status(
-                status.json(), requests.data.decode(), probe_requests=probes
-            )
+            return parse_cache_status(status.json(), requests.data.decode(), probe_requests=probes)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # a 404, or devpi alone, which responds with pages of its own
 
@@ -125,7 +123,9 @@ class IndexClient:
                 config = build_mirror_index_config(upstream or known or read_default_upstream())
             if current is None:
                 self._call("PUT", f"/{name}", config)
-            elif any((current.get(key) or None) != (value or None) for key, value in config.items()):
+            elif any(
+                (current.get(key) or None) != (value or None) for key, value in config.items()
+            ):
                 self._call("PATCH", f"/{name}", {k: v for k, v in config.items() if k != "type"})
             else:
                 continue
@@ -213,7 +213,8 @@ class IndexClient:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send JSON and return the JSON result."""
-        response = self._send(method, path, **({} if body is None else {"json": body}))
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        response = self._send(method, path, **options)
         document = response.json()
         return document.get("result", document) if isinstance(document, dict) else document
 

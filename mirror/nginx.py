@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, SIMPLE_JSON, WORKLOADS_INDEX
-from mirror.store.layout import FILES, FRESH, PAGES, PRIVATE, PUBLIC, URL_PREFIX
+from mirror.volume import FILES, FRESH, PAGES, PRIVATE, PUBLIC, URL_PREFIX
 
 HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
 

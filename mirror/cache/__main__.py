@@ -20,9 +20,7 @@ _CONNECTIONS = 32  # kept open to the upstream, for pages and files together
 def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL) -> int:
     """Serve until SIGTERM or SIGINT. ``scrub_interval`` is in seconds; tests shorten it."""
     parser = argparse.ArgumentParser(prog="mirror.cache", description=__doc__)
-    parser.add_argument(
-        "--root", type=Path, required=True, help="folder of the cache: DATA/public"
-    )
+    parser.add_argument("--root", type=Path, required=True, help="folder of the cache: DATA/public")
     parser.add_argument("--port", type=int, required=True, help="port on loopback")
     parser.add_argument("--upstream", help="simple index to mirror (default: devpi's own)")
     parser.add_argument("--ca-bundle", help="PEM file of the authorities to trust")

@@ -133,9 +133,7 @@ class FileCache:
                 self._workers.submit(self._run_download, download, project, folder, filename)
             return download
 
-    def _run_download(
-        self, download: Download, project: str, folder: str, filename: str
-    ) -> None:
+    def _run_download(self, download: Download, project: str, folder: str, filename: str) -> None:
         try:
             source = self._store.find_source(project, folder, filename)
             if source is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from mirror.store.layout import URL_PREFIX
+from mirror.volume import URL_PREFIX
 
 DISTRIBUTION_SUFFIXES = (
     *(".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".tar.Z"),

@@ -1,4 +1,4 @@
-"""Pages and files of the cache on the volume (mirror/store/layout.py has the paths).
+"""Pages and files of the cache on the volume (mirror/volume.py has the paths).
 
 A file is written in ``partial/`` and renamed when it is complete.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from mirror import volume
 from mirror.cache.names import quote_filename
 from mirror.cache.project_page import ProjectPage, load_document, render_html
-from mirror.store import layout
 from mirror.store.inventory import count_files
-from mirror.store.layout import GZIP_SUFFIX, METADATA_SUFFIX, PAGE_KINDS
+from mirror.volume import GZIP_SUFFIX, METADATA_SUFFIX, PAGE_KINDS
 
 MIN_FREE_BYTES = 1024**2  # with less the volume counts as full: hardly a page fits
 
@@ -47,17 +47,17 @@ class PageStore:
         self.root = root
         self.largest_refused = 0  # bytes of the largest write since the start that did not fit
         self._number = count()
-        for name in layout.PUBLIC_FOLDERS:
+        for name in volume.PUBLIC_FOLDERS:
             (root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def prepare_for(self, upstream: str) -> None:
         """Clear what the last run left: published pages, partial files, another upstream's pages."""
-        for name in (layout.FRESH, layout.PARTIAL):
+        for name in (volume.FRESH, volume.PARTIAL):
             for path in (self.root / name).iterdir():
                 path.unlink()
         record = self.root / "upstream"
         if not record.exists() or record.read_text() != upstream:
-            for name in (layout.LINKS, layout.PAGES):
+            for name in (volume.LINKS, volume.PAGES):
                 shutil.rmtree(self.root / name)
                 (self.root / name).mkdir(mode=0o755)
             self._write((record, upstream.encode()))
@@ -65,12 +65,12 @@ class PageStore:
     # -- pages ----------------------------------------------------------------------------------
 
     def page_path(self, project: str, kind: str) -> Path:
-        return layout.page_path(self.root, project, kind)
+        return volume.page_path(self.root, project, kind)
 
     def find_page(self, project: str) -> StoredPage | None:
         """Return the state of a page; None if it is missing or incomplete."""
         try:
-            with layout.links_path(self.root, project).open("rb") as links:
+            with volume.links_path(self.root, project).open("rb") as links:
                 header = json.loads(links.readline())
                 if self.page_path(project, "json").stat().st_size != header["size"]:
                     return None
@@ -83,7 +83,7 @@ class PageStore:
         """Replace a page. Its links are renamed into place first: no page exists without them."""
         header = json.dumps({"etag": etag, "size": len(page.body)})
         self._write(
-            (layout.links_path(self.root, project), (header + page.links).encode()),
+            (volume.links_path(self.root, project), (header + page.links).encode()),
             *_with_gzip(self.page_path(project, "json"), page.body),
         )
         self._remove(self.page_path(project, "html"))
@@ -91,19 +91,19 @@ class PageStore:
 
     def mark_checked(self, project: str) -> None:
         """Record that the upstream still has the same page."""
-        os.utime(layout.links_path(self.root, project))
+        os.utime(volume.links_path(self.root, project))
 
     def remove_page(self, project: str) -> None:
         """Remove the page of a project; its files stay, since somebody's lock may name them."""
         self.unpublish(project)
         for kind in PAGE_KINDS:
             self._remove(self.page_path(project, kind))
-        layout.links_path(self.root, project).unlink(missing_ok=True)
+        volume.links_path(self.root, project).unlink(missing_ok=True)
 
     def publish(self, project: str, kind: str) -> None:
         """Let nginx serve the page without a request to the cache."""
         source = self.page_path(project, kind)
-        target = self.root / layout.FRESH / source.name
+        target = self.root / volume.FRESH / source.name
         for suffix in (GZIP_SUFFIX, ""):  # the file that nginx looks for comes last
             link = self.new_partial_path()
             os.link(f"{source}{suffix}", link)
@@ -121,12 +121,12 @@ class PageStore:
     def unpublish(self, project: str, kinds: tuple[str, ...] = PAGE_KINDS) -> None:
         """Make nginx ask the cache again."""
         for kind in kinds:
-            self._remove(self.root / layout.FRESH / f"{project}.{kind}")
+            self._remove(self.root / volume.FRESH / f"{project}.{kind}")
 
     # -- files ----------------------------------------------------------------------------------
 
     def file_path(self, project: str, folder: str, filename: str) -> Path:
-        return self.root / layout.FILES / project / folder / filename
+        return self.root / volume.FILES / project / folder / filename
 
     def find_source(
         self, project: str, folder: str, filename: str, unsaved: ProjectPage | None = None
@@ -140,7 +140,7 @@ class PageStore:
             links = (
                 unsaved.links.encode()
                 if unsaved
-                else layout.links_path(self.root, project).read_bytes()
+                else volume.links_path(self.root, project).read_bytes()
             )
         except OSError:
             return None
@@ -150,7 +150,7 @@ class PageStore:
         line = links[start + 1 : links.index(b"\n", start + 1)].decode()
         _, _, url, metadata = line.split(" ")
         if name == filename:
-            sha256 = "" if folder.startswith(layout.URL_PREFIX) else folder
+            sha256 = "" if folder.startswith(volume.URL_PREFIX) else folder
             return FileSource(url=url, sha256=sha256)
         if metadata == "-":
             return None
@@ -159,13 +159,13 @@ class PageStore:
     def new_partial_path(self) -> Path:
         """Return an unused path below ``partial/``."""
         name = f"{os.getpid()}-{time.time_ns()}-{next(self._number)}"
-        return self.root / layout.PARTIAL / name
+        return self.root / volume.PARTIAL / name
 
     def commit_file(self, partial: Path, target: Path, sha256: str) -> None:
         """Rename a complete file into place; ``sha256`` was measured while it was written."""
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if target.parent.name.startswith(layout.URL_PREFIX):
-            self._write((layout.with_suffix(target, layout.HASH_SUFFIX), sha256.encode()))
+        if target.parent.name.startswith(volume.URL_PREFIX):
+            self._write((volume.with_suffix(target, volume.HASH_SUFFIX), sha256.encode()))
         partial.rename(target)
 
     def record_if_full(self, error: OSError, size: int) -> bool:
@@ -183,13 +183,13 @@ class PageStore:
 
     def count_contents(self) -> dict[str, int]:
         """Count pages, files, and the bytes of the files."""
-        files, size = count_files(self.root / layout.FILES)
-        pages = sum(1 for entry in os.scandir(self.root / layout.LINKS) if entry.is_file())
+        files, size = count_files(self.root / volume.FILES)
+        pages = sum(1 for entry in os.scandir(self.root / volume.LINKS) if entry.is_file())
         return {"pages": pages, "files": files, "bytes": size}
 
     def _remove(self, page: Path) -> None:
         page.unlink(missing_ok=True)
-        layout.with_suffix(page, GZIP_SUFFIX).unlink(missing_ok=True)
+        volume.with_suffix(page, GZIP_SUFFIX).unlink(missing_ok=True)
 
     def _write(self, *files: tuple[Path, bytes]) -> None:
         """Write all files, then rename all into place: a full volume keeps the old ones."""
@@ -209,4 +209,4 @@ class PageStore:
 
 def _with_gzip(path: Path, content: bytes) -> tuple[tuple[Path, bytes], tuple[Path, bytes]]:
     packed = gzip.compress(content, 1, mtime=0)
-    return (layout.with_suffix(path, GZIP_SUFFIX), packed), (path, content)
+    return (volume.with_suffix(path, GZIP_SUFFIX), packed), (path, content)

@@ -27,7 +27,7 @@ from mirror.cache.names import (
     quote_filename,
 )
 from mirror.settings import MIRROR_INDEX, SIMPLE_JSON
-from mirror.store.layout import URL_PREFIX
+from mirror.volume import URL_PREFIX
 
 FILES_PATH = f"{MIRROR_INDEX}/+f"  # of cached files, below the server's root URL
 

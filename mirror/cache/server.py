@@ -23,7 +23,7 @@ from mirror.cache.project_page import FILES_PATH
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.upstream import READ_TIMEOUT, UpstreamClient
 from mirror.settings import SIMPLE_JSON
-from mirror.store.layout import METADATA_SUFFIX
+from mirror.volume import METADATA_SUFFIX
 
 _CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html; charset=utf-8"}
 _RETRY_AFTER = 5  # seconds

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mirror.cache.page_store import count_files
 from mirror.client import IndexClient
 from mirror.core.errors import UnfitError
 from mirror.core.progress import SILENT, Progress
@@ -21,6 +20,7 @@ from mirror.local.processes import exclusive_lock
 from mirror.local.services import LocalServices, find_nginx
 from mirror.local.settings import LocalPaths, LocalSettings
 from mirror.settings import Endpoint
+from mirror.store.inventory import count_files
 from mirror.store.prepare import prepare_server
 
 # in the data directory; `down --purge` removes these and nothing else

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mirror.core.errors import UnfitError
-from mirror.store.layout import BACKUPS, DEVPI_FILES
+from mirror.volume import BACKUPS, DEVPI_FILES
 
 _MAX_COPIES = 3
 _VERSION_FILE = ".served-by"  # inside the folder: a restored copy says which version served it

@@ -15,7 +15,7 @@ from typing import Any
 
 from mirror.core.errors import UnfitError
 from mirror.settings import MIRROR_INDEX
-from mirror.store.layout import DEVPI_DATABASE, DEVPI_FILES
+from mirror.volume import DEVPI_DATABASE, DEVPI_FILES
 
 _FILE_KEYS = ("STAGEFILE", "PYPIFILE_NOMD5")  # devpi's key types of files, with and without a hash
 _TEMPORARY_SUFFIX = "-tmp"

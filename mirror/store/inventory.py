@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote
 
+from mirror import volume
 from mirror.settings import MIRROR_INDEX
-from mirror.store import layout
 from mirror.store.database import iter_database_files
 
 
@@ -41,8 +41,8 @@ def iter_stored_files(data: Path) -> Iterator[StoredFile]:
 
     A folder named by a hash without its file is yielded in place of the file.
     """
-    yield from _iter_cached_files(data / layout.PUBLIC)
-    yield from _iter_pages(data / layout.PUBLIC)
+    yield from _iter_cached_files(data / volume.PUBLIC)
+    yield from _iter_pages(data / volume.PUBLIC)
     yield from _iter_devpi_files(data)
 
 
@@ -56,7 +56,7 @@ def is_page_intact(path: Path) -> bool:
     try:
         document = json.loads(path.read_bytes())
         for page in (path, path.with_suffix(".html")):
-            packed = layout.with_suffix(page, layout.GZIP_SUFFIX)
+            packed = volume.with_suffix(page, volume.GZIP_SUFFIX)
             both_exist = page.exists() and packed.exists()
             if both_exist and gzip.decompress(packed.read_bytes()) != page.read_bytes():
                 return False
@@ -73,7 +73,7 @@ def count_files(*folders: Path) -> tuple[int, int]:
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
-                if not name.endswith((layout.METADATA_SUFFIX, layout.HASH_SUFFIX)):
+                if not name.endswith((volume.METADATA_SUFFIX, volume.HASH_SUFFIX)):
                     with suppress(OSError):
                         size += (Path(parent) / name).stat().st_size
                         number += 1
@@ -81,25 +81,28 @@ def count_files(*folders: Path) -> tuple[int, int]:
 
 
 def _iter_pages(public: Path) -> Iterator[StoredFile]:
-    for path in sorted((public / layout.PAGES).glob("*.json")):
+    for path in sorted((public / volume.PAGES).glob("*.json")):
         project = path.name.removesuffix(".json")
-        forms = [public / folder / f"{project}.{kind}"
-                 for folder in (layout.FRESH, layout.PAGES) for kind in layout.PAGE_KINDS]
-        packed = [layout.with_suffix(form, layout.GZIP_SUFFIX) for form in forms]
-        links = layout.links_path(public, project)
+        forms = [
+            public / folder / f"{project}.{kind}"
+            for folder in (volume.FRESH, volume.PAGES)
+            for kind in volume.PAGE_KINDS
+        ]
+        packed = [volume.with_suffix(form, volume.GZIP_SUFFIX) for form in forms]
+        links = volume.links_path(public, project)
         yield StoredFile(path=path, kind="page", companions=(*forms, *packed, links))
 
 
 def _iter_cached_files(public: Path) -> Iterator[StoredFile]:
-    for project in sorted((public / layout.FILES).glob("*/")):
-        metadata = _read_metadata_hashes(layout.links_path(public, project.name))
+    for project in sorted((public / volume.FILES).glob("*/")):
+        metadata = _read_metadata_hashes(volume.links_path(public, project.name))
         for folder in sorted(project.glob("*/")):
             yield from _iter_folder(folder, metadata)
 
 
 def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[StoredFile]:
     """Yield the distribution in one folder, and its core metadata if that was fetched."""
-    extra = (layout.HASH_SUFFIX, layout.METADATA_SUFFIX)
+    extra = (volume.HASH_SUFFIX, volume.METADATA_SUFFIX)
     project = folder.parent.name
     files = [path for path in folder.iterdir() if path.is_file()]
     distributions = [path for path in files if not path.name.endswith(extra)]
@@ -108,12 +111,12 @@ def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Itera
         yield StoredFile(path=folder, kind="folder")
     root = f"/{MIRROR_INDEX}/+f/{project}/{folder.name}"
     for path in distributions:
-        core_metadata = layout.with_suffix(path, layout.METADATA_SUFFIX)
+        core_metadata = volume.with_suffix(path, volume.METADATA_SUFFIX)
         yield StoredFile(
             path=path,
             hash_spec=_read_hash_spec(path),
             url=f"{root}/{quote(path.name)}",
-            companions=(layout.with_suffix(path, layout.HASH_SUFFIX), core_metadata),
+            companions=(volume.with_suffix(path, volume.HASH_SUFFIX), core_metadata),
         )
         if core_metadata.exists():
             digest = metadata.get((folder.name, path.name), "")
@@ -141,20 +144,20 @@ def _read_hash_spec(path: Path) -> str:
     if len(folder) == 64 and all(letter in "0123456789abcdef" for letter in folder):
         return f"sha256={folder}"
     try:
-        return f"sha256={layout.with_suffix(path, layout.HASH_SUFFIX).read_text().strip()}"
+        return f"sha256={volume.with_suffix(path, volume.HASH_SUFFIX).read_text().strip()}"
     except (OSError, UnicodeDecodeError):
         return ""
 
 
 def _iter_devpi_files(data: Path) -> Iterator[StoredFile]:
-    devpi = data / layout.DEVPI
-    if not (devpi / layout.DEVPI_DATABASE).exists():
+    devpi = data / volume.DEVPI
+    if not (devpi / volume.DEVPI_DATABASE).exists():
         return
     for file in iter_database_files(devpi):
         # devpi serves public packages only where no cache does
-        if not file.is_private and (data / layout.PUBLIC).exists():
+        if not file.is_private and (data / volume.PUBLIC).exists():
             continue
-        relative = file.path.relative_to(devpi / layout.DEVPI_FILES).as_posix()
+        relative = file.path.relative_to(devpi / volume.DEVPI_FILES).as_posix()
         url = None if file.is_private else f"/{relative}"
         yield StoredFile(
             path=file.path, is_private=file.is_private, hash_spec=file.hash_spec, url=url

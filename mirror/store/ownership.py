@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mirror.core.errors import UnfitError
-from mirror.store.layout import DEVPI
+from mirror.volume import DEVPI
 
 _MAX_LISTED = 3  # paths in an error message
 _MAX_DEPTH = 3  # of folders checked outside devpi's: the cache may hold very many

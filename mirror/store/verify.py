@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from mirror import volume
 from mirror.core.errors import MirrorError
-from mirror.store import layout
 from mirror.store.download import check_download
 from mirror.store.inventory import StoredFile, is_page_intact, iter_stored_files
 
@@ -181,7 +181,7 @@ def _set_aside(data: Path, checked: _CheckedFile) -> Flaw:
     if checked.stat is None:
         return _describe(data, checked, "lost")
     path = checked.file.path
-    target = data / layout.DAMAGED / path.relative_to(data)
+    target = data / volume.DAMAGED / path.relative_to(data)
     target.parent.mkdir(parents=True, exist_ok=True)
     if checked.is_unchanged():
         path.replace(target)

@@ -11,21 +11,21 @@ import argparse
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
 
 from packaging.specifiers import SpecifierSet
+from urllib3.exceptions import HTTPError
 
 from mirror.core.errors import MirrorError, WaitTimeout
 from mirror.core.wait import Deadline, wait_until
-from mirror.store.download import DownloadCheck, build_opener, check_download
+from mirror.http_pool import final_url
+from mirror.settings import SIMPLE_JSON
+from mirror.store.download import DownloadCheck, check_download, request_mirror
 from mirror.warm.request import (
     MissingDistribution,
     RequestedRelease,
@@ -38,7 +38,6 @@ from mirror.wheels import TargetEnvironment, parse_version, select_files
 DEFAULT_CONCURRENCY = 8  # requests; more would only queue at the upstream
 _RETRY_SECONDS = 90.0  # how long to retry one page or file while the mirror fails
 _REPORT_INTERVAL = 1.0  # seconds between two lines of progress
-_JSON = "application/vnd.pypi.simple.v1+json"
 _TRANSIENT_STATUSES = {0, 429, 500, 502, 503, 504}  # 0: no answer
 
 OnProgress = Callable[[WarmProgress], None]
@@ -178,21 +177,20 @@ def _read_page(url: str) -> list[IndexFile] | None:
 
     Raises MirrorError for an answer that will not change.
     """
-    request = urllib.request.Request(url, headers={"Accept": _JSON})
     try:
-        with build_opener().open(request, timeout=_RETRY_SECONDS) as response:
-            page = json.loads(response.read())
-            if not isinstance(page, dict):
-                raise MirrorError("the page", why="the mirror answers with something else")
-            return _parse_page(response.url, page)
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            raise MirrorError("no index has a project of this name") from error
-        if error.code in _TRANSIENT_STATUSES:
-            return None
-        raise MirrorError("the page", why=f"the mirror answers {error.code}") from error
-    except (OSError, ValueError, HTTPException):
+        with request_mirror(url, accept=SIMPLE_JSON, timeout=_RETRY_SECONDS) as response:
+            page = json.loads(response.read()) if response.status == 200 else None
+    except (HTTPError, OSError, ValueError):
         return None
+    if response.status == 404:
+        raise MirrorError("no index has a project of this name")
+    if response.status in _TRANSIENT_STATUSES:
+        return None
+    if response.status != 200:
+        raise MirrorError("the page", why=f"the mirror responds with status {response.status}")
+    if not isinstance(page, dict):
+        raise MirrorError("the page", why="the mirror responds with something else")
+    return _parse_page(final_url(response, url), page)
 
 
 def _parse_page(url: str, page: dict[str, Any]) -> list[IndexFile]:

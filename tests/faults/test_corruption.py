@@ -90,6 +90,13 @@ def test_an_upload_that_rotted_is_named_and_comes_back_by_add(
     assert [path for path in find_stored_files(place, wheel.name) if path.read_bytes() == good]
 
 
+EVERY_SECOND = """
+import sys
+from mirror.cache.__main__ import main
+main(sys.argv[1:], scrub_interval=1)
+"""
+
+
 def test_what_rots_is_gone_without_a_command(source: CountingUpstream, tmp_path: Path) -> None:
     """The program that fetches looks at what is kept by itself; here every second."""
     name = source.add_wheel("rots", 60_000)
@@ -97,7 +104,7 @@ def test_what_rots_is_gone_without_a_command(source: CountingUpstream, tmp_path:
     argv = devpi.build_cache_argv(
         sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
     )
-    running = start_cache_server((*argv, "--scrub-every", "1"), port)
+    running = start_cache_server((sys.executable, "-c", EVERY_SECOND, *argv[3:]), port)
     try:
         assert fetch_sha256(port, root, "rots") == source.sha256(name)
         (path,) = root.rglob("*.whl")

@@ -12,7 +12,6 @@ from typing import cast
 
 import pytest
 
-from mirror.cache import project_page
 from mirror.cache.errors import (
     NotFoundError,
     UnavailableError,
@@ -22,6 +21,7 @@ from mirror.cache.errors import (
 from mirror.cache.page_cache import PageCache
 from mirror.cache.page_store import PageStore
 from mirror.cache.upstream import UpstreamClient, UpstreamResponse
+from mirror.settings import SIMPLE_JSON
 
 PROJECTS = [f"lib-{number}" for number in range(60)]
 
@@ -46,7 +46,7 @@ class InstantUpstream:
         told = {"meta": {"api-version": "1.0"}, "name": project, "files": files}
         body = json.dumps(told).encode()
         return UpstreamResponse(
-            body=body, content_type=project_page.JSON_TYPE, url="https://h.example/", etag='"1"'
+            body=body, content_type=SIMPLE_JSON, url="https://h.example/", etag='"1"'
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from mirror.cache import project_page
 from mirror.cache.page_store import PageStore
+from mirror.settings import SIMPLE_JSON
 
 SHA = "ab" * 32
 
@@ -28,7 +29,7 @@ def make_page(*versions: str) -> project_page.ProjectPage:
     ]
     body = json.dumps({"meta": {"api-version": "1.0"}, "name": "lib", "files": files}).encode()
     return project_page.parse_page(
-        body, content_type=project_page.JSON_TYPE, url="https://h.example/", project="lib"
+        body, content_type=SIMPLE_JSON, url="https://h.example/", project="lib"
     )
 
 

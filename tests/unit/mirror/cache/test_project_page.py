@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
 
 from mirror.cache import project_page
 from mirror.cache.errors import InvalidPageError, UnavailableError
-from mirror.cache.names import is_distribution_filename, is_normalized, normalize
+from mirror.cache.names import is_distribution_filename, is_normalized
+from mirror.settings import SIMPLE_JSON
 
 BASE = "https://index.example/simple/some-lib/"
 SHA = hashlib.sha256(b"x").hexdigest()
@@ -29,7 +31,7 @@ def file(filename: str = "some_lib-1.0-py3-none-any.whl", **more: Any) -> dict[s
 
 
 def parse(
-    body: bytes, kind: str = project_page.JSON_TYPE, project: str = "some-lib"
+    body: bytes, kind: str = SIMPLE_JSON, project: str = "some-lib"
 ) -> project_page.ProjectPage:
     return project_page.parse_page(body, content_type=kind, url=BASE, project=project)
 
@@ -114,15 +116,15 @@ def test_an_empty_project_is_a_page() -> None:
     [
         (b"<html><a href='/login'>Log in</a></html>", "text/html"),
         (b"<html><a href='/other-1.0.tar.gz'>another project</a></html>", "text/html"),
-        (b"", project_page.JSON_TYPE),
-        (b"[]", project_page.JSON_TYPE),
-        (b"[" * 100_000, project_page.JSON_TYPE),
-        (b'{"files": 3}', project_page.JSON_TYPE),
-        (document(name="another"), project_page.JSON_TYPE),
-        (document(file(url=None)), project_page.JSON_TYPE),
-        (document({"filename": 3}), project_page.JSON_TYPE),
-        (document(file("../x.whl")), project_page.JSON_TYPE),
-        (document(file()).replace(b"1.1", b"2.0"), project_page.JSON_TYPE),
+        (b"", SIMPLE_JSON),
+        (b"[]", SIMPLE_JSON),
+        (b"[" * 100_000, SIMPLE_JSON),
+        (b'{"files": 3}', SIMPLE_JSON),
+        (document(name="another"), SIMPLE_JSON),
+        (document(file(url=None)), SIMPLE_JSON),
+        (document({"filename": 3}), SIMPLE_JSON),
+        (document(file("../x.whl")), SIMPLE_JSON),
+        (document(file()).replace(b"1.1", b"2.0"), SIMPLE_JSON),
         (document(file()), "application/octet-stream"),
         (b"\x00\xff" * 100, "text/html"),
     ],
@@ -133,7 +135,7 @@ def test_what_is_no_page_is_refused(body: bytes, kind: str) -> None:
     assert isinstance(refused.value, UnavailableError)
 
 
-@given(st.binary(max_size=300), st.sampled_from([project_page.JSON_TYPE, "text/html"]))
+@given(st.binary(max_size=300), st.sampled_from([SIMPLE_JSON, "text/html"]))
 def test_any_bytes_are_a_page_or_refused(body: bytes, kind: str) -> None:
     with suppress(InvalidPageError):
         parse(body, kind)
@@ -175,6 +177,6 @@ def test_any_json_is_a_page_or_refused(files: list[dict[str, Any]]) -> None:
 
 @given(st.text(max_size=40))
 def test_names_that_pass_are_safe_as_paths(name: str) -> None:
-    assert not is_normalized(name) or normalize(name) == name
+    assert not is_normalized(name) or canonicalize_name(name) == name
     if is_distribution_filename(name):
         assert "/" not in name and not name.startswith(".") and "\n" not in name

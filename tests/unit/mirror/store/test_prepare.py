@@ -110,7 +110,7 @@ def test_files_of_somebody_are_not_touched(tmp_path: Path, secrets: Path) -> Non
     other = tmp_path / "data/devpi"
     other.mkdir(parents=True)
     (other / "thesis.tex").write_text("years")
-    with pytest.raises(RefusedError, match="is no server"):
+    with pytest.raises(RefusedError, match="is not a server folder"):
         prepare_server(serverdir=other, run_dir=tmp_path / "run", secrets=secrets)
     assert (other / "thesis.tex").read_text() == "years"
 
