@@ -13,7 +13,7 @@ from deploy.evidence.mirror import find_probe_image
 from deploy.lifecycle import record
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream
-from mirror.probe.__main__ import parse_endpoint
+from mirror.probe.endpoint import parse_endpoint
 
 
 def build_collect_options(

@@ -1,1 +1,1 @@
-"""What runs in a probe pod: it looks at the network as a workload does and prints one JSON."""
+"""The program of probe pods: examines the network as a workload sees it, and prints JSON."""

@@ -1,4 +1,7 @@
-"""DNS questions over UDP, as small as a stub resolver's (RFC 1035 section 4, RFC 3596)."""
+"""DNS queries over UDP, like those of a stub resolver (RFC 1035 section 4, RFC 3596).
+
+A library (dnspython) would add 2.7 MB to the image and 60 ms to the start of every probe.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,40 @@ from mirror.probe.model import DnsAnswer
 A, AAAA = 1, 28
 QTYPES = {"A": A, "AAAA": AAAA}
 TIMEOUT = DnsAnswer(code="TIMEOUT")
-_CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+_ATTEMPTS = (0.7, 1.3, 3.0)  # seconds; together the 5 s that musl waits
+_RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 _HEADER = struct.Struct("!6H")  # id, flags, questions, answers, authorities, additionals
 _RECORD = struct.Struct("!2HIH")  # type, class, time to live, length of the data
-_LARGEST = 4096  # bytes of a datagram
+_MAX_SIZE = 4096  # bytes of a datagram
 
 
 def query(servers: tuple[str, ...], name: str, qtype: int, *, port: int = 53) -> DnsAnswer:
-    """One question to the first server that answers, asked three times, for the 5 s of musl's.
+    """Return the answer of the first server that gives one.
 
-    The servers share them.
+    Three attempts take 5 s in total; the servers share the time of each.
     """
-    told = TIMEOUT
-    for wait in (0.7, 1.3, 3.0):
+    answer = TIMEOUT
+    for seconds in _ATTEMPTS:
         for server in servers:
-            told = _ask_once(server, port, name, qtype, wait / len(servers))
-            if told.code not in {"TIMEOUT", "UNREACHABLE"}:
-                return told
-    return told
+            answer = _query_server(server, port, name, qtype, seconds / len(servers))
+            if answer.code not in {"TIMEOUT", "UNREACHABLE"}:
+                return answer
+    return answer
 
 
-def _ask_once(server: str, port: int, name: str, kind: int, seconds: float) -> DnsAnswer:
-    number = secrets.randbelow(1 << 16)
-    until = time.monotonic() + seconds
+def _query_server(server: str, port: int, name: str, qtype: int, seconds: float) -> DnsAnswer:
+    query_id = secrets.randbelow(1 << 16)
+    end = time.monotonic() + seconds
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as line:
-            line.connect((server, port))
-            line.send(encode_query(number, name, kind))
-            while (left := until - time.monotonic()) > 0:
-                line.settimeout(left)
-                packet = line.recv(_LARGEST)
-                if packet[:2] == number.to_bytes(2, "big"):
-                    return decode_reply(packet, kind)
+        with socket.socket(family, socket.SOCK_DGRAM) as connection:
+            connection.connect((server, port))
+            connection.send(encode_query(query_id, name, qtype))
+            while (remaining := end - time.monotonic()) > 0:
+                connection.settimeout(remaining)
+                packet = connection.recv(_MAX_SIZE)
+                if packet[:2] == query_id.to_bytes(2, "big"):
+                    return decode_reply(packet, qtype)
     except TimeoutError:
         return TIMEOUT
     except OSError:
@@ -53,43 +57,44 @@ def _ask_once(server: str, port: int, name: str, kind: int, seconds: float) -> D
     return TIMEOUT
 
 
-def encode_query(number: int, name: str, qtype: int) -> bytes:
-    """A recursive query. Raises ValueError for what is not a DNS name."""
+def encode_query(query_id: int, name: str, qtype: int) -> bytes:
+    """Return a recursive query. Raises ValueError if the name is not a DNS name."""
     labels = [label.encode("ascii") for label in name.rstrip(".").split(".")]
     if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels), 0) > 240:
         raise ValueError(f"not a DNS name: {name!r}")
-    written = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-    return _HEADER.pack(number, 0x0100, 1, 0, 0, 0) + written + struct.pack("!2H", qtype, 1)
+    qname = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    return _HEADER.pack(query_id, 0x0100, 1, 0, 0, 0) + qname + struct.pack("!2H", qtype, 1)
 
 
 def decode_reply(packet: bytes, qtype: int) -> DnsAnswer:
-    """The answer of a reply to one question of this kind."""
+    """Return the rcode of a reply and the addresses of its records of type ``qtype``."""
     try:
         _, flags, questions, answers, _, _ = _HEADER.unpack_from(packet)
-        at = _HEADER.size
+        offset = _HEADER.size
         for _ in range(questions):
-            at = _after_name(packet, at) + 4
-        found = []
+            offset = _skip_name(packet, offset) + 4
+        addresses = []
         for _ in range(answers):
-            at = _after_name(packet, at)
-            its, _, _, length = _RECORD.unpack_from(packet, at)
-            at += _RECORD.size
-            if its == qtype:
-                found.append(_address(qtype, packet[at : at + length]))
-            at += length
+            offset = _skip_name(packet, offset)
+            record_type, _, _, length = _RECORD.unpack_from(packet, offset)
+            offset += _RECORD.size
+            if record_type == qtype:
+                addresses.append(_decode_address(qtype, packet[offset : offset + length]))
+            offset += length
     except (struct.error, IndexError, ValueError):
         return DnsAnswer(code="MALFORMED")
-    code = flags & 15
-    return DnsAnswer(code=_CODES.get(code, f"RCODE{code}"), addresses=tuple(found))
+    rcode = flags & 15
+    return DnsAnswer(code=_RCODES.get(rcode, f"RCODE{rcode}"), addresses=tuple(addresses))
 
 
-def _address(kind: int, data: bytes) -> str:
-    return str(IPv4Address(data) if kind == A else IPv6Address(data))
+def _decode_address(qtype: int, data: bytes) -> str:
+    return str(IPv4Address(data) if qtype == A else IPv6Address(data))
 
 
-def _after_name(packet: bytes, at: int) -> int:
-    while (length := packet[at]) != 0:
+def _skip_name(packet: bytes, offset: int) -> int:
+    """Return the offset after a name; a compressed one ends with a pointer of two bytes."""
+    while (length := packet[offset]) != 0:
         if length >= 0xC0:
-            return at + 2
-        at += 1 + length
-    return at + 1
+            return offset + 2
+        offset += 1 + length
+    return offset + 1

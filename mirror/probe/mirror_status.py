@@ -1,4 +1,4 @@
-"""The mirror asked from a pod: by its address, as workloads do, without any proxy."""
+"""Requests the mirror's status from a pod, at the address that workloads use, without a proxy."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import Any
 from mirror.probe.model import MirrorView
 from mirror.probe.network import try_connect
 
-SECONDS = 4.0
-_STATUS = "/+mirror/status"
-_MOST = 1 << 20  # bytes of an answer that are read
+SECONDS = 4.0  # timeout of the request
+_PATH = "/+mirror/status"
+_MAX_SIZE = 1 << 20  # bytes of the response that are read
 
 
 def check_mirror(address: str, port: int) -> MirrorView:
-    """Whether it answers, and what it tells of its volume and its upstream."""
-    tried = try_connect(address, port)
-    if tried.outcome != "connects":
-        return MirrorView(connection=tried, text=tried.text)
-    line = HTTPConnection(address, port, timeout=SECONDS)
+    """Return whether the mirror responds, and what it reports of its volume and its upstream."""
+    attempt = try_connect(address, port)
+    if attempt.outcome != "connects":
+        return MirrorView(connection=attempt, text=attempt.text)
+    connection = HTTPConnection(address, port, timeout=SECONDS)
     try:
-        line.request("GET", _STATUS, headers={"Accept": "application/json"})
-        answer = line.getresponse()
-        told = _told(answer.read(_MOST))
-    except (OSError, HTTPException) as broken:
-        return MirrorView(connection=tried, text=str(broken) or type(broken).__name__)
+        connection.request("GET", _PATH, headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        status = _parse_object(response.read(_MAX_SIZE))
+    except (OSError, HTTPException) as error:
+        return MirrorView(connection=attempt, text=str(error) or type(error).__name__)
     finally:
-        line.close()
-    volume, upstream = told.get("volume"), told.get("upstream")
+        connection.close()
+    volume, upstream = status.get("volume"), status.get("upstream")
     volume = volume if isinstance(volume, dict) else {}
     state = upstream.get("state") if isinstance(upstream, dict) else None
     return MirrorView(
-        connection=tried,
-        http=answer.status,
-        text=answer.reason,
-        volume_free=_number(volume.get("free")),
-        volume_size=_number(volume.get("size")),
+        connection=attempt,
+        http=response.status,
+        text=response.reason,
+        volume_free=_read_int(volume.get("free")),
+        volume_size=_read_int(volume.get("size")),
         volume_full=volume.get("full") is True,
         upstream=state if isinstance(state, str) else None,
     )
 
 
-def _told(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
+    """Return a JSON object; {} for anything else, as older mirrors and other servers send it."""
     try:
-        told = json.loads(body)
+        value = json.loads(body)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _number(value: Any) -> int | None:
+def _read_int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None

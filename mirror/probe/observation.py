@@ -1,4 +1,4 @@
-"""The look of one pod: all questions at once, then the real programs beside the connections."""
+"""Observes the network of one pod: all queries in parallel, then programs and connections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mirror.probe import mirror_status, network, programs
 from mirror.probe.dns_query import AAAA, A, query
+from mirror.probe.endpoint import IndexEndpoint
 from mirror.probe.model import (
     ConnectionAttempt,
     DnsAnswer,
@@ -28,126 +29,125 @@ from mirror.probe.search_list import (
     simulate_resolvers,
 )
 
-_SIDE_BY_SIDE = 48  # threads; they wait on the network
-_ADDRESSES = 2  # of each family are tried
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexEndpoint:
-    """A name to look at, and the port its index listens on."""
-
-    name: str
-    port: int = 443
+_THREADS = 48  # they wait for the network
+_ADDRESSES = 2  # connections tried for each address family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeOptions:
-    """Where to look. The defaults are a probe pod's; tests bring their own."""
+    """What to probe, and where to find it. The defaults are those of a probe pod."""
 
     resolv_conf: Path = Path("/etc/resolv.conf")
     tools: Path = Path("/opt/probe")
     dns_port: int = 53
-    mirror: IndexEndpoint | None = None  # the mirror's address and port
+    mirror: IndexEndpoint | None = None
 
 
 def observe_pod(endpoints: Iterable[IndexEndpoint], options: ProbeOptions) -> PodDns:
-    """Everything about DNS that this pod can see, in about the time of the slowest question."""
-    begun = time.monotonic()
+    """Return what this pod sees, in about the time that the slowest query takes."""
+    start = time.monotonic()
     conf = read_resolv_conf(options.resolv_conf)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        views = [_begin_name(pool, place, conf, options) for place in endpoints]
-        suffixes = [_begin_suffix(pool, suffix, conf, options) for suffix in conf.search]
-        at = options.mirror
-        mirror = pool.submit(mirror_status.check_mirror, at.name, at.port) if at else None
+    mirror = options.mirror
+    with ThreadPoolExecutor(_THREADS) as pool:
+        names = [_submit_name(pool, endpoint, conf, options) for endpoint in endpoints]
+        suffixes = [_submit_suffix(pool, suffix, conf, options) for suffix in conf.search]
+        status = (
+            pool.submit(mirror_status.check_mirror, mirror.name, mirror.port) if mirror else None
+        )
         return PodDns(
             resolv_conf=conf,
-            suffixes=tuple(one.end() for one in suffixes),
-            names=tuple(one.end(pool, conf) for one in views),
+            suffixes=tuple(suffix.collect() for suffix in suffixes),
+            names=tuple(name.collect(pool, conf) for name in names),
             ipv6_addresses=network.read_ipv6_addresses(),
             ipv6_default_route=network.has_ipv6_default_route(),
             ipv6_disabled=network.is_ipv6_disabled(),
             gai_conf=network.read_gai_conf(),
-            mirror=mirror.result() if mirror else None,
-            seconds=round(time.monotonic() - begun, 2),
+            mirror=status.result() if status else None,
+            seconds=round(time.monotonic() - start, 2),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """The questions for A and AAAA of one name, on their way."""
+class _PendingPair:
+    """The pending queries of one name for A and AAAA."""
 
     a: Future[DnsAnswer]
     aaaa: Future[DnsAnswer]
 
-    @classmethod
-    def begin(cls, pool: Executor, name: str, conf: ResolvConf, ground: ProbeOptions) -> _Pair:
-        question = partial(query, conf.nameservers, name, port=ground.dns_port)
-        return cls(pool.submit(question, A), pool.submit(question, AAAA))
-
-    def end(self) -> AddressAnswers:
+    def collect(self) -> AddressAnswers:
         return self.a.result(), self.aaaa.result()
 
 
 @dataclass(frozen=True, slots=True)
-class _Suffix:
+class _PendingSuffix:
     suffix: str
-    expanded: _Pair
-    single: _Pair
+    expanded: _PendingPair
+    single: _PendingPair
 
-    def end(self) -> SuffixView:
+    def collect(self) -> SuffixView:
         return SuffixView(
             suffix=self.suffix,
-            expanded=_telling(self.expanded.end()),
-            single=_telling(self.single.end()),
+            expanded=_choose_decisive(self.expanded.collect()),
+            single=_choose_decisive(self.single.collect()),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
-    place: IndexEndpoint
-    pairs: list[_Pair]
-    asked: list[Future[ProgramRun]]
+class _PendingName:
+    endpoint: IndexEndpoint
+    pairs: list[_PendingPair]
+    programs: list[Future[ProgramRun]]
 
-    def end(self, pool: Executor, conf: ResolvConf) -> NameView:
-        steps = simulate_resolvers(self.place.name, conf, [pair.end() for pair in self.pairs])
-        itself = next(step for step in steps if not step.suffix)
-        addresses = [*itself.a.addresses[:_ADDRESSES], *itself.aaaa.addresses[:_ADDRESSES]]
-        tried: list[Future[ConnectionAttempt]] = [
-            pool.submit(network.try_connect, address, self.place.port) for address in addresses
+    def collect(self, pool: Executor, conf: ResolvConf) -> NameView:
+        """Wait for the answers, then connect to the addresses of the name itself."""
+        name, port = self.endpoint.name, self.endpoint.port
+        steps = simulate_resolvers(name, conf, [pair.collect() for pair in self.pairs])
+        own = next(step for step in steps if not step.suffix)
+        addresses = [*own.a.addresses[:_ADDRESSES], *own.aaaa.addresses[:_ADDRESSES]]
+        attempts: list[Future[ConnectionAttempt]] = [
+            pool.submit(network.try_connect, address, port) for address in addresses
         ]
         return NameView(
-            name=self.place.name,
-            port=self.place.port,
+            name=name,
+            port=port,
             steps=steps,
-            programs=tuple(one.result() for one in self.asked),
-            connections=tuple(one.result() for one in tried),
+            programs=tuple(run.result() for run in self.programs),
+            connections=tuple(attempt.result() for attempt in attempts),
         )
 
 
-def _begin_suffix(pool: Executor, suffix: str, conf: ResolvConf, ground: ProbeOptions) -> _Suffix:
-    mark = f"mirror-doctor-{secrets.token_hex(4)}"  # in no cache and in no zone
-    pair = partial(_Pair.begin, pool, conf=conf, ground=ground)
-    return _Suffix(suffix, pair(f"{mark}.example.{suffix}"), pair(f"{mark}.{suffix}"))
+def _submit_pair(
+    pool: Executor, name: str, conf: ResolvConf, options: ProbeOptions
+) -> _PendingPair:
+    query_name = partial(query, conf.nameservers, name, port=options.dns_port)
+    return _PendingPair(pool.submit(query_name, A), pool.submit(query_name, AAAA))
 
 
-def _begin_name(
-    pool: Executor, place: IndexEndpoint, conf: ResolvConf, ground: ProbeOptions
-) -> _Name:
-    pairs = [
-        _Pair.begin(pool, tried, conf, ground) for tried, _ in list_candidates(place.name, conf)
+def _submit_suffix(
+    pool: Executor, suffix: str, conf: ResolvConf, options: ProbeOptions
+) -> _PendingSuffix:
+    label = f"mirror-doctor-{secrets.token_hex(4)}"  # in no cache and in no zone
+    expanded = _submit_pair(pool, f"{label}.example.{suffix}", conf, options)
+    return _PendingSuffix(suffix, expanded, _submit_pair(pool, f"{label}.{suffix}", conf, options))
+
+
+def _submit_name(
+    pool: Executor, endpoint: IndexEndpoint, conf: ResolvConf, options: ProbeOptions
+) -> _PendingName:
+    name, port = endpoint.name, endpoint.port
+    candidates = list_candidates(name, conf)
+    pairs = [_submit_pair(pool, candidate, conf, options) for candidate, _ in candidates]
+    uv, busybox = options.tools / "uv", options.tools / "busybox"
+    runs = [
+        pool.submit(programs.run_uv, uv, name, port),
+        pool.submit(programs.run_uv, uv, name.rstrip(".") + ".", port),
+        pool.submit(programs.run_glibc, name),
+        pool.submit(programs.run_busybox, busybox, name),
     ]
-    uv, busybox = ground.tools / "uv", ground.tools / "busybox"
-    absolute = place.name.rstrip(".") + "."
-    asked = [
-        pool.submit(programs.run_uv, uv, place.name, place.port),
-        pool.submit(programs.run_uv, uv, absolute, place.port),
-        pool.submit(programs.run_glibc, place.name),
-        pool.submit(programs.run_busybox, busybox, place.name),
-    ]
-    return _Name(place, pairs, asked)
+    return _PendingName(endpoint, pairs, runs)
 
 
-def _telling(both: AddressAnswers) -> DnsAnswer:
-    """The answer that musl decides by: the one to A, in all its versions."""
-    a, aaaa = both
+def _choose_decisive(answers: AddressAnswers) -> DnsAnswer:
+    """Return the answer that musl decides by, in all its versions: the one to A."""
+    a, aaaa = answers
     return aaaa if aaaa.addresses and not a.addresses else a

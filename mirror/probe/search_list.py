@@ -1,4 +1,4 @@
-"""The search list by the rules of musl and of glibc. Pure: answers in, moves out."""
+"""Simulates how musl and glibc use the search list. Pure, except for read_resolv_conf."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ AddressAnswers = tuple[DnsAnswer, DnsAnswer]  # to A and to AAAA
 
 
 def read_resolv_conf(path: Path) -> ResolvConf:
-    """resolv.conf(5); the last `search` or `domain` line counts, ndots is 1 unless given."""
+    """Read resolv.conf(5): the last `search` or `domain` line counts, ndots is 1 by default."""
     servers: list[str] = []
     search: list[str] = []
     options: list[str] = []
     for line in path.read_text(errors="replace").splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        match words:
+        fields = line.split("#")[0].split(";")[0].split()
+        match fields:
             case ["nameserver", server, *_]:
                 servers.append(server.partition("%")[0])
             case ["search" | "domain", *domains]:
                 search = [domain.strip(".").lower() for domain in domains if domain.strip(".")]
-            case ["options", *given]:
-                options += given
+            case ["options", *values]:
+                options += values
             case _:
                 pass
-    ndots = [one.partition(":")[2] for one in options if one.startswith("ndots:")]
+    ndots = [option.partition(":")[2] for option in options if option.startswith("ndots:")]
     number = min(int(ndots[-1]), 15) if ndots and ndots[-1].isdigit() else 1
     return ResolvConf(
-        nameservers=tuple(servers[:3]),  # both libraries read no more
+        nameservers=tuple(servers[:3]),  # both libraries ignore the rest
         search=tuple(search),
         ndots=number,
         options=tuple(options),
@@ -37,66 +37,75 @@ def read_resolv_conf(path: Path) -> ResolvConf:
 
 
 def list_candidates(name: str, conf: ResolvConf) -> tuple[tuple[str, str], ...]:
-    """(name to try, suffix) in glibc's order; musl tries the same names or only the first."""
+    """Return (name to query, suffix) in glibc's order; musl queries the same or only the first."""
     bare = name.rstrip(".")
-    itself = ((bare, ""),)
+    own = ((bare, ""),)
     if name.endswith("."):
-        return itself
+        return own
     expanded = tuple((f"{bare}.{suffix}", suffix) for suffix in conf.search)
-    return itself + expanded if _enough_dots(bare, conf) else expanded + itself
+    return own + expanded if _has_enough_dots(bare, conf) else expanded + own
 
 
 def simulate_resolvers(
     name: str, conf: ResolvConf, answers: Sequence[AddressAnswers]
 ) -> tuple[SearchStep, ...]:
-    """What both libraries do; ``answers`` belong to candidates(name, conf)."""
-    tries = list_candidates(name, conf)
-    dotted = _enough_dots(name.rstrip("."), conf)
-    of_musl = _moves(answers, _musl, lambda number, over: over or (dotted and number > 0))
-    of_glibc = _moves(answers, _glibc, lambda number, over: over and tries[number][1] != "")
+    """Return what both libraries do; ``answers`` are those to list_candidates(name, conf)."""
+    candidates = list_candidates(name, conf)
+    dotted = _has_enough_dots(name.rstrip("."), conf)
+    musl_moves = _simulate(
+        answers, _move_musl, lambda index, stopped: stopped or (dotted and index > 0)
+    )
+    glibc_moves = _simulate(
+        answers, _move_glibc, lambda index, stopped: stopped and candidates[index][1] != ""
+    )
     return tuple(
-        SearchStep(tried=tried, suffix=suffix, a=a, aaaa=aaaa, musl=musl, glibc=glibc)
-        for (tried, suffix), (a, aaaa), musl, glibc in zip(
-            tries, answers, of_musl, of_glibc, strict=True
+        SearchStep(tried=candidate, suffix=suffix, a=a, aaaa=aaaa, musl=musl, glibc=glibc)
+        for (candidate, suffix), (a, aaaa), musl, glibc in zip(
+            candidates, answers, musl_moves, glibc_moves, strict=True
         )
     )
 
 
-def _enough_dots(name: str, conf: ResolvConf) -> bool:
+def _has_enough_dots(name: str, conf: ResolvConf) -> bool:
     return name.count(".") >= conf.ndots
 
 
-def _moves(
+def _simulate(
     answers: Sequence[AddressAnswers],
-    rule: Callable[[DnsAnswer, DnsAnswer], ResolverMove],
-    passes_over: Callable[[int, bool], bool],
+    move: Callable[[DnsAnswer, DnsAnswer], ResolverMove],
+    skips: Callable[[int, bool], bool],
 ) -> list[ResolverMove]:
+    """Return the move of a library at each candidate.
+
+    ``move`` maps the answers for A and AAAA to a move; ``skips`` gets a candidate's index and
+    whether the search has stopped.
+    """
     moves: list[ResolverMove] = []
-    for number, (a, aaaa) in enumerate(answers):
-        if "finds" in moves or passes_over(number, "stops" in moves):
+    for index, (a, aaaa) in enumerate(answers):
+        if "finds" in moves or skips(index, "stops" in moves):
             moves.append("not asked")
         else:
-            moves.append(rule(a, aaaa))
-    asked = [number for number, move in enumerate(moves) if move != "not asked"]
-    if moves[asked[-1]] == "goes on":
-        moves[asked[-1]] = "stops"  # there is nothing to go on to
+            moves.append(move(a, aaaa))
+    last = max(index for index, made in enumerate(moves) if made != "not asked")
+    if moves[last] == "goes on":
+        moves[last] = "stops"  # no candidate is left
     return moves
 
 
-def _musl(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
-    """musl 1.2.4 and later, name_from_dns in lookup_name.c: A is looked at before AAAA."""
-    for one in (a, aaaa):
-        if one.code == "NXDOMAIN":
+def _move_musl(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
+    """musl 1.2.4 and later, name_from_dns in lookup_name.c: it looks at A before AAAA."""
+    for answer in (a, aaaa):
+        if answer.code == "NXDOMAIN":
             return "goes on"
-        if one.code != "NOERROR":
+        if answer.code != "NOERROR":
             return "stops"
     return "finds" if a.addresses or aaaa.addresses else "stops"
 
 
-def _glibc(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
-    """glibc, __res_context_search: SERVFAIL is remembered and passed; silence ends the list.
+def _move_glibc(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
+    """glibc, __res_context_search: SERVFAIL does not end the search, a timeout does.
 
-    The name itself is tried even then.
+    The name itself is queried even after that.
     """
     if a.addresses or aaaa.addresses:
         return "finds"

@@ -1,32 +1,34 @@
-"""Waiting for answers, against a DNS server that changes its mind."""
+"""Waiting for DNS answers, from a server that changes its answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
-from dnslib.server import BaseResolver, DNSLogger, DNSServer
+from dnslib.server import BaseResolver
 
 from mirror.core.codec import load
 from mirror.probe.__main__ import main
 from mirror.probe.expectations import ExpectationReport, is_met, parse_expectation
-from mirror.probe.model import DnsAnswer
+from mirror.probe.model import AnswerKind, DnsAnswer
+from tests.unit.mirror.probe.dns_server import serve_dns
 
 
 class ChangingResolver(BaseResolver):  # type: ignore[misc]
-    """AAAA of anything: NXDOMAIN three times, then empty. The API server's name has an A."""
+    """Answers AAAA with NXDOMAIN three times, then empty. The API server's name has an A."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.aaaa_queries = 0
 
     def resolve(self, request: DNSRecord, handler: object) -> DNSRecord:
         reply = request.reply()
         if request.q.qtype == QTYPE.AAAA:
-            self.asked += 1
-            reply.header.rcode = RCODE.NXDOMAIN if self.asked <= 3 else RCODE.NOERROR
+            self.aaaa_queries += 1
+            reply.header.rcode = RCODE.NXDOMAIN if self.aaaa_queries <= 3 else RCODE.NOERROR
         elif str(request.q.qname) == "kubernetes.default.svc.cluster.local.":
             reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A("10.0.0.1"), ttl=1))
         else:
@@ -36,12 +38,8 @@ class ChangingResolver(BaseResolver):  # type: ignore[misc]
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    quiet = DNSLogger("-request,-reply,-truncated,-data,-error", prefix=False)
-    server = DNSServer(ChangingResolver(), address="127.0.0.1", port=0, logger=quiet)
-    server.start_thread()
-    yield server.server.server_address[1]
-    server.stop()
-    server.server.server_close()
+    with serve_dns(ChangingResolver()) as port:
+        yield port
 
 
 def run_expect(
@@ -49,29 +47,28 @@ def run_expect(
 ) -> ExpectationReport:
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.1\n")
-    more = ("--resolv-conf", str(conf), "--dns-port", str(port))
-    assert main(["expect", *argv, *more]) == 0
+    assert main(["expect", *argv, "--resolv-conf", str(conf), "--dns-port", str(port)]) == 0
     return load(ExpectationReport, json.loads(capsys.readouterr().out))
 
 
-def test_it_waits_until_all_came_true(
+def test_waits_until_every_answer_is_as_expected(
     port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("x.invalid/AAAA/empty", "kubernetes.default.svc.cluster.local/A/exists")
-    told = run_expect(tmp_path, capsys, port, *asked, "gone.example/A/NXDOMAIN", "--seconds", "20")
-    assert told.unmet == ()
+    expected = ("x.invalid/AAAA/empty", "kubernetes.default.svc.cluster.local/A/exists")
+    argv = (*expected, "gone.example/A/NXDOMAIN", "--seconds", "20")
+    assert run_expect(tmp_path, capsys, port, *argv).unmet == ()
 
 
-def test_what_does_not_come_true_is_told(
+def test_reports_an_expectation_that_is_not_met_in_time(
     port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run_expect(tmp_path, capsys, port, "gone.example/A/exists", "--seconds", "1")
-    (unmet,) = told.unmet
+    report = run_expect(tmp_path, capsys, port, "gone.example/A/exists", "--seconds", "1")
+    (unmet,) = report.unmet
     assert (unmet.server, unmet.name, unmet.code) == ("127.0.0.1", "gone.example", "NXDOMAIN")
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "kinds"),
     [
         (DnsAnswer(code="NOERROR"), {"empty"}),
         (DnsAnswer(code="NOERROR", addresses=("10.0.0.1",)), {"exists"}),
@@ -80,11 +77,11 @@ def test_what_does_not_come_true_is_told(
         (DnsAnswer(code="SERVFAIL"), set()),
     ],
 )
-def test_met(answer: DnsAnswer, wanted: set[str]) -> None:
-    assert {one for one in ("empty", "exists", "NXDOMAIN") if is_met(answer, one)} == wanted
+def test_is_met(answer: DnsAnswer, kinds: set[str]) -> None:
+    assert {kind for kind in get_args(AnswerKind) if is_met(answer, kind)} == kinds
 
 
 @pytest.mark.parametrize("text", ["x", "x/MX/empty", "x/A/maybe", "x/A/empty/more"])
-def test_questions_that_are_none(text: str) -> None:
+def test_rejects_an_invalid_expectation(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_expectation(text)

@@ -1,4 +1,4 @@
-"""IPv6 as /proc tells it, and connections."""
+"""IPv6 configuration as read from /proc, and connections."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ADDRESSES = (
 )
 
 
-def test_a_rejecting_default_is_no_route(tmp_path: Path) -> None:
+def test_a_reject_route_is_no_default_route(tmp_path: Path) -> None:
     (tmp_path / "ipv6_route").write_text(REJECT)
     assert not network.has_ipv6_default_route(tmp_path)
     (tmp_path / "ipv6_route").write_text(REJECT + DEFAULT)
     assert network.has_ipv6_default_route(tmp_path)
 
 
-def test_addresses_of_global_scope(tmp_path: Path) -> None:
+def test_reads_addresses_of_global_scope(tmp_path: Path) -> None:
     assert network.read_ipv6_addresses(tmp_path) == ()
     (tmp_path / "if_inet6").write_text(ADDRESSES)
     assert network.read_ipv6_addresses(tmp_path) == ("fd70:8823:7283:3::3",)
 
 
-def test_connections() -> None:
+def test_connects() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert network.try_connect("127.0.0.1", port).outcome == "connects"

@@ -1,4 +1,4 @@
-"""The whole probe against a DNS server of the test's own, as in the field."""
+"""The whole probe, against a DNS server that answers like a provider's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
-from dnslib.server import BaseResolver, DNSLogger, DNSServer
+from dnslib.server import BaseResolver
 
 from mirror.core.codec import load
-from mirror.probe.__main__ import main, parse_endpoint
+from mirror.probe.__main__ import main
+from mirror.probe.endpoint import IndexEndpoint, parse_endpoint
 from mirror.probe.model import PodDns
-from mirror.probe.observation import IndexEndpoint
+from tests.unit.mirror.probe.dns_server import serve_dns
 
 
 class ProviderResolver(BaseResolver):  # type: ignore[misc]
-    """NXDOMAIN but for index.example, and for provider.example: NOERROR for all under it."""
+    """NXDOMAIN, except for index.example, and NOERROR for every name under provider.example."""
 
     def resolve(self, request: DNSRecord, handler: object) -> DNSRecord:
         reply = request.reply()
@@ -32,15 +33,11 @@ class ProviderResolver(BaseResolver):  # type: ignore[misc]
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    quiet = DNSLogger("-request,-reply,-truncated,-data,-error", prefix=False)
-    server = DNSServer(ProviderResolver(), address="127.0.0.1", port=0, logger=quiet)
-    server.start_thread()
-    yield server.server.server_address[1]
-    server.stop()
-    server.server.server_close()
+    with serve_dns(ProviderResolver()) as port:
+        yield port
 
 
-def test_a_poisoned_list_is_walked(
+def test_observes_a_search_list_with_a_provider_domain(
     port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conf = tmp_path / "resolv.conf"
@@ -49,23 +46,23 @@ def test_a_poisoned_list_is_walked(
     )
     argv = ["dns", "--name", f"index.example:{port}", "--resolv-conf", str(conf)]
     assert main([*argv, "--tools", str(tmp_path), "--dns-port", str(port)]) == 0
-    seen = load(PodDns, json.loads(capsys.readouterr().out))
-    assert [(one.suffix, one.expanded.code) for one in seen.suffixes] == [
+    view = load(PodDns, json.loads(capsys.readouterr().out))
+    assert [(suffix.suffix, suffix.expanded.code) for suffix in view.suffixes] == [
         ("cluster.local", "NXDOMAIN"),
         ("provider.example", "NOERROR"),
     ]
-    (name,) = seen.names
+    (name,) = view.names
     assert [(step.tried, step.musl, step.glibc) for step in name.steps] == [
         ("index.example.cluster.local", "goes on", "goes on"),
         ("index.example.provider.example", "stops", "goes on"),
         ("index.example", "not asked", "finds"),
     ]
-    assert [one.address for one in name.connections] == ["127.0.0.1"]
-    assert [one.outcome for one in name.programs if one.libc == "musl"] == ["absent", "absent"]
-    assert seen.seconds < 8
+    assert [attempt.address for attempt in name.connections] == ["127.0.0.1"]
+    assert [run.outcome for run in name.programs if run.libc == "musl"] == ["absent", "absent"]
+    assert view.seconds < 8
 
 
-def test_names_with_and_without_a_port() -> None:
+def test_parses_names_with_and_without_a_port() -> None:
     assert parse_endpoint("index.example:8080") == IndexEndpoint(name="index.example", port=8080)
     assert parse_endpoint("index.example.") == IndexEndpoint(name="index.example.")
 
@@ -73,6 +70,6 @@ def test_names_with_and_without_a_port() -> None:
 @pytest.mark.parametrize(
     "text", ["", "a b", "-x", "a;b", "x:y", "a..b", "x" * 300, "x" * 199 + "!"]
 )
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_rejects_an_invalid_name(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a DNS name|invalid literal"):
         parse_endpoint(text)

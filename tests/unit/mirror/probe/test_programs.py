@@ -1,4 +1,4 @@
-"""What programs say, and what is made of it."""
+"""Running real programs, and classifying their output."""
 
 from __future__ import annotations
 
@@ -29,48 +29,50 @@ from mirror.probe import programs
         ("thread 'main' panicked", "failed"),
     ],
 )
-def test_words_have_a_meaning(text: str, outcome: str) -> None:
+def test_classifies_output(text: str, outcome: str) -> None:
     assert programs.classify_output(text) == outcome
 
 
-def script(folder: Path, text: str) -> Path:
+def write_script(folder: Path, text: str) -> Path:
     path = folder / "program"
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
 
 
-def test_the_last_cause_is_what_a_program_said(tmp_path: Path) -> None:
-    uv = script(
+def test_reports_the_last_cause_of_a_failure(tmp_path: Path) -> None:
+    uv = write_script(
         tmp_path,
         '[ "$1" = --version ] && { echo "uv 0.6.10 (x86_64)"; exit; }\n'
         'printf "error: Failed\\n  Caused by: dns error\\n  Caused by: Name does not resolve\\n"'
         " >&2; exit 2",
     )
-    said = programs.run_uv(uv, "index.example", 443)
-    assert (said.program, said.outcome, said.text) == (
+    run = programs.run_uv(uv, "index.example", 443)
+    assert (run.program, run.outcome, run.text) == (
         "uv 0.6.10",
         "no-name",
         "Name does not resolve",
     )
 
 
-def test_addresses_are_told_in_one_order(tmp_path: Path) -> None:
-    busybox = script(tmp_path, 'printf "Name: x\\nAddress: 2001:db8::1\\nAddress: 192.0.2.1\\n"')
-    said = programs.run_busybox(busybox, "index.example")
-    assert (said.outcome, said.text) == ("resolves", "192.0.2.1 2001:db8::1")
+def test_sorts_the_addresses(tmp_path: Path) -> None:
+    busybox = write_script(
+        tmp_path, 'printf "Name: x\\nAddress: 2001:db8::1\\nAddress: 192.0.2.1\\n"'
+    )
+    run = programs.run_busybox(busybox, "index.example")
+    assert (run.outcome, run.text) == ("resolves", "192.0.2.1 2001:db8::1")
 
 
-def test_a_program_that_is_not_there_is_absent(tmp_path: Path) -> None:
+def test_reports_a_missing_program(tmp_path: Path) -> None:
     assert programs.run_uv(tmp_path / "uv", "index.example", 443).outcome == "absent"
 
 
-def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_a_program_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "SECONDS", 0.3)
-    assert programs.run_busybox(script(tmp_path, "exec sleep 60"), "x").outcome == "timeout"
+    assert programs.run_busybox(write_script(tmp_path, "exec sleep 60"), "x").outcome == "timeout"
 
 
-def test_getaddrinfo_of_this_machine() -> None:
-    said = programs.run_glibc("localhost")
-    assert said.outcome == "resolves"
-    assert "127.0.0.1" in said.text or "::1" in said.text
+def test_calls_getaddrinfo() -> None:
+    run = programs.run_glibc("localhost")
+    assert run.outcome == "resolves"
+    assert "127.0.0.1" in run.text or "::1" in run.text

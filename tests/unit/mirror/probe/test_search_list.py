@@ -1,4 +1,4 @@
-"""The rules of musl and glibc, as their sources have them."""
+"""The search list of musl and glibc, checked against the rules in their sources."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ NX = DnsAnswer(code="NXDOMAIN")
 EMPTY = DnsAnswer(code="NOERROR")
 FOUR = DnsAnswer(code="NOERROR", addresses=("192.0.2.1",))
 FAIL = DnsAnswer(code="SERVFAIL")
-SILENCE = DnsAnswer(code="TIMEOUT")
+NO_REPLY = DnsAnswer(code="TIMEOUT")
 CONF = ResolvConf(nameservers=("10.0.0.1",), search=("cluster.local", "home"), ndots=5)
 
 
 def list_moves(
     name: str, *answers: tuple[DnsAnswer, DnsAnswer], conf: ResolvConf = CONF
 ) -> tuple[str, str]:
-    """What musl and what glibc does, a letter a step: f(inds) g(oes on) s(tops) n(ot asked)."""
+    """Return the moves of musl and glibc, a letter each: f(inds) g(oes on) s(tops) n(ot asked)."""
     steps = simulate_resolvers(name, conf, answers)
     return "".join(s.musl[0] for s in steps), "".join(s.glibc[0] for s in steps)
 
 
 @pytest.mark.parametrize(
-    ("home", "itself", "musl", "glibc"),
+    ("home", "own", "musl", "glibc"),
     [
         ((NX, NX), (FOUR, EMPTY), "ggf", "ggf"),
-        ((EMPTY, EMPTY), (FOUR, EMPTY), "gsn", "ggf"),  # the poisoned domain
+        ((EMPTY, EMPTY), (FOUR, EMPTY), "gsn", "ggf"),  # a provider that answers every name
         ((FAIL, FAIL), (FOUR, EMPTY), "gsn", "ggf"),
-        ((SILENCE, SILENCE), (FOUR, EMPTY), "gsn", "gsf"),
+        ((NO_REPLY, NO_REPLY), (FOUR, EMPTY), "gsn", "gsf"),
         ((NX, EMPTY), (FOUR, EMPTY), "ggf", "ggf"),  # AAAA blocked with NOERROR for all names
         ((FOUR, EMPTY), (FOUR, EMPTY), "gfn", "gfn"),  # a wildcard
         ((NX, NX), (FOUR, NX), "ggs", "ggf"),  # AAAA blocked with NXDOMAIN
         ((NX, NX), (NX, NX), "ggs", "ggs"),
     ],
 )
-def test_the_search_list(
-    home: tuple[DnsAnswer, DnsAnswer], itself: tuple[DnsAnswer, DnsAnswer], musl: str, glibc: str
+def test_searches_the_list(
+    home: tuple[DnsAnswer, DnsAnswer], own: tuple[DnsAnswer, DnsAnswer], musl: str, glibc: str
 ) -> None:
-    assert list_moves("index.example", (NX, NX), home, itself) == (musl, glibc)
+    assert list_moves("index.example", (NX, NX), home, own) == (musl, glibc)
 
 
-def test_with_enough_dots_the_name_goes_first_and_musl_leaves_the_list_out() -> None:
+def test_with_enough_dots_the_name_comes_first_and_musl_ignores_the_list() -> None:
     conf = ResolvConf(nameservers=(), search=("home",), ndots=1)
     assert list_candidates("index.example", conf) == (
         ("index.example", ""),
@@ -54,11 +54,11 @@ def test_with_enough_dots_the_name_goes_first_and_musl_leaves_the_list_out() -> 
     assert list_moves("index.example", (NX, NX), (FOUR, EMPTY), conf=conf) == ("sn", "gf")
 
 
-def test_a_final_dot_leaves_the_list_out() -> None:
+def test_a_final_dot_bypasses_the_list() -> None:
     assert list_candidates("index.example.", CONF) == (("index.example", ""),)
 
 
-def test_resolv_conf_as_it_is_read(tmp_path: Path) -> None:
+def test_reads_resolv_conf(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text(
         "domain old\nsearch Cluster.Local. home # mine\nnameserver 10.0.0.1\n"
