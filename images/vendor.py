@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-import httpx
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from urllib3.exceptions import HTTPError
 
 from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS
 from images.mirror_recipe import RECIPES
@@ -21,6 +21,7 @@ from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
+from mirror.http_pool import open_url
 
 _EPOCH = "315532800"  # 1980-01-01: a wheel of the same source has the same bytes
 
@@ -134,19 +135,15 @@ def _wheel(
 def _fetch(pin: LockedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
     path = folder / (unquote(urlsplit(url).path).rpartition("/")[2] or pin.name)
     try:
-        with (
-            httpx.stream("GET", url, follow_redirects=True, timeout=30) as answer,
-            path.open("wb") as out,
-        ):
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes():
+        with open_url(url, timeout=30) as response, path.open("wb") as out:
+            for chunk in response.stream(1 << 20):
                 if deadline.expired:
                     raise InputError(
                         f"{pin.name} did not come in time from {redact_credentials(url)}",
                         next_step="run again with a longer --timeout",
                     )
                 out.write(chunk)
-    except httpx.HTTPError as broken:
+    except HTTPError as broken:
         raise InputError(
             f"{pin.name} cannot be fetched from {redact_credentials(url)}",
             why=f"{type(broken).__name__}: {redact_credentials(str(broken))}",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ssl
 import threading
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers
 
@@ -55,6 +58,36 @@ class ProxyPools:
         return urllib3.ProxyManager(
             without_credentials, maxsize=size, ssl_context=self._context, proxy_headers=headers
         )
+
+
+@contextmanager
+def open_url(url: str, *, timeout: float) -> Iterator[BaseHTTPResponse]:
+    """Send a GET request through the environment's proxy, with the credentials in the URL.
+
+    ``timeout`` is in seconds without a byte. Raises urllib3's HTTPError, also for an error status.
+    """
+    parts = urlsplit(url)
+    headers = {"Accept-Encoding": "identity"}
+    if parts.username:
+        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers |= make_headers(basic_auth=credentials)
+    without_credentials = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    response = (
+        ProxyPools()
+        .for_url(url)
+        .request(
+            "GET",
+            without_credentials,
+            headers=headers,
+            preload_content=False,
+            timeout=timeout,
+            retries=NO_RETRIES,
+        )
+    )
+    with response:
+        if response.status != 200:
+            raise HTTPError(f"the server responds with status {response.status}")
+        yield response
 
 
 def final_url(response: BaseHTTPResponse, url: str) -> str:
