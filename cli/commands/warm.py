@@ -22,9 +22,10 @@ from cli.output import terminal
 from mirror import lock
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
-from mirror.core.wait import Deadline, wait_until
+from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
 from mirror.local.warm_runs import WarmRuns
+from mirror.warm.follow import follow_run
 from mirror.warm.request import (
     MissingDistribution,
     WarmProgress,
@@ -174,9 +175,7 @@ class _LocalBackend:
         return self._runs.find_latest() or _raise_no_run()
 
     def follow(self, name: str) -> Iterator[WarmProgress | WarmReport]:
-        latest: WarmProgress | WarmReport | None = None
-
-        def read_news() -> tuple[WarmProgress | WarmReport] | None:
+        def read_message() -> WarmProgress | WarmReport | None:
             running = self._runs.is_running(name)
             message = self._runs.read_progress(name)
             if not running and not isinstance(message, WarmReport):
@@ -185,18 +184,17 @@ class _LocalBackend:
                     why=self._runs.read_log_tail(name),
                     next_step="run it again: stored files are not fetched again",
                 )
-            return (message,) if message is not None and message != latest else None
+            return message
 
-        while not isinstance(latest, WarmReport):
-            try:
-                (latest,) = wait_until(
-                    read_news, deadline=self._deadline, what="the warm run", max_interval=0.5
-                )
-            except WaitTimeout as timeout:
-                raise WaitTimeout(
-                    "the run is still working", next_step="mirror warm --follow --local"
-                ) from timeout
-            yield latest
+        timeout_error = WaitTimeout(
+            "the run is still working", next_step="mirror warm --follow --local"
+        )
+        return follow_run(
+            read_message,
+            deadline=self._deadline,
+            max_interval=0.5,
+            timeout_error=timeout_error,
+        )
 
 
 def _check_arguments(sources: tuple[str, ...], follow: bool, versions: tuple[str, ...]) -> None:

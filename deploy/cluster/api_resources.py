@@ -1,4 +1,4 @@
-"""Where the objects of each kind stand in the API."""
+"""The paths of object kinds in the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class ApiResource:
-    """Where the objects of a kind stand in the API."""
+    """The API version and the plural name of an object kind."""
 
     api_version: str
     plural: str
@@ -22,16 +22,18 @@ class ApiResource:
 
     @property
     def qualified_name(self) -> str:
-        """As kubectl is told it where several groups have one."""
+        """PLURAL.GROUP, as kubectl accepts it where several API groups have the kind."""
         return f"{self.plural}.{self.group}"
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The URL path of one object, or of all objects of the kind if no name is given."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
-        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        in_namespace = self.namespaced and namespace
+        middle = f"/namespaces/{quote(str(namespace), safe='')}" if in_namespace else ""
         return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
-# One that stands in two APIs has the group of the other in its key, as kubectl would write it.
+# A kind of a second API group has the group in its key, as kubectl writes it: KIND.GROUP.
 API_RESOURCES: Mapping[str, ApiResource] = {
     "ConfigMap": ApiResource("v1", "configmaps"),
     "ClusterRole": ApiResource("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
@@ -76,22 +78,23 @@ _GROUPS = {
 
 
 def kind_name(key: str) -> str:
-    """What an object of it says as its kind."""
+    """The `kind` field of the objects with this key of API_RESOURCES."""
     return key.partition(".")[0]
 
 
 def get_api_resource(obj: Mapping[str, Any]) -> ApiResource:
-    """Where an object stands, by its own kind and version."""
+    """The resource of an object, by its kind and API version."""
     group = str(obj.get("apiVersion", "")).rpartition("/")[0]
     return API_RESOURCES.get(f"{obj['kind']}.{group}") or API_RESOURCES[obj["kind"]]
 
 
 def get_permission_name(key: str) -> str:
-    """What a Right calls it: the plural, with the group where the key has it."""
-    return API_RESOURCES[key].qualified_name if "." in key else API_RESOURCES[key].plural
+    """The resource of a Permission: the plural name, with the group if the key has one."""
+    resource = API_RESOURCES[key]
+    return resource.qualified_name if "." in key else resource.plural
 
 
 def split_permission_name(resource: str) -> tuple[str, str]:
-    """Plural and group of what a Right names."""
+    """The plural name and the API group of a Permission's resource."""
     plural, _, group = resource.partition(".")
     return plural, group or _GROUPS[plural]

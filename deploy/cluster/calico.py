@@ -1,7 +1,7 @@
-"""Where Calico's own objects are in the API.
+"""Find Calico's own objects in the API.
 
-Calico stores them as crd.projectcalico.org/v1, and its API server, where there is one, shows the
-same as projectcalico.org/v3; or (from 3.31 on, if so installed) it stores them as that v3.
+Calico stores them as crd.projectcalico.org/v1, and its API server, if there is one, serves the same
+objects as projectcalico.org/v3. From 3.31 on it can be installed to store them as that v3.
 """
 
 from __future__ import annotations
@@ -14,53 +14,55 @@ from deploy.cluster.objects import get_container
 
 CALICO_NAMESPACES = ("kube-system", "calico-system")  # by manifest (MicroK8s too), by the operator
 CALICO_NODE = "calico-node"
-_V3 = "projectcalico.org"
-_TOLD = {"name": "CALICO_API_GROUP", "value": f"{_V3}/v3"}  # what Calico's programs go by
+_V3_GROUP = "projectcalico.org"
+_V3_VARIABLE = {"name": "CALICO_API_GROUP", "value": f"{_V3_GROUP}/v3"}  # read by Calico's programs
 
 
 def list_calico_objects(cluster: Cluster, kind: str) -> tuple[str, list[Object]] | None:
-    """All objects of a kind, and the key (of KINDS) of the API that they were found in.
+    """All objects of a kind, and the key of API_RESOURCES that they were found by.
 
-    That is the one of the two that shows any. None where neither knows such objects; raises
-    ApiRefusal where neither may be read.
+    Of the two APIs, that is the one with any objects. None if neither API has such objects; raises
+    ApiError if neither may be read.
     """
-    keys = [kind, f"{kind}.{_V3}"]
-    none: tuple[str, list[Object]] | None = None
-    refusals: list[ApiError] = []
-    for key in reversed(keys) if _told_v3(cluster) else keys:
+    kinds = [kind, f"{kind}.{_V3_GROUP}"]
+    empty: tuple[str, list[Object]] | None = None
+    errors: list[ApiError] = []
+    for key in reversed(kinds) if _stores_v3(cluster) else kinds:
         try:
-            found = cluster.list(key)
-        except ApiError as refusal:
-            refusals.append(refusal)
+            objects = cluster.list(key)
+        except ApiError as error:
+            errors.append(error)
             continue
-        if found:
-            return key, found
-        none = none or (key, found)
-    for one in refusals:
-        if none is None and one.status != 404:
-            raise one
-    return none
+        if objects:
+            return key, objects
+        empty = empty or (key, objects)
+    if empty is None:
+        for refusal in errors:
+            if refusal.status != 404:
+                raise refusal
+    return empty
 
 
 def find_current_kind(cluster: Cluster, kind: str) -> str:
-    """The key by which what was found in ``key`` is reached now: Calico's store may have moved."""
-    newer = f"{kind}.{_V3}"
-    if newer not in API_RESOURCES:
+    """The key by which an object found as ``kind`` is read now: Calico may have been migrated."""
+    v3_kind = f"{kind}.{_V3_GROUP}"
+    if v3_kind not in API_RESOURCES:
         return kind
-    if _told_v3(cluster):
-        return newer
+    if _stores_v3(cluster):
+        return v3_kind
     try:
         cluster.list(kind)
-    except ApiError as refusal:
-        return newer if refusal.status == 404 else kind
+    except ApiError as error:
+        return v3_kind if error.status == 404 else kind
     return kind
 
 
-def _told_v3(cluster: Cluster) -> bool:
-    """Whether v3 is the store: after a migration the objects of before may still be in v1."""
-    for home in CALICO_NAMESPACES:
+def _stores_v3(cluster: Cluster) -> bool:
+    """Whether objects are stored as v3; after a migration outdated ones may remain in v1."""
+    for namespace in CALICO_NAMESPACES:
         with suppress(ApiError):
-            daemon = cluster.get("DaemonSet", CALICO_NODE, home)
-            if daemon and _TOLD in get_container(daemon, CALICO_NODE).get("env", ()):
+            daemon_set = cluster.get("DaemonSet", CALICO_NODE, namespace)
+            variables = get_container(daemon_set, CALICO_NODE).get("env", ()) if daemon_set else ()
+            if _V3_VARIABLE in variables:
                 return True
     return False

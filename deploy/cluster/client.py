@@ -1,4 +1,4 @@
-"""The only door to the Kubernetes API: plain objects in and out, a timeout on every call."""
+"""The Kubernetes API with plain objects as JSON, and a timeout on every call."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mirror.core.wait import Deadline
 Object: TypeAlias = dict[str, Any]  # a Kubernetes object as JSON
 
 FIELD_MANAGER = "pypi-mirror"
-_CALL = 15.0  # seconds, the most one call may take
+_CALL_SECONDS = 15.0  # the longest a call may take
 
 
 class ApiError(ClusterError):
-    """The API server answered with an error. ``status`` is the HTTP status, ``reason`` its word."""
+    """An error response of the API server: HTTP status, and Kubernetes' reason, e.g. NotFound."""
 
     def __init__(self, status: int, reason: str, message: str, what: str, next_step: str) -> None:
         super().__init__(what, why=message, next_step=next_step)
@@ -34,7 +34,7 @@ class ApiError(ClusterError):
 
 
 class Cluster:
-    """One context of a kubeconfig."""
+    """A client of the cluster in one context of a kubeconfig."""
 
     def __init__(self, api: ApiClient, context: str, deadline: Deadline) -> None:
         self._api = api
@@ -46,33 +46,37 @@ class Cluster:
     def connect(
         cls, *, kubeconfig: Path | None, context: str | None, deadline: Deadline
     ) -> Cluster:
-        """Read a kubeconfig; nothing is sent yet. Raises ClusterError that lists the contexts."""
+        """Read a kubeconfig; nothing is sent yet.
+
+        Raises ClusterError if it cannot be used, or does not have the context.
+        """
         config_file = str(kubeconfig) if kubeconfig else None
         try:
             contexts, active = list_kube_config_contexts(config_file=config_file)
             chosen = context or (active or {}).get("name")
-            if context and context not in [one["name"] for one in contexts]:
+            names = [each["name"] for each in contexts]
+            if context and context not in names:
                 raise ClusterError(
                     f"no context {context!r} in the kubeconfig",
-                    why="it has: " + ", ".join(sorted(one["name"] for one in contexts)),
+                    why="it has: " + ", ".join(sorted(names)),
                     next_step="choose one with --context",
                 )
             api = new_client_from_config(
                 config_file=config_file, context=chosen, persist_config=False
             )
-        except (ConfigException, OSError, TypeError, ValueError) as broken:
+        except (ConfigException, OSError, TypeError, ValueError) as error:
             raise ClusterError(
                 "no cluster to talk to: the kubeconfig cannot be used",
-                why=str(broken),
+                why=str(error),
                 next_step="give --kubeconfig FILE (MicroK8s: microk8s config > FILE), "
                 "or use `mirror up --local` without a cluster",
-            ) from broken
-        # one failed call must not become four waits: callers retry where it makes sense
+            ) from error
+        # urllib3 would repeat a failed call three times; callers retry where it makes sense
         api.configuration.retries = False
         api.rest_client.pool_manager.connection_pool_kw["retries"] = False
         return cls(api, str(chosen), deadline)
 
-    # -- the one call ---------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------
 
     def request(
         self,
@@ -82,14 +86,14 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
-        timeout: float = _CALL,
+        timeout: float = _CALL_SECONDS,
     ) -> str:
-        """Send one request and return the body as text.
+        """Send one request and return the response body as text.
 
-        Raises ApiRefusal for an answer ≥ 400, ClusterError when there is none.
+        Raises ApiError for an HTTP status of 400 or more, ClusterError if there is no response.
         """
         headers = {"Accept": "application/json, */*", "Content-Type": content_type}
-        words = self._api.param_serialize(
+        arguments = self._api.param_serialize(
             method,
             path,
             query_params=list((query or {}).items()),
@@ -97,28 +101,33 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        left = max(min(timeout, self.deadline.remaining()), 0.5)
+        remaining = max(min(timeout, self.deadline.remaining()), 0.5)
         try:
-            answer = self._api.call_api(*words, _request_timeout=(min(left, 5.0), left))
-            text: str = answer.read().decode(errors="replace")
-        except (ApiException, urllib3.exceptions.HTTPError, OSError) as broken:
+            response = self._api.call_api(
+                *arguments, _request_timeout=(min(remaining, 5.0), remaining)
+            )
+            text: str = response.read().decode(errors="replace")
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(
                 f"the API server of context {self.context} does not answer ({self.server})",
-                why=_first_line(broken),
+                why=get_first_line(error),
                 next_step="check the address and `kubectl --context "
                 f"{self.context} get --raw /readyz`, or choose another --context",
-            ) from broken
-        if answer.status >= 400:
-            raise self._refusal(answer.status, text, method, path)
+            ) from error
+        if response.status >= 400:
+            raise self._build_error(response.status, text, method, path)
         return text
 
     def open_websocket(
-        self, connect: Callable[..., Any], path: str, query: Sequence[tuple[str, str]], **more: Any
+        self,
+        connect: Callable[..., Any],
+        path: str,
+        query: Sequence[tuple[str, str]],
+        **options: Any,
     ) -> Any:
-        """A connection that becomes a websocket, by one of kubernetes.stream.ws_client's calls.
+        """Open a websocket by a function of kubernetes.stream.ws_client. Raises ApiException.
 
-        Called directly: the generated class above them (CoreV1Api) takes half a second to import.
-        Raises ApiException.
+        The generated class above those functions (CoreV1Api) takes half a second to import.
         """
         _, url, headers, *_ = self._api.param_serialize(
             "GET",
@@ -127,31 +136,31 @@ class Cluster:
             header_params={"Accept": "*/*"},
             auth_settings=["BearerToken"],
         )
-        return connect(self._api.configuration, "GET", url, headers=headers, **more)
+        return connect(self._api.configuration, "GET", url, headers=headers, **options)
 
-    def _refusal(self, status: int, text: str, method: str, path: str) -> ApiError:
+    def _build_error(self, status: int, text: str, method: str, path: str) -> ApiError:
         try:
-            told = json.loads(text)
+            response = json.loads(text)
         except ValueError:
-            told = {}
-        told = told if isinstance(told, dict) else {}
-        message = str(told.get("message") or text.strip()[:500])
+            response = {}
+        response = response if isinstance(response, dict) else {}
+        message = str(response.get("message") or text.strip()[:500])
         next_step = {
             401: f"log in again for context {self.context}, or give another --kubeconfig",
-            403: f"ask for the right with which `kubectl --context {self.context} auth can-i` "
-            "says yes, or use another --context",
+            403: "ask for the permission (check with "
+            f"`kubectl --context {self.context} auth can-i`), or use another --context",
         }.get(status, "")
         what = f"the API server refused {method} {path} ({status})"
-        return ApiError(status, str(told.get("reason", "")), message, what, next_step)
+        return ApiError(status, str(response.get("reason", "")), message, what, next_step)
 
     # -- objects --------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """One object, or None where there is none."""
+        """One object; None if it does not exist."""
         try:
-            return self._object("GET", API_RESOURCES[kind].path(namespace, name))
-        except ApiError as refusal:
-            if refusal.status == 404:
+            return self._request_object("GET", API_RESOURCES[kind].path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
                 return None
             raise
 
@@ -160,34 +169,36 @@ class Cluster:
     ) -> list[Object]:
         """All objects of a kind that match the label and field selectors."""
         query = {"labelSelector": labels, "fieldSelector": fields}
-        told = self._object(
+        response = self._request_object(
             "GET", API_RESOURCES[kind].path(namespace), {k: v for k, v in query.items() if v}
         )
-        return cast("list[Object]", told["items"])
+        return cast("list[Object]", response["items"])
 
     def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
-        """Server-side apply under our field manager; ours are all fields that ``obj`` names."""
-        meta = obj["metadata"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry(dry_run)
-        path = get_api_resource(obj).path(meta.get("namespace"), meta["name"])
-        return self._object("PATCH", path, query, obj, "application/apply-patch+yaml")
+        """Server-side apply with our field manager, which then owns all fields of ``obj``."""
+        metadata = obj["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry_run_query(dry_run)
+        path = get_api_resource(obj).path(metadata.get("namespace"), metadata["name"])
+        return self._request_object("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
-        """Create; ApiRefusal with status 409 where the name is taken."""
+        """Create an object. Raises ApiError with status 409 if the name exists."""
+        query = {"fieldManager": FIELD_MANAGER} | _dry_run_query(dry_run)
         path = get_api_resource(obj).path(obj["metadata"].get("namespace"))
-        return self._object("POST", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
+        return self._request_object("POST", path, query, obj)
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
-        """Replace an object as it was read: ApiRefusal 409 where somebody wrote it meanwhile."""
-        meta = obj["metadata"]
-        path = get_api_resource(obj).path(meta.get("namespace"), meta["name"])
-        return self._object("PUT", path, {"fieldManager": FIELD_MANAGER} | _dry(dry_run), obj)
+        """Replace an object. Raises ApiError with status 409 if it changed since it was read."""
+        metadata = obj["metadata"]
+        query = {"fieldManager": FIELD_MANAGER} | _dry_run_query(dry_run)
+        path = get_api_resource(obj).path(metadata.get("namespace"), metadata["name"])
+        return self._request_object("PUT", path, query, obj)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
-        """Merge ``body`` into an object (JSON merge patch): what it does not name stays."""
+        """Merge ``body`` into an object (JSON merge patch); other fields stay as they are."""
         path = API_RESOURCES[kind].path(namespace, name)
         query = {"fieldManager": FIELD_MANAGER}
-        return self._object("PATCH", path, query, body, "application/merge-patch+json")
+        return self._request_object("PATCH", path, query, body, "application/merge-patch+json")
 
     def delete(
         self,
@@ -198,9 +209,9 @@ class Cluster:
         grace_seconds: int | None = None,
         resource_version: str | None = None,
     ) -> bool:
-        """Delete with its dependents; False where there was nothing. ``grace`` in seconds.
+        """Delete an object and its dependents; False if it did not exist.
 
-        With ``version`` (a resourceVersion) only as it was read, else ApiRefusal 409.
+        With ``resource_version``, raises ApiError with status 409 if the object has another one.
         """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         options["propagationPolicy"] = "Background"
@@ -208,16 +219,17 @@ class Cluster:
             options["preconditions"] = {"resourceVersion": resource_version}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
+        path = API_RESOURCES[kind].path(namespace, name)
         try:
-            self._object("DELETE", API_RESOURCES[kind].path(namespace, name), None, options)
-        except ApiError as refusal:
-            if refusal.status == 404:
+            self._request_object("DELETE", path, None, options)
+        except ApiError as error:
+            if error.status == 404:
                 return False
             raise
         return True
 
     def tail_log(self, namespace: str, pod: str, container: str, *, lines: int = 200) -> str:
-        """The last lines of a container's log; empty where there is none yet."""
+        """The last lines of a container's log; empty if the log cannot be read."""
         try:
             return self.read_log(namespace, pod, container, lines=lines)
         except ApiError:
@@ -233,9 +245,10 @@ class Cluster:
         max_bytes: int | None = None,
         previous: bool = False,
     ) -> str:
-        """The last ``lines`` of a log, or its first ``most_bytes``; ApiRefusal where there is none.
+        """The last ``lines`` of a container's log, or its first ``max_bytes``.
 
-        ``previous`` is the run before the last restart.
+        With ``previous``, the log of the container before its last restart. Raises ApiError if
+        there is no log.
         """
         query = {"container": container, "previous": "true" if previous else ""}
         query["tailLines"] = "" if lines is None else str(lines)
@@ -244,10 +257,10 @@ class Cluster:
         return self.request("GET", path, query={k: v for k, v in query.items() if v})
 
     def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
-        """Whether we may do this (SelfSubjectAccessReview); ``pods/log`` names a subresource."""
-        whole, _, sub = resource.partition("/")
-        plural, group = split_permission_name(whole)
-        attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
+        """Whether this user has a permission (SelfSubjectAccessReview); see `cluster.access`."""
+        name, _, subresource = resource.partition("/")
+        plural, group = split_permission_name(name)
+        attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource}
         if namespace:
             attributes["namespace"] = namespace
         review: Object = {
@@ -256,13 +269,13 @@ class Cluster:
             "spec": {"resourceAttributes": attributes},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        return bool(self._object("POST", path, None, review)["status"].get("allowed"))
+        return bool(self._request_object("POST", path, None, review)["status"].get("allowed"))
 
     def version(self) -> str:
-        """The API server's version, e.g. v1.34.4."""
-        return str(self._object("GET", "/version")["gitVersion"])
+        """The version of the API server, e.g. v1.34.4."""
+        return str(self._request_object("GET", "/version")["gitVersion"])
 
-    def _object(
+    def _request_object(
         self,
         method: str,
         path: str,
@@ -274,23 +287,26 @@ class Cluster:
         return cast("Object", json.loads(text))
 
 
-def _dry(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
-
-
-def _first_line(error: BaseException) -> str:
+def get_first_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 @contextmanager
 def temporary_objects(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
-    """Create objects, and delete them again however the block ends (Ctrl-C included)."""
-    made: list[Object] = []
+    """Create objects, and delete them at the end of the block, after Ctrl-C too."""
+    created: list[Object] = []
     try:
         for obj in objects:
-            made.append(cluster.create(obj))  # noqa: PERF401 - a failure keeps what was made
-        yield made
+            created.append(cluster.create(obj))  # noqa: PERF401 - needed if a later one fails
+        yield created
     finally:
-        for obj in made:
-            meta = obj["metadata"]
-            cluster.delete(obj["kind"], meta["name"], meta.get("namespace"), grace_seconds=0)
+        for obj in created:
+            metadata = obj["metadata"]
+            cluster.delete(
+                obj["kind"], metadata["name"], metadata.get("namespace"), grace_seconds=0
+            )
+
+
+def _dry_run_query(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}

@@ -1,35 +1,35 @@
-"""Why a pod is not where it should be: its states, its events, its last words."""
+"""Explain why a pod or a volume claim is not ready: states, events and the end of the logs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.objects import get_container_statuses
+from deploy.cluster.objects import get_condition, get_container_statuses
 from mirror.core.errors import ClusterError
 
-_EVENTS = 6
-_LINES = 10
+_MAX_EVENTS = 6
+_MAX_LOG_LINES = 10
 
 
 def explain_pod(cluster: Cluster, namespace: str, name: str) -> str:
-    """Several lines for the `why` of an error. Never raises: it must not hide the cause itself."""
+    """Several lines for the `why` of an error. Never raises, to not hide the error itself."""
     try:
         pod = cluster.get("Pod", name, namespace)
-        lines = list(_states(pod)) if pod else [f"pod {name}: does not exist"]
-        lines += list(_events(cluster, namespace, "Pod", name))
-        for container in _troubled(pod or {}):
-            log = cluster.tail_log(namespace, name, container, lines=_LINES).strip()
+        lines = list(_describe_states(pod)) if pod else [f"pod {name}: does not exist"]
+        lines += list(_list_warnings(cluster, namespace, "Pod", name))
+        for container in _list_failing_containers(pod or {}):
+            log = cluster.tail_log(namespace, name, container, lines=_MAX_LOG_LINES).strip()
             if log:
                 lines.append(f"last lines of {container}:")
-                lines += [f"  {line}" for line in log.splitlines()[-_LINES:]]
-    except ClusterError as broken:
-        return f"(no explanation to be had: {broken})"
+                lines += [f"  {line}" for line in log.splitlines()[-_MAX_LOG_LINES:]]
+    except ClusterError as error:
+        return f"(no explanation available: {error})"
     return "\n".join(lines)
 
 
 def explain_claim(cluster: Cluster, namespace: str, name: str) -> str:
-    """The same for a PersistentVolumeClaim."""
+    """The same for a PersistentVolumeClaim; empty if it is bound."""
     try:
         claim = cluster.get("PersistentVolumeClaim", name, namespace)
         if claim is None:
@@ -37,40 +37,42 @@ def explain_claim(cluster: Cluster, namespace: str, name: str) -> str:
         phase = claim.get("status", {}).get("phase", "Unknown")
         if phase == "Bound":
             return ""
-        lines = [f"volume claim {name}: {phase}"]
-        return "\n".join(lines + list(_events(cluster, namespace, "PersistentVolumeClaim", name)))
-    except ClusterError as broken:
-        return f"(no explanation to be had: {broken})"
+        warnings = _list_warnings(cluster, namespace, "PersistentVolumeClaim", name)
+        return "\n".join([f"volume claim {name}: {phase}", *warnings])
+    except ClusterError as error:
+        return f"(no explanation available: {error})"
 
 
-def _states(pod: Object) -> Iterator[str]:
-    meta, status = pod["metadata"], pod.get("status", {})
+def _describe_states(pod: Object) -> Iterator[str]:
+    name, phase = pod["metadata"]["name"], pod.get("status", {}).get("phase", "Unknown")
     node = pod.get("spec", {}).get("nodeName")
-    yield f"pod {meta['name']}: {status.get('phase', 'Unknown')}" + (f" on {node}" if node else "")
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield f"not scheduled: {condition.get('message', condition.get('reason', ''))}"
-    for one in get_container_statuses(pod):
-        for state, detail in one.get("state", {}).items():
-            if state == "running" and one.get("ready"):
+    yield f"pod {name}: {phase}" + (f" on {node}" if node else "")
+    scheduled = get_condition(pod, "PodScheduled")
+    if scheduled and scheduled["status"] == "False":
+        yield f"not scheduled: {scheduled.get('message', scheduled.get('reason', ''))}"
+    for status in get_container_statuses(pod):
+        for state, details in status.get("state", {}).items():
+            if state == "running" and status.get("ready"):
                 continue
-            told = " ".join(
-                str(detail[key]) for key in ("reason", "exitCode", "message") if key in detail
+            text = " ".join(
+                str(details[key]) for key in ("reason", "exitCode", "message") if key in details
             )
-            yield f"container {one['name']}: {state} {told}".rstrip()
+            yield f"container {status['name']}: {state} {text}".rstrip()
 
 
-def _events(cluster: Cluster, namespace: str, kind: str, name: str) -> Iterator[str]:
+def _list_warnings(cluster: Cluster, namespace: str, kind: str, name: str) -> Iterator[str]:
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
     events = cluster.list("Event", namespace, fields=fields)
-    events.sort(key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
     warnings = [event for event in events if event.get("type") != "Normal"]
-    for event in warnings[-_EVENTS:]:
+    for event in warnings[-_MAX_EVENTS:]:
         yield f"event {event.get('reason')}: {event.get('message', '').strip()}"
 
 
-def _troubled(pod: Object) -> Iterator[str]:
-    for one in get_container_statuses(pod):
-        ended = one.get("state", {}).get("terminated", {}).get("exitCode", 0) != 0
-        if ended or one.get("restartCount") or (not one.get("ready") and "running" in one["state"]):
-            yield one["name"]
+def _list_failing_containers(pod: Object) -> Iterator[str]:
+    for status in get_container_statuses(pod):
+        state = status.get("state", {})
+        has_failed = state.get("terminated", {}).get("exitCode", 0) != 0
+        is_unready = not status.get("ready") and "running" in state
+        if has_failed or status.get("restartCount") or is_unready:
+            yield status["name"]

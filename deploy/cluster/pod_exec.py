@@ -1,4 +1,4 @@
-"""A program run in a pod that is there: one line in, what it printed out."""
+"""Run a program in an existing pod."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import websocket_call
 
-from deploy.cluster.client import Cluster
+from deploy.cluster.client import Cluster, get_first_line
 from mirror.core.errors import ClusterError
 
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 def run_in_pod(
     cluster: Cluster, namespace: str, pod: str, argv: Sequence[str], stdin: str
 ) -> tuple[int, str, str]:
-    """Give ``line`` to argv's standard input; its exit code, output and errors.
+    """Run argv with the line ``stdin`` on its standard input: exit code, output and errors.
 
-    Raises ClusterError where it cannot be run (a missing right, a pod that is gone) or is still
-    running after 30 s.
+    Raises ClusterError if it cannot be run (a missing permission, a pod that is gone) or runs for
+    more than 30 s.
     """
-    limit = min(_SECONDS, max(cluster.deadline.remaining(), 1.0))
-    out, err = "", ""
+    limit = min(_TIMEOUT_SECONDS, max(cluster.deadline.remaining(), 1.0))
+    output, errors = "", ""
     try:
-        link: Any = cluster.open_websocket(
+        stream: Any = cluster.open_websocket(
             websocket_call,
             f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
             [
@@ -37,23 +37,23 @@ def run_in_pod(
             _request_timeout=limit,
         )
         end = time.monotonic() + limit
-        link.write_stdin(stdin + "\n")
-        while link.is_open() and time.monotonic() < end:
-            link.update(timeout=1)
-            out += link.read_stdout() if link.peek_stdout() else ""
-            err += link.read_stderr() if link.peek_stderr() else ""
-        out += link.read_stdout() if link.peek_stdout() else ""
-        err += link.read_stderr() if link.peek_stderr() else ""
-        if link.is_open():
-            link.close()
+        stream.write_stdin(stdin + "\n")
+        while stream.is_open() and time.monotonic() < end:
+            stream.update(timeout=1)
+            output += stream.read_stdout() if stream.peek_stdout() else ""
+            errors += stream.read_stderr() if stream.peek_stderr() else ""
+        output += stream.read_stdout() if stream.peek_stdout() else ""
+        errors += stream.read_stderr() if stream.peek_stderr() else ""
+        if stream.is_open():
+            stream.close()
             raise ClusterError(
-                f"pod {namespace}/{pod} has not answered after {limit:.0f} s", why=err[-300:]
+                f"pod {namespace}/{pod} has not answered after {limit:.0f} s", why=errors[-300:]
             )
-        code = int(link.returncode or 0)
-    except (ApiException, OSError, ValueError) as broken:
+        exit_code = int(stream.returncode or 0)
+    except (ApiException, OSError, ValueError) as error:
         raise ClusterError(
-            f"nothing can be run in pod {namespace}/{pod}",
-            why=(str(broken).strip().splitlines() or [type(broken).__name__])[0][:300],
-            next_step="needs the right to create pods/exec in that namespace",
-        ) from broken
-    return code, out, err
+            f"cannot run a program in pod {namespace}/{pod}",
+            why=get_first_line(error),
+            next_step="this needs the permission to create pods/exec in that namespace",
+        ) from error
+    return exit_code, output, errors

@@ -1,23 +1,24 @@
-"""Programs run in pods of our own, on the nodes we choose, side by side."""
+"""Run programs in pods of our own, in parallel, on chosen nodes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.objects import get_containers, is_stuck
+from deploy.cluster.objects import get_containers, get_name, is_stuck
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, wait_until
 
-_STARTED = 6.0  # seconds in which a pod normally has its network
+_NETWORK_SECONDS = 6.0  # a pod normally has its network by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRun:
-    """How one pod ended. ``code`` is None where its program never ran to an end, then ``why``."""
+    """The result of a pod; ``exit_code`` is None if its program did not end, ``why`` says why."""
 
     name: str
     node: str
@@ -37,78 +38,79 @@ def run_pods(
     on_finished: Callable[[int], None] = lambda _: None,
     on_running: Callable[[str], None] = lambda _: None,
 ) -> list[PodRun]:
-    """Run pods (one container, restartPolicy Never) side by side to their ends, then delete them.
+    """Run pods (one container, restartPolicy Never) in parallel to completion, then delete them.
 
-    A pod that has not ended at the deadline, or whose image cannot be had, gives a PodRun with
-    ``code`` None and the explanation; nothing is raised for it. ``told`` is given how many have
-    ended, ``seen`` the name of each pod that has not, again and again.
+    A pod that cannot start, or has not ended at the deadline, has an ``exit_code`` of None in its
+    result; no error is raised for it. ``on_finished`` is called with the number of finished pods,
+    ``on_running`` repeatedly with the name of each unfinished pod.
     """
     namespace = pods[0]["metadata"]["namespace"]
-    ended: dict[str, PodRun] = {}
-    begun = Deadline.after(_STARTED)
+    results: dict[str, PodRun] = {}
+    network_deadline = Deadline.after(_NETWORK_SECONDS)
     with temporary_objects(cluster, *pods):
-        wanted = {pod["metadata"]["name"]: pod for pod in pods}
+        pods_by_name = {get_name(pod): pod for pod in pods}
 
-        def look() -> bool:
-            for name in wanted.keys() - ended.keys():
+        def check_pods() -> bool:
+            for name in pods_by_name.keys() - results.keys():
                 pod = cluster.get("Pod", name, namespace)
-                run = _ended(cluster, pod) if pod else None
-                if run:
-                    ended[name] = run
-                    on_finished(len(ended))
+                result = _get_result(cluster, pod) if pod else None
+                if result:
+                    results[name] = result
+                    on_finished(len(results))
                 elif pod:
                     on_running(name)
-            if begun.expired:
-                for name in _without_network(cluster, namespace) & (wanted.keys() - ended.keys()):
-                    ended[name] = _not_run(cluster, wanted[name], "its network cannot be made")
-            return len(ended) == len(wanted)
+            if network_deadline.expired:
+                unfinished = pods_by_name.keys() - results.keys()
+                for name in unfinished & _list_pods_without_network(cluster, namespace):
+                    cause = "its network cannot be set up"
+                    results[name] = _build_failure(cluster, pods_by_name[name], cause)
+            return len(results) == len(pods_by_name)
 
         with suppress(WaitTimeout):
-            wait_until(look, deadline=deadline, what="pods", max_interval=0.5)
-        for name in wanted.keys() - ended.keys():
-            ended[name] = _not_run(cluster, wanted[name], "not ended in time")
-    return [ended[pod["metadata"]["name"]] for pod in pods]
+            wait_until(check_pods, deadline=deadline, what="pods", max_interval=0.5)
+        for name in pods_by_name.keys() - results.keys():
+            results[name] = _build_failure(cluster, pods_by_name[name], "not ended in time")
+    return [results[get_name(pod)] for pod in pods]
 
 
-def _ended(cluster: Cluster, pod: Object) -> PodRun | None:
-    meta, status = pod["metadata"], pod.get("status", {})
-    node = pod["spec"].get("nodeName", "")
+def _get_result(cluster: Cluster, pod: Object) -> PodRun | None:
+    """The result of a pod; None while its program may still end."""
+    status = pod.get("status", {})
+    namespace, name = pod["metadata"]["namespace"], get_name(pod)
+    exit_code, output = None, ""
     if status.get("phase") in {"Succeeded", "Failed"}:
-        states = [one.get("state", {}) for one in status.get("containerStatuses", [])]
-        codes = [state.get("terminated", {}).get("exitCode") for state in states]
-        code = codes[0] if codes else None
-        out = cluster.tail_log(meta["namespace"], meta["name"], _container(pod), lines=2000)
-        why = "" if code is not None else explain_pod(cluster, meta["namespace"], meta["name"])
-        return PodRun(name=meta["name"], node=node, exit_code=code, output=out, why=why)
-    if is_stuck(pod):
-        why = explain_pod(cluster, meta["namespace"], meta["name"])
-        return PodRun(name=meta["name"], node=node, exit_code=None, output="", why=why)
-    return None
+        for container in status.get("containerStatuses", [])[:1]:
+            exit_code = container.get("state", {}).get("terminated", {}).get("exitCode")
+        output = cluster.tail_log(namespace, name, _get_container_name(pod), lines=2000)
+    elif not is_stuck(pod):
+        return None
+    why = "" if exit_code is not None else explain_pod(cluster, namespace, name)
+    node = pod["spec"].get("nodeName", "")
+    return PodRun(name=name, node=node, exit_code=exit_code, output=output, why=why)
 
 
-def _not_run(cluster: Cluster, pod: Object, cause: str) -> PodRun:
-    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+def _build_failure(cluster: Cluster, pod: Object, cause: str) -> PodRun:
+    namespace, name = pod["metadata"]["namespace"], get_name(pod)
     return PodRun(
         name=name,
         node=pod["spec"].get("nodeName", ""),
         exit_code=None,
-        output=cluster.tail_log(namespace, name, _container(pod)),
+        output=cluster.tail_log(namespace, name, _get_container_name(pod)),
         why=f"{cause}\n" + explain_pod(cluster, namespace, name),
     )
 
 
-def _without_network(cluster: Cluster, namespace: str) -> set[str]:
-    """Pods whose sandbox has failed more than once: waiting for them is of no use."""
+def _list_pods_without_network(cluster: Cluster, namespace: str) -> set[str]:
+    """Names of pods whose sandbox has failed more than once: waiting for them is useless."""
     try:
         events = cluster.list("Event", namespace, fields="reason=FailedCreatePodSandBox")
     except ApiError:
         return set()
-    failures: dict[str, int] = {}
-    for one in events:  # each names another sandbox, so they are not counted by the kubelet
-        name = one["involvedObject"]["name"]
-        failures[name] = failures.get(name, 0) + (one.get("count") or 1)
-    return {name for name, times in failures.items() if times > 1}
+    failures: Counter[str] = Counter()
+    for event in events:  # each names another sandbox, so the kubelet does not count them
+        failures[event["involvedObject"]["name"]] += event.get("count") or 1
+    return {name for name, count in failures.items() if count > 1}
 
 
-def _container(pod: Object) -> str:
+def _get_container_name(pod: Object) -> str:
     return str(get_containers(pod)[0]["name"])

@@ -1,4 +1,4 @@
-"""Talking to the mirror from wherever we are: its address if it answers, else one tunnel."""
+"""Talk to the mirror: at its address if that answers from here, else through the API server."""
 
 from __future__ import annotations
 
@@ -18,38 +18,43 @@ _DIRECT_SECONDS = 0.7
 
 
 def read_endpoint(cluster: Cluster, namespace: str) -> Endpoint:
-    """The address that workloads use. Raises UnfitError where there is no mirror."""
-    found = record.read(cluster, namespace).endpoint
-    if found is None:
-        raise UnfitError(
-            f"there is no mirror in namespace {namespace} of context {cluster.context}",
-            why="it has no recorded address",
-            next_step="mirror up (or name its namespace with --namespace)",
-        )
-    return found
+    """The address that workloads use. Raises UnfitError if there is no mirror."""
+    endpoint = record.read(cluster, namespace).endpoint
+    if endpoint is None:
+        raise no_mirror_error(cluster, namespace, "it has no recorded address")
+    return endpoint
+
+
+def no_mirror_error(cluster: Cluster, namespace: str, why: str) -> UnfitError:
+    """The error for a namespace without a mirror."""
+    return UnfitError(
+        f"there is no mirror in namespace {namespace} of context {cluster.context}",
+        why=why,
+        next_step="mirror up (or give its namespace with --namespace)",
+    )
 
 
 @contextmanager
 def open_client(cluster: Cluster, namespace: str, endpoint: Endpoint) -> Iterator[IndexClient]:
-    """A client of the mirror, not logged in."""
-    with IndexClient(endpoint.root_url, cluster.deadline) as direct:
-        if direct.is_alive(_DIRECT_SECONDS):
-            yield direct
+    """A client of the mirror that is not logged in."""
+    with IndexClient(endpoint.root_url, cluster.deadline) as client:
+        if client.is_alive(_DIRECT_SECONDS):
+            yield client
             return
     with (
         forward_port(cluster, namespace, POD_NAME, endpoint.port) as port,
-        IndexClient(f"http://127.0.0.1:{port}", cluster.deadline) as through,
+        IndexClient(f"http://127.0.0.1:{port}", cluster.deadline) as client,
     ):
-        yield through
+        yield client
 
 
 def read_root_password(cluster: Cluster, namespace: str) -> str:
-    """The password of devpi's root user, from the Secret."""
-    held = cluster.get("Secret", NAME, namespace)
-    if held is None or "root-password" not in held.get("data", {}):
+    """The password of devpi's user root, from the Secret."""
+    secret = cluster.get("Secret", NAME, namespace)
+    if secret is None or "root-password" not in secret.get("data", {}):
         raise ClusterError(
             f"the Secret {namespace}/{NAME} is missing",
-            why="it holds the password of the index's root user",
-            next_step="restore it; a new one does not fit the stored packages",
+            why="it holds the password of the index's user root",
+            next_step="restore it; a new password does not fit the stored packages",
         )
-    return base64.b64decode(held["data"]["root-password"]).decode()
+    return base64.b64decode(secret["data"]["root-password"]).decode()

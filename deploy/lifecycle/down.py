@@ -1,10 +1,11 @@
-"""`mirror down`: the processes go, the packages and the address stay; `--purge` takes all."""
+"""`mirror down`: stop the mirror and keep its packages and address, or purge everything."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster
+from deploy.cluster.objects import format_selector, get_name
 from deploy.lifecycle import publish
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
@@ -14,6 +15,7 @@ from deploy.manifests.model import (
     POD_NAME,
     PROXY_MAP,
     RECORD_MAP,
+    build_selector,
     is_ours,
 )
 from deploy.registry import read_fix_states
@@ -21,12 +23,12 @@ from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 
-_RUNNING = (
+_STOPPED_OBJECTS = (
     ("StatefulSet", NAME),
     ("NetworkPolicy", NAME),
     ("ConfigMap", PROXY_MAP),
 )
-_KEPT = (
+_PURGED_OBJECTS = (
     ("ConfigMap", CA_MAP),
     ("Service", NAME),
     ("PersistentVolumeClaim", CLAIM_NAME),
@@ -37,86 +39,91 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownResult:
-    """What was removed, as kind/name; empty where there was nothing."""
+    """What was removed, as KIND/NAME; empty if there was nothing."""
 
     removed: tuple[str, ...]
-    withdrawn: tuple[str, ...]  # namespaces that held the environment ConfigMap
+    withdrawn: tuple[str, ...]  # namespaces that had the environment ConfigMap
     purged: bool
 
 
 def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> DownResult:
-    """Remove the mirror. Without ``purge`` its packages, password, Service and record stay."""
+    """Remove the mirror. Without ``purge`` its packages, password, Service and record stay.
+
+    Raises RefusedError if a purge would leave fixes or attachments behind.
+    """
     if purge:
-        _refuse_while_applied(cluster)
+        _refuse_if_changes_remain(cluster)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
-    removed = _delete(cluster, namespace, _RUNNING)
+    removed = _delete_objects(cluster, namespace, _STOPPED_OBJECTS)
     wait_until(
         lambda: cluster.get("Pod", POD_NAME, namespace) is None,
         deadline=cluster.deadline,
         what="the mirror's pod has ended",
         next_step=f"kubectl -n {namespace} describe pod {POD_NAME}",
     )
-    removed += _end_warmings(cluster, namespace)
+    removed += _delete_warm_jobs(cluster, namespace)
     if purge:
-        progress.step("remove packages, secrets and what was published")
+        progress.step("remove packages, secrets and published ConfigMaps")
         withdrawn = publish.withdraw_environment(cluster, namespace)
-        removed += _delete(cluster, namespace, _KEPT)
+        removed += _delete_objects(cluster, namespace, _PURGED_OBJECTS)
         removed += _delete_namespace(cluster, namespace)
     return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 
 
-def _refuse_while_applied(cluster: Cluster) -> None:
-    """What is not ours is put back first: the mirror's image is what proves and undoes it."""
+def _refuse_if_changes_remain(cluster: Cluster) -> None:
+    """Raise RefusedError if fixes or attachments are in place: a rollback needs the mirror."""
     try:
-        there = [state for state in read_fix_states(cluster) if state.state != "absent"]
-    except ApiError as refusal:
-        if refusal.status == 403:
-            return  # who may not read the ledger has made none, and purging does not take it along
+        states = read_fix_states(cluster)
+    except ApiError as error:
+        if error.status == 403:
+            return  # a user who cannot read the ledger made no changes, and a purge keeps it
         raise
-    if there:
+    remaining = [state for state in states if state.state != "absent"]
+    if remaining:
         raise RefusedError(
-            "not purged: changes to what is not the mirror's own are in place",
-            why="; ".join(f"{state.fix} is {state.state}" for state in there),
-            next_step="mirror rollback takes fixes back, mirror detach workloads; then purge again",
+            "not purged: changes to objects that are not the mirror's are in place",
+            why="; ".join(f"{state.fix} is {state.state}" for state in remaining),
+            next_step="undo fixes with `mirror rollback` and attachments with `mirror detach`, "
+            "then purge again",
         )
 
 
-def _end_warmings(cluster: Cluster, namespace: str) -> list[str]:
-    """Jobs that fill a cache which nobody serves; their pods would keep the namespace."""
+def _delete_warm_jobs(cluster: Cluster, namespace: str) -> list[str]:
+    """Delete the Jobs that fill the cache: their pods would block the end of the namespace."""
     try:
         jobs = cluster.list(
-            "Job", namespace, labels=f"app.kubernetes.io/component={WARM_COMPONENT}"
+            "Job", namespace, labels=format_selector(build_selector(WARM_COMPONENT))
         )
     except ApiError:
-        return []  # without the right to see Jobs none was started by this user
-    names = [str(job["metadata"]["name"]) for job in jobs if is_ours(job)]
-    ended = [f"Job/{name}" for name in names if cluster.delete("Job", name, namespace)]
-    if ended:
+        return []  # a user who cannot list Jobs has started none
+    names = [get_name(job) for job in jobs if is_ours(job)]
+    deleted = [f"Job/{name}" for name in names if cluster.delete("Job", name, namespace)]
+    if deleted:
         wait_until(
             lambda: not cluster.list("Pod", namespace, labels=f"job-name in ({','.join(names)})"),
             deadline=cluster.deadline,
-            what="the pods of the warmings have ended",
+            what="the pods of the warm Jobs have ended",
         )
-    return ended
+    return deleted
 
 
-def _delete(cluster: Cluster, namespace: str, things: tuple[tuple[str, str], ...]) -> list[str]:
-    return [f"{kind}/{name}" for kind, name in things if cluster.delete(kind, name, namespace)]
+def _delete_objects(
+    cluster: Cluster, namespace: str, objects: tuple[tuple[str, str], ...]
+) -> list[str]:
+    return [f"{kind}/{name}" for kind, name in objects if cluster.delete(kind, name, namespace)]
 
 
-def _delete_namespace(cluster: Cluster, namespace: str) -> list[str]:
-    """Only one that we made, and only where nobody else's pods live in it."""
-    found = cluster.get("Namespace", namespace)
-    if found is None or not is_ours(found):
+def _delete_namespace(cluster: Cluster, name: str) -> list[str]:
+    """Delete the namespace if it is ours and no pods are left in it."""
+    namespace = cluster.get("Namespace", name)
+    if namespace is None or not is_ours(namespace) or cluster.list("Pod", name):
         return []
-    if cluster.list("Pod", namespace):
-        return []
-    cluster.delete("Namespace", namespace)
+    cluster.delete("Namespace", name)
     wait_until(
-        lambda: cluster.get("Namespace", namespace) is None,
+        lambda: cluster.get("Namespace", name) is None,
         deadline=cluster.deadline,
-        what=f"namespace {namespace} is gone",
-        next_step=f"kubectl get namespace {namespace} -o yaml",
+        what=f"namespace {name} is gone",
+        next_step=f"kubectl get namespace {name} -o yaml",
     )
-    return [f"Namespace/{namespace}"]
+    return [f"Namespace/{name}"]

@@ -1,4 +1,4 @@
-"""The index's environment as a ConfigMap where workloads can take it with `envFrom`."""
+"""Publish the mirror's environment as a ConfigMap that workloads take with `envFrom`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from mirror.settings import Endpoint
 
 
 def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
-    """Put the ConfigMap into each namespace, and remember them. All or nothing is checked first."""
+    """Put the ConfigMap into the target namespaces and record them.
+
+    All targets are checked before the first write. Raises InputError for a namespace that does not
+    exist, RefusedError for a ConfigMap of that name that is not ours.
+    """
     endpoint = connect.read_endpoint(cluster, namespace)
     for target in targets:
         if cluster.get("Namespace", target) is None:
@@ -22,7 +26,7 @@ def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]
                 next_step=f"kubectl create namespace {target}, or check the name",
             )
         _check_ours(cluster, target)
-    # remembered first: a kill in between leaves a name too many, never a ConfigMap forgotten
+    # recorded first: an interruption leaves a name too many, never an unrecorded ConfigMap
     record.add_published(cluster, namespace, tuple(targets))
     for target in targets:
         cluster.apply(render_environment_map(target, endpoint))
@@ -30,26 +34,26 @@ def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]
 
 
 def refresh_environment(cluster: Cluster, namespace: str, endpoint: Endpoint) -> None:
-    """Bring every published ConfigMap to the endpoint; namespaces that are gone are passed over."""
+    """Update every published ConfigMap to the endpoint; skip namespaces that are gone."""
     for target in record.read(cluster, namespace).published:
         if cluster.get("Namespace", target) is not None:
             cluster.apply(render_environment_map(target, endpoint))
 
 
 def withdraw_environment(cluster: Cluster, namespace: str) -> tuple[str, ...]:
-    """Remove what was published; the namespaces it was removed from."""
+    """Delete the published ConfigMaps; returns the namespaces that had one."""
     removed = []
     for target in record.read(cluster, namespace).published:
-        held = cluster.get("ConfigMap", ENV_MAP, target)
-        if held and is_ours(held):
+        config_map = cluster.get("ConfigMap", ENV_MAP, target)
+        if config_map and is_ours(config_map):
             cluster.delete("ConfigMap", ENV_MAP, target)
             removed.append(target)
     return tuple(removed)
 
 
 def _check_ours(cluster: Cluster, target: str) -> None:
-    held = cluster.get("ConfigMap", ENV_MAP, target)
-    if held and not is_ours(held):
+    config_map = cluster.get("ConfigMap", ENV_MAP, target)
+    if config_map and not is_ours(config_map):
         raise RefusedError(
             f"ConfigMap {target}/{ENV_MAP} exists and is not ours",
             why=f"it does not carry the label {MANAGED_BY}={NAME}",

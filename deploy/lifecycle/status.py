@@ -1,27 +1,37 @@
-"""`mirror status`: what is there, and whether it is well."""
+"""`mirror status`: the state of the mirror, and what is wrong with it."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
-from deploy.cluster.objects import is_ready
+from deploy.cluster.objects import (
+    get_container_statuses,
+    get_image,
+    is_ready,
+    read_volume_nodes,
+)
 from deploy.lifecycle import connect, record
+from deploy.manifests.entry_points import get_image_version
 from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
 from mirror.settings import Endpoint
 
-PROBES_PER_SECOND = 1 / 2 + 1 / 10  # readiness and liveness, as the front's container has them
+_PROBES_PER_SECOND = 1 / 2 + 1 / 10  # readiness and liveness probe of the proxy's container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorStatus:
-    """``state``: running, starting, stopped (packages kept), absent, or drifted."""
+    """The state of the mirror.
+
+    ``state`` is running, starting, broken (it does not answer), stopped (its packages are kept),
+    absent, or drifted (the Service has another address than the recorded one).
+    """
 
     context: str
     namespace: str
@@ -29,139 +39,126 @@ class MirrorStatus:
     endpoint: Endpoint | None
     image: str | None
     version: str | None  # of devpi-server
-    node: str | None  # that runs the mirror and, with a local volume, holds its packages
+    node: str | None  # where the mirror's pod runs
     volume: str | None  # phase, size and storage class
-    holder: str | None  # the node that the volume is tied to; None: it can follow the pod
-    command: str  # version of the program that asks
+    holder: str | None  # the node that the volume is bound to; None: it can follow the pod
+    command: str  # version of this program
     figures: CacheStatus | None
     published: tuple[str, ...]
-    trouble: tuple[str, ...]  # what is wrong, in words
+    trouble: tuple[str, ...]  # what is wrong, one sentence each
 
 
 def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
-    """Look, change nothing."""
+    """Read the state of the mirror; changes nothing."""
     cluster.version()
-    kept = record.read(cluster, namespace)
+    mirror_record = record.read(cluster, namespace)
     service = cluster.get("Service", NAME, namespace)
     claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
     pod = cluster.get("Pod", POD_NAME, namespace)
-    held = cluster.get("StatefulSet", NAME, namespace)
+    stateful_set = cluster.get("StatefulSet", NAME, namespace)
     trouble: list[str] = []
-    version = figures = None
-    if held is None:
-        state = "stopped" if kept.cluster_ip else "absent"
-    elif held.get("status", {}).get("readyReplicas") == 1:
+    if stateful_set is None:
+        state = "stopped" if mirror_record.cluster_ip else "absent"
+    elif stateful_set.get("status", {}).get("readyReplicas") == 1:
         state = "running"
     else:
         state = "starting"
         trouble += explain_pod(cluster, namespace, POD_NAME).splitlines()
         trouble += explain_claim(cluster, namespace, CLAIM_NAME).splitlines()
-    if kept.cluster_ip and (not service or service["spec"].get("clusterIP") != kept.cluster_ip):
+    address = service["spec"].get("clusterIP") if service else None
+    if mirror_record.cluster_ip and address != mirror_record.cluster_ip:
         state = "drifted"
-        now = service["spec"].get("clusterIP") if service else "none (the Service is gone)"
         trouble.append(
-            f"workloads were given {kept.cluster_ip}, the Service has {now}: run `mirror up`"
+            f"workloads use {mirror_record.cluster_ip}, the Service has "
+            f"{address or 'no address (it is gone)'}: run `mirror up`"
         )
-    if state == "running" and kept.endpoint:
+    version = cache = None
+    if state == "running" and mirror_record.endpoint:
         try:
-            with connect.open_client(cluster, namespace, kept.endpoint) as client:
+            with connect.open_client(cluster, namespace, mirror_record.endpoint) as client:
                 version = client.get_server_version()
-                figures = client.read_stats(_probes(pod))
-        except MirrorError as broken:
+                cache = client.read_stats(_estimate_probe_requests(pod))
+        except MirrorError as error:
             state = "broken"
-            trouble.append(str(broken))
+            trouble.append(str(error))
     node = pod["spec"].get("nodeName") if pod else None
-    holder = _holder(cluster, claim)
-    for name, does in {node: "runs the mirror", holder: "holds its volume"}.items():
-        about = cluster.get("Node", name) if name else None
-        if name and about is None:
-            trouble.append(f"node {name}, which {does}, is gone from the cluster")
-        elif about is not None and not is_ready(about):
-            trouble.append(f"node {name}, which {does}, is not Ready")
-    image = held["spec"]["template"]["spec"]["containers"][0]["image"] if held else kept.image
-    trouble += _full(figures, claim, holder) + _lost(figures) + _behind(image)
-    volume = None
-    if claim:
-        size = claim["spec"]["resources"]["requests"]["storage"]
-        phase = claim.get("status", {}).get("phase", "Unknown")
-        volume = f"{phase}, {size}, {claim['spec'].get('storageClassName', 'no class')}"
+    volume_nodes = read_volume_nodes(cluster, claim) if claim else ()
+    holder = volume_nodes[0] if len(volume_nodes) == 1 else None
+    image = get_image(stateful_set) if stateful_set else mirror_record.image
+    trouble += _find_node_trouble(cluster, node, holder)
+    trouble += _find_cache_trouble(cache, claim, holder)
+    trouble += _find_version_trouble(image)
     return MirrorStatus(
         context=cluster.context,
         namespace=namespace,
         state=state,
-        endpoint=kept.endpoint,
+        endpoint=mirror_record.endpoint,
         image=image,
         version=version,
         node=node,
-        volume=volume,
+        volume=_describe_volume(claim) if claim else None,
         holder=holder,
-        command=_version(),
-        figures=figures,
-        published=kept.published,
+        command=_get_version(),
+        figures=cache,
+        published=mirror_record.published,
         trouble=tuple(trouble),
     )
 
 
-def _holder(cluster: Cluster, claim: Object | None) -> str | None:
-    """The node of a local volume, by its node affinity."""
-    name = claim["spec"].get("volumeName") if claim else None
-    try:
-        held = cluster.get("PersistentVolume", name) if name else None
-    except ApiError:
-        return None  # not everybody may see volumes
-    terms = ((held or {}).get("spec", {}).get("nodeAffinity") or {}).get("required") or {}
-    names = {
-        value
-        for term in terms.get("nodeSelectorTerms", [])
-        for one in term.get("matchExpressions", [])
-        if one["key"] == "kubernetes.io/hostname"
-        for value in one.get("values", [])
-    }
-    return names.pop() if len(names) == 1 else None
+def _describe_volume(claim: Object) -> str:
+    phase = claim.get("status", {}).get("phase", "Unknown")
+    return f"{phase}, {_get_size(claim)}, {claim['spec'].get('storageClassName', 'no class')}"
 
 
-def _full(figures: CacheStatus | None, claim: Object | None, holder: str | None) -> list[str]:
-    if figures is None or not figures.is_full or claim is None:
-        return []
-    asked = claim["spec"]["resources"]["requests"]["storage"]
-    where = f" on node {holder}" if holder else ""
-    return [
-        f"the volume is full: claim {CLAIM_NAME} ({asked}) has {figures.free / 1e6:.0f} MB free of "
-        f"{figures.volume / 1e9:.1f} GB. What is cached is still served, new packages are not "
-        f"kept. Make room on its disk{where}, or give it more: `mirror up --size` (where the "
-        "storage class can expand)"
-    ]
+def _get_size(claim: Object) -> str:
+    return str(claim["spec"]["resources"]["requests"]["storage"])
 
 
-def _lost(figures: CacheStatus | None) -> list[str]:
-    return [] if figures is None else [figures.lost_uploads_message] * bool(figures.lost)
+def _find_node_trouble(cluster: Cluster, node: str | None, holder: str | None) -> Iterator[str]:
+    for name, role in {node: "runs the mirror", holder: "holds its volume"}.items():
+        if name is None:
+            continue
+        obj = cluster.get("Node", name)
+        if obj is None:
+            yield f"node {name}, which {role}, is gone from the cluster"
+        elif not is_ready(obj):
+            yield f"node {name}, which {role}, is not Ready"
 
 
-def _behind(image: str | None) -> list[str]:
-    """An image of ours that another version of this program made."""
-    found = re.search(r"(?:^|/)pypi-mirror:(\d[\w.]*?)-[0-9a-f]{12}(?:@|$)", image or "")
-    here = _version()
-    if found is None or found[1] == here:
-        return []
-    return [f"the image is of version {found[1]}, this command of {here}: run `mirror up`"]
+def _find_cache_trouble(
+    cache: CacheStatus | None, claim: Object | None, holder: str | None
+) -> Iterator[str]:
+    if cache is not None and cache.is_full and claim is not None:
+        disk = f"the disk of node {holder}" if holder else "its disk"
+        yield (
+            f"the volume is full: claim {CLAIM_NAME} ({_get_size(claim)}) has "
+            f"{cache.free / 1e6:.0f} MB free of {cache.volume / 1e9:.1f} GB. Cached packages are "
+            f"still served, new ones are not stored. Free space on {disk}, or enlarge the volume: "
+            "`mirror up --size` (if the storage class can expand volumes)"
+        )
+    if cache is not None and cache.lost:
+        yield cache.lost_uploads_message
 
 
-def _version() -> str:
+def _find_version_trouble(image: str | None) -> Iterator[str]:
+    """Report an image that another version of this program built."""
+    image_version, version = get_image_version(image or ""), _get_version()
+    if image_version not in (None, version):
+        yield f"the image is of version {image_version}, this command of {version}: run `mirror up`"
+
+
+def _get_version() -> str:
     try:
         return metadata.version("pypi-mirror")
     except metadata.PackageNotFoundError:
         return "unknown"
 
 
-def _probes(pod: Object | None) -> float:
-    """About how many of the front's requests were the kubelet's own since it started."""
-    states = (pod or {}).get("status", {}).get("containerStatuses", [])
-    begun = [
-        one["state"]["running"]["startedAt"]
-        for one in states
-        if one["name"] == "front" and "running" in one.get("state", {})
-    ]
-    if not begun:
-        return 0.0
-    since = datetime.fromisoformat(begun[0])
-    return (datetime.now(UTC) - since).total_seconds() * PROBES_PER_SECOND
+def _estimate_probe_requests(pod: Object | None) -> float:
+    """About how many requests to the proxy were the kubelet's probes since the proxy started."""
+    for status in get_container_statuses(pod or {}):
+        running = status.get("state", {}).get("running")
+        if status["name"] == "front" and running:
+            age = datetime.now(UTC) - datetime.fromisoformat(running["startedAt"])
+            return age.total_seconds() * _PROBES_PER_SECOND
+    return 0.0

@@ -1,4 +1,4 @@
-"""`mirror up`: from nothing to packages in pods on every node, in one straight line."""
+"""`mirror up`: start the mirror, or bring it to new settings, and prove it from every node."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deploy.cluster import cidrs
+from deploy.cluster.cidrs import find_cluster_cidrs
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import is_ready
-from deploy.cluster.pod_run import PodRun, run_pods
-from deploy.lifecycle import connect, preflight, publish, record, rollout
-from deploy.lifecycle import image as image_module
+from deploy.cluster.objects import get_name, is_ready
+from deploy.lifecycle import connect, image, publish, record, rollout
+from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
+from deploy.lifecycle.preflight import ClusterState, Requirements, check_cluster
 from deploy.manifests.mirror_objects import (
     render_namespace,
     render_objects,
@@ -21,32 +21,20 @@ from deploy.manifests.mirror_objects import (
     render_service,
 )
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
-from deploy.manifests.pods import render_probe_pod
-from mirror.core.errors import RefusedError, UnfitError
+from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.settings import Endpoint
-
-_PROBE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpRequest:
-    """What the user gave now; None means: as it was, or the default."""
+    """The options of this `mirror up`; what is not given stays as it was, or is the default."""
 
     namespace: str
-    options: Mapping[str, Any]  # fields of ClusterSettings that are kept between runs
+    options: Mapping[str, Any]  # the fields of ClusterSettings that the record keeps
     ca_pem: str | None = None
     new_address: bool = False
     probe_package: str = "iniconfig"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeProbe:
-    """Whether a pod on this node could install a package from the index."""
-
-    node: str
-    ok: bool
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +53,7 @@ class UpResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedObject:
-    """One object and what `up` would do to it."""
+    """One object, and what `mirror up` would do to it."""
 
     kind: str
     name: str
@@ -73,24 +61,21 @@ class PlannedObject:
 
 
 def bring_up(
-    cluster: Cluster,
-    request: UpRequest,
-    image_request: image_module.ImageRequest,
-    progress: Progress,
+    cluster: Cluster, request: UpRequest, image_request: image.ImageRequest, progress: Progress
 ) -> UpResult:
-    """Bring the mirror to these settings and prove it from every node. Idempotent.
+    """Bring the mirror to the requested settings and prove it from every node; idempotent.
 
-    The image is on the nodes, or can be pulled, before anything is written to the cluster.
+    Nothing is written to the cluster before the nodes have the image, or can pull it.
     """
-    settings, kept, ground = _settle(cluster, request, image_request, progress)
-    begun = time.monotonic()
+    settings, new_record, state = _prepare(cluster, request, image_request, progress)
+    start = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
-    endpoint = _address(cluster, settings, kept)
+    endpoint = _ensure_service(cluster, settings, new_record)
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
     for obj in render_objects(settings):
-        if obj["kind"] != "Namespace":  # seen to above: it may be somebody else's
+        if obj["kind"] != "Namespace":  # `_ensure_namespace` leaves foreign namespaces alone
             cluster.apply(obj)
     rollout.delete_failed_pod(cluster, request.namespace)
     progress.step("wait until the mirror is ready")
@@ -100,192 +85,167 @@ def bring_up(
         client.login("root", connect.read_root_password(cluster, request.namespace))
         client.ensure_indexes(settings.upstream)
     publish.refresh_environment(cluster, request.namespace, endpoint)
-    seconds = round(time.monotonic() - begun, 1)
+    seconds = round(time.monotonic() - start, 1)
+    probes = probe_nodes(
+        cluster,
+        settings,
+        state.ready_nodes,
+        index_url=endpoint.url,
+        package=request.probe_package,
+        progress=progress,
+    )
     return UpResult(
         context=cluster.context,
         namespace=request.namespace,
         endpoint=endpoint,
         image=settings.image,
         node=pod["spec"]["nodeName"],
-        probes=_probe(cluster, settings, ground, endpoint, request.probe_package, progress),
-        not_ready=tuple(node["metadata"]["name"] for node in ground.nodes if not is_ready(node)),
+        probes=probes,
+        not_ready=tuple(get_name(node) for node in state.nodes if not is_ready(node)),
         seconds=seconds,
     )
 
 
 def plan_up(
-    cluster: Cluster,
-    request: UpRequest,
-    image_request: image_module.ImageRequest,
-    progress: Progress,
+    cluster: Cluster, request: UpRequest, image_request: image.ImageRequest, progress: Progress
 ) -> tuple[tuple[PlannedObject, ...], tuple[Object, ...]]:
-    """What `up` would do, by the API server's own dry run; nothing is written."""
-    settings, _, _ = _settle(cluster, request, image_request, progress, dry_run=True)
-    exists = cluster.get("Namespace", request.namespace) is not None
-    steps = []
-    wanted = render_objects(settings)
-    for obj in wanted:
-        meta = obj["metadata"]
-        now = cluster.get(obj["kind"], meta["name"], meta.get("namespace"))
-        if now is None:
-            action = "create"
-        elif (obj["kind"] == "Namespace" and not is_ours(now)) or _same(
-            cluster.apply(obj, dry_run=True), now
-        ):
-            action = "nothing"
-        else:
-            action = "change"
-        steps.append(PlannedObject(kind=obj["kind"], name=meta["name"], action=action))
-    held = exists and cluster.get("Secret", NAME, request.namespace)
-    steps.append(PlannedObject(kind="Secret", name=NAME, action="nothing" if held else "create"))
-    return tuple(steps), wanted
+    """What `mirror up` would do to each object, and the objects; writes nothing.
+
+    The API server decides in a dry run whether an object would change.
+    """
+    settings, _, _ = _prepare(cluster, request, image_request, progress, dry_run=True)
+    objects = render_objects(settings)
+    plan = [
+        PlannedObject(kind=obj["kind"], name=get_name(obj), action=_plan_action(cluster, obj))
+        for obj in objects
+    ]
+    has_namespace = cluster.get("Namespace", request.namespace) is not None
+    has_secret = has_namespace and cluster.get("Secret", NAME, request.namespace)
+    action = "nothing" if has_secret else "create"
+    return (*plan, PlannedObject(kind="Secret", name=NAME, action=action)), objects
 
 
-def _same(one: Object, other: Object) -> bool:
-    """Equal but for the server's bookkeeping."""
+def _plan_action(cluster: Cluster, obj: Object) -> str:
+    current = cluster.get(obj["kind"], get_name(obj), obj["metadata"].get("namespace"))
+    if current is None:
+        return "create"
+    is_foreign = obj["kind"] == "Namespace" and not is_ours(current)
+    if is_foreign or _get_content(cluster.apply(obj, dry_run=True)) == _get_content(current):
+        return "nothing"
+    return "change"
 
-    def content(obj: Object) -> Object:
-        meta = obj["metadata"]
-        kept = {key: meta.get(key) for key in ("name", "namespace", "labels", "annotations")}
-        return {**{k: v for k, v in obj.items() if k != "status"}, "metadata": kept}
 
-    return content(one) == content(other)
+def _get_content(obj: Object) -> Object:
+    """The object without its status and the metadata that the API server manages."""
+    keys = ("name", "namespace", "labels", "annotations")
+    metadata = {key: obj["metadata"].get(key) for key in keys}
+    return {key: value for key, value in obj.items() if key != "status"} | {"metadata": metadata}
 
 
-def _settle(
+def _prepare(
     cluster: Cluster,
     request: UpRequest,
-    wish: image_module.ImageRequest,
+    image_request: image.ImageRequest,
     progress: Progress,
     *,
     dry_run: bool = False,
-) -> tuple[ClusterSettings, record.MirrorRecord, preflight.ClusterState]:
-    """Everything that can be known before the first write."""
+) -> tuple[ClusterSettings, record.MirrorRecord, ClusterState]:
+    """Check the cluster, get the image, and merge the options with the recorded ones."""
     progress.step(f"check context {cluster.context} ({cluster.server})")
     cluster.version()
-    remembered = record.read(cluster, request.namespace)
-    options = {**remembered.settings, **request.options}
+    old_record = record.read(cluster, request.namespace)
+    options = {**old_record.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
-    wanted = preflight.Requirements(
+    requirements = Requirements(
         namespace=request.namespace,
         storage_class=settings.storage_class,
         size=settings.size,
         node=settings.node,
     )
-    ground = preflight.check_cluster(cluster, wanted)
-    authority = request.ca_pem or _held_authority(cluster, request.namespace)
+    state = check_cluster(cluster, requirements)
+    ca_pem = request.ca_pem or _read_ca_pem(cluster, request.namespace)
     if dry_run:
-        image = image_module.predict_reference(cluster, wish, remembered.image, progress)
+        reference = image.predict_reference(cluster, image_request, old_record.image, progress)
     else:
-        image = image_module.ensure_image(
-            cluster, wish, ground, progress, previous=remembered.image, ca_pem=authority
+        reference = image.ensure_image(
+            cluster, image_request, state, progress, previous=old_record.image, ca_pem=ca_pem
         )
-    kept = record.MirrorRecord(
-        cluster_ip=None if request.new_address else remembered.cluster_ip,
+    new_record = replace(
+        old_record,
+        cluster_ip=None if request.new_address else old_record.cluster_ip,
         port=settings.port,
-        image=image,
+        image=reference,
         settings=options,
-        published=remembered.published,
     )
     settings = replace(
         settings,
-        image=image,
-        cluster_ip=kept.cluster_ip,
-        ca_pem=authority,
-        cluster_cidrs=cidrs.find_cluster_cidrs(cluster, list(ground.nodes)),
+        image=reference,
+        cluster_ip=new_record.cluster_ip,
+        ca_pem=ca_pem,
+        cluster_cidrs=find_cluster_cidrs(cluster, state.nodes),
     )
-    return settings, kept, ground
+    return settings, new_record, state
 
 
-def _held_authority(cluster: Cluster, namespace: str) -> str | None:
-    """The certificates of an earlier `up`: an option that was given once stays."""
-    held = cluster.get("ConfigMap", CA_MAP, namespace)
-    return held["data"]["ca.crt"] if held else None
+def _read_ca_pem(cluster: Cluster, namespace: str) -> str | None:
+    """The certificates that an earlier `mirror up` was given."""
+    config_map = cluster.get("ConfigMap", CA_MAP, namespace)
+    return config_map["data"]["ca.crt"] if config_map else None
 
 
-def _address(cluster: Cluster, settings: ClusterSettings, kept: record.MirrorRecord) -> Endpoint:
-    """The Service, with the address that was promised, and the promise written down."""
-    now = cluster.get("Service", NAME, settings.namespace)
-    if now and kept.cluster_ip and now["spec"].get("clusterIP") != kept.cluster_ip:
-        # somebody made it again without the address; an address cannot be changed in place
+def _ensure_service(
+    cluster: Cluster, settings: ClusterSettings, new_record: record.MirrorRecord
+) -> Endpoint:
+    """Apply the Service at the recorded address, and write the record with its address.
+
+    Raises RefusedError if another Service has the recorded address.
+    """
+    address = new_record.cluster_ip
+    service = cluster.get("Service", NAME, settings.namespace)
+    if service and address and service["spec"].get("clusterIP") != address:
+        # somebody made the Service again; its address cannot be changed in place
         cluster.delete("Service", NAME, settings.namespace)
     try:
-        made = cluster.apply(render_service(settings))
-    except ApiError as refusal:
-        if kept.cluster_ip and "already allocated" in refusal.why:
-            raise _taken(cluster, kept.cluster_ip) from refusal
+        service = cluster.apply(render_service(settings))
+    except ApiError as error:
+        if address and "already allocated" in error.why:
+            raise _address_taken_error(cluster, address) from error
         raise
-    kept = replace(kept, cluster_ip=made["spec"]["clusterIP"])
-    record.write(cluster, settings.namespace, kept)
-    assert kept.endpoint is not None
-    return kept.endpoint
+    new_record = replace(new_record, cluster_ip=service["spec"]["clusterIP"])
+    record.write(cluster, settings.namespace, new_record)
+    assert new_record.endpoint is not None
+    return new_record.endpoint
 
 
-def _taken(cluster: Cluster, address: str) -> RefusedError:
+def _address_taken_error(cluster: Cluster, address: str) -> RefusedError:
     holders = [
-        f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-        for one in cluster.list("Service")
-        if address in one["spec"].get("clusterIPs", [])
+        f"{service['metadata']['namespace']}/{get_name(service)}"
+        for service in cluster.list("Service")
+        if address in service["spec"].get("clusterIPs", [])
     ]
     holder = holders[0] if holders else "another Service"
     return RefusedError(
-        f"the mirror's address {address} was taken meanwhile by Service {holder}",
-        why="workloads were given this address; the mirror must come back at the same one",
-        next_step="delete that Service and run `mirror up` again, or give the promise up with "
+        f"the mirror's address {address} is used by Service {holder} now",
+        why="workloads use this address, so the mirror must come back at the same one",
+        next_step="delete that Service and run `mirror up` again, or give the address up with "
         "`mirror up --new-address` (published ConfigMaps follow, running pods do not)",
     )
 
 
 def _ensure_namespace(cluster: Cluster, name: str) -> None:
-    """Make it, or keep ours as it should be; somebody else's is used as it is, unlabelled."""
-    held = cluster.get("Namespace", name)
-    if held is None or is_ours(held):
+    """Create or update our namespace; a namespace that is not ours is used as it is."""
+    namespace = cluster.get("Namespace", name)
+    if namespace is None or is_ours(namespace):
         cluster.apply(render_namespace(name))
 
 
 def _ensure_secret(cluster: Cluster, namespace: str) -> None:
-    """Random, made once; a second `up` leaves it alone."""
+    """Create the Secret with random values; an existing one stays as it is."""
     if cluster.get("Secret", NAME, namespace) is not None:
         return
     values = {key: secrets.token_urlsafe(48) for key in ("root-password", "secretfile")}
     try:
         cluster.create(render_secret(namespace, values))
-    except ApiError as refusal:
-        if refusal.status != 409:
+    except ApiError as error:
+        if error.status != 409:
             raise
-
-
-def _probe(
-    cluster: Cluster,
-    settings: ClusterSettings,
-    ground: preflight.ClusterState,
-    endpoint: Endpoint,
-    package: str,
-    progress: Progress,
-) -> tuple[NodeProbe, ...]:
-    """Install one package on every Ready node with the static musl uv, from a fresh pod."""
-    nodes = [node["metadata"]["name"] for node in ground.ready_nodes]
-    progress.step(f"install {package} from a pod on each node")
-    command = ["/opt/probe/uv", "pip", "install", "--no-cache", "--no-deps", "--target", "/tmp/out"]
-    command += ["--python", "/opt/mirror/bin/python3", "--default-index", endpoint.url, package]
-    mark = secrets.token_hex(3)
-    pods = [
-        render_probe_pod(settings, name=f"{NAME}-probe-{mark}-{number}", node=node, command=command)
-        for number, node in enumerate(nodes)
-    ]
-    deadline = cluster.deadline.within(_PROBE_SECONDS)
-    runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
-    probes = tuple(NodeProbe(node=run.node, ok=run.succeeded, why=_probe_why(run)) for run in runs)
-    failed = [probe for probe in probes if not probe.ok]
-    if failed:
-        raise UnfitError(
-            "the mirror runs, but pods cannot install from it on "
-            + ", ".join(probe.node for probe in failed),
-            why="\n".join(f"{probe.node}: {probe.why}" for probe in failed),
-            next_step="mend what is said above and run `mirror up` again; `mirror doctor` may help",
-        )
-    return probes
-
-
-def _probe_why(run: PodRun) -> str:
-    return "" if run.succeeded else (run.why or run.output.strip()[-600:])

@@ -1,4 +1,4 @@
-"""`mirror warm`: a Job beside the mirror that goes on when the command has ended."""
+"""`mirror warm`: fill the cache by a Job that continues when the command has ended."""
 
 from __future__ import annotations
 
@@ -6,139 +6,127 @@ from collections.abc import Iterator
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.lifecycle import record
+from deploy.cluster.objects import format_selector, get_image, get_name, has_condition
+from deploy.lifecycle import connect
 from deploy.manifests.jobs import WARM_COMPONENT, render_request_map, render_warm_job
-from deploy.manifests.model import NAME, ClusterSettings
-from mirror.core.errors import MirrorError, RefusedError, UnfitError, WaitTimeout
+from deploy.manifests.model import NAME, ClusterSettings, build_selector
+from mirror.core.errors import MirrorError, RefusedError, WaitTimeout
 from mirror.core.wait import wait_until
+from mirror.warm.follow import follow_run
 from mirror.warm.request import WarmProgress, WarmReport, WarmRequest, parse_latest_progress
 from mirror.wheels import WHEEL_ARCHITECTURES
 
-_SELECTOR = f"app.kubernetes.io/name={NAME},app.kubernetes.io/component={WARM_COMPONENT}"
-_LARGEST = 900 * 1024  # bytes of an order; a ConfigMap holds 1 MiB in all
+_SELECTOR = format_selector(build_selector(WARM_COMPONENT))
+_MAX_REQUEST_BYTES = 900 * 1024  # a ConfigMap holds 1 MiB in all
 
 
 def list_machines(cluster: Cluster) -> tuple[str, ...]:
     """The architectures of the nodes, as wheel tags name them."""
-    told = {node["status"]["nodeInfo"]["architecture"] for node in cluster.list("Node")}
-    return tuple(
-        sorted(WHEEL_ARCHITECTURES[one] for one in told if one in WHEEL_ARCHITECTURES)
-    ) or ("x86_64",)
+    architectures = {node["status"]["nodeInfo"]["architecture"] for node in cluster.list("Node")}
+    known = architectures & WHEEL_ARCHITECTURES.keys()
+    return tuple(sorted(WHEEL_ARCHITECTURES[each] for each in known)) or ("x86_64",)
 
 
 def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrency: int) -> str:
-    """Start a Job, or find the one that does the same already; its name.
+    """Start a Job for the request and return its name.
 
-    One that has ended is made again: what is in the cache is not fetched again.
+    A running Job for the same request is kept. One that has ended is replaced: files that are in
+    the cache are not fetched again.
     """
-    kept = record.read(cluster, namespace)
-    held = cluster.get("StatefulSet", NAME, namespace)
-    if kept.endpoint is None or held is None:
-        raise UnfitError(
-            f"no mirror runs in namespace {namespace} of context {cluster.context}",
-            why="it has no StatefulSet " + NAME,
-            next_step="mirror up (or name its namespace with --namespace)",
-        )
+    endpoint = connect.read_endpoint(cluster, namespace)
+    stateful_set = cluster.get("StatefulSet", NAME, namespace)
+    if stateful_set is None:
+        raise connect.no_mirror_error(cluster, namespace, f"it has no StatefulSet {NAME}")
     content = request.to_bytes()
-    if len(content) > _LARGEST:
+    if len(content) > _MAX_REQUEST_BYTES:
         raise RefusedError(
-            f"too much for one warming: {len(request.wanted)} releases",
-            why=f"the list has {len(content)} bytes, a ConfigMap holds {_LARGEST}",
-            next_step="warm in parts: one lock at a time",
+            f"too many releases for one warm run: {len(request.wanted)}",
+            why=f"the list has {len(content)} bytes, a ConfigMap holds {_MAX_REQUEST_BYTES}",
+            next_step="warm one lock at a time",
         )
-    image = held["spec"]["template"]["spec"]["containers"][0]["image"]
-    settings = ClusterSettings(image=image, namespace=namespace)
     name = f"{NAME}-warm-{request.digest}"
-    now = cluster.get("Job", name, namespace)
-    if now is not None and not _ended(now):
-        return name
-    if now is not None:
-        cluster.delete("Job", name, namespace)
-        wait_until(
-            lambda: cluster.get("Job", name, namespace) is None,
-            deadline=cluster.deadline,
-            what=f"the last run of Job {name} is gone",
-        )
-    listed = render_request_map(settings, name=name, content=content)
-    cluster.apply(listed)
-    job = render_warm_job(settings, name=name, index_url=kept.endpoint.url, concurrency=concurrency)
+    job = cluster.get("Job", name, namespace)
+    if job is not None:
+        if not _has_ended(job):
+            return name
+        _delete_job(cluster, namespace, name)
+    settings = ClusterSettings(image=get_image(stateful_set), namespace=namespace)
+    config_map = render_request_map(settings, name=name, content=content)
+    cluster.apply(config_map)
     try:
-        made = cluster.create(job)
-    except ApiError as refusal:
-        if refusal.status != 409:  # somebody started the same
+        job = cluster.create(
+            render_warm_job(settings, name=name, index_url=endpoint.url, concurrency=concurrency)
+        )
+    except ApiError as error:
+        if error.status != 409:  # a Job for the same request was started in the meantime
             raise
         return name
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": made["metadata"]["uid"]}
-    listed["metadata"]["ownerReferences"] = [owner]
-    cluster.apply(listed)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"]}
+    config_map["metadata"]["ownerReferences"] = [owner]
+    cluster.apply(config_map)
     return name
 
 
 def find_newest_job(cluster: Cluster, namespace: str) -> str | None:
-    """The Job that was started last."""
+    """The name of the Job that was started last; None if there is none."""
     jobs = cluster.list("Job", namespace, labels=_SELECTOR)
-    if not jobs:
-        return None
-    last = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
-    return str(last["metadata"]["name"])
+    return get_name(max(jobs, key=_get_creation_time)) if jobs else None
 
 
 def follow_job(cluster: Cluster, namespace: str, name: str) -> Iterator[WarmProgress | WarmReport]:
-    """How far it is, again and again; the last one is how it ended.
+    """Yield the progress of a Job; the last item is its report.
 
-    Raises WaitTimeout at the deadline (the Job goes on), MirrorError where it failed.
+    Raises WaitTimeout at the deadline (the Job continues), MirrorError if the Job failed.
     """
-    said: WarmProgress | None = None
+    title = f"Job {namespace}/{name}"
 
-    def look() -> tuple[WarmProgress | WarmReport] | None:
+    def read_message() -> WarmProgress | WarmReport | None:
         job = cluster.get("Job", name, namespace)
         if job is None:
             raise MirrorError(
-                f"Job {namespace}/{name} is gone",
+                f"{title} is gone",
                 why="somebody deleted it, or it ended more than a day ago",
-                next_step="run `mirror warm` again: what is there is not fetched again",
+                next_step="run `mirror warm` again: stored files are not fetched again",
             )
         pods = cluster.list("Pod", namespace, labels=f"job-name={name}")
-        pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-        log = (
-            cluster.tail_log(namespace, pods[-1]["metadata"]["name"], "probe", lines=2)
-            if pods
-            else ""
-        )
-        told = parse_latest_progress(log)
-        if isinstance(told, WarmReport):
-            return (told,)
-        if _failed(job):
-            why = explain_pod(cluster, namespace, pods[-1]["metadata"]["name"]) if pods else ""
+        newest = get_name(max(pods, key=_get_creation_time)) if pods else ""
+        log = cluster.tail_log(namespace, newest, "probe", lines=2) if newest else ""
+        message = parse_latest_progress(log)
+        if not isinstance(message, WarmReport) and _has_failed(job):
             raise MirrorError(
-                f"Job {namespace}/{name} failed",
-                why=log.strip()[-600:] or why,
-                next_step="mend what is said above and run `mirror warm` again",
+                f"{title} failed",
+                why=log.strip()[-600:]
+                or (explain_pod(cluster, namespace, newest) if newest else ""),
+                next_step="fix the cause above and run `mirror warm` again",
             )
-        return (told,) if told is not None and told != said else None
+        return message
 
-    while True:
-        try:
-            (now,) = wait_until(
-                look, deadline=cluster.deadline, what="the warming", max_interval=1.0
-            )
-        except WaitTimeout as late:
-            raise WaitTimeout(
-                f"Job {namespace}/{name} is still at work",
-                why="the time of this command is over; the Job goes on",
-                next_step="mirror warm --follow",
-            ) from late
-        yield now
-        if isinstance(now, WarmReport):
-            return
-        said = now
+    timeout_error = WaitTimeout(
+        f"{title} is still running",
+        why="the time of this command is over; the Job continues",
+        next_step="mirror warm --follow",
+    )
+    return follow_run(
+        read_message, deadline=cluster.deadline, max_interval=1.0, timeout_error=timeout_error
+    )
 
 
-def _ended(job: Object) -> bool:
-    status = job.get("status", {})
-    return bool(status.get("completionTime")) or _failed(job)
+def _delete_job(cluster: Cluster, namespace: str, name: str) -> None:
+    cluster.delete("Job", name, namespace)
+    wait_until(
+        lambda: cluster.get("Job", name, namespace) is None,
+        deadline=cluster.deadline,
+        what=f"the last run of Job {name} is gone",
+    )
 
 
-def _failed(job: Object) -> bool:
-    conditions = job.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Failed" and one["status"] == "True" for one in conditions)
+def _has_ended(job: Object) -> bool:
+    return bool(job.get("status", {}).get("completionTime")) or _has_failed(job)
+
+
+def _has_failed(job: Object) -> bool:
+    return has_condition(job, "Failed")
+
+
+def _get_creation_time(obj: Object) -> str:
+    return str(obj["metadata"]["creationTimestamp"])

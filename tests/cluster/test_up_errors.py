@@ -102,9 +102,8 @@ def test_each_missing_right_is_named(
 def test_a_missing_right_on_the_command_line(mirrored: MirrorLab, limited: LimitedUser) -> None:
     limited.allow([one for one in REQUIRED_PERMISSIONS if one[:2] != ("create", "secrets")])
     given = ("--kubeconfig", str(limited.kubeconfig), "--image", mirrored.image)
-    expect_failure(
-        mirrored, *given, code=3, said=("it may not: create secrets in namespace pypi-mirror",)
-    )
+    reason = "it may not: create secrets in namespace pypi-mirror"
+    expect_failure(mirrored, *given, code=3, said=(reason,))
 
 
 def test_no_such_storage_class(mirrored: MirrorLab, namespace: str) -> None:

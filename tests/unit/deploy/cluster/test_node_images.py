@@ -42,13 +42,10 @@ def test_tells_whether_a_node_has_an_image() -> None:
 
 
 def test_lists_nodes_that_lack_an_image() -> None:
-    nodes = (
-        make_node("a", "docker.io/library/pypi-mirror:1"),
-        make_node("b"),
-        make_node("c", "x:1"),
-    )
-    assert list_nodes_without_image(make_cluster(*nodes), "pypi-mirror:1") == ("b", "c")
-    assert list_nodes_without_image(make_cluster(*nodes), "registry.example/pypi-mirror:1") == ()
+    node_with_image = make_node("a", "docker.io/library/pypi-mirror:1")
+    cluster = make_cluster(node_with_image, make_node("b"), make_node("c", "x:1"))
+    assert list_nodes_without_image(cluster, "pypi-mirror:1") == ("b", "c")
+    assert list_nodes_without_image(cluster, "registry.example/pypi-mirror:1") == ()
 
 
 def test_requires_the_architecture_of_every_node() -> None:
