@@ -20,7 +20,7 @@ ADMIN, LIMITED = "admin", "limited"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServer:
-    """Kubeconfigs of an admin and of a user `limited`, who has only the rights that a test grants."""
+    """Kubeconfigs of an admin, and of a user `limited` who has only granted rights."""
 
     admin: Path
     limited: Path
@@ -33,7 +33,7 @@ class ApiServer:
 
 
 @contextmanager
-def api_server() -> Iterator[ApiServer]:
+def run_api_server() -> Iterator[ApiServer]:
     """Run etcd and kube-apiserver until the block ends. They die with this process."""
     kubelite = ensure_binaries().kubelite
     with ExitStack() as stack:

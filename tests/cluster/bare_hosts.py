@@ -1,5 +1,7 @@
-"""Hosts without a cluster: a network namespace with its real settings, addresses and routes, a
-folder for the files, and the node agent's own code, asked by a socket instead of `exec`.
+"""Hosts without a cluster, for tests of the node agent.
+
+A host is a network namespace with real settings, addresses and routes, a folder for its files, and
+the agent's own code, which answers on a socket instead of through `kubectl exec`.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ route add fd98::/64 via fd99::1 metric 77
 
 @dataclass(frozen=True, slots=True)
 class BareHost:
-    """One of them; its first process holds the namespace."""
+    """A host. Its first process, pid, holds the namespaces."""
 
     root: Path
     pid: int
@@ -69,41 +71,43 @@ class BareHost:
         return str(self.root / "agent.sock")
 
     def run(self, *argv: str, stdin: str | None = None) -> str:
+        """Run a program in the host's network namespace and return its output."""
         return run("nsenter", f"--net=/proc/{self.pid}/ns/net", *argv, stdin=stdin).stdout
 
-    def ask_agent(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(30)
-            link.connect(self.socket)
-            link.sendall(json.dumps(question).encode() + b"\n")
-            with link.makefile("rb") as told:
-                found: dict[str, Any] = json.loads(told.read())
-                return found
+    def ask_agent(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request to the agent and return its response."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(self.socket)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                response: dict[str, Any] = json.loads(stream.read())
+                return response
 
     def reconcile_once(self) -> str:
-        """What is kept here, once, as the agent that stands by does it; what it said."""
+        """Let the agent restore its desired state once, as its loop does; return its log."""
         return self.run(sys.executable, "-c", _RECONCILE, str(self.root))
 
     def restore_entry(self, entry: LedgerEntry) -> None:
-        """What is stored, by hand."""
+        """Write the original content of a ledger entry to its target."""
         target = entry.target
         assert isinstance(target, NodeFile | NodeSysctl)
-        name = target.path if isinstance(target, NodeFile) else target.key
+        target_name = target.path if isinstance(target, NodeFile) else target.key
         base = None if entry.base is None else base64.b64encode(entry.base).decode()
-        seen = self.ask_agent({"do": "read", "target": name})
-        write = {"do": "write", "target": name, "content": base, "frame": entry.metadata}
-        assert "content" in self.ask_agent({**write, "seen": seen["version"]})
+        snapshot = self.ask_agent({"do": "read", "target": target_name})
+        write = {"do": "write", "target": target_name, "content": base, "frame": entry.metadata}
+        assert "content" in self.ask_agent({**write, "seen": snapshot["version"]})
 
     @contextmanager
     def mount_read_only(self, path: str) -> Iterator[None]:
-        """For the agent alone."""
-        inside = ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt")
-        run(*inside, "mount", "--bind", path, path)
-        run(*inside, "mount", "-o", "remount,bind,ro", path)
+        """Make a path read-only for the agent until the block ends."""
+        enter = ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt")
+        run(*enter, "mount", "--bind", path, path)
+        run(*enter, "mount", "-o", "remount,bind,ro", path)
         try:
             yield
         finally:
-            run(*inside, "umount", path)
+            run(*enter, "umount", path)
 
     def kill_agent_at(self, number: int, request: Mapping[str, Any]) -> bool:
         """Send a request to an agent that is killed before change ``number``; whether it was.
@@ -119,29 +123,30 @@ class BareHost:
         )
 
     def read_state(self) -> dict[str, str]:
-        """Files with their modes, settings, addresses and routes."""
+        """Return files with modes and contents, settings, addresses and routes."""
         files = sorted(path for path in (self.root / "etc").rglob("*"))
-        told = {
+        state = {
             str(path): f"{path.stat().st_mode:o} {path.read_text() if path.is_file() else ''}"
             for path in files
         }
         for name in ("all", "default", "lo", "eth0", "far"):
-            told[name] = self.run("cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-        told["addresses"] = self.run("ip", "-6", "address", "show", "scope", "global")
-        told["::1"] = self.run("ip", "-6", "address", "show", "dev", "lo")
+            state[name] = self.run("cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+        state["addresses"] = self.run("ip", "-6", "address", "show", "scope", "global")
+        state["::1"] = self.run("ip", "-6", "address", "show", "dev", "lo")
         routes = self.run("ip", "-6", "route")
-        told["routes"] = "\n".join(line for line in routes.splitlines() if "fe80" not in line)
-        return told
+        state["routes"] = "\n".join(line for line in routes.splitlines() if "fe80" not in line)
+        return state
 
 
 class BareHostDriver(NodeDriver):
-    """The hand on nodes; whom it asks are these hosts."""
+    """A NodeDriver that sends its requests to bare hosts."""
 
     def __init__(self, cluster: Cluster, hosts: Mapping[str, BareHost]) -> None:
         super().__init__(cluster, lambda: None)
         self._pods = {name: host.socket for name, host in hosts.items()}
 
     def lose_node(self, node: str) -> None:
+        """Make a node unreachable."""
         self._pods = {name: pod for name, pod in (self._pods or {}).items() if name != node}
 
     def reaches(self, target: Any) -> bool:
@@ -149,28 +154,30 @@ class BareHostDriver(NodeDriver):
         return target.node in (self._pods or {})
 
 
-def ask_bare_host(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Instead of deploy.evidence.node_agent.ask."""
-    told = BareHost(Path(pod).parent, 0).ask_agent(question)
-    if "refused" in told:
-        raise ClusterError("the agent refused", why=str(told["refused"]))
-    return told
+def ask_bare_host(_: Cluster, pod: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the agent of a bare host. Replaces deploy.evidence.node_agent.ask_agent."""
+    response = BareHost(Path(pod).parent, 0).ask_agent(request)
+    if "refused" in response:
+        raise ClusterError("the agent refused", why=str(response["refused"]))
+    return response
 
 
 @contextmanager
 def bare_host(root: Path, conflist: str) -> Iterator[BareHost]:
-    """A host, which ends with this process however it ends."""
+    """Run a host until the block ends. It dies with this process."""
     for folder in ("etc/cni/net.d", "etc/sysctl.d", "cni"):
         (root / folder).mkdir(parents=True)
     (root / "cni/tuning").touch()
     (root / "etc/cni/net.d/10-calico.conflist").write_text(conflist)
     (root / "etc/cni/net.d/10-calico.conflist").chmod(0o600)
-    spaces = ("unshare", "--net", "--mount")
-    words = ("setpriv", "--pdeathsig", "KILL", *spaces, sys.executable, "-c", _SERVE)
-    path = str(root / "agent.sock")
-    child = subprocess.Popen((*words, str(root), path), cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+    namespaces = ("unshare", "--net", "--mount")
+    command = ("setpriv", "--pdeathsig", "KILL", *namespaces, sys.executable, "-c", _SERVE)
+    socket_path = str(root / "agent.sock")
+    child = subprocess.Popen(
+        (*command, str(root), socket_path), cwd=REPOSITORY, stdin=subprocess.DEVNULL
+    )
     try:
-        wait_for("the agent's socket", Path(path).exists, timeout=30)
+        wait_for("the agent's socket", Path(socket_path).exists, timeout=30)
         host = BareHost(root, child.pid)
         host.run("ip", "-6", "-batch", "-", stdin=_LINK)
         yield host

@@ -1,4 +1,4 @@
-"""Causes to be planted in a lab, as a user could make them, and the doctor who has to name them."""
+"""Run `mirror doctor` in a lab, and plant faults for it to find."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tests.cluster.mirror_lab import MirrorLab
+from tests.cluster.lab import Lab
+from tests.cluster.objects import has_condition
+from tests.conftest import RunProgram
+
+PROBED_NAME = ("--name", "index.example")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What `mirror doctor -o json` said, its exit code, and how long it took (seconds)."""
+    """The report of `mirror doctor -o json`, its exit code, and its duration in seconds."""
 
     code: int
     report: Mapping[str, Any]
@@ -22,121 +27,115 @@ class Diagnosis:
 
     @property
     def findings_by_check(self) -> dict[str, list[dict[str, Any]]]:
-        """check → its findings."""
         by_check: dict[str, list[dict[str, Any]]] = {}
-        for one in self.report["findings"]:
-            by_check.setdefault(one["check"], []).append(one)
+        for finding in self.report["findings"]:
+            by_check.setdefault(finding["check"], []).append(finding)
         return by_check
 
+    def get_finding(self, check: str) -> dict[str, Any]:
+        """Return the only finding of a check."""
+        (finding,) = self.findings_by_check[check]
+        return finding
+
     def assert_finding(
-        self, check: str, *words: str, fix_command: str, nodes: tuple[str, ...] = ()
+        self, check: str, *texts: str, fix_command: str, nodes: tuple[str, ...] = ()
     ) -> None:
-        """One finding of this check has all these words, this mending command, and these nodes."""
-        told = self.findings_by_check.get(check, [])
-        for one in told:
-            text = json.dumps(one, ensure_ascii=False)
-            commands = [each["command"] for each in one["mends"]]
-            if all(word in text for word in words) and any(
-                fix_command in each for each in commands
+        """Check that one finding of this check has all texts, this fix command and these nodes."""
+        findings = self.findings_by_check.get(check, [])
+        for finding in findings:
+            content = json.dumps(finding, ensure_ascii=False)
+            commands = [remedy["command"] for remedy in finding["mends"]]
+            if all(text in content for text in texts) and any(
+                fix_command in command for command in commands
             ):
                 if nodes:
-                    assert set(one["nodes"]) == set(nodes), one
+                    assert set(finding["nodes"]) == set(nodes), finding
                 return
-        named = sorted(self.findings_by_check)
-        raise AssertionError(f"no {check} with {words} and {fix_command!r} among {named}: {told}")
-
-    def get_outcome(self, check: str) -> str:
-        (one,) = [one for one in self.report["results"] if one["check"] == check]
-        return str(one["outcome"])
-
-    def get_gaps(self, check: str) -> str:
-        (one,) = [one for one in self.report["results"] if one["check"] == check]
-        return "\n".join(one["gaps"])
-
-
-def diagnose(place: MirrorLab, *words: str, env: Mapping[str, str] | None = None) -> Diagnosis:
-    """Run the doctor as a user does."""
-    begun = time.monotonic()
-    argv = ("mirror", "doctor", "-o", "json", "--name", "index.example", "--timeout", "120", *words)
-    done = place.program(*argv, env=env or place.env, timeout=200)
-    seconds = time.monotonic() - begun
-    assert done.returncode in {0, 1}, done.stderr
-    return Diagnosis(code=done.returncode, report=json.loads(done.stdout), seconds=seconds)
-
-
-def build_deployment(
-    name: str, namespace: str, image: str, command: list[str], **container: Any
-) -> dict[str, Any]:
-    """A workload of one pod."""
-    labels = {"app": name}
-    main = {
-        "name": "main",
-        "image": image,
-        "imagePullPolicy": "Never",
-        "command": command,
-        **container,
-    }
-    pod = {"terminationGracePeriodSeconds": 0, "containers": [main]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-
-
-@contextmanager
-def temporary_namespace(place: MirrorLab, name: str, *objects: Any) -> Iterator[str]:
-    """A namespace with objects, gone afterwards."""
-    place.lab.kubectl("create", "namespace", name)
-    try:
-        if objects:
-            listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-            place.lab.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
-        yield name
-    finally:
-        place.lab.kubectl(
-            "delete", "namespace", name, "--wait=true", "--timeout=60s", timeout=90, check=False
+        checks = sorted(self.findings_by_check)
+        raise AssertionError(
+            f"no {check} with {texts} and {fix_command!r} among {checks}: {findings}"
         )
 
+    def get_outcome(self, check: str) -> str:
+        """Return the outcome of a check: ok, found or skipped."""
+        return str(self._get_result(check)["outcome"])
+
+    def get_gaps(self, check: str) -> str:
+        """Return what a check could not examine, one line per gap."""
+        return "\n".join(self._get_result(check)["gaps"])
+
+    def _get_result(self, check: str) -> Any:
+        (result,) = [result for result in self.report["results"] if result["check"] == check]
+        return result
+
+
+def diagnose(
+    program: RunProgram,
+    kubeconfig: Path,
+    *options: str,
+    name: tuple[str, ...] = PROBED_NAME,
+) -> Diagnosis:
+    """Run `mirror doctor` as a user does. It probes the lab's index, unless name says otherwise."""
+    started = time.monotonic()
+    argv = ("mirror", "doctor", "-o", "json", *name, "--timeout", "120", *options)
+    result = program(*argv, env={"KUBECONFIG": str(kubeconfig)}, timeout=200)
+    seconds = time.monotonic() - started
+    assert result.returncode in {0, 1}, result.stderr
+    return Diagnosis(code=result.returncode, report=json.loads(result.stdout), seconds=seconds)
+
 
 @contextmanager
-def patched_object(
-    place: MirrorLab, kind: str, name: str, where: str, patch: Any
-) -> Iterator[None]:
-    """An object patched for the length of a block, and then replaced by what it was."""
-    before = place.get(kind, name, where)
-    patching = ("patch", kind, name, "-n", where, "--type=merge", "-p", json.dumps(patch))
-    place.lab.kubectl(*patching)
+def temporary_namespace(lab: Lab, name: str, *objects: Any) -> Iterator[str]:
+    """Create a namespace with objects and delete it at the end of the block."""
+    lab.kubectl("create", "namespace", name)
+    try:
+        if objects:
+            lab.apply(*objects)
+        yield name
+    finally:
+        delete = ("delete", "namespace", name, "--wait=true", "--timeout=60s")
+        lab.kubectl(*delete, timeout=90, check=False)
+
+
+@contextmanager
+def patched_object(lab: Lab, kind: str, name: str, namespace: str, patch: Any) -> Iterator[None]:
+    """Patch an object, and replace it with its previous state at the end of the block."""
+    before = lab.get(kind, name, "-n", namespace)
+    options = ("-n", namespace, "--type=merge", "-p", json.dumps(patch))
+    lab.kubectl("patch", kind, name, *options)
     try:
         yield
     finally:
-        for key in ("resourceVersion", "uid", "creationTimestamp", "generation"):
-            before["metadata"].pop(key, None)
-        before.pop("status", None)
-        place.lab.kubectl("replace", "-f", "-", stdin=json.dumps(before))
+        remove_server_fields(before)
+        lab.kubectl("replace", "-f", "-", stdin=json.dumps(before))
 
 
-def is_node_ready(place: MirrorLab, node: str) -> bool:
-    """Whether the control plane calls a node Ready."""
-    told = json.loads(place.lab.kubectl("get", "node", node, "-o", "json"))["status"]
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in told["conditions"])
+def remove_server_fields(obj: Any) -> None:
+    """Remove the fields of an object that the API server sets."""
+    for key in ("resourceVersion", "uid", "creationTimestamp", "generation"):
+        obj["metadata"].pop(key, None)
+    obj.pop("status", None)
 
 
-def have_pods_reached(place: MirrorLab, where: str, wanted: Mapping[str, str]) -> bool:
-    """Whether each workload's pod has come as far: ready, failed (once), waiting (for a map)."""
-    pods = json.loads(place.lab.kubectl("get", "pods", "-n", where, "-o", "json"))["items"]
-    seen: set[tuple[str, str]] = set()
-    for pod in pods:
-        for state in pod["status"].get("containerStatuses", ()):
-            waits = state["state"].get("waiting", {}).get("reason")
-            come = {
-                "ready": state["ready"],
-                "failed": state["restartCount"] > 0,
-                "waiting": waits == "CreateContainerConfigError",
+def is_node_ready(lab: Lab, node: str) -> bool:
+    return has_condition(lab.get("node", node), "Ready")
+
+
+def have_pods_reached(lab: Lab, namespace: str, expected: Mapping[str, str]) -> bool:
+    """Whether a pod of each app has reached its expected state.
+
+    expected maps the label app to ready, failed (restarted at least once) or waiting (for a
+    missing ConfigMap).
+    """
+    reached: set[tuple[str, str]] = set()
+    for pod in lab.get_items("pods", "-n", namespace):
+        for status in pod["status"].get("containerStatuses", ()):
+            reason = status["state"].get("waiting", {}).get("reason")
+            states = {
+                "ready": status["ready"],
+                "failed": status["restartCount"] > 0,
+                "waiting": reason == "CreateContainerConfigError",
             }
-            seen |= {(pod["metadata"]["labels"]["app"], far) for far, so in come.items() if so}
-    return set(wanted.items()) <= seen
+            app = pod["metadata"]["labels"]["app"]
+            reached |= {(app, state) for state, is_reached in states.items() if is_reached}
+    return set(expected.items()) <= reached

@@ -1,4 +1,4 @@
-"""A lab with Calico on whose nodes fixes are tried: all that a fix may touch, byte for byte."""
+"""A lab with Calico for tests of node fixes, and snapshots of everything that a fix may change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
 from tests.conftest import RunProgram
 
+_DISABLE_IPV6 = "/proc/sys/net/ipv6/conf/{}/disable_ipv6"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixLab:
-    """The lab, the program, and an image of the agent that its nodes have.
+    """The lab, the `mirror` command, and an image of the node agent that the nodes have.
 
-    ``user`` is the kubeconfig of somebody else than the admin.
+    user is the kubeconfig of another user than the admin.
     """
 
     lab: Lab
@@ -28,154 +30,125 @@ class FixLab:
     image: str
     user: Path | None = None
 
-    def run_mirror(self, *words: str, code: int = 0, timeout: float = 800) -> str:
-        """What `mirror` said; its exit code is checked."""
+    def run_mirror(self, *argv: str, code: int = 0, timeout: float = 800) -> str:
+        """Run `mirror`, check its exit code, and return its output (stdout only with `-o json`)."""
         env = {"KUBECONFIG": str(self.user or self.lab.kubeconfig)}
-        given = ("--timeout", "780") if words[0] in {"fix", "rollback"} else ()
-        done = self.program("mirror", *words, *given, env=env, timeout=timeout)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if "json" in words else done.stdout + done.stderr
+        limit = ("--timeout", "780") if argv[0] in {"fix", "rollback"} else ()
+        result = self.program("mirror", *argv, *limit, env=env, timeout=timeout)
+        assert result.returncode == code, result.stdout + result.stderr
+        return result.stdout if "json" in argv else result.stdout + result.stderr
 
-    def fix(self, *words: str, code: int = 0) -> str:
-        return self.run_mirror("fix", *words, *self._given, code=code)
+    def run_json(self, *argv: str, code: int = 0) -> Any:
+        """Run `mirror … -o json`, check its exit code, and return the decoded output."""
+        return json.loads(self.run_mirror(*argv, "-o", "json", code=code))
+
+    def fix(self, *argv: str, code: int = 0) -> str:
+        """Run `mirror fix` without a prompt, check its exit code, and return its output."""
+        return self.run_mirror("fix", *argv, *self._fix_options, code=code)
 
     @property
-    def _given(self) -> tuple[str, ...]:
+    def _fix_options(self) -> tuple[str, ...]:
         return ("--image", self.image, "--name", "index.example", "--yes")
 
     def lose_node(self, node: str) -> None:
-        """The node dies, and the control plane has seen it."""
+        """Kill a node and wait until the control plane reports it."""
         self.lab.kill_node(node)
-        gone = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
-        self.lab.kubectl(*gone, timeout=310)
+        lost = ("wait", "--for=condition=Ready=Unknown", f"node/{node}", "--timeout=300s")
+        self.lab.kubectl(*lost, timeout=310)
 
-    def kill_fix_when(self, *words: str, when: Callable[[], bool]) -> None:
-        """`mirror fix`, which is killed (SIGKILL) as soon as that is so."""
+    def kill_fix_when(self, *argv: str, when: Callable[[], bool]) -> None:
+        """Run `mirror fix` and kill it (SIGKILL) as soon as a condition is true."""
         env, quiet = {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}, subprocess.DEVNULL
-        argv = ("mirror", "fix", *words, *self._given)
-        child = subprocess.Popen(argv, env=env, stdout=quiet, stderr=quiet)
+        command = ("mirror", "fix", *argv, *self._fix_options)
+        child = subprocess.Popen(command, env=env, stdout=quiet, stderr=quiet)
         try:
-            wait_for("the moment to kill it", when, timeout=240)
+            wait_for("the moment to kill `mirror fix`", when, timeout=240)
         finally:
             child.kill()
             child.wait(30)
 
     def read_fix_states(self) -> dict[str, str]:
-        told = json.loads(self.run_mirror("fix", "-o", "json"))
-        found = told["fixes"] if isinstance(told, dict) and "fixes" in told else told
-        return {one["fix"]: one["state"] for one in found}
-
-    def get(self, *words: str) -> Any:
-        return json.loads(self.lab.kubectl("get", *words, "-o", "json"))
+        """Return fix → state, as `mirror fix` lists them."""
+        report = self.run_json("fix")
+        fixes = report["fixes"] if isinstance(report, dict) and "fixes" in report else report
+        return {fix["fix"]: fix["state"] for fix in fixes}
 
     def probe_new_pod(self, node: str) -> Mapping[str, str]:
-        """What a pod that starts there now has of IPv6, and whether it reaches another by IPv4."""
+        """Start a pod on a node and return its IPv6 state and IPv4 connectivity.
+
+        addresses: its IPv6 addresses; disable_ipv6: the kernel setting; ipv4: "connected" if it
+        reaches CoreDNS.
+        """
         name = f"look-{os.urandom(3).hex()}"
-        dns = self.lab.kubectl(
-            "get",
-            "pod",
-            "-n",
-            "kube-system",
-            "-l",
-            "k8s-app=kube-dns",
-            "-o",
-            "jsonpath={.items[0].status.podIP}",
-        )
+        dns_pod = self.lab.get_items("pod", "-n", "kube-system", "-l", "k8s-app=kube-dns")[0]
+        command = ["tail", "-f", "/dev/null"]
         spec = {
             "nodeName": node,
             "restartPolicy": "Never",
             "tolerations": [{"operator": "Exists"}],
             "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "c",
-                    "image": versions.BUSYBOX_IMAGE,
-                    "command": ["tail", "-f", "/dev/null"],
-                }
-            ],
+            "containers": [{"name": "c", "image": versions.BUSYBOX_IMAGE, "command": command}],
         }
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        self.lab.apply(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        )
+        ready = ("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
         try:
-            self.lab.kubectl(
-                "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", timeout=70
-            )
-            inside = ("exec", name, "--")
-            shown = self.lab.kubectl(*inside, "ip", "-6", "address")
+            self.lab.kubectl(*ready, timeout=70)
+            execute = ("exec", name, "--")
+            addresses = self.lab.kubectl(*execute, "ip", "-6", "address")
+            connect = f"timeout 5 nc {dns_pod['status']['podIP']} 53 </dev/null && echo connected"
             return {
                 "addresses": " ".join(
-                    line.split()[1] for line in shown.splitlines() if "inet6" in line
+                    line.split()[1] for line in addresses.splitlines() if "inet6" in line
                 ),
-                "off": self.lab.kubectl(
-                    *inside, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+                "disable_ipv6": self.lab.kubectl(
+                    *execute, "cat", _DISABLE_IPV6.format("all")
                 ).strip(),
-                "four": self.lab.kubectl(
-                    *inside, "sh", "-c", f"timeout 5 nc {dns} 53 </dev/null && echo connected"
-                ).strip(),
+                "ipv4": self.lab.kubectl(*execute, "sh", "-c", connect).strip(),
             }
         finally:
             self.lab.kubectl("delete", "pod", name, "--now", "--ignore-not-found")
 
     def read_host(self, node: str) -> Mapping[str, str]:
-        """Everything of a node that a fix may touch, byte for byte."""
-        run = self.lab.exec
-        listing = run(
-            node,
-            "find",
-            "/etc/cni",
-            "/etc/sysctl.d",
-            "/etc/sysctl.conf",
-            "-type",
-            "f",
-            "-exec",
-            "sha256sum",
-            "{}",
-            "+",
-            check=False,
-        ).stdout
+        """Return everything on a node that a fix may change, byte for byte."""
+
+        def run(*argv: str, check: bool = True) -> str:
+            return self.lab.exec(node, *argv, check=check).stdout
+
+        folders = ("/etc/cni", "/etc/sysctl.d", "/etc/sysctl.conf")
+        find = ("find", *folders, "-type", "f", "-exec", "sha256sum", "{}", "+")
+        checksums = run(*find, check=False).splitlines()
         links = {
-            name: run(node, "cat", f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").stdout
+            name: run("cat", _DISABLE_IPV6.format(name))
             for name in ("all", "default", "lo", "eth0")
         }
+        addresses = run("ip", "-6", "address", "show", "dev", "eth0", "scope", "global")
+        routes = run("ip", "-6", "route").splitlines()
         return {
-            "files": "\n".join(
-                sorted(line for line in listing.splitlines() if "kubeconfig" not in line)
-            ),
+            "files": "\n".join(sorted(line for line in checksums if "kubeconfig" not in line)),
             "links": json.dumps(links),
-            # not the link's line: a boot gives it another peer
+            # without the link's own line: a boot gives it another peer
             "addresses": "\n".join(
-                line.strip()
-                for line in run(
-                    node, "ip", "-6", "address", "show", "dev", "eth0", "scope", "global"
-                ).stdout.splitlines()
-                if "inet6" in line
+                line.strip() for line in addresses.splitlines() if "inet6" in line
             ),
-            "routes": "\n".join(
-                line
-                for line in run(node, "ip", "-6", "route").stdout.splitlines()
-                if "cali" not in line
-            ),
-            "left": run(node, "ls", "-A", "/etc/pypi-mirror", check=False).stdout,
+            "routes": "\n".join(line for line in routes if "cali" not in line),
+            "left": run("ls", "-A", "/etc/pypi-mirror", check=False),
         }
 
     def read_cluster(self) -> Mapping[str, Any]:
-        """Everything of the cluster that a fix may touch."""
-        keys = self.get("configmap", "-n", "kube-system")["items"]
-        pools = self.get("ippools.crd.projectcalico.org")["items"]
-        daemon = self.get("daemonset", "-n", "kube-system", "calico-node")
+        """Return everything in the cluster that a fix may change."""
+        config_maps = self.lab.get_items("configmap", "-n", "kube-system")
+        pools = self.lab.get_items("ippools.crd.projectcalico.org")
+        agents = self.lab.get_items("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")
         return {
             "maps": {
-                one["metadata"]["name"]: one.get("data")
-                for one in keys
-                if one["metadata"]["name"] in ("coredns", "calico-config")
-                or "pypi-mirror" in one["metadata"]["name"]
+                config_map["metadata"]["name"]: config_map.get("data")
+                for config_map in config_maps
+                if config_map["metadata"]["name"] in ("coredns", "calico-config")
+                or "pypi-mirror" in config_map["metadata"]["name"]
             },
-            "pools": {one["metadata"]["name"]: one["spec"] for one in pools},
-            "calico": daemon["spec"],
-            "agent": [
-                one["metadata"]["name"]
-                for one in self.get("daemonset", "-A", "-l", "app.kubernetes.io/name=pypi-mirror")[
-                    "items"
-                ]
-            ],
+            "pools": {pool["metadata"]["name"]: pool["spec"] for pool in pools},
+            "calico": self.lab.get("daemonset", "-n", "kube-system", "calico-node")["spec"],
+            "agent": [agent["metadata"]["name"] for agent in agents],
         }

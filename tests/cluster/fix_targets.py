@@ -1,4 +1,4 @@
-"""A small world on a real API server that fixes change, and writers that are killed in it."""
+"""Objects on an API server for fixes to change, and writers that are killed while they do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _remove(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     return None
 
 
-def _nothing(*_: Any) -> Refusal:
+def _refuse(*_: Any) -> Refusal:
     return Refusal(reason="a fix of the tests")
 
 
@@ -57,7 +57,7 @@ REMOVAL = Fix(
     summary="an object is removed",
     impact="",
     needs=frozenset(),
-    plan_changes=_nothing,
+    plan_changes=_refuse,
     edit=_remove,
 )
 FIXES: Mapping[str, Editor] = {
@@ -91,39 +91,42 @@ class FixTargets:
         return ChangeEngine(self.connect(), FIXES)
 
     def recreate(self) -> None:
-        """All objects as new, and no ledger."""
+        """Recreate all objects and delete the ledger."""
         cluster = self.connect()
-        for one in cluster.list("ConfigMap", "kube-system", labels="app.kubernetes.io/component"):
-            cluster.delete("ConfigMap", one["metadata"]["name"], "kube-system")
+        for config_map in cluster.list(
+            "ConfigMap", "kube-system", labels="app.kubernetes.io/component"
+        ):
+            cluster.delete("ConfigMap", config_map["metadata"]["name"], "kube-system")
         cluster.delete("Lease", "pypi-mirror-changes", "kube-system")
         cluster.delete("ConfigMap", "coredns", "kube-system")
         cluster.delete("Deployment", "web", "default")
         cluster.delete("NetworkPolicy", "open", "default")
-        for obj in _objects():
+        for obj in _build_objects():
             cluster.create(obj)
 
     def read_corefile(self) -> str:
-        found = self.connect().get("ConfigMap", "coredns", "kube-system")
-        assert found is not None
-        return str(found["data"]["Corefile"])
+        config_map = self.connect().get("ConfigMap", "coredns", "kube-system")
+        assert config_map is not None
+        return str(config_map["data"]["Corefile"])
 
     def write_corefile(self, text: str) -> None:
-        """As somebody else does, who knows nothing of ledgers."""
+        """Write the Corefile as another program would, without the ledger."""
         cluster = self.connect()
-        found = cluster.get("ConfigMap", "coredns", "kube-system")
-        assert found is not None
-        found["data"] = {"Corefile": text}
-        cluster.replace({"apiVersion": "v1", "kind": "ConfigMap", **found})
+        config_map = cluster.get("ConfigMap", "coredns", "kube-system")
+        assert config_map is not None
+        config_map["data"] = {"Corefile": text}
+        cluster.replace({"apiVersion": "v1", "kind": "ConfigMap", **config_map})
 
-    def edit_web(self, change: Callable[[Any], None]) -> None:
+    def edit_web(self, edit: Callable[[Any], None]) -> None:
+        """Edit the spec of Deployment web in place."""
         cluster = self.connect()
-        found = cluster.get("Deployment", "web", "default")
-        assert found is not None
-        change(found["spec"])
-        cluster.replace(found)
+        deployment = cluster.get("Deployment", "web", "default")
+        assert deployment is not None
+        edit(deployment["spec"])
+        cluster.replace(deployment)
 
     def read_state(self) -> dict[str, Any]:
-        """Everything of the world that a person could see, byte for byte."""
+        """Return the state of all objects, byte for byte."""
         cluster = self.connect()
         web = cluster.get("Deployment", "web", "default")
         policy = cluster.get("NetworkPolicy", "open", "default")
@@ -135,39 +138,45 @@ class FixTargets:
         }
 
     def list_leftovers(self) -> list[str]:
-        """What the engine has left behind: ledger entries and the Lease."""
+        """Return what the engine has left: the names of ledger entries, and "lease"."""
         cluster = self.connect()
-        maps = cluster.list("ConfigMap", "kube-system", labels="app.kubernetes.io/component=ledger")
+        entries = cluster.list(
+            "ConfigMap", "kube-system", labels="app.kubernetes.io/component=ledger"
+        )
         lease = cluster.get("Lease", "pypi-mirror-changes", "kube-system")
-        return [one["metadata"]["name"] for one in maps] + (["lease"] if lease else [])
+        return [config_map["metadata"]["name"] for config_map in entries] + (
+            ["lease"] if lease else []
+        )
 
 
-def apply_fixes(world: FixTargets, *fixes: str) -> None:
-    """Plan and do, as `mirror fix` does."""
-    works = world.make_engine()
-    with works.hold_lease():
-        for step in works.plan([change for fix in fixes for change in CHANGES[fix]]):
-            works.apply(step)
+def apply_fixes(targets: FixTargets, *fixes: str) -> None:
+    """Plan and apply fixes, as `mirror fix` does."""
+    engine = targets.make_engine()
+    with engine.hold_lease():
+        for step in engine.plan([change for fix in fixes for change in CHANGES[fix]]):
+            engine.apply(step)
 
 
-def roll_back_fixes(world: FixTargets, *fixes: str, force: bool = False) -> None:
-    works = world.make_engine()
-    with works.hold_lease():
-        for step in works.plan_rollback(fixes):
-            works.apply(step, force=force)
+def roll_back_fixes(targets: FixTargets, *fixes: str, force: bool = False) -> None:
+    """Roll back fixes, as `mirror rollback` does."""
+    engine = targets.make_engine()
+    with engine.hold_lease():
+        for step in engine.plan_rollback(fixes):
+            engine.apply(step, force=force)
 
 
-def run_killed_at_write(number: int, *, sent: bool, what: Callable[[], None]) -> bool:
-    """Do it in a child that is killed (SIGKILL) at its number-th write, before or after sending.
+def run_killed_at_write(number: int, *, sent: bool, action: Callable[[], None]) -> bool:
+    """Run an action in a child process that is killed (SIGKILL) at its number-th write.
 
-    False where it came to its end, because it has fewer writes.
+    With sent, the child is killed after the write was sent, otherwise before. Returns False if the
+    action ended first, because it makes fewer writes.
     """
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            _kill_at(number, sent=sent)
-            what()
+            _kill_at_write(number, sent=sent)
+            action()
             code = 0
         finally:
             os._exit(code)
@@ -179,33 +188,36 @@ def run_killed_at_write(number: int, *, sent: bool, what: Callable[[], None]) ->
     return False
 
 
-def _kill_at(number: int, *, sent: bool) -> None:
-    real, ask = Cluster.request, node_target.ask_agent  # type: ignore[attr-defined]
+def _kill_at_write(number: int, *, sent: bool) -> None:
+    request, ask_agent = Cluster.request, node_target.ask_agent  # type: ignore[attr-defined]
     count = 0
 
-    def counted(writes: bool, send: Callable[[], T]) -> T:
+    def count_write(is_write: bool, send: Callable[[], T]) -> T:
         nonlocal count
-        count += writes
-        if writes and count == number and not sent:
+        count += is_write
+        if is_write and count == number and not sent:
             os.kill(os.getpid(), signal.SIGKILL)
-        told = send()
-        if writes and count == number:
+        response = send()
+        if is_write and count == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        return told
+        return response
 
-    def request(self: Cluster, method: str, path: str, **words: Any) -> str:
-        renewed = threading.current_thread() is not threading.main_thread()  # the Lease, by time
-        writes = method != "GET" and "accessreview" not in path and not renewed
-        return counted(writes, lambda: real(self, method, path, **words))
+    def counting_request(self: Cluster, method: str, path: str, **options: Any) -> str:
+        # another thread renews the Lease, at times of its own
+        is_renewal = threading.current_thread() is not threading.main_thread()
+        is_write = method != "GET" and "accessreview" not in path and not is_renewal
+        return count_write(is_write, lambda: request(self, method, path, **options))
 
-    def asked(cluster: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
-        return counted(question["do"] == "write", lambda: ask(cluster, pod, question))
+    def counting_ask_agent(
+        cluster: Cluster, pod: str, question: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return count_write(question["do"] == "write", lambda: ask_agent(cluster, pod, question))
 
-    Cluster.request = request  # type: ignore[method-assign]
-    node_target.ask_agent = asked  # type: ignore[attr-defined, assignment]
+    Cluster.request = counting_request  # type: ignore[method-assign]
+    node_target.ask_agent = counting_ask_agent  # type: ignore[attr-defined, assignment]
 
 
-def _objects() -> list[Any]:
+def _build_objects() -> list[Any]:
     labels = {"app": "web"}
     container = {"name": "main", "image": "web:1", "env": [{"name": "A", "value": "1"}]}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}

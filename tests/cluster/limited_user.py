@@ -1,67 +1,60 @@
-"""A user of the cluster with chosen rights only."""
+"""A service account of the lab with chosen rights only."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from deploy.cluster.client import Cluster
-from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS, Requirements, check_cluster
 from mirror.core.wait import Deadline
-from tests.cluster.mirror_lab import MirrorLab
+from tests.cluster.kubeconfig import copy_with_token
+from tests.cluster.lab import Lab
+from tests.cluster.objects import build_cluster_role
 from tests.cluster.waiting import wait_for
 
 
 class LimitedUser:
-    """A user with chosen rights only."""
+    """A service account in namespace default, its rights, and a kubeconfig with its token."""
 
-    def __init__(self, mirrored: MirrorLab, folder: Path) -> None:
-        self._lab = mirrored.lab
-        self.kubeconfig = folder / "limited"
-        self._lab.kubectl("create", "serviceaccount", "limited", "-n", "default")
-        token = self._lab.kubectl("create", "token", "limited", "-n", "default").strip()
-        config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
-        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-        self.kubeconfig.write_text(yaml.safe_dump(config))
+    def __init__(self, lab: Lab, folder: Path, name: str = "limited") -> None:
+        self._lab, self._name = lab, name
+        lab.kubectl("create", "serviceaccount", name, "-n", "default")
+        token = lab.kubectl("create", "token", name, "-n", "default").strip()
+        self.kubeconfig = copy_with_token(lab.kubeconfig, folder / name, token)
 
-    def allow(self, rights: list[tuple[str, str, bool]]) -> None:
-        """These rights, in the whole cluster, and no others."""
-        rules = [
-            {"apiGroups": ["*"], "resources": [resource], "verbs": [verb]}
-            for verb, resource, _ in rights
-        ]
-        meta = {"name": "limited"}
-        api = "rbac.authorization.k8s.io"
-        role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
-        binding = {
-            "apiVersion": f"{api}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": meta,
-            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "limited"},
-            "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": "default"}],
-        }
-        for obj in (role, binding):
-            self._lab.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-        wait_for("the rights", lambda: self._as_allowed(rights), timeout=60)
+    def set_rules(self, rules: list[Any]) -> None:
+        """Replace the user's rights, without waiting until they apply."""
+        subject = {"kind": "ServiceAccount", "name": self._name, "namespace": "default"}
+        self._lab.apply(*build_cluster_role(self._name, rules, subject))
 
-    def _as_allowed(self, rights: list[tuple[str, str, bool]]) -> bool:
-        """The authorizer reads roles by a watch: wait until it has seen this one."""
-        cluster = self._connect()
-        asked = {*REQUIRED_PERMISSIONS, *rights}
-        return all(cluster.is_allowed(*one[:2], "pypi-mirror") == (one in rights) for one in asked)
+    def grant(
+        self, rights: Collection[tuple[str, str]], *, others: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Grant these rights in the whole cluster and revoke all others.
 
-    def _connect(self) -> Cluster:
-        return Cluster.connect(
-            kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(30)
+        Waits until the API server allows exactly the rights among rights and others: it learns of
+        changed roles by a watch. A right is a verb and a resource.
+        """
+        self.set_rules(
+            [{"apiGroups": ["*"], "resources": [what], "verbs": [verb]} for verb, what in rights]
+        )
+        cluster = self.connect()
+        reviewed = {*rights, *others}
+        wait_for(
+            "the rights to apply",
+            lambda: all(
+                cluster.is_allowed(*right, "pypi-mirror") == (right in rights) for right in reviewed
+            ),
+            timeout=60,
         )
 
-    def run_preflight(self) -> None:
-        """What `mirror up` checks before it writes."""
-        wanted = Requirements(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
-        check_cluster(self._connect(), wanted)
+    def connect(self) -> Cluster:
+        """Return a client that acts as this user."""
+        deadline = Deadline.after(30)
+        return Cluster.connect(kubeconfig=self.kubeconfig, context=None, deadline=deadline)
 
     def remove(self) -> None:
-        self._lab.kubectl("delete", "clusterrole,clusterrolebinding", "limited")
-        self._lab.kubectl("delete", "serviceaccount", "limited", "-n", "default")
+        roles = ("clusterrole,clusterrolebinding", self._name, "--ignore-not-found")
+        self._lab.kubectl("delete", *roles)
+        self._lab.kubectl("delete", "serviceaccount", self._name, "-n", "default")

@@ -1,4 +1,4 @@
-"""The mirror as a user of the lab has it: by the console script, with the image on the nodes."""
+"""The mirror as a user of the lab runs it: by the `mirror` command, with the image on the nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cluster.node_images import has_image
+from tests.cluster.diagnosis import Diagnosis, diagnose
 from tests.cluster.lab import Lab
 from tests.cluster.waiting import wait_for
 from tests.conftest import RunProgram
@@ -19,7 +20,7 @@ NAMESPACE = "pypi-mirror"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorLab:
-    """One lab, the program, and the image that is on its nodes."""
+    """A lab, the `mirror` command, and the mirror's image, which is on the lab's nodes."""
 
     lab: Lab
     program: RunProgram
@@ -30,55 +31,82 @@ class MirrorLab:
     def env(self) -> Mapping[str, str]:
         return {"KUBECONFIG": str(self.lab.kubeconfig)}
 
-    def run_mirror(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return self.program("mirror", *words, env=self.env, timeout=timeout)
+    def run_mirror(self, *argv: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run `mirror` and return its exit code and output."""
+        return self.program("mirror", *argv, env=self.env, timeout=timeout)
 
-    def up(self, *words: str) -> dict[str, Any]:
-        """`mirror up` with the image at hand; what it told."""
-        given = ("--image", self.image, "--ca-bundle", str(self.ca_bundle), "-o", "json")
-        done = self.run_mirror("up", *given, *words)
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert isinstance(told, dict)
-        return told
+    def run_json(self, *argv: str, code: int | None = 0, timeout: float = 300) -> Any:
+        """Run `mirror … -o json` and return the decoded output.
+
+        Checks the exit code, unless code is None.
+        """
+        result = self.run_mirror(*argv, "-o", "json", timeout=timeout)
+        assert code in (None, result.returncode), result.stdout + result.stderr
+        return json.loads(result.stdout)
+
+    def up(self, *options: str) -> dict[str, Any]:
+        """Run `mirror up` with the image on the nodes and return its report."""
+        image = ("--image", self.image, "--ca-bundle", str(self.ca_bundle))
+        report = self.run_json("up", *image, *options)
+        assert isinstance(report, dict)
+        return report
+
+    def expect_up_to_fail(
+        self, *options: str, code: int, messages: tuple[str, ...], timeout: float = 300
+    ) -> None:
+        """Run `mirror up` and check its exit code, and that its error has a next step."""
+        result = self.run_mirror("up", *options, timeout=timeout)
+        assert result.returncode == code, result.stderr
+        for message in messages:
+            assert message in result.stderr, result.stderr
+        assert "next:" in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def diagnose(self, *options: str) -> Diagnosis:
+        """Run `mirror doctor` and return its report."""
+        return diagnose(self.program, self.lab.kubeconfig, *options)
 
     def wait_until_image_reported(self) -> None:
+        """Wait until all nodes report the mirror's image in their status."""
         wait_until_image_reported(self.lab, self.image)
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
-        told = self.lab.kubectl("get", kind, name, "-n", namespace, "-o", "json")
-        found = json.loads(told)
-        assert isinstance(found, dict)
-        return found
+        """Return an object."""
+        obj = self.lab.get(kind, name, "-n", namespace)
+        assert isinstance(obj, dict)
+        return obj
+
+    def count_restarts(self) -> list[int]:
+        """Return the restart count of each container of the mirror's pod."""
+        status = self.get("pod", "pypi-mirror-0")["status"]
+        return [container["restartCount"] for container in status.get("containerStatuses", [])]
 
     def read_resource_versions(self) -> dict[str, str]:
-        """Every object of the mirror's with its resourceVersion."""
+        """Return the resourceVersion of every object of the mirror, by KIND/NAME."""
         kinds = "secret,configmap,service,statefulset,networkpolicy,persistentvolumeclaim,pod"
-        told = self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-o", "json")
-        items = json.loads(told)["items"] + [self.get("namespace", NAMESPACE)]
+        objects = [*self.lab.get_items(kinds, "-n", NAMESPACE), self.get("namespace", NAMESPACE)]
         return {
-            f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
-            for one in items
+            f"{obj['kind']}/{obj['metadata']['name']}": obj["metadata"]["resourceVersion"]
+            for obj in objects
         }
 
     def run_pods(self, pods: list[dict[str, Any]], seconds: float) -> dict[str, tuple[str, str]]:
-        """Run pods to their ends; name → (phase, log). They are removed."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": pods}
+        """Run pods until they end and remove them; return name → (phase, log)."""
         names = [pod["metadata"]["name"] for pod in pods]
         namespace = pods[0]["metadata"]["namespace"]
-        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+        self.lab.apply(*pods)
         try:
 
-            def ended() -> dict[str, str] | None:
-                told = self.lab.kubectl("get", "pod", "-n", namespace, "-o", "json", *names)
-                found = json.loads(told)
+            def read_final_phases() -> dict[str, str] | None:
+                result = self.lab.get("pod", "-n", namespace, *names)
                 phases = {
-                    one["metadata"]["name"]: one["status"]["phase"]
-                    for one in found.get("items", [found])
+                    pod["metadata"]["name"]: pod["status"]["phase"]
+                    for pod in result.get("items", [result])
                 }
                 return phases if set(phases.values()) <= {"Succeeded", "Failed"} else None
 
-            phases = wait_for(f"the end of {', '.join(names)}", ended, timeout=seconds, interval=1)
+            condition = f"{', '.join(names)} to end"
+            phases = wait_for(condition, read_final_phases, timeout=seconds, interval=1)
             return {
                 name: (phases[name], self.lab.kubectl("logs", "-n", namespace, name))
                 for name in names
@@ -90,10 +118,13 @@ class MirrorLab:
 
 
 def wait_until_image_reported(lab: Lab, image: str) -> None:
-    """Kubelets tell which images they have with a delay, and `mirror up` goes by it."""
+    """Wait until all nodes report the image in their status.
 
-    def reported() -> bool:
-        nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
-        return all(has_image(node, image) for node in nodes)
-
-    wait_for("the nodes to report the image", reported, timeout=150, interval=1)
+    Kubelets report their images with a delay, and `mirror up` relies on these reports.
+    """
+    wait_for(
+        "the nodes to report the image",
+        lambda: all(has_image(node, image) for node in lab.get_items("nodes")),
+        timeout=150,
+        interval=1,
+    )

@@ -67,7 +67,7 @@ class NodeManager:
             raise WaitAborted(f"node {name} exited: {log.read_text()[-1500:]}")
 
     def kill(self, name: str) -> None:
-        """Kill a node as a power failure does; its disk stays. Raises KeyError if it is not running."""
+        """Kill a node as a power failure does; its disk stays. Raises KeyError if it is down."""
         child = self._running.pop(name, None)
         if child is None:
             raise KeyError(f"node {name} is not running")

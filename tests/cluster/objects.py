@@ -11,6 +11,14 @@ from typing import Any
 from tests.cluster import versions
 from tests.cluster.options import REGISTRY_PORT, Site
 
+NO_PROVISIONER = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "nobody"},
+    "provisioner": "example.org/nobody",
+}
+"""A storage class without a provisioner: its claims stay Pending."""
+
 FOLDER = Path(__file__).parent / "yaml"
 
 
@@ -37,3 +45,36 @@ def has_condition(obj: Any, condition: str) -> bool:
     """Whether a condition of an object, such as Ready, is true."""
     conditions = obj.get("status", {}).get("conditions", [])
     return any(c["type"] == condition and c["status"] == "True" for c in conditions)
+
+
+def build_cluster_role(name: str, rules: list[Any], subject: Any) -> list[dict[str, Any]]:
+    """Return a ClusterRole and the ClusterRoleBinding that gives it to subject."""
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": name}}
+    reference = {"apiGroup": group, "kind": "ClusterRole", "name": name}
+    binding = {"kind": "ClusterRoleBinding", "roleRef": reference, "subjects": [subject]}
+    return [{**head, "kind": "ClusterRole", "rules": rules}, {**head, **binding}]
+
+
+def build_deployment(
+    name: str, namespace: str, image: str, command: list[str], **container: Any
+) -> dict[str, Any]:
+    """Return a Deployment of one pod that uses an image on the node; container has more fields."""
+    labels = {"app": name}
+    main = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "command": command,
+        **container,
+    }
+    pod_spec = {"terminationGracePeriodSeconds": 0, "containers": [main]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod_spec},
+        },
+    }

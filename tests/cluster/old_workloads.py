@@ -1,8 +1,7 @@
-"""Workloads that run before `pod-sysctl`: one of each kind that can be rolled, and a pod."""
+"""Workloads started before `pod-sysctl` is applied: one of each kind, and a single pod."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from tests.cluster import versions
@@ -12,58 +11,51 @@ NAMESPACE = "older"
 
 
 def start(lab: Lab) -> None:
-    """Make them, and wait until they run."""
-    spaced = ("-n", NAMESPACE)
+    """Create the workloads and wait until their pods are ready."""
     lab.kubectl("create", "namespace", NAMESPACE)
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps({**_LIST, "items": list(_objects())}))
+    lab.apply(*_build_objects())
     for name in ("deployment/web", "statefulset/base", "daemonset/each"):
-        lab.kubectl(*spaced, "rollout", "status", name, "--timeout=120s", timeout=130)
-    lab.kubectl(*spaced, "wait", "--for=condition=Ready", "pod/alone", "--timeout=60s", timeout=70)
+        status = ("rollout", "status", name, "--timeout=120s")
+        lab.kubectl("-n", NAMESPACE, *status, timeout=130)
+    ready = ("wait", "--for=condition=Ready", "pod/alone", "--timeout=60s")
+    lab.kubectl("-n", NAMESPACE, *ready, timeout=70)
 
 
 def read_disable_ipv6(lab: Lab) -> dict[str, set[str]]:
-    """Workload → disable_ipv6 in those of its pods that stay, as the kernel says."""
-    found: dict[str, set[str]] = {}
-    for pod in json.loads(lab.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]:
-        meta = pod["metadata"]
-        if "deletionTimestamp" not in meta:
-            look = ("exec", meta["name"], "--", "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
-            said = lab.kubectl("-n", NAMESPACE, *look).strip()
-            found.setdefault(meta["labels"]["app"], set()).add(said)
-    return found
+    """Return workload → values of the kernel's disable_ipv6 in its pods that are not ending."""
+    values: dict[str, set[str]] = {}
+    for pod in lab.get_items("pods", "-n", NAMESPACE):
+        metadata = pod["metadata"]
+        if "deletionTimestamp" not in metadata:
+            read = ("cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
+            value = lab.kubectl("-n", NAMESPACE, "exec", metadata["name"], "--", *read).strip()
+            values.setdefault(metadata["labels"]["app"], set()).add(value)
+    return values
 
 
-_LIST: dict[str, Any] = {"apiVersion": "v1", "kind": "List"}
-
-
-def _objects() -> list[Any]:
-    def pod(name: str) -> dict[str, Any]:
-        container = {
-            "name": "c",
-            "image": versions.BUSYBOX_IMAGE,
-            "command": ["tail", "-f", "/dev/null"],
-        }
-        meta = {"labels": {"app": name}}
-        return {"metadata": meta, "spec": {"containers": [container], **_SOON}}
-
-    def workload(kind: str, name: str, **more: Any) -> dict[str, Any]:
-        labels = {"app": name}
-        spec = {"selector": {"matchLabels": labels}, "template": pod(name), **more}
-        meta = {"name": name, "namespace": NAMESPACE, "labels": labels}
-        return {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": spec}
-
-    alone = pod("alone")
+def _build_objects() -> list[Any]:
+    alone = {"name": "alone", "namespace": NAMESPACE, "labels": {"app": "alone"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": alone, "spec": _build_pod_spec()}
     return [
-        workload("Deployment", "web", replicas=2),
-        workload("StatefulSet", "base", serviceName="base"),
-        workload("DaemonSet", "each"),
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "alone", "namespace": NAMESPACE, **alone["metadata"]},
-            "spec": alone["spec"],
-        },
+        _build_workload("Deployment", "web", replicas=2),
+        _build_workload("StatefulSet", "base", serviceName="base"),
+        _build_workload("DaemonSet", "each"),
+        pod,
     ]
 
 
-_SOON = {"terminationGracePeriodSeconds": 0}
+def _build_workload(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": _build_pod_spec()}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **spec},
+    }
+
+
+def _build_pod_spec() -> dict[str, Any]:
+    command = ["tail", "-f", "/dev/null"]
+    container = {"name": "c", "image": versions.BUSYBOX_IMAGE, "command": command}
+    return {"containers": [container], "terminationGracePeriodSeconds": 0}

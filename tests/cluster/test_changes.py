@@ -11,7 +11,7 @@ import pytest
 
 from deploy.changes.state import read_states
 from mirror.core.errors import RefusedError
-from tests.cluster.apiserver import ApiServer, api_server
+from tests.cluster.apiserver import ApiServer, run_api_server
 from tests.cluster.fix_targets import (
     BASE_COREFILE,
     CHANGES,
@@ -34,7 +34,7 @@ SEEDS = [*range(int(os.environ.get("MIRROR_ORDERS", "24"))), 550]
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     try:
-        with api_server() as up:
+        with run_api_server() as up:
             yield up
     except START_ERRORS as error:
         skip_or_fail(error)
@@ -83,7 +83,7 @@ def test_killed_at_every_write(world: FixTargets, during: str, then: str, sent: 
             apply_fixes(world, *ALL_FIXES)
         act = apply_fixes if during == "apply" else roll_back_fixes
         work = partial(act, world, *ALL_FIXES)
-        if not run_killed_at_write(points + 1, sent=sent, what=work):
+        if not run_killed_at_write(points + 1, sent=sent, action=work):
             break
         points += 1
         if then == "resume":
@@ -146,7 +146,7 @@ def test_any_order_loses_no_edit_and_no_byte(world: FixTargets, seed: int) -> No
                 act(world, *fixes)
             case "kill":
                 at, sent = dice.randint(1, 12), dice.random() < 0.5
-                run_killed_at_write(at, sent=sent, what=lambda a=act, f=fixes: a(world, *f))  # type: ignore[misc]
+                run_killed_at_write(at, sent=sent, action=lambda a=act, f=fixes: a(world, *f))  # type: ignore[misc]
             case "edit":
                 somebody.adds_a_line()
             case "revert":

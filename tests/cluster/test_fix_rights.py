@@ -1,9 +1,7 @@
-"""Each right that a fix needs, missing in turn: named before anything is written."""
+"""`mirror fix` lacking one right: the right is named before anything is written."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,16 +16,16 @@ from deploy.repair.corefile_trial import required_permissions as trial_rights
 from deploy.repair.model import FixRequest
 from deploy.repair.plan import plan_fixes
 from mirror.core.errors import MirrorError
-from tests.cluster.apiserver import ApiServer, api_server
+from tests.cluster.apiserver import ApiServer
 from tests.cluster.fix_targets import COREFILE, FixTargets
-from tests.cluster.fixtures import START_ERRORS, skip_or_fail
+from tests.cluster.objects import build_cluster_role, render_list
 from tests.cluster.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
 SYSTEM = "kube-system"
 API_GROUPS = {"leases": "coordination.k8s.io", "deployments": "apps", "daemonsets": "apps"}
-# what looking needs, besides what writing does
+# what collecting evidence needs, besides the rights for writing
 EVIDENCE_RIGHTS = (
     ("list", "nodes"),
     ("get", "services"),
@@ -52,39 +50,30 @@ NEEDED_RIGHTS = sorted(
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ApiServer]:
-    try:
-        with api_server() as up:
-            yield up
-    except START_ERRORS as error:
-        skip_or_fail(error)
-
-
-@pytest.fixture(scope="module")
-def world(server: ApiServer) -> FixTargets:
-    made = FixTargets(server.admin)
-    made.recreate()
-    made.write_corefile(".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n")
+def targets(api_server: ApiServer) -> FixTargets:
+    targets = FixTargets(api_server.admin)
+    targets.recreate()
+    targets.write_corefile(".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n")
     labels = {"k8s-app": "kube-dns"}
     container = {"name": "coredns", "image": "coredns:1"}
     volume = {"name": "config", "configMap": {"name": COREFILE.name}}
-    pod = {"containers": [container], "volumes": [volume]}
-    made.connect().create(
+    pod_spec = {"containers": [container], "volumes": [volume]}
+    targets.connect().create(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {"name": "coredns", "namespace": SYSTEM},
             "spec": {
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": {"metadata": {"labels": labels}, "spec": pod_spec},
             },
         }
     )
-    return made
+    return targets
 
 
-def grant_rights(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
-    """Give the limited user these rights and no others, and wait until it is so."""
+def grant_rights(api_server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
+    """Grant the limited user these rights and no others, and wait until they apply."""
     rules: list[Any] = [
         {
             "apiGroups": [API_GROUPS.get(resource, "")],
@@ -94,27 +83,15 @@ def grant_rights(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
         for verb, resource in rights
     ]
     rules.append({"nonResourceURLs": ["/version"], "verbs": ["get"]})
-    meta = {"name": "limited"}
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta}
-    binding = {
-        **role,
-        "kind": "ClusterRoleBinding",
-        "subjects": [{"kind": "User", "name": "limited", "apiGroup": "rbac.authorization.k8s.io"}],
-        "roleRef": {
-            "kind": "ClusterRole",
-            "name": "limited",
-            "apiGroup": "rbac.authorization.k8s.io",
-        },
-    }
-    items = [{**role, "rules": rules}, binding]
-    server.kubectl(
-        "apply", "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": items})
-    )
-    cluster = FixTargets(server.limited).connect()
-    every = {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS}
+    group = "rbac.authorization.k8s.io"
+    subject = {"kind": "User", "name": "limited", "apiGroup": group}
+    roles = build_cluster_role("limited", rules, subject)
+    api_server.kubectl("apply", "-f", "-", stdin=render_list(roles))
+    cluster = FixTargets(api_server.limited).connect()
+    reviewed = {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS}
     wait_for(
-        "the rights to be taken up",
-        lambda: all(cluster.is_allowed(*one, SYSTEM) is (one in rights) for one in every),
+        "the rights to apply",
+        lambda: all(cluster.is_allowed(*right, SYSTEM) is (right in rights) for right in reviewed),
         timeout=60,
         interval=0.1,
     )
@@ -122,33 +99,33 @@ def grant_rights(server: ApiServer, rights: list[tuple[str, str]]) -> Cluster:
 
 
 def run_fix(cluster: Cluster) -> str:
-    """`mirror fix dns` by this user; what it said, for it cannot get through without nodes."""
+    """Run `mirror fix dns` as this user and return the error: without nodes it always fails."""
     request = FixRequest(
         fixes=(load_fixes()["dns"],), options={}, look=CollectOptions(namespace="pypi-mirror")
     )
-    with pytest.raises(MirrorError) as failed:
-        planned = plan_fixes(cluster, request)
-        apply.apply_plan(cluster, request, planned)
-    return "\n".join((failed.value.what, failed.value.why))
+    with pytest.raises(MirrorError) as error:
+        plan = plan_fixes(cluster, request)
+        apply.apply_plan(cluster, request, plan)
+    return "\n".join((error.value.what, error.value.why))
 
 
 @pytest.mark.parametrize("missing", NEEDED_RIGHTS, ids=lambda right: " ".join(right))
-def test_what_is_missing_is_named_and_nothing_is_written(
-    server: ApiServer, world: FixTargets, missing: tuple[str, str]
+def test_names_a_missing_right_and_writes_nothing(
+    api_server: ApiServer, targets: FixTargets, missing: tuple[str, str]
 ) -> None:
-    rights = [one for one in {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS} if one != missing]
-    before = read_resource_versions(world)
-    said = run_fix(grant_rights(server, rights))
+    rights = [right for right in {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS} if right != missing]
+    before = read_resource_versions(targets)
+    message = run_fix(grant_rights(api_server, rights))
     verb, resource = missing
-    assert f"{verb} {resource}" in said or f'cannot {verb} resource "{resource}"' in said
-    assert read_resource_versions(world) == before
+    assert f"{verb} {resource}" in message or f'cannot {verb} resource "{resource}"' in message
+    assert read_resource_versions(targets) == before
 
 
-def read_resource_versions(world: FixTargets) -> dict[str, str]:
-    """Every object that could have been written, with its version."""
-    cluster = world.connect()
+def read_resource_versions(targets: FixTargets) -> dict[str, str]:
+    """Return KIND/NAME → resourceVersion of everything that a fix could write."""
+    cluster = targets.connect()
     return {
-        f"{kind}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
+        f"{kind}/{obj['metadata']['name']}": obj["metadata"]["resourceVersion"]
         for kind in ("ConfigMap", "Pod", "Deployment")
-        for one in cluster.list(kind, SYSTEM)
+        for obj in cluster.list(kind, SYSTEM)
     } | {"lease": str(cluster.get("Lease", lease.LEASE_NAME, SYSTEM))}

@@ -87,7 +87,7 @@ def test_killed_at_every_write(field: NodeFixCluster, during: str, then: str, se
     for number in choose_kill_points(total):
         if during == "rollback":
             field.apply()
-        assert run_killed_at_write(number, sent=sent, what=act), number
+        assert run_killed_at_write(number, sent=sent, action=act), number
         if then == "resume":
             field.apply()
             assert set(field.read_fix_states().values()) == {"applied"}, number
@@ -96,7 +96,7 @@ def test_killed_at_every_write(field: NodeFixCluster, during: str, then: str, se
         done += 1
     if during == "rollback":
         field.apply()
-    assert not run_killed_at_write(total + 1, sent=sent, what=act), (
+    assert not run_killed_at_write(total + 1, sent=sent, action=act), (
         "there are more writes than points"
     )
     field.rollback()
@@ -142,7 +142,7 @@ def test_a_rollback_killed_at_every_write_is_not_undone_by_who_keeps(field: Node
         field.host.run("sysctl", "-qw", f"{DISABLE_IPV6_ALL}=0")
         assert field.host.reconcile_once().count("FixReverted") >= 2, number
         assert set(field.read_fix_states().values()) == {"applied"}, number
-        assert run_killed_at_write(number, sent=True, what=field.rollback), number
+        assert run_killed_at_write(number, sent=True, action=field.rollback), number
         now = field.host.read_state()
         assert field.host.reconcile_once() == "", number
         assert field.host.read_state() == now, number

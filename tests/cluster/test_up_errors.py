@@ -1,8 +1,7 @@
-"""What can be wrong before and during `mirror up`: each said in one error with the next command."""
+"""Errors before and during `mirror up`: each is one message with the next command."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -10,165 +9,155 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
-from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS
+from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS, Requirements, check_cluster
 from mirror.core.errors import ClusterError
 from tests.cluster.images import LabImage, build_layer, write_archive
 from tests.cluster.limited_user import LimitedUser
 from tests.cluster.mirror_lab import MirrorLab
+from tests.cluster.objects import NO_PROVISIONER
+from tests.images.mirror_archive import ensure_mirror_archive
 
 pytestmark = pytest.mark.cluster
 
-DEFAULT = "storageclass.kubernetes.io/is-default-class"
+RIGHTS = [(verb, resource) for verb, resource, _ in REQUIRED_PERMISSIONS]
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-@pytest.fixture
-def namespace(mirrored: MirrorLab, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of this test's own for the mirror; gone afterwards."""
-    name = f"t{abs(hash(request.node.name)) % 10**8}"
-    yield name
-    mirrored.lab.kubectl(
-        "delete", "namespace", name, "--ignore-not-found", "--wait=false", timeout=30
-    )
-
-
-def expect_failure(
-    mirrored: MirrorLab, *words: str, code: int, said: tuple[str, ...], timeout: float = 300
-) -> str:
-    """Run `mirror up` that must fail with this code, these words, a next step and no traceback."""
-    done = mirrored.run_mirror("up", *words, timeout=timeout)
-    assert done.returncode == code, done.stderr
-    for part in said:
-        assert part in done.stderr, done.stderr
-    assert "next:" in done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-def test_no_cluster(mirrored: MirrorLab, tmp_path: Path) -> None:
-    config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
+def test_up_fails_without_a_cluster(mirror_lab: MirrorLab, tmp_path: Path) -> None:
+    config = yaml.safe_load(mirror_lab.lab.kubeconfig.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{closed}"
+        closed_port = listener.getsockname()[1]
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{closed_port}"
     path = tmp_path / "config"
     path.write_text(yaml.safe_dump(config))
-    expect_failure(
-        mirrored, "--kubeconfig", str(path), code=3, said=("does not answer", str(closed))
+    mirror_lab.expect_up_to_fail(
+        "--kubeconfig", str(path), code=3, messages=("does not answer", str(closed_port))
     )
 
 
-def test_an_api_server_that_never_answers_is_not_waited_for(
-    mirrored: MirrorLab, tmp_path: Path
+def test_up_gives_up_on_an_api_server_that_never_answers(
+    mirror_lab: MirrorLab, tmp_path: Path
 ) -> None:
-    config = yaml.safe_load(mirrored.lab.kubeconfig.read_text())
+    config = yaml.safe_load(mirror_lab.lab.kubeconfig.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
         path = tmp_path / "config"
         path.write_text(yaml.safe_dump(config))
-        begun = time.monotonic()
-        expect_failure(mirrored, "--kubeconfig", str(path), code=3, said=("does not answer",))
-        assert time.monotonic() - begun < 30
+        started = time.monotonic()
+        mirror_lab.expect_up_to_fail(
+            "--kubeconfig", str(path), code=3, messages=("does not answer",)
+        )
+        assert time.monotonic() - started < 30
 
 
-def test_no_kubeconfig(mirrored: MirrorLab, tmp_path: Path) -> None:
+def test_up_fails_without_a_kubeconfig(mirror_lab: MirrorLab, tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
-    expect_failure(
-        mirrored, "--kubeconfig", missing, code=3, said=("no cluster to talk to", "--local")
+    mirror_lab.expect_up_to_fail(
+        "--kubeconfig", missing, code=3, messages=("no cluster to talk to", "--local")
     )
 
 
-def test_a_wrong_context_lists_those_there_are(mirrored: MirrorLab) -> None:
-    active = mirrored.lab.kubectl("config", "current-context").strip()
-    expect_failure(mirrored, "--context", "prod", code=3, said=("no context 'prod'", active))
+def test_up_lists_the_contexts_for_an_unknown_one(mirror_lab: MirrorLab) -> None:
+    active = mirror_lab.lab.kubectl("config", "current-context").strip()
+    mirror_lab.expect_up_to_fail(
+        "--context", "prod", code=3, messages=("no context 'prod'", active)
+    )
 
 
-@pytest.mark.parametrize("right", REQUIRED_PERMISSIONS, ids=lambda right: f"{right[0]}-{right[1]}")
-def test_each_missing_right_is_named(
-    mirrored: MirrorLab, limited: LimitedUser, right: tuple[str, str, bool]
+@pytest.mark.parametrize("right", RIGHTS, ids="-".join)
+def test_names_each_missing_right(
+    mirror_lab: MirrorLab, limited_user: LimitedUser, right: tuple[str, str]
 ) -> None:
-    limited.allow([one for one in REQUIRED_PERMISSIONS if one != right])
-    verb, resource, _ = right
-    with pytest.raises(ClusterError, match="lacks permissions") as told:
-        limited.run_preflight()
-    assert told.value.why.startswith(f"it may not: {verb} {resource} in ")
+    limited_user.grant([granted for granted in RIGHTS if granted != right], others=RIGHTS)
+    verb, resource = right
+    requirements = Requirements(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
+    with pytest.raises(ClusterError, match="lacks permissions") as error:
+        check_cluster(limited_user.connect(), requirements)
+    assert error.value.why.startswith(f"it may not: {verb} {resource} in ")
 
 
-def test_a_missing_right_on_the_command_line(mirrored: MirrorLab, limited: LimitedUser) -> None:
-    limited.allow([one for one in REQUIRED_PERMISSIONS if one[:2] != ("create", "secrets")])
-    given = ("--kubeconfig", str(limited.kubeconfig), "--image", mirrored.image)
-    reason = "it may not: create secrets in namespace pypi-mirror"
-    expect_failure(mirrored, *given, code=3, said=(reason,))
+def test_up_names_a_missing_right(mirror_lab: MirrorLab, limited_user: LimitedUser) -> None:
+    missing = ("create", "secrets")
+    limited_user.grant([right for right in RIGHTS if right != missing], others=RIGHTS)
+    options = ("--kubeconfig", str(limited_user.kubeconfig), "--image", mirror_lab.image)
+    mirror_lab.expect_up_to_fail(
+        *options, code=3, messages=("it may not: create secrets in namespace pypi-mirror",)
+    )
 
 
-def test_no_such_storage_class(mirrored: MirrorLab, namespace: str) -> None:
-    words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "fast")
-    expect_failure(mirrored, *words, code=3, said=("no storage class 'fast'", "microk8s-hostpath"))
-    assert namespace not in mirrored.lab.kubectl("get", "namespaces")
+def test_up_rejects_an_unknown_storage_class(mirror_lab: MirrorLab, namespace: str) -> None:
+    options = ("-n", namespace, "--image", mirror_lab.image, "--storage-class", "fast")
+    mirror_lab.expect_up_to_fail(
+        *options, code=3, messages=("no storage class 'fast'", "microk8s-hostpath")
+    )
+    assert namespace not in mirror_lab.lab.kubectl("get", "namespaces")
 
 
-def test_no_default_storage_class(mirrored: MirrorLab, namespace: str) -> None:
-    with annotated_node(mirrored, "storageclass/microk8s-hostpath", DEFAULT, "false"):
-        words = ("-n", namespace, "--image", mirrored.image)
-        expect_failure(
-            mirrored, *words, code=3, said=("no default storage class", "--storage-class")
+def test_up_fails_without_a_default_storage_class(mirror_lab: MirrorLab, namespace: str) -> None:
+    annotate = ("annotate", "--overwrite", "storageclass/microk8s-hostpath")
+    mirror_lab.lab.kubectl(*annotate, f"{DEFAULT_CLASS}=false")
+    try:
+        options = ("-n", namespace, "--image", mirror_lab.image)
+        mirror_lab.expect_up_to_fail(
+            *options, code=3, messages=("no default storage class", "--storage-class")
         )
+    finally:
+        mirror_lab.lab.kubectl(*annotate, f"{DEFAULT_CLASS}=true")
 
 
-def test_a_namespace_that_is_being_deleted(mirrored: MirrorLab, namespace: str) -> None:
-    mirrored.lab.kubectl("create", "namespace", namespace)
-    held = {
+def test_up_rejects_a_namespace_that_is_being_deleted(
+    mirror_lab: MirrorLab, namespace: str
+) -> None:
+    mirror_lab.lab.kubectl("create", "namespace", namespace)
+    config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "held", "namespace": namespace, "finalizers": ["example.org/held"]},
     }
-    mirrored.lab.kubectl("apply", "-f", "-", stdin=json.dumps(held))
-    mirrored.lab.kubectl("delete", "namespace", namespace, "--wait=false")
+    mirror_lab.lab.apply(config_map)
+    mirror_lab.lab.kubectl("delete", "namespace", namespace, "--wait=false")
     try:
-        words = ("-n", namespace, "--image", mirrored.image)
-        expect_failure(mirrored, *words, code=3, said=(f"namespace {namespace} is being deleted",))
+        options = ("-n", namespace, "--image", mirror_lab.image)
+        mirror_lab.expect_up_to_fail(
+            *options, code=3, messages=(f"namespace {namespace} is being deleted",)
+        )
     finally:
         patch = ("patch", "configmap", "held", "-n", namespace, "--type=merge")
-        mirrored.lab.kubectl(*patch, "-p", '{"metadata":{"finalizers":null}}')
+        mirror_lab.lab.kubectl(*patch, "-p", '{"metadata":{"finalizers":null}}')
 
 
-def test_a_claim_that_stays_pending(mirrored: MirrorLab, namespace: str) -> None:
-    nobody = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": "nobody"},
-        "provisioner": "example.org/nobody",
-    }
-    mirrored.lab.kubectl("apply", "-f", "-", stdin=json.dumps(nobody))
+def test_up_reports_a_claim_that_stays_pending(mirror_lab: MirrorLab, namespace: str) -> None:
+    mirror_lab.lab.apply(NO_PROVISIONER)
     try:
-        words = ("-n", namespace, "--image", mirrored.image, "--storage-class", "nobody")
-        said = ("volume claim pypi-mirror-data: Pending", "not scheduled")
-        expect_failure(mirrored, *words, "--timeout", "30", code=4, said=said)
+        options = ("-n", namespace, "--image", mirror_lab.image, "--storage-class", "nobody")
+        messages = ("volume claim pypi-mirror-data: Pending", "not scheduled")
+        mirror_lab.expect_up_to_fail(*options, "--timeout", "30", code=4, messages=messages)
     finally:
-        mirrored.lab.kubectl("delete", "storageclass", "nobody")
+        mirror_lab.lab.kubectl("delete", "storageclass", "nobody")
 
 
-def test_an_image_that_is_missing_on_one_node(mirrored: MirrorLab, namespace: str) -> None:
-    from tests.images.mirror_archive import ensure_mirror_archive
-
-    mirrored.lab.remove_image("ra", mirrored.image)
+def test_up_reports_an_image_missing_on_a_node(mirror_lab: MirrorLab, namespace: str) -> None:
+    mirror_lab.lab.remove_image("ra", mirror_lab.image)
     try:
-        words = ("-n", namespace, "--image", mirrored.image, "--node", "ra", "--timeout", "240")
-        expect_failure(mirrored, *words, code=3, said=("ra", mirrored.image.rpartition("/")[2]))
+        options = ("-n", namespace, "--image", mirror_lab.image, "--node", "ra", "--timeout", "240")
+        mirror_lab.expect_up_to_fail(
+            *options, code=3, messages=("ra", mirror_lab.image.rpartition("/")[2])
+        )
     finally:
-        mirrored.lab.load_image(ensure_mirror_archive(), ["ra"])
-        mirrored.wait_until_image_reported()
+        mirror_lab.lab.load_image(ensure_mirror_archive(), ["ra"])
+        mirror_lab.wait_until_image_reported()
 
 
-def test_an_image_for_another_architecture(
-    mirrored: MirrorLab, namespace: str, tmp_path: Path
+def test_up_rejects_an_image_for_another_architecture(
+    mirror_lab: MirrorLab, namespace: str, tmp_path: Path
 ) -> None:
-    """Its programs are ELF files for aarch64, as an image of that architecture holds."""
+    """The image's programs are ELF files for aarch64."""
     header = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01\x00\x00\x00" + b"\0" * 40
     programs = ("python3", "devpi-server", "nginx")
     files = {f"usr/bin/{name}": header for name in programs}
@@ -177,68 +166,64 @@ def test_an_image_for_another_architecture(
         archive,
         [LabImage(name="lab/arm:1", layers=(build_layer(files, {}, ("tmp", "data")),))],
     )
-    mirrored.lab.load_image(archive)
-    words = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "240")
-    expect_failure(mirrored, *words, code=3, said=("another architecture", "next:"))
+    mirror_lab.lab.load_image(archive)
+    options = ("-n", namespace, "--image", "docker.io/lab/arm:1", "--timeout", "240")
+    mirror_lab.expect_up_to_fail(*options, code=3, messages=("another architecture", "next:"))
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\n"])
-def test_a_bad_ca_file(mirrored: MirrorLab, tmp_path: Path, content: str | None) -> None:
+def test_up_rejects_a_bad_ca_file(
+    mirror_lab: MirrorLab, tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    words = ("--image", mirrored.image, "--ca-bundle", str(path))
-    expect_failure(mirrored, *words, code=2, said=("bad CA file", str(path)))
+    options = ("--image", mirror_lab.image, "--ca-bundle", str(path))
+    mirror_lab.expect_up_to_fail(*options, code=2, messages=("bad CA file", str(path)))
 
 
-def test_no_such_node(mirrored: MirrorLab, namespace: str) -> None:
-    words = ("-n", namespace, "--image", mirrored.image, "--node", "seth")
-    expect_failure(mirrored, *words, code=2, said=("no node 'seth'", "anubis, babel, ra"))
+def test_up_rejects_an_unknown_node(mirror_lab: MirrorLab, namespace: str) -> None:
+    options = ("-n", namespace, "--image", mirror_lab.image, "--node", "seth")
+    mirror_lab.expect_up_to_fail(*options, code=2, messages=("no node 'seth'", "anubis, babel, ra"))
 
 
-def test_neither_engine_nor_image_lists_the_ways(mirrored: MirrorLab, namespace: str) -> None:
-    env = {**mirrored.env, "DOCKER_HOST": "unix:///nonexistent.sock"}
-    done = mirrored.program("mirror", "up", "-n", namespace, env=env, timeout=60)
-    assert done.returncode == 3
-    for part in ("no Docker engine", "registry:", "nodes:", "--image"):
-        assert part in done.stderr
+def test_up_lists_the_delivery_methods_without_engine_and_image(
+    mirror_lab: MirrorLab, namespace: str
+) -> None:
+    env = {**mirror_lab.env, "DOCKER_HOST": "unix:///nonexistent.sock"}
+    result = mirror_lab.program("mirror", "up", "-n", namespace, env=env, timeout=60)
+    assert result.returncode == 3
+    for message in ("no Docker engine", "registry:", "nodes:", "--image"):
+        assert message in result.stderr
 
 
-def test_ctrl_c_leaves_a_state_that_up_continues(mirrored: MirrorLab, namespace: str) -> None:
-    found = shutil.which("mirror")
-    assert found
-    words = [found, "up", "-n", namespace, "--image", mirrored.image]
-    words += ["--ca-bundle", str(mirrored.ca_bundle)]
-    begun = subprocess.Popen(
-        words, env={**os.environ, **mirrored.env}, stderr=subprocess.PIPE, text=True
+def test_up_continues_after_ctrl_c(mirror_lab: MirrorLab, namespace: str) -> None:
+    program = shutil.which("mirror")
+    assert program
+    argv = [program, "up", "-n", namespace, "--image", mirror_lab.image]
+    argv += ["--ca-bundle", str(mirror_lab.ca_bundle)]
+    started = subprocess.Popen(
+        argv, env={**os.environ, **mirror_lab.env}, stderr=subprocess.PIPE, text=True
     )
-    assert begun.stderr is not None
+    assert started.stderr is not None
     head = ""
     while "wait until the mirror is ready" not in head:
-        line = begun.stderr.readline()
+        line = started.stderr.readline()
         assert line, head
         head += line
-    begun.send_signal(signal.SIGINT)
-    _, told = begun.communicate(timeout=30)
-    assert begun.returncode == 130
-    assert "run the same command again" in told
-    assert "Traceback" not in head + told
-    assert mirrored.up("-n", namespace)["probes"]
-    assert mirrored.run_mirror("down", "--purge", "-n", namespace).returncode == 0
+    started.send_signal(signal.SIGINT)
+    _, rest = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "run the same command again" in rest
+    assert "Traceback" not in head + rest
+    assert mirror_lab.up("-n", namespace)["probes"]
+    assert mirror_lab.run_mirror("down", "--purge", "-n", namespace).returncode == 0
 
 
 @pytest.fixture(scope="module")
-def limited(mirrored: MirrorLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedUser]:
-    made = LimitedUser(mirrored, tmp_path_factory.mktemp("limited"))
-    yield made
-    made.remove()
-
-
-@contextmanager
-def annotated_node(mirrored: MirrorLab, name: str, key: str, value: str) -> Iterator[None]:
-    """An annotation changed for the length of a block."""
-    mirrored.lab.kubectl("annotate", "--overwrite", name, f"{key}={value}")
-    try:
-        yield
-    finally:
-        mirrored.lab.kubectl("annotate", "--overwrite", name, f"{key}=true")
+def limited_user(
+    mirror_lab: MirrorLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LimitedUser]:
+    user = LimitedUser(mirror_lab.lab, tmp_path_factory.mktemp("limited"))
+    yield user
+    user.remove()

@@ -12,7 +12,7 @@ import yaml
 
 from tests import REPOSITORY
 from tests.cluster import versions
-from tests.cluster.objects import render_list
+from tests.cluster.objects import build_cluster_role, render_list
 from tests.cluster.record import LabRecord
 
 CRDS = REPOSITORY / "tests/data/calico"
@@ -74,34 +74,27 @@ def render_calico_node(record: LabRecord) -> str:
     config = {"calico_backend": "bird", "veth_mtu": "1440", "typha_service_name": "none"}
     config["cni_network_config"] = CNI_CONFIG_TEMPLATE % ("true" if dual_stack else "false")
     metadata = {"name": "calico-node", "namespace": "kube-system"}
-    rbac_group = "rbac.authorization.k8s.io"
     rules = [
         {"apiGroups": [""], "resources": ["*"], "verbs": ["get", "list", "watch", "patch"]},
         {"apiGroups": ["crd.projectcalico.org"], "resources": ["*"], "verbs": ["*"]},
     ]
     subject = {"kind": "ServiceAccount", **metadata}
-    role = {"apiGroup": rbac_group, "kind": "ClusterRole", "name": "calico-node"}
     items = [
-        _object("v1", "ServiceAccount", metadata),
-        _object(f"{rbac_group}/v1", "ClusterRole", {"name": "calico-node"}, rules=rules),
-        _object(
-            f"{rbac_group}/v1",
-            "ClusterRoleBinding",
-            {"name": "calico-node"},
-            roleRef=role,
-            subjects=[subject],
+        _build_object("v1", "ServiceAccount", metadata),
+        *build_cluster_role("calico-node", rules, subject),
+        _build_object("v1", "ConfigMap", {**metadata, "name": "calico-config"}, data=config),
+        _build_object(
+            "apps/v1", "DaemonSet", metadata, spec=_build_spec(record, dual_stack=dual_stack)
         ),
-        _object("v1", "ConfigMap", {**metadata, "name": "calico-config"}, data=config),
-        _object("apps/v1", "DaemonSet", metadata, spec=_spec(record, dual_stack=dual_stack)),
     ]
     return render_list(items)
 
 
-def _object(version: str, kind: str, meta: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    return {"apiVersion": version, "kind": kind, "metadata": meta, **rest}
+def _build_object(version: str, kind: str, meta: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
 
 
-def _spec(record: LabRecord, *, dual_stack: bool) -> dict[str, Any]:
+def _build_spec(record: LabRecord, *, dual_stack: bool) -> dict[str, Any]:
     site = record.site
     # The Service's address does not work until kube-proxy has written its rules.
     server = [
