@@ -83,7 +83,7 @@ def ask_agent(cluster: Cluster, pod: str, request: Mapping[str, Any]) -> dict[st
     return response
 
 
-def revert_desired_state(cluster: Cluster, *, stop: bool = False) -> tuple[str, ...]:
+def revert_node_defaults(cluster: Cluster, *, stop: bool = False) -> tuple[str, ...]:
     """Undo on every node what its node defaults changed, and return the failures.
 
     With ``stop``, the agents stop reconciling as well.
@@ -110,7 +110,7 @@ def remove_agents(cluster: Cluster, *, rolled_back: bool) -> tuple[str, ...]:
     """
     if cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
         return ()
-    failures = revert_desired_state(cluster, stop=True)
+    failures = revert_node_defaults(cluster, stop=True)
     if not (failures and rolled_back):
         cluster.delete("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
     return failures

@@ -22,7 +22,7 @@ from deploy.changes.model import (
 from deploy.evidence.hosts import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
-from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
+from deploy.manifests.agent import NODE_DEFAULTS_KEY, NODE_DEFAULTS_MAP, SYSTEM_NAMESPACE
 from mirror.merge import encode_spec
 
 NAME = "host-sysctl"
@@ -60,7 +60,7 @@ def plan_changes(
         kind, namespace, name = RUNBOOK_DAEMONSET
         target = ObjectSpec(kind=kind, namespace=namespace, name=name)
         targets.append((target, "the runbook's DaemonSet goes: this fix does its work"))
-    orders = ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=DESIRED_STATE_MAP, key=DESIRED_STATE_KEY)
+    orders = ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY)
     targets.append((orders, "nodes that join later get the same when their agent starts"))
     for node, view in able.items():
         left = [one for one in view.sysctl_lines if one.path == _LAST]

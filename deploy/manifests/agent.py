@@ -9,8 +9,8 @@ from mirror.agent.reconcile import ENABLED_MARKER
 AGENT_NAME = f"{NAME}-node-agent"
 # the ledger is there too: removing the mirror's namespace removes neither
 SYSTEM_NAMESPACE = "kube-system"
-DESIRED_STATE_MAP = f"{NAME}-node-orders"
-DESIRED_STATE_KEY = "orders.json"
+NODE_DEFAULTS_MAP = f"{NAME}-node-orders"
+NODE_DEFAULTS_KEY = "orders.json"
 CNI_DIR = "/opt/cni/bin"
 MICROK8S_CNI_DIR = "/var/snap/microk8s/current"
 RECONCILER_NAME = f"{NAME}-keeper"  # also of the ConfigMap that tells agents to reconcile
@@ -67,7 +67,7 @@ def render_agent_daemon_set(
         "volumes": [
             {"name": "etc", "hostPath": {"path": "/etc", "type": "Directory"}},
             {"name": "cni", "hostPath": {"path": cni, "type": "DirectoryOrCreate"}},
-            {"name": "orders", "configMap": {"name": DESIRED_STATE_MAP, "optional": True}},
+            {"name": "orders", "configMap": {"name": NODE_DEFAULTS_MAP, "optional": True}},
             {"name": "keeper", "configMap": {"name": RECONCILER_NAME, "optional": True}},
             {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],

@@ -158,9 +158,9 @@ def wait_for_answers(
             answer = ", ".join(unmet.addresses) or unmet.code
             failures.append(
                 f"{node}: {unmet.server} answers {answer} to {unmet.qtype} {unmet.name}, "
-                f"not {unmet.wanted}"
+                f"not {unmet.expected}"
             )
-            lost = lost or unmet.wanted == "exists"
+            lost = lost or unmet.expected == "exists"
         if not report.unmet:
             proved.append(node)
     return UnmetAnswers(

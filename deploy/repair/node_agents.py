@@ -22,8 +22,8 @@ from deploy.changes.model import (
     agent_target,
 )
 from deploy.cluster.client import Cluster
-from deploy.evidence.node_agent import ask_agent, remove_agents, revert_desired_state
-from deploy.manifests.agent import DESIRED_STATE_MAP
+from deploy.evidence.node_agent import ask_agent, remove_agents, revert_node_defaults
+from deploy.manifests.agent import NODE_DEFAULTS_MAP
 from deploy.registry import build_engine
 from mirror.core.errors import MirrorError
 from mirror.snapshot import encode_content
@@ -86,7 +86,7 @@ def remove_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> tuple[
     if not any(isinstance(target, NodeFile | NodeSysctl) for target in targets):
         return remove_agents(cluster, rolled_back=rolled_back)
     if rolled_back and not any(_is_node_defaults(target) for target in targets):
-        revert_desired_state(cluster)
+        revert_node_defaults(cluster)
     return ()
 
 
@@ -95,7 +95,7 @@ def _is_applied(entry: LedgerEntry, fixes: Collection[str]) -> bool:
 
 
 def _is_node_defaults(target: Target) -> bool:
-    return isinstance(target, ConfigMapKey) and target.name == DESIRED_STATE_MAP
+    return isinstance(target, ConfigMapKey) and target.name == NODE_DEFAULTS_MAP
 
 
 def _render_page(target: str, entry: LedgerEntry, version: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ python3 -m mirror.probe expect NAME/QTYPE/ANSWER … [--server ADDRESS] [--secon
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
 
+from mirror.core.codec import dump
 from mirror.probe.endpoint import parse_endpoint
 from mirror.probe.expectations import parse_expectation, wait_for_answers
 from mirror.probe.model import PodDns
@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
         report = wait_for_answers(
             options.expectations, dict.fromkeys(servers), options.seconds, options.dns_port
         )
-        print(json.dumps(dataclasses.asdict(report)))
+        print(json.dumps(dump(report)))
     else:
-        print(json.dumps(dataclasses.asdict(_observe(options))))
+        print(json.dumps(dump(_observe(options))))
     return 0
 
 

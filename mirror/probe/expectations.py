@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
 
+from mirror.core.codec import json_key
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, wait_until
 from mirror.probe.dns_query import QTYPES, query
@@ -20,12 +21,12 @@ _THREADS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmetExpectation:
-    """An answer that differs from the ``wanted`` one."""
+    """An answer that differs from the expected one."""
 
     server: str
     name: str
     qtype: str
-    wanted: str
+    expected: str = field(metadata=json_key("wanted"))
     code: str
     addresses: tuple[str, ...] = ()
 
@@ -84,7 +85,7 @@ def _check(port: int, server_query: tuple[str, ExpectedAnswer]) -> UnmetExpectat
         server=server,
         name=expected.name,
         qtype=expected.qtype,
-        wanted=expected.answer,
+        expected=expected.answer,
         code=answer.code,
         addresses=answer.addresses,
     )

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
+from mirror.ledger import DamagedEntryError, decode_entry
 from mirror.merge import encode_spec
 
 Object = dict[str, Any]
-
-
-class DamagedEntryError(Exception):
-    """A ledger entry was altered after it was stored, so nothing may be written based on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +52,8 @@ def parse_entry(config_map: Object, path: str) -> ReconcilerEntry | None:
     """
     name = config_map["metadata"]["name"]
     try:
-        text = config_map["data"]["entry.json"]
-        if hashlib.sha256(text.encode()).hexdigest() != config_map["data"]["sha256"]:
-            raise ValueError("entry.json is not what was written")
-        fields, blobs = json.loads(text), config_map.get("binaryData") or {}
-        contents = {
-            key: _blob(blobs.get(key), fields["sha256"][key]) for key in ("base", "written")
-        }
+        stored = decode_entry(config_map)
+        fields = stored.fields
         if fields["pending"] or not fields["edits"]:
             return None
         target = fields["target"]
@@ -74,15 +64,8 @@ def parse_entry(config_map: Object, path: str) -> ReconcilerEntry | None:
             kind=target.get("kind", "ConfigMap").partition(".")[0],
             path=path,
             key=target.get("key"),
-            **contents,
+            base=stored.contents["base"],
+            written=stored.contents["written"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (DamagedEntryError, KeyError, TypeError) as error:
         raise DamagedEntryError(f"{name}: {error}") from error
-
-
-def _blob(text: str | None, digest: str) -> bytes | None:
-    content = None if text is None else base64.b64decode(text, validate=True)
-    found = "absent" if content is None else hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise ValueError("its bytes are not what was stored")
-    return content

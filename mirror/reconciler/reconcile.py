@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from mirror.backoff import Backoff, utc_now
 from mirror.core.errors import MirrorError
 from mirror.drift import LOST, REVERTED, describe_loss, detect_drift
+from mirror.ledger import DamagedEntryError
 from mirror.reconciler.api import ApiStatusError
-from mirror.reconciler.entry import DamagedEntryError, ReconcilerEntry, parse_entry
+from mirror.reconciler.entry import ReconcilerEntry, parse_entry
 from mirror.reconciler.events import build_event, describe_last_writer
 
 LEDGER_PATH = "/api/v1/namespaces/kube-system/configmaps"

@@ -19,7 +19,7 @@ from deploy.changes.model import (
     Target,
 )
 from deploy.cluster.client import Cluster
-from deploy.manifests.agent import DESIRED_STATE_KEY, DESIRED_STATE_MAP, SYSTEM_NAMESPACE
+from deploy.manifests.agent import NODE_DEFAULTS_KEY, NODE_DEFAULTS_MAP, SYSTEM_NAMESPACE
 from deploy.repair import node_agents
 from mirror.agent import desired_state, node_defaults
 from mirror.agent.__main__ import handle_request
@@ -136,7 +136,7 @@ def test_what_came_by_order_on_a_node_without_entries_is_kept_while_the_orders_s
     orders.write_text('[{"target": "/etc/sysctl.d/yy.conf", "content": "x"}]')
     node_defaults.apply_defaults(place, orders)
     above = entry(
-        ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=DESIRED_STATE_MAP, key=DESIRED_STATE_KEY),
+        ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY),
         b"[]",
     )
     here = entry(NodeFile(node="ra", path=FILE), b"1\n")

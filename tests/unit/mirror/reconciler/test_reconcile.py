@@ -10,8 +10,9 @@ import pytest
 from deploy.changes import ledger
 from deploy.changes.model import AppliedEdit, LedgerEntry, ObjectSpec, Target
 from deploy.cluster.api_resources import API_RESOURCES
+from mirror.ledger import DamagedEntryError
 from mirror.reconciler.api import ApiStatusError
-from mirror.reconciler.entry import DamagedEntryError, parse_entry
+from mirror.reconciler.entry import parse_entry
 from mirror.reconciler.events import build_event, describe_last_writer
 from mirror.reconciler.reconcile import LEDGER_PATH, ObjectReconciler
 from tests.unit.mirror.test_drift import BASE, COREFILE, DNS, WRITTEN
