@@ -24,6 +24,7 @@ PRIVATE = "private"
 DEVPI = "devpi"
 DAMAGED = "damaged"
 BACKUPS = "backups"
+DATA_FOLDERS = (DEVPI, PUBLIC, PRIVATE, BACKUPS, DAMAGED)
 
 FILES = "files"
 PAGES = "pages"

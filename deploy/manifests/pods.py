@@ -17,7 +17,7 @@ from deploy.manifests.model import (
     build_selector,
     new_object,
 )
-from mirror import devpi, nginx
+from mirror import devpi, nginx, volume
 from mirror.settings import ServerSettings
 
 UID = 10001  # the image's user
@@ -28,7 +28,7 @@ _RUN_DIR = PurePosixPath("/run/mirror")
 _SECRETS_DIR = PurePosixPath("/etc/mirror/secrets")
 _PROXY_CONFIG_DIR = PurePosixPath("/etc/mirror/front")
 _CA_DIR = PurePosixPath("/etc/mirror/ca")
-_PATHS = devpi.DevpiPaths(serverdir=DATA_DIR / "devpi", run_dir=_RUN_DIR / "devpi")
+_PATHS = devpi.DevpiPaths(serverdir=DATA_DIR / volume.DEVPI, run_dir=_RUN_DIR / "devpi")
 
 
 def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
@@ -148,7 +148,7 @@ def _render_prepare_container(settings: ClusterSettings) -> Object:
 def _render_devpi_container(settings: ClusterSettings) -> Object:
     server = ServerSettings(upstream=settings.upstream)
     command = devpi.build_server_argv(
-        "python3", _PATHS, server, port=devpi.DEVPI_PORT, markers=DATA_DIR / "private"
+        "python3", _PATHS, server, port=devpi.DEVPI_PORT, markers=DATA_DIR / volume.PRIVATE
     )
     container = _render_container("devpi", settings, command, memory="1Gi")
     container["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
@@ -168,7 +168,7 @@ def _render_devpi_container(settings: ClusterSettings) -> Object:
 def _render_cache_container(settings: ClusterSettings) -> Object:
     command = devpi.build_cache_argv(
         "python3",
-        root=DATA_DIR / "public",
+        root=DATA_DIR / volume.PUBLIC,
         port=devpi.CACHE_PORT,
         upstream=settings.upstream,
         ca_bundle=str(_CA_DIR / "ca.crt") if settings.ca_pem else None,

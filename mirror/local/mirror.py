@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mirror import volume
 from mirror.client import IndexClient
 from mirror.core.errors import UnfitError
 from mirror.core.progress import SILENT, Progress
@@ -24,7 +25,7 @@ from mirror.store.inventory import count_files
 from mirror.store.prepare import prepare_server
 
 # in the data directory; `down --purge` removes these and nothing else
-_DATA_FOLDERS = ("devpi", "public", "private", "backups", "damaged", "secrets")
+_DATA_FOLDERS = (*volume.DATA_FOLDERS, "secrets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,9 @@ class LocalMirror:
         with IndexClient(endpoint.root_url, deadline) as client:
             is_answering = bool(running) and client.is_alive()
             version = client.get_server_version() if is_answering else ""
-        files, size = count_files(self.paths.server_dir / "+files", self.paths.cache_dir / "files")
+        files, size = count_files(
+            self.paths.server_dir / volume.DEVPI_FILES, self.paths.cache_dir / volume.FILES
+        )
         if is_answering and len(running) == len(records):
             state = "running"
         elif running:

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 
-from mirror import devpi, nginx
+from mirror import devpi, nginx, volume
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorError, UnfitError, WaitTimeout
 from mirror.core.progress import Progress
@@ -79,7 +79,7 @@ class LocalServices:
             devpi.DevpiPaths(serverdir=self._paths.server_dir, run_dir=self._paths.run_dir),
             ServerSettings(upstream=settings.upstream),
             port=port,
-            markers=self._paths.data_dir / "private",
+            markers=self._paths.data_dir / volume.PRIVATE,
         )
         env = {**os.environ, **devpi.build_ca_environment(settings.ca_bundle)}
         self.processes.start("devpi", argv, env)

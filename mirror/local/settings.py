@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from mirror import volume
 from mirror.core.errors import InputError, MirrorError
 from mirror.local.processes import write_atomically
 from mirror.settings import DEFAULT_PORT, Endpoint, check_index_url, check_port
@@ -46,12 +47,12 @@ class LocalPaths:
     @property
     def server_dir(self) -> Path:
         """The server directory of devpi: private packages and their database."""
-        return self.data_dir / "devpi"
+        return self.data_dir / volume.DEVPI
 
     @property
     def cache_dir(self) -> Path:
         """The pages and files cached from public indexes."""
-        return self.data_dir / "public"
+        return self.data_dir / volume.PUBLIC
 
     @property
     def secrets_dir(self) -> Path:
