@@ -90,7 +90,7 @@ def import_by_command(
     *,
     option: CommandOption,
     template: str,
-    get_arguments: Callable[[Object], tuple[str, ...]] = lambda _: (),
+    get_arguments: Callable[[Object], tuple[str, ...]],
 ) -> tuple[str, ...]:
     """Run the option's command for each Ready node that lacks the image, with the tar on its stdin.
 

@@ -7,12 +7,14 @@ the lowest order is taken: methods that need an option come before methods that 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from deploy.cluster.client import Cluster
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.node_images import normalize_reference
 from deploy.extensions import load_extensions
+from deploy.image_transfer import CommandOption, import_by_command
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError
@@ -60,6 +62,52 @@ class DeliveryMethod(Protocol):
 
         Raises DeliveryError if it is not on every node then.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDelivery:
+    """Import on each node by a command of the user, which reads a tar from standard input.
+
+    ``get_arguments`` gives the words that follow the command for a node.
+    """
+
+    name: str
+    order: int
+    requirement: str
+    option: CommandOption
+    get_template: Callable[[DeliveryOptions], str | None]
+    get_arguments: Callable[[Object], tuple[str, ...]] = lambda _: ()
+
+    def find_obstacle(
+        self,
+        cluster: Cluster,  # noqa: ARG002 - part of the protocol
+        options: DeliveryOptions,
+    ) -> str | None:
+        return None if self.get_template(options) else f"no {self.option.name} was given"
+
+    def deliver(
+        self,
+        image: BuiltImage,
+        engine: EngineClient,
+        cluster: Cluster,
+        options: DeliveryOptions,
+        progress: Progress,
+    ) -> DeliveredImage:
+        """Import on every Ready node that does not have the image yet.
+
+        Raises DeliveryError that names each node that failed and why.
+        """
+        nodes = import_by_command(
+            image,
+            engine,
+            cluster,
+            progress,
+            option=self.option,
+            template=self.get_template(options) or "",
+            get_arguments=self.get_arguments,
+        )
+        reference = normalize_reference(image.reference)
+        return DeliveredImage(reference=reference, method=self.name, nodes=nodes)
 
 
 def load_methods() -> tuple[DeliveryMethod, ...]:

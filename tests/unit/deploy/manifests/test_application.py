@@ -1,4 +1,4 @@
-"""Deployments of a baked application, and how doctor knows the proof of one again."""
+"""An application's Deployments, and how doctor compares the proof with the running image."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from deploy.manifests.application import PROOF_ANNOTATION, render_application
 from images.application_recipe import load_application_recipe
 from images.mirror_recipe import RECIPES
 
-ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
+IMAGE_DIGEST, MANIFEST_DIGEST = (f"sha256:{digit * 64}" for digit in "12")
 
 
-def chronicle(*proved: str) -> list[Any]:
+def render_chronicle(*proved_digests: str) -> list[Any]:
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
-    return render_application(recipe, "localhost:32000/chronicle:1", proved)
+    return render_application(recipe, "localhost:32000/chronicle:1", proved_digests)
 
 
-def test_each_start_is_a_deployment_and_a_port_a_service() -> None:
-    told = [(one["kind"], one["metadata"]["name"]) for one in chronicle(ONE)]
-    assert told == [
+def test_renders_a_deployment_per_start_command_and_a_service_per_port() -> None:
+    objects = render_chronicle(IMAGE_DIGEST)
+    assert [(obj["kind"], obj["metadata"]["name"]) for obj in objects] == [
         ("Deployment", "chronicle-backend"),
         ("Service", "chronicle-backend"),
         ("Deployment", "chronicle-workers"),
     ]
 
 
-def test_a_pod_starts_the_unchanged_command_without_rights() -> None:
-    backend, service, workers = chronicle(ONE, TWO)
+def test_starts_the_unchanged_command_without_privileges() -> None:
+    backend, service, workers = render_chronicle(IMAGE_DIGEST, MANIFEST_DIGEST)
     template = backend["spec"]["template"]
     (container,) = template["spec"]["containers"]
     assert container["command"][:4] == ["uv", "run", "--extra", "deepgram"]
@@ -37,25 +37,30 @@ def test_a_pod_starts_the_unchanged_command_without_rights() -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "chronicle"}}]
     assert "only-in-the-proof" not in str(backend)
     assert template["spec"]["securityContext"]["runAsNonRoot"] is True
-    assert template["metadata"]["annotations"] == {PROOF_ANNOTATION: f"{ONE} {TWO}"}
+    proof = f"{IMAGE_DIGEST} {MANIFEST_DIGEST}"
+    assert template["metadata"]["annotations"] == {PROOF_ANNOTATION: proof}
     assert service["spec"]["selector"] == template["metadata"]["labels"]
     assert "startupProbe" not in workers["spec"]["template"]["spec"]["containers"][0]
 
 
-def test_what_was_not_proved_says_nothing() -> None:
-    assert all("annotations" not in str(one) for one in chronicle())
+def test_annotates_nothing_without_a_proof() -> None:
+    assert all("annotations" not in str(obj) for obj in render_chronicle())
 
 
 @pytest.mark.parametrize(
-    ("image", "proof", "disproved"),
+    ("image", "proof", "is_other"),
     [
-        (ONE, ONE, False),  # imported: by its own digest
-        (f"localhost:32000/chronicle@{TWO}", f"{ONE} {TWO}", False),  # pulled: its manifest's
-        (ONE, TWO, True),
-        ("", TWO, False),  # nothing runs yet
-        (ONE, "by-hand", False),
+        (IMAGE_DIGEST, IMAGE_DIGEST, False),  # imported: the image's own digest
+        (  # pulled: the digest of its manifest
+            f"localhost:32000/chronicle@{MANIFEST_DIGEST}",
+            f"{IMAGE_DIGEST} {MANIFEST_DIGEST}",
+            False,
+        ),
+        (IMAGE_DIGEST, MANIFEST_DIGEST, True),
+        ("", MANIFEST_DIGEST, False),  # nothing runs yet
+        (IMAGE_DIGEST, "by-hand", False),
     ],
 )
-def test_the_image_that_runs_is_compared(image: str, proof: str, disproved: bool) -> None:
+def test_compares_the_running_image_with_the_proof(image: str, proof: str, is_other: bool) -> None:
     pod = {"status": {"containerStatuses": [{"imageID": image}, {"imageID": ""}]}}
-    assert _runs_other_image(pod, proof) is disproved
+    assert _runs_other_image(pod, proof) is is_other

@@ -1,4 +1,4 @@
-"""The keeper's rights are on the very objects by name; its pod passes Pod Security `restricted`."""
+"""The reconciler's permissions name its objects; its pod meets Pod Security `restricted`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TARGETS: tuple[tuple[str, Target], ...] = (
 )
 
 
-def objects() -> list[Any]:
+def render_objects() -> list[Any]:
     entries = [
         LedgerEntry(
             target=target,
@@ -40,47 +40,46 @@ def objects() -> list[Any]:
     return list(render_reconciler_objects("mirror:1", select_objects(entries)))
 
 
-def rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str], list[str]]]:
-    (found,) = [
-        one["rules"]
-        for one in objects()
-        if one["kind"] == kind and one["metadata"].get("namespace") == namespace
+def get_rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[str], list[str]]]:
+    """Resource, verbs and names of each rule of the only role of this kind in a namespace."""
+    (rules,) = [
+        obj["rules"]
+        for obj in render_objects()
+        if obj["kind"] == kind and obj["metadata"].get("namespace") == namespace
     ]
-    return [(one["resources"][0], one["verbs"], one.get("resourceNames", [])) for one in found]
+    return [(rule["resources"][0], rule["verbs"], rule.get("resourceNames", [])) for rule in rules]
 
 
-def test_it_may_touch_what_it_keeps_by_name_and_nothing_else() -> None:
-    (pages, corefile, events) = rules("Role", "kube-system")
-    assert pages[:2] == ("configmaps", ["get"])
-    assert len(pages[2]) == 4
-    assert all(name.startswith("pypi-mirror-ledger-") for name in pages[2])
+def test_may_patch_its_objects_by_name_and_nothing_else() -> None:
+    (entries, corefile, events) = get_rules("Role", "kube-system")
+    assert entries[:2] == ("configmaps", ["get"])
+    assert len(entries[2]) == 4
+    assert all(name.startswith("pypi-mirror-ledger-") for name in entries[2])
     assert corefile == ("configmaps", ["get", "patch"], ["coredns"])
     assert events == ("events", ["create"], [])
-    assert rules("Role", "calico") == [
+    assert get_rules("Role", "calico") == [
         ("daemonsets", ["get", "patch"], ["calico-node"]),
         ("events", ["create"], []),
     ]
-    assert rules("Role", "default") == [("events", ["create"], [])], "of the pool"
-    assert rules("ClusterRole") == [
+    assert get_rules("Role", "default") == [("events", ["create"], [])], "about the IPPools"
+    assert get_rules("ClusterRole") == [
         ("ippools", ["get", "patch"], ["six"]),
         ("ippools", ["get", "patch"], ["new"]),
     ]
-    (role,) = [one for one in objects() if one["kind"] == "ClusterRole"]
-    groups = [one["apiGroups"] for one in role["rules"]]
+    (role,) = [obj for obj in render_objects() if obj["kind"] == "ClusterRole"]
+    groups = [rule["apiGroups"] for rule in role["rules"]]
     assert groups == [["crd.projectcalico.org"], ["projectcalico.org"]]
-    assert not [one for one in objects() if one["metadata"].get("namespace") == "shop"]
+    assert not [obj for obj in render_objects() if obj["metadata"].get("namespace") == "shop"]
 
 
-def test_its_pod_is_restricted() -> None:
-    deployment = objects()[-1]
+def test_runs_as_a_restricted_pod() -> None:
+    deployment = render_objects()[-1]
     spec = deployment["spec"]["template"]["spec"]
-    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == (
-        RECONCILER_NAME,
-        True,
-    )
+    assert spec["serviceAccountName"] == RECONCILER_NAME
+    assert spec["automountServiceAccountToken"] is True
     assert spec["securityContext"]["runAsNonRoot"]
     assert "hostNetwork" not in spec
-    assert not [one for one in spec["volumes"] if "hostPath" in one]
+    assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
     (container,) = spec["containers"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["resources"].keys() == {"requests", "limits"}
