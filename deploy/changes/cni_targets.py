@@ -1,4 +1,4 @@
-"""Nodes and their CNI configurations as targets, for the fixes that reach that far. Pure."""
+"""Nodes and their CNI configurations as targets of fixes. Pure."""
 
 from __future__ import annotations
 
@@ -16,78 +16,81 @@ CONFIG_MAP, CONFIG_KEY = "calico-config", "cni_network_config"
 
 
 def read_ready_nodes(evidence: Evidence) -> dict[str, HostView] | Refusal:
-    """Every Ready node by its agent; a Refusal where one of them could not be seen."""
+    """Return every Ready node as its agent saw it, or a Refusal if one could not be seen."""
     if isinstance(evidence.hosts, Unseen):
-        return Refusal(reason=f"the nodes could not be looked at: {evidence.hosts.reason}")
+        return Refusal(reason=f"the nodes could not be inspected: {evidence.hosts.reason}")
     ready = {node.name for node in list_nodes(evidence) if node.ready}
-    found = {one.node: one.view for one in evidence.hosts if one.node in ready}
-    unseen = {node: view for node, view in found.items() if isinstance(view, Unseen)}
+    views = {host.node: host.view for host in evidence.hosts if host.node in ready}
+    unseen = {node: view for node, view in views.items() if isinstance(view, Unseen)}
     if unseen:
         return Refusal(
-            reason="not every Ready node could be looked at",
+            reason="not every Ready node could be inspected",
             objects=tuple(f"node {node}: {view.reason}" for node, view in unseen.items()),
-            next_step="see to these nodes, then run this again",
+            next_step="repair these nodes, then run this again",
         )
-    return {node: view for node, view in found.items() if not isinstance(view, Unseen)}
+    return {node: view for node, view in views.items() if not isinstance(view, Unseen)}
 
 
 def list_nodes(evidence: Evidence) -> tuple[NodeState, ...]:
-    """All nodes, or none where they could not be seen."""
+    """Return all nodes; none if they could not be listed."""
     return () if isinstance(evidence.nodes, Unseen) else evidence.nodes
 
 
 def describe_missing_nodes(evidence: Evidence) -> str:
-    """What to add to a reason where nodes are left out because they are not Ready."""
-    away = [node.name for node in list_nodes(evidence) if not node.ready]
-    if not away:
+    """Return the addition to a reason that names nodes which are left out; empty if none."""
+    missing = [node.name for node in list_nodes(evidence) if not node.ready]
+    if not missing:
         return ""
-    return f" (not on {', '.join(away)}, not Ready: run this again when it is back)"
+    return f" (not on {', '.join(missing)}, not Ready: run this again when it is back)"
 
 
 def refuse_operator(evidence: Evidence) -> Refusal | None:
-    """Where an operator owns Calico, the Refusal that points to its object."""
+    """Return a Refusal that points to the operator's own object if an operator owns Calico."""
     calico = evidence.calico
     if isinstance(calico, Unseen):
-        return Refusal(reason=f"whether Calico is here could not be seen: {calico.reason}")
+        return Refusal(reason=f"whether Calico is installed could not be seen: {calico.reason}")
     if calico is None or not calico.operator:
         return None
     return Refusal(
-        reason="the Tigera operator owns Calico here, and puts back what is changed beside it",
+        reason="the Tigera operator owns Calico here and reverts other changes to it",
         objects=("Installation default (operator.tigera.io/v1)",),
-        next_step="kubectl edit installation default: spec.calicoNetwork.ipPools holds the pools, "
+        next_step="kubectl edit installation default: spec.calicoNetwork.ipPools has the pools, "
         "spec.calicoNetwork.sysctl what the CNI sets in pods",
     )
 
 
-def find_conflists(evidence: Evidence, seen: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
-    """The template that calico-node writes from, then each node's own file, which works at once."""
-    above = find_template(evidence)
-    found: list[Target] = [above] if above else []
-    broken = []
-    for node, view in seen.items():
-        used = find_active_conflist(view)
-        if used is None:
-            broken.append(f"node {node}: no CNI configuration in {view.net_d}")
+def find_conflists(evidence: Evidence, views: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
+    """Return Calico's template, then the file of each node; or a Refusal for an unusable file.
+
+    calico-node writes the files from the template; changing a file works at once.
+    """
+    template = find_template(evidence)
+    targets: list[Target] = [template] if template else []
+    unusable = []
+    for node, view in views.items():
+        conflist = find_active_conflist(view)
+        if conflist is None:
+            unusable.append(f"node {node}: no CNI configuration in {view.net_d}")
             continue
         try:
-            if not used.path.endswith(".conflist"):
-                raise ConflistError("it is a single plugin, no list (.conflist)")
-            read_plugin_types(used.text)
-        except ConflistError as reason:
-            broken.append(f"node {node}: {used.path}: {reason}")
-        found.append(NodeFile(node=node, path=used.path))
-    if broken:
+            if not conflist.path.endswith(".conflist"):
+                raise ConflistError("it is a single plugin, not a list (.conflist)")
+            read_plugin_types(conflist.text)
+        except ConflistError as error:
+            unusable.append(f"node {node}: {conflist.path}: {error}")
+        targets.append(NodeFile(node=node, path=conflist.path))
+    if unusable:
         return Refusal(
-            reason="a node's CNI configuration cannot be edited safely",
-            objects=tuple(broken),
-            next_step="mend the file (calico-node writes its own again when it starts), then run "
-            "this again",
+            reason="the CNI configuration of a node cannot be edited safely",
+            objects=tuple(unusable),
+            next_step="repair the file (calico-node writes its own again when it starts), then "
+            "run this again",
         )
-    return tuple(found)
+    return tuple(targets)
 
 
 def find_template(evidence: Evidence) -> ConfigMapKey | None:
-    """What calico-node writes a node's file from, where Calico came by manifest."""
+    """Return the template that calico-node writes files from, if Calico came by manifest."""
     calico = evidence.calico
     if isinstance(calico, Unseen) or calico is None or calico.config is None:
         return None
@@ -95,15 +98,15 @@ def find_template(evidence: Evidence) -> ConfigMapKey | None:
 
 
 def find_active_conflist(view: HostView) -> ConflistFile | None:
-    """The configuration that the runtime takes: the first by its name."""
-    return min(view.conflists, key=lambda one: one.path, default=None)
+    """Return the configuration that the container runtime uses: the first one by name."""
+    return min(view.conflists, key=lambda conflist: conflist.path, default=None)
 
 
 def edit_conflist(content: bytes | None, change: Callable[[str], str]) -> bytes:
-    """The text of a conflist, changed. Raises CannotEdit."""
+    """Return the changed text of a conflist. Raises CannotEdit."""
     if content is None:
-        raise CannotEdit("it is not there any more")
+        raise CannotEdit("the file does not exist any more")
     try:
         return change(content.decode()).encode()
-    except (ConflistError, UnicodeDecodeError) as reason:
-        raise CannotEdit(str(reason)) from reason
+    except (ConflistError, UnicodeDecodeError) as error:
+        raise CannotEdit(str(error)) from error

@@ -1,8 +1,11 @@
-"""What fixes of CoreDNS have in common: which text they change, and what has to be said of it."""
+"""The text of CoreDNS that its fixes change, and the answers and caveats they share. Pure."""
 
 from __future__ import annotations
 
-from deploy.changes.model import ConfigMapKey
+from collections.abc import Callable
+
+from deploy.changes.fix import Refusal
+from deploy.changes.model import CannotEdit, ConfigMapKey, Edit, Target
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
@@ -11,53 +14,84 @@ from deploy.formats.corefile import CorefileError
 from mirror.probe.model import ExpectedAnswer
 
 
-def choose_target(core: CoreDns) -> ConfigMapKey:
-    """coredns-custom where there is one, or where its owner would put the Corefile back."""
-    if core.imports and (core.custom is not None or core.owner):
+def require_coredns(evidence: Evidence, otherwise: str) -> CoreDns | Refusal:
+    """Return CoreDNS, or a Refusal; ``otherwise`` is its next step without a Corefile."""
+    coredns = evidence.coredns
+    if isinstance(coredns, Unseen):
+        return Refusal(reason=f"the configuration of CoreDNS could not be read: {coredns.reason}")
+    if coredns is None:
+        return Refusal(reason="no ConfigMap in kube-system has a Corefile", next_step=otherwise)
+    return coredns
+
+
+def choose_target(coredns: CoreDns) -> ConfigMapKey:
+    """Return coredns-custom if it is imported and in use, or the Corefile would be reverted."""
+    if coredns.imports and (coredns.custom is not None or coredns.owner):
         return ConfigMapKey(
-            namespace=core.namespace, name="coredns-custom", key="pypi-mirror.override"
+            namespace=coredns.namespace, name="coredns-custom", key="pypi-mirror.override"
         )
-    return ConfigMapKey(namespace=core.namespace, name=core.name, key="Corefile")
+    return ConfigMapKey(namespace=coredns.namespace, name=coredns.name, key="Corefile")
 
 
-def read_target_text(core: CoreDns, target: ConfigMapKey) -> bytes | None:
-    """What stands in a target of CoreDNS', by the evidence."""
+def read_target_text(coredns: CoreDns, target: ConfigMapKey) -> bytes | None:
+    """Return the content of a target as it is in the evidence."""
     if target.key == "Corefile":
-        return core.text.encode()
-    return next((one.text.encode() for one in core.custom or () if one.key == target.key), None)
+        return coredns.text.encode()
+    return next(
+        (file.text.encode() for file in coredns.custom or () if file.key == target.key), None
+    )
 
 
-def describe_caveats(core: CoreDns) -> str:
-    """What has to be said of this CoreDNS before it is changed."""
-    told = ""
-    if core.node_cache:
-        told += (
+def try_edit(
+    edit_text: Callable[[Edit, Target, bytes | None], bytes | None],
+    edit: Edit,
+    target: ConfigMapKey,
+    coredns: CoreDns,
+) -> bool | Refusal:
+    """Return whether the edit changes the target, or a Refusal if it is not possible."""
+    before = read_target_text(coredns, target)
+    try:
+        return edit_text(edit, target, before) != before
+    except CannotEdit as error:
+        return Refusal(reason=str(error), objects=(str(target),))
+
+
+def describe_caveats(coredns: CoreDns) -> str:
+    """Return what may limit a change of this CoreDNS; empty if nothing."""
+    text = ""
+    if coredns.node_cache:
+        text += (
             ". NodeLocal DNSCache (kube-system/node-local-dns) answers pods before CoreDNS does: "
-            "names outside of the cluster may never get to it"
+            "names outside the cluster may never reach CoreDNS"
         )
-    if core.owner and choose_target(core).key == "Corefile":
-        told += f". {core.owner} may put its own Corefile back: `mirror status` then says drifted"
-    return told
+    if coredns.owner and choose_target(coredns).key == "Corefile":
+        text += (
+            f". {coredns.owner} may revert the Corefile: `mirror status` then reports it as drifted"
+        )
+    return text
 
 
 def expect_cluster_names(evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
-    """The API server's own name still has its address."""
-    core = evidence.coredns
-    if isinstance(core, Unseen) or core is None:
+    """Expect that the API server's own name still has an address."""
+    coredns = evidence.coredns
+    if isinstance(coredns, Unseen) or coredns is None:
         return ()
-    zones = find_cluster_zones(core.text)
     return tuple(
-        ExpectedAnswer(name=f"kubernetes.default.svc.{z}", qtype="A", answer="exists")
-        for z in zones
+        ExpectedAnswer(name=f"kubernetes.default.svc.{zone}", qtype="A", answer="exists")
+        for zone in find_cluster_zones(coredns.text)
     )
 
 
 def find_cluster_zones(text: str) -> tuple[str, ...]:
-    """The zones of the cluster's own names, by the `kubernetes` plugin."""
+    """Return the zones that the `kubernetes` plugin serves, without those for PTR records."""
     try:
-        found = corefile.parse(text)
+        parsed = corefile.parse(text)
     except CorefileError:
         return ()
-    named = [z for b in found.blocks for one in b.find("kubernetes") for z in one.args]
-    plain = [zone.lower().rstrip(".") for zone in named]
-    return tuple(dict.fromkeys(zone for zone in plain if not zone.endswith(".arpa")))
+    zones = [
+        zone.lower().rstrip(".")
+        for block in parsed.blocks
+        for directive in block.find("kubernetes")
+        for zone in directive.args
+    ]
+    return tuple(dict.fromkeys(zone for zone in zones if not zone.endswith(".arpa")))

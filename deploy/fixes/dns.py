@@ -1,4 +1,4 @@
-"""AAAA questions answered empty, so that no program takes an IPv6 address it has no route to."""
+"""`mirror fix dns`: AAAA queries get no records, so no program tries an unroutable IPv6 address."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deploy.changes.coredns_target import (
     choose_target,
     describe_caveats,
     expect_cluster_names,
-    read_target_text,
+    require_coredns,
+    try_edit,
 )
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence, Need
-from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
@@ -27,71 +27,70 @@ NAME = "dns"
 
 
 def plan_changes(
-    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """One change: the Corefile, or a file of coredns-custom."""
-    wanted = _wanted(options)
-    if held and not any(wanted.values()):
-        return held
-    core = evidence.coredns
-    if isinstance(core, Unseen):
-        return Refusal(reason=f"CoreDNS' configuration could not be seen: {core.reason}")
-    if core is None:
+    """Return one change: of the Corefile, or of a file of coredns-custom."""
+    edit_options = _edit_options(options)
+    if applied and not any(edit_options.values()):
+        return applied
+    coredns = require_coredns(
+        evidence,
+        "check that the DNS server of the cluster is CoreDNS (MicroK8s: microk8s enable dns)",
+    )
+    if isinstance(coredns, Refusal):
+        return coredns
+    target = choose_target(coredns)
+    if target.key != "Corefile" and (edit_options["prefer_udp"] or edit_options["forward"]):
         return Refusal(
-            reason="no ConfigMap in kube-system holds a Corefile",
-            next_step="is the cluster's DNS CoreDNS? (MicroK8s: microk8s enable dns)",
+            reason=f"`forward` is in the Corefile, which {coredns.owner or 'its owner'} reverts",
+            objects=(f"ConfigMap {coredns.namespace}/{coredns.name}",),
+            next_step="leave out --prefer-udp and --forward; the AAAA answers go to coredns-custom",
         )
-    target = choose_target(core)
-    if target.key != "Corefile" and (wanted["prefer_udp"] or wanted["forward"]):
-        return Refusal(
-            reason=f"`forward` stands in the Corefile, which {core.owner or 'somebody'} puts back",
-            objects=(f"ConfigMap {core.namespace}/{core.name}",),
-            next_step="leave --prefer-udp and --forward out; the AAAA answers go to coredns-custom",
-        )
-    before = read_target_text(core, target)
-    try:
-        after = edit(Edit(fix=NAME, options=wanted), target, before)
-    except CannotEdit as reason:
-        return Refusal(reason=str(reason), objects=(str(target),))
-    if after == before and not held:
-        return Refusal(reason=_there(core), objects=(str(target),), needless=True)
-    return (Change(target=target, edit=Edit(fix=NAME, options=wanted), why=_why(core, wanted)),)
+    change = Edit(fix=NAME, options=edit_options)
+    differs = try_edit(edit, change, target, coredns)
+    if isinstance(differs, Refusal):
+        return differs
+    if not differs and not applied:
+        return Refusal(reason=_describe_existing(coredns), objects=(str(target),), needless=True)
+    return (Change(target=target, edit=change, why=_reason(coredns, edit_options)),)
 
 
-def _wanted(options: FixOptions) -> dict[str, Any]:
-    """As the ledger keeps it."""
-    keep = sorted({parse_domain(one) for one in options.get("keep-aaaa") or ()})
-    forward = [_address(one) for one in options.get("forward") or ()]
-    return {"keep_aaaa": keep, "forward": forward, "prefer_udp": bool(options.get("prefer-udp"))}
+def _edit_options(options: FixOptions) -> dict[str, Any]:
+    """Return the options as the ledger stores them."""
+    return {
+        "keep_aaaa": sorted({parse_domain(name) for name in options.get("keep-aaaa") or ()}),
+        "forward": [_parse_address(text) for text in options.get("forward") or ()],
+        "prefer_udp": bool(options.get("prefer-udp")),
+    }
 
 
-def _address(text: str) -> str:
+def _parse_address(text: str) -> str:
     try:
         return str(ip_address(text))
-    except ValueError as wrong:
+    except ValueError as error:
         raise InputError(
             f"--forward {text!r} is no IP address",
-            why="a DNS server's name cannot be looked up before there is DNS",
+            why="CoreDNS cannot look up the name of a DNS server",
             next_step="give an address, such as --forward 8.8.8.8",
-        ) from wrong
+        ) from error
 
 
-def _why(core: CoreDns, wanted: Mapping[str, Any]) -> str:
-    told = ["AAAA questions are answered NOERROR without records"]
-    if wanted["keep_aaaa"]:
-        told.append(f"but under {', '.join(wanted['keep_aaaa'])}")
-    if wanted["forward"]:
-        told.append(f"questions are forwarded to {', '.join(wanted['forward'])}")
-    if wanted["prefer_udp"]:
-        told.append("over UDP")
-    return ", ".join(told) + describe_caveats(core)
+def _reason(coredns: CoreDns, edit_options: Mapping[str, Any]) -> str:
+    parts = ["AAAA queries are answered NOERROR without records"]
+    if edit_options["keep_aaaa"]:
+        parts.append(f"except under {', '.join(edit_options['keep_aaaa'])}")
+    if edit_options["forward"]:
+        parts.append(f"queries are forwarded to {', '.join(edit_options['forward'])}")
+    if edit_options["prefer_udp"]:
+        parts.append("over UDP")
+    return ", ".join(parts) + describe_caveats(coredns)
 
 
-def _there(core: CoreDns) -> str:
-    for block in corefile.parse(core.text).server_blocks:
-        for one in _templates(core.text, block):
-            if _ours_or_alike(one, block):
-                return f"AAAA is answered empty already (line {one.line} of the Corefile)"
+def _describe_existing(coredns: CoreDns) -> str:
+    for block in corefile.parse(coredns.text).server_blocks:
+        for template in _list_templates(coredns.text, block):
+            if _answers_no_aaaa(template, block):
+                return f"AAAA is answered empty already (line {template.line} of the Corefile)"
     return "AAAA is answered empty already"
 
 
@@ -99,119 +98,124 @@ def _there(core: CoreDns) -> str:
 
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
-    """The template in every server block of the root zone, once; `forward` as it is asked for."""
+    """Return the text with the template in every server block of the root zone, and `forward`."""
     assert isinstance(target, ConfigMapKey)
     options = edit.options
-    lines = _lines(options["keep_aaaa"])
+    lines = _render_template(options["keep_aaaa"])
     text = (content or b"").decode()
     try:
         if target.key != "Corefile":
             fragment = corefile.parse_fragment(text)
-            if not any(_ours_or_alike(one, fragment) for one in fragment.find("template")):
+            if not any(_answers_no_aaaa(t, fragment) for t in fragment.find("template")):
                 text = corefile.insert_lines(text, len(text), lines, "")
             return text.encode()
-        for block in reversed(_roots(text)):
-            text = _forward(text, block, options)
-            if not any(_ours_or_alike(one, block) for one in _templates(text, block)):
-                # `block` still tells where its beginning is: what is put in comes after it
-                block = _again(text, block)
+        for block in reversed(_find_root_blocks(text)):
+            text = _edit_forward(text, block, options)
+            if not any(_answers_no_aaaa(t, block) for t in _list_templates(text, block)):
+                # an edit of `forward` does not move the first line of its block
+                block = _find_block_at(text, block.line)
                 text = template_plugin.insert_block(text, block, lines, before=("forward", "proxy"))
             elif options["keep_aaaa"]:
                 raise CannotEdit(
-                    f"line {block.line}: a template answers all AAAA questions already; it would "
-                    "have to go before --keep-aaaa can hold"
+                    f"line {block.line}: a template answers all AAAA queries already; remove it "
+                    "before --keep-aaaa can work"
                 )
-    except CorefileError as broken:
-        raise CannotEdit(f"the Corefile cannot be read: {broken}") from broken
+    except CorefileError as error:
+        raise CannotEdit(f"the Corefile cannot be read: {error}") from error
     return text.encode()
 
 
-def _roots(text: str) -> tuple[CorefileBlock, ...]:
-    roots = tuple(one for one in corefile.parse(text).server_blocks if "." in one.zones)
-    if not roots:
+def _find_root_blocks(text: str) -> tuple[CorefileBlock, ...]:
+    blocks = tuple(block for block in corefile.parse(text).server_blocks if "." in block.zones)
+    if not blocks:
         raise CannotEdit("no server block of the Corefile is for the root zone (`.`)")
-    return roots
+    return blocks
 
 
-def _templates(text: str, block: CorefileBlock) -> tuple[Directive, ...]:
-    found = corefile.parse(text).effective_directives(block)
-    return tuple(one for one in found if one.name == "template")
+def _find_block_at(text: str, line: int) -> CorefileBlock:
+    return next(block for block in corefile.parse(text).server_blocks if block.line == line)
 
 
-def _again(text: str, block: CorefileBlock) -> CorefileBlock:
-    return next(one for one in corefile.parse(text).server_blocks if one.line == block.line)
+def _list_templates(text: str, block: CorefileBlock) -> tuple[Directive, ...]:
+    directives = corefile.parse(text).effective_directives(block)
+    return tuple(directive for directive in directives if directive.name == "template")
 
 
-def _lines(keep: list[str]) -> tuple[str, ...]:
+def _render_template(keep: list[str]) -> tuple[str, ...]:
     if not keep:
         return template_plugin.render_block(
             NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"]
         )
-    inner = [f"match {template_plugin.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
-    what = f"no IPv6 addresses, but under {', '.join(keep)}"
-    return template_plugin.render_block(NAME, what, "IN AAAA .", inner)
+    body = [f"match {template_plugin.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
+    title = f"no IPv6 addresses, but under {', '.join(keep)}"  # part of applied Corefiles
+    return template_plugin.render_block(NAME, title, "IN AAAA .", body)
 
 
-def _ours_or_alike(one: Directive, block: CorefileBlock) -> bool:
-    """A template that answers AAAA of everything empty: ours, or one written by hand."""
-    zones = template_plugin.get_zones(one, block) or (".",)
+def _answers_no_aaaa(template: Directive, block: CorefileBlock) -> bool:
+    """Return whether a template answers AAAA of all names empty: ours, or one like it."""
+    zones = template_plugin.get_zones(template, block) or (".",)
     return (
-        template_plugin.answers_only(one, "AAAA", "NOERROR")
+        template_plugin.answers_only(template, "AAAA", "NOERROR")
         and "." in zones
         and (
-            template_plugin.matches_everything(one)
-            or template_plugin.get_patterns(one)[0].startswith(r"^(\.|")
+            template_plugin.matches_everything(template)
+            or template_plugin.get_patterns(template)[0].startswith(r"^(\.|")
         )
     )
 
 
-def _forward(text: str, block: CorefileBlock, options: FixOptions) -> str:
-    """`forward .` of the block: other servers, and prefer_udp."""
+def _edit_forward(text: str, block: CorefileBlock, options: FixOptions) -> str:
+    """Return the text with the servers and prefer_udp of the block's `forward .`."""
     if not options["forward"] and not options["prefer_udp"]:
         return text
-    found = [one for one in block.find("forward") if one.args[:1] == (".",)]
-    if not found:
+    forwards = [forward for forward in block.find("forward") if forward.args[:1] == (".",)]
+    if not forwards:
         raise CannotEdit(f"line {block.line}: the server block has no `forward .` to change")
-    one = found[0]
-    given = {line[0] for line in one.body if line}
-    if options["prefer_udp"] and "force_tcp" in given:
-        raise CannotEdit(f"line {one.line}: `forward` has force_tcp, against --prefer-udp")
-    if options["prefer_udp"] and "prefer_udp" not in given:
-        text = _with_udp(text, one)
-    if options["forward"] and list(one.args[1:]) != options["forward"]:
-        words = [word for word in one.tokens[2:] if not one.brace or word.end <= one.brace.begin]
-        begin, end = words[0].begin, words[-1].end
+    forward = forwards[0]
+    settings = {line[0] for line in forward.body if line}
+    if options["prefer_udp"] and "force_tcp" in settings:
+        raise CannotEdit(f"line {forward.line}: `forward` has force_tcp, against --prefer-udp")
+    if options["prefer_udp"] and "prefer_udp" not in settings:
+        text = _add_prefer_udp(text, forward)
+    if options["forward"] and list(forward.args[1:]) != options["forward"]:
+        servers = [
+            token
+            for token in forward.tokens[2:]
+            if not forward.brace or token.end <= forward.brace.begin
+        ]
+        begin, end = servers[0].begin, servers[-1].end
         text = text[:begin] + " ".join(options["forward"]) + text[end:]
     return text
 
 
-def _with_udp(text: str, one: Directive) -> str:
-    begin = text.rfind("\n", 0, one.tokens[0].begin) + 1
-    indent = text[begin : one.tokens[0].begin]
+def _add_prefer_udp(text: str, forward: Directive) -> str:
+    line_start = text.rfind("\n", 0, forward.tokens[0].begin) + 1
+    indent = text[line_start : forward.tokens[0].begin]
     indent = indent if not indent.strip() else "    "
     step = "\t" if "\t" in indent else "    "
-    ending = "\r\n" if "\r\n" in text else "\n"
-    if one.brace is None:
-        at = one.tokens[-1].end
-        return f"{text[:at]} {{{ending}{indent}{step}prefer_udp{ending}{indent}}}{text[at:]}"
-    at = one.brace.end
-    return f"{text[:at]}{ending}{indent}{step}prefer_udp{text[at:]}"
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if forward.brace is None:
+        at = forward.tokens[-1].end
+        body = f" {{{newline}{indent}{step}prefer_udp{newline}{indent}}}"
+    else:
+        at = forward.brace.end
+        body = f"{newline}{indent}{step}prefer_udp"
+    return f"{text[:at]}{body}{text[at:]}"
 
 
-def expected_answers(made: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
-    """A name that nobody has: NXDOMAIN before, NOERROR after."""
-    kept = [one for change in made for one in change.edit.options["keep_aaaa"]]
-    name = "pypi-mirror-proof.invalid"
-    asked = () if "invalid" in kept else (ExpectedAnswer(name=name, qtype="AAAA", answer="empty"),)
-    return (*asked, *expect_cluster_names(evidence))
+def expected_answers(changes: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
+    """Expect NOERROR for a name that nobody has, which was NXDOMAIN before."""
+    kept = [name for change in changes for name in change.edit.options["keep_aaaa"]]
+    proof = ExpectedAnswer(name="pypi-mirror-proof.invalid", qtype="AAAA", answer="empty")
+    return (*(() if "invalid" in kept else (proof,)), *expect_cluster_names(evidence))
 
 
 FIX = Fix(
     name=NAME,
     order=20,
     summary="CoreDNS gives pods no IPv6 addresses",
-    impact="every pod of the cluster: names resolve to IPv4 addresses only; a Service that has an "
-    "IPv6 address alone is not found any more (--keep-aaaa cluster.local keeps those)",
+    impact="every pod of the cluster: names resolve to IPv4 addresses only; a Service with only an "
+    "IPv6 address is not found any more (--keep-aaaa cluster.local keeps those)",
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
     plan_changes=plan_changes,
     edit=edit,
@@ -223,12 +227,12 @@ FIX = Fix(
             metavar="SUFFIX",
             help="dns: names under it keep their IPv6 addresses.",
         ),
-        FixOption(name="prefer-udp", help="dns: `forward` asks its servers over UDP."),
+        FixOption(name="prefer-udp", help="dns: `forward` queries its servers over UDP."),
         FixOption(
             name="forward",
             kind="list",
             metavar="ADDRESS",
-            help="dns: `forward .` asks these servers.  [default: as it is]",
+            help="dns: `forward .` queries these servers.  [default: unchanged]",
         ),
     ),
     expected_answers=expected_answers,

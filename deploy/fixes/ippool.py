@@ -1,4 +1,7 @@
-"""No addresses from Calico's IPv6 pools: the CNI stops asking for them, then the pool is off."""
+"""`mirror fix ippool`: no addresses from Calico's IPv6 pools.
+
+First the CNI stops requesting IPv6 addresses, then the pool is disabled or deleted.
+"""
 
 from __future__ import annotations
 
@@ -35,118 +38,134 @@ from mirror.merge import encode_spec
 
 NAME = "ippool"
 _ENVIRONMENT = {"NO_DEFAULT_POOLS": "true", "IP6": "none"}
-_FATAL = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")  # beside NO_DEFAULT_POOLS
+# calico-node does not start with one of these beside NO_DEFAULT_POOLS
+_CONFLICTING = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")
 
 
 def plan_changes(
-    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """What asks for addresses first, on every node; then, and only then, the pools."""
-    refused = refuse_operator(evidence)
-    if refused:
-        return refused
+    """Return changes of everything that requests addresses, on all nodes; then of the pools."""
+    refusal = refuse_operator(evidence)
+    if refusal:
+        return refusal
     calico, pools = evidence.calico, evidence.ip_pools
     if isinstance(calico, Unseen) or calico is None:
-        return Refusal(reason="there is no Calico here", needless=True)
+        return Refusal(reason="Calico is not installed", needless=True)
     if calico.etcd:
         return Refusal(
-            reason="Calico keeps its pools in an etcd of its own, not in the Kubernetes API",
+            reason="Calico keeps its pools in its own etcd, not in the Kubernetes API",
             objects=calico.etcd,
             next_step="calicoctl get ippools -o yaml; set `disabled: true` there and apply it, "
-            "when `mirror fix pod-sysctl` is made and assign_ipv6 is false in calico-config",
+            "once `mirror fix pod-sysctl` is applied and assign_ipv6 is false in calico-config",
         )
     if isinstance(pools, Unseen):
-        return Refusal(reason=f"Calico's pools could not be seen: {pools.reason}")
-    specs = [one.target for one in held if isinstance(one.target, ObjectSpec)]
-    ours = {one.name: one for one in specs if one.kind != "DaemonSet"}
-    # in the middle of a rollback the ledger does not say any more whose the pool was
-    lost = bool(held) and not ours
-    six = [
-        one for one in pools if one.family == 6 and (not one.disabled or one.name in ours or lost)
+        return Refusal(reason=f"Calico's pools could not be read: {pools.reason}")
+    recorded = _recorded_pools(applied)
+    # during an interrupted rollback the ledger may have lost the pool but not the other changes
+    is_incomplete = bool(applied) and not recorded
+    selected = [
+        pool
+        for pool in pools
+        if pool.family == 6 and (not pool.disabled or pool.name in recorded or is_incomplete)
     ]
-    delete = bool(options.get("delete")) or _deleted(held)
-    used = [f"{pod} has {pool.name}'s address" for pool in six for pod in pool.pods]
+    used = [f"{pod} has {pool.name}'s address" for pool in selected for pod in pool.pods]
     if options.get("delete") and used and not options.get("force-pool"):
         return Refusal(
             reason=f"{len(used)} running pods use addresses of the pool",
             objects=tuple(used),
             next_step="restart these pods after `mirror fix ippool` (it disables the pool, which "
-            "harms none of them), or delete it all the same with --force-pool: new pods ask for "
-            "none first, and these keep their addresses until they end",
+            "harms none of them), or delete it nevertheless with --force-pool: new pods stop "
+            "requesting addresses first, and these pods keep theirs until they end",
         )
-    seen = read_ready_nodes(evidence)
-    if isinstance(seen, Refusal):
-        return seen
-    # a pool deleted by hand leaves the question for its addresses behind: no pod starts then
-    if not six and not held and not _asked(calico, seen):
-        return Refusal(reason="no IPv6 pool is on, and no pod asks for one", needless=True)
-    targets = find_conflists(evidence, seen)
+    views = read_ready_nodes(evidence)
+    if isinstance(views, Refusal):
+        return views
+    # if a pool was deleted by hand, the CNI still requests its addresses and no pod starts
+    if not selected and not applied and not _requests_ipv6(calico, views):
+        return Refusal(reason="no IPv6 pool is enabled, and no pod requests one", needless=True)
+    targets = find_conflists(evidence, views)
     if isinstance(targets, Refusal):
         return targets
-    why = "assign_ipv6 false: no pod asks for IPv6" + describe_missing_nodes(evidence)
-    above = find_template(evidence)
-    made = [
-        replace(_change(target, why), template=None if target == above else above)
+    delete = bool(options.get("delete")) or any(c.edit.options.get("delete") for c in applied)
+    changes = _plan_conflists(evidence, targets)
+    if delete and calico.installed:
+        changes.append(_plan_calico_node(calico))
+    note = f"; {len(used)} running pods keep their addresses" if used else ""
+    for pool in selected:
+        # a change through one of Calico's APIs is continued through the same one
+        target = recorded.get(pool.name, ObjectSpec(kind=pool.kind, name=pool.name))
+        change = _change(target, _pool_reason(pool, delete=delete) + note, delete=delete)
+        changes.append(replace(change, needs_proof_first=True))
+    return tuple(changes)
+
+
+def _recorded_pools(applied: tuple[Change, ...]) -> dict[str, ObjectSpec]:
+    specs = [change.target for change in applied if isinstance(change.target, ObjectSpec)]
+    return {spec.name: spec for spec in specs if spec.kind != "DaemonSet"}
+
+
+def _requests_ipv6(calico: Calico, views: Mapping[str, HostView]) -> bool:
+    """Return whether new pods get IPv6 addresses on some node, or on the next that joins."""
+    conflists = [find_active_conflist(view) for view in views.values()]
+    texts = [calico.config, *(conflist.text for conflist in conflists if conflist)]
+    return any(_assigns_ipv6(text) for text in texts if text)
+
+
+def _assigns_ipv6(text: str) -> bool:
+    try:
+        return assigns_ipv6(text)
+    except ConflistError:
+        return True  # the edit will report what is broken
+
+
+def _plan_conflists(evidence: Evidence, targets: tuple[Target, ...]) -> list[Change]:
+    why = "assign_ipv6 false: no pod requests IPv6" + describe_missing_nodes(evidence)
+    template = find_template(evidence)
+    return [
+        replace(_change(target, why), template=None if target == template else template)
         for target in targets
     ]
-    if delete and calico.installed:
-        target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
-        kept = "NO_DEFAULT_POOLS, IP6=none: it does not make the pool again; it restarts"
-        made.append(_change(target, kept))
-    note = f"; {len(used)} running pods keep their addresses" if used else ""
-    for pool in six:
-        # what was begun by one API is ended by it
-        target = ours.get(pool.name, ObjectSpec(kind=pool.kind, name=pool.name))
-        change = _change(target, _why(pool, delete=delete) + note, delete=delete)
-        made.append(replace(change, needs_proof_first=True))
-    return tuple(made)
 
 
-def _asked(calico: Calico, seen: Mapping[str, HostView]) -> bool:
-    """Whether new pods are to have IPv6 addresses, on some node or on the next."""
-    used = [found.text for view in seen.values() if (found := find_active_conflist(view))]
-    try:
-        return any(assigns_ipv6(text) for text in (*used, calico.config or "") if text)
-    except ConflistError:
-        return True  # the edit says where it is broken
-
-
-def _deleted(held: tuple[Change, ...]) -> bool:
-    return any(change.edit.options.get("delete") for change in held)
+def _plan_calico_node(calico: Calico) -> Change:
+    target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
+    why = "NO_DEFAULT_POOLS, IP6=none: it does not create the pool again; it restarts"
+    return _change(target, why)
 
 
 def _change(target: Target, why: str, *, delete: bool = False) -> Change:
     return Change(target=target, edit=Edit(fix=NAME, options={"delete": delete}), why=why)
 
 
-def _why(pool: IpPool, *, delete: bool) -> str:
+def _pool_reason(pool: IpPool, *, delete: bool) -> str:
     if delete:
-        return f"the pool {pool.cidr} goes; what is stored makes it again as it was"
-    return f"the pool {pool.cidr} gives no more addresses; calico-node does not make it again"
+        return f"the pool {pool.cidr} is deleted; its stored copy serves to create it again"
+    return f"the pool {pool.cidr} gives no more addresses; calico-node does not create it again"
 
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
-    """What each of the targets becomes."""
+    """Return the new content of a conflist, of calico-node's spec or of a pool's."""
     match target:
         case ConfigMapKey() | NodeFile():
             return edit_conflist(content, stop_assigning_ipv6)
         case ObjectSpec(kind="DaemonSet"):
-            return None if content is None else encode_spec(_no_default_pools(json.loads(content)))
+            return None if content is None else encode_spec(_edit_calico_node(json.loads(content)))
         case ObjectSpec():  # a pool
             if content is None or edit.options["delete"]:
                 return None
             return encode_spec({**json.loads(content), "disabled": True})
-    raise CannotEdit(f"{target} is nothing that this fix changes")
+    raise CannotEdit(f"{target} is not a target of this fix")
 
 
-def _no_default_pools(spec: Any) -> Any:
+def _edit_calico_node(spec: Any) -> Any:
     for container in spec["template"]["spec"]["containers"]:
         if container["name"] != "calico-node":
             continue
-        drop = {*_ENVIRONMENT, *_FATAL}
-        kept = [one for one in container.get("env", ()) if one["name"] not in drop]
-        made = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
-        container["env"] = [*kept, *made]
+        dropped = {*_ENVIRONMENT, *_CONFLICTING}
+        kept = [var for var in container.get("env", ()) if var["name"] not in dropped]
+        added = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
+        container["env"] = [*kept, *added]
     return spec
 
 
@@ -163,12 +182,12 @@ FIX = Fix(
     options=(
         FixOption(
             name="delete",
-            help="Delete the IPv6 pool instead of disabling it; calico-node is first told not to "
-            "make it again, and restarts.",
+            help="Delete the IPv6 pool instead of disabling it; calico-node restarts, so that it "
+            "does not create the pool again.",
         ),
         FixOption(
             name="force-pool",
-            help="With --delete: although running pods use its addresses.",
+            help="With --delete: even if running pods use its addresses.",
         ),
     ),
     rollback_on_failure=True,

@@ -1,22 +1,22 @@
-"""Names that only search expansion makes, answered NXDOMAIN where a provider answers everything.
+"""`mirror fix search-domains`: NXDOMAIN for names that only search expansion creates.
 
-musl ends its search at an answer without an address, and then never asks for the name itself
-(docs/fixes.md). Only names with two or more labels before the suffix are guarded: the single-label
-hosts of a home domain go on to resolve.
+Some providers answer every name under a search domain. musl stops its search at an answer without
+an address and never queries the name as it is (docs/fixes.md). Only names with two or more labels
+before the search domain are guarded: single-label hosts of a home domain still resolve.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from deploy.changes.coredns_target import (
     choose_target,
     describe_caveats,
     expect_cluster_names,
     find_cluster_zones,
-    read_target_text,
+    require_coredns,
+    try_edit,
 )
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
@@ -29,175 +29,174 @@ from mirror.core.errors import InputError
 from mirror.probe.model import ExpectedAnswer, PodDns
 
 NAME = "search-domains"
-_STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # answers at which a musl program gives up
+_STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # response codes at which musl gives up
 
 
 def plan_changes(
-    evidence: Evidence, options: FixOptions, held: tuple[Change, ...]
+    evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """One change, for all suffixes together: the Corefile, or a file of coredns-custom."""
-    core, pods = evidence.coredns, evidence.pod_dns
-    if isinstance(core, Unseen):
-        return Refusal(reason=f"CoreDNS' configuration could not be seen: {core.reason}")
-    if core is None:
-        return Refusal(
-            reason="no ConfigMap in kube-system holds a Corefile",
-            next_step="mirror attach KIND/NAME --ndots mends one workload without it",
-        )
-    if isinstance(pods, Unseen):
-        return Refusal(reason=f"no pod could ask for made-up names: {pods.reason}")
-    views = {one.node: one.view for one in pods if not isinstance(one.view, Unseen)}
+    """Return one change for all search domains: of the Corefile, or a file of coredns-custom."""
+    coredns = require_coredns(
+        evidence, "mirror attach KIND/NAME --ndots fixes one workload without it"
+    )
+    if isinstance(coredns, Refusal):
+        return coredns
+    if isinstance(evidence.pod_dns, Unseen):
+        return Refusal(reason=f"no pod could query made-up names: {evidence.pod_dns.reason}")
+    views = {p.node: p.view for p in evidence.pod_dns if not isinstance(p.view, Unseen)}
+    unseen = [f"{p.node}: {p.view.reason}" for p in evidence.pod_dns if isinstance(p.view, Unseen)]
     if not views:
-        return Refusal(
-            reason="no pod could ask for made-up names on any node",
-            objects=tuple(f"{o.node}: {o.view.reason}" for o in pods if isinstance(o.view, Unseen)),
-        )
-    before = {s for change in held for s in change.edit.options["suffixes"]}
-    found = _poisoned(views, find_cluster_zones(core.text))
-    suffixes = sorted({*found, *before})
+        return Refusal(reason="no pod could query made-up names on any node", objects=tuple(unseen))
+    answering = _find_answering(views, find_cluster_zones(coredns.text))
+    guarded = {s for change in applied for s in change.edit.options["suffixes"]}
+    suffixes = sorted({*answering, *guarded})
     if not suffixes:
-        told = sorted({s.suffix for view in views.values() for s in view.suffixes})
-        unseen = [
-            f"not seen: {o.node}: {o.view.reason}" for o in pods if isinstance(o.view, Unseen)
-        ]
         return Refusal(
-            reason="every search domain says NXDOMAIN to made-up names: nothing to mend",
-            objects=(*told, *unseen),
+            reason="every search domain answers made-up names with NXDOMAIN: nothing to fix",
+            objects=(
+                *sorted({s.suffix for view in views.values() for s in view.suffixes}),
+                *(f"not seen: {line}" for line in unseen),
+            ),
             needless=True,
         )
-    asked = options.get("keep-name") or tuple(k for c in held for k in c.edit.options["keep"])
-    wanted = {"suffixes": suffixes, "keep": _kept(asked, suffixes)}
-    target = choose_target(core)
-    made = Edit(fix=NAME, options=wanted)
-    try:
-        after = edit(made, target, read_target_text(core, target))
-    except CannotEdit as reason:
-        return Refusal(reason=str(reason), objects=(str(target),))
-    if after == read_target_text(core, target) and not held:
+    names = options.get("keep-name") or [n for c in applied for n in c.edit.options["keep"]]
+    keep = _parse_kept_names(names, suffixes)
+    target = choose_target(coredns)
+    change = Edit(fix=NAME, options={"suffixes": suffixes, "keep": keep})
+    differs = try_edit(edit, change, target, coredns)
+    if isinstance(differs, Refusal):
+        return differs
+    if not differs and not applied:
         return Refusal(
-            reason=f"{', '.join(suffixes)} is guarded in {target} already, and is not taken up",
+            reason=f"{', '.join(suffixes)}: guarded in {target} already, but CoreDNS has not "
+            "loaded it",
             next_step="restart CoreDNS: kubectl -n kube-system rollout restart deployment/coredns",
             needless=True,
         )
-    return (
-        Change(
-            target=target, edit=made, why=_why(found, suffixes, wanted) + describe_caveats(core)
-        ),
-    )
+    why = _reason(answering, suffixes, keep) + describe_caveats(coredns)
+    return (Change(target=target, edit=change, why=why),)
 
 
-def _poisoned(views: Mapping[str, PodDns], own: tuple[str, ...]) -> dict[str, list[str]]:
-    """Suffix → the nodes whose pods are told that everything under it exists."""
-    found: dict[str, list[str]] = {}
+def _find_answering(
+    views: Mapping[str, PodDns], cluster_zones: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Return search domain → the nodes whose pods get an answer for every name under it."""
+    answering: dict[str, list[str]] = {}
     for node, view in views.items():
-        for one in view.suffixes:
-            suffix = one.suffix.lower().rstrip(".")
-            if one.expanded.code not in _STOPS or any(
-                template_plugin.is_zone_of(z, suffix) for z in own
-            ):
-                continue
-            found.setdefault(parse_domain(suffix), []).append(node)
-    return found
+        for search in view.suffixes:
+            suffix = search.suffix.lower().rstrip(".")
+            is_ours = any(template_plugin.is_zone_of(zone, suffix) for zone in cluster_zones)
+            if search.expanded.code in _STOPS and not is_ours:
+                answering.setdefault(parse_domain(suffix), []).append(node)
+    return answering
 
 
-def _kept(names: FixOptions | tuple[str, ...], suffixes: list[str]) -> list[str]:
-    kept = sorted({parse_domain(one) for one in names})
-    for one in kept:
-        if not any(one.endswith(f".{suffix}") for suffix in suffixes):
+def _parse_kept_names(names: Iterable[str], suffixes: list[str]) -> list[str]:
+    kept = sorted({parse_domain(name) for name in names})
+    for name in kept:
+        if not any(name.endswith(f".{suffix}") for suffix in suffixes):
             raise InputError(
-                f"--keep-name {one} is under no search domain that is guarded",
+                f"--keep-name {name} is under no guarded search domain",
                 why="guarded: " + ", ".join(suffixes),
                 next_step=f"give a name such as nas.{suffixes[0]}, or leave it out",
             )
     return kept
 
 
-def _why(found: Mapping[str, list[str]], suffixes: list[str], wanted: Mapping[str, Any]) -> str:
-    told = [
-        f"{suffix} answers made-up names on {', '.join(found[suffix])}"
-        if suffix in found
+def _reason(answering: Mapping[str, list[str]], suffixes: list[str], keep: list[str]) -> str:
+    parts = [
+        f"{suffix} answers made-up names on {', '.join(answering[suffix])}"
+        if suffix in answering
         else f"{suffix} stays guarded"
         for suffix in suffixes
     ]
-    kept = f"; kept: {', '.join(wanted['keep'])}" if wanted["keep"] else ""
-    return "; ".join(told) + kept
+    return "; ".join([*parts, *([f"kept: {', '.join(keep)}"] if keep else [])])
 
 
 # -- the edit -------------------------------------------------------------------------------------
 
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
-    """A guard for each suffix, in the server block that answers for it, once."""
+    """Return the text with one guard per suffix, in the server block that answers for it."""
     assert isinstance(target, ConfigMapKey)
     text = (content or b"").decode()
     try:
         for suffix in edit.options["suffixes"]:
-            keep = [one for one in edit.options["keep"] if one.endswith(f".{suffix}")]
-            text = _guard(text, suffix, keep, fragment=target.key != "Corefile")
-    except CorefileError as broken:
-        raise CannotEdit(f"the Corefile cannot be read: {broken}") from broken
+            keep = [name for name in edit.options["keep"] if name.endswith(f".{suffix}")]
+            text = _add_guard(text, suffix, keep, fragment=target.key != "Corefile")
+    except CorefileError as error:
+        raise CannotEdit(f"the Corefile cannot be read: {error}") from error
     return text.encode()
 
 
-def _guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
+def _add_guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> str:
     lines = template_plugin.render_block(
         NAME,
-        f"what search expansion makes under {suffix} does not exist",
+        f"what search expansion makes under {suffix} does not exist",  # part of applied Corefiles
         f"ANY ANY {suffix}",
         [f"match {template_plugin.match_expanded(suffix, keep)}", "rcode NXDOMAIN", "fallthrough"],
     )
     if fragment:
         block = corefile.parse_fragment(text)
-        if any(_guards(one, block, suffix) for one in block.find("template")):
+        if any(_is_guard(template, block, suffix) for template in block.find("template")):
             return text
         return corefile.insert_lines(text, len(text), lines, "")
-    for block in reversed(_serving(text, suffix)):
-        found = corefile.parse(text).effective_directives(block)
-        if not any(_guards(one, block, suffix) for one in found):
-            # before other templates: what answers every AAAA must not answer these
+    for block in reversed(_find_serving_blocks(text, suffix)):
+        directives = corefile.parse(text).effective_directives(block)
+        if not any(_is_guard(directive, block, suffix) for directive in directives):
+            # before other templates: one that answers every AAAA must not answer these names
             text = template_plugin.insert_block(
                 text, block, lines, before=("template", "forward", "proxy")
             )
     return text
 
 
-def _serving(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
-    """The server blocks that answer for a name under the suffix: those of the nearest zone."""
+def _find_serving_blocks(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
+    """Return the server blocks that answer names under the suffix: those of the nearest zone."""
     blocks = corefile.parse(text).server_blocks
-    zones = {z for block in blocks for z in block.zones if template_plugin.is_zone_of(z, suffix)}
+    zones = {
+        zone for block in blocks for zone in block.zones if template_plugin.is_zone_of(zone, suffix)
+    }
     if not zones:
         raise CannotEdit(f"no server block of the Corefile answers for {suffix}")
     nearest = max(zones, key=lambda zone: 0 if zone == "." else zone.count(".") + 1)
     return tuple(block for block in blocks if nearest in block.zones)
 
 
-def _guards(one: Directive, block: CorefileBlock, suffix: str) -> bool:
-    """Whether a template says NXDOMAIN to what search expansion makes: ours, or by hand."""
-    if one.name != "template" or not template_plugin.answers_only(one, "A", "NXDOMAIN"):
+def _is_guard(directive: Directive, block: CorefileBlock, suffix: str) -> bool:
+    """Return whether a template answers expanded names with NXDOMAIN: ours, or one like it."""
+    if directive.name != "template":
         return False
-    if not any(
-        template_plugin.is_zone_of(zone, suffix) for zone in template_plugin.get_zones(one, block)
-    ):
+    if not template_plugin.answers_only(directive, "A", "NXDOMAIN"):
         return False
-    return template_plugin.matches_everything(one) or any(
-        _matches(pattern, f"pypi-mirror-proof.example.{suffix}.")
-        for pattern in template_plugin.get_patterns(one)
+    zones = template_plugin.get_zones(directive, block)
+    if not any(template_plugin.is_zone_of(zone, suffix) for zone in zones):
+        return False
+    return template_plugin.matches_everything(directive) or any(
+        _matches(pattern, f"{_proof_name(suffix)}.")
+        for pattern in template_plugin.get_patterns(directive)
     )
 
 
 def _matches(pattern: str, name: str) -> bool:
     try:
         return re.search(pattern, name) is not None
-    except re.error:  # Go's syntax is not wholly Python's
+    except re.error:  # the syntax of Go differs from Python's
         return False
 
 
-def expected_answers(made: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
-    """The shape that search expansion makes does not exist; the cluster's own names do."""
-    suffixes = [suffix for change in made for suffix in change.edit.options["suffixes"]]
-    asked = (f"pypi-mirror-proof.example.{suffix}" for suffix in suffixes)
+def _proof_name(suffix: str) -> str:
+    return f"pypi-mirror-proof.example.{suffix}"
+
+
+def expected_answers(changes: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
+    """Expect NXDOMAIN for an expanded name, and an address for the cluster's own name."""
+    suffixes = [suffix for change in changes for suffix in change.edit.options["suffixes"]]
     return (
-        *(ExpectedAnswer(name=name, qtype="A", answer="NXDOMAIN") for name in asked),
+        *(
+            ExpectedAnswer(name=_proof_name(suffix), qtype="A", answer="NXDOMAIN")
+            for suffix in suffixes
+        ),
         *expect_cluster_names(evidence),
     )
 
@@ -205,10 +204,9 @@ def expected_answers(made: tuple[Change, ...], evidence: Evidence) -> tuple[Expe
 FIX = Fix(
     name=NAME,
     order=10,
-    summary="search domains that answer everything are guarded by CoreDNS",
+    summary="CoreDNS guards search domains that answer everything",
     impact="every pod of the cluster: names with two or more labels before a guarded search domain "
-    "do not exist for it any more (a.b.SUFFIX; host.SUFFIX still resolves; --keep-name NAME keeps "
-    "more)",
+    "do not exist any more (a.b.SUFFIX; host.SUFFIX still resolves; --keep-name NAME keeps more)",
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
     plan_changes=plan_changes,
     edit=edit,
@@ -218,7 +216,7 @@ FIX = Fix(
             name="keep-name",
             kind="list",
             metavar="NAME",
-            help="search-domains: this name, and all below it, goes on to resolve.",
+            help="search-domains: this name, and all below it, still resolves.",
         ),
     ),
     expected_answers=expected_answers,

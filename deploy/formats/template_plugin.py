@@ -1,4 +1,4 @@
-"""CoreDNS' `template` plugin, as fixes write it and as people do: text, and recognition."""
+"""CoreDNS's `template` plugin: render the blocks of fixes, recognize those and manual ones. Pure."""
 
 from __future__ import annotations
 
@@ -11,97 +11,108 @@ from deploy.formats.domain import parse_domain
 MARK = "# pypi-mirror fix"
 
 
-def render_block(fix: str, what: str, head: str, lines: Sequence[str]) -> tuple[str, ...]:
-    """A block of ours. Its first and last lines say whose it is, so that no two ends look alike."""
-    inner = (f"    {line}" for line in lines)
-    return (f"{MARK} {fix}: {what}", f"template {head} {{", *inner, f"}} {MARK} {fix}")
+def render_block(fix: str, title: str, head: str, body: Sequence[str]) -> tuple[str, ...]:
+    """Return the lines of a template block.
+
+    The first and last line name the fix, so that a diff never confuses the ends of two blocks.
+    """
+    inner = (f"    {line}" for line in body)
+    return (f"{MARK} {fix}: {title}", f"template {head} {{", *inner, f"}} {MARK} {fix}")
 
 
 def insert_block(
     text: str, block: CorefileBlock, lines: Sequence[str], *, before: Sequence[str]
 ) -> str:
-    """Lines before the first directive of these names that is there, else at the block's end."""
-    found = [one for name in before for one in block.find(name)[:1]]
-    at = found[0].tokens[0].begin if found else block.insert_at
-    return insert_lines(text, _with_comment(text, at), lines, find_indent(text, block))
+    """Insert lines before the first directive with one of these names, or at the block's end.
+
+    ``before`` is in order of preference.
+    """
+    anchors = [directive for name in before for directive in block.find(name)[:1]]
+    at = anchors[0].tokens[0].begin if anchors else block.insert_at
+    return insert_lines(text, _skip_comments(text, at), lines, find_indent(text, block))
 
 
-def _with_comment(text: str, at: int) -> int:
-    """The place before comment lines that belong to what stands at ``at``."""
+def _skip_comments(text: str, at: int) -> int:
+    """Return the position before the comment lines that belong to what is at ``at``."""
     begin = text.rfind("\n", 0, at) + 1
     if text[begin:at].strip():
         return at
     while begin:
-        above = text.rfind("\n", 0, begin - 1) + 1
-        if not text[above:begin].strip().startswith("#"):
+        previous = text.rfind("\n", 0, begin - 1) + 1
+        if not text[previous:begin].strip().startswith("#"):
             break
-        begin = above
+        begin = previous
     return begin
 
 
-def answers_only(one: Directive, qtype: str, rcode: str) -> bool:
-    """Whether it answers all questions of this type with nothing but this rcode."""
-    if len(one.args) < 2 or one.args[0] not in {"IN", "ANY"} or one.args[1] not in {qtype, "ANY"}:
+def answers_only(template: Directive, qtype: str, rcode: str) -> bool:
+    """Return whether it answers all queries of this type with this rcode and no records."""
+    if len(template.args) < 2:
         return False
-    given = {line[0]: line[1:] for line in one.body if line}
-    if given.keys() & {"answer", "additional"}:
+    if template.args[0] not in {"IN", "ANY"} or template.args[1] not in {qtype, "ANY"}:
         return False
-    return tuple(given.get("rcode", ("NOERROR",))) == (rcode,)
+    settings = {line[0]: line[1:] for line in template.body if line}
+    if settings.keys() & {"answer", "additional"}:
+        return False
+    return tuple(settings.get("rcode", ("NOERROR",))) == (rcode,)
 
 
-def get_zones(one: Directive, block: CorefileBlock) -> tuple[str, ...]:
-    """The zones a template is about: its own, else those of its server block."""
-    named = tuple(zone.lower().rstrip(".") or "." for zone in one.args[2:])
-    return named or block.zones
+def get_zones(template: Directive, block: CorefileBlock) -> tuple[str, ...]:
+    """Return the zones of a template: its own, or those of its server block."""
+    zones = tuple(zone.lower().rstrip(".") or "." for zone in template.args[2:])
+    return zones or block.zones
 
 
-def get_patterns(one: Directive) -> tuple[str, ...]:
-    """Its regular expressions; none means every name."""
-    return tuple(word for line in one.body if line and line[0] == "match" for word in line[1:])
+def get_patterns(template: Directive) -> tuple[str, ...]:
+    """Return its regular expressions; without any, it matches every name."""
+    return tuple(word for line in template.body if line and line[0] == "match" for word in line[1:])
 
 
-def matches_everything(one: Directive) -> bool:
-    """Whether it takes every name of its zones."""
-    found = get_patterns(one)
-    return not found or bool({".*", ".", "^.*$"} & set(found))
+def matches_everything(template: Directive) -> bool:
+    """Return whether it matches every name of its zones."""
+    patterns = get_patterns(template)
+    return not patterns or bool({".*", ".", "^.*$"} & set(patterns))
 
 
 def is_zone_of(zone: str, suffix: str) -> bool:
-    """Whether a zone is this suffix or above it."""
+    """Return whether a zone is the suffix or one of its parents."""
     return zone == "." or suffix == zone or suffix.endswith(f".{zone}")
 
 
-_Tree: TypeAlias = dict[str, Any]  # label → what may stand before it; "" marks an end
+# -- regular expressions --------------------------------------------------------------------------
+
+_LabelTree: TypeAlias = dict[str, Any]  # label → what may precede it; "" marks the end of a name
 
 
 def match_expanded(suffix: str, keep: Sequence[str] = ()) -> str:
-    """The names that search expansion makes: two labels or more before the suffix.
+    """Return a pattern of the names that search expansion creates: two labels or more + suffix.
 
-    Without the names of ``keep``, which are below the suffix, and all below them.
+    It does not match the names of ``keep``, which are under the suffix, nor anything under them.
     """
-    tail = rf"{_escaped(suffix)}\.$"
-    kept = [one.removesuffix(f".{suffix}") for one in keep]
+    tail = rf"{_escape(suffix)}\.$"
+    kept = [name.removesuffix(f".{suffix}") for name in keep]
     if not kept:
         return rf"^([^.]+\.){{2,}}{tail}"
-    return rf"^({_outside(_tree(kept), least=2)})\.{tail}"
+    return rf"^({_match_other_names(_build_tree(kept), min_labels=2)})\.{tail}"
 
 
 def match_outside(suffixes: Sequence[str]) -> str:
-    """Every name that is not one of these suffixes nor below it: RE2 has no `not`.
+    """Return a pattern of every name that is neither one of these suffixes nor under one.
 
-    A tree of labels from the right; at each label either another word than those that lead to a
-    suffix, or one of them and on. Names end in a dot and are in lower case, as CoreDNS has them.
+    RE2 has no negation. The names form a tree of labels, from the right; at each label the pattern
+    continues with another label than those in the tree, or with one of them and what follows it.
+    Names end with a dot and are in lower case, as CoreDNS passes them.
     """
-    return rf"^(\.|({_outside(_tree(suffixes), least=1)})\.)$"
+    return rf"^(\.|({_match_other_names(_build_tree(suffixes), min_labels=1)})\.)$"
 
 
-def _tree(names: Sequence[str]) -> _Tree:
-    tree: _Tree = {}
-    for name in sorted(names, key=lambda one: one.count(".")):
+def _build_tree(names: Sequence[str]) -> _LabelTree:
+    tree: _LabelTree = {}
+    for name in sorted(names, key=lambda name: name.count(".")):
         node = tree
         for label in parse_domain(name).split(".")[::-1]:
             if "" in node:
-                break  # a shorter one holds it already
+                break  # a shorter name includes this one
             node = node.setdefault(label, {})
         else:
             node.clear()
@@ -109,35 +120,43 @@ def _tree(names: Sequence[str]) -> _Tree:
     return tree
 
 
-def _outside(tree: _Tree, *, least: int) -> str:
-    """Names (without the last dot) of ``least`` labels or more that lead to no end of the tree."""
-    ways = [rf"([^.]+\.){'+' if least > 1 else '*'}{_other_than(sorted(tree))}"]
-    for label, below in sorted(tree.items()):
-        if "" not in below:
-            ways += [_escaped(label)] if least == 1 else []
-            ways.append(rf"({_outside(below, least=1)})\.{_escaped(label)}")
-    return "|".join(ways)
+def _match_other_names(tree: _LabelTree, *, min_labels: int) -> str:
+    """Match names of ``min_labels`` or more, without the last dot, that end no path of the tree."""
+    repeat = "+" if min_labels > 1 else "*"
+    branches = [rf"([^.]+\.){repeat}{_match_other_label(sorted(tree))}"]
+    for label, children in sorted(tree.items()):
+        if "" not in children:
+            branches += [_escape(label)] if min_labels == 1 else []
+            branches.append(rf"({_match_other_names(children, min_labels=1)})\.{_escape(label)}")
+    return "|".join(branches)
 
 
-def _other_than(words: Sequence[str]) -> str:
-    """A label that is none of these words."""
-    ways = [f"[^.{_heads(words)}][^.]*"]
-    ways += [head + _rest([w[1:] for w in words if w[0] == head]) for head in _heads(words)]
-    return f"({'|'.join(ways)})"
+def _match_other_label(labels: Sequence[str]) -> str:
+    """Match a label that is none of these."""
+    return f"({'|'.join(_branch_by_letter(labels))})"
 
 
-def _rest(words: Sequence[str]) -> str:
-    """What may follow, so that the whole is none of the words whose rests these are."""
-    ways = [f"[^.{_heads(words)}][^.]*"]
-    ways += [head + _rest([w[1:] for w in words if w[:1] == head]) for head in _heads(words)]
-    return f"({'|'.join(ways)})" + ("" if "" in words else "?")
+def _match_other_rest(rests: Sequence[str]) -> str:
+    """Match what may follow a prefix so that the label is none of those with these rests."""
+    return f"({'|'.join(_branch_by_letter(rests))})" + ("" if "" in rests else "?")
 
 
-def _heads(words: Sequence[str]) -> str:
-    """Their first letters; `-` last, where it means itself in a class."""
+def _branch_by_letter(words: Sequence[str]) -> list[str]:
+    letters = _first_letters(words)
+    return [
+        f"[^.{letters}][^.]*",
+        *(
+            letter + _match_other_rest([word[1:] for word in words if word[:1] == letter])
+            for letter in letters
+        ),
+    ]
+
+
+def _first_letters(words: Sequence[str]) -> str:
+    """Return the letters for a character class; `-` comes last, where it is literal."""
     return "".join(sorted({word[0] for word in words if word}, reverse=True))
 
 
-def _escaped(name: str) -> str:
-    """Of a domain name only the dots mean something else."""
+def _escape(name: str) -> str:
+    """Escape a domain name: only its dots are special."""
     return name.replace(".", r"\.")

@@ -45,7 +45,7 @@ def test_without_calico_only_the_nodes_files() -> None:
         (replace(HOST, allowlist="(\n"), "allowlist.conf does not allow"),
         (replace(HOST, conflists=()), "no CNI configuration in /etc/cni/net.d"),
         (replace(HOST, conflists=(ConflistFile(path=PATH, text="{"),)), "line 1, column 2"),
-        (replace(HOST, conflists=(ConflistFile(path="/etc/x.conf", text="{}"),)), "no list"),
+        (replace(HOST, conflists=(ConflistFile(path="/etc/x.conf", text="{}"),)), "not a list"),
         (replace(HOST, links=()), "no IPv6"),
     ],
 )
@@ -174,7 +174,7 @@ def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
     without = host_sysctl.plan_changes(make_evidence(host), {}, ())
     assert not isinstance(without, Refusal)
     assert "file /etc/sysctl.conf on node babel" not in target_names(without)
-    assert any("by hand stay, and take ::1 away" in change.why for change in without)
+    assert any("by hand stay, and remove ::1" in change.why for change in without)
     taken = target_names(host_sysctl.plan_changes(make_evidence(host), {"adopt": True}, ()))
     assert "file /etc/sysctl.conf on node babel" in taken
     assert "DaemonSet kube-system/disable-ipv6" in taken
