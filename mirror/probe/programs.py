@@ -1,4 +1,4 @@
-"""Runs real programs that resolve a name, and classifies their output: uv (musl), glibc, busybox."""
+"""Runs programs that resolve a name, and classifies their output: uv (musl), glibc, busybox."""
 
 from __future__ import annotations
 
