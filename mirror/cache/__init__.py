@@ -1,6 +1,6 @@
-"""Public packages: pages and files of the upstream, fetched once and kept on the volume.
+"""Cache of public packages: pages and files of the upstream, fetched once, kept on the volume.
 
-nginx serves what is there and asks the program of this package (``python3 -m mirror.cache``) only
-for what is missing or no longer fresh. It runs in the pod: standard library, urllib3 and
-mirror.core. docs/proxy.md tells how the parts play together.
+nginx serves what is on the volume and asks this program (``python3 -m mirror.cache``) only for
+what is missing or expired. It runs in the pod on the standard library, urllib3 and packaging;
+docs/front.md describes how the parts work together.
 """
