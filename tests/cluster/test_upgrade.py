@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.manifests.agent import RECONCILER_NAME
-from tests.cluster import reconciler_checks
+from tests.cluster import coredns, reconciler_checks
 from tests.cluster.fix_lab import FixLab
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.lab import running_lab
@@ -67,7 +67,7 @@ def before(upgrade_lab: FixLab) -> Mapping[str, Any]:
     return {
         "hosts": hosts,
         "cluster": upgrade_lab.read_cluster(),
-        "backend": upgrade_lab.get("deployment", "backend", "-n", "web")["spec"],
+        "backend": upgrade_lab.lab.get("deployment", "backend", "-n", "web")["spec"],
     }
 
 
@@ -95,7 +95,7 @@ def left_by_previous(
 
 
 def reconciler_deployment(lab: FixLab) -> Mapping[str, Any]:
-    deployment = lab.get("deployment", RECONCILER_NAME, "-n", "kube-system")
+    deployment = lab.lab.get("deployment", RECONCILER_NAME, "-n", "kube-system")
     assert isinstance(deployment, dict)
     return deployment
 
@@ -138,7 +138,7 @@ def test_fixes_are_kept(
     original = before["cluster"]["maps"]["coredns"]["Corefile"]
     fixed, restored = reconciler_checks.revert_corefile(lab, original)
     reconciler_checks.check_corefile(lab, restored)
-    reconciler_checks.write_corefile(lab, fixed)
+    coredns.write_corefile(lab, fixed)
     upgrade_lab.run_mirror("fix", "search-domains", *PROBE)
     assert read_states(upgrade_lab) == dict.fromkeys(FIXES, "applied")
 
@@ -168,6 +168,6 @@ def test_everything_is_rolled_back(
     assert upgrade_lab.read_cluster() == before["cluster"]
     for node in DEFAULT_NODES:
         assert upgrade_lab.read_host(node) == before["hosts"][node], node
-    assert upgrade_lab.get("deployment", "backend", "-n", "web")["spec"] == before["backend"]
+    assert upgrade_lab.lab.get("deployment", "backend", "-n", "web")["spec"] == before["backend"]
     assert reconciler_checks.list_objects(upgrade_lab.lab) == ""
     assert set(read_states(upgrade_lab).values()) == {"absent"}
