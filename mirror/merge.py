@@ -48,7 +48,7 @@ def merge(
     if ours == ancestor:
         return MergeResult(content=theirs)
     if ancestor is None or ours is None or theirs is None:
-        return MergeResult(content=ours, conflicts=(_conflict_over_all(ours, theirs),))
+        return MergeResult(content=ours, conflicts=(_build_whole_conflict(ours, theirs),))
     if spec:
         return _merge_specs(ancestor, ours, theirs)
     return _merge_lines(ancestor, ours, theirs)
@@ -59,7 +59,7 @@ def undo_change(
 ) -> MergeResult:
     """Return ``content`` without the change base→written: the base plus what others changed."""
     merged = merge(written, base, content, spec=spec)
-    if not merged.is_clean and not spec and _has_nothing_of(base, written, content):
+    if not merged.is_clean and not spec and _lacks_all_added_lines(base, written, content):
         # another program rewrote it, and nothing of our change is left: it is a new base
         return MergeResult(content=content)
     return merged
@@ -71,13 +71,15 @@ def count_significant_lines(text: bytes | None) -> Counter[bytes]:
     return Counter(line for line in lines if line.strip(b"{}[](),; "))
 
 
-def _has_nothing_of(base: bytes | None, written: bytes | None, content: bytes | None) -> bool:
+def _lacks_all_added_lines(
+    base: bytes | None, written: bytes | None, content: bytes | None
+) -> bool:
     """Whether the content has none of the lines that base→written added (at least two)."""
     added = count_significant_lines(written).keys() - count_significant_lines(base).keys()
     return len(added) > 1 and not added & count_significant_lines(content).keys()
 
 
-def _conflict_over_all(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
+def _build_whole_conflict(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
     def decode(content: bytes | None) -> str:
         return "(absent)" if content is None else content.decode(errors="replace")
 

@@ -47,7 +47,7 @@ def read(host: HostPaths) -> list[DesiredTarget]:
         return []
     try:
         state = json.loads(content)
-        if _digest(state["pages"]) != state["sha256"]:
+        if _compute_digest(state["pages"]) != state["sha256"]:
             raise ValueError("its checksum does not match")
         return [DesiredTarget.from_json(data, data["fixes"]) for data in state["pages"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -61,7 +61,7 @@ def write(host: HostPaths, desired: Collection[DesiredTarget]) -> None:
     path = host.resolve_file(_FILE)
     current = files.read_file(path)
     pages = [target.to_json() for target in desired]
-    text = json.dumps({"pages": pages, "sha256": _digest(pages)}, indent=1) + "\n"
+    text = json.dumps({"pages": pages, "sha256": _compute_digest(pages)}, indent=1) + "\n"
     content = text.encode() if desired else None
     if content != current.content:
         files.write_file(path, content, current.version)
@@ -76,5 +76,5 @@ def remove(host: HostPaths, targets: Collection[str]) -> None:
     write(host, [target for target in desired if target.target not in targets])
 
 
-def _digest(pages: Any) -> str:
+def _compute_digest(pages: Any) -> str:
     return hashlib.sha256(json.dumps(pages, sort_keys=True).encode()).hexdigest()

@@ -58,7 +58,9 @@ def list_routes() -> list[NetlinkRecord]:
         automatic = protocol in (_BY_KERNEL, _BY_ADVERTISEMENT)
         if table == _LOCAL_TABLE or kind != _UNICAST or automatic:
             continue
-        link = next((value for t, value in _attributes(body, _ROUTE.size) if t == _OUT_LINK), b"")
+        link = next(
+            (value for t, value in _iterate_attributes(body, _ROUTE.size) if t == _OUT_LINK), b""
+        )
         name = links.get(struct.unpack("=I", link)[0], "") if link else ""
         records.append({"link": name, "message": base64.b64encode(body).decode()})
     return records
@@ -84,7 +86,7 @@ def restore(addresses: list[NetlinkRecord], routes: list[NetlinkRecord]) -> list
         fields = list(_ROUTE.unpack_from(body))
         fields[-1] &= _ONLINK
         message = _ROUTE.pack(*fields)
-        for kind, value in _attributes(bytes(body), _ROUTE.size):
+        for kind, value in _iterate_attributes(bytes(body), _ROUTE.size):
             if kind == _OUT_LINK and link:
                 value = struct.pack("=I", links[link])
             if kind != _CACHE:
@@ -93,7 +95,7 @@ def restore(addresses: list[NetlinkRecord], routes: list[NetlinkRecord]) -> list
     return failures
 
 
-def _attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+def _iterate_attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     """Yield (type, value) of each attribute."""
     while offset + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, offset)

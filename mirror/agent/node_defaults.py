@@ -65,7 +65,7 @@ def revert_defaults(host: HostPaths) -> list[str]:
         except (TargetError, WriteConflict, OSError) as error:
             failures.append(f"{target}: {error}")
             continue
-        path = _record_path(host, record["number"])
+        path = _resolve_record(host, record["number"])
         files.write_file(path, None, files.read_file(path).version)
     return failures
 
@@ -75,7 +75,7 @@ def _apply(host: HostPaths, target: str, content: bytes, number: int) -> bool:
     current = read_target(host, target)
     if current.content == content or (current.content is None and not is_file(target)):
         return False
-    path = _record_path(host, number)
+    path = _resolve_record(host, number)
     if not path.exists():
         record = {
             "number": number,
@@ -90,5 +90,5 @@ def _apply(host: HostPaths, target: str, content: bytes, number: int) -> bool:
     return True
 
 
-def _record_path(host: HostPaths, number: int) -> Path:
+def _resolve_record(host: HostPaths, number: int) -> Path:
     return host.resolve_file(str(STATE_DIRECTORY / f"{number:03}.json"))
