@@ -6,20 +6,20 @@ from mirror.settings import ServerSettings
 PATHS = devpi.DevpiPaths(serverdir=PurePath("/data/devpi"), run_dir=PurePath("/run/devpi"))
 
 
-def test_the_default_upstream_is_devpis_own() -> None:
+def test_reads_the_default_upstream_of_devpi() -> None:
     from devpi_server import main
 
     assert devpi.read_default_upstream() == main._pypi_ixconfig_default["mirror_url"]
 
 
-def test_devpi_takes_every_option_it_is_given() -> None:
-    """Parsed by devpi itself: an option that a new version drops fails here."""
+def test_devpi_accepts_every_option() -> None:
+    """devpi parses them: fails if a new version drops an option."""
     from devpi_server.config import get_parser, parseoptions
     from devpi_server.main import get_pluginmanager
 
-    marks = PurePath("/data/private")
-    argv = devpi.build_server_argv("python3", PATHS, ServerSettings(), port=3142, markers=marks)
-    assert argv[1:5] == ("-m", "mirror.private_names", "--marks", str(marks))
+    markers = PurePath("/data/private")
+    argv = devpi.build_server_argv("python3", PATHS, ServerSettings(), port=3142, markers=markers)
+    assert argv[1:5] == ("-m", "mirror.private_names", "--marks", str(markers))
     manager = get_pluginmanager()
     config = parseoptions(manager, ["devpi-server", *argv[5:]], get_parser(manager))
     assert config.args.host == "127.0.0.1"
@@ -28,12 +28,12 @@ def test_devpi_takes_every_option_it_is_given() -> None:
     assert str(config.args.secretfile) == "/run/devpi/secretfile"
 
 
-def test_no_secret_stands_in_argv() -> None:
-    words = " ".join(devpi.build_init_argv("devpi-init", PATHS))
-    assert "passw" not in words
+def test_no_secret_is_in_argv() -> None:
+    command = " ".join(devpi.build_init_argv("devpi-init", PATHS))
+    assert "passw" not in command
 
 
-def test_private_names_never_mix_with_public_ones() -> None:
+def test_private_and_public_packages_of_one_name_never_mix() -> None:
     assert devpi.build_workloads_index_config(None)["bases"] == []
     config = devpi.build_workloads_index_config("root/pypi")
     assert config["mirror_whitelist"] == []

@@ -1,4 +1,4 @@
-"""Markers of private names: when one is added, and the one request that removes one."""
+"""Markers of private names: when they are added, and the only request that removes one."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_only_the_deletion_of_a_whole_project_releases_a_name(
 
 
 def test_adding_markers_removes_none(tmp_path: Path) -> None:
-    marks = PrivateNamesPlugin(tmp_path)
-    marks.add_markers(["acme"])
-    marks.add_markers(["billing"])
-    marks.add_markers([])
+    plugin = PrivateNamesPlugin(tmp_path)
+    plugin.add_markers(["acme"])
+    plugin.add_markers(["billing"])
+    plugin.add_markers([])
     assert {path.name for path in tmp_path.iterdir()} == {"acme", "billing"}
-    marks.remove_marker("acme")
-    marks.remove_marker("acme")
+    plugin.remove_marker("acme")
+    plugin.remove_marker("acme")
     assert {path.name for path in tmp_path.iterdir()} == {"billing"}

@@ -8,7 +8,7 @@ from mirror.core.errors import InputError
 from mirror.settings import Endpoint, check_dns_label, check_index_url, check_port
 
 
-def test_the_environment_is_an_ipv4_literal() -> None:
+def test_environment_uses_the_ipv4_address() -> None:
     endpoint = Endpoint(address=IPv4Address("10.152.183.7"), port=3141)
     url = "http://10.152.183.7:3141/workloads/stable/+simple/"
     assert endpoint.environment() == {
@@ -22,30 +22,30 @@ def test_the_environment_is_an_ipv4_literal() -> None:
 @pytest.mark.parametrize(
     "url", ["", "index.example", "ftp://index.example/", "http://", "http://a b/", "http://u:p@h/"]
 )
-def test_what_is_no_index_url_is_refused(url: str) -> None:
+def test_rejects_an_invalid_index_url(url: str) -> None:
     with pytest.raises(InputError):
         check_index_url(url)
 
 
-def test_an_index_url_is_given_back() -> None:
+def test_returns_a_valid_index_url() -> None:
     assert check_index_url("https://index.example/simple/") == "https://index.example/simple/"
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a" * 64, "a\n", "a b", "$(id)"])
-def test_what_is_no_kubernetes_name_is_refused(name: str) -> None:
+def test_rejects_an_invalid_kubernetes_name(name: str) -> None:
     with pytest.raises(InputError):
         check_dns_label(name, "namespace")
 
 
 @pytest.mark.parametrize("port", [-1, 0, 80, 1023, 65536])
-def test_ports_that_need_root_or_do_not_exist_are_refused(port: int) -> None:
+def test_rejects_ports_that_need_root_or_do_not_exist(port: int) -> None:
     with pytest.raises(InputError):
         check_port(port)
 
 
 @given(st.text())
-def test_no_text_breaks_the_checks(text: str) -> None:
-    for check in (check_index_url, lambda word: check_dns_label(word, "name")):
+def test_checks_accept_or_reject_any_text(text: str) -> None:
+    for check in (check_index_url, lambda value: check_dns_label(value, "name")):
         try:
             assert check(text) == text
         except InputError as error:

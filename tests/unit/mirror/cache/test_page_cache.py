@@ -1,4 +1,4 @@
-"""Fetched once for whoever asks, and never stuck."""
+"""The page cache: one request for all clients, old pages while the upstream fails."""
 
 from __future__ import annotations
 
@@ -27,24 +27,23 @@ PROJECTS = [f"lib-{number}" for number in range(60)]
 
 
 class InstantUpstream:
-    """An upstream that answers at once, or raises what it was told to."""
+    """An upstream that responds at once, or raises ``error``."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
-        self.raises: Exception | None = None
+        self.requests: Counter[str] = Counter()
+        self.error: Exception | None = None
         self.is_unavailable = False
 
     def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
-        self.asked[project] += 1
-        if self.raises is not None:
-            raise self.raises
+        self.requests[project] += 1
+        if self.error is not None:
+            raise self.error
         if etag:
             return UpstreamResponse(body=None, content_type="", url="", etag=etag)
-        files = [
-            {"filename": f"{project}-1.tar.gz", "url": f"https://h.example/{project}-1.tar.gz"}
-        ]
-        told = {"meta": {"api-version": "1.0"}, "name": project, "files": files}
-        body = json.dumps(told).encode()
+        filename = f"{project}-1.tar.gz"
+        files = [{"filename": filename, "url": f"https://h.example/{filename}"}]
+        page = {"meta": {"api-version": "1.0"}, "name": project, "files": files}
+        body = json.dumps(page).encode()
         return UpstreamResponse(
             body=body, content_type=SIMPLE_JSON, url="https://h.example/", etag='"1"'
         )
@@ -57,9 +56,9 @@ def upstream() -> InstantUpstream:
 
 @pytest.fixture
 def pages(tmp_path: Path, upstream: InstantUpstream) -> PageCache:
-    shelf = PageStore(tmp_path)
-    shelf.prepare_for("https://h.example/simple/")
-    return PageCache(shelf, cast(UpstreamClient, upstream))
+    store = PageStore(tmp_path)
+    store.prepare_for("https://h.example/simple/")
+    return PageCache(store, cast(UpstreamClient, upstream))
 
 
 def expire_pages(root: Path) -> None:
@@ -68,47 +67,47 @@ def expire_pages(root: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_many_at_once_are_answered_by_one_request_each(
+def test_concurrent_clients_share_one_request_per_page(
     pages: PageCache, upstream: InstantUpstream
 ) -> None:
-    """Answers that come before the asker has looked up: nobody may wait for himself."""
+    """Even if the response arrives before the client starts to wait: no client waits forever."""
     with ThreadPoolExecutor(32) as pool:
         for _ in range(3):
-            found = list(pool.map(lambda n: pages.get(PROJECTS[n % 60], "json"), range(600)))
-            assert all(isinstance(one, Path) and one.exists() for one in found)
-    assert set(upstream.asked.values()) == {1}
+            paths = list(pool.map(lambda n: pages.get(PROJECTS[n % 60], "json"), range(600)))
+            assert all(isinstance(path, Path) and path.exists() for path in paths)
+    assert set(upstream.requests.values()) == {1}
 
 
-def test_an_old_page_is_asked_for_again_by_its_tag(
+def test_revalidates_an_expired_page_by_its_etag(
     pages: PageCache, upstream: InstantUpstream, tmp_path: Path
 ) -> None:
     pages.get("lib-1", "json")
     expire_pages(tmp_path)
     pages.get("lib-1", "html")
-    assert upstream.asked["lib-1"] == 2
+    assert upstream.requests["lib-1"] == 2
     pages.get("lib-1", "json")
-    assert upstream.asked["lib-1"] == 2
+    assert upstream.requests["lib-1"] == 2
 
 
 @pytest.mark.parametrize(
-    "fault", [UpstreamUnavailableError("x"), UpstreamResponseError("x"), NotFoundError("x")]
+    "error", [UpstreamUnavailableError("x"), UpstreamResponseError("x"), NotFoundError("x")]
 )
-def test_what_is_there_outlives_the_upstream(
-    pages: PageCache, upstream: InstantUpstream, tmp_path: Path, fault: Exception
+def test_serves_stored_pages_while_the_upstream_fails(
+    pages: PageCache, upstream: InstantUpstream, tmp_path: Path, error: Exception
 ) -> None:
     pages.get("lib-1", "json")
-    upstream.raises = fault
+    upstream.error = error
     expire_pages(tmp_path)
     assert isinstance(pages.get("lib-1", "json"), Path)
     with pytest.raises((UnavailableError, NotFoundError)):
         pages.get("lib-2", "json")
 
 
-def test_a_project_that_stays_away_is_gone(
+def test_removes_a_page_after_a_lasting_404(
     pages: PageCache, upstream: InstantUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages.get("lib-1", "json")
-    upstream.raises = NotFoundError("404")
+    upstream.error = NotFoundError("404")
     expire_pages(tmp_path)
     assert isinstance(pages.get("lib-1", "json"), Path)
     monkeypatch.setattr("mirror.cache.page_cache.REMOVAL_DELAY", 0.0)
@@ -117,14 +116,14 @@ def test_a_project_that_stays_away_is_gone(
     assert not (tmp_path / "pages/lib-1.json").exists()
 
 
-def test_nginx_has_to_ask_again_when_the_time_is_over(
+def test_unpublishes_a_page_when_it_expires(
     pages: PageCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirror.cache.page_cache.MAX_AGE", 0.3)
     pages.get("lib-1", "json")
-    fresh = tmp_path / "fresh/lib-1.json"
-    until = time.monotonic() + 20
-    while fresh.exists() and time.monotonic() < until:
+    published = tmp_path / "fresh/lib-1.json"
+    end = time.monotonic() + 20
+    while published.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert not fresh.exists()
+    assert not published.exists()
     assert (tmp_path / "pages/lib-1.json").exists()

@@ -1,4 +1,4 @@
-"""Pages of upstreams of all kinds, and of what is no upstream."""
+"""Parse pages of every kind of index, and refuse what is not a page."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BASE = "https://index.example/simple/some-lib/"
 SHA = hashlib.sha256(b"x").hexdigest()
 
 
-def document(*files: dict[str, Any], name: str = "Some.Lib") -> bytes:
+def make_document(*files: dict[str, Any], name: str = "Some.Lib") -> bytes:
     return json.dumps({"meta": {"api-version": "1.1"}, "name": name, "files": files}).encode()
 
 
-def file(filename: str = "some_lib-1.0-py3-none-any.whl", **more: Any) -> dict[str, Any]:
+def make_file(filename: str = "some_lib-1.0-py3-none-any.whl", **fields: Any) -> dict[str, Any]:
     url = f"https://files.example/p/{filename}"
-    return {"filename": filename, "url": url, "hashes": {"sha256": SHA}, **more}
+    return {"filename": filename, "url": url, "hashes": {"sha256": SHA}, **fields}
 
 
 def parse(
@@ -36,16 +36,20 @@ def parse(
     return project_page.parse_page(body, content_type=kind, url=BASE, project=project)
 
 
-def test_each_file_leads_to_us_and_is_recorded() -> None:
-    got = parse(document(file(), file("some-lib-1.0.tar.gz", **{"core-metadata": {"sha256": SHA}})))
-    told = json.loads(got.body)
-    assert told == got.document
-    ours = f"../../../../root/pypi/+f/some-lib/{SHA}"
-    assert [one["url"] for one in told["files"]] == [
-        f"{ours}/some_lib-1.0-py3-none-any.whl",
-        f"{ours}/some-lib-1.0.tar.gz",
+def test_links_files_to_the_mirror_and_records_their_urls() -> None:
+    page = parse(
+        make_document(
+            make_file(), make_file("some-lib-1.0.tar.gz", **{"core-metadata": {"sha256": SHA}})
+        )
+    )
+    document = json.loads(page.body)
+    assert document == page.document
+    prefix = f"../../../../root/pypi/+f/some-lib/{SHA}"
+    assert [file["url"] for file in document["files"]] == [
+        f"{prefix}/some_lib-1.0-py3-none-any.whl",
+        f"{prefix}/some-lib-1.0.tar.gz",
     ]
-    assert got.links.splitlines()[1:] == [
+    assert page.links.splitlines()[1:] == [
         f"{SHA} {name} https://files.example/p/{name} {metadata}"
         for name, metadata in (
             ("some_lib-1.0-py3-none-any.whl", "-"),
@@ -63,50 +67,54 @@ def test_each_file_leads_to_us_and_is_recorded() -> None:
         "https://index.example/files/some_lib-1.0-py3-none-any.whl#sha256=ab",
     ],
 )
-def test_urls_of_every_kind(url: str) -> None:
-    """Relative, escaped in JSON, with a fragment: the record has the whole URL."""
-    body = document(file()).replace(
+def test_resolves_urls(url: str) -> None:
+    """The record has the absolute URL of relative and escaped ones, without the fragment."""
+    body = make_document(make_file()).replace(
         b"https://files.example/p/some_lib-1.0-py3-none-any.whl", url.encode()
     )
-    got = parse(body)
-    assert json.loads(got.body) == got.document
-    assert " https://index.example/files/some_lib-1.0-py3-none-any.whl -" in got.links
+    page = parse(body)
+    assert json.loads(page.body) == page.document
+    assert " https://index.example/files/some_lib-1.0-py3-none-any.whl -" in page.links
 
 
-def test_what_could_be_no_path_is_left_out() -> None:
+def test_drops_files_whose_names_are_not_safe_as_paths() -> None:
     names = ("../../etc/passwd.whl", ".hidden.whl", "a/b.whl", "a\nb.whl", "no-distribution.txt")
-    got = parse(document(file(), *(file(name) for name in names)))
-    assert [one["filename"] for one in got.document["files"]] == ["some_lib-1.0-py3-none-any.whl"]
-    assert json.loads(got.body) == got.document
+    page = parse(make_document(make_file(), *(make_file(name) for name in names)))
+    assert [file["filename"] for file in page.document["files"]] == [
+        "some_lib-1.0-py3-none-any.whl"
+    ]
+    assert json.loads(page.body) == page.document
 
 
-def test_a_file_without_a_sha256_is_known_by_its_url() -> None:
-    got = parse(document(file(hashes={"md5": "00"}), file("some-lib-2.tar.gz", hashes={})))
-    for one in got.document["files"]:
-        url = f"https://files.example/p/{one['filename']}"
-        assert f"/url-{hashlib.sha256(url.encode()).hexdigest()}/" in one["url"]
+def test_a_file_without_a_sha256_has_a_folder_named_by_its_url() -> None:
+    page = parse(
+        make_document(make_file(hashes={"md5": "00"}), make_file("some-lib-2.tar.gz", hashes={}))
+    )
+    for file in page.document["files"]:
+        url = f"https://files.example/p/{file['filename']}"
+        assert f"/url-{hashlib.sha256(url.encode()).hexdigest()}/" in file["url"]
 
 
-def test_an_html_index() -> None:
-    """PEP 503: the same page as from JSON, and back to HTML."""
+def test_parses_and_renders_html() -> None:
+    """HTML (PEP 503) becomes the same document as JSON, and can be rendered again."""
     body = f"""<!DOCTYPE html><html><head><base href="/other/"></head><body>
         <a href="some_lib-1.0-py3-none-any.whl#sha256={SHA}" data-requires-python="&gt;=3.9"
            data-core-metadata="sha256=cd" data-yanked="broken">x</a>
         <a href="https://else.example/">elsewhere</a></body></html>"""
-    got = parse(body.encode(), "text/html; charset=utf-8")
-    (one,) = got.document["files"]
-    assert one["requires-python"] == ">=3.9"
-    assert one["yanked"] == "broken"
-    assert f"{SHA} some_lib-1.0-py3-none-any.whl https://index.example/other/" in got.links
-    text = project_page.render_html(got.document).decode()
-    assert f'+f/some-lib/{SHA}/some_lib-1.0-py3-none-any.whl#sha256={SHA}"' in text
-    assert 'data-requires-python="&gt;=3.9"' in text
-    assert 'data-core-metadata="sha256=cd"' in text
-    assert 'data-yanked="broken"' in text
+    page = parse(body.encode(), "text/html; charset=utf-8")
+    (file,) = page.document["files"]
+    assert file["requires-python"] == ">=3.9"
+    assert file["yanked"] == "broken"
+    assert f"{SHA} some_lib-1.0-py3-none-any.whl https://index.example/other/" in page.links
+    html = project_page.render_html(page.document).decode()
+    assert f'+f/some-lib/{SHA}/some_lib-1.0-py3-none-any.whl#sha256={SHA}"' in html
+    assert 'data-requires-python="&gt;=3.9"' in html
+    assert 'data-core-metadata="sha256=cd"' in html
+    assert 'data-yanked="broken"' in html
 
 
-def test_an_empty_project_is_a_page() -> None:
-    assert parse(document()).document["files"] == []
+def test_accepts_a_project_without_files() -> None:
+    assert parse(make_document()).document["files"] == []
     html = b"<html><head><title>Links for some-lib</title></head></html>"
     assert parse(html, "text/html").document["files"] == []
 
@@ -120,23 +128,23 @@ def test_an_empty_project_is_a_page() -> None:
         (b"[]", SIMPLE_JSON),
         (b"[" * 100_000, SIMPLE_JSON),
         (b'{"files": 3}', SIMPLE_JSON),
-        (document(name="another"), SIMPLE_JSON),
-        (document(file(url=None)), SIMPLE_JSON),
-        (document({"filename": 3}), SIMPLE_JSON),
-        (document(file("../x.whl")), SIMPLE_JSON),
-        (document(file()).replace(b"1.1", b"2.0"), SIMPLE_JSON),
-        (document(file()), "application/octet-stream"),
+        (make_document(name="another"), SIMPLE_JSON),
+        (make_document(make_file(url=None)), SIMPLE_JSON),
+        (make_document({"filename": 3}), SIMPLE_JSON),
+        (make_document(make_file("../x.whl")), SIMPLE_JSON),
+        (make_document(make_file()).replace(b"1.1", b"2.0"), SIMPLE_JSON),
+        (make_document(make_file()), "application/octet-stream"),
         (b"\x00\xff" * 100, "text/html"),
     ],
 )
-def test_what_is_no_page_is_refused(body: bytes, kind: str) -> None:
-    with pytest.raises(InvalidPageError) as refused:
+def test_rejects_what_is_not_a_page(body: bytes, kind: str) -> None:
+    with pytest.raises(InvalidPageError) as error:
         parse(body, kind)
-    assert isinstance(refused.value, UnavailableError)
+    assert isinstance(error.value, UnavailableError)
 
 
 @given(st.binary(max_size=300), st.sampled_from([SIMPLE_JSON, "text/html"]))
-def test_any_bytes_are_a_page_or_refused(body: bytes, kind: str) -> None:
+def test_parses_or_rejects_any_bytes(body: bytes, kind: str) -> None:
     with suppress(InvalidPageError):
         parse(body, kind)
 
@@ -165,18 +173,18 @@ _JSON_VALUES = st.recursive(
         max_size=4,
     )
 )
-def test_any_json_is_a_page_or_refused(files: list[dict[str, Any]]) -> None:
+def test_parses_or_rejects_any_json(files: list[dict[str, Any]]) -> None:
     try:
-        got = parse(document(*files))
+        page = parse(make_document(*files))
     except InvalidPageError:
         return
-    assert json.loads(got.body) == got.document
-    project_page.render_html(got.document)
-    assert all(len(line.split(" ")) == 4 for line in got.links.splitlines()[1:])
+    assert json.loads(page.body) == page.document
+    project_page.render_html(page.document)
+    assert all(len(line.split(" ")) == 4 for line in page.links.splitlines()[1:])
 
 
 @given(st.text(max_size=40))
-def test_names_that_pass_are_safe_as_paths(name: str) -> None:
+def test_accepted_names_are_safe_as_paths(name: str) -> None:
     assert not is_normalized(name) or canonicalize_name(name) == name
     if is_distribution_filename(name):
         assert "/" not in name and not name.startswith(".") and "\n" not in name

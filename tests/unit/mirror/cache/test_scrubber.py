@@ -1,4 +1,4 @@
-"""What rots is gone without anybody's command, and slowly looked for."""
+"""The scrubber finds corrupted files without a command, at a limited rate."""
 
 from __future__ import annotations
 
@@ -13,58 +13,56 @@ from tests.unit.mirror.store.test_verify import UPLOAD, cached_files, data
 
 __all__ = ["data"]
 
-QUICK = 10.0**12  # bytes a second
+UNLIMITED = 10.0**12  # bytes a second
 
 
-def test_a_round_mends_all_and_tells_which_uploads_are_not_served(data: Path) -> None:
-    rotten, deleted = cached_files(data)[:30], cached_files(data)[30:40]
-    for path in rotten:
+def test_a_round_repairs_the_cache_and_lists_lost_uploads(data: Path) -> None:
+    corrupted, deleted = cached_files(data)[:30], cached_files(data)[30:40]
+    for path in corrupted:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     for path in deleted:
         path.unlink()
     upload = data / "devpi/+files" / UPLOAD
     upload.write_bytes(b"uploaD")
-    scrub = Scrubber(data, rate=QUICK)
-    assert scrub.lost_uploads() == []
-    scrub.run_round()
-    assert not [path for path in rotten if path.exists()]
+    scrubber = Scrubber(data, rate=UNLIMITED)
+    assert scrubber.lost_uploads() == []
+    scrubber.run_round()
+    assert not [path for path in corrupted if path.exists()]
     assert not upload.exists()
-    assert scrub.repaired == 40
-    assert scrub.lost_uploads() == ["lib-1.tar.gz"]
+    assert scrubber.repaired == 40
+    assert scrubber.lost_uploads() == ["lib-1.tar.gz"]
     assert [flaw.file for flaw in verify_files(data).flaws] == [f"devpi/+files/{UPLOAD}"]
-    # a program that is started anew knows it too, and a restored upload is no longer named
-    again = Scrubber(data, rate=QUICK)
-    again.run_round()
-    assert (again.repaired, again.lost_uploads()) == (0, ["lib-1.tar.gz"])
+    # a restarted program also lists it, and no longer does once the upload is restored
+    restarted = Scrubber(data, rate=UNLIMITED)
+    restarted.run_round()
+    assert (restarted.repaired, restarted.lost_uploads()) == (0, ["lib-1.tar.gz"])
     upload.write_bytes(b"upload")
-    assert again.lost_uploads() == []
+    assert restarted.lost_uploads() == []
 
 
-def test_it_reads_no_more_than_so_many_bytes_a_second(data: Path) -> None:
+def test_limits_the_bytes_read_per_second(data: Path) -> None:
     size = verify_files(data).size
-    begun = time.monotonic()
+    start = time.monotonic()
     Scrubber(data, rate=size / 0.5).run_round()
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - start >= 0.5
 
 
-def test_it_goes_round_by_itself_whatever_happens(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    base = data / "devpi/.sqlite"
-    kept = base.read_bytes()
-    base.write_bytes(b"not yet a database" * 100)
+def test_continues_after_a_failed_round(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = data / "devpi/.sqlite"
+    content = database.read_bytes()
+    database.write_bytes(b"not yet a database" * 100)
     path = cached_files(data)[50]
-    path.write_bytes(b"rotten")
-    scrub = Scrubber(data, interval=0.02, rate=QUICK)
-    scrub.start()
-    until = time.monotonic() + 30
-    said = ""
-    while "could not be checked" not in said and time.monotonic() < until:
-        said += capsys.readouterr().out
+    path.write_bytes(b"corrupted")
+    scrubber = Scrubber(data, interval=0.02, rate=UNLIMITED)
+    scrubber.start()
+    end = time.monotonic() + 30
+    output = ""
+    while "could not be checked" not in output and time.monotonic() < end:
+        output += capsys.readouterr().out
         time.sleep(0.02)
-    assert "could not be checked" in said
-    base.write_bytes(kept)
-    while path.exists() and time.monotonic() < until:
+    assert "could not be checked" in output
+    database.write_bytes(content)
+    while path.exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not path.exists()
-    assert scrub.lost_uploads() == []
+    assert scrubber.lost_uploads() == []

@@ -1,4 +1,4 @@
-"""Kept files that rot, are emptied, or go missing: found, all of them, and mended."""
+"""Find and repair stored files that were corrupted, emptied or removed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def add_cached_file(data: Path, project: str, content: bytes) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """100 cached files, a page, one without a hash of its upstream, and one upload."""
+    """Create 100 cached files, a page, a file without an upstream hash, and an upload."""
     for number in range(100):
         add_cached_file(tmp_path, f"p{number}", random.Random(number).randbytes(20_000 + number))
-    for place in ("pages/p1.json", "links/p1", "fresh/p1.json"):
-        (tmp_path / "public" / place).parent.mkdir(exist_ok=True)
-        (tmp_path / "public" / place).write_text('{"files": []}')
+    for name in ("pages/p1.json", "links/p1", "fresh/p1.json"):
+        (tmp_path / "public" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "public" / name).write_text('{"files": []}')
     (tmp_path / "public/pages/p1.json.gz").write_bytes(gzip.compress(b'{"files": []}'))
     unhashed = tmp_path / "public/files/odd/url-0123/odd-1.0.tar.gz"
     unhashed.parent.mkdir(parents=True)
@@ -47,16 +47,18 @@ def data(tmp_path: Path) -> Path:
     upload.parent.mkdir(parents=True)
     upload.write_bytes(b"upload")
     value = {"hash_spec": f"sha256={hashlib.sha256(b'upload').hexdigest()}", "last_modified": "now"}
-    never = "workloads/stable/+f/aaa/bbb/never-1.tar.gz"
-    with closing(sqlite3.connect(tmp_path / "devpi/.sqlite")) as base, base:
-        base.execute("CREATE TABLE changelog (serial INTEGER PRIMARY KEY, data BLOB)")
-        base.execute("CREATE TABLE kv (key TEXT, keyname TEXT, serial INTEGER)")
+    never_fetched = "workloads/stable/+f/aaa/bbb/never-1.tar.gz"
+    with closing(sqlite3.connect(tmp_path / "devpi/.sqlite")) as database, database:
+        database.execute("CREATE TABLE changelog (serial INTEGER PRIMARY KEY, data BLOB)")
+        database.execute("CREATE TABLE kv (key TEXT, keyname TEXT, serial INTEGER)")
         changes = {
             UPLOAD: ("STAGEFILE", -1, value),
-            never: ("STAGEFILE", -1, {**value, "last_modified": None}),
+            never_fetched: ("STAGEFILE", -1, {**value, "last_modified": None}),
         }
-        base.execute("INSERT INTO changelog VALUES (1, ?)", (dumps((changes, [])),))
-        base.executemany("INSERT INTO kv VALUES (?, 'STAGEFILE', 1)", [(key,) for key in changes])
+        database.execute("INSERT INTO changelog VALUES (1, ?)", (dumps((changes, [])),))
+        database.executemany(
+            "INSERT INTO kv VALUES (?, 'STAGEFILE', 1)", [(key,) for key in changes]
+        )
     return tmp_path
 
 
@@ -64,27 +66,27 @@ def cached_files(data: Path) -> list[Path]:
     return sorted(data.glob("public/files/p*/*/*"))
 
 
-def count_states(found: VerifyReport) -> dict[str, int]:
+def count_states(report: VerifyReport) -> dict[str, int]:
     counted: dict[str, int] = {}
-    for flaw in found.flaws:
+    for flaw in report.flaws:
         counted[flaw.state] = counted.get(flaw.state, 0) + 1
     return counted
 
 
-def test_what_is_sound(data: Path) -> None:
-    found = verify_files(data)
-    assert (found.files, found.unknown, found.flaws) == (103, 0, ())
-    assert found.is_sound
-    assert found.size > 2_000_000
+def test_finds_nothing_wrong_in_intact_data(data: Path) -> None:
+    report = verify_files(data)
+    assert (report.files, report.unknown, report.flaws) == (103, 0, ())
+    assert report.is_sound
+    assert report.size > 2_000_000
 
 
-def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) -> None:
-    rotten, emptied, deleted = (
+def test_finds_and_repairs_every_flaw(data: Path) -> None:
+    corrupted, emptied, deleted = (
         cached_files(data)[:10],
         cached_files(data)[10:20],
         cached_files(data)[20:30],
     )
-    for path in rotten:  # one bit, the size as it was
+    for path in corrupted:  # one bit; the size stays the same
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -93,21 +95,20 @@ def test_every_flaw_is_found_and_mended_and_a_second_run_finds_none(data: Path) 
     for path in deleted:
         path.unlink()
     (data / "public/pages/p1.json").write_text('{"files": [')
-    found = verify_files(data)
-    assert count_states(found) == {"corrupt": 11, "empty": 10, "missing": 10}
-    assert not found.is_sound
-    assert verify_files(data).flaws == found.flaws, "looking changes nothing"
-    mended = verify_files(data, repair=True)
-    assert mended.is_sound
-    assert {flaw.outcome for flaw in mended.flaws} == {"removed"}
-    again = verify_files(data)
-    assert again.flaws == ()
+    report = verify_files(data)
+    assert count_states(report) == {"corrupt": 11, "empty": 10, "missing": 10}
+    assert not report.is_sound
+    assert verify_files(data).flaws == report.flaws, "without repair nothing changes"
+    repaired = verify_files(data, repair=True)
+    assert repaired.is_sound
+    assert {flaw.outcome for flaw in repaired.flaws} == {"removed"}
+    assert verify_files(data).flaws == ()
     assert len(cached_files(data)) == 70
 
 
 @pytest.mark.parametrize("content", ['{"files": [', '{"files": [{}]}'])
-def test_a_page_that_rotted_goes_with_all_that_was_made_of_it(data: Path, content: str) -> None:
-    """The second one is JSON still; its packed copy says otherwise."""
+def test_removes_a_corrupt_page_with_its_copies_and_links(data: Path, content: str) -> None:
+    """The second text is valid JSON, but differs from its .gz copy."""
     (data / "public/pages/p1.json").write_text(content)
     assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
     folders = ("pages", "links", "fresh")
@@ -115,50 +116,50 @@ def test_a_page_that_rotted_goes_with_all_that_was_made_of_it(data: Path, conten
     assert verify_files(data).flaws == ()
 
 
-def test_core_metadata_is_compared_where_the_page_gives_its_hash(data: Path) -> None:
+def test_checks_core_metadata_against_the_hash_on_the_page(data: Path) -> None:
     path = cached_files(data)[0]
-    beside = path.with_name(path.name + ".metadata")
-    beside.write_text("Name: x\n")
+    metadata = path.with_name(path.name + ".metadata")
+    metadata.write_text("Name: x\n")
     digest = hashlib.sha256(b"Name: x\n").hexdigest()
     links = data / "public/links" / path.parts[-3]
     links.write_text(f"{{}}\n{path.parts[-2]} {path.name} https://files.example/x {digest}\n")
     assert verify_files(data).flaws == ()
-    beside.write_text("Name: y\n")
+    metadata.write_text("Name: y\n")
     assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
     assert path.exists()
-    assert not beside.exists()
+    assert not metadata.exists()
 
 
-def test_an_upload_is_never_deleted_nor_served_wrong(data: Path) -> None:
+def test_sets_aside_a_corrupt_upload(data: Path) -> None:
     path = data / "devpi/+files" / UPLOAD
     path.write_bytes(b"uploaD")
-    found = verify_files(data, repair=True)
-    (flaw,) = found.flaws
+    report = verify_files(data, repair=True)
+    (flaw,) = report.flaws
     assert (flaw.private, flaw.state, flaw.outcome) == (True, "corrupt", "set aside")
-    assert not found.is_sound
+    assert not report.is_sound
     assert "mirror add lib-1.tar.gz" in flaw.next_step
     assert not path.exists()
     assert (data / "damaged/devpi/+files" / UPLOAD).read_bytes() == b"uploaD"
-    shutil.rmtree(path.parent)  # devpi's database knows it all the same
+    shutil.rmtree(path.parent)  # devpi's database still lists it
     (lost,) = verify_files(data, repair=True).flaws
     assert (lost.state, lost.outcome) == ("missing", "lost")
 
 
-def test_a_file_without_a_hash_from_upstream_has_the_measured_one(data: Path) -> None:
+def test_checks_a_file_without_a_published_hash_against_the_measured_one(data: Path) -> None:
     path = data / "public/files/odd/url-0123/odd-1.0.tar.gz"
     path.write_bytes(b"oDd")
     assert count_states(verify_files(data, repair=True)) == {"corrupt": 1}
-    assert not path.parent.exists(), "the measured hash goes with it"
+    assert not path.parent.exists(), "the measured hash is removed too"
     assert verify_files(data).flaws == ()
 
 
-def test_without_a_hash_it_is_counted_not_called_sound(data: Path) -> None:
+def test_counts_files_without_any_hash_as_unknown(data: Path) -> None:
     (data / "public/files/odd/url-0123/odd-1.0.tar.gz.sha256").unlink()
     assert verify_files(data).unknown == 1
 
 
 class RefetchingIndex(BaseHTTPRequestHandler):
-    """Puts a file back where it is asked for it, as the mirror does."""
+    """Restore a file on the volume when it is requested, as the mirror does."""
 
     data: Path
     content: dict[str, bytes]
@@ -166,9 +167,9 @@ class RefetchingIndex(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         _, _, rest = self.path.partition("/+f/")
         body = self.content[rest.rpartition("/")[2]]
-        place = self.data / "public/files" / rest
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(body)
+        path = self.data / "public/files" / rest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -187,22 +188,22 @@ def index(data: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_what_is_removed_is_fetched_again(data: Path, index: str) -> None:
+def test_fetches_removed_files_again(data: Path, index: str) -> None:
     path = cached_files(data)[0]
-    good = path.read_bytes()
-    path.write_bytes(b"rotten")
+    content = path.read_bytes()
+    path.write_bytes(b"corrupted")
     (flaw,) = verify_files(data, repair=True, root=index).flaws
     assert flaw.outcome == "fetched again"
-    assert path.read_bytes() == good
+    assert path.read_bytes() == content
 
 
-def test_where_nothing_answers_it_comes_with_the_next_request(data: Path) -> None:
-    cached_files(data)[0].write_bytes(b"rotten")
+def test_only_removes_files_if_the_mirror_does_not_respond(data: Path) -> None:
+    cached_files(data)[0].write_bytes(b"corrupted")
     (flaw,) = verify_files(data, repair=True, root="http://127.0.0.1:9").flaws
     assert flaw.outcome == "removed"
 
 
-def test_as_a_program(
+def test_prints_progress_and_report_as_json_lines(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached_files(data)[0].unlink()
@@ -211,5 +212,5 @@ def test_as_a_program(
     *progress, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert progress[0]["total"] == 103
     report = last["report"]
-    assert [Flaw(**one).state for one in report.pop("flaws")] == ["missing"]
+    assert [Flaw(**flaw).state for flaw in report.pop("flaws")] == ["missing"]
     assert report["files"] == 103
