@@ -1,4 +1,4 @@
-"""One mirror a module, with an upstream that the tests make unwell."""
+"""One mirror per module, and an upstream whose faults the tests choose."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.local.mirror_home import MirrorHome
 
 
 @pytest.fixture(scope="module")
-def place(
+def home(
     tmp_path_factory: pytest.TempPathFactory, program: RunProgram, upstream: FaultyUpstream
 ) -> Iterator[MirrorHome]:
-    made = MirrorHome(tmp_path_factory.mktemp("mirror"), program)
+    home = MirrorHome(tmp_path_factory.mktemp("mirror"), program)
     try:
-        made.up("--upstream", upstream.url)
-        yield made
+        home.up("--upstream", upstream.url)
+        yield home
     finally:
-        made.run_mirror("down")
+        home.run_mirror("down")
 
 
 @pytest.fixture
-def mirror(place: MirrorHome) -> MirrorClient:
-    return MirrorClient(place)
+def mirror(home: MirrorHome) -> MirrorClient:
+    return MirrorClient(home)

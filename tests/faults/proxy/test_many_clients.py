@@ -1,4 +1,4 @@
-"""Rows 9, 11 and 41: many clients, huge pages, and clients that would shape others' pages."""
+"""Many clients at once, huge pages, and headers that must not change other clients' pages."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from tests.faults.mirror_client import MirrorClient, measure_seconds, run_concur
 from tests.local.mirror_home import MirrorHome
 
 CLIENTS = 50
-POD_LIMIT = 512 * 1024**2  # bytes: of the container `public`
+MEMORY_LIMIT = 512 * 1024**2  # bytes, of the container `public`
 
 
 @pytest.mark.parametrize(("kind", "delay"), [("at-once", 0.0), ("slow", 0.8)])
-def test_one_download_for_all_who_ask(
+def test_all_clients_share_one_download(
     mirror: MirrorClient, upstream: FaultyUpstream, kind: str, delay: float
 ) -> None:
-    """The slow one takes longer than a client would wait: it gets what is there as it comes."""
-    project, content = f"wanted-{kind}", bytes(range(256)) * 8192
-    name = f"wanted_{kind.replace('-', '_')}-1.0-py3-none-any.whl"
+    """The slow download takes longer than clients wait for a whole file; they get a stream."""
+    project, content = f"shared-{kind}", bytes(range(256)) * 8192
+    name = f"shared_{kind.replace('-', '_')}-1.0-py3-none-any.whl"
     upstream.projects[project] = FaultyProject(
         files={name: FaultyFile(content=content, delay=delay)}
     )
     path = mirror.find_file_path(project)
-    took, answers = measure_seconds(lambda: run_concurrently(lambda _: mirror.get(path), CLIENTS))
-    assert [one.status_code for one in answers] == [200] * CLIENTS
-    assert {hashlib.sha256(one.content).hexdigest() for one in answers} == {
+    seconds, responses = measure_seconds(
+        lambda: run_concurrently(lambda _: mirror.get(path), CLIENTS)
+    )
+    assert [response.status_code for response in responses] == [200] * CLIENTS
+    assert {hashlib.sha256(response.content).hexdigest() for response in responses} == {
         hashlib.sha256(content).hexdigest()
     }
     assert upstream.request_counts[f"/files/{project}/{name}"] == 1
     assert mirror.list_cached_files(project) == [name]
-    print(f"{kind}: {CLIENTS} of {CLIENTS} right in {took:.1f} s, one download")
+    print(f"{kind}: {CLIENTS} of {CLIENTS} right in {seconds:.1f} s, one download")
 
 
-def test_one_request_a_url_whoever_asks(mirror: MirrorClient, upstream: FaultyUpstream) -> None:
-    """50 user agents, both forms, and the headers by which devpi lets clients shape pages."""
+def test_request_headers_do_not_cause_more_requests(
+    mirror: MirrorClient, upstream: FaultyUpstream
+) -> None:
+    """50 user agents, both forms, and headers with which clients can change pages of devpi."""
     upstream.add_project("crowded")
     headers = [
         {
@@ -52,57 +56,60 @@ def test_one_request_a_url_whoever_asks(mirror: MirrorClient, upstream: FaultyUp
         }
         for n in range(CLIENTS)
     ]
-    answers = run_concurrently(lambda n: mirror.get_page("crowded", headers[n]), CLIENTS)
-    assert [one.status_code for one in answers] == [200] * CLIENTS
+    responses = run_concurrently(lambda n: mirror.get_page("crowded", headers[n]), CLIENTS)
+    assert [response.status_code for response in responses] == [200] * CLIENTS
     assert upstream.request_counts["/simple/crowded/"] == 1
-    bodies = {(one.headers["content-type"].partition(";")[0], one.text) for one in answers}
+    bodies = {
+        (response.headers["content-type"].partition(";")[0], response.text)
+        for response in responses
+    }
     assert {kind for kind, _ in bodies} == {SIMPLE_JSON, "text/html"}
-    assert len(bodies) == 2, "one page a form, the same for all"
+    assert len(bodies) == 2, "one page per form, the same for all clients"
     assert not any("evil" in text for _, text in bodies)
 
 
-def test_a_file_is_found_as_pip_writes_it(mirror: MirrorClient, upstream: FaultyUpstream) -> None:
-    """A plus sign as %2B, in the path and in the name."""
+def test_accepts_a_quoted_plus_sign_in_file_urls(
+    mirror: MirrorClient, upstream: FaultyUpstream
+) -> None:
+    """pip quotes it as %2B, in the path and in the filename."""
     name = "local_1-1.0+cpu-py3-none-any.whl"
     upstream.projects["local-1"] = FaultyProject(files={name: FaultyFile(content=b"cpu")})
     path = mirror.find_file_path("local-1")
     cold = mirror.get(path.replace("+", "%2B"))
-    assert cold.status_code == 200, "asked of the upstream"
-    for asked in (path.replace("+", "%2B"), path.replace("%2B", "+"), path):
-        assert mirror.get(asked).content == b"cpu"
+    assert cold.status_code == 200, "fetched from the upstream"
+    for spelling in (path.replace("+", "%2B"), path.replace("%2B", "+"), path):
+        assert mirror.get(spelling).content == b"cpu"
 
 
 @pytest.mark.parametrize("name", ["Crowded_Too", "crowded.too", "CROWDED--TOO"])
-def test_any_spelling_is_the_one_project(
+def test_redirects_other_spellings_of_a_name(
     mirror: MirrorClient, upstream: FaultyUpstream, name: str
 ) -> None:
     upstream.add_project("crowded-too")
-    answer = mirror.get_page(name)
-    assert answer.status_code == 301
-    assert answer.headers["location"].endswith("../crowded-too/")
+    response = mirror.get_page(name)
+    assert response.status_code == 301
+    assert response.headers["location"].endswith("../crowded-too/")
 
 
-def test_a_page_of_ten_thousand_files(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream
+def test_serves_a_page_of_ten_thousand_files(
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream
 ) -> None:
     files = {f"huge-{n}.0-py3-none-any.whl": FaultyFile(content=b"x%d" % n) for n in range(10_000)}
     upstream.projects["huge"] = FaultyProject(files=files)
-    took, answers = measure_seconds(
-        lambda: run_concurrently(lambda n: mirror.get_page("huge", _form(n)), 16)
+    seconds, responses = measure_seconds(
+        lambda: run_concurrently(lambda n: mirror.get_page("huge", _accept_header(n)), 16)
     )
-    assert [one.status_code for one in answers] == [200] * 16
-    assert len(answers[0].json()["files"]) == 10_000
-    assert answers[1].text.count("<a ") == 10_000
+    assert [response.status_code for response in responses] == [200] * 16
+    assert len(responses[0].json()["files"]) == 10_000
+    assert responses[1].text.count("<a ") == 10_000
     assert mirror.get(mirror.find_file_path("huge", 9_999)).content == b"x9999"
-    peak = _peak(int(place.processes["public"]["pid"]))
-    assert peak < POD_LIMIT / 2
-    of = f"{peak / 1e6:.0f} of {POD_LIMIT / 1e6:.0f} MB"
-    print(f"10,000 files: {took:.1f} s for 16 clients, peak {of}")
+    peak = _read_peak_memory(int(home.processes["public"]["pid"]))
+    assert peak < MEMORY_LIMIT / 2
+    memory = f"{peak / 1e6:.0f} of {MEMORY_LIMIT / 1e6:.0f} MB"
+    print(f"10,000 files: {seconds:.1f} s for 16 clients, peak {memory}")
 
 
-def test_core_metadata_is_announced_where_it_is_and_kept(
-    mirror: MirrorClient, upstream: FaultyUpstream
-) -> None:
+def test_serves_and_stores_core_metadata(mirror: MirrorClient, upstream: FaultyUpstream) -> None:
     upstream.projects["described"] = FaultyProject(
         files={
             "described-1.0-py3-none-any.whl": FaultyFile(
@@ -111,8 +118,10 @@ def test_core_metadata_is_announced_where_it_is_and_kept(
             "described-2.0-py3-none-any.whl": FaultyFile(content=b"two"),
         }
     )
-    told, plain = mirror.get_page("described").json()["files"]
-    assert told["core-metadata"] == {"sha256": hashlib.sha256(b"Name: described\n").hexdigest()}
+    described, plain = mirror.get_page("described").json()["files"]
+    assert described["core-metadata"] == {
+        "sha256": hashlib.sha256(b"Name: described\n").hexdigest()
+    }
     assert not plain.get("core-metadata")
     html = mirror.get_page("described", {"Accept": "text/html"}).text
     assert len(re.findall("data-core-metadata=", html)) == 1
@@ -124,13 +133,13 @@ def test_core_metadata_is_announced_where_it_is_and_kept(
     assert upstream.request_counts["/files/described/described-1.0-py3-none-any.whl.metadata"] == 1
 
 
-def _form(n: int) -> dict[str, str]:
+def _accept_header(n: int) -> dict[str, str]:
     return {"Accept": "text/html"} if n % 2 else {}
 
 
-def _peak(pid: int) -> int:
-    """Bytes that the process held at most."""
+def _read_peak_memory(pid: int) -> int:
+    """Return the largest resident size of a process so far, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match
+    return int(match[1]) * 1024

@@ -1,4 +1,4 @@
-"""Rows 34 to 36: whose names and indexes they are."""
+"""Private names, and requests that must not change or read what they should not."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
 from tests.wheels import make_wheel
 
-PUBLIC = "99.0"  # higher than any version of ours
+PUBLIC = "99.0"  # higher than any private version
 
 
-def versions(mirror: MirrorClient, project: str, accept: str = SIMPLE_JSON) -> set[str]:
-    """What installers are offered of a project."""
-    answer = mirror.get_page(project, {"Accept": accept})
-    if answer.status_code == 404:
+def list_versions(mirror: MirrorClient, project: str, accept: str = SIMPLE_JSON) -> set[str]:
+    """Return the versions of a project that installers see."""
+    response = mirror.get_page(project, {"Accept": accept})
+    if response.status_code == 404:
         return set()
-    return {one["filename"].split("-")[1] for one in answer.raise_for_status().json()["files"]}
+    return {file["filename"].split("-")[1] for file in response.raise_for_status().json()["files"]}
 
 
-def test_an_upload_is_seen_by_the_very_next_request(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
+def test_the_next_request_after_an_upload_sees_it(
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
-    """Although the public page of that name was fresh a moment before, in both forms."""
+    """In both forms, although the public page of the same name was still valid."""
     upstream.add_project("ours", PUBLIC)
-    assert versions(mirror, "ours") == {PUBLIC}
+    assert list_versions(mirror, "ours") == {PUBLIC}
     assert PUBLIC in mirror.get_page("ours", {"Accept": "text/html"}).text
     for version in ("1.0", "1.1"):
         wheel = make_wheel(tmp_path, "ours", version, "x = 1\n")
-        done = place.run_mirror("add", str(wheel))
-        assert done.returncode == 0, done.stderr
+        result = home.run_mirror("add", str(wheel))
+        assert result.returncode == 0, result.stderr
         page = mirror.get_page("ours")
         assert wheel.name in page.text
         assert PUBLIC not in page.text
@@ -44,46 +44,47 @@ def test_an_upload_is_seen_by_the_very_next_request(
         assert PUBLIC not in html
 
 
-def test_a_reserved_name_is_never_public(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
+def test_no_public_package_is_served_for_a_reserved_name(
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     upstream.add_project("acme-billing", PUBLIC)
-    said = place.run_mirror("reserve", "Acme_Billing", "acme-auth", "-o", "json")
-    assert json.loads(said.stdout) == [
+    result = home.run_mirror("reserve", "Acme_Billing", "acme-auth", "-o", "json")
+    assert json.loads(result.stdout) == [
         {"name": "acme-billing", "outcome": "reserved"},
         {"name": "acme-auth", "outcome": "reserved"},
     ]
-    assert "present" in place.run_mirror("reserve", "acme-billing").stdout
-    assert versions(mirror, "acme-billing") == set()
+    assert "present" in home.run_mirror("reserve", "acme-billing").stdout
+    assert list_versions(mirror, "acme-billing") == set()
     for accept in (SIMPLE_JSON, "text/html"):
         assert PUBLIC not in mirror.get_page("acme-billing", {"Accept": accept}).text
     assert (
-        place.run_mirror("add", str(make_wheel(tmp_path, "acme-billing", "1.0", ""))).returncode
-        == 0
+        home.run_mirror("add", str(make_wheel(tmp_path, "acme-billing", "1.0", ""))).returncode == 0
     )
-    assert versions(mirror, "acme-billing") == {"1.0"}
-    assert upstream.request_counts["/simple/acme-billing/"] == 0, "its name is not even told"
+    assert list_versions(mirror, "acme-billing") == {"1.0"}
+    assert upstream.request_counts["/simple/acme-billing/"] == 0, (
+        "the upstream does not learn the name"
+    )
 
 
-def test_markers_come_back_with_a_start(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
+def test_a_start_adds_missing_markers(
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
-    """As after a restore of the database alone."""
+    """As after restoring only the database from a backup."""
     upstream.add_project("restored", PUBLIC)
-    assert place.run_mirror("add", str(make_wheel(tmp_path, "restored", "1.0", ""))).returncode == 0
-    place.run_mirror("down")
-    marks = place.root / "data/pypi-mirror/private"
-    for mark in marks.iterdir():
-        mark.unlink()
-    (marks / "nobodys").touch()
-    place.up()
-    assert versions(mirror, "restored") == {"1.0"}
-    assert (marks / "nobodys").exists(), "a restart releases no name"
+    assert home.run_mirror("add", str(make_wheel(tmp_path, "restored", "1.0", ""))).returncode == 0
+    home.run_mirror("down")
+    markers = home.root / "data/pypi-mirror/private"
+    for marker in markers.iterdir():
+        marker.unlink()
+    (markers / "unused").touch()
+    home.up()
+    assert list_versions(mirror, "restored") == {"1.0"}
+    assert (markers / "unused").exists(), "a restart removes no marker"
 
 
-def delete(mirror: MirrorClient, place: MirrorHome, path: str) -> int:
-    """Send a DELETE as the mirror's root user; returns the status."""
-    password = (place.root / "data/pypi-mirror/secrets/root-password").read_text().strip()
+def send_delete(mirror: MirrorClient, home: MirrorHome, path: str) -> int:
+    """Send a DELETE request as the mirror's root user; returns the status."""
+    password = (home.root / "data/pypi-mirror/secrets/root-password").read_text().strip()
     login = httpx.post(
         f"{mirror.root}/+login",
         json={"user": "root", "password": password},
@@ -102,55 +103,55 @@ def delete(mirror: MirrorClient, place: MirrorHome, path: str) -> int:
 
 
 def test_only_the_deletion_of_a_project_releases_its_name(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
-    """Not the deletion of its last file, nor of another project, nor a restart."""
-    names = ("kept-one", "kept-two", "other-three")
+    """The deletion of its last file or of another project does not, and neither does a restart."""
+    names = ("first", "second", "third")
     for name in names:
         upstream.add_project(name, PUBLIC)
-        assert place.run_mirror("add", str(make_wheel(tmp_path, name, "1.0", ""))).returncode == 0
+        assert home.run_mirror("add", str(make_wheel(tmp_path, name, "1.0", ""))).returncode == 0
 
-    def public() -> list[str]:
-        return [name for name in names if PUBLIC in versions(mirror, name)]
+    def list_public() -> list[str]:
+        return [name for name in names if PUBLIC in list_versions(mirror, name)]
 
-    assert delete(mirror, place, "/workloads/stable/kept-one/1.0") in {200, 201}
-    assert versions(mirror, "kept-one") == set()
-    assert delete(mirror, place, "/workloads/stable/other-three") in {200, 201}
-    assert public() == ["other-three"]
-    place.run_mirror("down")
-    place.up()
-    assert public() == ["other-three"]
+    assert send_delete(mirror, home, "/workloads/stable/first/1.0") in {200, 201}
+    assert list_versions(mirror, "first") == set()
+    assert send_delete(mirror, home, "/workloads/stable/third") in {200, 201}
+    assert list_public() == ["third"]
+    home.run_mirror("down")
+    home.up()
+    assert list_public() == ["third"]
     # another spelling of the same name
-    assert delete(mirror, place, "/workloads/stable/Kept_Two") in {200, 201}
-    assert public() == ["kept-two", "other-three"]
+    assert send_delete(mirror, home, "/workloads/stable/SECOND") in {200, 201}
+    assert list_public() == ["second", "third"]
 
 
 def test_a_name_stays_private_when_the_database_is_moved_away(
-    mirror: MirrorClient, place: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
-    """The recovery that an error recommends: an empty server, and files uploaded again."""
+    """As an error message recommends: start with an empty server and upload the files again."""
     upstream.add_project("recovered", PUBLIC)
     wheel = make_wheel(tmp_path, "recovered", "1.0", "")
-    assert place.run_mirror("add", str(wheel)).returncode == 0
-    place.run_mirror("down")
-    data = place.root / "data/pypi-mirror"
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    home.run_mirror("down")
+    data = home.root / "data/pypi-mirror"
     (data / "devpi").rename(data / "devpi.broken")
-    place.up()
-    assert versions(mirror, "recovered") == set()
-    assert place.run_mirror("add", str(wheel)).returncode == 0
-    assert versions(mirror, "recovered") == {"1.0"}
+    home.up()
+    assert list_versions(mirror, "recovered") == set()
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    assert list_versions(mirror, "recovered") == {"1.0"}
 
 
-def test_a_private_wheel_tells_its_metadata(
-    mirror: MirrorClient, place: MirrorHome, tmp_path: Path
+def test_serves_the_core_metadata_of_a_private_wheel(
+    mirror: MirrorClient, home: MirrorHome, tmp_path: Path
 ) -> None:
-    assert place.run_mirror("add", str(make_wheel(tmp_path, "told", "1.0", ""))).returncode == 0
-    page = mirror.get_page("told")
+    assert home.run_mirror("add", str(make_wheel(tmp_path, "described", "1.0", ""))).returncode == 0
+    page = mirror.get_page("described")
     (file,) = page.json()["files"]
     assert file["core-metadata"]
-    answer = mirror.get(page.url.join(file["url"] + ".metadata").path)
-    assert answer.status_code == 200
-    assert "Name: told" in answer.text
+    response = mirror.get(page.url.join(file["url"] + ".metadata").path)
+    assert response.status_code == 200
+    assert "Name: described" in response.text
 
 
 @pytest.mark.parametrize(
@@ -164,11 +165,11 @@ def test_a_private_wheel_tells_its_metadata(
         ("POST", "/+login", {"user": "root", "password": ""}),
     ],
 )
-def test_nobody_changes_what_is_mirrored(
+def test_rejects_changes_without_the_password(
     mirror: MirrorClient, method: str, path: str, body: dict[str, object] | None
 ) -> None:
-    """Users, indexes of an inside URL, the settings of ours: 401 or 403 without the password."""
-    answer = httpx.request(
+    """New users, indexes that mirror an internal URL, and new settings of the two indexes."""
+    response = httpx.request(
         method,
         mirror.root + path,
         json=body,
@@ -176,7 +177,7 @@ def test_nobody_changes_what_is_mirrored(
         timeout=30,
         trust_env=False,
     )
-    assert answer.status_code in {401, 403}, answer.text
+    assert response.status_code in {401, 403}, response.text
 
 
 @pytest.mark.parametrize(
@@ -194,11 +195,11 @@ def test_nobody_changes_what_is_mirrored(
         "/links/x",
     ],
 )
-def test_no_path_leads_to_what_is_not_served(
+def test_no_path_reaches_other_files_or_urls(
     mirror: MirrorClient, upstream: FaultyUpstream, path: str
 ) -> None:
-    """No file of the volume but those of pages, and no upstream URL of a client's choice."""
+    """Clients can read only files that a page lists, and cannot choose an upstream URL."""
     before = sum(upstream.request_counts.values())
-    answer = mirror.get(path.format(hex="0" * 64))
-    assert answer.status_code in {400, 403, 404, 503}, answer.text
+    response = mirror.get(path.format(hex="0" * 64))
+    assert response.status_code in {400, 403, 404, 503}, response.text
     assert sum(upstream.request_counts.values()) - before <= 1

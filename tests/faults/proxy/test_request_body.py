@@ -1,4 +1,4 @@
-"""A request with a body: the body never reaches the fetcher or becomes another request."""
+"""Requests with a body: nginx does not send the body to the cache; the cache refuses bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirror.cache.upstream import UpstreamClient
 from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 
-SLOW = 4.0  # seconds, so that the answer to what is smuggled comes in a victim's time
+SLOW = 4.0  # seconds; the response to the smuggled request arrives while a victim waits
 
 
 def smuggled_request(path: str) -> bytes:
@@ -41,7 +41,7 @@ FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def send(port: int, request: bytes, seconds: float = 2.0) -> bytes:
-    """Send bytes on a connection of its own; return what comes back until it closes or is idle."""
+    """Send bytes on a new connection; return the response until the connection closes or idles."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.sendall(request)
         received = b""
@@ -64,7 +64,7 @@ def send(port: int, request: bytes, seconds: float = 2.0) -> bytes:
         "/+mirror/status",
     ],
 )
-def test_a_body_never_becomes_the_next_clients_request(
+def test_a_body_is_never_read_as_another_clients_request(
     mirror: MirrorClient, upstream: FaultyUpstream, framing: str, path: str
 ) -> None:
     number = zlib.crc32(f"{framing} {path}".encode())
@@ -82,12 +82,12 @@ def test_a_body_never_becomes_the_next_clients_request(
 
 
 @pytest.fixture
-def fetcher(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
-    """The fetcher alone, as nginx reaches it; yields its port."""
-    public = CacheService(
+def cache_port(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
+    """Run the cache without nginx; yields its port."""
+    service = CacheService(
         tmp_path / "public", UpstreamClient(upstream.url, connections=2), Scrubber(tmp_path)
     )
-    server = CacheServer(0, public)
+    server = CacheServer(0, service)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield int(server.server_address[1])
@@ -106,16 +106,16 @@ def fetcher(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
         b"no colon here\r\nContent-Length: 60\r\n",
     ],
 )
-def test_a_connection_on_which_a_body_was_announced_is_closed(fetcher: int, headers: bytes) -> None:
+def test_closes_a_connection_with_a_request_body(cache_port: int, headers: bytes) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: public\r\n" + headers + b"\r\n"
-    received = send(fetcher, request + smuggled_request("/+mirror/status"))
+    received = send(cache_port, request + smuggled_request("/+mirror/status"))
     assert received.startswith(b"HTTP/1.1 400 "), received
-    assert received.count(b"HTTP/1.1 ") == 1, "what follows is not read as a request"
+    assert received.count(b"HTTP/1.1 ") == 1, "the body is not read as a request"
     assert b"Connection: close" in received
 
 
-def test_a_connection_without_a_body_is_kept(fetcher: int) -> None:
+def test_keeps_a_connection_without_request_bodies(cache_port: int) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: public\r\n\r\n"
-    received = send(fetcher, request + smuggled_request("/+mirror/status"))
+    received = send(cache_port, request + smuggled_request("/+mirror/status"))
     assert received.count(b"HTTP/1.1 200 ") == 2
     assert json.loads(received.rpartition(b"\r\n\r\n")[2])["upstream"]
