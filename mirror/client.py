@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
-from urllib3.filepost import choose_boundary, encode_multipart_formdata
 
 from mirror.cache_status import CacheStatus, parse_cache_status
-from mirror.core.errors import InputError, MirrorIndexError, RefusedError
+from mirror.core.errors import MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.devpi import (
     build_mirror_index_config,
@@ -26,9 +25,10 @@ from mirror.devpi import (
 )
 from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
+from mirror.upload_form import encode_form, read_metadata
 
 _CALL_TIMEOUT = 30.0  # seconds for one call; an upload may take the whole deadline
-_CHUNK = 1 << 20
+_ANY_TYPE = {"Accept": "*/*"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,9 @@ class IndexClient:
     def is_alive(self, seconds: float = 2.0) -> bool:
         """Check whether a devpi server responds at this URL."""
         try:
-            response = self._request("GET", "/+api", timeout=seconds)
-            return response.status == 200 and response.json().get("type") == "apiconfig"
-        except (HTTPError, ValueError):
+            response = self._send("GET", "/+api", timeout=seconds)
+            return bool(response.json().get("type") == "apiconfig")
+        except (MirrorIndexError, ValueError):
             return False
 
     def get_server_version(self) -> str:
@@ -81,7 +81,7 @@ class IndexClient:
         ``probes`` is the number of requests to leave out: those of Kubernetes' probes.
         """
         status = self._send("GET", "/+mirror/status", allowed={404})
-        requests = self._send("GET", "/+mirror/requests", allowed={404}, accept="*/*")
+        requests = self._send("GET", "/+mirror/requests", allowed={404}, headers=_ANY_TYPE)
         try:
             return parse_cache_status(status.json(), requests.data.decode(), probe_requests=probes)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -149,7 +149,7 @@ class IndexClient:
         A published file never changes: a file that the index already has is left alone if its
         bytes are the same, otherwise RefusedError is raised.
         """
-        fields = _read_metadata(path)
+        fields = read_metadata(path)
         digest = _hash_file(path)
         outcome: Literal["added", "restored"] = "added"
         for link in self._list_links(index, fields["name"], fields["version"]):
@@ -163,7 +163,7 @@ class IndexClient:
                     "since a lock may name its hash",
                 )
             # devpi's JSON also lists files that are missing on disk, hence the HEAD request
-            response = self._send("HEAD", link["path"], allowed={404}, accept="*/*")
+            response = self._send("HEAD", link["path"], allowed={404}, headers=_ANY_TYPE)
             if response.status != 404:
                 return UploadResult(filename=path.name, sha256=digest, outcome="present")
             # devpi answers an upload of a file it knows with 200, but stores nothing
@@ -175,7 +175,7 @@ class IndexClient:
             "protocol_version": "1",
             "sha256_digest": digest,
         }
-        body, headers = _encode_form(form, path)
+        body, headers = encode_form(form, path)
         try:
             self._send(
                 "POST",
@@ -195,20 +195,19 @@ class IndexClient:
             ) from error
         return UploadResult(filename=path.name, sha256=digest, outcome=outcome)
 
-    def _list_links(self, index: str, name: str, version: str) -> Sequence[Mapping[str, str]]:
+    def _list_links(self, index: str, name: str, version: str) -> list[dict[str, str]]:
         """List the files of one private release: basename, sha256, and the path of the URL."""
         url = f"/{index}/{name}/{version}"
         response = self._send("GET", url, fields={"ignore_bases": ""}, allowed={404})
         if response.status == 404:
-            return ()
+            return []
         links = []
         for link in response.json().get("result", {}).get("+links", []):
             hash_spec = str(link.get("hash_spec", ""))
             sha256 = (link.get("hashes") or {}).get("sha256") or hash_spec.removeprefix("sha256=")
             path = urlsplit(urljoin(self.root_url, link["href"])).path
-            links.append(
-                {"basename": unquote(path.rpartition("/")[2]), "sha256": sha256, "path": path}
-            )
+            basename = unquote(path.rpartition("/")[2])
+            links.append({"basename": basename, "sha256": sha256, "path": path})
         return links
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -219,12 +218,24 @@ class IndexClient:
         return document.get("result", document) if isinstance(document, dict) else document
 
     def _send(
-        self, method: str, path: str, *, allowed: Iterable[int] = (), **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        allowed: Container[int] = (),
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> urllib3.BaseHTTPResponse:
         """Send a request; raise MirrorIndexError for a status of 400 or more not in ``allowed``."""
         options.setdefault("timeout", max(min(_CALL_TIMEOUT, self._deadline.remaining()), 0.5))
         try:
-            response = self._request(method, path, **options)
+            response = self._pool.request(
+                method,
+                self.root_url + path,
+                headers={**self._headers, **(headers or {})},
+                retries=NO_RETRIES,
+                **options,
+            )
         except HTTPError as error:
             raise MirrorIndexError(
                 f"the mirror at {self.root_url} does not respond",
@@ -237,52 +248,6 @@ class IndexClient:
                 why=_read_reason(response),
             )
         return response
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        accept: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> urllib3.BaseHTTPResponse:
-        all_headers = {**self._headers, "Accept": accept, **(headers or {})}
-        return self._pool.request(
-            method, self.root_url + path, headers=all_headers, retries=NO_RETRIES, **options
-        )
-
-
-def check_distribution(path: Path) -> None:
-    """Raise InputError for a file that cannot be uploaded."""
-    _read_metadata(path)
-
-
-def _encode_form(
-    fields: Mapping[str, Any], path: Path
-) -> tuple[Iterator[bytes], Mapping[str, str]]:
-    """Encode an upload form that is sent in blocks: a wheel may be larger than the memory."""
-    boundary = choose_boundary()
-    pairs = [
-        (name, item)
-        for name, value in fields.items()
-        for item in (value if isinstance(value, list | tuple) else (value,))
-    ]
-    form, content_type = encode_multipart_formdata(
-        [*pairs, ("content", (path.name, b"", "application/octet-stream"))], boundary
-    )
-    end = f"\r\n--{boundary}--\r\n".encode()
-    head = form.removesuffix(end)
-    size = len(head) + path.stat().st_size + len(end)
-
-    def blocks() -> Iterator[bytes]:
-        yield head
-        with path.open("rb") as content:
-            while chunk := content.read(_CHUNK):
-                yield chunk
-        yield end
-
-    return blocks(), {"Content-Type": content_type, "Content-Length": str(size)}
 
 
 def _read_reason(response: urllib3.BaseHTTPResponse) -> str:
@@ -297,30 +262,3 @@ def _read_reason(response: urllib3.BaseHTTPResponse) -> str:
 def _hash_file(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _read_metadata(path: Path) -> dict[str, Any]:
-    """Read the core metadata as fields of the upload form, with devpi-client's own code."""
-    from devpi.upload import get_pkginfo
-    from devpi_common.metadata import get_pyversion_filetype
-
-    if not path.is_file():
-        raise InputError(f"no such file: {path}", next_step="name a wheel or an sdist")
-    try:
-        info = get_pkginfo(path)
-        pyversion, filetype = get_pyversion_filetype(path.name)
-    except Exception as error:
-        raise InputError(
-            f"neither a wheel nor an sdist: {path}",
-            why=f"{type(error).__name__}: {error}",
-            next_step="name a .whl or .tar.gz file that a build created",
-        ) from error
-    if not getattr(info, "name", None) or not getattr(info, "version", None):
-        raise InputError(
-            f"neither a wheel nor an sdist: {path}",
-            why="its metadata have no project name and version",
-            next_step="name a .whl or .tar.gz file that a build created",
-        )
-    fields = {attr: getattr(info, attr) for attr in info}
-    fields |= {"pyversion": pyversion, "filetype": filetype}
-    return {key: value for key, value in fields.items() if value not in (None, "", (), [])}

@@ -10,8 +10,9 @@ import click
 from cli.index_session import open_index
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
 from cli.output import terminal
-from mirror.client import IndexClient, UploadResult, check_distribution
+from mirror.client import IndexClient, UploadResult
 from mirror.core.errors import InputError, RefusedError
+from mirror.upload_form import read_metadata
 
 _SUFFIXES = (".whl", ".tar.gz", ".zip")
 
@@ -39,7 +40,7 @@ def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: Ou
     with terminal.progress() as progress:
         progress.step(f"check {len(files)} files")
         for path in files:
-            check_distribution(path)
+            read_metadata(path)  # raises for a file that cannot be uploaded
         with open_index(local, target) as client:
             progress.step(f"upload {len(files)} files")
             results = []

@@ -1,0 +1,68 @@
+"""The form with which a wheel or an sdist is uploaded, as devpi-client sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from urllib3.filepost import choose_boundary, encode_multipart_formdata
+
+from mirror.core.errors import InputError
+
+_CHUNK = 1 << 20
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the core metadata as fields of the form, with devpi-client's own code.
+
+    Raises InputError for a file that cannot be uploaded.
+    """
+    from devpi.upload import get_pkginfo
+    from devpi_common.metadata import get_pyversion_filetype
+
+    if not path.is_file():
+        raise InputError(f"no such file: {path}", next_step="name a wheel or an sdist")
+    try:
+        info = get_pkginfo(path)
+        pyversion, filetype = get_pyversion_filetype(path.name)
+    except Exception as error:
+        raise InputError(
+            f"neither a wheel nor an sdist: {path}",
+            why=f"{type(error).__name__}: {error}",
+            next_step="name a .whl or .tar.gz file that a build created",
+        ) from error
+    if not getattr(info, "name", None) or not getattr(info, "version", None):
+        raise InputError(
+            f"neither a wheel nor an sdist: {path}",
+            why="its metadata have no project name and version",
+            next_step="name a .whl or .tar.gz file that a build created",
+        )
+    fields = {attr: getattr(info, attr) for attr in info}
+    fields |= {"pyversion": pyversion, "filetype": filetype}
+    return {key: value for key, value in fields.items() if value not in (None, "", (), [])}
+
+
+def encode_form(fields: Mapping[str, Any], path: Path) -> tuple[Iterator[bytes], Mapping[str, str]]:
+    """Encode an upload form that is sent in blocks: a wheel may be larger than the memory."""
+    boundary = choose_boundary()
+    pairs = [
+        (name, item)
+        for name, value in fields.items()
+        for item in (value if isinstance(value, list | tuple) else (value,))
+    ]
+    form, content_type = encode_multipart_formdata(
+        [*pairs, ("content", (path.name, b"", "application/octet-stream"))], boundary
+    )
+    end = f"\r\n--{boundary}--\r\n".encode()
+    head = form.removesuffix(end)
+    size = len(head) + path.stat().st_size + len(end)
+
+    def blocks() -> Iterator[bytes]:
+        yield head
+        with path.open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                yield chunk
+        yield end
+
+    return blocks(), {"Content-Type": content_type, "Content-Length": str(size)}
