@@ -1,1 +1,1 @@
-"""Other programs' formats, edited without losing a byte."""
+"""Configuration formats of other programs, edited so that everything else keeps its bytes."""

@@ -1,7 +1,7 @@
-"""CNI configurations, edited in place: what is not changed keeps every byte. Pure.
+"""Edit CNI configuration lists in place: everything that is not changed keeps its bytes. Pure.
 
-Calico's template (calico-config) is no JSON until its placeholders are filled in, some of which
-stand unquoted (``"mtu": __CNI_MTU__``): they are read as values like any other.
+Calico's template (calico-config) is no JSON before its placeholders are filled in, some of which
+are unquoted (``"mtu": __CNI_MTU__``). They are read as values like any other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DISABLE_IPV6_KEY = "net.ipv6.conf.all.disable_ipv6"
-# two entries: the plugin sets its keys in no order, and `all` takes ::1 away
+# two entries: the plugin sets its keys in no particular order, and `all` removes ::1
 TUNING_PLUGINS: tuple[Mapping[str, Any], ...] = (
     {
         "type": "tuning",
@@ -25,16 +25,16 @@ TUNING_PLUGINS: tuple[Mapping[str, Any], ...] = (
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BARE = re.compile(r"__[A-Z0-9_]+__|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
-_DEEPEST = 50
+_MAX_DEPTH = 50
 
 
 class ConflistError(ValueError):
-    """The text is no CNI configuration list; its text says where and why."""
+    """The text is no CNI configuration list. The message says where and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonSpan:
-    """A value and where it stands: text[start:end]. Objects have fields, arrays items."""
+    """A value at text[start:end]. An object has fields, an array has items."""
 
     start: int
     end: int
@@ -43,24 +43,24 @@ class JsonSpan:
 
 
 def disable_ipv6(text: str) -> str:
-    """With tuning right behind the first plugin, which makes the interface; other plugins stay."""
-    plugins = _plugins(text)
+    """Insert tuning after the first plugin, which creates the interface. Raises ConflistError."""
+    plugins = _parse_plugins(text)
     if disables_ipv6(text):
         return text
     first = plugins[0]
-    line = text.rfind("\n", 0, first.start) + 1
-    lead = text[line : first.start]
-    ending = "\r\n" if text[:line].endswith("\r\n") else "\n"
-    between = f",{ending}{lead}" if line and not lead.strip() else ", "
-    added = "".join(between + json.dumps(one) for one in TUNING_PLUGINS)
-    return text[: first.end] + added + text[first.end :]
+    line_start = text.rfind("\n", 0, first.start) + 1
+    indent = text[line_start : first.start]
+    newline = "\r\n" if text[:line_start].endswith("\r\n") else "\n"
+    separator = f",{newline}{indent}" if line_start and not indent.strip() else ", "
+    inserted = "".join(separator + json.dumps(plugin) for plugin in TUNING_PLUGINS)
+    return text[: first.end] + inserted + text[first.end :]
 
 
 def disables_ipv6(text: str) -> bool:
-    """Whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
-    for plugin in _plugins(text):
+    """Return whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
+    for plugin in _parse_plugins(text):
         sysctl = plugin.fields.get("sysctl")
-        if _told(text, plugin, "type") == "tuning" and sysctl is not None:
+        if _read_type(text, plugin) == "tuning" and sysctl is not None:
             value = sysctl.fields.get(DISABLE_IPV6_KEY)
             if value and text[value.start : value.end].strip('"') == "1":
                 return True
@@ -68,26 +68,26 @@ def disables_ipv6(text: str) -> bool:
 
 
 def assigns_ipv6(text: str) -> bool:
-    """Whether calico-ipam is asked for IPv6 addresses. Raises ConflistError."""
-    return any(_is(text, value, "true") for value in _assign(text))
+    """Return whether calico-ipam is asked for IPv6 addresses. Raises ConflistError."""
+    return any(_is_true(text, value) for value in _find_assign_ipv6(text))
 
 
 def stop_assigning_ipv6(text: str) -> str:
-    """With ``assign_ipv6`` false wherever it is true."""
-    for value in reversed(_assign(text)):
-        if _is(text, value, "true"):
+    """Set every ``assign_ipv6`` that is true to false. Raises ConflistError."""
+    for value in reversed(_find_assign_ipv6(text)):
+        if _is_true(text, value):
             old = text[value.start : value.end]
             text = text[: value.start] + old.replace("true", "false") + text[value.end :]
     return text
 
 
 def read_plugin_types(text: str) -> tuple[str, ...]:
-    """The types of the plugins, in their order. Raises ConflistError."""
-    return tuple(_told(text, plugin, "type") for plugin in _plugins(text))
+    """Return the types of the plugins in order. Raises ConflistError."""
+    return tuple(_read_type(text, plugin) for plugin in _parse_plugins(text))
 
 
-def _assign(text: str) -> list[JsonSpan]:
-    ipams = [plugin.fields.get("ipam") for plugin in _plugins(text)]
+def _find_assign_ipv6(text: str) -> list[JsonSpan]:
+    ipams = [plugin.fields.get("ipam") for plugin in _parse_plugins(text)]
     return [
         ipam.fields["assign_ipv6"]
         for ipam in ipams
@@ -95,88 +95,91 @@ def _assign(text: str) -> list[JsonSpan]:
     ]
 
 
-def _is(text: str, value: JsonSpan, word: str) -> bool:
-    return text[value.start : value.end].strip('"').lower() == word
+def _is_true(text: str, value: JsonSpan) -> bool:
+    return text[value.start : value.end].strip('"').lower() == "true"
 
 
-def _told(text: str, plugin: JsonSpan, key: str) -> str:
-    value = plugin.fields.get(key)
+def _read_type(text: str, plugin: JsonSpan) -> str:
+    value = plugin.fields.get("type")
     return text[value.start : value.end].strip('"') if value else ""
 
 
-def _plugins(text: str) -> tuple[JsonSpan, ...]:
-    at = _space(text, 1 if text.startswith("\ufeff") else 0)
-    whole = _value(text, at, 0)
-    if _space(text, whole.end) != len(text):
-        raise ConflistError(f"{_where(text, whole.end)}: something stands behind its end")
-    found = whole.fields.get("plugins")
-    if found is None or not found.items:
+# -- parsing --------------------------------------------------------------------------------------
+
+
+def _parse_plugins(text: str) -> tuple[JsonSpan, ...]:
+    at = _skip_space(text, 1 if text.startswith("\ufeff") else 0)
+    whole = _parse_value(text, at, 0)
+    if _skip_space(text, whole.end) != len(text):
+        raise ConflistError(f"{_locate(text, whole.end)}: more text after its end")
+    plugins = whole.fields.get("plugins")
+    if plugins is None or not plugins.items:
         raise ConflistError('it has no list of "plugins"')
-    if any(text[one.start] != "{" for one in found.items):
+    if any(text[plugin.start] != "{" for plugin in plugins.items):
         raise ConflistError("one of its plugins is no object")
-    return found.items
+    return plugins.items
 
 
-def _value(text: str, at: int, depth: int) -> JsonSpan:
-    if depth > _DEEPEST:
-        raise ConflistError(f"{_where(text, at)}: nested too deep")
+def _parse_value(text: str, at: int, depth: int) -> JsonSpan:
+    if depth > _MAX_DEPTH:
+        raise ConflistError(f"{_locate(text, at)}: nested too deep")
     if text.startswith("{", at):
-        return _object(text, at, depth)
+        return _parse_object(text, at, depth)
     if text.startswith("[", at):
-        return _array(text, at, depth)
-    found = _STRING.match(text, at) or _BARE.match(text, at)
-    if found is None:
-        raise ConflistError(f"{_where(text, at)}: no value where one has to be")
-    return JsonSpan(start=at, end=found.end())
+        return _parse_array(text, at, depth)
+    match = _STRING.match(text, at) or _BARE.match(text, at)
+    if match is None:
+        raise ConflistError(f"{_locate(text, at)}: expected a value")
+    return JsonSpan(start=at, end=match.end())
 
 
-def _object(text: str, start: int, depth: int) -> JsonSpan:
+def _parse_object(text: str, start: int, depth: int) -> JsonSpan:
     fields: dict[str, JsonSpan] = {}
-    at = _space(text, start + 1)
+    at = _skip_space(text, start + 1)
     while not text.startswith("}", at):
         key = _STRING.match(text, at)
         if key is None:
-            raise ConflistError(f"{_where(text, at)}: no key where one has to be")
-        at = _space(text, _expect(text, _space(text, key.end()), ":"))
+            raise ConflistError(f"{_locate(text, at)}: expected a key")
+        at = _skip_space(text, _expect(text, _skip_space(text, key.end()), ":"))
         name = key[0][1:-1]
         if name in fields:
-            raise ConflistError(f"{_where(text, at)}: {key[0]} stands twice")
-        fields[name] = _value(text, at, depth + 1)
-        at = _next(text, fields[name].end, "}")
+            raise ConflistError(f"{_locate(text, at)}: {key[0]} is there twice")
+        fields[name] = _parse_value(text, at, depth + 1)
+        at = _skip_comma(text, fields[name].end, "}")
     return JsonSpan(start=start, end=at + 1, fields=fields)
 
 
-def _array(text: str, start: int, depth: int) -> JsonSpan:
+def _parse_array(text: str, start: int, depth: int) -> JsonSpan:
     items: list[JsonSpan] = []
-    at = _space(text, start + 1)
+    at = _skip_space(text, start + 1)
     while not text.startswith("]", at):
-        items.append(_value(text, at, depth + 1))
-        at = _next(text, items[-1].end, "]")
+        items.append(_parse_value(text, at, depth + 1))
+        at = _skip_comma(text, items[-1].end, "]")
     return JsonSpan(start=start, end=at + 1, items=tuple(items))
 
 
-def _next(text: str, at: int, end: str) -> int:
-    """Behind a comma and at a further entry, or at the end."""
-    at = _space(text, at)
+def _skip_comma(text: str, at: int, end: str) -> int:
+    """Return the position of the next entry after a comma, or of ``end``."""
+    at = _skip_space(text, at)
     if text.startswith(end, at):
         return at
-    at = _space(text, _expect(text, at, ","))
+    at = _skip_space(text, _expect(text, at, ","))
     if text.startswith(end, at):
-        raise ConflistError(f"{_where(text, at)}: nothing behind a comma")
+        raise ConflistError(f"{_locate(text, at)}: nothing after a comma")
     return at
 
 
 def _expect(text: str, at: int, sign: str) -> int:
     if not text.startswith(sign, at):
-        raise ConflistError(f"{_where(text, at)}: no {sign} where one has to be")
+        raise ConflistError(f"{_locate(text, at)}: expected {sign}")
     return at + 1
 
 
-def _space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+def _skip_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
-def _where(text: str, at: int) -> str:
-    row = text.count("\n", 0, at) + 1
-    return f"line {row}, column {at - text.rfind(chr(10), 0, at)}"
+def _locate(text: str, at: int) -> str:
+    line = text.count("\n", 0, at) + 1
+    return f"line {line}, column {at - text.rfind(chr(10), 0, at)}"

@@ -1,6 +1,6 @@
-"""Corefiles: read as CoreDNS reads them, changed by splicing text, so that no other byte moves.
+"""Parse Corefiles as CoreDNS does, and edit their text so that no other byte changes.
 
-Every word (words.py) knows where it stands; an edit is text put in or taken out at such a place.
+Every token (corefile_lexer.py) has its position; an edit inserts or replaces text there.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.formats.corefile_lexer import WHITESPACE, Token, tokenize
+from deploy.formats.corefile_lexer import Token, tokenize
 
 
 class CorefileError(ValueError):
-    """A text that CoreDNS would not load either; names the line."""
+    """A text that CoreDNS would not load either. The message names the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
-    """A plugin with its arguments, and the words of its block, a tuple a line."""
+    """A plugin with its arguments, and the words in its braces as one tuple per line."""
 
     name: str
     args: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
     tokens: tuple[Token, ...]
-    brace: Token | None  # that opens its block
+    brace: Token | None  # the opening one
 
     @property
     def line(self) -> int:
@@ -32,7 +32,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorefileBlock:
-    """A server block, or a snippet. ``close`` is the place where one more directive can go."""
+    """A server block or a snippet. ``insert_at`` is where another directive can go."""
 
     keys: tuple[str, ...]
     directives: tuple[Directive, ...]
@@ -49,12 +49,12 @@ class CorefileBlock:
         return tuple(parse_zone(key) for key in self.keys)
 
     def find(self, *names: str) -> tuple[Directive, ...]:
-        return tuple(one for one in self.directives if one.name in names)
+        return tuple(directive for directive in self.directives if directive.name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCorefile:
-    """A parsed text. ``imports`` are those outside of blocks."""
+    """The blocks of a Corefile, and its imports outside of blocks."""
 
     text: str
     blocks: tuple[CorefileBlock, ...]
@@ -65,188 +65,186 @@ class ParsedCorefile:
         return tuple(block for block in self.blocks if not block.is_snippet)
 
     def effective_directives(self, block: CorefileBlock) -> tuple[Directive, ...]:
-        """The directives of a server block, those of the snippets that it imports among them."""
-        snippets = {one.keys[0][1:-1]: one for one in self.blocks if one.is_snippet}
-        found: list[Directive] = []
-        for one in block.directives:
-            named = snippets.get(one.args[0]) if one.name == "import" and one.args else None
-            found += named.directives if named else (one,)
-        return tuple(found)
+        """Return the directives of a block, with those of the snippets that it imports."""
+        snippets = {block.keys[0][1:-1]: block for block in self.blocks if block.is_snippet}
+        directives: list[Directive] = []
+        for directive in block.directives:
+            is_import = directive.name == "import" and directive.args
+            snippet = snippets.get(directive.args[0]) if is_import else None
+            directives += snippet.directives if snippet else (directive,)
+        return tuple(directives)
 
 
 def parse_zone(key: str) -> str:
-    """`dns://Example.org.:1053` → `example.org`."""
-    rest = key.rpartition("://")[2]
-    name, colon, port = rest.rpartition(":")
+    """Return the zone of a server block's key: `dns://Example.org.:1053` → `example.org`."""
+    address = key.rpartition("://")[2]
+    name, colon, port = address.rpartition(":")
     if colon and port.isdigit():
-        rest = name
-    return rest.lower().rstrip(".") or "."
+        address = name
+    return address.lower().rstrip(".") or "."
 
 
-# -- structure ------------------------------------------------------------------------------------
+# -- parsing --------------------------------------------------------------------------------------
 
 
 def parse(text: str) -> ParsedCorefile:
-    """Raises CorefileError where CoreDNS would not load it for its structure."""
-    reader = _Reader(tokenize(text), len(text))
+    """Parse a Corefile. Raises CorefileError if CoreDNS would reject its structure."""
+    parser = _Parser(tokenize(text), len(text))
     blocks, imports = list[CorefileBlock](), list[str]()
-    while not reader.over:
-        if reader.text == "import":
-            imports += [one.text for one in reader.line()[1:]]
+    while not parser.is_at_end:
+        if parser.text == "import":
+            imports += [token.text for token in parser.read_line()[1:]]
             continue
-        block = reader.block()
+        block = parser.read_block()
         if block.keys:
             blocks.append(block)
     return ParsedCorefile(text=text, blocks=tuple(blocks), imports=tuple(imports))
 
 
 def parse_fragment(text: str) -> CorefileBlock:
-    """The directives of a file that is imported into a server block."""
-    reader = _Reader(tokenize(text), len(text))
-    directives = reader.directives(until_brace=False)
+    """Parse the directives of a file that a server block imports."""
+    parser = _Parser(tokenize(text), len(text))
+    directives = parser.read_directives(until_brace=False)
     return CorefileBlock(keys=(), directives=directives, line=1, insert_at=len(text))
 
 
-class _Reader:
-    """Walks over the words as CoreDNS' parser does (caddyfile/parse.go)."""
+class _Parser:
+    """Reads the tokens in the way of CoreDNS's parser (caddyfile/parse.go)."""
 
-    def __init__(self, words: Sequence[Token], size: int) -> None:
-        self._words = words
+    def __init__(self, tokens: Sequence[Token], size: int) -> None:
+        self._tokens = tokens
         self._at = 0
         self._size = size
 
     @property
-    def over(self) -> bool:
-        return self._at >= len(self._words)
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._tokens)
 
     @property
     def text(self) -> str:
-        return self._words[self._at].text
+        return self._tokens[self._at].text
 
     @property
-    def _new_line(self) -> bool:
-        return self._at == 0 or self._words[self._at - 1].last_line < self._words[self._at].line
+    def _line(self) -> int:
+        return self._tokens[self._at].line
+
+    @property
+    def _is_new_line(self) -> bool:
+        return self._at == 0 or self._tokens[self._at - 1].last_line < self._line
 
     def _next(self) -> Token:
         self._at += 1
-        return self._words[self._at - 1]
+        return self._tokens[self._at - 1]
 
-    def line(self) -> list[Token]:
-        """The words up to the end of the line."""
-        found = [self._next()]
-        while not self.over and not self._new_line:
-            found.append(self._next())
-        return found
+    def read_line(self) -> list[Token]:
+        """Read the tokens up to the end of the line."""
+        tokens = [self._next()]
+        while not self.is_at_end and not self._is_new_line:
+            tokens.append(self._next())
+        return tokens
 
-    def block(self) -> CorefileBlock:
-        first = self._words[self._at]
-        keys = self._keys()
-        if self.over:
-            return CorefileBlock(keys=keys, directives=(), line=first.line, insert_at=self._size)
-        braced = self.text == "{"
-        if braced:
+    def read_block(self) -> CorefileBlock:
+        line = self._line
+        keys = self._read_keys()
+        if self.is_at_end:
+            return CorefileBlock(keys=keys, directives=(), line=line, insert_at=self._size)
+        has_brace = self.text == "{"
+        if has_brace:
             self._next()
-        directives = self.directives(until_brace=True)
-        if not self.over:
-            close = self._next().begin
-        elif braced:
-            raise CorefileError(f"line {first.line}: the block is not closed")
+        directives = self.read_directives(until_brace=True)
+        if not self.is_at_end:
+            insert_at = self._next().begin
+        elif has_brace:
+            raise CorefileError(f"line {line}: the block is not closed")
         else:
-            close = self._size
-        return CorefileBlock(keys=keys, directives=directives, line=first.line, insert_at=close)
+            insert_at = self._size
+        return CorefileBlock(keys=keys, directives=directives, line=line, insert_at=insert_at)
 
-    def _keys(self) -> tuple[str, ...]:
-        keys, more = list[str](), False
-        while not self.over:
+    def _read_keys(self) -> tuple[str, ...]:
+        keys, after_comma = list[str](), False
+        while not self.is_at_end:
             if self.text == "{":
-                if more:
-                    raise CorefileError(f"line {self._words[self._at].line}: a comma too many")
+                if after_comma:
+                    raise CorefileError(f"line {self._line}: a comma too many")
                 break
-            if keys and not more and self._new_line:
+            if keys and not after_comma and self._is_new_line:
                 break
             word = self._next().text
             if word:
-                more = word.endswith(",")
+                after_comma = word.endswith(",")
                 keys.append(word.removesuffix(","))
-        if more:
+        if after_comma:
             raise CorefileError("the text ends after a comma")
         return tuple(keys)
 
-    def directives(self, *, until_brace: bool) -> tuple[Directive, ...]:
-        found = []
-        while not self.over:
+    def read_directives(self, *, until_brace: bool) -> tuple[Directive, ...]:
+        directives = []
+        while not self.is_at_end:
             if self.text == "}":
                 if until_brace:
                     break
-                raise CorefileError(f"line {self._words[self._at].line}: unexpected }}")
-            found.append(self._directive())
-        return tuple(found)
+                raise CorefileError(f"line {self._line}: unexpected }}")
+            directives.append(self._read_directive())
+        return tuple(directives)
 
-    def _directive(self) -> Directive:
-        words = [self._next()]
-        nesting, brace = 0, None
-        while not self.over:
+    def _read_directive(self) -> Directive:
+        tokens = [self._next()]
+        depth, brace = 0, None
+        while not self.is_at_end:
             text = self.text
             if text == "{":
-                nesting += 1
-                brace = brace or self._words[self._at]
-            elif self._new_line and nesting == 0:
+                depth += 1
+                brace = brace or self._tokens[self._at]
+            elif self._is_new_line and depth == 0:
                 break
             elif text == "}":
-                if nesting == 0:
-                    raise CorefileError(f"line {self._words[self._at].line}: unexpected }}")
-                nesting -= 1
-            words.append(self._next())
-        if nesting:
-            raise CorefileError(f"line {words[0].line}: {words[0].text} is not closed")
-        head = words[: words.index(brace)] if brace else words
+                if depth == 0:
+                    raise CorefileError(f"line {self._line}: unexpected }}")
+                depth -= 1
+            tokens.append(self._next())
+        if depth:
+            raise CorefileError(f"line {tokens[0].line}: {tokens[0].text} is not closed")
+        head = tokens[: tokens.index(brace)] if brace else tokens
         return Directive(
-            name=words[0].text,
-            args=tuple(one.text for one in head[1:]),
-            body=_lines(words[len(head) + 1 : -1]) if brace else (),
-            tokens=tuple(words),
+            name=tokens[0].text,
+            args=tuple(token.text for token in head[1:]),
+            body=_split_lines(tokens[len(head) + 1 : -1]) if brace else (),
+            tokens=tuple(tokens),
             brace=brace,
         )
 
 
-def _lines(words: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
+def _split_lines(tokens: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
     lines: list[list[str]] = []
-    for number, word in enumerate(words):
-        if number == 0 or words[number - 1].last_line < word.line:
+    for number, token in enumerate(tokens):
+        if number == 0 or tokens[number - 1].last_line < token.line:
             lines.append([])
-        lines[-1].append(word.text)
+        lines[-1].append(token.text)
     return tuple(map(tuple, lines))
 
 
-# -- edits ----------------------------------------------------------------------------------------
+# -- editing --------------------------------------------------------------------------------------
 
 
 def insert_lines(text: str, at: int, lines: Sequence[str], indent: str) -> str:
-    """Whole lines before the line in which ``at`` stands, with that text's kind of line end."""
+    """Insert whole lines before the line that contains ``at``, with the text's line endings."""
     begin = text.rfind("\n", 0, at) + 1
-    ending = "\r\n" if "\r\n" in text else "\n"
+    newline = "\r\n" if "\r\n" in text else "\n"
     if text[begin:at].strip():
-        # something stands before it on its line: the new lines go between the two
+        # something precedes it on its line: the new lines go between the two
         begin = at
-        block = ending + ending.join(indent + line for line in lines) + ending
+        inserted = newline + newline.join(indent + line for line in lines) + newline
     else:
-        before = "" if begin == 0 or text[begin - 1] == "\n" else ending
-        block = before + "".join(indent + line + ending for line in lines)
-    return text[:begin] + block + text[begin:]
+        separator = "" if begin == 0 or text[begin - 1] == "\n" else newline
+        inserted = separator + "".join(indent + line + newline for line in lines)
+    return text[:begin] + inserted + text[begin:]
 
 
 def find_indent(text: str, block: CorefileBlock) -> str:
-    """The white space before the first directive that begins a line of its own."""
-    for one in block.directives:
-        at = one.tokens[0].begin
+    """Return the white space before the first directive that begins a line."""
+    for directive in block.directives:
+        at = directive.tokens[0].begin
         begin = text.rfind("\n", 0, at) + 1
         if not text[begin:at].strip():
             return text[begin:at]
     return "    "
-
-
-def quote(word: str) -> str:
-    """A word as it is written, in quotes where it has to be."""
-    if word and not any(char in WHITESPACE or char in '"#{}' for char in word):
-        return word
-    return '"' + word.replace('"', '\\"') + '"'

@@ -1,9 +1,9 @@
-"""The words of a Corefile, as CoreDNS' own lexer finds them (coredns/caddy, caddyfile/lexer.go).
+"""Split a Corefile into tokens exactly as CoreDNS does (coredns/caddy, caddyfile/lexer.go).
 
-Its oddities are kept: a carriage return is dropped even inside a word; `#` begins a comment inside
-a word too, and that comment ends at the next space if the word had begun; only quotes can be
-escaped. A grammar of a parser generator cannot say these; tests/cluster/test_corefile.py compares
-both on the same texts.
+Its oddities are kept: a carriage return is dropped even inside a word; `#` begins a comment even
+inside a word, and such a comment ends at the next space; only quotes can be escaped. No parser
+generator's grammar can express these. tests/cluster/test_corefile.py compares both lexers on the
+same texts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# unicode.IsSpace of Go: White_Space
+# Go's unicode.IsSpace: White_Space
 WHITESPACE = frozenset("\t\n\v\f\r \u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3000") | frozenset(
     chr(code) for code in range(0x2000, 0x200B)
 )
@@ -19,17 +19,17 @@ WHITESPACE = frozenset("\t\n\v\f\r \u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A word: its text as CoreDNS sees it, and its place. ``line`` and ``last`` from 1."""
+    """A word as CoreDNS reads it, at text[begin:end]. Lines count from 1."""
 
     text: str
     begin: int
     end: int
     line: int
-    last_line: int  # the line on which it ends
+    last_line: int  # where it ends: a quoted word may span lines
 
 
 def tokenize(text: str) -> tuple[Token, ...]:
-    """The words of a text, as CoreDNS' lexer finds them."""
+    """Return the tokens of a text."""
     return tuple(_lex(text))
 
 
@@ -38,7 +38,6 @@ def _lex(text: str) -> Iterator[Token]:
     if text.startswith("\ufeff"):
         at = 1
     while at < size:
-        # between words: space and comments
         char = text[at]
         if char in WHITESPACE:
             line += char == "\n"
@@ -47,32 +46,32 @@ def _lex(text: str) -> Iterator[Token]:
             while at < size and text[at] != "\n":
                 at += 1
         else:
-            lexed = _quoted if char == '"' else _word
-            value, end = lexed(text, at)
-            last = line + text.count("\n", at, end)
+            read = _read_quoted if char == '"' else _read_word
+            value, end = read(text, at)
+            last_line = line + text.count("\n", at, end)
             if value is not None:
-                yield Token(text=value, begin=at, end=end, line=line, last_line=last)
-            at, line = end, last
+                yield Token(text=value, begin=at, end=end, line=line, last_line=last_line)
+            at, line = end, last_line
 
 
-def _word(text: str, at: int) -> tuple[str, int]:
-    """Up to a space that is no carriage return; from `#` on nothing counts."""
-    value, comment = list[str](), False
+def _read_word(text: str, at: int) -> tuple[str, int]:
+    """Read up to a space other than a carriage return. Nothing counts after a `#`."""
+    value, in_comment = list[str](), False
     while at < len(text):
         char = text[at]
         if char in WHITESPACE and char != "\r":
             break
-        comment = comment or char == "#"
-        if not comment and char != "\r":
+        in_comment = in_comment or char == "#"
+        if not in_comment and char != "\r":
             value.append(char)
         at += 1
     while text[at - 1] == "\r":
-        at -= 1  # that of a line's end is no part of its place
+        at -= 1  # the one at the end of a line is not part of the token
     return "".join(value), at
 
 
-def _quoted(text: str, at: int) -> tuple[str | None, int]:
-    """Up to the closing quotes, or to the end of the text, where nothing at all is no word."""
+def _read_quoted(text: str, at: int) -> tuple[str | None, int]:
+    """Read up to the closing quotes or the end of the text, where nothing is no token."""
     value, escaped = list[str](), False
     at += 1
     while at < len(text):

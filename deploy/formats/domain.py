@@ -1,4 +1,4 @@
-"""Domain names that people give: checked before they go into another program's configuration."""
+"""Domain names from the command line, checked before they go into a configuration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NAME = re.compile(
 
 
 def parse_domain(text: str) -> str:
-    """In lower case without the last dot. Raises InputError for what is no domain name."""
+    """Return the name in lower case without the last dot. Raises InputError."""
     name = text.lower().removesuffix(".")
     if not _NAME.match(name):
         raise InputError(
             f"not a domain name: {text[:80]!r}",
-            why="labels of letters, digits, `-` and `_` with dots between",
+            why="labels of letters, digits, `-` and `_`, separated by dots",
             next_step="give a name such as home.example",
         )
     return name

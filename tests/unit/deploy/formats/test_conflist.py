@@ -1,4 +1,4 @@
-"""Conflists are changed where they have to be, and nowhere else."""
+"""Edits of CNI configuration lists change only what they have to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deploy.formats.conflist import (
 )
 from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE
 
-fifty = settings(max_examples=50, deadline=None)
+fifty_examples = settings(max_examples=50, deadline=None)
 TEMPLATE = CNI_CONFIG_TEMPLATE % "true"
 
 names = st.text(max_size=6).filter(lambda name: name not in ("plugins", "ipam", "sysctl", "type"))
@@ -30,7 +30,7 @@ values = st.recursive(
     max_leaves=8,
 )
 plugins = st.builds(
-    lambda more, kind: {**more, "type": kind},
+    lambda fields, kind: {**fields, "type": kind},
     st.dictionaries(names, values, max_size=4),
     st.sampled_from(("calico", "bridge", "portmap", "bandwidth", "firewall")),
 )
@@ -38,24 +38,26 @@ plugins = st.builds(
 
 @st.composite
 def conflists(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
-    told: dict[str, Any] = draw(st.dictionaries(names, values, max_size=3))
-    told["plugins"] = draw(st.lists(plugins, min_size=1, max_size=4))
+    config: dict[str, Any] = draw(st.dictionaries(names, values, max_size=3))
+    config["plugins"] = draw(st.lists(plugins, min_size=1, max_size=4))
     if draw(st.booleans()):
-        told["plugins"][0]["ipam"] = {"assign_ipv6": draw(st.sampled_from(("true", "false", True)))}
+        config["plugins"][0]["ipam"] = {
+            "assign_ipv6": draw(st.sampled_from(("true", "false", True)))
+        }
     indent = draw(st.sampled_from((None, 0, 1, 2, 4, "\t")))
     separators = draw(st.sampled_from(((", ", ": "), (",", ":"), (" , ", " :  "))))
-    return told, json.dumps(told, indent=indent, separators=separators)
+    return config, json.dumps(config, indent=indent, separators=separators)
 
 
-@fifty
+@fifty_examples
 @given(conflists())
-def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
-    made: tuple[dict[str, Any], str],
+def test_tuning_follows_the_first_plugin_and_nothing_else_changes(
+    conflist: tuple[dict[str, Any], str],
 ) -> None:
-    told, text = made
+    config, text = conflist
     after = disable_ipv6(text)
-    wanted = [told["plugins"][0], *TUNING_PLUGINS, *told["plugins"][1:]]
-    assert json.loads(after) == {**told, "plugins": wanted}
+    expected = [config["plugins"][0], *TUNING_PLUGINS, *config["plugins"][1:]]
+    assert json.loads(after) == {**config, "plugins": expected}
     assert disables_ipv6(after)
     assert disable_ipv6(after) == after
     added = next(n for n in range(len(text)) if text[n] != after[n])
@@ -63,28 +65,28 @@ def test_tuning_comes_behind_the_first_plugin_and_nothing_else_changes(
     assert len(after) - len(text) < 400
 
 
-@fifty
+@fifty_examples
 @given(conflists())
-def test_only_assign_ipv6_is_changed(made: tuple[dict[str, Any], str]) -> None:
-    told, text = made
-    before = told["plugins"][0].get("ipam", {}).get("assign_ipv6")
+def test_changes_only_assign_ipv6(conflist: tuple[dict[str, Any], str]) -> None:
+    config, text = conflist
+    before = config["plugins"][0].get("ipam", {}).get("assign_ipv6")
     after = stop_assigning_ipv6(text)
     assert not assigns_ipv6(after)
     if before in ("true", True):
-        told["plugins"][0]["ipam"]["assign_ipv6"] = "false" if before == "true" else False
-        assert json.loads(after) == told
+        config["plugins"][0]["ipam"]["assign_ipv6"] = "false" if before == "true" else False
+        assert json.loads(after) == config
     else:
         assert after == text
 
 
-@fifty
+@fifty_examples
 @given(conflists())
-def test_both_edits_do_not_mind_their_order(made: tuple[dict[str, Any], str]) -> None:
-    _, text = made
+def test_the_order_of_both_edits_does_not_matter(conflist: tuple[dict[str, Any], str]) -> None:
+    _, text = conflist
     assert disable_ipv6(stop_assigning_ipv6(text)) == stop_assigning_ipv6(disable_ipv6(text))
 
 
-def test_the_template_of_calico_keeps_its_placeholders_and_its_layout() -> None:
+def test_calicos_template_keeps_its_placeholders_and_layout() -> None:
     after = disable_ipv6(TEMPLATE)
     lines = after.splitlines()
     added = [line for line in lines if line not in TEMPLATE.splitlines()]
@@ -93,44 +95,44 @@ def test_the_template_of_calico_keeps_its_placeholders_and_its_layout() -> None:
     assert '"mtu": __CNI_MTU__,' in after
     assert read_plugin_types(after) == ("calico", "tuning", "tuning", "portmap")
     filled = after.replace("__CNI_MTU__", "1440")
-    assert json.loads(filled)["plugins"][1:3] == [dict(one) for one in TUNING_PLUGINS]
+    assert json.loads(filled)["plugins"][1:3] == [dict(plugin) for plugin in TUNING_PLUGINS]
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "line 1, column 1: no value"),
+        ("", "line 1, column 1: expected a value"),
         ("{}", 'no list of "plugins"'),
         ('{"plugins": []}', 'no list of "plugins"'),
         ('{"plugins": [1]}', "no object"),
-        ('{"plugins": [{"type": "calico"},]}', "nothing behind a comma"),
-        ('{"plugins": [{"type": "calico"}]', "line 1, column 33: no ,"),
-        ('{"plugins": [{"type": "calico"}]}}', "behind its end"),
-        ('{"plugins": [{"a": 1, "a": 2}]}', "stands twice"),
-        ('{"type": "calico", "mtu": CNI_MTU}', "no value"),
+        ('{"plugins": [{"type": "calico"},]}', "nothing after a comma"),
+        ('{"plugins": [{"type": "calico"}]', "line 1, column 33: expected ,"),
+        ('{"plugins": [{"type": "calico"}]}}', "more text after its end"),
+        ('{"plugins": [{"a": 1, "a": 2}]}', "is there twice"),
+        ('{"type": "calico", "mtu": CNI_MTU}', "expected a value"),
         ("[" * 5000, "too deep"),
-        ("\x00\xff", "no value"),
+        ("\x00\xff", "expected a value"),
     ],
 )
-def test_what_is_no_conflist_is_refused_with_its_place(text: str, why: str) -> None:
+def test_rejects_other_text_with_the_position(text: str, why: str) -> None:
     with pytest.raises(ConflistError, match=why):
         disable_ipv6(text)
 
 
-@fifty
+@fifty_examples
 @given(st.text(alphabet='{}[]",:_ a1\n\\', max_size=60))
-def test_garbage_is_refused_or_kept(text: str) -> None:
+def test_rejects_or_edits_random_text(text: str) -> None:
     try:
         assert disables_ipv6(disable_ipv6(text))
     except ConflistError:
         return
 
 
-def test_a_tuning_of_somebody_else_stays() -> None:
-    theirs = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
-    text = json.dumps({"plugins": [{"type": "bridge"}, theirs]})
+def test_keeps_another_tuning_plugin() -> None:
+    other = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
+    text = json.dumps({"plugins": [{"type": "bridge"}, other]})
     assert json.loads(disable_ipv6(text))["plugins"] == [
         {"type": "bridge"},
         *TUNING_PLUGINS,
-        theirs,
+        other,
     ]

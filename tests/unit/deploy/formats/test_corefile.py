@@ -1,8 +1,9 @@
-"""Corefiles: given back unchanged, edited by as little as possible, refused where they are odd."""
+"""Corefiles are parsed as CoreDNS does, edited as little as possible, or refused."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,25 +21,31 @@ TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 CUSTOM = ConfigMapKey(namespace="kube-system", name="coredns-custom", key="pypi-mirror.override")
 PLAIN = {"keep_aaaa": [], "forward": [], "prefer_udp": False}
 UDP = {"keep_aaaa": [], "forward": ["8.8.8.8", "8.8.4.4"], "prefer_udp": True}
-WORDS = st.lists(st.sampled_from(["a", "b c", "# d"]), max_size=3)
 SUFFIXES = ["communityfibre.co.uk", "home.example"]
 
 
-def edited(text: bytes, **options: object) -> bytes:
-    made = dns.edit(Edit(fix="dns", options={**PLAIN, **options}), TARGET, text)
-    assert made is not None
-    return made
+def apply_dns(text: bytes, **options: object) -> bytes:
+    edited = dns.edit(Edit(fix="dns", options={**PLAIN, **options}), TARGET, text)
+    assert edited is not None
+    return edited
 
 
-def guarded(text: bytes, keep: tuple[str, ...] = ()) -> bytes:
-    options = {"suffixes": SUFFIXES, "keep": list(keep)}
-    made = search_domains.edit(Edit(fix="search-domains", options=options), TARGET, text)
-    assert made is not None
-    return made
+def apply_guards(text: bytes) -> bytes:
+    options = {"suffixes": SUFFIXES, "keep": []}
+    edited = search_domains.edit(Edit(fix="search-domains", options=options), TARGET, text)
+    assert edited is not None
+    return edited
 
 
-def edits() -> list[object]:
-    return [edited, guarded, lambda text: edited(guarded(text), **UDP)]
+def apply_both(text: bytes) -> bytes:
+    return apply_dns(apply_guards(text), **UDP)
+
+
+def read_case(name: str) -> bytes:
+    return next(path for path in CORPUS if path.stem == name).read_bytes()
+
+
+EDITS = (apply_dns, apply_guards, apply_both)
 
 
 def test_the_corpus_is_large() -> None:
@@ -46,28 +53,28 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_every_word_stands_where_it_says(path: Path) -> None:
+def test_every_token_has_its_position(path: Path) -> None:
     text = path.read_bytes().decode()
     at = 0
-    for one in tokenize(text):
-        between = text[at : one.begin]
+    for token in tokenize(text):
+        between = text[at : token.begin]
         assert re.fullmatch(r"(\s|\ufeff|#[^\n]*)*", between), "only space and comments between"
-        assert text.count("\n", 0, one.begin) + 1 == one.line
-        at = one.end
+        assert text.count("\n", 0, token.begin) + 1 == token.line
+        at = token.end
     assert re.fullmatch(r"(\s|\ufeff|#[^\n]*)*", text[at:])
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("edit", range(3))
-def test_an_edit_only_adds_lines(path: Path, edit: int) -> None:
-    """Every line that was there is there still, in its order; and it is still a Corefile."""
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_only_adds_lines(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """All earlier lines remain in their order, and the text is still a Corefile."""
     before = path.read_bytes()
     try:
-        after = edits()[edit](before)  # type: ignore[operator]
+        after = edit(before)
     except CannotEdit:
         return
-    if b"forward" in before and edit == 2:
-        return  # this one changes a line, as it is asked to
+    if b"forward" in before and edit is apply_both:
+        return  # its options change a line
     rest = iter(after.splitlines(keepends=True))
     missing = [line for line in before.splitlines(keepends=True) if line not in rest]
     whole = [line for line in missing if line.strip() and line.endswith(b"\n")]
@@ -77,14 +84,13 @@ def test_an_edit_only_adds_lines(path: Path, edit: int) -> None:
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("edit", range(3))
-def test_an_edit_is_made_once(path: Path, edit: int) -> None:
-    act = edits()[edit]
+@pytest.mark.parametrize("edit", EDITS)
+def test_edits_are_idempotent(path: Path, edit: Callable[[bytes], bytes]) -> None:
     try:
-        after = act(path.read_bytes())  # type: ignore[operator]
+        after = edit(path.read_bytes())
     except CannotEdit:
         return
-    assert act(after) == after  # type: ignore[operator]
+    assert edit(after) == after
 
 
 @pytest.mark.parametrize(
@@ -95,69 +101,70 @@ def test_an_edit_is_made_once(path: Path, edit: int) -> None:
         ("shape-empty", "root zone"),
     ],
 )
-def test_what_cannot_be_edited_is_refused(name: str, reason: str) -> None:
-    path = next(one for one in CORPUS if one.stem == name)
+def test_refuses_a_corefile_without_a_root_zone(name: str, reason: str) -> None:
     with pytest.raises(CannotEdit, match=reason):
-        edited(path.read_bytes())
+        apply_dns(read_case(name))
 
 
-def test_force_tcp_is_not_overruled() -> None:
-    path = next(one for one in CORPUS if one.stem == "shape-force-tcp")
+def test_does_not_override_force_tcp() -> None:
     with pytest.raises(CannotEdit, match="force_tcp"):
-        edited(path.read_bytes(), prefer_udp=True)
+        apply_dns(read_case("shape-force-tcp"), prefer_udp=True)
 
 
 @pytest.mark.parametrize("text", [".:53 {\n errors\n", "a,", ". {\n a {\n}\n", "{\n}\n}\n"])
-def test_broken_ones_are_refused(text: str) -> None:
+def test_refuses_a_broken_corefile(text: str) -> None:
     with pytest.raises(CannotEdit):
-        edited(text.encode())
+        apply_dns(text.encode())
 
 
-def test_what_the_runbook_wrote_by_hand_is_not_doubled() -> None:
-    path = next(one for one in CORPUS if one.stem == "dist-runbook-by-hand")
-    assert edited(path.read_bytes(), **UDP) == path.read_bytes()
+def test_recognizes_the_blocks_of_the_runbook() -> None:
+    text = read_case("dist-runbook-by-hand")
+    assert apply_dns(text, **UDP) == text
 
 
-def test_a_template_in_an_imported_snippet_counts() -> None:
-    path = next(one for one in CORPUS if one.stem == "shape-snippet")
-    assert edited(path.read_bytes()) == path.read_bytes()
+def test_recognizes_a_template_in_an_imported_snippet() -> None:
+    text = read_case("shape-snippet")
+    assert apply_dns(text) == text
 
 
-def test_line_ends_and_indents_are_the_texts_own() -> None:
-    by_name = {path.stem: path.read_bytes() for path in CORPUS}
-    crlf = edited(by_name["shape-crlf"], **UDP)
+def test_follows_the_line_endings_and_indents_of_the_text() -> None:
+    crlf = apply_dns(read_case("shape-crlf"), **UDP)
     assert crlf.count(b"\n") == crlf.count(b"\r\n")
-    tabs = edited(by_name["shape-tabs"], **UDP)
+    tabs = apply_dns(read_case("shape-tabs"), **UDP)
     assert b"\n\ttemplate IN AAAA . {" in tabs
     assert b"\n\t\tprefer_udp" in tabs
-    assert edited(by_name["shape-no-last-newline"]).endswith(b"}")
+    assert apply_dns(read_case("shape-no-last-newline")).endswith(b"}")
 
 
-def test_forward_as_the_runbook_has_it() -> None:
-    after = edited(b".:53 {\n    forward . /etc/resolv.conf\n    reload\n}\n", **UDP).decode()
+def test_edits_forward_as_in_the_runbook() -> None:
+    after = apply_dns(b".:53 {\n    forward . /etc/resolv.conf\n    reload\n}\n", **UDP).decode()
     assert "    forward . 8.8.8.8 8.8.4.4 {\n        prefer_udp\n    }\n    reload\n}\n" in after
 
 
-def test_the_nearest_server_block_is_guarded() -> None:
+def test_guards_the_nearest_server_block() -> None:
     text = b".:53 {\n    forward . 9.9.9.9\n}\nco.uk {\n    forward . 10.0.0.1\n}\n"
-    found = parse(guarded(text).decode())
-    told = {
-        block.keys[0]: [one.args[2] for one in block.find("template")] for block in found.blocks
+    guards = {
+        block.keys[0]: [template.args[2] for template in block.find("template")]
+        for block in parse(apply_guards(text).decode()).blocks
     }
-    assert told == {".:53": ["home.example"], "co.uk": ["communityfibre.co.uk"]}
+    assert guards == {".:53": ["home.example"], "co.uk": ["communityfibre.co.uk"]}
 
 
-def test_guards_come_before_what_answers_everything() -> None:
-    both = guarded(edited(b".:53 {\n    forward . 9.9.9.9\n}\n")).decode()
-    found = parse(both).server_blocks[0].find("template")
-    assert [one.args[:2] for one in found] == [("ANY", "ANY"), ("ANY", "ANY"), ("IN", "AAAA")]
+def test_puts_guards_before_templates_that_answer_everything() -> None:
+    text = apply_guards(apply_dns(b".:53 {\n    forward . 9.9.9.9\n}\n")).decode()
+    templates = parse(text).server_blocks[0].find("template")
+    assert [template.args[:2] for template in templates] == [
+        ("ANY", "ANY"),
+        ("ANY", "ANY"),
+        ("IN", "AAAA"),
+    ]
 
 
-def test_coredns_custom_gets_directives_alone() -> None:
-    made = dns.edit(Edit(fix="dns", options=PLAIN), CUSTOM, None)
-    assert made is not None
-    assert made.decode().startswith("# pypi-mirror fix dns")
-    assert dns.edit(Edit(fix="dns", options=PLAIN), CUSTOM, made) == made
+def test_writes_only_directives_to_coredns_custom() -> None:
+    edited = dns.edit(Edit(fix="dns", options=PLAIN), CUSTOM, None)
+    assert edited is not None
+    assert edited.decode().startswith("# pypi-mirror fix dns")
+    assert dns.edit(Edit(fix="dns", options=PLAIN), CUSTOM, edited) == edited
 
 
 @pytest.mark.parametrize(
@@ -171,25 +178,25 @@ def test_coredns_custom_gets_directives_alone() -> None:
         ("{$ZONE}", "{$zone}"),
     ],
 )
-def test_zones_of_keys(key: str, zone: str) -> None:
+def test_parses_the_zone_of_a_key(key: str, zone: str) -> None:
     assert parse_zone(key) == zone
 
 
 @given(st.text(alphabet='{}".#\\ \t\r\n,abforwdi:53()', max_size=120))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_reads_or_rejects_any_text(text: str) -> None:
     try:
         parse(text)
     except CorefileError:
         return
-    for one in tokenize(text):
-        assert text[one.begin : one.end]
+    for token in tokenize(text):
+        assert text[token.begin : token.end]
 
 
 @given(
     st.sampled_from(CORPUS), st.lists(st.sampled_from(["a", "b c", "# d"]), max_size=3), st.data()
 )
-def test_what_is_put_in_can_be_taken_out(path: Path, lines: list[str], data: st.DataObject) -> None:
-    """Lines put in at any block's end; taking just them out gives back every byte."""
+def test_inserted_lines_are_one_piece(path: Path, lines: list[str], data: st.DataObject) -> None:
+    """Removing one piece of the text restores every byte."""
     text = path.read_bytes().decode()
     try:
         blocks = parse(text).blocks
@@ -206,43 +213,43 @@ def test_what_is_put_in_can_be_taken_out(path: Path, lines: list[str], data: st.
         end = start + len(after) - len(text)
         if after[:start] + after[end:] == text:
             return
-    raise AssertionError("something else was changed")
+    raise AssertionError("something else changed")
 
 
-# -- names that are kept --------------------------------------------------------------------------
+# -- kept names ---------------------------------------------------------------------------------
 
-LABELS = st.text(alphabet="abc-1", min_size=1, max_size=3).filter(lambda one: one.strip("-") == one)
+LABELS = st.text(alphabet="abc-1", min_size=1, max_size=3).filter(
+    lambda label: label.strip("-") == label
+)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4), NAMES)
-def test_outside_is_what_is_under_no_suffix(kept: list[str], name: str) -> None:
-    inside = any(name == one or name.endswith(f".{one}") for one in kept)
+def test_outside_matches_names_under_no_suffix(kept: list[str], name: str) -> None:
+    inside = any(name == suffix or name.endswith(f".{suffix}") for suffix in kept)
     assert bool(re.search(template_plugin.match_outside(kept), f"{name}.")) is not inside
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
-def test_the_kept_ones_themselves_are_not_outside(kept: list[str]) -> None:
+def test_outside_does_not_match_the_suffixes_themselves(kept: list[str]) -> None:
     pattern = template_plugin.match_outside(kept)
-    for one in kept:
-        assert not re.search(pattern, f"{one}.")
-        assert not re.search(pattern, f"x.{one}.")
-        assert re.search(pattern, f"{one}z.")
+    for suffix in kept:
+        assert not re.search(pattern, f"{suffix}.")
+        assert not re.search(pattern, f"x.{suffix}.")
+        assert re.search(pattern, f"{suffix}z.")
     assert re.search(pattern, ".")
 
 
 @given(st.lists(NAMES, max_size=3), NAMES)
-def test_what_search_expansion_makes(kept: list[str], name: str) -> None:
+def test_expanded_matches_two_labels_that_are_not_kept(kept: list[str], name: str) -> None:
     suffix = "home.example"
-    full = [f"{one}.{suffix}" for one in kept]
-    is_kept = any(name == one or name.endswith(f".{one}") for one in kept)
-    wanted = "." in name and not is_kept
-    assert (
-        bool(re.search(template_plugin.match_expanded(suffix, full), f"{name}.{suffix}.")) is wanted
-    )
+    pattern = template_plugin.match_expanded(suffix, [f"{host}.{suffix}" for host in kept])
+    is_kept = any(name == host or name.endswith(f".{host}") for host in kept)
+    is_expanded = "." in name and not is_kept
+    assert bool(re.search(pattern, f"{name}.{suffix}.")) is is_expanded
 
 
-def test_the_suffix_itself_and_single_labels_go_on_to_resolve() -> None:
+def test_expanded_matches_neither_the_suffix_nor_single_labels() -> None:
     pattern = template_plugin.match_expanded("home.example")
     assert not re.search(pattern, "home.example.")
     assert not re.search(pattern, "nas.home.example.")
