@@ -1,7 +1,7 @@
-"""Fixes in the field's cluster: both uv fail before and work after, and every byte comes back.
+"""Fixes in a lab with all network faults: both uv versions fail before and work after.
 
-The tests of this file build on each other, in their order: one mirror, and the lab's Corefile,
-which is given back at the end.
+The tests build on each other, in their order. They use one mirror and the lab's Corefile, which is
+restored at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import coredns
 from tests.cluster.mirror_lab import NAMESPACE, MirrorLab
+from tests.cluster.objects import build_deployment
 from tests.cluster.options import SEARCH_DOMAIN
 from tests.cluster.waiting import wait_for
 from tests.cluster.workloads import UV_VERSIONS, WORKLOAD_IMAGE, build_pod
@@ -20,62 +22,41 @@ from tests.wheels import make_wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.index]
 
-# a Service's full name has four dots, fewer than ndots 5: musl walks the search list for it too
+# a Service's full name has four dots, fewer than ndots (5), so musl tries the search list first
 INDEX_URL = f"http://pypi-mirror.{NAMESPACE}.svc.cluster.local:3141/workloads/stable/+simple/"
 UV_ERRORS = {"0.6.10": "Name does not resolve", "0.13.9": "Name has no usable address"}
-FAST_RELOAD = "reload 2s"  # CoreDNS looks every 30 s by itself; the test has less patience
+FAST_RELOAD = "reload 2s"  # the default is every 30 s
 
 
 @pytest.fixture(scope="module")
-def field(mirrored: MirrorLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MirrorLab]:
-    """A mirror with one package, and the Corefile as it was, given back at the end."""
-    before = read_corefile(mirrored)
+def mirror(mirror_lab: MirrorLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MirrorLab]:
+    """Provide a mirror with one package, and restore the Corefile at the end."""
+    before = coredns.read_corefile(mirror_lab.lab)
     wheel = make_wheel(tmp_path_factory.mktemp("wheel"), "from-the-mirror", "1", "")
-    write_corefile(mirrored, before.replace("    reload\n", f"    {FAST_RELOAD}\n"))
-    restart_coredns(mirrored)
-    mirrored.up()
-    added = mirrored.run_mirror("add", str(wheel))
-    assert added.returncode == 0, added.stderr
-    yield mirrored
-    for words in (("rollback", "--yes"), ("detach", "-n", "chronicle", "--yes")):
-        mirrored.run_mirror(*words)
-    mirrored.lab.kubectl("-n", "chronicle", "delete", "deployment", "asks", "--ignore-not-found")
-    mirrored.run_mirror("down", "--purge")
-    write_corefile(mirrored, before)
+    coredns.write_corefile(mirror_lab.lab, before.replace("    reload\n", f"    {FAST_RELOAD}\n"))
+    coredns.restart(mirror_lab.lab)
+    mirror_lab.up()
+    result = mirror_lab.run_mirror("add", str(wheel))
+    assert result.returncode == 0, result.stderr
+    yield mirror_lab
+    for argv in (("rollback", "--yes"), ("detach", "-n", "chronicle", "--yes")):
+        mirror_lab.run_mirror(*argv)
+    mirror_lab.lab.kubectl("-n", "chronicle", "delete", "deployment", "asks", "--ignore-not-found")
+    mirror_lab.run_mirror("down", "--purge")
+    coredns.write_corefile(mirror_lab.lab, before)
 
 
 @pytest.fixture(scope="module")
-def original(field: MirrorLab) -> str:
-    """The Corefile before any fix."""
-    return read_corefile(field)
+def original(mirror: MirrorLab) -> str:
+    """Provide the Corefile before any fix."""
+    return coredns.read_corefile(mirror.lab)
 
 
-def restart_coredns(where: MirrorLab) -> None:
-    words = ("-n", "kube-system", "rollout")
-    where.lab.kubectl(*words, "restart", "deployment/coredns")
-    where.lab.kubectl(*words, "status", "deployment/coredns", "--timeout=120s", timeout=130)
+def install_everywhere(mirror: MirrorLab) -> dict[str, tuple[str, str]]:
+    """Install with both uv versions on every node from the index's DNS name.
 
-
-def coredns_pods(where: MirrorLab) -> set[str]:
-    chosen = ("-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "name")
-    return set(where.lab.kubectl(*chosen).split())
-
-
-def read_corefile(where: MirrorLab) -> str:
-    return str(where.get("configmap", "coredns", "kube-system")["data"]["Corefile"])
-
-
-def write_corefile(where: MirrorLab, text: str) -> None:
-    patch = json.dumps({"data": {"Corefile": text}})
-    where.lab.kubectl("-n", "kube-system", "patch", "configmap", "coredns", "-p", patch)
-
-
-def read_corefile_version(where: MirrorLab) -> str:
-    return str(where.get("configmap", "coredns", "kube-system")["metadata"]["resourceVersion"])
-
-
-def install_everywhere(where: MirrorLab) -> dict[str, tuple[str, str]]:
-    """Both uv on every node install from the index by its name; NODE VERSION → (phase, log)."""
+    Returns NODE VERSION → (phase, log).
+    """
     pods = {
         f"{node} {version}": build_pod(
             f"asks-{node}-{version.replace('.', '-')}",
@@ -86,217 +67,200 @@ def install_everywhere(where: MirrorLab) -> dict[str, tuple[str, str]]:
             ],
             env_map=None,
         )
-        for node in where.lab.nodes
+        for node in mirror.lab.nodes
         for version in UV_VERSIONS
     }
-    ended = where.run_pods(list(pods.values()), seconds=180)
-    return {key: ended[one["metadata"]["name"]] for key, one in pods.items()}
+    results = mirror.run_pods(list(pods.values()), seconds=180)
+    return {key: results[pod["metadata"]["name"]] for key, pod in pods.items()}
 
 
-def run_fix(where: MirrorLab, *words: str, code: int = 0) -> Any:
-    """`mirror fix` and what it told as JSON; the error where it is expected."""
-    done = where.run_mirror(
-        "fix", *words, "--yes", "-o", "json", "--name", "index.example", timeout=420
-    )
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout) if code == 0 else done.stderr
+def run_fix(mirror: MirrorLab, *argv: str) -> Any:
+    """Run `mirror fix` and return its report."""
+    options = ("--yes", "--name", "index.example")
+    return mirror.run_json("fix", *argv, *options, timeout=420)
 
 
-def read_fix_states(where: MirrorLab) -> dict[str, str]:
-    told = json.loads(where.run_mirror("status", "-o", "json").stdout)
-    return {one["fix"]: one["state"] for one in told["fixes"]}
+def read_fix_states(mirror: MirrorLab) -> dict[str, str]:
+    """Return fix → state, as `mirror status` reports them."""
+    status = mirror.run_json("status", code=None)
+    return {fix["fix"]: fix["state"] for fix in status["fixes"]}
 
 
-def test_both_uv_fail_before_and_work_after(field: MirrorLab, original: str) -> None:
-    for key, (phase, log) in install_everywhere(field).items():
+def test_fixes_let_both_uv_versions_install(mirror: MirrorLab, original: str) -> None:
+    for key, (phase, log) in install_everywhere(mirror).items():
         assert phase == "Failed", key
         assert UV_ERRORS[key.split()[1]] in log, f"{key}: {log}"
-    plan = field.run_mirror("fix", "dns", "search-domains", "--dry-run", "--name", "index.example")
+    plan = mirror.run_mirror("fix", "dns", "search-domains", "--dry-run", "--name", "index.example")
     assert plan.returncode == 0, plan.stderr
     assert f"+    template ANY ANY {SEARCH_DOMAIN} {{" in plan.stdout
     assert "every pod of the cluster" in plan.stdout
-    assert read_corefile(field) == original
-    told = run_fix(field, "dns", "search-domains")
-    assert sorted(told["proved_on"]) == sorted(field.lab.nodes)
-    musl = [one for one in told["outcomes"] if one["libc"] == "musl"]
-    assert len(musl) == len(field.lab.nodes)
-    assert all("Name has no usable address" in one["before"] for one in musl)
-    assert not any("lookup" in one["after"] for one in musl)
-    glibc = [one for one in told["outcomes"] if one["libc"] == "glibc"]
-    assert all(":" in one["before"] and ":" not in one["after"] for one in glibc), "no AAAA"
-    for key, (phase, log) in install_everywhere(field).items():
+    assert coredns.read_corefile(mirror.lab) == original
+    report = run_fix(mirror, "dns", "search-domains")
+    assert sorted(report["proved_on"]) == sorted(mirror.lab.nodes)
+    musl = [outcome for outcome in report["outcomes"] if outcome["libc"] == "musl"]
+    assert len(musl) == len(mirror.lab.nodes)
+    assert all("Name has no usable address" in outcome["before"] for outcome in musl)
+    assert not any("lookup" in outcome["after"] for outcome in musl)
+    glibc = [outcome for outcome in report["outcomes"] if outcome["libc"] == "glibc"]
+    assert all(":" in outcome["before"] and ":" not in outcome["after"] for outcome in glibc), (
+        "no AAAA"
+    )
+    for key, (phase, log) in install_everywhere(mirror).items():
         assert phase == "Succeeded", f"{key}: {log}"
-    assert read_fix_states(field) == {"search-domains": "applied", "dns": "applied"} | {
-        name: "absent" for name in read_fix_states(field) if name not in {"search-domains", "dns"}
+    assert read_fix_states(mirror) == {"search-domains": "applied", "dns": "applied"} | {
+        name: "absent" for name in read_fix_states(mirror) if name not in {"search-domains", "dns"}
     }
 
 
-def test_the_second_time_nothing_is_written(field: MirrorLab) -> None:
-    before = read_corefile_version(field)
-    assert run_fix(field, "search-domains")["written"] == []
-    assert read_corefile_version(field) == before
+def test_second_fix_writes_nothing(mirror: MirrorLab) -> None:
+    before = coredns.read_corefile_version(mirror.lab)
+    assert run_fix(mirror, "search-domains")["written"] == []
+    assert coredns.read_corefile_version(mirror.lab) == before
 
 
-def test_a_purge_is_refused_meanwhile(field: MirrorLab) -> None:
-    done = field.run_mirror("down", "--purge")
-    assert done.returncode == 5
-    assert "mirror rollback" in done.stderr
-    assert field.get("statefulset", "pypi-mirror")["status"]["readyReplicas"] == 1
+def test_purge_is_refused_while_fixes_are_applied(mirror: MirrorLab) -> None:
+    result = mirror.run_mirror("down", "--purge")
+    assert result.returncode == 5
+    assert "mirror rollback" in result.stderr
+    assert mirror.get("statefulset", "pypi-mirror")["status"]["readyReplicas"] == 1
 
 
-def test_rollback_gives_back_the_corefile_byte_for_byte(field: MirrorLab, original: str) -> None:
-    assert read_corefile(field) != original
-    done = field.run_mirror("rollback", "--yes", "-o", "json")
-    assert done.returncode == 0, done.stderr
-    assert read_corefile(field) == original
-    assert set(read_fix_states(field).values()) == {"absent"}
-    again = field.run_mirror("rollback", "--yes")
+def test_rollback_restores_the_corefile_byte_for_byte(mirror: MirrorLab, original: str) -> None:
+    assert coredns.read_corefile(mirror.lab) != original
+    result = mirror.run_mirror("rollback", "--yes", "-o", "json")
+    assert result.returncode == 0, result.stderr
+    assert coredns.read_corefile(mirror.lab) == original
+    assert set(read_fix_states(mirror).values()) == {"absent"}
+    again = mirror.run_mirror("rollback", "--yes")
     assert again.returncode == 0
     assert "nothing to undo" in again.stdout
 
 
-def test_drift_is_seen_and_mended_without_reload_too(field: MirrorLab, original: str) -> None:
+def test_fixes_drift_of_a_corefile_without_reload(mirror: MirrorLab, original: str) -> None:
     """An add-on that is enabled again writes its own Corefile, here one without `reload`."""
-    run_fix(field, "search-domains")
-    with_fix = read_corefile(field)
-    own = original.replace(f"    {FAST_RELOAD}\n", "")
-    write_corefile(field, own)
-    assert read_fix_states(field)["search-domains"] == "drifted"
-    pods = coredns_pods(field)
-    run_fix(field, "search-domains")
-    assert read_corefile(field) == with_fix.replace(f"    {FAST_RELOAD}\n", "")
-    assert not pods & coredns_pods(field), "restarted, for it does not reload"
-    done = field.run_mirror("rollback", "--yes")
-    assert done.returncode == 0, done.stderr
-    assert "is restarted" in done.stdout
-    assert read_corefile(field) == own
-    write_corefile(field, original)
-    restart_coredns(field)
+    run_fix(mirror, "search-domains")
+    with_fix = coredns.read_corefile(mirror.lab)
+    reverted = original.replace(f"    {FAST_RELOAD}\n", "")
+    coredns.write_corefile(mirror.lab, reverted)
+    assert read_fix_states(mirror)["search-domains"] == "drifted"
+    pods = coredns.list_pods(mirror.lab)
+    run_fix(mirror, "search-domains")
+    assert coredns.read_corefile(mirror.lab) == with_fix.replace(f"    {FAST_RELOAD}\n", "")
+    assert not pods & coredns.list_pods(mirror.lab), "restarted because it does not reload"
+    result = mirror.run_mirror("rollback", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert "is restarted" in result.stdout
+    assert coredns.read_corefile(mirror.lab) == reverted
+    coredns.write_corefile(mirror.lab, original)
+    coredns.restart(mirror.lab)
 
 
-def test_up_with_fixes_plans_and_makes_them_all(field: MirrorLab, original: str) -> None:
-    """One plan of the objects and of every fix; then each is made, and all of it goes back."""
-    given = ("up", "--with-fixes", "--image", field.image, "-o", "json")
-    plan = field.run_mirror(*given, "--dry-run", timeout=420)
+def test_up_with_fixes_applies_all_fixes(mirror: MirrorLab, original: str) -> None:
+    """One plan lists the objects and every fix. Then everything is applied and rolled back."""
+    options = ("up", "--with-fixes", "--image", mirror.image, "-o", "json")
+    plan = mirror.run_mirror(*options, "--dry-run", timeout=420)
     assert plan.returncode == 0, plan.stderr
-    told = json.loads(plan.stdout)
-    assert {one["action"] for one in told["objects"]} == {"nothing"}
-    wanted = {one["fix"]: bool(one["changes"]) for one in told["fixes"]["fixes"]}
-    assert wanted == {
+    report = json.loads(plan.stdout)
+    assert {item["action"] for item in report["objects"]} == {"nothing"}
+    has_changes = {item["fix"]: bool(item["changes"]) for item in report["fixes"]["fixes"]}
+    assert has_changes == {
         "search-domains": True,
         "dns": True,
         "pod-sysctl": True,
         "host-sysctl": True,
-        "ippool": False,  # there is no Calico here
+        "ippool": False,  # the lab has no Calico
     }
-    assert read_corefile(field) == original
-    made = field.run_mirror(*given, "--yes", timeout=600)
-    assert made.returncode == 0, made.stderr
-    done = json.loads(made.stdout)
-    assert done["url"].startswith("http://10.152.183.")
-    states = {one["fix"]: one["state"] for one in done["fixes"]["states"]}
+    assert coredns.read_corefile(mirror.lab) == original
+    result = mirror.run_mirror(*options, "--yes", timeout=600)
+    assert result.returncode == 0, result.stderr
+    applied = json.loads(result.stdout)
+    assert applied["url"].startswith("http://10.152.183.")
+    states = {item["fix"]: item["state"] for item in applied["fixes"]["states"]}
     assert {name for name, state in states.items() if state == "applied"} == {
-        name for name, changes in wanted.items() if changes
+        name for name, changes in has_changes.items() if changes
     }
-    back = field.run_mirror("rollback", "--yes")
-    assert back.returncode == 0, back.stderr
-    assert read_corefile(field) == original
+    rolled_back = mirror.run_mirror("rollback", "--yes")
+    assert rolled_back.returncode == 0, rolled_back.stderr
+    assert coredns.read_corefile(mirror.lab) == original
 
 
-def test_what_coredns_cannot_load_is_never_written(field: MirrorLab) -> None:
-    """A Corefile that was broken by hand, while CoreDNS goes on with the one it has."""
-    before = read_corefile(field)
+def test_never_writes_a_corefile_that_coredns_cannot_load(mirror: MirrorLab) -> None:
+    """The Corefile was broken by hand, and CoreDNS still uses the previous one."""
+    before = coredns.read_corefile(mirror.lab)
     broken = before.replace("    loop\n", "    loop\n    forward . nowhere.example\n")
-    write_corefile(field, broken)
-    leave_trial_behind(field)
+    coredns.write_corefile(mirror.lab, broken)
+    leave_trial_behind(mirror)
     try:
-        said = run_fix(field, "dns", code=5)
-        assert "CoreDNS cannot load the new Corefile; nothing was written" in said
-        assert "nowhere.example" in said, "CoreDNS' own words"
-        assert read_corefile(field) == broken
-        assert set(read_fix_states(field).values()) == {"absent"}
-        chosen = ("-l", "app.kubernetes.io/component=trial", "-o", "name")
-        assert field.lab.kubectl("-n", "kube-system", "get", "pods,configmaps", *chosen) == ""
+        options = ("--yes", "-o", "json", "--name", "index.example")
+        result = mirror.run_mirror("fix", "dns", *options, timeout=420)
+        assert result.returncode == 5, result.stderr
+        assert "CoreDNS cannot load the new Corefile; nothing was written" in result.stderr
+        assert "nowhere.example" in result.stderr, "CoreDNS' own error"
+        assert coredns.read_corefile(mirror.lab) == broken
+        assert set(read_fix_states(mirror).values()) == {"absent"}
+        selector = ("-l", "app.kubernetes.io/component=trial", "-o", "name")
+        assert mirror.lab.kubectl("-n", "kube-system", "get", "pods,configmaps", *selector) == ""
     finally:
-        write_corefile(field, before)
+        coredns.write_corefile(mirror.lab, before)
 
 
-def leave_trial_behind(where: MirrorLab) -> None:
-    """What a `mirror fix` that was killed in the middle of its trial leaves."""
+def leave_trial_behind(mirror: MirrorLab) -> None:
+    """Create what a `mirror fix` leaves that was killed during its trial."""
     labels = {
         "app.kubernetes.io/name": NAMESPACE,
         "app.kubernetes.io/component": "trial",
         "app.kubernetes.io/managed-by": NAMESPACE,
     }
-    meta = {"name": "pypi-mirror-trial-old", "namespace": "kube-system", "labels": labels}
-    left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
-    where.lab.kubectl("apply", "-f", "-", stdin=json.dumps(left))
+    metadata = {"name": "pypi-mirror-trial-old", "namespace": "kube-system", "labels": labels}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    mirror.lab.apply(config_map)
 
 
-def test_attach_with_ndots_alone_lets_both_uv_work(field: MirrorLab) -> None:
-    field.lab.kubectl("apply", "-f", "-", stdin=json.dumps(_deployment()))
-    _rolled_out(field)
-    before = field.get("deployment", "asks", "chronicle")["spec"]
-    _wait_poisoned(field)
-    done = field.run_mirror("attach", "deployment/asks", "-n", "chronicle", "--ndots", "--yes")
-    assert done.returncode == 0, done.stderr
-    _rolled_out(field)
+def test_attach_with_ndots_lets_both_uv_versions_install(mirror: MirrorLab) -> None:
+    mirror.lab.apply(build_deployment("asks", "chronicle", WORKLOAD_IMAGE, ["sleep", "3600"]))
+    _wait_until_rolled_out(mirror)
+    before = mirror.get("deployment", "asks", "chronicle")["spec"]
+    _wait_until_uv_fails(mirror)
+    result = mirror.run_mirror("attach", "deployment/asks", "-n", "chronicle", "--ndots", "--yes")
+    assert result.returncode == 0, result.stderr
+    _wait_until_rolled_out(mirror)
     for version in UV_VERSIONS:
-        assert "from-the-mirror==1" in _asks(field, version, "--default-index", INDEX_URL)
-        assert "from-the-mirror==1" in _asks(field, version), "the ConfigMap's index"
-    assert read_fix_states(field)["attach"] == "applied"
-    done = field.run_mirror("detach", "deployment/asks", "-n", "chronicle", "--yes")
-    assert done.returncode == 0, done.stderr
-    assert field.get("deployment", "asks", "chronicle")["spec"] == before
+        assert "from-the-mirror==1" in _run_uv(mirror, version, "--default-index", INDEX_URL)
+        assert "from-the-mirror==1" in _run_uv(mirror, version), "the ConfigMap's index"
+    assert read_fix_states(mirror)["attach"] == "applied"
+    result = mirror.run_mirror("detach", "deployment/asks", "-n", "chronicle", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert mirror.get("deployment", "asks", "chronicle")["spec"] == before
 
 
 @pytest.mark.parametrize("name", ["job/x", "pod/x", "replicaset/x", "deployment/not-there", "x"])
-def test_what_cannot_be_attached_is_said(field: MirrorLab, name: str) -> None:
-    done = field.run_mirror("attach", name, "-n", "chronicle", "--yes")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert name in done.stderr or "not-there" in done.stderr
+def test_attach_names_what_it_cannot_attach(mirror: MirrorLab, name: str) -> None:
+    result = mirror.run_mirror("attach", name, "-n", "chronicle", "--yes")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert name in result.stderr or "not-there" in result.stderr
 
 
-def _deployment() -> dict[str, Any]:
-    labels = {"app": "asks"}
-    container = {
-        "name": "main",
-        "image": WORKLOAD_IMAGE,
-        "imagePullPolicy": "Never",
-        "command": ["sleep", "3600"],
-    }
-    pod_spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "asks", "namespace": "chronicle"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod_spec},
-        },
-    }
+def _wait_until_rolled_out(mirror: MirrorLab) -> None:
+    status = ("rollout", "status", "deployment/asks", "--timeout=120s")
+    mirror.lab.kubectl("-n", "chronicle", *status, timeout=130)
 
 
-def _rolled_out(where: MirrorLab) -> None:
-    words = ("rollout", "status", "deployment/asks", "--timeout=120s")
-    where.lab.kubectl("-n", "chronicle", *words, timeout=130)
-
-
-def _asks(where: MirrorLab, version: str, *index: str) -> str:
-    """What a uv says in the Deployment's pod."""
+def _run_uv(mirror: MirrorLab, version: str, *index: str) -> str:
+    """Run uv in the Deployment's pod and return its output."""
     argv = [f"/usr/local/bin/uv-{version}", "pip", "install", "--no-cache", "--reinstall"]
     argv += ["--target", "/tmp/x", *index, "from-the-mirror"]
-    running = ("-n", "chronicle", "exec", "deployment/asks", "--")
-    return where.lab.kubectl(*running, *argv, timeout=90, check=False)
+    execute = ("-n", "chronicle", "exec", "deployment/asks", "--")
+    return mirror.lab.kubectl(*execute, *argv, timeout=90, check=False)
 
 
-def _wait_poisoned(where: MirrorLab) -> None:
-    """CoreDNS has taken the rollback up: the trouble of the field is back."""
+def _wait_until_uv_fails(mirror: MirrorLab) -> None:
+    """Wait until CoreDNS has reloaded the original Corefile."""
 
-    def poisoned() -> bool:
+    def fails() -> bool:
         return all(
-            UV_ERRORS[one] in _asks(where, one, "--default-index", INDEX_URL) for one in UV_VERSIONS
+            UV_ERRORS[version] in _run_uv(mirror, version, "--default-index", INDEX_URL)
+            for version in UV_VERSIONS
         )
 
-    wait_for("the poisoned domain to be back", poisoned, timeout=180, interval=2)
+    wait_for("the poisoned domain to be back", fails, timeout=180, interval=2)
