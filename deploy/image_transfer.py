@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.node_images import has_image, normalize_reference
+from deploy.cluster.node_images import has_image
 from deploy.cluster.objects import get_internal_ips, get_name, is_ready
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
@@ -82,35 +82,14 @@ class CommandOption:
         )
 
 
-def import_by_command(
-    image: BuiltImage,
-    engine: EngineClient,
-    cluster: Cluster,
-    progress: Progress,
-    *,
-    option: CommandOption,
-    template: str,
-    get_arguments: Callable[[Object], tuple[str, ...]],
-) -> tuple[str, ...]:
-    """Run the option's command for each Ready node that lacks the image, with the tar on its stdin.
-
-    ``get_arguments`` gives further words of a node's command. Returns the names of the nodes.
-    Raises DeliveryError that names each node that failed and why.
-    """
-    nodes = list_target_nodes(cluster, normalize_reference(image.reference), progress)
-    commands = option.build_commands(template, nodes)
-    for node in nodes:
-        commands[get_name(node)] += get_arguments(node)
-    if commands:
-        with temporary_tar(image, engine, progress) as tar:
-            progress.step(f"import {image.reference} on {len(commands)} nodes by {option.name}")
-            _run_commands(tar, commands, progress, cluster.deadline)
-    return tuple(commands)
-
-
-def _run_commands(
+def import_on_nodes(
     tar: Path, commands: Mapping[str, tuple[str, ...]], progress: Progress, deadline: Deadline
 ) -> None:
+    """Run each node's command with the tar on its standard input, a few in parallel.
+
+    Raises DeliveryError that names each node that failed and why.
+    """
+
     def run_command(command: tuple[str, ...]) -> str | None:
         """Why the command failed; None if it did not."""
         try:

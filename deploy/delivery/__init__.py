@@ -13,8 +13,14 @@ from typing import Protocol
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import normalize_reference
+from deploy.cluster.objects import get_name
 from deploy.extensions import load_extensions
-from deploy.image_transfer import CommandOption, import_by_command
+from deploy.image_transfer import (
+    CommandOption,
+    import_on_nodes,
+    list_target_nodes,
+    temporary_tar,
+)
 from images.build_mirror import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError
@@ -47,7 +53,7 @@ class DeliveryMethod(Protocol):
     order: int
     requirement: str  # what the user can do to make the method usable, in one line
 
-    def find_obstacle(self, cluster: Cluster, options: DeliveryOptions) -> str | None:
+    def find_obstacle(self, cluster: Cluster, options: DeliveryOptions, /) -> str | None:
         """Why the method cannot be used; None if it can. Changes nothing."""
 
     def deliver(
@@ -57,6 +63,7 @@ class DeliveryMethod(Protocol):
         cluster: Cluster,
         options: DeliveryOptions,
         progress: Progress,
+        /,
     ) -> DeliveredImage:
         """Bring the image to every node within the cluster's deadline.
 
@@ -78,11 +85,7 @@ class CommandDelivery:
     get_template: Callable[[DeliveryOptions], str | None]
     get_arguments: Callable[[Object], tuple[str, ...]] = lambda _: ()
 
-    def find_obstacle(
-        self,
-        cluster: Cluster,  # noqa: ARG002 - part of the protocol
-        options: DeliveryOptions,
-    ) -> str | None:
+    def find_obstacle(self, _cluster: Cluster, options: DeliveryOptions) -> str | None:
         return None if self.get_template(options) else f"no {self.option.name} was given"
 
     def deliver(
@@ -93,21 +96,20 @@ class CommandDelivery:
         options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
-        """Import on every Ready node that does not have the image yet.
+        """Import on every Ready node that is not known to have the image.
 
         Raises DeliveryError that names each node that failed and why.
         """
-        nodes = import_by_command(
-            image,
-            engine,
-            cluster,
-            progress,
-            option=self.option,
-            template=self.get_template(options) or "",
-            get_arguments=self.get_arguments,
-        )
         reference = normalize_reference(image.reference)
-        return DeliveredImage(reference=reference, method=self.name, nodes=nodes)
+        nodes = list_target_nodes(cluster, reference, progress)
+        commands = self.option.build_commands(self.get_template(options) or "", nodes)
+        for node in nodes:
+            commands[get_name(node)] += self.get_arguments(node)
+        if commands:
+            with temporary_tar(image, engine, progress) as tar:
+                progress.step(f"import {image.reference} on {len(commands)} nodes")
+                import_on_nodes(tar, commands, progress, cluster.deadline)
+        return DeliveredImage(reference=reference, method=self.name, nodes=tuple(commands))
 
 
 def load_methods() -> tuple[DeliveryMethod, ...]:

@@ -28,11 +28,7 @@ class KindDelivery:
     order: int = 40
     requirement: str = "run `mirror` where the kind cluster was made, with `kind` on the PATH"
 
-    def find_obstacle(
-        self,
-        cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
-    ) -> str | None:
+    def find_obstacle(self, cluster: Cluster, _options: DeliveryOptions) -> str | None:
         try:
             clusters = _find_kind_clusters(cluster)
         except ClusterError as error:
@@ -48,7 +44,7 @@ class KindDelivery:
         image: BuiltImage,
         engine: EngineClient,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
+        _options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
         """Load an archive: kind may use another engine than the one that has the image."""

@@ -32,11 +32,7 @@ class MicroK8sDelivery:
         "run `mirror` on a node of the MicroK8s cluster, as a user of the group microk8s"
     )
 
-    def find_obstacle(
-        self,
-        cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
-    ) -> str | None:
+    def find_obstacle(self, cluster: Cluster, _options: DeliveryOptions) -> str | None:
         if shutil.which(_PROGRAM) is None:
             return "there is no program `microk8s` on this machine"
         try:
@@ -52,7 +48,7 @@ class MicroK8sDelivery:
         image: BuiltImage,
         engine: EngineClient,
         cluster: Cluster,
-        options: DeliveryOptions,  # noqa: ARG002 - part of the protocol
+        _options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
         """The exit code says nothing about other nodes, so their reports are awaited."""
