@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from deploy.manifests.entry_points import adapt_command
 from deploy.manifests.model import (
@@ -29,6 +30,17 @@ _SECRETS_DIR = PurePosixPath("/etc/mirror/secrets")
 _PROXY_CONFIG_DIR = PurePosixPath("/etc/mirror/front")
 _CA_DIR = PurePosixPath("/etc/mirror/ca")
 _PATHS = devpi.DevpiPaths(serverdir=DATA_DIR / volume.DEVPI, run_dir=_RUN_DIR / "devpi")
+
+
+class _Mount(NamedTuple):
+    volume: str
+    path: PurePosixPath
+    read_only: bool = False
+
+
+_DATA = _Mount("data", DATA_DIR)
+_RUN = _Mount("run", _RUN_DIR)
+_TMP = _Mount("tmp", TMP_DIR)
 
 
 def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
@@ -61,9 +73,8 @@ def render_probe_pod(
     settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]
 ) -> Object:
     """Render a pod on the given node that runs one program of the image to completion."""
-    container = _render_container("probe", settings, command, memory="256Mi")
     spec = render_pod_spec(
-        containers=[container | {"volumeMounts": [_render_mount("tmp", TMP_DIR)]}],
+        containers=[_render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])],
         init_containers=[],
         volumes=[{"name": "tmp", "emptyDir": {}}],
         grace_seconds=0,
@@ -112,9 +123,17 @@ def render_pod_spec(
 
 
 def _render_container(
-    name: str, settings: ClusterSettings, command: Sequence[str], *, memory: str
+    name: str,
+    settings: ClusterSettings,
+    command: Sequence[str],
+    *,
+    memory: str,
+    requests: tuple[str, str] = ("50m", "64Mi"),
+    variables: Mapping[str, str] | None = None,
+    mounts: Sequence[_Mount],
 ) -> Object:
-    return {
+    """Render a container; ``memory`` is its limit, ``requests`` are its CPU and memory."""
+    container: Object = {
         "name": name,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
@@ -125,44 +144,44 @@ def _render_container(
             "capabilities": {"drop": ["ALL"]},
         },
         "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "requests": {"cpu": requests[0], "memory": requests[1]},
             "limits": {"cpu": "2", "memory": memory},
         },
+        "volumeMounts": [_render_mount(mount) for mount in mounts],
     }
+    if variables:
+        container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+    return container
 
 
 def _render_prepare_container(settings: ClusterSettings) -> Object:
     command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(_PATHS.serverdir)]
     command += ["--run", str(_PATHS.run_dir), "--secrets", str(_SECRETS_DIR)]
-    container = _render_container("prepare", settings, command, memory="512Mi")
-    return container | {
-        "volumeMounts": [
-            _render_mount("data", DATA_DIR),
-            _render_mount("run", _RUN_DIR),
-            _render_mount("tmp", TMP_DIR),
-            _render_mount("secrets", _SECRETS_DIR, read_only=True),
-        ]
-    }
+    secrets = _Mount("secrets", _SECRETS_DIR, read_only=True)
+    return _render_container(
+        "prepare", settings, command, memory="512Mi", mounts=[_DATA, _RUN, _TMP, secrets]
+    )
 
 
 def _render_devpi_container(settings: ClusterSettings) -> Object:
-    server = ServerSettings(upstream=settings.upstream)
+    """No liveness or readiness probe: devpi has few threads, and the proxy answers for the pod."""
     command = devpi.build_server_argv(
-        "python3", _PATHS, server, port=devpi.DEVPI_PORT, markers=DATA_DIR / volume.PRIVATE
+        "python3",
+        _PATHS,
+        ServerSettings(upstream=settings.upstream),
+        port=devpi.DEVPI_PORT,
+        markers=DATA_DIR / volume.PRIVATE,
     )
-    container = _render_container("devpi", settings, command, memory="1Gi")
-    container["resources"]["requests"] = {"cpu": "250m", "memory": "256Mi"}
-    mounts = [
-        _render_mount("data", DATA_DIR),
-        _render_mount("run", _RUN_DIR),
-        _render_mount("tmp", TMP_DIR),
-    ]
-    if settings.ca_pem:
-        mounts.append(_render_mount("ca", _CA_DIR, read_only=True))
-        variables = devpi.build_ca_environment(str(_CA_DIR / "ca.crt"))
-        container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
-    # no liveness or readiness probe: devpi has few threads, and the proxy answers for the pod
-    return container | {"startupProbe": _render_startup_probe("/started"), "volumeMounts": mounts}
+    container = _render_container(
+        "devpi",
+        settings,
+        command,
+        memory="1Gi",
+        requests=("250m", "256Mi"),
+        variables=devpi.build_ca_environment(_get_ca_bundle(settings)),
+        mounts=[_DATA, _RUN, _TMP, *_get_ca_mounts(settings)],
+    )
+    return container | {"startupProbe": _render_startup_probe("/started")}
 
 
 def _render_cache_container(settings: ClusterSettings) -> Object:
@@ -171,43 +190,46 @@ def _render_cache_container(settings: ClusterSettings) -> Object:
         root=DATA_DIR / volume.PUBLIC,
         port=devpi.CACHE_PORT,
         upstream=settings.upstream,
-        ca_bundle=str(_CA_DIR / "ca.crt") if settings.ca_pem else None,
+        ca_bundle=_get_ca_bundle(settings),
     )
-    container = _render_container("public", settings, command, memory="512Mi")
-    container["resources"]["requests"] = {"cpu": "100m", "memory": "128Mi"}
-    mounts = [_render_mount("data", DATA_DIR), _render_mount("tmp", TMP_DIR)]
-    if settings.ca_pem:
-        mounts.append(_render_mount("ca", _CA_DIR, read_only=True))
-    variables = devpi.build_cache_environment()
-    return container | {
-        "env": [{"name": key, "value": value} for key, value in variables.items()],
-        "startupProbe": _render_startup_probe("/public"),
-        "volumeMounts": mounts,
-    }
+    container = _render_container(
+        "public",
+        settings,
+        command,
+        memory="512Mi",
+        requests=("100m", "128Mi"),
+        variables=devpi.build_cache_environment(),
+        mounts=[_DATA, _TMP, *_get_ca_mounts(settings)],
+    )
+    return container | {"startupProbe": _render_startup_probe("/public")}
 
 
 def _render_proxy_container(settings: ClusterSettings) -> Object:
     command = nginx.build_argv("nginx", TMP_DIR, _PROXY_CONFIG_DIR / "nginx.conf")
-    container = _render_container("front", settings, command, memory="256Mi")
-    probe = {"httpGet": {"path": "/healthz", "port": nginx.HEALTH_PORT}}
+    config = _Mount("front", _PROXY_CONFIG_DIR, read_only=True)
+    mounts = [config, _DATA._replace(read_only=True), _TMP]
+    container = _render_container("front", settings, command, memory="256Mi", mounts=mounts)
     return container | {
         "ports": [
             {"name": "index", "containerPort": settings.port, "protocol": "TCP"},
             {"name": "health", "containerPort": nginx.HEALTH_PORT, "protocol": "TCP"},
         ],
-        "readinessProbe": probe | {"periodSeconds": 2},
-        "livenessProbe": probe | {"periodSeconds": 10, "timeoutSeconds": 5},
-        "volumeMounts": [
-            _render_mount("front", _PROXY_CONFIG_DIR, read_only=True),
-            _render_mount("data", DATA_DIR, read_only=True),
-            _render_mount("tmp", TMP_DIR),
-        ],
+        "readinessProbe": _render_probe("/healthz", periodSeconds=2),
+        "livenessProbe": _render_probe("/healthz", periodSeconds=10, timeoutSeconds=5),
     }
 
 
 def _render_startup_probe(path: str) -> Object:
-    probe = {"httpGet": {"path": path, "port": nginx.HEALTH_PORT}}
-    return probe | {"periodSeconds": 1, "failureThreshold": 120}
+    return _render_probe(path, periodSeconds=1, failureThreshold=120)
+
+
+def _render_probe(path: str, **settings: int) -> Object:
+    return {"httpGet": {"path": path, "port": nginx.HEALTH_PORT}, **settings}
+
+
+def _render_mount(mount: _Mount) -> Object:
+    obj = {"name": mount.volume, "mountPath": str(mount.path)}
+    return obj | ({"readOnly": True} if mount.read_only else {})
 
 
 def _render_volumes(settings: ClusterSettings) -> list[Object]:
@@ -223,5 +245,9 @@ def _render_volumes(settings: ClusterSettings) -> list[Object]:
     return volumes
 
 
-def _render_mount(name: str, path: PurePosixPath, *, read_only: bool = False) -> Object:
-    return {"name": name, "mountPath": str(path), **({"readOnly": True} if read_only else {})}
+def _get_ca_bundle(settings: ClusterSettings) -> str | None:
+    return str(_CA_DIR / "ca.crt") if settings.ca_pem else None
+
+
+def _get_ca_mounts(settings: ClusterSettings) -> list[_Mount]:
+    return [_Mount("ca", _CA_DIR, read_only=True)] if settings.ca_pem else []
