@@ -1,4 +1,4 @@
-"""Recipe → the Dockerfiles of an application. Pure; every RUN and COPY in exec form."""
+"""Render the Dockerfiles of an application's image. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import json
 from collections.abc import Mapping
 
 from images.application_recipe import ApplicationRecipe
+from images.dockerfile import BUILD_PATH, SEARCH_PATH, assign, copy, run
 
+# files of the build context
 REQUIREMENTS = "requirements.txt"
 BUILD_CONSTRAINTS = "build-backends.txt"
 UV_REQUIREMENTS = "uv.txt"
 INSTALLER = "installer.py"
 BYTECODE_COMPILER = "bytecode.py"
 SYSTEM_SCRIPT = "application.sh"
+# folders of the build context
 SOURCE_FOLDER = "source"
 EMPTY_FOLDER = "empty"
-UV_PATH = "/usr/local/bin/uv"
-COMPILER_FLAGS = "-O2 -g0"  # of C compilers
 
-_BUILD = "/build"
-_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UV_PATH = "/usr/local/bin/uv"
+COMPILER_FLAGS = "-O2 -g0"  # of C and C++
+SOURCE_DATE_EPOCH = "315532800"  # 1980-01-01, the earliest time in a wheel
+
 _OFFLINE = {
     "UV_NO_SYNC": "1",
     "UV_OFFLINE": "1",
@@ -30,20 +33,23 @@ _OFFLINE = {
 
 
 def venv_path(recipe: ApplicationRecipe) -> str:
-    """Where uv itself expects the project's environment."""
+    """Return where uv expects the environment of the project."""
     return f"{recipe.folder}/.venv"
 
 
 def render_base_dockerfile(
     recipe: ApplicationRecipe, *, base: str, packages: tuple[str, ...], apt_mirror: str | None
 ) -> str:
-    """The base image with the distribution's packages: the only step that sees its archive."""
-    words = (recipe.user, str(recipe.user_id), apt_mirror or "-", *packages)
+    """Return the Dockerfile that adds Debian packages to the base image.
+
+    Only this build may reach the archive of the distribution.
+    """
+    arguments = (recipe.user, str(recipe.user_id), apt_mirror or "-", *packages)
     lines = (
         f"FROM {base}",
         "ENTRYPOINT []",
-        _copy(SYSTEM_SCRIPT, f"{_BUILD}/"),
-        _run("sh", f"{_BUILD}/{SYSTEM_SCRIPT}", *words),
+        copy(SYSTEM_SCRIPT, f"{BUILD_PATH}/"),
+        run("sh", f"{BUILD_PATH}/{SYSTEM_SCRIPT}", *arguments),
         "",
     )
     return "\n".join(lines)
@@ -57,22 +63,24 @@ def render_application_dockerfile(
     index: str,
     members: tuple[str, ...],
 ) -> str:
-    """Builder, project and run stage. ``index`` is the mirror as the jail has it.
+    """Return the Dockerfile with the stages builder, project and run.
 
-    ``local``: folders of the source to install ("." is the project itself), () for none.
+    ``index`` is the mirror's URL in the sandbox. ``members`` are the folders of the source to
+    install ("." is the project itself), empty for none.
     """
-    home, uv = venv_path(recipe), f"{_BUILD}/uv/bin/uv"
-    python = f"{home}/bin/python3"
+    venv, uv = venv_path(recipe), f"{BUILD_PATH}/uv/bin/uv"
     install = (
-        *(uv, "pip", "install", "--python", python, "--no-deps"),
-        *("--build-constraints", f"{_BUILD}/{BUILD_CONSTRAINTS}", "--cache-dir"),
+        *(uv, "pip", "install", "--python", f"{venv}/bin/python3", "--no-deps"),
+        *("--build-constraints", f"{BUILD_PATH}/{BUILD_CONSTRAINTS}", "--cache-dir"),
     )
-    hashed = (f"{_BUILD}/cache", "--require-hashes", "--requirement", f"{_BUILD}/{REQUIREMENTS}")
-    folders = [f"{recipe.folder}/{one}".removesuffix("/.") for one in members]
-    sources = [w for one in folders for w in (("--editable", one) if recipe.editable else (one,))]
-    added = (*install, f"{_BUILD}/cache-project", *sources) if sources else ()
+    requirements = f"{BUILD_PATH}/{REQUIREMENTS}"
+    locked = (f"{BUILD_PATH}/cache", "--require-hashes", "--requirement", requirements)
+    folders = [f"{recipe.folder}/{member}".removesuffix("/.") for member in members]
+    editable = ("--editable",) if recipe.editable else ()
+    targets = [word for folder in folders for word in (*editable, folder)]
+    install_project = (*install, f"{BUILD_PATH}/cache-project", *targets) if targets else ()
     environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
-    environment |= {"VIRTUAL_ENV": home, "HOME": "/tmp", **recipe.environment}
+    environment |= {"VIRTUAL_ENV": venv, "HOME": "/tmp", **recipe.environment}
     owner = f"{recipe.user_id}:{recipe.user_id}"
     command = recipe.starts[0].argv if recipe.starts else ("python3",)
     lines = [
@@ -80,70 +88,46 @@ def render_application_dockerfile(
         "ENV NO_COLOR=1 PYTHONHASHSEED=0"
         " UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 UV_LINK_MODE=hardlink UV_COMPILE_BYTECODE=0"
         f" UV_DEFAULT_INDEX={index} PIP_INDEX_URL={index} PIP_DISABLE_PIP_VERSION_CHECK=1"
-        " PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH=315532800 UV_HTTP_TIMEOUT=120"
-        # debug information would hold the name of a folder that is another each time
+        f" PIP_ROOT_USER_ACTION=ignore SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH} UV_HTTP_TIMEOUT=120"
+        # debug information contains the name of a temporary folder, which differs in each build
         f' CFLAGS="{COMPILER_FLAGS}" CXXFLAGS="{COMPILER_FLAGS}"',
-        _copy(UV_REQUIREMENTS, BUILD_CONSTRAINTS, INSTALLER, BYTECODE_COMPILER, f"{_BUILD}/"),
-        _run("python3", "-m", "venv", f"{_BUILD}/uv"),
-        _run(
-            *(f"{_BUILD}/uv/bin/python3", "-m", "pip", "install", "--require-hashes"),
-            *(
-                "--only-binary",
-                ":all:",
-                "--no-cache-dir",
-                "--requirement",
-                f"{_BUILD}/{UV_REQUIREMENTS}",
-            ),
+        copy(UV_REQUIREMENTS, BUILD_CONSTRAINTS, INSTALLER, BYTECODE_COMPILER, f"{BUILD_PATH}/"),
+        run("python3", "-m", "venv", f"{BUILD_PATH}/uv"),
+        run(
+            *(f"{BUILD_PATH}/uv/bin/python3", "-m", "pip", "install", "--require-hashes"),
+            *("--only-binary", ":all:", "--no-cache-dir"),
+            *("--requirement", f"{BUILD_PATH}/{UV_REQUIREMENTS}"),
         ),
-        _run("python3", "-m", "venv", "--without-pip", home),
-        _copy(REQUIREMENTS, f"{_BUILD}/"),
-        _run("python3", f"{_BUILD}/{INSTALLER}", "install", home, *install, *hashed),
+        run("python3", "-m", "venv", "--without-pip", venv),
+        copy(REQUIREMENTS, f"{BUILD_PATH}/"),
+        run("python3", f"{BUILD_PATH}/{INSTALLER}", "install", venv, *install, *locked),
         "",
         "FROM builder AS project",
-        _copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/"),
-        _run("python3", f"{_BUILD}/{INSTALLER}", "project", home, "/project", *added),
+        copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/"),
+        run("python3", f"{BUILD_PATH}/{INSTALLER}", "project", venv, "/project", *install_project),
         "",
         f"FROM {run_base}",
-        _copy(f"{_BUILD}/uv/bin/uv", UV_PATH, stage="builder"),
-        _copy(
-            f"{EMPTY_FOLDER}/", f"{recipe.folder}/", owner=owner
-        ),  # programs make files beside theirs
-        _copy(home, home, stage="builder"),
-        f"ENV PATH={home}/bin:{_SEARCH_PATH} " + _environment(environment),
+        copy(uv, UV_PATH, stage="builder"),
+        # the user owns the folder: programs write files beside their own
+        copy(f"{EMPTY_FOLDER}/", f"{recipe.folder}/", owner=owner),
+        copy(venv, venv, stage="builder"),
+        f"ENV PATH={venv}/bin:{SEARCH_PATH} " + assign(environment),
         *(
-            _copy(f"{EMPTY_FOLDER}/", f"{recipe.folder}/{one}/", owner=owner)
-            for one in recipe.writable
+            copy(f"{EMPTY_FOLDER}/", f"{recipe.folder}/{folder}/", owner=owner)
+            for folder in recipe.writable
         ),
         f"USER {owner}",
         f"WORKDIR {recipe.folder}",
         f"CMD {json.dumps(command)}",
-        # below here is what a change of the source builds anew
-        _copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/", owner=owner),
-        _copy("/project/", f"{home}/", stage="project"),
+        # a change of the source rebuilds only the layers from here on
+        copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/", owner=owner),
+        copy("/project/", f"{venv}/", stage="project"),
         "",
     ]
     return "\n".join(lines)
 
 
 def render_label_dockerfile(image: str, labels: Mapping[str, str]) -> str:
-    """The same image with labels, by one step: no layer is added."""
-    plain = {key: " ".join(value.split()) for key, value in labels.items()}
-    return f"FROM {image}\nLABEL {_environment(plain)}\n"
-
-
-def _environment(values: Mapping[str, str]) -> str:
-    return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
-
-
-def _quoted(value: str) -> str:
-    """A value in which the builder finds no variable and no quote of its own."""
-    return json.dumps(value, ensure_ascii=False).replace("$", "\\$")
-
-
-def _run(*argv: str) -> str:
-    return f"RUN {json.dumps(argv)}"
-
-
-def _copy(*paths: str, stage: str | None = None, owner: str | None = None) -> str:
-    options = (f"--from={stage} " if stage else "") + (f"--chown={owner} " if owner else "")
-    return f"COPY {options}{json.dumps(paths)}"
+    """Return the Dockerfile that adds labels to an image in one step, without a layer."""
+    single_line = {key: " ".join(value.split()) for key, value in labels.items()}
+    return f"FROM {image}\nLABEL {assign(single_line)}\n"

@@ -1,30 +1,30 @@
-"""The recipe of an application's image: a TOML file, or what a project itself says (derive.py)."""
+"""The recipe of an application's image: a TOML file, or derived from a project."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from images.mirror_recipe import RECIPES
+from images.recipes import RECIPES
+from images.toml_file import file_error, read_toml
+from mirror.core.codec import DecodeError, load
 from mirror.core.errors import InputError
 
+KIND = "application"  # value of the key ``kind`` in such a file
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*\Z")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9]+)?\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:*-]+\Z")
-_LARGEST = 1 << 20  # bytes of a TOML file or a lock that are read at all
-KIND = "application"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartCommand:
-    """A command that the image must be able to start with no network.
+    """A command that must start without a network.
 
-    It is well when ``health`` on ``port`` answers or when it asks for one of ``services``; a
-    command with neither must live for ``seconds`` or end with 0.
+    It has started when ``health`` on ``port`` answers, or when it looks up one of ``services``. A
+    command with neither must run for ``seconds`` or exit with 0.
     """
 
     name: str
@@ -38,12 +38,15 @@ class StartCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationRecipe:
-    """All that is decided about an image before its source and its lock are read."""
+    """How to build an application's image and what to prove about it. docs/recipes.md has details.
+
+    The field names are the keys of the TOML file.
+    """
 
     name: str
     base: str = "python:3.12-slim-bookworm"
     title: str = ""
-    subdirectory: str = ""  # of the source, where the project stands in it
+    subdirectory: str = ""  # of the source, if the project is not at its root
     build_packages: tuple[str, ...] = ()
     run_packages: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
@@ -52,134 +55,105 @@ class ApplicationRecipe:
     folder: str = "/app"
     user: str = "app"
     user_id: int = 10001
-    writable: tuple[str, ...] = ()  # folders in ``folder`` that are the user's
+    writable: tuple[str, ...] = ()  # folders below ``folder`` that the user owns
     environment: Mapping[str, str] = field(default_factory=dict)
-    imports: tuple[str, ...] = ()  # packages whose every module is imported; () is all of its own
+    imports: tuple[str, ...] = ()  # packages to import; empty for the project's own packages
     import_failures: Mapping[str, str] = field(default_factory=dict)  # module → reason
-    checks: tuple[tuple[str, ...], ...] = ()  # argv that must end with 0, without a network
-    expected_hosts: tuple[str, ...] = ()  # that the application itself may look up
-    proof_environment: Mapping[str, str] = field(default_factory=dict)  # in the proof alone
-    proof_files: Mapping[str, str] = field(default_factory=dict)  # path below folder → text
+    checks: tuple[tuple[str, ...], ...] = ()  # programs that must exit with 0 without a network
+    expected_hosts: tuple[str, ...] = ()  # patterns of hosts that the application may look up
+    proof_environment: Mapping[str, str] = field(default_factory=dict)  # only in the proof
+    proof_files: Mapping[str, str] = field(default_factory=dict)  # path below ``folder`` → text
     starts: tuple[StartCommand, ...] = ()
 
 
-def list_recipe_names() -> tuple[str, ...]:
-    """The recipes that come with the program, the mirror's own among them."""
-    return tuple(sorted(path.stem for path in RECIPES.glob("*.toml")))
-
-
 def is_application_recipe(name: str) -> bool:
-    return bool(tomllib.loads((RECIPES / f"{name}.toml").read_text()).get("kind") == KIND)
+    """Whether one of our own recipes is an application's, not the mirror's."""
+    return bool(read_toml(RECIPES / f"{name}.toml").get("kind") == KIND)
 
 
 def load_application_recipe(path: Path) -> ApplicationRecipe:
-    """Read a recipe file. InputError, with the key, for what is not one."""
-    told = read_toml(path)
-    if told.pop("kind", KIND) != KIND:
-        raise _bad(path, "kind is not 'application'")
-    return parse_application_recipe(told, path)
+    """Read a recipe file. Raises InputError with the wrong key."""
+    document = read_toml(path)
+    if document.pop("kind", KIND) != KIND:
+        raise _recipe_error(path, "kind is not 'application'")
+    return parse_application_recipe(document, path)
 
 
-def parse_application_recipe(told: Mapping[str, Any], path: Path) -> ApplicationRecipe:
-    """From the tables of a recipe; ``path`` is for messages."""
-    rest = dict(told)
+def parse_application_recipe(document: Mapping[str, Any], path: Path) -> ApplicationRecipe:
+    """Return the recipe in a TOML document. ``path`` is for error messages."""
+    document = dict(document)
+    tables = document.pop("starts", [])
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise _recipe_error(path, "starts is not an array of tables ([[starts]])")
     starts = tuple(
-        _typed(StartCommand, one, path, "starts.") for one in _tables(rest, "starts", path)
+        StartCommand(**_load_fields(StartCommand, table, path, "starts.")) for table in tables
     )
-    recipe: ApplicationRecipe = _typed(ApplicationRecipe, {**rest, "starts": starts}, path, "")
-    _check(recipe, path)
+    recipe = ApplicationRecipe(
+        **_load_fields(ApplicationRecipe, document, path, ""), starts=starts
+    )
+    _check_values(recipe, path)
     return recipe
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file of sane size. InputError names the file and the place in it."""
-    try:
-        if path.stat().st_size > _LARGEST * 64:
-            raise _bad(path, "it is larger than 64 MB")
-        return tomllib.loads(path.read_text())
-    except OSError as broken:
-        raise _bad(path, broken.strerror or str(broken)) from broken
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise _bad(path, f"not TOML: {broken}"[:300]) from broken
+def _recipe_error(path: Path, why: str) -> InputError:
+    return file_error(path, why, "correct the file; docs/recipes.md has every key")
 
 
-def _bad(path: Path, why: str) -> InputError:
-    return InputError(
-        f"cannot use {path}", why=why, next_step="mend the file; docs/recipes.md has every key"
-    )
+def _load_fields(
+    kind: type[Any], table: Mapping[str, Any], path: Path, prefix: str
+) -> dict[str, Any]:
+    """Return a table's values as arguments of a dataclass: known keys, right types, none missing."""
+    hints = get_type_hints(kind)
+    for known in fields(kind):
+        is_required = known.default is MISSING and known.default_factory is MISSING
+        if is_required and known.name not in table:
+            raise _recipe_error(path, f"{prefix}{known.name} is missing")
+    arguments = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise _recipe_error(path, f"unknown key {prefix}{key}; known: {', '.join(hints)}")
+        try:
+            arguments[key] = load(hints[key], value, prefix + key)
+        except DecodeError as error:
+            expected = next(str(known.type) for known in fields(kind) if known.name == key)
+            raise _recipe_error(path, f"{error}, not {expected}") from error
+    return arguments
 
 
-def _tables(told: dict[str, Any], key: str, path: Path) -> list[Mapping[str, Any]]:
-    found = told.pop(key, [])
-    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
-        raise _bad(path, f"{key} is not an array of tables ([[{key}]])")
-    return found
+def _check_values(recipe: ApplicationRecipe, path: Path) -> None:
+    """Refuse values that a Dockerfile, a tag or a package manager could misread."""
 
+    def require(is_valid: bool, key: str, value: object) -> None:
+        if not is_valid:
+            raise _recipe_error(path, f"{key}: {value!r} is not allowed")
 
-def _typed(kind: type[Any], told: Mapping[str, Any], path: Path, prefix: str) -> Any:
-    """A dataclass from a table: every key known, of its type, none missing."""
-    known = {one.name: one for one in fields(kind)}
-    words = {}
-    for key, value in told.items():
-        if key not in known:
-            raise _bad(path, f"no key is called {prefix}{key}; there are: {', '.join(known)}")
-        words[key] = _value(str(known[key].type), value, path, prefix + key)
-    for name, one in known.items():
-        empty = one.default is MISSING and one.default_factory is MISSING
-        if empty and name not in words:
-            raise _bad(path, f"{prefix}{name} is missing")
-    return kind(**words)
+    def matches(pattern: str, value: str) -> bool:
+        return bool(re.fullmatch(pattern, value))
 
+    def is_inside(value: str) -> bool:
+        return ".." not in Path(value).parts and not value.startswith("/")
 
-def _value(kind: str, value: Any, path: Path, key: str) -> Any:
-    def strings(one: Any) -> bool:
-        return isinstance(one, list | tuple) and all(isinstance(word, str) for word in one)
-
-    if kind == "tuple[str, ...]" and strings(value):
-        return tuple(value)
-    if kind == "tuple[tuple[str, ...], ...]" and isinstance(value, list):
-        if all(strings(one) and one for one in value):
-            return tuple(tuple(one) for one in value)
-    elif kind == "Mapping[str, str]" and isinstance(value, Mapping):
-        if all(isinstance(one, str) for one in value.values()):
-            return dict(value)
-    elif kind == "tuple[StartCommand, ...]":
-        return value
-    elif (kind == "bool") == isinstance(value, bool):
-        plain = {"str": str, "int": int, "bool": bool, "float": int | float}.get(kind)
-        if plain and isinstance(value, plain):
-            return value
-    raise _bad(path, f"{key} is not a {kind.replace('Mapping[str, str]', 'table of strings')}")
-
-
-def _check(recipe: ApplicationRecipe, path: Path) -> None:
-    """Names that go into a Dockerfile, a tag or a package manager are plain words."""
-
-    def hold(good: bool, key: str, value: object) -> None:
-        if not good:
-            raise _bad(path, f"{key}: {value!r} is refused")
-
-    hold(bool(_NAME.match(recipe.name)), "name", recipe.name)
-    hold(not re.search(r"[\s\"'\\$]", recipe.base) and bool(recipe.base), "base", recipe.base)
-    hold(0 < recipe.user_id < 2**31, "user_id", recipe.user_id)
-    hold(bool(re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", recipe.user)), "user", recipe.user)
-    hold(bool(re.fullmatch(r"(/[A-Za-z0-9._-]+)+", recipe.folder)), "folder", recipe.folder)
-    for one in (*recipe.build_packages, *recipe.run_packages):
-        hold(bool(_PACKAGE.match(one)), "packages", one)
-    for one in (*recipe.extras, *recipe.groups):
-        hold(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", one)), "extras", one)
-    for one in (*recipe.writable, *recipe.proof_files):
-        plain = bool(re.fullmatch(r"[A-Za-z0-9._/-]+", one)) and ".." not in Path(one).parts
-        hold(plain and not one.startswith("/"), "writable", one)
-    for one in (recipe.subdirectory,):
-        hold(".." not in Path(one).parts and not one.startswith("/"), "subdirectory", one)
+    require(bool(_NAME.match(recipe.name)), "name", recipe.name)
+    require(matches(r"[^\s\"'\\$]+", recipe.base), "base", recipe.base)
+    require(0 < recipe.user_id < 2**31, "user_id", recipe.user_id)
+    require(matches(r"[a-z_][a-z0-9_-]{0,30}", recipe.user), "user", recipe.user)
+    require(matches(r"(/[A-Za-z0-9._-]+)+", recipe.folder), "folder", recipe.folder)
+    for package in (*recipe.build_packages, *recipe.run_packages):
+        require(bool(_PACKAGE.match(package)), "packages", package)
+    for name in (*recipe.extras, *recipe.groups):
+        require(matches(r"[A-Za-z0-9][A-Za-z0-9._-]*", name), "extras", name)
+    for place in (*recipe.writable, *recipe.proof_files):
+        is_plain = matches(r"[A-Za-z0-9._/-]+", place)
+        require(is_plain and is_inside(place), "writable", place)
+    require(is_inside(recipe.subdirectory), "subdirectory", recipe.subdirectory)
     for key, value in (*recipe.environment.items(), *recipe.proof_environment.items()):
-        plain = bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key)) and value.isprintable()
-        hold(plain, "environment", f"{key}={value}")
-    hosts = [host for start in recipe.starts for host in start.services]
-    for one in (*recipe.expected_hosts, *hosts):
-        hold(bool(_HOST.match(one)), "expected_hosts", one)
+        is_plain = matches(r"[A-Za-z_][A-Za-z0-9_]*", key) and value.isprintable()
+        require(is_plain, "environment", f"{key}={value}")
+    services = [host for start in recipe.starts for host in start.services]
+    for host in (*recipe.expected_hosts, *services):
+        require(bool(_HOST.match(host)), "expected_hosts", host)
     for start in recipe.starts:
-        hold(bool(start.argv), f"starts.{start.name}.argv", start.argv)
-        hold(not start.health or 0 < start.port < 65536, f"starts.{start.name}.port", start.port)
-        hold(not start.health or start.health.startswith("/"), "health", start.health)
+        require(bool(start.argv), f"starts.{start.name}.argv", start.argv)
+        if start.health:
+            require(0 < start.port < 65536, f"starts.{start.name}.port", start.port)
+            require(start.health.startswith("/"), "health", start.health)

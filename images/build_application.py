@@ -1,4 +1,4 @@
-"""An application's image: source → lock → vendor → base → jail → proof → name."""
+"""Build an application's image: source → lock → vendor → base → build in a sandbox → proof → name."""
 
 from __future__ import annotations
 
@@ -11,45 +11,58 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from images import application_dockerfile
+from images.application_dockerfile import (
+    BUILD_CONSTRAINTS,
+    BYTECODE_COMPILER,
+    INSTALLER,
+    REQUIREMENTS,
+    SYSTEM_SCRIPT,
+    UV_REQUIREMENTS,
+    render_application_dockerfile,
+    render_base_dockerfile,
+    render_label_dockerfile,
+)
 from images.application_recipe import ApplicationRecipe
-from images.build_context import pack_context
-from images.build_mirror import build_log_path, fetch_base_image
 from images.build_progress import BuildProgress, describe_attempts, explain_failure
+from images.builder import build_unnamed, get_base_image
 from images.derived_recipe import find_packages, is_installable
 from images.engine import EngineClient, EngineImage
 from images.engine.build_log import shorten_step
 from images.engine.leftovers import remove_leftovers
+from images.inside import read_program
 from images.inspect import inspect_image, make_report
-from images.mirror_recipe import RECIPES
 from images.project_lock import ProjectLock, read_project_lock
-from images.proof import INSIDE, ProofResult, ProofSubject, run_proof
+from images.proof import ProofResult, ProofSubject, run_proof
+from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
 from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.source import ProjectSource, open_source
-from images.vendor import Upload, vendor
+from images.vendor import Upload, VendoredDistribution, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
 
 
 class ImageProofError(MirrorError):
-    """The image was built, and does not do with no network what it must; it has no name."""
+    """The image was built, but failed its proof. It has no name."""
 
-    def __init__(self, reference: str, outcomes: tuple[ProofResult, ...]) -> None:
-        faults = [f"{one.check}: {fault}" for one in outcomes for fault in one.faults]
+    def __init__(self, reference: str, results: tuple[ProofResult, ...]) -> None:
+        faults = [f"{result.check}: {fault}" for result in results for fault in result.faults]
         super().__init__(
             f"{reference} did not pass its proof and was given no name",
             why="\n".join(faults),
-            next_step="bake what is fetched at the start into the image; a host that the "
-            "application itself needs goes into the recipe's expected_hosts (docs/proof.md)",
+            next_step="add what is downloaded at the start to the image; add a host that the "
+            "application itself needs to the recipe's expected_hosts (docs/proof.md)",
         )
-        self.outcomes = outcomes
+        self.results = results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What the user asked for. ``given``: canonical name → WHEEL, DIR or URL."""
+    """What to build. ``vendor_sources`` maps canonical names to WHEEL, DIR or URL.
+
+    ``source`` is DIR or GIT_URL[@REV], ``index`` the URL of the mirror's index.
+    """
 
     recipe: ApplicationRecipe
     source: str
@@ -58,250 +71,273 @@ class BuildRequest:
     apt_mirror: str | None = None
     vendor_sources: Mapping[str, str] = field(default_factory=dict)
     prove: bool = True
-    no_cache: bool = False  # take no layer of an earlier build
+    no_cache: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BuildInputs:
+    """What a build has prepared before the engine builds the image."""
+
+    source: ProjectSource
+    lock: ProjectLock
+    vendored: tuple[VendoredDistribution, ...]
+    build_base: EngineImage
+    run_base: EngineImage
 
 
 def build_application(
     engine: EngineClient,
-    order: BuildRequest,
+    request: BuildRequest,
     upload: Upload,
     progress: Progress,
     deadline: Deadline,
 ) -> BuildReport:
     """Build, prove and name an image.
 
-    Raises InputError for what the project or the user got wrong, EngineError with the log for a
-    failed build, ProofError for a failed proof. Whatever happens, an earlier image keeps its name
-    until a new one has passed.
+    Raises InputError for a mistake of the project or the user, EngineError with the log for a
+    failed build, ImageProofError for a failed proof. In every case, an earlier image keeps its name
+    until the new one has passed.
     """
-    recipe, clock = order.recipe, _Clock()
-    route = MirrorRoute.parse(order.index)
+    recipe, timer = request.recipe, _Timer()
+    route = MirrorRoute.parse(request.index)
     remove_leftovers(engine)
-    if order.tag:
-        _check_tag(engine, order.tag, recipe)
-    with (
-        open_source(order.source, recipe.subdirectory, deadline) as source,
-        tempfile.TemporaryDirectory(prefix="pypi-mirror-vendor-") as scratch,
-    ):
-        progress.step("read the lock")
-        locked = read_project_lock(
-            source.folder, recipe, deadline, vendored=frozenset(order.vendor_sources)
-        )
-        with clock("vendor"):
-            locked, vendored = vendor(
-                locked,
-                order.vendor_sources,
-                Path(scratch),
-                index=order.index,
-                upload=upload,
-                progress=progress,
-                deadline=deadline,
-            )
-        with clock("system"):
-            build_base, run_base = prepare_base_images(engine, recipe, order.apt_mirror, progress)
-        with clock("build"), open_sandbox(engine, run_base.id, deadline, route) as watched:
-            image = _build(
-                engine, watched, order, source, locked, route, build_base, run_base, progress
-            )
-            relayed, elsewhere = watched.count_relayed(), watched.attempts()
-        own = find_packages(source.folder, locked.members)
+    if request.tag:
+        _check_tag(engine, request.tag, recipe)
+    with open_source(request.source, recipe.subdirectory, deadline) as source:
+        inputs = _prepare(engine, request, source, upload, progress, deadline, timer)
+        with (
+            timer.measure("build"),
+            open_sandbox(engine, inputs.run_base.id, deadline, route) as sandbox,
+        ):
+            image = _build_in_sandbox(engine, request, inputs, route, sandbox, progress)
+            relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
+        packages = find_packages(source.folder, inputs.lock.members)
     subject = ProofSubject(
         engine=engine,
         image=image,
         recipe=recipe,
-        lock=locked,
-        packages=own,
+        lock=inputs.lock,
+        packages=packages,
         progress=progress,
         deadline=deadline,
     )
-    outcomes: tuple[ProofResult, ...] = ()
-    reference = order.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
-    with ThreadPoolExecutor(1) as beside:  # the proof mostly waits: for starts, and on one core
-        counting = beside.submit(inspect_image, subject)
-        if order.prove:
-            with clock("proof"):
-                outcomes = run_proof(subject)
-            if any(one.faults for one in outcomes):
-                raise ImageProofError(reference, outcomes)
-        with clock("bill"):
-            progress.step("count the files")
+    reference = request.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
+    with ThreadPoolExecutor(1) as executor:  # the proof mostly waits
+        inspection = executor.submit(inspect_image, subject)
+        proof = _prove(subject, reference, timer) if request.prove else ()
+        with timer.measure("bill"):
+            progress.step("inspect the image")
             report = make_report(
                 subject,
-                counting.result(),
+                inspection.result(),
                 reference,
-                outcomes,
-                vendored,
-                source,
-                run_base,
-                clock.seconds,
+                proof=proof,
+                vendored=inputs.vendored,
+                source=inputs.source,
+                base=inputs.run_base,
+                seconds={},
                 relayed=relayed,
-                attempts=elsewhere,
+                elsewhere=elsewhere,
             )
-            image = _label(
-                engine, image, report_labels(report, recipe.name, recipe.title or recipe.name)
-            )
-            _check_tag(engine, reference, recipe)  # somebody may have taken it meanwhile
+            labels = report_labels(report, recipe.name, recipe.title or recipe.name)
+            image = _add_labels(engine, image, labels)
+            _check_tag(engine, reference, recipe)  # it may have been taken during the build
             engine.tag(image, reference)
-    return replace(report, id=image, seconds=dict(clock.seconds))
+    return replace(report, id=image, seconds=timer.seconds)
 
 
-def preview_dockerfile(order: BuildRequest, deadline: Deadline) -> str:
-    """The Dockerfile of an order as a build would render it; builds nothing."""
-    recipe = order.recipe
-    with open_source(order.source, recipe.subdirectory, deadline) as source:
-        locked = read_project_lock(
-            source.folder, recipe, deadline, vendored=frozenset(order.vendor_sources)
+def preview_dockerfile(request: BuildRequest, deadline: Deadline) -> str:
+    """Return the Dockerfile that a build would use. Builds nothing."""
+    recipe = request.recipe
+    with open_source(request.source, recipe.subdirectory, deadline) as source:
+        lock = _read_lock(request, source, deadline)
+        route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
+        return render_application_dockerfile(
+            recipe,
+            build_base=recipe.base,
+            run_base=recipe.base,
+            index=route.sandbox_url,
+            members=_list_members(source, lock),
         )
-        members = ((".",) if is_installable(source.folder) else ()) + locked.members
-    index = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/").sandbox_url
-    base = recipe.base
-    return application_dockerfile.render_application_dockerfile(
-        recipe, build_base=base, run_base=base, index=index, members=members
-    )
 
 
 def prepare_base_images(
     engine: EngineClient, recipe: ApplicationRecipe, apt_mirror: str | None, progress: Progress
 ) -> tuple[EngineImage, EngineImage]:
-    """Builder's and run stage's base, keyed by their packages: found, else built on the host's
-    network, the only step that has it."""
-    base = engine.find(recipe.base) or fetch_base_image(engine, recipe.base, progress)
-    run = tuple(sorted(set(recipe.run_packages)))
-    both = tuple(sorted({*recipe.build_packages, *run}))
-    made = {one: _system(engine, recipe, base, one, apt_mirror, progress) for one in {run, both}}
-    return made[both], made[run]
+    """Return the base images of the build stages and of the run stage.
+
+    Each is the recipe's base with Debian packages. It is built if it does not exist yet: the only
+    build with access to the host's network.
+    """
+    base = get_base_image(engine, recipe.base, progress)
+    run_packages = tuple(sorted(set(recipe.run_packages)))
+    build_packages = tuple(sorted({*recipe.build_packages, *run_packages}))
+    images = {
+        packages: _prepare_base_image(engine, recipe, base, packages, apt_mirror, progress)
+        for packages in {run_packages, build_packages}
+    }
+    return images[build_packages], images[run_packages]
 
 
-def _system(
+def _prepare_base_image(
     engine: EngineClient,
     recipe: ApplicationRecipe,
     base: EngineImage,
-    wanted: tuple[str, ...],
+    packages: tuple[str, ...],
     apt_mirror: str | None,
     progress: Progress,
 ) -> EngineImage:
-    script = (RECIPES / application_dockerfile.SYSTEM_SCRIPT).read_bytes()
-    text = application_dockerfile.render_base_dockerfile(
-        recipe, base=base.id, packages=wanted, apt_mirror=apt_mirror
+    script = (RECIPES / SYSTEM_SCRIPT).read_bytes()
+    # the mirror of the packages is not part of the image's identity
+    identity = render_base_dockerfile(recipe, base=base.id, packages=packages, apt_mirror=None)
+    digest = hashlib.sha256(script + identity.encode()).hexdigest()[:12]
+    reference = f"pypi-mirror-base:{digest}"
+    if existing := engine.find(reference):
+        return existing
+    progress.step("system packages: " + (" ".join(packages) or "none"))
+    dockerfile = render_base_dockerfile(
+        recipe, base=base.id, packages=packages, apt_mirror=apt_mirror
     )
-    known = application_dockerfile.render_base_dockerfile(
-        recipe, base=base.id, packages=wanted, apt_mirror=None
-    )
-    key = hashlib.sha256(script + known.encode()).hexdigest()[:12]
-    name = f"pypi-mirror-base:{key}"
-    if found := engine.find(name):
-        return found
-    progress.step("system packages: " + (" ".join(wanted) or "none"))
-    context = {application_dockerfile.SYSTEM_SCRIPT: script, "Dockerfile": text.encode()}
-    engine.tag(_logged(engine, context, None, "host", progress), name)
-    made = engine.find(name)
-    if made is None:
-        raise EngineError(f"{name} was built and is gone again")
-    return made
+    files = {SYSTEM_SCRIPT: script, "Dockerfile": dockerfile.encode()}
+    engine.tag(build_unnamed(engine, files, progress), reference)
+    return engine.get(reference)
 
 
-def _build(
+def _prepare(
     engine: EngineClient,
-    watched: Sandbox,
-    order: BuildRequest,
+    request: BuildRequest,
     source: ProjectSource,
-    locked: ProjectLock,
+    upload: Upload,
+    progress: Progress,
+    deadline: Deadline,
+    timer: _Timer,
+) -> _BuildInputs:
+    """Read the lock, put everything into an index, and get the base images."""
+    progress.step("read the lock")
+    lock = _read_lock(request, source, deadline)
+    with (
+        timer.measure("vendor"),
+        tempfile.TemporaryDirectory(prefix="pypi-mirror-vendor-") as scratch,
+    ):
+        lock, vendored = vendor(
+            lock,
+            request.vendor_sources,
+            Path(scratch),
+            index=request.index,
+            upload=upload,
+            progress=progress,
+            deadline=deadline,
+        )
+    with timer.measure("system"):
+        build_base, run_base = prepare_base_images(
+            engine, request.recipe, request.apt_mirror, progress
+        )
+    return _BuildInputs(
+        source=source, lock=lock, vendored=vendored, build_base=build_base, run_base=run_base
+    )
+
+
+def _read_lock(request: BuildRequest, source: ProjectSource, deadline: Deadline) -> ProjectLock:
+    names = frozenset(request.vendor_sources)
+    return read_project_lock(source.folder, request.recipe, deadline, vendored=names)
+
+
+def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
+    """Return the folders to install from the source: the project itself and the lock's members."""
+    return ((".",) if is_installable(source.folder) else ()) + lock.members
+
+
+def _build_in_sandbox(
+    engine: EngineClient,
+    request: BuildRequest,
+    inputs: _BuildInputs,
     route: MirrorRoute,
-    build_base: EngineImage,
-    run_base: EngineImage,
+    sandbox: Sandbox,
     progress: Progress,
 ) -> str:
-    """The image's id; EngineError names a step that tried to reach anything but the mirror."""
-    members = ((".",) if is_installable(source.folder) else ()) + locked.members
-    text = application_dockerfile.render_application_dockerfile(
-        order.recipe,
-        build_base=build_base.id,
-        run_base=run_base.id,
+    """Return the image's id. EngineError if a step tried to reach anything but the mirror."""
+    dockerfile = render_application_dockerfile(
+        request.recipe,
+        build_base=inputs.build_base.id,
+        run_base=inputs.run_base.id,
         index=route.sandbox_url,
-        members=members,
+        members=_list_members(inputs.source, inputs.lock),
     )
-    context = {
-        "Dockerfile": text.encode(),
-        application_dockerfile.REQUIREMENTS: locked.requirements_text.encode(),
-        application_dockerfile.UV_REQUIREMENTS: (RECIPES / "mirror-probe.txt").read_bytes(),
-        application_dockerfile.BUILD_CONSTRAINTS: (
-            RECIPES / application_dockerfile.BUILD_CONSTRAINTS
-        ).read_bytes(),
-        **{
-            one: (INSIDE / one).read_bytes()
-            for one in (application_dockerfile.INSTALLER, application_dockerfile.BYTECODE_COMPILER)
-        },
+    files = {
+        "Dockerfile": dockerfile.encode(),
+        REQUIREMENTS: inputs.lock.requirements_text.encode(),
+        UV_REQUIREMENTS: (RECIPES / "mirror-probe.txt").read_bytes(),
+        BUILD_CONSTRAINTS: (RECIPES / BUILD_CONSTRAINTS).read_bytes(),
+        **{name: read_program(name) for name in (INSTALLER, BYTECODE_COMPILER)},
     }
     progress.step("build")
-    steps = BuildProgress(progress, watched)
+    steps = BuildProgress(progress, sandbox)
     try:
-        image = _logged(engine, context, source, watched.network, steps, fresh=order.no_cache)
+        image = build_unnamed(
+            engine,
+            files,
+            steps,
+            source=inputs.source,
+            network_mode=sandbox.network,
+            no_cache=request.no_cache,
+        )
         steps.record_attempts()
-    except EngineError as broken:
-        with suppress(EngineError):  # of an engine that went away
-            explain_failure(broken, watched)
+    except EngineError as error:
+        with suppress(EngineError):  # the engine may have gone away
+            explain_failure(error, sandbox)
         raise
     finally:
         if steps.attempts:
-            # else the step would be taken from the cache the next time, unseen
+            # the next build must run the step again, or it would not see the attempt
             engine.discard_last_build()
     if steps.attempts:
         step, first = steps.attempts[0]
         raise EngineError(
             f"a step of the build tried to reach {first.host}: {shorten_step(step)}",
-            why=describe_attempts([one for _, one in steps.attempts]),
-            next_step="everything has to come from the mirror: lock it, or --vendor NAME=WHEEL",
+            why=describe_attempts([attempt for _, attempt in steps.attempts]),
+            next_step="everything must come from the mirror: lock it, or --vendor NAME=WHEEL",
         )
     return image
 
 
-def _logged(
-    engine: EngineClient,
-    files: dict[str, bytes],
-    source: ProjectSource | None,
-    network: str,
-    progress: Progress,
-    *,
-    fresh: bool = False,
-) -> str:
-    path = build_log_path()
-    with path.open("w", buffering=1) as log, pack_context(files, source) as context:
-        try:
-            return engine.build(
-                context, log=log, progress=progress, labels={}, network_mode=network, no_cache=fresh
-            )
-        except EngineError as broken:
-            broken.next_step = broken.next_step or f"the whole log: {path}"
-            raise
+def _prove(subject: ProofSubject, reference: str, timer: _Timer) -> tuple[ProofResult, ...]:
+    """Run the proof. Raises ImageProofError if it fails."""
+    with timer.measure("proof"):
+        results = run_proof(subject)
+    if any(result.faults for result in results):
+        raise ImageProofError(reference, results)
+    return results
 
 
-def _label(engine: EngineClient, image: str, told: dict[str, str]) -> str:
-    """The same image with labels; no layer is added."""
-    text = application_dockerfile.render_label_dockerfile(image, told).encode()
-    with pack_context({"Dockerfile": text}) as context, build_log_path().open("a") as log:
-        return engine.build(context, log=log, progress=SILENT, labels={}, network_mode="none")
+def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str:
+    """Return the id of the same image with labels; no layer is added."""
+    dockerfile = render_label_dockerfile(image, labels).encode()
+    return build_unnamed(
+        engine, {"Dockerfile": dockerfile}, SILENT, network_mode="none", append_log=True
+    )
 
 
 def _check_tag(engine: EngineClient, tag: str, recipe: ApplicationRecipe) -> None:
-    held = engine.find(tag)
-    if held and held.labels.get(RECIPE_LABEL) != recipe.name:
+    """Raise RefusedError if an image of something else has the name."""
+    image = engine.find(tag)
+    if image and image.labels.get(RECIPE_LABEL) != recipe.name:
         raise RefusedError(
             f"{tag} is the name of another image",
             why="it was not built from the recipe " + recipe.name,
-            next_step="give another name with --tag, or take that one away: docker rmi " + tag,
+            next_step="choose another name with --tag, or remove that image: docker rmi " + tag,
         )
 
 
-class _Clock:
-    """Seconds by the name of a part."""
+class _Timer:
+    """Measures parts of a build, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        begun = time.monotonic()
+    def measure(self, part: str) -> Iterator[None]:
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = round(time.monotonic() - begun, 2)
+            self.seconds[part] = round(time.monotonic() - start, 2)

@@ -1,13 +1,10 @@
-"""The mirror image, in a straight line: recipe → context → build → checks → name."""
+"""Build the mirror's image: recipe → context → build → checks → name."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import ssl
-import tarfile
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,41 +12,35 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
 import mirror
+from images.builder import BuiltImage, build_unnamed, get_base_image
 from images.engine import EngineClient, EngineImage
 from images.mirror_dockerfile import CA_FILE, SYSTEM_SCRIPT, render_mirror_dockerfile
-from images.mirror_recipe import RECIPES, MirrorRecipe, load_mirror_recipe
-from mirror.core.errors import EngineError, InputError, ProgramError, UnfitError
-from mirror.core.process import run
+from images.mirror_recipe import MirrorRecipe, load_mirror_recipe
+from images.recipes import RECIPES
+from images.source import describe_revision
+from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 INPUTS_LABEL = "io.github.pypi-mirror.inputs"
 _PROJECT = "pypi-mirror"
+_ROOT = Path(__file__).parents[1]
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltImage:
-    """An image that the engine holds. ``size`` in bytes; ``built`` False where it was there."""
-
-    reference: str
-    id: str
-    architecture: str
-    size: int
-    built: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorImagePlan:
-    """All that decides what the image is, and so its name. ``inputs`` is their SHA-256 (hex)."""
+    """Everything that decides the image's content, and so its name.
+
+    ``files`` maps paths in the build context to content; ``inputs_sha256`` is the hash (hex) of all
+    inputs.
+    """
 
     recipe: MirrorRecipe
     base: str
     architecture: str
-    files: Mapping[str, bytes]  # path in the build context → content
+    files: Mapping[str, bytes]
     version: str
     inputs_sha256: str
 
@@ -61,97 +52,90 @@ class MirrorImagePlan:
 def build_mirror(
     engine: EngineClient, *, base: str | None = None, ca: str | None = None, progress: Progress
 ) -> BuiltImage:
-    """The mirror image under its name: found where nothing has changed, else built.
+    """Return the mirror's image; build it unless it exists and nothing has changed.
 
-    ``ca``: certificates to trust while building, as read_ca_bundle gives them. Raises EngineError
-    with the end of the log for a failed build, which leaves no name and no container behind.
+    ``ca``: certificates to trust during the build, from read_ca_bundle. Raises EngineError with the
+    end of the log if the build fails; then neither a name nor a container is left behind.
     """
     plan = plan_mirror(engine, base=base, progress=progress)
-    found = engine.find(plan.reference)
-    if found:
-        return _image(plan, found, built=False)
+    if existing := engine.find(plan.reference):
+        return _describe_image(plan, existing, built=False)
     progress.step(f"build {plan.reference}")
-    made = _build(engine, plan, ca, progress)
+    image = _build(engine, plan, ca, progress)
     progress.step(f"check {plan.reference}")
-    _check(engine, plan.recipe, made)
-    engine.tag(made, plan.reference)
-    named = engine.find(plan.reference)
-    if named is None:
-        raise EngineError(f"{plan.reference} was built and is gone again")
-    return _image(plan, named, built=True)
+    _check_programs(engine, plan.recipe, image)
+    engine.tag(image, plan.reference)
+    return _describe_image(plan, engine.get(plan.reference), built=True)
 
 
 def plan_mirror(
     engine: EngineClient, *, base: str | None = None, progress: Progress
 ) -> MirrorImagePlan:
-    """What would be built, and under which name; fetches the base image where it is missing."""
-    recipe = load_mirror_recipe("mirror")
-    name = base or recipe.base
-    held = engine.find(name) or fetch_base_image(engine, name, progress)
-    if held.architecture not in recipe.probe.platforms:
+    """Return what would be built, and its name. Pulls the base image if necessary."""
+    recipe = load_mirror_recipe()
+    base = base or recipe.base
+    image = get_base_image(engine, base, progress)
+    if image.architecture not in recipe.probe.platforms:
         raise UnfitError(
-            f"no mirror image for {held.architecture}: {name} is for that architecture",
-            why="the recipe has " + ", ".join(recipe.probe.platforms),
-            next_step="give another base image with --base",
+            f"no mirror image for {image.architecture}, the architecture of {base}",
+            why="the recipe supports " + ", ".join(recipe.probe.platforms),
+            next_step="choose another base image with --base",
         )
     files = collect_context_files(recipe)
-    text = render_mirror_dockerfile(recipe, base=name, architecture=held.architecture, ca=False)
-    inputs = _digest({**files, "Dockerfile": text.encode(), "base": held.id.encode()})
+    dockerfile = render_mirror_dockerfile(
+        recipe, base=base, architecture=image.architecture, ca=False
+    )
+    inputs = {**files, "Dockerfile": dockerfile.encode(), "base": image.id.encode()}
     return MirrorImagePlan(
         recipe=recipe,
-        base=name,
-        architecture=held.architecture,
+        base=base,
+        architecture=image.architecture,
         files=files,
-        version=_version(),
-        inputs_sha256=inputs,
+        version=_read_version(),
+        inputs_sha256=_hash_inputs(inputs),
     )
 
 
 def read_ca_bundle(path: Path) -> str:
-    """The certificates of a PEM file, nothing else of it. InputError where there are none."""
+    """Return the certificates in a PEM file, without its other content. InputError if none."""
 
-    def bad(why: str) -> InputError:
+    def refuse(why: str) -> InputError:
         return InputError(
             f"bad CA file: {path}",
             why=why,
-            next_step="give --ca-bundle a file of certificates in PEM form",
+            next_step="give --ca-bundle a file with certificates in PEM format",
         )
 
     try:
-        blocks = _CERTIFICATE.findall(path.read_text(errors="replace"))
-    except OSError as broken:
-        raise bad(broken.strerror or str(broken)) from broken
-    if not blocks:
-        raise bad("it holds no -----BEGIN CERTIFICATE-----")
-    text = "\n".join(blocks) + "\n"
-    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        certificates = _CERTIFICATE.findall(path.read_text(errors="replace"))
+    except OSError as error:
+        raise refuse(error.strerror or str(error)) from error
+    if not certificates:
+        raise refuse("it has no -----BEGIN CERTIFICATE-----")
+    text = "\n".join(certificates) + "\n"
     try:
-        trust.load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError) as broken:
-        raise bad(f"a certificate in it cannot be read: {broken}") from broken
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise refuse(f"a certificate in it cannot be read: {error}") from error
     return text
 
 
-# -- steps --------------------------------------------------------------------------------------
-
-
-def fetch_base_image(engine: EngineClient, name: str, progress: Progress) -> EngineImage:
-    try:
-        return engine.pull(name, progress)
-    except EngineError as broken:
-        raise EngineError(
-            f"no base image: the Docker engine has no {name} and cannot fetch it",
-            why=broken.why,
-            next_step="load it (`docker load`), or name one the engine has or can fetch "
-            "with --base: Debian with Python 3.13",
-        ) from broken
+def collect_context_files(recipe: MirrorRecipe) -> dict[str, bytes]:
+    """Return the build context (path → content) without the Dockerfile and the CA file."""
+    names = (recipe.requirements, recipe.probe.requirements, SYSTEM_SCRIPT)
+    files = {name: (RECIPES / name).read_bytes() for name in names}
+    package = Path(mirror.__file__).parent
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[f"mirror/{path.relative_to(package).as_posix()}"] = path.read_bytes()
+    return files
 
 
 def _build(engine: EngineClient, plan: MirrorImagePlan, ca: str | None, progress: Progress) -> str:
-    text = render_mirror_dockerfile(
+    dockerfile = render_mirror_dockerfile(
         plan.recipe, base=plan.base, architecture=plan.architecture, ca=ca is not None
     )
-    files = {**plan.files, "Dockerfile": text.encode()}
+    files = {**plan.files, "Dockerfile": dockerfile.encode()}
     if ca:
         files[CA_FILE] = ca.encode()
     labels = {
@@ -159,102 +143,49 @@ def _build(engine: EngineClient, plan: MirrorImagePlan, ca: str | None, progress
         "org.opencontainers.image.version": plan.version,
         INPUTS_LABEL: plan.inputs_sha256,
     }
-    if revision := _revision():
+    # not an input: a commit that does not change the image's content does not rebuild it
+    if (_ROOT / ".git").exists() and (revision := describe_revision(_ROOT, Deadline.after(5))):
         labels["org.opencontainers.image.revision"] = revision
-    path = build_log_path()
-    with path.open("w") as log, pack_files(files) as context:
-        try:
-            return engine.build(context, log=log, progress=progress, labels=labels)
-        except EngineError as broken:
-            broken.next_step = broken.next_step or f"the whole log: {path}"
-            if "CERTIFICATE_VERIFY_FAILED" in broken.why:
-                broken.next_step = (
-                    "your network intercepts TLS: name the certificates to trust with "
-                    f"--ca-bundle FILE; {broken.next_step}"
-                )
-            raise
+    try:
+        return build_unnamed(engine, files, progress, labels=labels)
+    except EngineError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in error.why:
+            error.next_step = (
+                "your network intercepts TLS: give the certificates to trust with "
+                f"--ca-bundle FILE; {error.next_step}"
+            )
+        raise
 
 
-def _check(engine: EngineClient, recipe: MirrorRecipe, image: str) -> None:
+def _check_programs(engine: EngineClient, recipe: MirrorRecipe, image: str) -> None:
     for argv in recipe.checks:
-        ran = engine.run(image, argv)
-        if ran.exit_code != 0:
+        result = engine.run(image, argv)
+        if result.exit_code != 0:
             raise EngineError(
-                f"the image was built, but {argv[0]} does not run in it ({ran.exit_code})",
-                why=ran.output[-1500:].strip(),
-                next_step="is the base image Debian with Python 3.13? give another with --base",
+                f"the image was built, but {argv[0]} does not run in it ({result.exit_code})",
+                why=result.output[-1500:].strip(),
+                next_step="is the base image Debian with Python 3.13? choose another with --base",
             )
 
 
-def _image(plan: MirrorImagePlan, held: EngineImage, *, built: bool) -> BuiltImage:
+def _describe_image(plan: MirrorImagePlan, image: EngineImage, *, built: bool) -> BuiltImage:
     return BuiltImage(
         reference=plan.reference,
-        id=held.id,
-        architecture=held.architecture,
-        size=held.size,
+        id=image.id,
+        architecture=image.architecture,
+        size=image.size,
         built=built,
     )
 
 
-# -- what goes in -------------------------------------------------------------------------------
+def _hash_inputs(inputs: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(inputs.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
-def collect_context_files(recipe: MirrorRecipe) -> dict[str, bytes]:
-    """Path in the build context → content, but for the Dockerfile and the CA."""
-    names = (recipe.requirements, recipe.probe.requirements, SYSTEM_SCRIPT)
-    files = {name: (RECIPES / name).read_bytes() for name in names}
-    code = Path(mirror.__file__).parent
-    for path in sorted(code.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            files[f"mirror/{path.relative_to(code).as_posix()}"] = path.read_bytes()
-    return files
-
-
-def _digest(parts: Mapping[str, bytes]) -> str:
-    total = hashlib.sha256()
-    for name, content in sorted(parts.items()):
-        total.update(f"{name}\0{len(content)}\0".encode() + content)
-    return total.hexdigest()
-
-
-def pack_files(files: Mapping[str, bytes]) -> io.BytesIO:
-    """The same bytes for the same files: no time, owner or mode of this machine's."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    out.seek(0)
-    return out
-
-
-def _version() -> str:
+def _read_version() -> str:
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(_PROJECT)
-    project = Path(__file__).parents[1] / "pyproject.toml"
-    return str(tomllib.loads(project.read_text())["project"]["version"])
-
-
-def _revision() -> str | None:
-    """The commit this project stands at, with -dirty where it was edited; None outside of git.
-
-    A label only, not an input: a commit that changes nothing in the image does not renew it.
-    """
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    words = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    try:
-        return run(("git", "-C", root, *words), deadline=Deadline.after(5)).out.strip()
-    except ProgramError:
-        return None
-
-
-def build_log_path() -> Path:
-    folder = platformdirs.user_log_path(_PROJECT, appauthor=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PROJECT}-"))
-    return folder / "build.log"
+    return str(tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"])

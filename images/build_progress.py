@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile, in words; which one called something else; what to do about it."""
+"""Describe the steps of a build, and relate attempts to leave the sandbox to them."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from images.sandbox import NetworkAttempt, Sandbox
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 
-_LONGEST = 50
-_WORDS = {
+_MAX_LENGTH = 50
+_DESCRIPTIONS = {  # part of a Dockerfile's line → what it does
     f'{INSTALLER}", "install"': "install the packages, compile their bytecode",
     f'{INSTALLER}", "project"': "install the project",
-    '"-m", "venv"': "make an environment",
+    '"-m", "venv"': "create an environment",
     '"-m", "pip", "install"': "install uv",
     "COPY --from=builder": "copy the environment into the run stage",
     f'COPY ["{SOURCE_FOLDER}/"': "copy the source",
     f'["{SOURCE_FOLDER}/"': "copy the source into the run stage",
     "COPY --from=project": "copy what the project added",
 }
-# what installers say → what to do
-_ADVICE = (
+_ADVICE = (  # pattern of an installer's message → next step
     (
         r"build-backends\.txt does not pin it",
-        "build the wheel where that may be fetched, then --vendor NAME=WHEEL",
+        "build the wheel on another machine, then --vendor NAME=WHEEL",
     ),
     (
         r"[Hh]ash mismatch",
-        "the mirror has another file than the lock: `mirror verify` tells whether it was "
-        "damaged there; if the project changed its files, lock again (uv lock --upgrade-package)",
+        "the mirror has another file than the lock: `mirror verify` shows whether it was "
+        "damaged there; if the project replaced its files, lock again (uv lock --upgrade-package)",
     ),
     (
         r"no wheels with a matching|not compatible with the current|has no usable wheels",
-        "what is locked has no file for Linux and this Python: lock a version that has one, give "
-        "one with --vendor NAME=WHEEL, or limit it by a marker (; sys_platform == 'win32')",
+        "the locked version has no file for Linux and this Python: lock a version that has one, "
+        "give one with --vendor NAME=WHEEL, or add a marker (; sys_platform == 'win32')",
     ),
     (
         r"was not found in the package registry|no version of|there are no versions of",
-        "the mirror has no such file: see that `mirror warm LOCK` finds it, or --vendor NAME=WHEEL",
+        "the mirror does not have the file: check that `mirror warm LOCK` finds it, or give "
+        "--vendor NAME=WHEEL",
     ),
 )
 
 
 class BuildProgress:
-    """Progress that knows during which step of the Dockerfile something else was called."""
+    """A Progress that also records during which step each attempt to leave the sandbox happened."""
 
-    def __init__(self, progress: Progress, watched: Sandbox) -> None:
-        self._progress, self._jail = progress, watched
-        self._step, self._seen = "", 0
+    def __init__(self, progress: Progress, sandbox: Sandbox) -> None:
+        self._progress, self._sandbox = progress, sandbox
+        self._step = ""
         self.attempts: list[tuple[str, NetworkAttempt]] = []
 
     def step(self, text: str) -> None:
@@ -64,31 +64,34 @@ class BuildProgress:
         self._progress.count(done, total, describe_step(text))
 
     def record_attempts(self) -> None:
-        tried = self._jail.attempts()
-        self.attempts += [(self._step, one) for one in tried[self._seen :]]
-        self._seen = len(tried)
+        """Assign the attempts since the last call to the current step."""
+        recent = self._sandbox.attempts()[len(self.attempts) :]
+        self.attempts += [(self._step, attempt) for attempt in recent]
 
 
 def describe_step(step: str) -> str:
-    """What a step of our Dockerfiles does; others are told as they stand, shortened."""
-    for part, words in _WORDS.items():
+    """Return what a line of our Dockerfiles does; any other line is shortened."""
+    for part, description in _DESCRIPTIONS.items():
         if part in step:
-            return words
-    return step if len(step) <= _LONGEST else step[: _LONGEST - 1] + "…"
+            return description
+    return step if len(step) <= _MAX_LENGTH else step[: _MAX_LENGTH - 1] + "…"
 
 
-def describe_attempts(tried: Sequence[NetworkAttempt]) -> str:
-    hosts = dict.fromkeys(f"{one.host}:{one.port}" if one.port else one.host for one in tried)
+def describe_attempts(attempts: Sequence[NetworkAttempt]) -> str:
+    """Return a sentence with the first ten hosts."""
+    hosts = dict.fromkeys(
+        f"{attempt.host}:{attempt.port}" if attempt.port else attempt.host for attempt in attempts
+    )
     return "it tried to reach " + ", ".join(list(hosts)[:10])
 
 
-def explain_failure(broken: EngineError, watched: Sandbox) -> None:
-    """Put what the jail saw into the error of a failed build, and what can be done."""
+def explain_failure(error: EngineError, sandbox: Sandbox) -> None:
+    """Add to the error of a failed build what the sandbox has seen, and advice."""
     for pattern, advice in _ADVICE:
-        if re.search(pattern, broken.why):
-            broken.next_step = f"{advice}; {broken.next_step}"
+        if re.search(pattern, error.why):
+            error.next_step = f"{advice}; {error.next_step}"
             break
-    if why := watched.relay_error():
-        broken.why = why + "\n" + broken.why
-    if tried := watched.attempts():
-        broken.why = describe_attempts(tried) + "\n" + broken.why
+    if relay_error := sandbox.relay_error():
+        error.why = relay_error + "\n" + error.why
+    if attempts := sandbox.attempts():
+        error.why = describe_attempts(attempts) + "\n" + error.why

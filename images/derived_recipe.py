@@ -1,18 +1,21 @@
-"""A recipe out of what a project says: pyproject.toml, its Dockerfile, its Procfile."""
+"""Derive a recipe from a project's pyproject.toml, Dockerfile and Procfile; write one as TOML."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from packaging.utils import canonicalize_name
 
-from images.application_recipe import ApplicationRecipe, parse_application_recipe, read_toml
+from images.application_recipe import KIND, ApplicationRecipe, parse_application_recipe
+from images.toml_file import read_toml
+from mirror.core.codec import dump
 from mirror.core.errors import InputError
 
 _NOT_PACKAGES = {"tests", "test", "docs", "examples", "scripts", "build", "dist", "benchmarks"}
@@ -20,133 +23,134 @@ _COMPILERS = {"build-essential", "gcc", "g++", "make", "git", "cmake", "pkg-conf
 
 
 def derive_recipe(folder: Path, name: str | None = None) -> ApplicationRecipe:
-    """The recipe of any project with a pyproject.toml. InputError where there is none."""
-    if not (folder / "pyproject.toml").is_file():
+    """Return a recipe for a project. Raises InputError if there is no pyproject.toml."""
+    path = folder / "pyproject.toml"
+    if not path.is_file():
         raise InputError(
             f"no pyproject.toml in {folder}",
-            why="nothing says what the project is",
+            why="the name and the start command of the project are unknown",
             next_step="give the folder of a project, or a recipe: build-image --list",
         )
-    project = read_toml(folder / "pyproject.toml").get("project", {})
-    told: dict[str, Any] = {"name": name or _tag(str(project.get("name") or folder.name))}
-    told["title"] = str(project.get("description", ""))[:200]
-    told |= _dockerfile(folder / "Dockerfile")
-    if starts := list(_procfile(folder / "Procfile")):
-        told["starts"] = starts
-    return parse_application_recipe(told, folder / "pyproject.toml")
+    project = read_toml(path).get("project", {})
+    document: dict[str, Any] = {
+        "name": name or _to_image_name(str(project.get("name") or folder.name)),
+        "title": str(project.get("description", ""))[:200],
+        **_read_dockerfile(folder / "Dockerfile"),
+    }
+    if starts := list(_read_procfile(folder / "Procfile")):
+        document["starts"] = starts
+    return parse_application_recipe(document, path)
 
 
 def render_recipe(recipe: ApplicationRecipe) -> str:
-    """The recipe as its file would be; what is as it is by default is left out."""
-    lines, tables = ['kind = "application"'], []
-    for one in fields(recipe):
-        value = getattr(recipe, one.name)
-        if value == one.default or value in ((), {}):
-            continue
-        if isinstance(value, Mapping):
-            pairs = (f"{json.dumps(key)} = {json.dumps(text)}" for key, text in value.items())
-            tables.append("\n".join((f"\n[{one.name}]", *pairs)))
-        elif one.name != "starts":
-            lines.append(f"{one.name} = {json.dumps(value, ensure_ascii=False)}")
-    for start in recipe.starts:
-        given = {f.name: getattr(start, f.name) for f in fields(start)}
-        environment = given.pop("environment")
-        kept = {k: v for k, v in given.items() if v not in ("", 0, (), {})}
-        tables.append(
-            "\n[[starts]]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in kept.items())
-        )
-        if environment:
-            pairs = (f"{json.dumps(key)} = {json.dumps(text)}" for key, text in environment.items())
-            tables.append("\n".join(("\n[starts.environment]", *pairs)))
-    return "\n".join((*lines, *tables)) + "\n"
+    """Return a recipe as the text of its TOML file, without values that are the default."""
+    document = {"kind": KIND, **_dump_changed(recipe)}
+    if recipe.starts:
+        document["starts"] = [_dump_changed(start) for start in recipe.starts]
+    return tomli_w.dumps(document)
+
+
+def _dump_changed(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are neither empty nor the default."""
+    return {
+        known.name: dump(item)
+        for known in fields(value)
+        if (item := getattr(value, known.name)) != known.default and item not in ((), {})
+    }
 
 
 def find_packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
-    """The import names of a project's own packages, by the two layouts that there are."""
-    found = []
-    for member in (".", *members):
-        root = folder / member
+    """Return the import names of the project's packages, in the src and in the flat layout.
+
+    ``members`` are folders of further projects below ``folder``.
+    """
+    packages: list[str] = []
+    for root in (folder, *(folder / member for member in members)):
         for top in (root / "src", root):
             names = [
-                one.parent.name
-                for one in sorted(top.glob("*/__init__.py"))
-                if one.parent.name not in _NOT_PACKAGES and one.parent.name.isidentifier()
+                path.parent.name
+                for path in sorted(top.glob("*/__init__.py"))
+                if path.parent.name not in _NOT_PACKAGES and path.parent.name.isidentifier()
             ]
-            found += names
+            packages += names
             if names:
                 break
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(packages))
 
 
 def is_installable(folder: Path) -> bool:
     """Whether uv would install the project itself: tool.uv.package, else a build system."""
-    told = read_toml(folder / "pyproject.toml") if (folder / "pyproject.toml").exists() else {}
-    said = told.get("tool", {}).get("uv", {}).get("package")
-    return bool(said) if said is not None else "build-system" in told
+    path = folder / "pyproject.toml"
+    document = read_toml(path) if path.exists() else {}
+    package = document.get("tool", {}).get("uv", {}).get("package")
+    return bool(package) if package is not None else "build-system" in document
 
 
-def _tag(name: str) -> str:
+def _to_image_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", canonicalize_name(name)).strip("-") or "application"
 
 
-def _dockerfile(path: Path) -> dict[str, Any]:
-    """What the project's Dockerfile says that a recipe can hold; the rest of it is left."""
+def _read_dockerfile(path: Path) -> dict[str, Any]:
+    """Return the parts of a Dockerfile that a recipe can express; ignore the others."""
     if not path.is_file():
         return {}
-    told: dict[str, Any] = {}
     text = re.sub(r"\\\n", " ", path.read_text(errors="replace"))
     packages: list[str] = []
     port, command = 0, None
     environment: dict[str, str] = {}
     for line in text.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        if word.upper() == "EXPOSE" and rest.split("/")[0].isdigit():
-            port = int(rest.split("/")[0])
-        elif word.upper() in ("CMD", "ENTRYPOINT"):
-            command = _argv(rest) or command
-        elif word.upper() == "RUN" and "apt-get" in rest:
-            for part in re.split(r"&&|;", rest):
-                words = part.split()
-                if "apt-get" in words and "install" in words:
-                    after = words[words.index("install") + 1 :]
-                    packages += [w for w in after if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", w)]
-        elif word.upper() == "ENV":
-            for one in re.findall(r"([A-Za-z_][A-Za-z0-9_]*)=([^\s\"']+)", rest):
-                environment[one[0]] = one[1]
-    told["build_packages"] = [one for one in packages if one in _COMPILERS]
-    told["run_packages"] = [one for one in packages if one not in _COMPILERS]
-    kept = {
-        k: v
-        for k, v in environment.items()
-        if not k.startswith(("UV_", "PATH", "PIP_")) and "$" not in v
+        instruction, _, rest = line.strip().partition(" ")
+        match instruction.upper():
+            case "EXPOSE" if rest.split("/")[0].isdigit():
+                port = int(rest.split("/")[0])
+            case "CMD" | "ENTRYPOINT":
+                command = _parse_command(rest) or command
+            case "RUN" if "apt-get" in rest:
+                packages += _find_apt_packages(rest)
+            case "ENV":
+                environment |= re.findall(r"([A-Za-z_][A-Za-z0-9_]*)=([^\s\"']+)", rest)
+    document: dict[str, Any] = {
+        "build_packages": [name for name in packages if name in _COMPILERS],
+        "run_packages": [name for name in packages if name not in _COMPILERS],
+        "environment": {
+            key: value
+            for key, value in environment.items()
+            if not key.startswith(("UV_", "PATH", "PIP_")) and "$" not in value
+        },
     }
-    told["environment"] = kept
     if command:
-        told["starts"] = [{"name": "main", "argv": command, "port": port, "seconds": 10.0}]
-        extras = [command[i + 1] for i, w in enumerate(command[:-1]) if w == "--extra"]
-        if extras:
-            told["extras"] = extras
-    return told
+        document["starts"] = [{"name": "main", "argv": command, "port": port, "seconds": 10.0}]
+        options = zip(command, command[1:], strict=False)
+        document["extras"] = [extra for option, extra in options if option == "--extra"]
+    return document
 
 
-def _argv(text: str) -> list[str] | None:
+def _find_apt_packages(command: str) -> Iterator[str]:
+    """Yield the packages that a shell command installs with apt-get."""
+    for part in re.split(r"&&|;", command):
+        words = part.split()
+        if "apt-get" in words and "install" in words:
+            for word in words[words.index("install") + 1 :]:
+                if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word):
+                    yield word
+
+
+def _parse_command(text: str) -> list[str] | None:
+    """Return the argv of a command in exec or shell form, None if it cannot be parsed."""
     text = text.strip()
-    if text.startswith("["):
-        try:
-            words = json.loads(text)
-        except ValueError:
-            return None
-        return [str(one) for one in words]
     try:
+        if text.startswith("["):
+            return [str(word) for word in json.loads(text)]
         return shlex.split(text)
     except ValueError:
         return None
 
 
-def _procfile(path: Path) -> Iterator[dict[str, Any]]:
+def _read_procfile(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the commands of a Procfile as tables of ``starts``."""
     if path.is_file():
         for line in path.read_text(errors="replace").splitlines():
             name, colon, command = line.partition(":")
-            words = _argv(command)
-            if colon and words and not name.startswith("#"):
-                yield {"name": name.strip(), "argv": words, "seconds": 10.0}
+            argv = _parse_command(command)
+            if colon and argv and not name.startswith("#"):
+                yield {"name": name.strip(), "argv": argv, "seconds": 10.0}

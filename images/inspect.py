@@ -1,4 +1,4 @@
-"""What a built image is, measured: its files, layers and distributions."""
+"""Inspect a built image: its files, layers and distributions."""
 
 from __future__ import annotations
 
@@ -13,105 +13,110 @@ from images.application_dockerfile import UV_PATH, venv_path
 from images.application_recipe import ApplicationRecipe
 from images.engine import EngineImage
 from images.engine.containers import ContainerSpec, run_container
-from images.proof import INSIDE, ProofResult, ProofSubject
+from images.inside import read_program
+from images.proof import ProofResult, ProofSubject
 from images.proof.distributions import read_environment
 from images.report import BuildReport, Distribution, Layer
-from images.sandbox import NetworkAttempt
 from images.source import ProjectSource
 from images.vendor import VendoredDistribution
 from mirror.core.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageContents:
-    """What programs in the image told: of its files, and of its environment."""
+class ImageInspection:
+    """The output of images/inside/files.py and images/inside/environment.py in an image."""
 
     files: Mapping[str, Any]
     environment: Mapping[str, Any]
 
 
-def inspect_image(subject: ProofSubject) -> ImageContents:
-    """Reads every file; may go on beside the proof."""
-    return ImageContents(files=_files(subject), environment=read_environment(subject))
+def inspect_image(subject: ProofSubject) -> ImageInspection:
+    """Read every file of an image. May run at the same time as the proof."""
+    return ImageInspection(files=_read_files(subject), environment=read_environment(subject))
 
 
 def make_report(
     subject: ProofSubject,
-    counted: ImageContents,
+    inspection: ImageInspection,
     reference: str,
-    outcomes: tuple[ProofResult, ...],
+    *,
+    proof: tuple[ProofResult, ...],
     vendored: tuple[VendoredDistribution, ...],
     source: ProjectSource,
     base: EngineImage,
     seconds: Mapping[str, float],
-    *,
     relayed: int,
-    attempts: tuple[NetworkAttempt, ...],
+    elsewhere: int,
 ) -> BuildReport:
-    held = subject.engine.find(subject.image)
-    if held is None:
-        raise EngineError("the image that was built is gone again")
-    files, told = counted.files, counted.environment
-    hashes = {pin.name: pin.hashes for pin in subject.lock.pins}
-    found = told["distributions"]
-    backends = {canonicalize_name(one["name"]): one["backend"] for one in found}
+    """Return the report on an image; docs of the arguments: BuildReport."""
+    image = subject.engine.get(subject.image)
+    files, environment = inspection.files, inspection.environment
+    installed = environment["distributions"]
+    backends = {canonicalize_name(entry["name"]): entry["backend"] for entry in installed}
     return BuildReport(
         reference=reference,
-        id=held.id,
-        architecture=held.architecture,
+        id=image.id,
+        architecture=image.architecture,
         base=subject.recipe.base,
-        size=held.size,
-        layers=tuple(_layers(subject.recipe, base, files["below"])),
-        distributions=tuple(
-            Distribution(
-                name=one["name"],
-                version=one["version"],
-                licence=one["licence"],
-                hashes=hashes.get(canonicalize_name(one["name"]), ()),
-            )
-            for one in sorted(found, key=lambda one: str(one["name"]).lower())
-        ),
+        size=image.size,
+        layers=tuple(_list_layers(subject.recipe, base, files["below"])),
+        distributions=tuple(_list_distributions(subject, installed)),
         vendored=vendored,
         built_from_sdist=tuple(
             f"{line} ({backends.get(canonicalize_name(line.split()[0]), 'unknown')})"
-            for line in told["built"]
+            for line in environment["built"]
         ),
-        built_with=tuple(told["builders"]),
+        built_with=tuple(environment["builders"]),
         lock=subject.lock.file,
         lock_sha256=subject.lock.sha256,
         revision=source.revision,
         files_sha256=files["digest"],
         files=files["files"],
         relayed=relayed,
-        elsewhere=len(attempts),
+        elsewhere=elsewhere,
         left_out=source.left_out,
-        proof=outcomes,
+        proof=proof,
         seconds=seconds,
     )
 
 
-def _files(subject: ProofSubject) -> dict[str, Any]:
+def _read_files(subject: ProofSubject) -> dict[str, Any]:
     program = "/pypi-mirror/files.py"
-    plan = ContainerSpec(
+    spec = ContainerSpec(
         image=subject.image,
         argv=("python3", program, UV_PATH, venv_path(subject.recipe), subject.recipe.folder),
         user="0",
         capabilities=("DAC_OVERRIDE",),
-        files={program: (INSIDE / "files.py").read_bytes()},
+        files={program: read_program("files.py")},
     )
-    with run_container(subject.engine, plan) as running:
-        code = subject.wait_for_exit(running, "the count of files")
-        log = running.read_log(stderr=False)
+    with run_container(subject.engine, spec) as container:
+        code = subject.wait_for_exit(container, "the list of files")
+        log = container.read_log(stderr=False)
     if code != 0:
-        raise EngineError("the files of the image could not be counted", why=log[-500:])
+        raise EngineError("cannot read the files of the image", why=log[-500:])
     return dict(json.loads(log))
 
 
-def _layers(
+def _list_distributions(
+    subject: ProofSubject, installed: list[dict[str, str]]
+) -> Iterator[Distribution]:
+    hashes = {pin.name: pin.hashes for pin in subject.lock.pins}
+    for entry in sorted(installed, key=lambda entry: entry["name"].lower()):
+        yield Distribution(
+            name=entry["name"],
+            version=entry["version"],
+            licence=entry["licence"],
+            hashes=hashes.get(canonicalize_name(entry["name"]), ()),
+        )
+
+
+def _list_layers(
     recipe: ApplicationRecipe, base: EngineImage, below: Mapping[str, int]
 ) -> Iterator[Layer]:
-    """The base's own layers are one. The others by their files' bytes: what the engine tells of
-    each layer is wrong where the base has layers without history."""
+    """Yield the base image as one layer, the others by the size of their files.
+
+    The engine's own sizes of layers are wrong if the base image has layers without a history.
+    """
     yield Layer(name="system", bytes=base.size)
     yield Layer(name="uv", bytes=below[UV_PATH])
     yield Layer(name="dependencies", bytes=below[venv_path(recipe)])

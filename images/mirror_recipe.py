@@ -1,20 +1,19 @@
-"""What an image is made of: a TOML file in images/recipes/, read and checked."""
+"""The recipe of the mirror's image: images/recipes/mirror.toml."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-RECIPES = Path(__file__).parent / "recipes"
+from images.recipes import RECIPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePrograms:
-    """Static programs out of hashed wheels, for pods that ask how the network looks to them.
+    """Static programs from hashed wheels, for pods that test their view of the network.
 
-    ``platforms`` maps an architecture as Docker names it to the wheel tag of its static build.
+    ``platforms`` maps an architecture, as Docker names it, to the wheel tag of its static build.
     """
 
     requirements: str  # file name beside the recipe
@@ -24,7 +23,7 @@ class ProbePrograms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorRecipe:
-    """An image's parts. ``checks`` are programs that must succeed in it, each an argv."""
+    """The parts of the image. ``checks`` are programs (argv) that must exit with 0 in it."""
 
     name: str
     title: str
@@ -37,13 +36,13 @@ class MirrorRecipe:
     checks: tuple[tuple[str, ...], ...]
 
 
-def load_mirror_recipe(name: str) -> MirrorRecipe:
-    """Read ``images/recipes/<name>.toml``. KeyError and TypeError where it is not a recipe."""
-    told = tomllib.loads((RECIPES / f"{name}.toml").read_text())
-    probe = told.pop("probe")
-    checks = told.pop("checks")
+def load_mirror_recipe(name: str = "mirror") -> MirrorRecipe:
+    """Read ``images/recipes/<name>.toml``. Raises KeyError or TypeError if keys do not fit."""
+    document = tomllib.loads((RECIPES / f"{name}.toml").read_text())
+    probe = document.pop("probe")
+    checks = document.pop("checks")
     return MirrorRecipe(
-        **{**told, "system_packages": tuple(told["system_packages"])},
+        **{**document, "system_packages": tuple(document["system_packages"])},
         probe=ProbePrograms(**{**probe, "programs": tuple(probe["programs"])}),
         checks=tuple(tuple(check["argv"]) for check in checks),
     )

@@ -1,4 +1,4 @@
-"""What an image is made of, for people and for machines: report, labels, SBOM."""
+"""The content of a built image, as a report, as labels and as an SBOM."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from images.vendor import VendoredDistribution
 
 LOCK_LABEL = "io.github.pypi-mirror.lock"  # SHA-256 of the lock
 PROOF_LABEL = "io.github.pypi-mirror.proof"  # "passed" or "none"
-RECIPE_LABEL = "io.github.pypi-mirror.recipe"
+RECIPE_LABEL = "io.github.pypi-mirror.recipe"  # name of the recipe
 FILES_LABEL = "io.github.pypi-mirror.files"  # hash of path, mode, owner and content of all files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One part of an image: system, dependencies, source or uv; bytes as the engine counts them."""
+    """A part of an image ("system", "uv", "dependencies" or "source") and its size in bytes."""
 
     name: str
     bytes: int
@@ -31,6 +31,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
+    """An installed distribution; ``hashes`` are the locked ones, ``licence`` an SPDX expression."""
+
     name: str
     version: str
     hashes: tuple[str, ...]
@@ -39,7 +41,12 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """All there is to say of a built image; `--report` writes it as JSON. Seconds by step."""
+    """Everything known about a built image; `--report` writes it as JSON.
+
+    ``relayed`` counts the build's connections to the mirror, ``elsewhere`` its connections and
+    look-ups of anything else. ``built_with`` are the distributions that ran in the build.
+    ``seconds`` is by part of the build.
+    """
 
     reference: str
     id: str
@@ -50,22 +57,22 @@ class BuildReport:
     distributions: tuple[Distribution, ...]
     vendored: tuple[VendoredDistribution, ...]
     built_from_sdist: tuple[str, ...]
-    built_with: tuple[str, ...]  # what ran in the build, each pinned in build-backends.txt
+    built_with: tuple[str, ...]
     lock: str
     lock_sha256: str
     revision: str | None
     files_sha256: str
     files: int
-    relayed: int  # connections of the build to the mirror
-    elsewhere: int  # connections and look-ups of the build to anything else
+    relayed: int
+    elsewhere: int
     left_out: tuple[str, ...]
     proof: tuple[ProofResult, ...]
     seconds: Mapping[str, float]
 
 
 def report_labels(report: BuildReport, recipe: str, title: str) -> dict[str, str]:
-    """The labels of the finished image. Stable: docs/build-image.md names them."""
-    told = {
+    """Return the labels of the image. They are stable: docs/build-image.md lists them."""
+    labels = {
         "org.opencontainers.image.title": title,
         LOCK_LABEL: report.lock_sha256,
         PROOF_LABEL: "passed" if report.proof else "none",
@@ -74,12 +81,12 @@ def report_labels(report: BuildReport, recipe: str, title: str) -> dict[str, str
         "org.opencontainers.image.base.name": report.base,
     }
     if report.revision:
-        told["org.opencontainers.image.revision"] = report.revision
-    return told
+        labels["org.opencontainers.image.revision"] = report.revision
+    return labels
 
 
 def render_sbom(report: BuildReport) -> str:
-    """CycloneDX 1.6 as JSON: every distribution with its locked hashes and its licence."""
+    """Return a CycloneDX 1.6 document (JSON) with every installed distribution."""
     bom = Bom()
     bom.metadata.component = Component(
         name=report.reference.partition(":")[0],
@@ -87,17 +94,17 @@ def render_sbom(report: BuildReport) -> str:
         type=ComponentType.CONTAINER,
         bom_ref="image",
     )
-    vendored = {one.name: one for one in report.vendored}
-    for one in report.distributions:
-        name = canonicalize_name(one.name)
+    origins = {vendored.name: vendored.origin for vendored in report.vendored}
+    for distribution in report.distributions:
+        name, licence = canonicalize_name(distribution.name), distribution.licence
         component = Component(
-            name=one.name,
-            version=one.version,
+            name=distribution.name,
+            version=distribution.version,
             type=ComponentType.LIBRARY,
-            purl=PackageURL("pypi", None, name, one.version),
-            bom_ref=f"{name}=={one.version}",
-            licenses=[LicenseExpression(one.licence)] if one.licence else [],
-            description=f"vendored from {vendored[name].origin}" if name in vendored else None,
+            purl=PackageURL("pypi", None, name, distribution.version),
+            bom_ref=f"{name}=={distribution.version}",
+            licenses=[LicenseExpression(licence)] if licence else [],
+            description=f"vendored from {origins[name]}" if name in origins else None,
         )
         bom.components.add(component)
         bom.register_dependency(bom.metadata.component, [component])

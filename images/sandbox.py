@@ -1,8 +1,8 @@
-"""A network whose only route is a relay to the mirror, and that writes down what else is tried.
+"""A network whose only route leads to the mirror, and that records every other attempt.
 
-Two containers of one image: the *watcher* has a network namespace with nothing but loopback; the
-*gate* stands in the engine's host network. A Unix socket on a volume that they share joins them.
-Builds and proofs run in the watcher's namespace.
+Two containers of one image make it. The monitor owns a network namespace with only a loopback
+interface; builds and proofs join it. The relay runs in the engine's host network. A Unix socket on
+a shared volume connects them.
 """
 
 from __future__ import annotations
@@ -13,27 +13,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from images.engine import EngineClient
-from images.engine.containers import ContainerSpec, EngineContainer, create_volume, run_container
+from images.engine.containers import (
+    ContainerSpec,
+    EngineContainer,
+    create_volume,
+    run_container,
+)
+from images.inside import read_program
 from mirror.core.errors import EngineError, InputError
 from mirror.core.wait import Deadline, wait_until
 
-RELAY_PORT = 3141  # of the relay, on the jail's loopback: the same whatever the mirror's address is
-_INSIDE = Path(__file__).parent / "inside"
-_MONITOR = "/pypi-mirror/monitor.py"
-_SHARED = "/pypi-mirror-jail"
+RELAY_PORT = 3141  # on the sandbox's loopback, whatever the mirror's own address is
+_PROGRAM = "/pypi-mirror/monitor.py"
+_SHARED = "/pypi-mirror-sandbox"
 _SOCKET = f"{_SHARED}/mirror"
+_CAPABILITIES = (
+    "NET_ADMIN",  # set the route
+    "NET_RAW",  # see packets
+    "NET_BIND_SERVICE",  # answer DNS
+    "SYS_PTRACE",  # find the process of a socket
+    "DAC_OVERRIDE",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAttempt:
-    """Something outside that a program called; ``port`` 0 for a name that was looked up."""
+    """A host outside of the sandbox that a program tried to reach.
 
-    kind: str  # dns, connect (seen on the wire) or python (told by its audit hook)
+    ``kind`` is "dns" (a name was looked up; ``port`` is 0), "connect" (a packet was seen) or
+    "python" (Python's audit hook reported it; only then there are ``modules``, innermost first).
+    """
+
+    kind: str
     host: str
     port: int
     process: str
@@ -42,7 +57,7 @@ class NetworkAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorRoute:
-    """Where the mirror answers, as the engine's host reaches it, and the index's path there."""
+    """The mirror's address as seen from the engine's host, and the path of its index."""
 
     address: str
     port: int
@@ -50,19 +65,19 @@ class MirrorRoute:
 
     @property
     def sandbox_url(self) -> str:
-        """The index's URL in the jail."""
+        """The URL of the index in the sandbox."""
         return f"http://127.0.0.1:{RELAY_PORT}{self.path}"
 
     @classmethod
     def parse(cls, url: str) -> MirrorRoute:
-        """From an index URL. InputError for what the relay cannot carry: it passes bytes on."""
+        """Parse an index URL. Raises InputError unless it is http://<IPv4 address>[:port]/…"""
         parts = urlsplit(url)
         try:
             address, port = str(ip_address(parts.hostname or "")), parts.port or 80
-            fit = parts.scheme == "http" and ":" not in address and not parts.username
+            is_usable = parts.scheme == "http" and ":" not in address and not parts.username
         except ValueError:
-            fit = False
-        if not fit:
+            is_usable = False
+        if not is_usable:
             raise InputError(
                 f"not a mirror that a build can use: {re.sub(r'//[^/]*@', '//', url)}",
                 why="the build's only route is a relay to http://<IPv4 address>[:port]/…",
@@ -72,96 +87,105 @@ class MirrorRoute:
 
 
 class Sandbox:
-    """The watched network. ``network`` is the mode that joins it."""
+    """A running sandbox. Containers join it with the mode ``network``."""
 
-    def __init__(self, watcher: EngineContainer, gate: EngineContainer | None = None) -> None:
-        self._watcher, self._gate = watcher, gate
-        self.network = watcher.shared_namespace
-
-    @property
-    def monitor(self) -> EngineContainer:
-        return self._watcher
+    def __init__(self, monitor: EngineContainer, relay: EngineContainer | None = None) -> None:
+        self.monitor, self._relay = monitor, relay
+        self.network = monitor.shared_namespace
 
     def attempts(self) -> tuple[NetworkAttempt, ...]:
-        """All that was called and is not the mirror, in the order it was first seen."""
+        """Return every attempt to reach anything but the mirror, in order."""
         return tuple(
             NetworkAttempt(
-                kind=str(told["kind"]),
-                host=str(told["host"]).lower().rstrip("."),
-                port=int(told["port"]),
-                process=told["process"],
-                modules=tuple(told["modules"]),
+                kind=str(event["kind"]),
+                host=str(event["host"]).lower().rstrip("."),
+                port=int(event["port"]),
+                process=event["process"],
+                modules=tuple(event["modules"]),
             )
-            for told in self._lines()
-            if told["kind"] not in ("relay", "broken")
+            for event in _read_events(self.monitor)
+            if event["kind"] not in ("relay", "broken")
         )
 
     def count_relayed(self) -> int:
-        """Connections that went to the mirror."""
-        return sum(1 for told in self._lines() if told["kind"] == "relay")
+        """Return the number of connections to the mirror."""
+        return sum(event["kind"] == "relay" for event in _read_events(self.monitor))
 
     def relay_error(self) -> str:
-        """Why the mirror could not be reached through the gate; empty where it could."""
-        for line in self._gate.read_log(stderr=False).splitlines() if self._gate else ():
-            if line.startswith("{") and (told := json.loads(line))["kind"] == "broken":
-                return f"the mirror at {told['host']} could not be reached: {told['process']}"
+        """Return why the relay could not reach the mirror, or an empty string."""
+        for event in _read_events(self._relay) if self._relay else ():
+            if event["kind"] == "broken":
+                return f"the mirror at {event['host']} could not be reached: {event['process']}"
         return ""
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        for line in self._watcher.read_log(stderr=False).splitlines():
-            if line.startswith("{"):
-                yield json.loads(line)
+
+def _read_events(container: EngineContainer) -> Iterator[dict[str, Any]]:
+    """Yield what monitor.py has printed: one JSON object a line."""
+    for line in container.read_log(stderr=False).splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
 
 
 @contextmanager
 def open_sandbox(
     engine: EngineClient, image: str, deadline: Deadline, route: MirrorRoute | None
 ) -> Iterator[Sandbox]:
-    """A jail for the length of a block; ``image`` has python3. Without a route it leads nowhere."""
-    files = {_MONITOR: (_INSIDE / "monitor.py").read_bytes()}
-    # PTRACE: to read whose socket it is; RAW: to see packets; ADMIN: to set the route
-    powers = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SYS_PTRACE", "DAC_OVERRIDE")
-    words = ("python3", _MONITOR)
+    """Run a sandbox for the length of a block. Without a route it leads nowhere.
 
-    def plan(*argv: str, shared: str | None, **more: object) -> ContainerSpec:
-        mount = (shared, _SHARED) if shared else None
-        return ContainerSpec(
-            image=image,
-            argv=(*words, *argv),
-            files=files,
-            user="0",
-            workdir="/",
-            volume=mount,
-            **more,  # type: ignore[arg-type]
-        )
-
-    inside = {"capabilities": powers, "sink_dns": True}
+    ``image`` must have python3.
+    """
     if route is None:
-        with run_container(engine, plan("0", shared=None, **inside)) as watcher:
-            _ready(watcher, deadline)
-            yield Sandbox(watcher)
+        with run_container(engine, _monitor_spec(image, 0, None)) as monitor:
+            _wait_ready(monitor, deadline)
+            yield Sandbox(monitor)
         return
-    with create_volume(engine) as shared:
-        outside = ("relay", _SOCKET, route.address, str(route.port))
+    with create_volume(engine) as volume:
+        relay_spec = _program_spec(
+            image,
+            ("relay", _SOCKET, route.address, str(route.port)),
+            volume=(volume, _SHARED),
+            network_mode="host",
+        )
+        monitor_spec = _monitor_spec(image, RELAY_PORT, volume)
         with (
-            run_container(engine, plan(*outside, shared=shared, network="host")) as gate,
-            run_container(
-                engine, plan(str(RELAY_PORT), _SOCKET, shared=shared, **inside)
-            ) as watcher,
+            run_container(engine, relay_spec) as relay,
+            run_container(engine, monitor_spec) as monitor,
         ):
-            _ready(gate, deadline)
-            _ready(watcher, deadline)
-            yield Sandbox(watcher, gate)
+            _wait_ready(relay, deadline)
+            _wait_ready(monitor, deadline)
+            yield Sandbox(monitor, relay)
 
 
-def _ready(watcher: EngineContainer, deadline: Deadline) -> None:
-    def look() -> bool:
-        if watcher.exit_code() is not None:
+def _monitor_spec(image: str, port: int, volume: str | None) -> ContainerSpec:
+    return _program_spec(
+        image,
+        (str(port), _SOCKET) if volume else (str(port),),
+        volume=(volume, _SHARED) if volume else None,
+        capabilities=_CAPABILITIES,
+        loopback_dns=True,
+    )
+
+
+def _program_spec(image: str, arguments: tuple[str, ...], **options: Any) -> ContainerSpec:
+    """Return how to run monitor.py; ``options`` are fields of ContainerSpec."""
+    return ContainerSpec(
+        image=image,
+        argv=("python3", _PROGRAM, *arguments),
+        files={_PROGRAM: read_program("monitor.py")},
+        user="0",
+        workdir="/",
+        **options,
+    )
+
+
+def _wait_ready(container: EngineContainer, deadline: Deadline) -> None:
+    def is_ready() -> bool:
+        if container.exit_code() is not None:
             raise EngineError(
-                "the build's network could not be made",
-                why=watcher.read_log()[-1500:],
-                next_step="is python3 in the base image? give another with --base",
+                "the build's network could not be set up",
+                why=container.read_log()[-1500:],
+                next_step="does the base image have python3? choose another with --base",
             )
-        return "ready" in watcher.read_log()
+        return "ready" in container.read_log()
 
-    wait_until(look, deadline=deadline.within(30), what="the build's network", interval=0.05)
+    wait_until(is_ready, deadline=deadline.within(30), what="the build's network", interval=0.05)

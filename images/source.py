@@ -1,4 +1,4 @@
-"""The project that is put into an image: a folder or a git repository, as files of a context."""
+"""The project that is built into an image, from a folder or a git repository."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mirror.core.wait import Deadline
 _NEVER = (".git", ".hg", ".svn", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache")
 _SECRET = re.compile(r"(\.env(\..+)?|\.netrc|\.pypirc|id_(rsa|ed25519|ecdsa))\Z")
 _SAMPLE = re.compile(r"\.(example|sample|template|dist)\Z")
-_GIT = re.compile(r"(git\+)?(https?|ssh|git|file)://|git@")
+_GIT_URL = re.compile(r"(git\+)?(https?|ssh|git|file)://|git@")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A regular file (``path``) or a symbolic link (``link``) of the source."""
+    """A regular file, or a symbolic link if ``link`` (its target) is not None."""
 
     path: Path
     link: str | None
@@ -34,9 +34,11 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSource:
-    """``folder`` has the project; ``revision`` the commit (-dirty where edited), None outside git.
+    """A project.
 
-    ``files``: path in the project → file; ``left_out``: files with secrets by their name.
+    ``revision`` is the git commit, with "-dirty" if files are modified, None outside git;
+    ``files`` maps paths in the project to files; ``left_out`` lists files that were omitted because
+    of their name, as they probably contain secrets.
     """
 
     folder: Path
@@ -46,21 +48,24 @@ class ProjectSource:
 
 
 @contextmanager
-def open_source(told: str, subdirectory: str, deadline: Deadline) -> Iterator[ProjectSource]:
-    """The source that DIR or GIT_URL[@REV] names. InputError for what is neither."""
-    if not _GIT.match(told):
-        yield read_source(_inner(Path(told), subdirectory), deadline)
+def open_source(location: str, subdirectory: str, deadline: Deadline) -> Iterator[ProjectSource]:
+    """Yield the project at DIR or GIT_URL[@REV]. Raises InputError if there is none."""
+    if not _GIT_URL.match(location):
+        yield read_source(_find_project(Path(location), subdirectory), deadline)
         return
-    scratch = Path(tempfile.mkdtemp(prefix="pypi-mirror-source-"))
+    checkout = Path(tempfile.mkdtemp(prefix="pypi-mirror-source-"))
     try:
-        clone(told, scratch, deadline)
-        yield read_source(_inner(scratch, subdirectory), deadline)
+        clone(location, checkout, deadline)
+        yield read_source(_find_project(checkout, subdirectory), deadline)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(checkout, ignore_errors=True)
 
 
 def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
-    """Every file that .dockerignore leaves in; links that lead out of the project are refused."""
+    """List the files of a project that .dockerignore does not exclude.
+
+    Raises InputError for a symbolic link that leads out of the project.
+    """
     if not folder.is_dir():
         raise InputError(
             f"no project in {folder}",
@@ -69,100 +74,105 @@ def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
         )
     root = folder.resolve()
     ignore = root / ".dockerignore"
-    rules = ignore.read_text(errors="replace").splitlines() if ignore.is_file() else []
-    rules = [line.strip() for line in rules if line.strip() and not line.startswith("#")]
-    wanted = list_context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
-    kept = {line[1:].lstrip("/") for line in rules if line.startswith("!")}
+    lines = ignore.read_text(errors="replace").splitlines() if ignore.is_file() else []
+    rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    included = list_context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
+    requested = {line[1:].lstrip("/") for line in rules if line.startswith("!")}
     files, left_out = {}, []
-    for name in sorted(wanted):
+    for name in sorted(included):
         path, parts = root / name, Path(name).parts
         if set(parts) & set(_NEVER) or name.endswith((".pyc", ".sock")):
             continue
-        last = parts[-1] if parts else ""
-        if _SECRET.match(last) and not _SAMPLE.search(last) and name not in kept:
+        if _is_secret(parts[-1] if parts else "") and name not in requested:
             left_out.append(name)
         elif path.is_symlink():
-            files[name] = SourceFile(path=path, link=_inside(root, path), executable=False)
+            files[name] = SourceFile(path=path, link=_read_link(root, path), executable=False)
         elif path.is_file():
             files[name] = SourceFile(path=path, link=None, executable=os.access(path, os.X_OK))
     return ProjectSource(
-        folder=root, revision=_revision(root, deadline), files=files, left_out=tuple(left_out)
+        folder=root,
+        revision=describe_revision(root, deadline.within(10)),
+        files=files,
+        left_out=tuple(left_out),
     )
 
 
-def clone(told: str, target: Path, deadline: Deadline) -> str:
-    """Fetch one revision of GIT_URL[@REV] into a folder; the commit."""
-    url, revision = split_git_url(told)
-    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
-    git = ("git", "-C", target)
+def clone(location: str, target: Path, deadline: Deadline) -> str:
+    """Fetch one revision of GIT_URL[@REV] into a folder; return the commit."""
+    url, revision = split_git_url(location)
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+
+    def git(*arguments: str, check: bool = True) -> tuple[bool, str]:
+        result = run(("git", "-C", target, *arguments), deadline=deadline, env=env, check=check)
+        return result.ok, result.out.strip()
+
     try:
-        run((*git, "init", "--quiet"), deadline=deadline, env=quiet)
-        fetch = (*git, "fetch", "--quiet", "--depth", "1", "--", url, revision)
-        if not run(fetch, deadline=deadline, env=quiet, check=False).ok:
-            # a server that gives no single commits, or a short hash
-            whole = (*git, "fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/mirror/*")
-            run(whole, deadline=deadline, env=quiet)
-            run((*git, "checkout", "--quiet", "--detach", revision), deadline=deadline, env=quiet)
-        else:
-            run(
-                (*git, "checkout", "--quiet", "--detach", "FETCH_HEAD"),
-                deadline=deadline,
-                env=quiet,
-            )
-        return run((*git, "rev-parse", "HEAD"), deadline=deadline, env=quiet).out.strip()
-    except ProgramError as broken:
+        git("init", "--quiet")
+        fetched, _ = git("fetch", "--quiet", "--depth", "1", "--", url, revision, check=False)
+        if fetched:
+            revision = "FETCH_HEAD"
+        else:  # the server does not serve single commits, or the hash is abbreviated
+            git("fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/mirror/*")
+        git("checkout", "--quiet", "--detach", revision)
+        return git("rev-parse", "HEAD")[1]
+    except ProgramError as error:
         raise InputError(
             f"cannot fetch {redact_credentials(url)}",
-            why=redact_credentials(broken.why or str(broken)),
-            next_step="check the address, the revision (…@REV), and that git may read it from here",
-        ) from broken
+            why=redact_credentials(error.why or str(error)),
+            next_step="check the address, the revision (…@REV), and that git can read it from here",
+        ) from error
 
 
-def split_git_url(told: str) -> tuple[str, str]:
-    """URL and revision (HEAD where none is named); an @ before the host belongs to the URL."""
-    url = told.removeprefix("git+")
+def split_git_url(location: str) -> tuple[str, str]:
+    """Split GIT_URL[@REV] into URL and revision (HEAD by default).
+
+    An @ before the host is part of the URL.
+    """
+    url, revision = location.removeprefix("git+"), "HEAD"
     head, at, tail = url.rpartition("@")
-    after_host = "/" in head.partition("://")[2] or (":" in head and "://" not in head)
-    revision = "HEAD"
-    if at and after_host:
+    is_after_host = "/" in head.partition("://")[2] or (":" in head and "://" not in head)
+    if at and is_after_host:
         url, revision = head, tail
     if not _REVISION.match(revision) or url.startswith("-"):
-        raise InputError(f"not a revision: {revision!r}", next_step="name a commit, tag or branch")
+        raise InputError(f"not a revision: {revision!r}", next_step="give a commit, tag or branch")
     return url, revision
 
 
 def redact_credentials(text: str) -> str:
-    """URLs of a text without user and password."""
+    """Return a text with user and password removed from its URLs."""
     return re.sub(r"(\w://)[^/@\s]+@", r"\1", text)
 
 
-def _inner(folder: Path, subdirectory: str) -> Path:
+def describe_revision(folder: Path, deadline: Deadline) -> str | None:
+    """Return the commit of a working tree, with "-dirty" if it is modified; None outside git."""
+    options = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    try:
+        return run(("git", "-C", folder, *options), deadline=deadline).out.strip() or None
+    except ProgramError:
+        return None
+
+
+def _find_project(folder: Path, subdirectory: str) -> Path:
     inner = folder / subdirectory
     return inner if subdirectory and (inner / "pyproject.toml").is_file() else folder
 
 
-def _inside(root: Path, link: Path) -> str:
-    target = os.readlink(link)  # noqa: PTH115 - the text, not the path it leads to
-    seen = Path(os.path.normpath(link.parent / target))
-    if Path(target).is_absolute() or not seen.is_relative_to(root):
-        raise InputError(
-            f"{link.relative_to(root)} is a link that leads out of the project",
-            why=f"to {target}: what stands there is not part of the source",
-            next_step="put the file into the project, or name the link in .dockerignore",
-        )
-    if not link.resolve().is_relative_to(root):
-        raise InputError(
-            f"{link.relative_to(root)} is a link that leads out of the project",
-            why="by another link on its way",
-            next_step="put the file into the project, or name the link in .dockerignore",
-        )
-    return target
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET.match(name)) and not _SAMPLE.search(name)
 
 
-def _revision(root: Path, deadline: Deadline) -> str | None:
-    words = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    try:
-        inside = run(("git", "-C", root, *words), deadline=deadline.within(10))
-    except ProgramError:
-        return None
-    return inside.out.strip() or None
+def _read_link(root: Path, link: Path) -> str:
+    """Return the target of a symbolic link. Raises InputError if it leads out of the project."""
+    target = os.readlink(link)  # noqa: PTH115 - the text, not the resolved path
+    normalized = Path(os.path.normpath(link.parent / target))
+    if Path(target).is_absolute() or not normalized.is_relative_to(root):
+        why = f"its target {target} is not part of the source"
+    elif not link.resolve().is_relative_to(root):
+        why = "another link on its path does"
+    else:
+        return target
+    raise InputError(
+        f"{link.relative_to(root)} is a link that leads out of the project",
+        why=why,
+        next_step="copy the file into the project, or exclude the link in .dockerignore",
+    )

@@ -1,4 +1,4 @@
-"""What no index has (git, URL, path) becomes a wheel in the private index, pinned by its hash."""
+"""Put what no index has (git, URL, path) into the private index as wheels, pinned by hash."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from urllib3.exceptions import HTTPError
 
-from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS
-from images.mirror_recipe import RECIPES
-from images.project_lock import LockedDistribution, ProjectLock, find_uv, uv_environment
+from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS, SOURCE_DATE_EPOCH
+from images.project_lock import ProjectLock
+from images.recipes import RECIPES
 from images.source import clone, redact_credentials
+from images.uv import find_uv, uv_environment
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 from mirror.http_pool import open_url
-
-_EPOCH = "315532800"  # 1980-01-01: a wheel of the same source has the same bytes
+from mirror.lock import PinnedDistribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendoredDistribution:
-    """A distribution that the image takes from the private index instead of from its origin."""
+    """A distribution that comes from the private index instead of its locked origin.
+
+    ``stand_in`` is true if the user gave it in place of the locked one.
+    """
 
     name: str
     version: str
     origin: str
     filename: str
     sha256: str
-    stand_in: bool  # the user gave it in place of what was locked
+    stand_in: bool
 
 
-Upload = Callable[[Path], str]  # puts a wheel into the private index; its SHA-256 there
+Upload = Callable[[Path], str]  # uploads a wheel to the private index; returns its SHA-256
 
 
 def vendor(
@@ -51,19 +54,18 @@ def vendor(
     progress: Progress,
     deadline: Deadline,
 ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
-    """The lock with every pin in an index. ``given``: canonical name → WHEEL, DIR or URL.
+    """Return the lock with every pin in an index, and what was vendored for that.
 
-    Raises InputError for a name that the lock has not, for an origin that cannot be reached and
-    for a file that is not what was locked.
+    ``sources`` maps canonical names to the user's WHEEL, DIR or URL. Raises InputError for a name
+    that is not in the lock, an origin that cannot be reached, and a file whose hash is not locked.
     """
-    known = {pin.name for pin in lock.pins}
-    if strange := sorted(set(sources) - known):
+    if unknown := sorted(set(sources) - {pin.name for pin in lock.pins}):
         raise InputError(
-            f"--vendor {strange[0]}: {lock.file} has no such distribution",
-            why="it would be in no image",
+            f"--vendor {unknown[0]}: {lock.file} has no such distribution",
+            why="the image would not contain it",
             next_step="name one of: " + ", ".join(pin.name for pin in lock.off_index),
         )
-    pins, done = [], []
+    pins, vendored = [], []
     for pin in lock.pins:
         if not pin.origin and pin.name not in sources:
             pins.append(pin)
@@ -72,20 +74,23 @@ def vendor(
         origin = sources.get(pin.name, pin.origin)
         folder = scratch / pin.name
         folder.mkdir(parents=True, exist_ok=True)
-        # a stand-in is another file than the locked one
-        locks = () if pin.name in sources else pin.hashes
-        wheel = _wheel(pin, origin, locks, folder, index=index, deadline=deadline)
-        name, version = _named(wheel, pin)
-        wheel = _with_build(wheel, folder)
+        # the locked hashes do not apply to a stand-in
+        hashes = () if pin.name in sources else pin.hashes
+        wheel = _get_wheel(pin, origin, hashes, folder, index=index, deadline=deadline)
+        version = _check_wheel(wheel, pin)
+        wheel = _add_build_tag(wheel, folder)
         digest = upload(wheel)
         pins.append(
-            LockedDistribution(
-                name=name, version=version, marker=pin.marker, hashes=(f"sha256:{digest}",)
+            PinnedDistribution(
+                name=pin.name,
+                specifier=f"=={version}",
+                marker=pin.marker,
+                hashes=(f"sha256:{digest}",),
             )
         )
-        done.append(
+        vendored.append(
             VendoredDistribution(
-                name=name,
+                name=pin.name,
                 version=version,
                 origin=redact_credentials(pin.origin),
                 filename=wheel.name,
@@ -93,108 +98,115 @@ def vendor(
                 stand_in=pin.name in sources,
             )
         )
-    return replace(lock, pins=tuple(pins)), tuple(done)
+    return replace(lock, pins=tuple(pins)), tuple(vendored)
 
 
-def _wheel(
-    pin: LockedDistribution,
+def _get_wheel(
+    pin: PinnedDistribution,
     origin: str,
-    locks: tuple[str, ...],
+    hashes: tuple[str, ...],
     folder: Path,
     *,
     index: str,
     deadline: Deadline,
 ) -> Path:
-    """One wheel of an origin, fetched and, where it is not a wheel, built."""
+    """Fetch what is at an origin; build a wheel if it is not one."""
     parts = urlsplit(origin)
+    url, fragment = urldefrag(origin)
     if origin.startswith("git+") or parts.path.endswith(".git"):
-        bare, fragment = urldefrag(origin)
         checkout = folder / "checkout"
         checkout.mkdir()
-        clone(bare, checkout, deadline)
-        inner = re.search(r"subdirectory=([^&]+)", fragment)
-        return _build(pin, checkout / unquote(inner[1] if inner else ""), folder, index, deadline)
-    url, fragment = urldefrag(origin)
+        clone(url, checkout, deadline)
+        subdirectory = re.search(r"subdirectory=([^&]+)", fragment)
+        project = checkout / unquote(subdirectory[1] if subdirectory else "")
+        return _build_wheel(pin, project, folder, index, deadline)
     if parts.scheme in ("http", "https"):
-        path = _fetch(pin, url, folder, deadline)
+        path = _download(pin, url, folder, deadline)
     else:
         path = Path(unquote(urlsplit(url).path) if parts.scheme == "file" else origin)
     if not path.exists():
         raise InputError(
-            f"nothing to vendor {pin.name} from: {origin}",
+            f"cannot vendor {pin.name}: {origin} does not exist",
             next_step="give a wheel, a folder or a URL",
         )
     if path.is_file():
-        told = re.findall(r"sha256=([0-9a-f]{64})", fragment)
-        _check(pin, url, path, {*locks, *(f"sha256:{one}" for one in told)})
+        in_url = re.findall(r"sha256=([0-9a-f]{64})", fragment)
+        _check_hash(pin, url, path, {*hashes, *(f"sha256:{digest}" for digest in in_url)})
     if path.suffix == ".whl":
         return path
-    return _build(pin, path, folder, index, deadline)
+    return _build_wheel(pin, path, folder, index, deadline)
 
 
-def _fetch(pin: LockedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
+def _download(pin: PinnedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
     path = folder / (unquote(urlsplit(url).path).rpartition("/")[2] or pin.name)
     try:
-        with open_url(url, timeout=30) as response, path.open("wb") as out:
+        with open_url(url, timeout=30) as response, path.open("wb") as file:
             for chunk in response.stream(1 << 20):
                 if deadline.expired:
                     raise InputError(
-                        f"{pin.name} did not come in time from {redact_credentials(url)}",
+                        f"{pin.name} did not arrive in time from {redact_credentials(url)}",
                         next_step="run again with a longer --timeout",
                     )
-                out.write(chunk)
-    except HTTPError as broken:
+                file.write(chunk)
+    except HTTPError as error:
         raise InputError(
-            f"{pin.name} cannot be fetched from {redact_credentials(url)}",
-            why=f"{type(broken).__name__}: {redact_credentials(str(broken))}",
+            f"cannot fetch {pin.name} from {redact_credentials(url)}",
+            why=f"{type(error).__name__}: {redact_credentials(str(error))}",
             next_step=f"give a file for it: --vendor {pin.name}=WHEEL",
-        ) from broken
+        ) from error
     return path
 
 
-def _check(pin: LockedDistribution, url: str, path: Path, wanted: set[str]) -> None:
-    """InputError where a file has none of the hashes that were locked for it, if any were."""
-    with path.open("rb") as content:
-        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
-    known = {one for one in wanted if one.startswith("sha256:")}
-    if known and digest not in known:
+def _check_hash(pin: PinnedDistribution, url: str, path: Path, hashes: set[str]) -> None:
+    """Raise InputError if SHA-256 hashes are locked and the file has none of them."""
+    with path.open("rb") as file:
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    locked = {locked for locked in hashes if locked.startswith("sha256:")}
+    if locked and digest not in locked:
         raise InputError(
             f"{pin.name} from {redact_credentials(url)} is not what was locked",
-            why=f"it is {digest}, the lock has {', '.join(sorted(known))}",
-            next_step="find out why it changed; if it should have, lock again",
+            why=f"it is {digest}, the lock has {', '.join(sorted(locked))}",
+            next_step="find out why the file changed; if the change is intended, lock again",
         )
 
 
-def _build(
-    pin: LockedDistribution, folder: Path, scratch: Path, index: str, deadline: Deadline
+def _build_wheel(
+    pin: PinnedDistribution, project: Path, scratch: Path, index: str, deadline: Deadline
 ) -> Path:
-    """`uv build` with everything it needs from the mirror, and pinned."""
+    """Run `uv build`; build backends come from the mirror and are pinned."""
     out = scratch / "dist"
-    same = {"SOURCE_DATE_EPOCH": _EPOCH, "CFLAGS": COMPILER_FLAGS, "CXXFLAGS": COMPILER_FLAGS}
-    env = uv_environment(UV_DEFAULT_INDEX=index, UV_NO_CONFIG="1", **same)
-    pins = ("--build-constraints", RECIPES / BUILD_CONSTRAINTS, "--require-hashes")
-    words = (find_uv(), "build", "--wheel", "--out-dir", out, *pins)
+    env = uv_environment(
+        UV_DEFAULT_INDEX=index,
+        UV_NO_CONFIG="1",
+        SOURCE_DATE_EPOCH=SOURCE_DATE_EPOCH,
+        CFLAGS=COMPILER_FLAGS,
+        CXXFLAGS=COMPILER_FLAGS,
+    )
+    constraints = ("--build-constraints", RECIPES / BUILD_CONSTRAINTS, "--require-hashes")
+    argv = (find_uv(), "build", "--wheel", "--out-dir", out, *constraints, project)
     try:
-        run((*words, folder), env=env, deadline=deadline)
-    except ProgramError as broken:
+        run(argv, env=env, deadline=deadline)
+    except ProgramError as error:
         raise InputError(
-            f"{pin.name} cannot be built from {folder.name}",
-            why=broken.why,
-            next_step=f"build its wheel where that works, then --vendor {pin.name}=WHEEL",
-        ) from broken
+            f"{pin.name} cannot be built from {project.name}",
+            why=error.why,
+            next_step="build its wheel on a machine that has what it needs, "
+            f"then --vendor {pin.name}=WHEEL",
+        ) from error
     (wheel,) = out.glob("*.whl")
     return wheel
 
 
-def _named(wheel: Path, pin: LockedDistribution) -> tuple[str, str]:
+def _check_wheel(wheel: Path, pin: PinnedDistribution) -> str:
+    """Return a wheel's version. Raises InputError unless it is what was locked, for Linux."""
     try:
         name, version, _, tags = parse_wheel_filename(wheel.name)
-    except InvalidWheelFilename as broken:
-        raise InputError(f"not a wheel: {wheel.name}", why=str(broken)) from broken
+    except InvalidWheelFilename as error:
+        raise InputError(f"not a wheel: {wheel.name}", why=str(error)) from error
     if canonicalize_name(name) != pin.name:
         raise InputError(
             f"{wheel.name} is not {pin.name}",
-            next_step="give a distribution of the name that is locked",
+            next_step="give a distribution with the locked name",
         )
     if pin.version and str(version) != pin.version:
         raise InputError(
@@ -205,23 +217,23 @@ def _named(wheel: Path, pin: LockedDistribution) -> tuple[str, str]:
     if not any(tag.platform == "any" or "linux" in tag.platform for tag in tags):
         raise InputError(
             f"{wheel.name} is for another platform only",
-            why="an image is Linux",
+            why="the image is Linux",
             next_step=f"give a Linux wheel: --vendor {pin.name}=WHEEL",
         )
-    return pin.name, str(version)
+    return str(version)
 
 
-def _with_build(wheel: Path, folder: Path) -> Path:
-    """The wheel under a name with its content in the build tag.
+def _add_build_tag(wheel: Path, folder: Path) -> Path:
+    """Copy a wheel to a name with the hash of its content as the build tag.
 
-    A file of an index never changes; another commit may well have the same version. Installers
-    take the one whose hash is pinned.
+    A file in an index never changes, but another commit may have the same version. Installers take
+    the wheel whose hash is pinned.
     """
     parts = wheel.name.removesuffix(".whl").split("-")
-    with wheel.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    tagged = "-".join([*parts[:2], f"0_{digest[:12]}", *parts[-3:]]) + ".whl"
-    target = folder / "upload" / tagged
+    with wheel.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    name = "-".join([*parts[:2], f"0_{digest[:12]}", *parts[-3:]]) + ".whl"
+    target = folder / "upload" / name
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(wheel, target)
     return target

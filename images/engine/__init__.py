@@ -1,4 +1,7 @@
-"""The only door to the Docker engine: a time limit on every call, EngineError for every failure."""
+"""Access to the Docker engine: every call has a time limit and fails with EngineError.
+
+Nothing outside this package imports the Docker SDK.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,18 @@ from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
-_CALL = 60.0  # seconds, the most an answer may take that needs no work
-_LONG = 1800.0  # seconds between two words of a build, pull, push or save
+_CALL_SECONDS = 60.0  # limit of a call that needs no work
+_STREAM_SECONDS = 1800.0  # limit between two messages of a build, pull, push or save
 ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
-_NO_ENGINE = (
-    "start Docker (or set DOCKER_HOST to an engine you may use), or give a ready image with --image"
-)
-_GONE = (
-    "start it again (systemctl start docker), then run the same command: it removes what is left"
+_NO_ENGINE = "start Docker (or set DOCKER_HOST to another engine), or give a built image with --image"
+_ENGINE_GONE = (
+    "start it again (systemctl start docker), then run the same command: it removes the leftovers"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineImage:
-    """An image that the engine holds. ``size`` in bytes; ``architecture`` as Docker names it."""
+    """An image in the engine. ``size`` in bytes; ``architecture`` as Docker names it."""
 
     id: str
     architecture: str
@@ -43,76 +44,114 @@ class EngineImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerResult:
-    """A program that ended in a container; ``out`` has both of its streams."""
+    """A program that ended in a container; ``output`` combines stdout and stderr."""
 
     exit_code: int
     output: str
 
 
 class EngineClient:
-    """A Docker engine. Its calls raise EngineError and share one deadline."""
+    """A client of one Docker engine. Its calls raise EngineError and share one deadline."""
 
     def __init__(self, api: APIClient, deadline: Deadline) -> None:
         self.api = api
         self._deadline = deadline
-        self._said = BuildLog()  # of the last build
+        self._last_build = BuildLog()
 
     @classmethod
     def connect(cls, deadline: Deadline) -> EngineClient:
-        """The engine of DOCKER_HOST, else of the current docker context, else the local one."""
-        words = dict[str, Any](kwargs_from_env())
+        """Connect to the engine of DOCKER_HOST, else of the current Docker context."""
+        options = dict[str, Any](kwargs_from_env())
         try:
-            words = words if words.get("base_url") else read_docker_context()
-            api = APIClient(**words, version="auto", timeout=_seconds(deadline, 10))
-        except (*ENGINE_FAILURES, ValueError) as broken:
-            where = words.get("base_url") or "the local engine"
+            options = options if options.get("base_url") else read_docker_context()
+            api = APIClient(**options, version="auto", timeout=_limit(deadline, 10))
+        except (*ENGINE_FAILURES, ValueError) as error:
+            address = options.get("base_url") or "the local engine"
             raise EngineError(
-                f"no Docker engine to build with: {where} does not answer",
-                why=_reason(broken),
+                f"no Docker engine to build with: {address} does not answer",
+                why=_reason(error),
                 next_step=_NO_ENGINE,
-            ) from broken
+            ) from error
         return cls(api, deadline)
 
-    # -- what is there --------------------------------------------------------------------------
+    # -- images ---------------------------------------------------------------------------------
 
     def find(self, reference: str) -> EngineImage | None:
-        """The image of this name or id, or None where the engine has none."""
+        """Return the image with this name or id, or None if the engine does not have it."""
         with self.api_call(f"look for {reference}"):
             try:
-                told: Any = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+                details: Any = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except NotFound:
                 return None
         return EngineImage(
-            id=told["Id"],
-            architecture=told["Architecture"],
-            size=told["Size"],
-            labels=told["Config"].get("Labels") or {},
+            id=details["Id"],
+            architecture=details["Architecture"],
+            size=details["Size"],
+            labels=details["Config"].get("Labels") or {},
         )
 
-    def _held(self, reference: str) -> EngineImage:
-        found = self.find(reference)
-        if found is None:
+    def get(self, reference: str) -> EngineImage:
+        """Return the image with this name or id. EngineError if the engine does not have it."""
+        image = self.find(reference)
+        if image is None:
             raise EngineError(
                 f"the Docker engine has no image {reference}",
-                why="it was never built or loaded there, or has been removed",
+                why="it was never built or loaded, or another process has removed it",
                 next_step="build it again, or load it with `docker load`",
             )
-        return found
-
-    # -- making ---------------------------------------------------------------------------------
+        return image
 
     def pull(self, reference: str, progress: Progress) -> EngineImage:
-        """Fetch an image from its registry."""
-        name, tag = _split(reference)
-        progress.step(f"fetch {reference}")
-        moved = TransferProgress(progress)
-        with self.api_call(f"fetch {reference}", _LONG):
-            for told in self.api.pull(name, tag=tag, stream=True, decode=True):
-                self.check_deadline(f"fetch {reference}")
-                if "error" in told:
-                    raise EngineError(f"cannot fetch {reference}", why=str(told["error"]))
-                moved.update(told)
-        return self._held(reference)
+        """Pull an image from its registry."""
+        progress.step(f"pull {reference}")
+        name, tag = _split_reference(reference)
+        with self.api_call(f"pull {reference}", _STREAM_SECONDS):
+            events = self.api.pull(name, tag=tag, stream=True, decode=True)
+            self._follow(events, f"pull {reference}", progress)
+        return self.get(reference)
+
+    def push(self, reference: str, progress: Progress) -> str:
+        """Push an image to the registry in its name; return the manifest's digest (sha256:…)."""
+        name, tag = _split_reference(reference)
+        with self.api_call(f"push {reference}", _STREAM_SECONDS):
+            events = self.api.push(name, tag=tag, stream=True, decode=True)
+            digest = self._follow(events, f"push {reference}", progress)
+        if not digest:
+            raise EngineError(f"pushed {reference}, but the registry reported no digest")
+        return digest
+
+    def _follow(self, events: Any, action: str, progress: Progress) -> str:
+        """Show a transfer's events until it ends; return the digest it reports, or ""."""
+        transfer, digest = TransferProgress(progress), ""
+        for event in events:
+            self.check_deadline(action)
+            if "error" in event:
+                raise EngineError(f"cannot {action}", why=str(event["error"]))
+            transfer.update(event)
+            digest = (event.get("aux") or {}).get("Digest", digest)
+        return str(digest)
+
+    def tag(self, image: str, reference: str) -> None:
+        """Name an image. If another image has the name, the name moves."""
+        name, tag = _split_reference(reference)
+        with self.api_call(f"tag {image} as {reference}"):
+            self.api.tag(image, name, tag, force=True)
+
+    def untag(self, reference: str) -> None:
+        """Remove a name, and the image itself if it has no other name."""
+        with self.api_call(f"remove {reference}"), suppress(NotFound):
+            self.api.remove_image(reference, noprune=True)
+
+    def save(self, reference: str, out: IO[bytes]) -> int:
+        """Write an image in the format of `docker save`; return the number of bytes."""
+        written = 0
+        with self.api_call(f"save {reference}", _STREAM_SECONDS):
+            for chunk in self.api.get_image(reference):
+                self.check_deadline(f"save {reference}")
+                written += out.write(chunk)
+        return written
+
+    # -- builds and programs --------------------------------------------------------------------
 
     def build(
         self,
@@ -124,16 +163,15 @@ class EngineClient:
         network_mode: str = "host",
         no_cache: bool = False,
     ) -> str:
-        """Build a context (a tar with a Dockerfile) and return the image's id; it gets no name.
+        """Build a context (a tar with a Dockerfile); return the id of the unnamed image.
 
-        Steps go to ``progress``, every line to ``log``. ``fresh``: no layer is taken from before.
-        Containers of the build are removed however it ends; an interrupted client makes the
-        engine stop. Raises EngineError with the failed step and the last lines.
+        Steps go to ``progress`` and every line to ``log``. The build's containers are always
+        removed; if this process is interrupted, the engine stops the build. Raises EngineError
+        with the failed step and its last lines.
         """
-        said = self._said = BuildLog()
-        made = ""
-        with self.api_call("build", _LONG):
-            # closing the stream closes its connection, by which the engine knows to stop
+        build_log = self._last_build = BuildLog()
+        image = ""
+        with self.api_call("build", _STREAM_SECONDS):
             stream = self.api.build(
                 fileobj=context,
                 custom_context=True,
@@ -145,32 +183,34 @@ class EngineClient:
                 labels=dict(labels),
                 timeout=self.api.timeout,
             )
+            # the engine stops the build when the connection of the stream closes
             with closing(cast("Any", stream)):
-                for told in stream:
-                    self.check_deadline(f"build ({said.step})")
-                    text = str(told.get("error") or told.get("stream") or told.get("status") or "")
+                for event in stream:
+                    self.check_deadline(f"build ({build_log.step})")
+                    fields = ("error", "stream", "status")
+                    text = next((str(event[key]) for key in fields if event.get(key)), "")
                     log.write(text)
-                    if now := said.append(text):
-                        progress.count(*now, said.step)
-                    if "error" in told:
+                    if position := build_log.append(text):
+                        progress.count(*position, build_log.step)
+                    if "error" in event:
                         log.write("\n")
                         raise EngineError(
-                            f"the build failed at: {shorten_step(said.step)}",
-                            why=said.tail,
-                            next_step=disk_full_advice(said.tail),
+                            f"the build failed at: {shorten_step(build_log.step)}",
+                            why=build_log.tail,
+                            next_step=disk_full_advice(build_log.tail),
                         )
-                    made = told.get("aux", {}).get("ID", made)
-        if not made:
-            raise EngineError("the build gave no image", why=said.tail)
-        return made
+                    image = event.get("aux", {}).get("ID", image)
+        if not image:
+            raise EngineError("the build produced no image", why=build_log.tail)
+        return image
 
     def discard_last_build(self) -> None:
-        """Remove what the last build made and has no name: no later build takes its layers."""
-        self.api.timeout = 30  # past the deadline, too
-        for image in reversed(self._said.intermediate_images):
-            with suppress(*ENGINE_FAILURES):  # gone, or a layer of another one too
-                told: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
-                if not told["RepoTags"]:
+        """Remove the unnamed images of the last build, so that no later build reuses them."""
+        self.api.timeout = 30  # also after the deadline
+        for image in reversed(self._last_build.intermediate_images):
+            with suppress(*ENGINE_FAILURES):  # already removed, or used by another image
+                details: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
+                if not details["RepoTags"]:
                     self.api.remove_image(image, noprune=True)
 
     def run(
@@ -182,92 +222,62 @@ class EngineClient:
         read_only: bool = True,
         user: str | None = None,
     ) -> ContainerResult:
-        """Run a program to its end in a container that is removed afterwards; /tmp is writable."""
-        made = None
+        """Run a program in a container, wait for its end, remove the container.
+
+        /tmp is writable also if the root file system is read-only.
+        """
+        container = None
         with self.api_call(f"run {argv[0]} in {image}"):
             host = self.api.create_host_config(
                 network_mode=network_mode, read_only=read_only, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
             )
             try:
-                made = self.api.create_container(
+                container = self.api.create_container(
                     image, list(argv), user=user, entrypoint=[], host_config=host
                 )["Id"]
-                self.api.start(made)
-                code = self.api.wait(made, timeout=self.api.timeout)["StatusCode"]
-                out = self.api.logs(made).decode(errors="replace")
+                self.api.start(container)
+                exit_code = self.api.wait(container, timeout=self.api.timeout)["StatusCode"]
+                output = self.api.logs(container).decode(errors="replace")
             finally:
-                if made:
+                if container:
                     with suppress(*ENGINE_FAILURES):
-                        self.api.remove_container(made, force=True, v=True)
-        return ContainerResult(exit_code=code, output=out)
+                        self.api.remove_container(container, force=True, v=True)
+        return ContainerResult(exit_code=exit_code, output=output)
 
-    def tag(self, image: str, reference: str) -> None:
-        """Give an image a name; it moves from the image that had it."""
-        name, tag = _split(reference)
-        with self.api_call(f"name {image} {reference}"):
-            self.api.tag(image, name, tag, force=True)
+    # -- time limits ----------------------------------------------------------------------------
 
-    def untag(self, reference: str) -> None:
-        """Take a name away, and the image with it where that was its only one."""
-        with self.api_call(f"remove {reference}"), suppress(NotFound):
-            self.api.remove_image(reference, noprune=True)
-
-    # -- handing out ----------------------------------------------------------------------------
-
-    def save(self, reference: str, out: IO[bytes]) -> int:
-        """Write the image as `docker save` does; returns the bytes written."""
-        written = 0
-        with self.api_call(f"save {reference}", _LONG):
-            for chunk in self.api.get_image(reference):
-                self.check_deadline(f"save {reference}")
-                written += out.write(chunk)
-        return written
-
-    def push(self, reference: str, progress: Progress) -> str:
-        """Push a name to the registry in it; returns the manifest's digest (sha256:…)."""
-        name, tag = _split(reference)
-        digest = ""
-        moved = TransferProgress(progress)
-        with self.api_call(f"push {reference}", _LONG):
-            for told in self.api.push(name, tag=tag, stream=True, decode=True):
-                self.check_deadline(f"push {reference}")
-                if "error" in told:
-                    raise EngineError(f"cannot push {reference}", why=str(told["error"]))
-                moved.update(told)
-                digest = (told.get("aux") or {}).get("Digest", digest)
-        if not digest:
-            raise EngineError(f"pushed {reference}, but was told no digest")
-        return str(digest)
-
-    # -- limits ---------------------------------------------------------------------------------
-
-    def check_deadline(self, doing: str) -> None:
+    def check_deadline(self, action: str) -> None:
+        """Raise EngineError if the deadline has passed."""
         if self._deadline.expired:
             raise EngineError(
-                f"the Docker engine did not {doing} in time",
-                next_step="run again with a longer --timeout: what is done is kept",
+                f"the Docker engine did not {action} in time",
+                next_step="run again with a longer --timeout: finished layers are reused",
             )
 
     @contextmanager
-    def api_call(self, action: str, seconds: float = _CALL) -> Iterator[None]:
+    def api_call(self, action: str, seconds: float = _CALL_SECONDS) -> Iterator[None]:
+        """Limit the calls of a block and turn their failures into EngineError.
+
+        ``action`` completes "the Docker engine could not …".
+        """
         self.check_deadline(action)
-        self.api.timeout = _seconds(self._deadline, seconds)
+        self.api.timeout = _limit(self._deadline, seconds)
         try:
             yield
-        except ENGINE_FAILURES as broken:
+        except ENGINE_FAILURES as error:
             self.check_deadline(action)
-            if not isinstance(broken, APIError) and not self._answers():
+            why = _reason(error)
+            if not isinstance(error, APIError) and not self._is_alive():
                 raise EngineError(
-                    f"the Docker engine went away when it was to {action}",
-                    why=_reason(broken),
-                    next_step=_GONE,
-                ) from broken
-            why = _reason(broken)
+                    f"could not {action}: the Docker engine went away",
+                    why=why,
+                    next_step=_ENGINE_GONE,
+                ) from error
             raise EngineError(
                 f"the Docker engine could not {action}", why=why, next_step=disk_full_advice(why)
-            ) from broken
+            ) from error
 
-    def _answers(self) -> bool:
+    def _is_alive(self) -> bool:
         try:
             self.api.timeout = 5
             return bool(self.api.ping())
@@ -275,17 +285,18 @@ class EngineClient:
             return False
 
 
-def _seconds(deadline: Deadline, most: float) -> int:
-    return max(1, math.ceil(min(most, deadline.remaining())))
+def _limit(deadline: Deadline, seconds: float) -> int:
+    """Return the timeout of a call in whole seconds, at least 1."""
+    return max(1, math.ceil(min(seconds, deadline.remaining())))
 
 
-def _split(reference: str) -> tuple[str, str]:
-    """Name and tag; a colon before the last slash belongs to a registry's port."""
+def _split_reference(reference: str) -> tuple[str, str]:
+    """Split a reference into name and tag; a colon before the last slash is a registry's port."""
     name, colon, tag = reference.rpartition(":")
     return (name, tag) if colon and "/" not in tag else (reference, "latest")
 
 
-def _reason(broken: BaseException) -> str:
-    if isinstance(broken, APIError) and broken.explanation:
-        return str(broken.explanation)
-    return str(broken)[:500] or type(broken).__name__
+def _reason(error: BaseException) -> str:
+    if isinstance(error, APIError) and error.explanation:
+        return str(error.explanation)
+    return str(error)[:500] or type(error).__name__

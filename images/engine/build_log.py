@@ -1,52 +1,52 @@
-"""What a build of the engine says: its steps, the images between them, and its last lines."""
+"""Parse the output of a build: its steps, its intermediate images and its last lines."""
 
 from __future__ import annotations
 
 import re
 
-_TAIL = 15  # lines of a failed build's log that its error shows
-_KEPT = 8000  # characters of it that are kept for that
+_TAIL_LINES = 15  # of a failed step, for its error message
+_KEPT_CHARACTERS = 8000  # of the output, to take the tail from
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _IMAGE = re.compile(r"^ ---> ([0-9a-f]{12})$", re.MULTILINE)
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_ENGINES_OWN = (" ---> ", "Removing intermediate container", "The command '")
-_FULL = (
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_ENGINE_LINES = (" ---> ", "Removing intermediate container", "The command '")
+_DISK_FULL = (
     "make room where the engine keeps its data (docker system df, docker image prune), run again"
 )
 
 
 class BuildLog:
-    """Fed with pieces: programs' lines are cut anywhere."""
+    """The output of one build. The engine sends it in pieces that may end within a line."""
 
     def __init__(self) -> None:
         self._text = ""
-        self.step = ""
-        self.intermediate_images: list[str] = []  # made or taken from before, in their order
+        self.step = ""  # the Dockerfile's line that is running
+        self.intermediate_images: list[str] = []  # built or taken from the cache, in order
 
     def append(self, text: str) -> tuple[int, int] | None:
-        """Number of the step that begins, and of all."""
-        self._text = (self._text + _COLOUR.sub("", text))[-_KEPT:]
-        if found := _IMAGE.search(text):
-            self.intermediate_images.append(found[1])
-        if not (now := _STEP.match(text)):
+        """Add a piece. If it begins a step, return the step's number and the number of steps."""
+        self._text = (self._text + _COLOR.sub("", text))[-_KEPT_CHARACTERS:]
+        if image := _IMAGE.search(text):
+            self.intermediate_images.append(image[1])
+        if not (step := _STEP.match(text)):
             return None
-        self.step = now[3].strip()
-        return int(now[1]), int(now[2])
+        self.step = step[3].strip()
+        return int(step[1]), int(step[2])
 
     @property
     def tail(self) -> str:
-        """The last lines of the last step's own."""
+        """The last lines that the current step printed, without the engine's own."""
         lines = [line for line in self._text.splitlines() if line.strip()]
-        begun = max((n for n, line in enumerate(lines) if _STEP.match(line)), default=-1)
-        own = [one for one in lines[begun + 1 :] if not one.startswith(_ENGINES_OWN)]
-        return "\n".join(own[-_TAIL:])
+        step = max((n for n, line in enumerate(lines) if _STEP.match(line)), default=-1)
+        printed = [line for line in lines[step + 1 :] if not line.startswith(_ENGINE_LINES)]
+        return "\n".join(printed[-_TAIL_LINES:])
 
 
 def shorten_step(step: str) -> str:
-    """The start of a Dockerfile's line."""
+    """Return a Dockerfile's line, cut to 100 characters."""
     return step if len(step) < 100 else f"{step[:100]} …"
 
 
 def disk_full_advice(why: str) -> str:
-    """What to do about a full disk; empty where that is not why."""
-    return _FULL if "no space left on device" in why.lower() else ""
+    """Return the next step if an error means that the disk is full, else an empty string."""
+    return _DISK_FULL if "no space left on device" in why.lower() else ""

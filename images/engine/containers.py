@@ -1,34 +1,38 @@
-"""Containers that run beside the work: started, asked, and removed however their block ends."""
+"""Containers and volumes that exist for the length of a block."""
 
 from __future__ import annotations
 
-import io
 import secrets
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from images.archive import pack_files
 from images.engine import ENGINE_FAILURES, ContainerResult, EngineClient
 from images.engine.leftovers import OWNER_LABEL, current_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What a container is started with. ``files``: absolute path → content, put in before."""
+    """How to start a container.
+
+    ``files`` (absolute path → content) are written before the start; ``volume`` is the name of a
+    volume and its mount point. With ``loopback_dns`` the resolver asks 127.0.0.1 and has no search
+    list.
+    """
 
     image: str
     argv: tuple[str, ...]
     network_mode: str = "none"
-    pid_mode: str | None = None  # container:ID to share its processes
+    pid_mode: str | None = None
     user: str | None = None
     workdir: str | None = None
     capabilities: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
-    volume: tuple[str, str] | None = None  # name of a volume, where it is mounted
-    loopback_dns: bool = False  # names are asked of loopback, without a search list
+    volume: tuple[str, str] | None = None
+    loopback_dns: bool = False
 
 
 class EngineContainer:
@@ -40,93 +44,83 @@ class EngineContainer:
 
     @property
     def shared_namespace(self) -> str:
-        """The network (or pid) mode that shares this container's."""
+        """The network_mode or pid_mode by which another container joins this one."""
         return f"container:{self.id}"
 
     def read_log(self, *, stderr: bool = True) -> str:
-        """What it printed until now; with ``errors`` both streams."""
+        """Return what the container has printed so far: stdout, and stderr if wanted."""
         with self._engine.api_call("read a container's log"):
-            raw: bytes = self._engine.api.logs(self.id, stdout=True, stderr=stderr)
-        return raw.decode(errors="replace")
+            log: bytes = self._engine.api.logs(self.id, stdout=True, stderr=stderr)
+        return log.decode(errors="replace")
 
     def exit_code(self) -> int | None:
-        """Its exit code, None while it runs."""
-        with self._engine.api_call("look at a container"):
-            told: Any = self._engine.api.inspect_container(self.id)
-        state = told["State"]
+        """Return the exit code, None while the container runs."""
+        with self._engine.api_call("inspect a container"):
+            details: Any = self._engine.api.inspect_container(self.id)
+        state = details["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
     def run(self, argv: Sequence[str], *, user: str | None = None) -> ContainerResult:
-        """Run a program in it to its end."""
+        """Run a program in the container and wait for its end."""
         with self._engine.api_call(f"run {argv[0]} in a container"):
             api = self._engine.api
-            made: Any = api.exec_create(self.id, list(argv), user=user or "")
-            out: bytes = api.exec_start(made["Id"])
-            code = api.exec_inspect(made["Id"])["ExitCode"]
-        return ContainerResult(exit_code=int(code), output=out.decode(errors="replace"))
+            process: Any = api.exec_create(self.id, list(argv), user=user or "")
+            output: bytes = api.exec_start(process["Id"])
+            exit_code = api.exec_inspect(process["Id"])["ExitCode"]
+        return ContainerResult(exit_code=int(exit_code), output=output.decode(errors="replace"))
 
 
 @contextmanager
-def run_container(engine: EngineClient, plan: ContainerSpec) -> Iterator[EngineContainer]:
-    """A running container for the length of a block. No capability but those of the plan."""
+def run_container(engine: EngineClient, spec: ContainerSpec) -> Iterator[EngineContainer]:
+    """Run a container for the length of a block, with no capabilities but those of the spec."""
     api = engine.api
-    name = f"pypi-mirror-{secrets.token_hex(6)}"  # known before: an interrupted create is removed
+    # the name is known before the call, so that an interrupted call leaves nothing behind
+    name = f"pypi-mirror-{secrets.token_hex(6)}"
     try:
-        with engine.api_call(f"start {plan.argv[0]} in {plan.image}"):
-            words: dict[str, Any] = {}
-            if plan.loopback_dns:
-                words = {"dns": ["127.0.0.1"], "dns_search": ["."]}
-            if plan.volume:
-                words["binds"] = {plan.volume[0]: {"bind": plan.volume[1], "mode": "rw"}}
+        with engine.api_call(f"start {spec.argv[0]} in {spec.image}"):
+            options: dict[str, Any] = {}
+            if spec.loopback_dns:
+                options = {"dns": ["127.0.0.1"], "dns_search": ["."]}
+            if spec.volume:
+                options["binds"] = {spec.volume[0]: {"bind": spec.volume[1], "mode": "rw"}}
             host = api.create_host_config(
-                network_mode=plan.network_mode,
-                pid_mode=plan.pid_mode,
+                network_mode=spec.network_mode,
+                pid_mode=spec.pid_mode,
                 cap_drop=["ALL"],
-                cap_add=list(plan.capabilities),
+                cap_add=list(spec.capabilities),
                 security_opt=["no-new-privileges"],
-                **words,
+                **options,
             )
             api.create_container(
-                plan.image,
-                list(plan.argv),
+                spec.image,
+                list(spec.argv),
                 name=name,
-                user=plan.user,
+                user=spec.user,
                 entrypoint=[],
-                environment=dict(plan.environment),
-                working_dir=plan.workdir,
+                environment=dict(spec.environment),
+                working_dir=spec.workdir,
                 labels={OWNER_LABEL: current_owner()},
                 host_config=host,
             )
-            if plan.files:
-                api.put_archive(name, "/", _tar(plan.files))
+            if spec.files:
+                api.put_archive(name, "/", pack_files(spec.files))
             api.start(name)
         yield EngineContainer(engine, name)
     finally:
-        # past the command's deadline too: what was started is taken away
         with suppress(*ENGINE_FAILURES):
-            api.timeout = 30
+            api.timeout = 30  # also after the deadline
             api.remove_container(name, force=True, v=True)
 
 
 @contextmanager
 def create_volume(engine: EngineClient) -> Iterator[str]:
-    """The name of an empty volume, removed at the end."""
+    """Create an empty volume, yield its name, remove it at the end of the block."""
     name = f"pypi-mirror-{secrets.token_hex(6)}"
     try:
-        with engine.api_call("make a volume"):
+        with engine.api_call("create a volume"):
             engine.api.create_volume(name, labels={OWNER_LABEL: current_owner()})
         yield name
     finally:
         with suppress(*ENGINE_FAILURES):
             engine.api.timeout = 30
             engine.api.remove_volume(name, force=True)
-
-
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name.lstrip("/"))
-            entry.size, entry.mode = len(content), 0o644
-            tar.addfile(entry, io.BytesIO(content))
-    return out.getvalue()

@@ -1,6 +1,7 @@
-"""What a command that was killed, or whose engine died, left on the engine: the next one's to take.
+"""Remove containers and volumes of processes that were killed or whose engine died.
 
-Every container and volume of ours is labelled with the process that it works for.
+All our containers and volumes carry a label with the process that owns them. The next build on the
+same machine removes those whose owner no longer exists.
 """
 
 from __future__ import annotations
@@ -16,56 +17,64 @@ import psutil
 
 from images.engine import ENGINE_FAILURES, EngineClient
 
-OWNER_LABEL = "io.github.pypi-mirror.work"  # on everything that must not outlive a command
-_SLACK = 3600  # seconds: the kernel counts from its start, which moves when the clock is set
+OWNER_LABEL = "io.github.pypi-mirror.work"
+_CLOCK_TOLERANCE = 3600  # seconds: a process's start time shifts if the clock is set
 
 
 def current_owner() -> str:
-    """This process, so that no other one is taken for it: machine, number and time of its start."""
-    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}"
+    """Return what identifies this process: machine, process id and start time (Unix)."""
+    return f"{_machine_id()}/{os.getpid()}/{_start_time(os.getpid())}"
 
 
 def remove_leftovers(engine: EngineClient) -> tuple[str, ...]:
-    """Remove the containers and volumes of processes that are no more; their names."""
-    filters = {"label": OWNER_LABEL}
-    with engine.api_call("look for what earlier builds left"):
-        every: Any = engine.api.containers(all=True)
-        volumes: Any = engine.api.volumes(filters=filters)["Volumes"] or []
-    dead = [one for one in every if _is_dead((one["Labels"] or {}).get(OWNER_LABEL))]
-    networks = {f"container:{one['Id']}" for one in dead}
-    # a step of a build has no label of ours: it is known by our network, which it has joined
-    steps = [one for one in every if one["HostConfig"].get("NetworkMode") in networks]
-    gone = []
-    for one in (*steps, *dead):
+    """Remove the containers and volumes of processes that have ended; return their names."""
+    with engine.api_call("look for leftovers of earlier builds"):
+        containers: Any = engine.api.containers(all=True)
+        volumes: Any = engine.api.volumes(filters={"label": OWNER_LABEL})["Volumes"] or []
+    orphans = [
+        container
+        for container in containers
+        if _is_orphan((container["Labels"] or {}).get(OWNER_LABEL))
+    ]
+    networks = {f"container:{container['Id']}" for container in orphans}
+    # the engine's containers for build steps have no label, but share the network of an orphan
+    steps = [
+        container
+        for container in containers
+        if container["HostConfig"].get("NetworkMode") in networks
+    ]
+    removed = []
+    for container in (*steps, *orphans):
         with suppress(*ENGINE_FAILURES):
-            engine.api.remove_container(one["Id"], force=True, v=True)
-            gone.append(one["Names"][0].lstrip("/"))
+            engine.api.remove_container(container["Id"], force=True, v=True)
+            removed.append(container["Names"][0].lstrip("/"))
     for volume in volumes:
-        if _is_dead((volume["Labels"] or {}).get(OWNER_LABEL)):
+        if _is_orphan((volume["Labels"] or {}).get(OWNER_LABEL)):
             with suppress(*ENGINE_FAILURES):
                 engine.api.remove_volume(volume["Name"], force=True)
-                gone.append(volume["Name"])
-    return tuple(gone)
+                removed.append(volume["Name"])
+    return tuple(removed)
 
 
-def _is_dead(told: str | None) -> bool:
+def _is_orphan(owner: str | None) -> bool:
     """Whether a label names a process of this machine that has ended."""
-    words = (told or "").split("/")
-    if len(words) != 3 or words[0] != _machine() or not (words[1] + words[2]).isdigit():
+    machine, *numbers = (owner or "").split("/")
+    if len(numbers) != 2 or machine != _machine_id() or not "".join(numbers).isdigit():
         return False
-    return abs(_started(int(words[1])) - int(words[2])) > _SLACK
+    pid, started = map(int, numbers)
+    return abs(_start_time(pid) - started) > _CLOCK_TOLERANCE
 
 
-def _machine() -> str:
-    """What process numbers are counted in: another user of this engine has its own."""
-    told = [platform.node(), str(uuid.getnode())]
+def _machine_id() -> str:
+    """Return a hash of this machine and PID namespace, in which process ids are unique."""
+    parts = [platform.node(), str(uuid.getnode())]
     with suppress(OSError):
-        told.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - no path: pid:[4026531836]
-    return hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - no path: pid:[4026531836]
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
-def _started(pid: int) -> int:
-    """Seconds of the clock; 0 where there is no such process."""
+def _start_time(pid: int) -> int:
+    """Return when a process started (Unix time, seconds); 0 if it does not exist."""
     try:
         return int(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:

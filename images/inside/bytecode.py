@@ -1,13 +1,14 @@
-"""Compiles the modules of a folder to the same bytecode from build to build.
+"""Compile the modules of a folder to the same bytecode in every build.
 
-usage: bytecode.py FOLDER [LATER]   what stands in FOLDER, and is to be known as in LATER
+usage: bytecode.py FOLDER [FINAL]   compile FOLDER; code objects name files as if it were at FINAL
 
-CPython writes equal sets of strings in a module once or several times, depending on which strings
-the process met before: in other modules, so on what it compiled in which order. Here a module's
-process has compiled the same others each time, in the same order: those of its package, and before
-them it was forked from one that compiled none. PYTHONHASHSEED has to be the same each time too.
+CPython writes equal sets of strings in a module once or several times, depending on the strings
+that the process has seen before, so on what it compiled before and in which order. Here every
+module is compiled by a process that has compiled only other modules of its package, always in the
+same order; the process is a fork of one that has compiled nothing. PYTHONHASHSEED must be constant
+too.
 
-What is no Python 3 stays uncompiled without a word, as pip and uv have it.
+Files that are not Python 3 are skipped silently, as pip and uv do.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 
-MODULES_PER_PROCESS = 200  # modules of a large package in one process
+MODULES_PER_PROCESS = 200
 
 
 def sorted_entries(folder: str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        return sorted(found, key=lambda one: one.name)
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def find_modules(entry: os.DirEntry[str]) -> Iterator[str]:
-    """The entry itself or what is below it; no links."""
+    """Yield the modules that an entry is or has below it. Symbolic links are not followed."""
     if entry.is_dir(follow_symlinks=False):
         if entry.name != "__pycache__":
             for inner in sorted_entries(entry.path):
@@ -39,45 +40,46 @@ def find_modules(entry: os.DirEntry[str]) -> Iterator[str]:
         yield entry.path
 
 
-def compile_modules(part: list[str], folder: str, later: str) -> int:
-    """Exit code of the process."""
+def compile_modules(paths: list[str], folder: str, final: str) -> int:
+    """Compile modules; return the exit code of the process."""
     try:
-        for path in part:
+        for path in paths:
             with suppress(py_compile.PyCompileError):
                 py_compile.compile(
                     path,
-                    dfile=later + path.removeprefix(folder),
+                    dfile=final + path.removeprefix(folder),
                     doraise=True,
                     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
                 )
-    except BaseException:  # noqa: BLE001 - a fork must not go on with its parent's work
+    except BaseException:  # noqa: BLE001 - a fork must not continue its parent's work
         traceback.print_exc()
         return 1
     return 0
 
 
-def compile_folder(folder: str, later: str) -> None:
-    """As many processes at a time as there are processors."""
+def compile_folder(folder: str, final: str) -> None:
+    """Compile every module of a folder, one process for each processor."""
     warnings.simplefilter("ignore")
-    gc.disable()  # nothing here lives long
-    most = len(os.sched_getaffinity(0))
-    running: dict[int, str] = {}
+    gc.disable()  # every process is short-lived
+    processors = len(os.sched_getaffinity(0))
+    running: dict[int, str] = {}  # process id → its first module
 
     def wait() -> None:
         pid, status = os.wait()
         first = running.pop(pid)
         if status:
-            sys.exit(f"compiling {first} and what follows it: wait status {status}")
+            sys.exit(f"compiling {first} and the modules after it failed: wait status {status}")
 
     for entry in sorted_entries(folder):
-        found = list(find_modules(entry))
-        for begin in range(0, len(found), MODULES_PER_PROCESS):
-            if len(running) == most:
+        paths = list(find_modules(entry))
+        for start in range(0, len(paths), MODULES_PER_PROCESS):
+            if len(running) == processors:
                 wait()
             if pid := os.fork():
-                running[pid] = found[begin]
+                running[pid] = paths[start]
             else:
-                os._exit(compile_modules(found[begin : begin + MODULES_PER_PROCESS], folder, later))
+                part = paths[start : start + MODULES_PER_PROCESS]
+                os._exit(compile_modules(part, folder, final))
     while running:
         wait()
 

@@ -1,4 +1,8 @@
-"""What an environment has: its markers' values, and each distribution's version, as JSON."""
+"""Print an environment as JSON: marker values, distributions, and what was built from sdists.
+
+{"markers": {name: value}, "distributions": [{"name", "version", "backend", "licence"}],
+ "built": ["NAME VERSION"], "builders": ["NAME VERSION"]}
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,26 @@ import platform
 import sys
 
 
-def read_generator(one: importlib.metadata.Distribution) -> str:
-    """What built its wheel, as the wheel itself says."""
-    for line in (one.read_text("WHEEL") or "").splitlines():
+def read_generator(distribution: importlib.metadata.Distribution) -> str:
+    """Return the build backend that a wheel names as its generator, or an empty string."""
+    for line in (distribution.read_text("WHEEL") or "").splitlines():
         key, _, value = line.partition(": ")
         if key == "Generator":
             return value
     return ""
 
 
+def read_lines(name: str) -> list[str]:
+    """Return the lines of a file that installer.py wrote into the environment."""
+    path = pathlib.Path(sys.prefix, name)
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def main() -> None:
     version = sys.implementation.version
-    full = f"{version.major}.{version.minor}.{version.micro}"
     markers = {
         "implementation_name": sys.implementation.name,
-        "implementation_version": full,
+        "implementation_version": f"{version.major}.{version.minor}.{version.micro}",
         "os_name": os.name,
         "platform_machine": platform.machine(),
         "platform_release": platform.release(),
@@ -36,22 +45,22 @@ def main() -> None:
         "sys_platform": sys.platform,
         "extra": "",
     }
-    found = [
+    distributions = [
         {
-            "name": one.metadata["Name"],
-            "version": one.version,
-            "backend": read_generator(one),
-            "licence": one.metadata["License-Expression"] or "",
+            "name": distribution.metadata["Name"],
+            "version": distribution.version,
+            "backend": read_generator(distribution),
+            "licence": distribution.metadata["License-Expression"] or "",
         }
-        for one in importlib.metadata.distributions()
+        for distribution in importlib.metadata.distributions()
     ]
-    built = {
-        key: path.read_text().splitlines()
-        if (path := pathlib.Path(sys.prefix, name)).exists()
-        else []
-        for key, name in (("built", "built-from-sdist"), ("builders", "built-with"))
+    result = {
+        "markers": markers,
+        "distributions": distributions,
+        "built": read_lines("built-from-sdist"),
+        "builders": read_lines("built-with"),
     }
-    print(json.dumps({"markers": markers, "distributions": found, **built}))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""The hash of all files of an image: path, mode, owner, kind and content; no times.
+"""Print a hash of all files of an image: path, mode, owner, kind and content, but no times.
 
-usage: files.py FOLDER...    and the bytes below each of these, a file counted for the first only
+usage: files.py FOLDER...    also print the bytes below each; a file counts for the first match only
+
+Output: {"digest": SHA-256, "files": number of regular files, "below": {folder: bytes}}.
 """
 
 from __future__ import annotations
@@ -11,21 +13,23 @@ import os
 import stat
 import sys
 
-# what the engine itself puts into a container, and what is not of files
+# kernel file systems, and what the engine puts into every container
 SKIPPED = {"/proc", "/sys", "/dev", "/pypi-mirror", "/.dockerenv"}
 SKIPPED |= {f"/etc/{name}" for name in ("hosts", "hostname", "resolv.conf", "mtab")}
 
 
 def main() -> None:
-    total, count = hashlib.sha256(), 0
+    digest, count = hashlib.sha256(), 0
     below = dict.fromkeys([*sys.argv[1:], "/"], 0)
-    for folder, folders, names in os.walk("/"):
+    for folder, folders, files in os.walk("/"):
         folders.sort()
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [
-            n for n in folders if os.path.join(folder, n) not in SKIPPED and n not in links
+            name
+            for name in folders
+            if os.path.join(folder, name) not in SKIPPED and name not in links
         ]
-        for name in sorted([*names, *links, *folders]):
+        for name in sorted([*files, *links, *folders]):
             path = os.path.join(folder, name)
             if path in SKIPPED:
                 continue
@@ -35,13 +39,12 @@ def main() -> None:
                 with open(path, "rb") as file:
                     content = hashlib.file_digest(file, "sha256").hexdigest()
                 count += 1
-                below[next(one for one in below if path.startswith(one))] += info.st_size
+                below[next(prefix for prefix in below if path.startswith(prefix))] += info.st_size
             elif stat.S_ISLNK(info.st_mode):
                 content = os.readlink(path)
-            total.update(
-                f"{path}\0{info.st_mode:o}\0{info.st_uid}:{info.st_gid}\0{content}\n".encode()
-            )
-    print(json.dumps({"digest": total.hexdigest(), "files": count, "below": below}))
+            owner = f"{info.st_uid}:{info.st_gid}"
+            digest.update(f"{path}\0{info.st_mode:o}\0{owner}\0{content}\n".encode())
+    print(json.dumps({"digest": digest.hexdigest(), "files": count, "below": below}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Imports every module of some packages, one JSON line each: {"module", "error"}.
+"""Import every module of some packages. Print a JSON line for each: {"module", "error"}.
 
 usage: imports.py PACKAGE...
+
+A line without "error" is printed before each import, in case the import ends the process.
 """
 
 from __future__ import annotations
@@ -14,40 +16,37 @@ import sys
 
 
 def main() -> None:
-    # what modules print is not our answer
+    # keep the output of modules apart from the result
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def told(module: str, error: str) -> None:
-        print(json.dumps({"module": module, "error": error}), file=out, flush=True)
-
     def load(name: str) -> None:
-        print(json.dumps({"module": name}), file=out, flush=True)  # should it end us
+        print(json.dumps({"module": name}), file=out, flush=True)
         try:
             importlib.import_module(name)
-        except BaseException as broken:  # noqa: BLE001 - SystemExit too
-            told(name, f"{type(broken).__name__}: {broken}"[:500])
-        else:
-            told(name, "")
+            error = ""
+        except BaseException as failure:  # noqa: BLE001 - SystemExit too
+            error = f"{type(failure).__name__}: {failure}"[:500]
+        print(json.dumps({"module": name, "error": error}), file=out, flush=True)
 
-    def walk(name: str) -> None:
+    def load_package(name: str) -> None:
         load(name)
         module = sys.modules.get(name)
         paths = getattr(module, "__path__", None)
         if paths is None and module is None:
-            # its own import failed: its parts are named all the same
+            # the package does not import: its modules are loaded all the same
             spec = importlib.util.find_spec(name) if "." not in name else None
             paths = spec.submodule_search_locations if spec else None
-        for one in pkgutil.iter_modules(paths) if paths else ():
-            if one.name == "__main__":
+        for info in pkgutil.iter_modules(paths) if paths else ():
+            if info.name == "__main__":
                 continue
-            inner = f"{name}.{one.name}"
-            walk(inner) if one.ispkg else load(inner)
+            inner = f"{name}.{info.name}"
+            load_package(inner) if info.ispkg else load(inner)
 
-    for name in sys.argv[1:]:
-        walk(name)
+    for package in sys.argv[1:]:
+        load_package(package)
     out.flush()
-    os._exit(0)  # threads that an import has started do not keep us
+    os._exit(0)  # do not wait for threads that an import has started
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Makes an installed environment the same from build to build, or picks what was added to it.
+"""Install into an environment so that every build produces the same files.
 
-usage: installer.py install VENV ARGV...           run uv; VENV/built-from-sdist names what it built
-       installer.py project VENV TARGET [ARGV...]  run uv, if told to; then the files of what was
-                                                installed as editable or from a folder, as VENV
-                                                has them, below TARGET
-Both compile what they installed, by bytecode.py beside this file.
+usage: installer.py install VENV ARGV...           run uv; list in VENV/built-from-sdist what it
+                                                   built
+       installer.py project VENV TARGET [ARGV...]  run uv, if ARGV is given; copy the files of
+                                                   distributions that are editable or installed from
+                                                   a folder from VENV to the same place below TARGET
 
-ARGV gives uv a cache of its own and build constraints. VENV/built-with names what ran in a build;
-where the constraints do not pin it, the end is 1. What holds times of this build is removed.
+Both compile what they installed with bytecode.py beside this file, and remove the times of this
+build. ARGV must give uv a cache of its own and build constraints. VENV/built-with lists the
+distributions that ran in a build; the exit code is 1 if the constraints do not pin one of them.
 """
 
 from __future__ import annotations
@@ -21,40 +22,40 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-UV_CACHE_FILE = (
-    "uv_cache.json"  # of a distribution that was built from a folder: the folder's times
-)
+UV_CACHE_FILE = "uv_cache.json"  # in a distribution built from a folder: the folder's times
 SITE_PACKAGES = "lib/python*/site-packages"
 
 
 def distribution_id(path: Path) -> str:
-    """Name and version of a .dist-info folder or a wheel."""
+    """Return "name version" of a .dist-info folder or a wheel."""
     name, version = path.name.removesuffix(".dist-info").split("-")[:2]
     return f"{re.sub(r'[-_.]+', '-', name).lower()} {version}"
 
 
 def write_sorted(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{one}\n" for one in sorted(lines)))
+    path.write_text("".join(f"{line}\n" for line in sorted(lines)))
 
 
 def run_uv(venv: Path, argv: list[str]) -> tuple[set[str], set[str]]:
-    """Run it: what it built from an sdist, and the distributions that ran in its builds.
+    """Run uv. Return what it built from an sdist, and the distributions that ran in its builds.
 
-    The cache is the witness: each wheel that is built, and each that is unpacked for a build or
-    to be installed, is in it.
+    Both are read from uv's cache, which has every wheel that was built, and every wheel that was
+    unpacked for a build or to be installed.
     """
-    if done := subprocess.run(argv, check=False).returncode:
-        sys.exit(done)
+    if code := subprocess.run(argv, check=False).returncode:
+        sys.exit(code)
     cache = Path(argv[argv.index("--cache-dir") + 1])
-    pins = Path(argv[argv.index("--build-constraints") + 1]).read_text()
-    pinned = {" ".join(one) for one in re.findall(r"(?m)^([^=\s]+)==([^ ;\\]+)", pins)}
-    installed = {distribution_id(one) for one in venv.glob(f"{SITE_PACKAGES}/*.dist-info")}
-    fetched = {distribution_id(one) for one in cache.glob("archive-v*/*/*.dist-info")}
-    if strange := sorted(fetched - installed - pinned):
-        sys.exit(f"{', '.join(strange)} ran in the build, and build-backends.txt does not pin it")
-    built = {distribution_id(one) for one in cache.glob("sdists-v*/**/*.whl") if one.is_file()}
-    shutil.rmtree(cache)  # in no layer
-    return built, fetched - installed
+    constraints = Path(argv[argv.index("--build-constraints") + 1]).read_text()
+    pins = re.findall(r"(?m)^([^=\s]+)==([^ ;\\]+)", constraints)
+    pinned = {f"{name} {version}" for name, version in pins}
+    installed = {distribution_id(path) for path in venv.glob(f"{SITE_PACKAGES}/*.dist-info")}
+    unpacked = {distribution_id(path) for path in cache.glob("archive-v*/*/*.dist-info")}
+    if unpinned := sorted(unpacked - installed - pinned):
+        sys.exit(f"{', '.join(unpinned)} ran in the build, and build-backends.txt does not pin it")
+    wheels = [path for path in cache.glob("sdists-v*/**/*.whl") if path.is_file()]
+    built = {distribution_id(path) for path in wheels}
+    shutil.rmtree(cache)  # keep it out of the layer
+    return built, unpacked - installed
 
 
 def remove_build_times(venv: Path) -> None:
@@ -67,7 +68,7 @@ def remove_build_times(venv: Path) -> None:
 
 
 def copy_added(venv: Path, target: Path) -> None:
-    """Copy by RECORD; direct_url.json tells that it came from a folder."""
+    """Copy the files in RECORD of each distribution that direct_url.json says is from a folder."""
     for path in sorted(venv.glob(f"{SITE_PACKAGES}/*.dist-info/direct_url.json")):
         if "dir_info" not in json.loads(path.read_text()):
             continue
@@ -82,17 +83,18 @@ def copy_added(venv: Path, target: Path) -> None:
                 shutil.copy2(source, copy)
 
 
-def compile_bytecode(below: Path, venv: Path) -> None:
-    """Bytecode of what stands below a folder as it will stand in VENV; without site's imports."""
-    for site in below.glob(SITE_PACKAGES):
-        later = venv / site.relative_to(below)
-        words = (Path(__file__).with_name("bytecode.py"), site, later)
-        if done := subprocess.run((sys.executable, "-s", "-S", *words), check=False).returncode:
-            sys.exit(done)
+def compile_bytecode(folder: Path, venv: Path) -> None:
+    """Compile the site-packages below a folder as if they were in VENV."""
+    for site in folder.glob(SITE_PACKAGES):
+        final = venv / site.relative_to(folder)
+        # -S: a fork starts with no module that site-packages' .pth files import
+        argv = (sys.executable, "-s", "-S", Path(__file__).with_name("bytecode.py"), site, final)
+        if code := subprocess.run(argv, check=False).returncode:
+            sys.exit(code)
 
 
 def install_locked(venv: Path, argv: list[str]) -> None:
-    """The lock's distributions."""
+    """Install the distributions of the lock."""
     built, builders = run_uv(venv, argv)
     write_sorted(venv / "built-from-sdist", built)
     write_sorted(venv / "built-with", builders)
@@ -101,19 +103,19 @@ def install_locked(venv: Path, argv: list[str]) -> None:
 
 
 def install_project(venv: Path, target: Path, argv: list[str]) -> None:
-    """What stands in the source."""
+    """Install the project and the members of its workspace, and copy what they added."""
     target.mkdir(parents=True, exist_ok=True)
     builders = run_uv(venv, argv)[1] if argv else set()
-    before = (venv / "built-with").read_text().splitlines()
-    write_sorted(target / "built-with", {*before, *builders})
+    earlier = (venv / "built-with").read_text().splitlines()
+    write_sorted(target / "built-with", {*earlier, *builders})
     remove_build_times(venv)
     copy_added(venv, target)
     compile_bytecode(target, venv)
 
 
 if __name__ == "__main__":
-    verb, folder, *rest = sys.argv[1:]
-    if verb == "install":
-        install_locked(Path(folder).resolve(), rest)
+    command, folder, *arguments = sys.argv[1:]
+    if command == "install":
+        install_locked(Path(folder).resolve(), arguments)
     else:
-        install_project(Path(folder).resolve(), Path(rest[0]), rest[1:])
+        install_project(Path(folder).resolve(), Path(arguments[0]), arguments[1:])

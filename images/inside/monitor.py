@@ -1,11 +1,11 @@
-"""Owns a network namespace that leads nowhere, and writes down all that is tried in it.
+"""Own a network namespace that leads nowhere, and report every attempt to leave it.
 
-usage: monitor.py RELAY-PORT|0 [SOCKET]      in the namespace: one route, to SOCKET
-       monitor.py relay SOCKET ADDRESS PORT   outside: from SOCKET to the mirror
+usage: monitor.py PORT|0 [SOCKET]            in the namespace: relay PORT, the only route, to SOCKET
+       monitor.py relay SOCKET ADDRESS PORT  outside: relay SOCKET to the mirror
 
-Every address is routed to loopback, where a packet socket sees who is called: a name server that
-knows no name, and no other listener but the relay. One JSON line on stdout for each attempt:
-{"kind": "dns"|"connect"|"python"|"relay", "host", "port", "process", "modules"}.
+Every address is routed to loopback. There, a packet socket sees every connection, a name server
+fails every query, and the relay is the only other listener. Each attempt is one JSON line on stdout:
+{"kind": "dns"|"connect"|"python"|"relay"|"broken", "host", "port", "process", "modules"}.
 """
 
 from __future__ import annotations
@@ -19,116 +19,110 @@ import sys
 import threading
 from contextlib import suppress
 
-HOOK_SOCKET = (
-    b"\0pypi-mirror-proof"  # abstract: reached through the network namespace, not through files
-)
-_said: set[str] = set()
+HOOK_SOCKET = b"\0pypi-mirror-proof"  # abstract: belongs to the network namespace, not to a folder
+_reported: set[str] = set()
 _lock = threading.Lock()
 
 
-def report(**told: object) -> None:
-    line = json.dumps(told, sort_keys=True)
+def report(**event: object) -> None:
+    """Print an event unless the same one was printed before."""
+    line = json.dumps(event, sort_keys=True)
     with _lock:
-        if line not in _said:
-            _said.add(line)
+        if line not in _reported:
+            _reported.add(line)
             print(line, flush=True)
 
 
 def route_all_to_loopback() -> None:
-    """`ip route add local default dev lo`, for both families; IPv6 may be off."""
-    index = socket.if_nametoindex("lo")
+    """Do `ip route add local default dev lo` for both families; IPv6 may be disabled."""
+    loopback = socket.if_nametoindex("lo")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        for number, family in enumerate((socket.AF_INET, socket.AF_INET6), 1):
+        for sequence, family in enumerate((socket.AF_INET, socket.AF_INET6), 1):
             # rtmsg: family, lengths, tos, table main, protocol static, scope host, type local
             body = struct.pack("=8BI", family, 0, 0, 0, 254, 4, 254, 2, 0)
-            body += struct.pack("=HHI", 8, 4, index)  # RTA_OIF
-            head = struct.pack("=IHHII", 16 + len(body), 24, 0x405, number, 0)
+            body += struct.pack("=HHI", 8, 4, loopback)  # RTA_OIF
+            head = struct.pack("=IHHII", 16 + len(body), 24, 0x405, sequence, 0)
             kernel.send(head + body)
             code = struct.unpack_from("=i", kernel.recv(4096), 16)[0]
             if code and family == socket.AF_INET:
-                raise OSError(-code, "no route to loopback")
+                raise OSError(-code, "cannot route to loopback")
 
 
-# -- who was it ---------------------------------------------------------------------------------
+# -- attempts -----------------------------------------------------------------------------------
 
 
 def find_process(table: str, port: int) -> str:
-    """The command line of who has a socket on this local port; empty where none is seen."""
-    wanted = set()
+    """Return the command line of the process with a socket on a local port, or "".
+
+    ``table`` is a file of /proc/net: "tcp" or "udp".
+    """
+    sockets = set()
     for name in (table, f"{table}6"):
         with suppress(OSError), open(f"/proc/net/{name}") as lines:
             for line in lines:
                 columns = line.split()
                 if len(columns) > 9 and columns[1].endswith(f":{port:04X}"):
-                    wanted.add(f"socket:[{columns[9]}]")
+                    sockets.add(f"socket:[{columns[9]}]")
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
         with suppress(OSError):
-            for handle in os.listdir(f"/proc/{pid}/fd"):
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
-                    if os.readlink(f"/proc/{pid}/fd/{handle}") in wanted:
-                        with open(f"/proc/{pid}/cmdline", "rb") as words:
-                            argv = words.read().replace(b"\0", b" ")
+                    if os.readlink(f"/proc/{pid}/fd/{descriptor}") in sockets:
+                        with open(f"/proc/{pid}/cmdline", "rb") as file:
+                            argv = file.read().replace(b"\0", b" ")
                         return argv.decode(errors="replace").strip()[:200]
     return ""
 
 
-# -- what is tried ------------------------------------------------------------------------------
-
-
 def serve_dns() -> None:
-    """A name server on loopback that fails every question, and says what was asked."""
+    """Fail every DNS query on loopback, and report the name."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
     while True:
-        question, client = server.recvfrom(4096)
-        if len(question) < 17:
+        query, client = server.recvfrom(4096)
+        if len(query) < 17:
             continue
-        labels, at = [], 12
-        while at < len(question) and question[at]:
-            labels.append(question[at + 1 : at + 1 + question[at]].decode(errors="replace"))
-            at += question[at] + 1
+        labels, offset = [], 12
+        while offset < len(query) and query[offset]:
+            labels.append(query[offset + 1 : offset + 1 + query[offset]].decode(errors="replace"))
+            offset += query[offset] + 1
         host = ".".join(labels)
         report(kind="dns", host=host, port=0, process=find_process("udp", client[1]), modules=[])
-        # SERVFAIL, as a cluster's DNS answers whose upstream is away
-        server.sendto(question[:2] + b"\x81\x82" + question[4:], client)
+        # SERVFAIL, the answer of a cluster's DNS that cannot reach its upstream
+        server.sendto(query[:2] + b"\x81\x82" + query[4:], client)
 
 
 def watch_packets() -> None:
-    """First packets to any address that is not loopback's own."""
-    seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    seen.bind(("lo", 0))
+    """Report the first packet to each address that is not loopback's own."""
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    packets.bind(("lo", 0))
     while True:
-        frame, info = seen.recvfrom(256)
-        if info[2] != 4:  # each packet is seen twice: going out and coming in
+        frame, info = packets.recvfrom(256)
+        if info[2] != 4:  # PACKET_OUTGOING; loopback delivers each packet a second time
             continue
         packet = frame[14:]
         if info[1] == 0x0800 and len(packet) >= 28:
-            at, kind, family = (packet[0] & 15) * 4, packet[9], socket.AF_INET
-            to, local = packet[16:20], packet[16] == 127
+            offset, protocol, family = (packet[0] & 15) * 4, packet[9], socket.AF_INET
+            destination, is_loopback = packet[16:20], packet[16] == 127
         elif info[1] == 0x86DD and len(packet) >= 48:
-            at, kind, family = 40, packet[6], socket.AF_INET6
-            to, local = packet[24:40], packet[24:40] == bytes(15) + b"\1"
+            offset, protocol, family = 40, packet[6], socket.AF_INET6
+            destination, is_loopback = packet[24:40], packet[24:40] == bytes(15) + b"\1"
         else:
             continue
-        if local or kind not in (6, 17) or len(packet) < at + 8:
+        if is_loopback or protocol not in (6, 17) or len(packet) < offset + 8:
             continue
-        source, port = struct.unpack_from("!HH", packet, at)
-        if kind == 6 and packet[at + 13] & 0x12 != 2:  # SYN without ACK
+        source_port, port = struct.unpack_from("!HH", packet, offset)
+        if protocol == 6 and packet[offset + 13] & 0x12 != 2:  # SYN without ACK
             continue
-        process = find_process("tcp" if kind == 6 else "udp", source)
-        report(
-            kind="connect",
-            host=socket.inet_ntop(family, to),
-            port=port,
-            process=process,
-            modules=[],
-        )
+        process = find_process("tcp" if protocol == 6 else "udp", source_port)
+        host = socket.inet_ntop(family, destination)
+        report(kind="connect", host=host, port=port, process=process, modules=[])
 
 
 def receive_hook_messages() -> None:
-    """What the audit hook of a Python program tells: it knows the module too."""
+    """Report what sitecustomize.py sends from Python programs: it knows the module too."""
     inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     inbox.bind(HOOK_SOCKET)
     while True:
@@ -136,18 +130,20 @@ def receive_hook_messages() -> None:
             report(**json.loads(inbox.recv(65536)))
 
 
-# -- the one route ------------------------------------------------------------------------------
+# -- the route to the mirror --------------------------------------------------------------------
 
 
-def copy_stream(one: socket.socket, other: socket.socket) -> None:
+def copy_stream(source: socket.socket, target: socket.socket) -> None:
+    """Copy until the source ends, then end the target."""
     with suppress(OSError):
-        while data := one.recv(1 << 18):
-            other.sendall(data)
+        while data := source.recv(1 << 18):
+            target.sendall(data)
     with suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
+        target.shutdown(socket.SHUT_WR)
 
 
 def connect_sockets(client: socket.socket, server: socket.socket) -> None:
+    """Copy both ways until both ends are closed."""
     back = threading.Thread(target=copy_stream, args=(server, client), daemon=True)
     back.start()
     copy_stream(client, server)
@@ -157,16 +153,16 @@ def connect_sockets(client: socket.socket, server: socket.socket) -> None:
 
 
 def serve_relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -> None:
-    """Everything that comes to the listener goes to the target; each connection is counted."""
+    """Relay every connection to the target, and report each."""
     count = 0
     while True:
         client, _ = listener.accept()
         server = socket.socket(family, socket.SOCK_STREAM)
         try:
             server.connect(target)
-        except OSError as broken:
-            where = target if isinstance(target, str) else f"{target[0]}:{target[1]}"
-            report(kind="broken", host=where, port=0, process=str(broken), modules=[])
+        except OSError as error:
+            host = target if isinstance(target, str) else f"{target[0]}:{target[1]}"
+            report(kind="broken", host=host, port=0, process=str(error), modules=[])
             client.close()
             continue
         count += 1
@@ -178,11 +174,11 @@ def main() -> None:
     first, *rest = sys.argv[1:]
     if first == "relay":
         path, address, port = rest
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        door.bind(path)
-        door.listen(512)
+        outer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        outer.bind(path)
+        outer.listen(512)
         print("ready", flush=True)
-        serve_relay(door, socket.AF_INET, (address, int(port)))
+        serve_relay(outer, socket.AF_INET, (address, int(port)))
     route_all_to_loopback()
     for work in (serve_dns, watch_packets, receive_hook_messages):
         threading.Thread(target=work, daemon=True).start()

@@ -1,7 +1,8 @@
-"""Whether an image starts with no network at all: one check a file, run before it gets its name.
+"""Prove that an image starts with no network, before it gets its name.
 
-A check is a module with ``ORDER`` and ``check(subject) -> Outcome``. What every check has in
-common is here: the watched network, the hook for Python programs, and which hosts are allowed.
+Each check is a module of this package with ``ORDER`` and ``check(subject) -> ProofResult``. This
+module has what the checks share: running programs of the image in a sandbox, and describing
+attempts to reach hosts that the recipe does not expect.
 """
 
 from __future__ import annotations
@@ -10,27 +11,30 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Protocol, cast
 
 from images.application_recipe import ApplicationRecipe
 from images.engine import EngineClient
 from images.engine.containers import ContainerSpec, EngineContainer, run_container
+from images.inside import read_program
 from images.project_lock import ProjectLock
 from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
+from mirror.core.codec import json_key
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline, wait_until
 
-INSIDE = Path(__file__).parents[1] / "inside"
 _HOOK = "/pypi-mirror/hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofSubject:
-    """The image on trial and what it was made of. ``packages``: the project's own, importable."""
+    """An image and what it was built from.
+
+    ``packages`` are the import names of the project's own packages.
+    """
 
     engine: EngineClient
     image: str
@@ -40,71 +44,64 @@ class ProofSubject:
     progress: Progress
     deadline: Deadline
 
-    @contextmanager
-    def open_network(self) -> Iterator[Sandbox]:
-        """A network that leads nowhere, watched."""
-        with open_sandbox(self.engine, self.image, self.deadline, None) as watched:
-            yield watched
+    def open_network(self) -> AbstractContextManager[Sandbox]:
+        """Open a sandbox that leads nowhere."""
+        return open_sandbox(self.engine, self.image, self.deadline, None)
 
     @contextmanager
     def run_program(
-        self, watched: Sandbox | None, argv: Sequence[str], program: str = "", **env: str
+        self, sandbox: Sandbox | None, argv: Sequence[str], script: str = "", **env: str
     ) -> Iterator[EngineContainer]:
-        """A program of the image as pods start it, in that network (None: in none, unwatched).
+        """Run a program of the image as a pod would, in a sandbox or without any network.
 
-        ``program``: one of INSIDE.
+        With ``script``, a program of images/inside, ``argv`` are its arguments.
         """
-        files = {f"{_HOOK}/sitecustomize.py": (INSIDE / "sitecustomize.py").read_bytes()}
-        if program:
-            files[f"/pypi-mirror/{program}"] = (INSIDE / program).read_bytes()
-            argv = ("python3", f"/pypi-mirror/{program}", *argv)
-        for name, text in self.recipe.proof_files.items():
-            files[f"{self.recipe.folder}/{name}"] = text.encode()
-        own = self.recipe.environment.get("PYTHONPATH", "")
-        path = _HOOK + (f":{own}" if own else "")
-        environment = {**self.recipe.proof_environment, **env, "PYTHONPATH": path}
-        plan = ContainerSpec(
+        files = {f"{_HOOK}/sitecustomize.py": read_program("sitecustomize.py")}
+        if script:
+            files[f"/pypi-mirror/{script}"] = read_program(script)
+            argv = ("python3", f"/pypi-mirror/{script}", *argv)
+        for path, text in self.recipe.proof_files.items():
+            files[f"{self.recipe.folder}/{path}"] = text.encode()
+        recipe_path = self.recipe.environment.get("PYTHONPATH", "")
+        python_path = _HOOK + (f":{recipe_path}" if recipe_path else "")
+        spec = ContainerSpec(
             image=self.image,
             argv=tuple(argv),
-            network_mode=watched.network if watched else "none",
-            pid_mode=watched.network if watched else None,
-            environment=environment,
+            network_mode=sandbox.network if sandbox else "none",
+            pid_mode=sandbox.network if sandbox else None,
+            environment={**self.recipe.proof_environment, **env, "PYTHONPATH": python_path},
             files=files,
         )
-        with run_container(self.engine, plan) as running:
-            yield running
+        with run_container(self.engine, spec) as container:
+            yield container
 
-    def wait_for_exit(self, running: EngineContainer, what: str, seconds: float = 300) -> int:
-        """Its exit code, once it has one."""
+    def wait_for_exit(self, container: EngineContainer, name: str, seconds: float = 300) -> int:
+        """Wait until a container has ended; return its exit code. ``name`` is for errors."""
         codes: list[int] = []
 
-        def look() -> bool:
-            code = running.exit_code()
+        def has_ended() -> bool:
+            code = container.exit_code()
             if code is not None:
                 codes.append(code)
             return bool(codes)
 
-        wait_until(
-            look,
-            deadline=self.deadline.within(seconds),
-            what=what,
-            interval=0.05,
-            max_interval=0.15,
-        )
+        deadline = self.deadline.within(seconds)
+        wait_until(has_ended, deadline=deadline, what=name, interval=0.05, max_interval=0.15)
         return codes[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofResult:
-    """What a check found. ``faults`` is empty where all is well; ``tried`` all that was called.
+    """The result of a check. It has passed if ``faults`` is empty.
 
-    ``seconds``: it took.
+    ``attempts`` are all hosts that programs tried to reach, also the expected ones; ``seconds`` is
+    how long the check took.
     """
 
     check: str
-    said: str
+    summary: str = field(metadata=json_key("said"))
     faults: tuple[str, ...]
-    tried: tuple[NetworkAttempt, ...] = ()
+    attempts: tuple[NetworkAttempt, ...] = field(default=(), metadata=json_key("tried"))
     seconds: float = 0
 
 
@@ -118,30 +115,32 @@ class ProofCheck(Protocol):
 
 
 def run_proof(subject: ProofSubject) -> tuple[ProofResult, ...]:
-    """Every check's outcome. None of them raises for a fault of the image."""
-    names = [one.name for one in pkgutil.iter_modules(__path__)]
-    parts = [cast("ProofCheck", importlib.import_module(f"{__name__}.{name}")) for name in names]
-    return tuple(_timed(part, subject) for part in sorted(parts, key=lambda part: part.ORDER))
+    """Run every check, in order. A fault of the image is a result, never an exception."""
+    names = [info.name for info in pkgutil.iter_modules(__path__)]
+    checks = [cast("ProofCheck", importlib.import_module(f"{__name__}.{name}")) for name in names]
+    return tuple(_run_check(check, subject) for check in sorted(checks, key=lambda c: c.ORDER))
 
 
-def _timed(part: ProofCheck, subject: ProofSubject) -> ProofResult:
-    subject.progress.step(f"proof: {part.__name__.rpartition('.')[2]}")
-    since = time.monotonic()
-    outcome = part.check(subject)
-    return replace(outcome, seconds=round(time.monotonic() - since, 2))
+def _run_check(check: ProofCheck, subject: ProofSubject) -> ProofResult:
+    subject.progress.step(f"proof: {check.__name__.rpartition('.')[2]}")
+    start = time.monotonic()
+    result = check.check(subject)
+    return replace(result, seconds=round(time.monotonic() - start, 2))
 
 
-def describe_unexpected(tried: Sequence[NetworkAttempt], allowed: Sequence[str]) -> tuple[str, ...]:
-    """A line for each host outside of the allowed patterns: who called it, and from where."""
+def describe_unexpected(
+    attempts: Sequence[NetworkAttempt], allowed: Sequence[str]
+) -> tuple[str, ...]:
+    """Return a line for each host that no pattern allows: who tried to reach it, from where."""
     lines: dict[str, str] = {}
-    for one in tried:
-        if any(fnmatchcase(one.host, pattern.lower()) for pattern in allowed):
+    for attempt in attempts:
+        if any(fnmatchcase(attempt.host, pattern.lower()) for pattern in allowed):
             continue
-        port = f":{one.port}" if one.port else ""
-        by = f" by {one.process}" if one.process else ""
-        at = f" in {' < '.join(one.modules)}" if one.modules else ""
-        # the audit hook knows most, the wire least: the longest account of a host is kept
-        line = f"it tries to reach {one.host}{port if one.kind != 'dns' else ''}{by}{at}"
-        if len(line) > len(lines.get(one.host, "")):
-            lines[one.host] = line
+        port = f":{attempt.port}" if attempt.port and attempt.kind != "dns" else ""
+        process = f" by {attempt.process}" if attempt.process else ""
+        modules = f" in {' < '.join(attempt.modules)}" if attempt.modules else ""
+        line = f"it tries to reach {attempt.host}{port}{process}{modules}"
+        # several kinds of attempts report the same host: the longest line has most details
+        if len(line) > len(lines.get(attempt.host, "")):
+            lines[attempt.host] = line
     return tuple(lines.values())

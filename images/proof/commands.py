@@ -1,4 +1,4 @@
-"""The recipe's own checks, such as a model that loads: each a program that must end with 0."""
+"""The recipe's own checks, for example that a model loads: programs that must exit with 0."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ ORDER = 4
 
 def check(subject: ProofSubject) -> ProofResult:
     faults: list[str] = []
-    tried: list[NetworkAttempt] = []
-    said: list[str] = []
+    attempts: list[NetworkAttempt] = []
+    last_lines: list[str] = []
     for argv in subject.recipe.checks:
-        with subject.open_network() as watched:
-            with subject.run_program(watched, argv) as running:
-                code = subject.wait_for_exit(running, argv[0])
-                log = running.read_log().strip().splitlines()
-            seen = watched.attempts()
+        with subject.open_network() as sandbox:
+            with subject.run_program(sandbox, argv) as container:
+                code = subject.wait_for_exit(container, argv[0])
+                log = container.read_log().strip().splitlines()
+            tried = sandbox.attempts()
         if code != 0:
             faults.append(f"{' '.join(argv)[:80]} ended with {code}: " + "\n".join(log[-5:]))
-        faults += describe_unexpected(seen, subject.recipe.expected_hosts)
-        tried += seen
-        said += log[-1:]
+        faults += describe_unexpected(tried, subject.recipe.expected_hosts)
+        attempts += tried
+        last_lines += log[-1:]
     return ProofResult(
         check="checks",
-        said="; ".join(said)[:200] or "none in the recipe",
+        summary="; ".join(last_lines)[:200] or "the recipe has none",
         faults=tuple(faults),
-        tried=tuple(tried),
+        attempts=tuple(attempts),
     )

@@ -1,4 +1,4 @@
-"""Each start command, unchanged: it serves its health path or waits for a known service."""
+"""Every start command, unchanged, serves its health path or waits for a service it needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirror.core.errors import WaitTimeout
 from mirror.core.wait import wait_until
 
 ORDER = 5
-_ASK = (
+_REQUEST = (
     "import sys,urllib.request as r;o=r.build_opener(r.ProxyHandler({}));"
     "sys.exit(o.open(sys.argv[1],timeout=3).status!=200)"
 )
@@ -20,56 +20,65 @@ _ASK = (
 
 def check(subject: ProofSubject) -> ProofResult:
     faults: list[str] = []
-    tried: list[NetworkAttempt] = []
-    said: list[str] = []
+    attempts: list[NetworkAttempt] = []
+    summaries: list[str] = []
     for number, start in enumerate(subject.recipe.starts):
         subject.progress.count(number, len(subject.recipe.starts), start.name)
-        with subject.open_network() as watched:
-            with subject.run_program(watched, start.argv, **start.environment) as running:
-                fault, word = _outcome(subject, start, watched, running)
-            seen = watched.attempts()
+        with subject.open_network() as sandbox:
+            with subject.run_program(sandbox, start.argv, **start.environment) as container:
+                fault, summary = _watch_start(subject, start, sandbox, container)
+            tried = sandbox.attempts()
         allowed = (*subject.recipe.expected_hosts, *start.services)
-        outside = describe_unexpected(seen, allowed)
-        faults += [f"{start.name}: {line}" for line in outside]
+        faults += [f"{start.name}: {line}" for line in describe_unexpected(tried, allowed)]
         if fault:
             faults.append(f"{start.name}: {fault}")
-        tried += seen
-        said.append(f"{start.name} {word}")
-    words = ", ".join(said) or "no start command is known: nothing was started"
-    return ProofResult(check="starts", said=words, faults=tuple(faults), tried=tuple(tried))
+        attempts += tried
+        summaries.append(f"{start.name} {summary}")
+    return ProofResult(
+        check="starts",
+        summary=", ".join(summaries) or "the recipe has no start command: nothing was started",
+        faults=tuple(faults),
+        attempts=tuple(attempts),
+    )
 
 
-def _outcome(
-    subject: ProofSubject, start: StartCommand, watched: Sandbox, running: EngineContainer
+def _watch_start(
+    subject: ProofSubject, start: StartCommand, sandbox: Sandbox, container: EngineContainer
 ) -> tuple[str, str]:
-    """The fault ("" where there is none) and a word on how it went."""
+    """Wait until a started command has passed or failed; return its fault ("" if none) and a summary."""
     url = f"http://127.0.0.1:{start.port}{start.health}"
-    since = time.monotonic()
-    result: list[tuple[str, str]] = []
+    started = time.monotonic()
 
-    def look() -> bool:
-        code = running.exit_code()
-        took = f"{time.monotonic() - since:.1f} s"
-        asked = (
-            {one.host for one in watched.attempts()} & set(start.services) if start.services else ()
-        )
-        if start.health and watched.monitor.run(("python3", "-c", _ASK, url)).exit_code == 0:
-            result.append(("", f"serves {start.health} after {took}"))
-        elif asked:
-            result.append(("", f"waits for {', '.join(sorted(asked))} after {took}"))
-        elif code is not None:
-            end = "\n".join(running.read_log().strip().splitlines()[-12:])
-            fine = code == 0 and not start.health and not start.services
-            result.append(("" if fine else f"ended with {code}:\n{end}", f"ended with {code}"))
-        return bool(result)
+    def find_outcome() -> tuple[str, str] | None:
+        code = container.exit_code()
+        after = f"after {time.monotonic() - started:.1f} s"
+        hosts = {attempt.host for attempt in sandbox.attempts()} if start.services else set()
+        if start.health and _is_healthy(sandbox, url):
+            return "", f"serves {start.health} {after}"
+        if awaited := sorted(hosts & set(start.services)):
+            return "", f"waits for {', '.join(awaited)} {after}"
+        if code is None:
+            return None
+        has_passed = code == 0 and not start.health and not start.services
+        fault = "" if has_passed else f"ended with {code}:\n{_log_tail(container)}"
+        return fault, f"ended with {code}"
 
     try:
         deadline = subject.deadline.within(start.seconds)
-        wait_until(look, deadline=deadline, what=start.name, interval=0.1, max_interval=0.5)
+        return wait_until(
+            find_outcome, deadline=deadline, what=start.name, interval=0.1, max_interval=0.5
+        )
     except WaitTimeout:
         if not start.health and not start.services:
-            return "", f"lives for {start.seconds:.0f} s"
-        end = "\n".join(running.read_log().strip().splitlines()[-12:])
-        wanted = start.health or " or ".join(start.services)
-        return f"neither ended nor reached {wanted} in {start.seconds:.0f} s:\n{end}", "hangs"
-    return result[0]
+            return "", f"runs for {start.seconds:.0f} s"
+        goal = start.health or " or ".join(start.services)
+        fault = f"neither ended nor reached {goal} in {start.seconds:.0f} s"
+        return f"{fault}:\n{_log_tail(container)}", "hangs"
+
+
+def _is_healthy(sandbox: Sandbox, url: str) -> bool:
+    return sandbox.monitor.run(("python3", "-c", _REQUEST, url)).exit_code == 0
+
+
+def _log_tail(container: EngineContainer) -> str:
+    return "\n".join(container.read_log().strip().splitlines()[-12:])

@@ -62,6 +62,8 @@ def _load(kind: Any, value: Any, where: str) -> Any:
         return _load_union(arguments, value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_load(arguments[0], item, f"{where}[{n}]") for n, item in enumerate(value))
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _load(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is typing.Literal and value in arguments:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,0 +1,78 @@
+"""Find out whether a uv.lock is out of date, without a resolver or a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from mirror.core.errors import InputError
+
+
+def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each requirement of a pyproject.toml that its uv.lock was not made for, and vice versa.
+
+    uv records in `package.metadata.requires-dist` what it has locked. The comparison is by name,
+    extra and specifier; a requirement with a source has no specifier there. Raises TypeError,
+    KeyError, AttributeError or ValueError if one of the documents is malformed.
+    """
+    table = project.get("project", {})
+    name = canonicalize_name(str(table.get("name", "")))
+    roots = [
+        package
+        for package in lock.get("package", [])
+        if canonicalize_name(package["name"]) == name
+    ]
+    if not roots:
+        if name:
+            yield f"the project {name} itself"
+        return
+    required = {_parse_key(line) for line in table.get("dependencies", [])}
+    for extra, lines in table.get("optional-dependencies", {}).items():
+        required |= {(*_parse_key(line)[:2], canonicalize_name(extra)) for line in lines}
+    locked = set()
+    for entry in roots[0].get("metadata", {}).get("requires-dist", []):
+        match = re.search(r"extra == '([^']+)'", entry.get("marker", ""))
+        specifier = _normalize_specifier(entry.get("specifier", ""))
+        locked.add((canonicalize_name(entry["name"]), specifier, match[1] if match else ""))
+    sources = project.get("tool", {}).get("uv", {}).get("sources", {})
+    with_source = {canonicalize_name(source) for source in sources}
+    with_source |= {
+        canonicalize_name(Requirement(line).name)
+        for line in table.get("dependencies", [])
+        if Requirement(line).url
+    }
+    locked_names = {(name, extra) for name, _, extra in locked}
+    for name, specifier, extra in sorted(required - locked):
+        if name in with_source and (name, extra) in locked_names:
+            continue
+        yield f"{name}{specifier}" + (f" (extra {extra})" if extra else "")
+    required_names = {(name, extra) for name, _, extra in required}
+    for name, _, extra in sorted(locked):
+        if (name, extra) not in required_names:
+            yield f"no longer {name}"
+
+
+def _parse_key(line: str) -> tuple[str, str, str]:
+    """Return name, specifier and an empty extra of a requirement in pyproject.toml."""
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement as error:
+        raise InputError(
+            f"not a requirement in pyproject.toml: {line[:80]!r}",
+            why=str(error).splitlines()[0],
+            next_step="correct it, and lock again: uv lock",
+        ) from error
+    name = canonicalize_name(requirement.name)
+    return name, _normalize_specifier(str(requirement.specifier)), ""
+
+
+def _normalize_specifier(text: str) -> str:
+    try:
+        return ",".join(sorted(str(specifier) for specifier in SpecifierSet(text)))
+    except InvalidSpecifier:
+        return text
