@@ -1,4 +1,4 @@
-"""Which mirror a build uses: the one that was named, this machine's, else the cluster's."""
+"""Choose the mirror that a build installs from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirror.local.mirror import LocalMirror
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildIndex:
-    """``index``: the simple index as this machine reaches it; ``upload`` gives a file's SHA-256."""
+    """``url`` is the simple index; ``upload`` adds a file to it and returns its SHA-256."""
 
     url: str
     upload: Callable[[Path], str]
@@ -26,51 +26,54 @@ class BuildIndex:
 def open_build_index(
     url: str | None, target: ClusterOptions, deadline: Deadline
 ) -> Iterator[BuildIndex]:
-    """A mirror that answers, logged in where its password is at hand. UnfitError where none is."""
+    """Yield the index of the given URL, else of this machine's mirror, else of the cluster's.
+
+    It is logged in if its password is known. Raises UnfitError if there is no mirror.
+    """
     local = LocalMirror()
     try:
-        here = local.require_endpoint(deadline)
+        endpoint = local.require_endpoint(deadline)
     except UnfitError:
-        here = None
-    if here and url in (None, here.url):
-        with IndexClient(here.root_url, deadline) as client:
+        endpoint = None
+    if endpoint and url in (None, endpoint.url):
+        with IndexClient(endpoint.root_url, deadline) as client:
             client.login("root", local.read_root_password())
-            yield BuildIndex(url=here.url, upload=lambda path: client.upload(path).sha256)
+            yield BuildIndex(url=endpoint.url, upload=lambda path: client.upload(path).sha256)
         return
     if url:
-        yield BuildIndex(url=url, upload=_refuse(url))
+        yield BuildIndex(url=url, upload=_refuse_upload(url))
         return
-    with _cluster(target) as (client, path):
-        yield BuildIndex(url=client.root_url + path, upload=lambda one: client.upload(one).sha256)
+    with _open_cluster_client(target) as (client, path):
+        yield BuildIndex(url=client.root_url + path, upload=lambda path: client.upload(path).sha256)
 
 
 @contextmanager
-def _cluster(target: ClusterOptions) -> Iterator[tuple[IndexClient, str]]:
+def _open_cluster_client(target: ClusterOptions) -> Iterator[tuple[IndexClient, str]]:
+    """Yield a client of the cluster's mirror, as root, and the path of its simple index."""
     from cli.connect import connect
-    from deploy.lifecycle import connect as connect_module
+    from deploy.lifecycle.connect import open_client, read_endpoint, read_root_password
 
     try:
         cluster = connect(target)
-        endpoint = connect_module.read_endpoint(cluster, target.namespace)
-        password = connect_module.read_root_password(cluster, target.namespace)
-    except MirrorError as absent:
+        endpoint = read_endpoint(cluster, target.namespace)
+        password = read_root_password(cluster, target.namespace)
+    except MirrorError as error:
         raise UnfitError(
             "no mirror to build from",
-            why=f"none runs on this machine, and the cluster's cannot be used: {absent}",
-            next_step="mirror up --local, or name one with --mirror URL",
-        ) from absent
-    with connect_module.open_client(cluster, target.namespace, endpoint) as client:
+            why=f"none runs on this machine, and the cluster's cannot be used: {error}",
+            next_step="mirror up --local, or give one with --mirror URL",
+        ) from error
+    with open_client(cluster, target.namespace, endpoint) as client:
         client.login("root", password)
         yield client, endpoint.url.removeprefix(endpoint.root_url)
 
 
-def _refuse(url: str) -> Callable[[Path], str]:
+def _refuse_upload(url: str) -> Callable[[Path], str]:
     def upload(path: Path) -> str:
         raise InputError(
-            f"{path.name} has to be put into the private index, and we may not write to {url}",
-            why="only the passwords of this machine's and of the cluster's mirror are at hand",
-            next_step="leave --mirror out, or build against a lock without git, URL and path "
-            "dependencies",
+            f"{path.name} must be uploaded to the private index, but {url} cannot be written to",
+            why="only the passwords of this machine's and the cluster's mirror are known",
+            next_step="omit --mirror, or use a lock without git, URL and path dependencies",
         )
 
     return upload

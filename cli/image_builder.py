@@ -1,13 +1,12 @@
-"""What `build-image` does with its options."""
+"""Run `build-image`: its options become a recipe and a request, its report is printed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 import click
 from packaging.utils import canonicalize_name
@@ -19,32 +18,53 @@ from cli.output import terminal
 from images.application_recipe import (
     ApplicationRecipe,
     is_application_recipe,
-    list_recipe_names,
     load_application_recipe,
 )
 from images.build_application import BuildRequest, build_application, preview_dockerfile
-from images.build_mirror import BuiltImage, build_mirror, read_ca_bundle
+from images.build_mirror import build_mirror
+from images.builder import BuiltImage
 from images.derived_recipe import derive_recipe, render_recipe
 from images.engine import EngineClient
-from images.mirror_recipe import RECIPES, load_mirror_recipe
+from images.mirror_recipe import load_mirror_recipe
+from images.recipes import RECIPES, list_recipe_names
 from images.report import BuildReport, render_sbom
 from images.source import open_source
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, UnfitError
+from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildArguments:
-    """The options of an application's build; the recipe may still have to be read."""
+class BuildOptions:
+    """The options of an application's build; `build-image --help` describes them."""
 
-    project: str
-    source: str
-    options: Mapping[str, Any]
+    project: str | None
+    source: str | None
+    recipe_file: Path | None
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+    base: str | None
+    tag: str | None
+    mirror_url: str | None
+    apt_mirror: str | None
+    vendors: tuple[str, ...]
+    no_proof: bool
+    no_cache: bool
+    preview: str | None
+    report: Path | None
+    sbom: Path | None
+    deployment: Path | None
+    archive: Path | None
+    push: bool
+    deliver: str | None
+    registry: str | None
+    import_command: str | None
+    ssh: str | None
 
 
 def list_recipes() -> Iterator[tuple[str, str]]:
-    """Name and title of each recipe."""
+    """Yield name and title of each recipe."""
     for name in list_recipe_names():
         if is_application_recipe(name):
             yield name, load_application_recipe(RECIPES / f"{name}.toml").title
@@ -53,177 +73,178 @@ def list_recipes() -> Iterator[tuple[str, str]]:
 
 
 def run_mirror_build(
-    target: ClusterOptions, base: str | None, ca_bundle: Path | None, output: OutputFormat
+    target: ClusterOptions, base: str | None, ca: str | None, output: OutputFormat
 ) -> None:
-    """The mirror's own image."""
-    ca = read_ca_bundle(ca_bundle) if ca_bundle else None
+    """Build the mirror's image and print it. ``ca``: certificates in PEM format."""
     with terminal.progress() as progress:
         engine = EngineClient.connect(Deadline.after(target.timeout))
-        made = build_mirror(engine, base=base, ca=ca, progress=progress)
+        image = build_mirror(engine, base=base, ca=ca, progress=progress)
     if output != "table":
-        terminal.document(made, output)
+        terminal.document(image, output)
         return
     terminal.facts(
-        made.reference,
+        image.reference,
         [
-            ("id", made.id),
-            ("for", made.architecture),
-            ("size", f"{made.size / 1e6:.0f} MB"),
-            ("", "built now" if made.built else "was there already, unchanged"),
+            ("id", image.id),
+            ("for", image.architecture),
+            ("size", f"{image.size / 1e6:.0f} MB"),
+            ("", "built now" if image.built else "already existed, unchanged"),
         ],
     )
 
 
-def parse_arguments(what: str | None, options: Mapping[str, Any]) -> BuildArguments:
-    """Which project is meant. InputError for a name that is neither a recipe nor a folder."""
-    names = list_recipe_names()
-    source = options["source"]
-    if what is None and options["recipe_file"] and source:
-        what = source
-    if what is None:
-        raise InputError(
-            "which recipe?", why="there are: " + ", ".join(names), next_step="build-image --help"
-        )
-    if what in names and source is None:
-        raise InputError(
-            f"where is the source of {what}?",
-            why="the recipe says how to build it, not where it is",
-            next_step=f"build-image {what} --source DIR (or a git URL, with @REV)",
-        )
-    if what not in names and not Path(what).is_dir() and "://" not in what:
-        raise InputError(
-            f"no recipe {what!r}, and no such folder",
-            why="there are: " + ", ".join(names),
-            next_step="build-image mirror, or build-image PATH",
-        )
-    return BuildArguments(project=what, source=str(source or what), options=options)
-
-
 def run_application_build(
-    asked: BuildArguments, target: ClusterOptions, output: OutputFormat
+    options: BuildOptions, target: ClusterOptions, output: OutputFormat
 ) -> None:
-    """Build, prove, name; then save, push or deliver."""
-    told, deadline = asked.options, Deadline.after(target.timeout)
-    _check_targets(told)
-    recipe = _recipe(asked, deadline)
-    if told["printed"] == "recipe":
+    """Build, prove and name an image; then save, push and deliver it, and print the report."""
+    deadline = Deadline.after(target.timeout)
+    project = _find_project(options)
+    source = options.source or project
+    _check_files(options)
+    recipe = _load_recipe(options, project, source, deadline)
+    if options.preview == "recipe":
         click.echo(render_recipe(recipe), nl=False)
         return
-    order = BuildRequest(
+    request = BuildRequest(
         recipe=recipe,
-        source=asked.source,
+        source=source,
         index="",
-        tag=told["tag"],
-        apt_mirror=told["apt_mirror"],
-        vendor_sources=_vendors(told["vendors"]),
-        prove=not told["no_proof"],
-        no_cache=told["no_cache"],
+        tag=options.tag,
+        apt_mirror=options.apt_mirror,
+        vendor_sources=_parse_vendors(options.vendors),
+        prove=not options.no_proof,
+        no_cache=options.no_cache,
     )
-    if told["printed"] == "dockerfile":
-        click.echo(preview_dockerfile(order, deadline), nl=False)
+    if options.preview == "dockerfile":
+        click.echo(preview_dockerfile(request, deadline), nl=False)
         return
     with terminal.progress() as progress:
         engine = EngineClient.connect(deadline)
-        with open_build_index(told["mirror_url"], target, deadline) as found:
-            order = replace(order, index=found.url)
-            report = build_application(engine, order, found.upload, progress, deadline)
-        if told["archive"]:
-            progress.step(f"write {told['archive']}")
-            _save(engine, report.reference, told["archive"])
-        pushed = engine.push(report.reference, progress) if told["push"] else ""
-        where = _deliver(engine, report, target, told, progress)
-    if told["deployment"]:
-        image = where or report.reference + (f"@{pushed}" if pushed else "")
-        _deployments(told["deployment"], recipe, report, image)
-    if told["report"]:
-        told["report"].write_text(json.dumps(dump(report), indent=2) + "\n")
-    if told["sbom"]:
-        told["sbom"].write_text(render_sbom(report))
+        with open_build_index(options.mirror_url, target, deadline) as index:
+            request = replace(request, index=index.url)
+            report = build_application(engine, request, index.upload, progress, deadline)
+        if options.archive:
+            progress.step(f"write {options.archive}")
+            _save_archive(engine, report.reference, options.archive)
+        digest = engine.push(report.reference, progress) if options.push else ""
+        delivered = _deliver(engine, report, options, target, progress)
+    if options.deployment:
+        image = delivered or report.reference + (f"@{digest}" if digest else "")
+        _write_deployments(options.deployment, recipe, report, image)
+    if options.report:
+        options.report.write_text(json.dumps(dump(report), indent=2) + "\n")
+    if options.sbom:
+        options.sbom.write_text(render_sbom(report))
     if output == "table":
-        _table(report, where, told)
+        _print_report(report, delivered, options.deployment)
     else:
         terminal.document(report, output)
 
 
-def _check_targets(told: Mapping[str, Any]) -> None:
-    """Before minutes of work."""
-    for path in (told[one] for one in ("archive", "deployment", "report", "sbom") if told[one]):
-        if path.is_dir() or not path.parent.is_dir():
+def _find_project(options: BuildOptions) -> str:
+    """Return the recipe's name or the path or URL. Raises InputError for anything else."""
+    names = list_recipe_names()
+    available = "there are: " + ", ".join(names)
+    project = options.project or (options.source if options.recipe_file else None)
+    if project is None:
+        raise InputError("which recipe?", why=available, next_step="build-image --help")
+    if project in names and options.source is None:
+        raise InputError(
+            f"where is the source of {project}?",
+            why="the recipe describes how to build it, not where it is",
+            next_step=f"build-image {project} --source DIR (or a git URL, with @REV)",
+        )
+    if project not in names and not Path(project).is_dir() and "://" not in project:
+        raise InputError(
+            f"no recipe {project!r}, and no such folder",
+            why=available,
+            next_step="build-image mirror, or build-image PATH",
+        )
+    return project
+
+
+def _check_files(options: BuildOptions) -> None:
+    """Raise InputError before minutes of work if a result cannot be written."""
+    for path in (options.archive, options.deployment, options.report, options.sbom):
+        if path and (path.is_dir() or not path.parent.is_dir()):
             raise InputError(
                 f"cannot write {path}",
                 why="it is a folder" if path.is_dir() else f"there is no folder {path.parent}",
-                next_step="name a file in a folder that is there",
+                next_step="name a file in a folder that exists",
             )
 
 
-def _recipe(asked: BuildArguments, deadline: Deadline) -> ApplicationRecipe:
-    told = asked.options
-    if told["recipe_file"]:
-        recipe = load_application_recipe(told["recipe_file"])
-    elif asked.project in list_recipe_names():
-        recipe = load_application_recipe(RECIPES / f"{asked.project}.toml")
+def _load_recipe(
+    options: BuildOptions, project: str, source: str, deadline: Deadline
+) -> ApplicationRecipe:
+    """Return the recipe of a file, of a name, or derived from the source, with the options."""
+    if options.recipe_file:
+        recipe = load_application_recipe(options.recipe_file)
+    elif project in list_recipe_names():
+        recipe = load_application_recipe(RECIPES / f"{project}.toml")
     else:
-        with open_source(asked.source, "", deadline) as source:
-            recipe = derive_recipe(source.folder)
+        with open_source(source, "", deadline) as opened:
+            recipe = derive_recipe(opened.folder)
     return replace(
         recipe,
-        base=told["base"] or recipe.base,
-        extras=tuple(dict.fromkeys((*recipe.extras, *told["extras"]))),
-        groups=tuple(dict.fromkeys((*recipe.groups, *told["groups"]))),
+        base=options.base or recipe.base,
+        extras=tuple(dict.fromkeys((*recipe.extras, *options.extras))),
+        groups=tuple(dict.fromkeys((*recipe.groups, *options.groups))),
     )
 
 
-def _vendors(words: tuple[str, ...]) -> dict[str, str]:
-    given = {}
-    for word in words:
-        name, equals, origin = word.partition("=")
+def _parse_vendors(values: tuple[str, ...]) -> dict[str, str]:
+    sources = {}
+    for value in values:
+        name, equals, origin = value.partition("=")
         if not (name and equals and origin):
             raise InputError(
-                f"not NAME=WHEEL|DIR|URL: {word!r}", next_step="--vendor mylib=../mylib"
+                f"not NAME=WHEEL|DIR|URL: {value!r}", next_step="--vendor mylib=../mylib"
             )
-        given[str(canonicalize_name(name))] = origin
-    return given
+        sources[str(canonicalize_name(name))] = origin
+    return sources
 
 
-def _save(engine: EngineClient, reference: str, target: Path) -> None:
-    """The whole archive or none: what was there before stays until then."""
+def _save_archive(engine: EngineClient, reference: str, path: Path) -> None:
+    """Write the archive beside its path, then replace the old file in one step."""
     try:
-        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
             part = Path(out.name)
             try:
                 engine.save(reference, out.file)
                 part.chmod(0o644)
-                part.replace(target)
+                part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-    except OSError as broken:
+    except OSError as error:
         raise UnfitError(
-            f"cannot write {target}",
-            why=broken.strerror or str(broken),
-            next_step=f"the image is made: docker save --output FILE {reference}",
-        ) from broken
+            f"cannot write {path}",
+            why=error.strerror or str(error),
+            next_step=f"the image is built: docker save --output FILE {reference}",
+        ) from error
 
 
 def _deliver(
     engine: EngineClient,
     report: BuildReport,
+    options: BuildOptions,
     target: ClusterOptions,
-    told: Mapping[str, Any],
-    progress: Any,
+    progress: Progress,
 ) -> str:
-    if not told["deliver"]:
+    """Bring the image to the nodes if asked to; return the reference that pods use, or ""."""
+    if not options.deliver:
         return ""
     from deploy.cluster.node_images import check_architecture
     from deploy.delivery import DeliveryOptions, choose_method
 
-    options = DeliveryOptions(
-        method=told["deliver"],
-        registry=told["registry"],
-        import_command=told["import_command"],
-        ssh=told["ssh"],
+    delivery = DeliveryOptions(
+        method=options.deliver,
+        registry=options.registry,
+        import_command=options.import_command,
+        ssh=options.ssh,
     )
     cluster = connect(target)
-    way = choose_method(cluster, options)
+    method = choose_method(cluster, delivery)
     check_architecture(report.architecture, cluster.list("Node"))
     image = BuiltImage(
         reference=report.reference,
@@ -232,46 +253,53 @@ def _deliver(
         size=report.size,
         built=True,
     )
-    return way.deliver(image, engine, cluster, options, progress).reference
+    return method.deliver(image, engine, cluster, delivery, progress).reference
 
 
-def _deployments(path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str) -> None:
-    """Pods name what was proved by each digest that nodes may call it by."""
-    from deploy.manifests.application import render_application as manifests
+def _write_deployments(
+    path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str
+) -> None:
+    """Write the application's objects; pods name each digest by which nodes know the image."""
+    from deploy.manifests.application import render_application
 
     digests = [report.id, *image.partition("@")[2:]]
-    proved = tuple(one for one in digests if one) if report.proof else ()
-    with path.open("w") as out:
-        terminal.yaml_documents(manifests(recipe, image, proved), out)
+    proved = tuple(digest for digest in digests if digest) if report.proof else ()
+    with path.open("w") as file:
+        terminal.yaml_documents(render_application(recipe, image, proved), file)
 
 
-def _table(report: BuildReport, where: str, told: Mapping[str, Any]) -> None:
-    layers = ", ".join(f"{one.name} {_bytes(one.bytes)}" for one in report.layers)
+def _print_report(report: BuildReport, delivered: str, deployment: Path | None) -> None:
+    layers = ", ".join(f"{layer.name} {_format_bytes(layer.bytes)}" for layer in report.layers)
     parts = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
+    lock = f"{report.lock} {report.lock_sha256[:12]}"
     rows = [
         ("id", report.id),
-        ("size", f"{_bytes(report.size)}: {layers}"),
-        ("packages", f"{len(report.distributions)} from {report.lock} {report.lock_sha256[:12]}"),
+        ("size", f"{_format_bytes(report.size)}: {layers}"),
+        ("packages", f"{len(report.distributions)} from {lock}"),
         ("files", f"{report.files}, sha256 {report.files_sha256}"),
         ("network", f"{report.relayed} connections to the mirror, {report.elsewhere} elsewhere"),
         ("seconds", f"{sum(report.seconds.values()):.1f}: {parts}"),
     ]
-    rows += [
-        ("vendored", f"{one.name} {one.version}" + (" (stand-in)" if one.stand_in else ""))
-        for one in report.vendored
-    ]
-    rows += [("from sdist", one) for one in report.built_from_sdist]
-    rows += [("built with", ", ".join(report.built_with))] if report.built_with else []
-    rows += [("left out", ", ".join(report.left_out))] if report.left_out else []
-    rows += [("proof", f"✓ {one.said}") for one in report.proof]
-    rows += [] if report.proof else [("proof", "none: --no-proof")]
-    hosts = dict.fromkeys(seen.host for one in report.proof for seen in one.tried)
-    rows += [("", f"it looks for {', '.join(hosts)}, as expected")] if hosts else []
-    rows += [("on the nodes", where)] if where else []
-    if told["deployment"]:
-        rows.append(("next", f"kubectl apply -f {told['deployment']}"))
+    for vendored in report.vendored:
+        suffix = " (stand-in)" if vendored.stand_in else ""
+        rows.append(("vendored", f"{vendored.name} {vendored.version}{suffix}"))
+    rows += [("from sdist", distribution) for distribution in report.built_from_sdist]
+    if report.built_with:
+        rows.append(("built with", ", ".join(report.built_with)))
+    if report.left_out:
+        rows.append(("left out", ", ".join(report.left_out)))
+    rows += [("proof", f"✓ {result.summary}") for result in report.proof]
+    if not report.proof:
+        rows.append(("proof", "none: --no-proof"))
+    attempts = [attempt for result in report.proof for attempt in result.attempts]
+    if hosts := dict.fromkeys(attempt.host for attempt in attempts):
+        rows.append(("", f"it looks up {', '.join(hosts)}, as expected"))
+    if delivered:
+        rows.append(("on the nodes", delivered))
+    if deployment:
+        rows.append(("next", f"kubectl apply -f {deployment}"))
     terminal.facts(report.reference, rows)
 
 
-def _bytes(size: int) -> str:
+def _format_bytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import has_image
 from deploy.cluster.objects import get_internal_ips, get_name, is_ready
-from images.build_mirror import BuiltImage
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError, ProgramError
 from mirror.core.process import run

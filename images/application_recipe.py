@@ -88,9 +88,7 @@ def parse_application_recipe(document: Mapping[str, Any], path: Path) -> Applica
     starts = tuple(
         StartCommand(**_load_fields(StartCommand, table, path, "starts.")) for table in tables
     )
-    recipe = ApplicationRecipe(
-        **_load_fields(ApplicationRecipe, document, path, ""), starts=starts
-    )
+    recipe = ApplicationRecipe(**_load_fields(ApplicationRecipe, document, path, ""), starts=starts)
     _check_values(recipe, path)
     return recipe
 

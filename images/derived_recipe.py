@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _read_dockerfile(path: Path) -> dict[str, Any]:
     }
     if command:
         document["starts"] = [{"name": "main", "argv": command, "port": port, "seconds": 10.0}]
-        options = zip(command, command[1:], strict=False)
+        options = pairwise(command)
         document["extras"] = [extra for option, extra in options if option == "--extra"]
     return document
 

@@ -23,9 +23,7 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
     table = project.get("project", {})
     name = canonicalize_name(str(table.get("name", "")))
     roots = [
-        package
-        for package in lock.get("package", [])
-        if canonicalize_name(package["name"]) == name
+        package for package in lock.get("package", []) if canonicalize_name(package["name"]) == name
     ]
     if not roots:
         if name:
@@ -47,14 +45,14 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
         if Requirement(line).url
     }
     locked_names = {(name, extra) for name, _, extra in locked}
-    for name, specifier, extra in sorted(required - locked):
-        if name in with_source and (name, extra) in locked_names:
+    for required_name, specifier, extra in sorted(required - locked):
+        if required_name in with_source and (required_name, extra) in locked_names:
             continue
-        yield f"{name}{specifier}" + (f" (extra {extra})" if extra else "")
+        yield f"{required_name}{specifier}" + (f" (extra {extra})" if extra else "")
     required_names = {(name, extra) for name, _, extra in required}
-    for name, _, extra in sorted(locked):
-        if (name, extra) not in required_names:
-            yield f"no longer {name}"
+    for locked_name, _, extra in sorted(locked):
+        if (locked_name, extra) not in required_names:
+            yield f"no longer {locked_name}"
 
 
 def _parse_key(line: str) -> tuple[str, str, str]:

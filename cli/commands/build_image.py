@@ -1,4 +1,4 @@
-"""`build-image`: images made from recipes."""
+"""`build-image`: build images from recipes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 
 import click
 
-from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options
+from cli.image_options import delivery_options
+from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options, read_ca_option
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command(name="build-image", context_settings=HELP)
-@click.argument("what", metavar="RECIPE|PATH", required=False)
-@click.option("--list", "listed", is_flag=True, help="List the recipes.")
+@click.argument("project", metavar="RECIPE|PATH", required=False)
+@click.option("--list", "list_recipes", is_flag=True, help="List the recipes.")
 @click.option("--source", metavar="DIR|GIT_URL[@REV]", help="The project, for a recipe.")
-@click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="A recipe of your own.")
-@click.option("--extra", "extras", multiple=True, metavar="NAME", help="Install this extra too.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="Install this group too.")
+@click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="Use your own recipe.")
+@click.option("--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra.")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Also install this group.")
 @click.option("--base", metavar="IMAGE", help="Build on this base image.")
 @click.option("--tag", metavar="REF", help="Name of the image.  [default: RECIPE:ID]")
 @click.option(
@@ -27,37 +28,32 @@ _PATH = click.Path(path_type=Path)
     metavar="URL",
     help="Index to install from.  [default: this machine's mirror, else the cluster's]",
 )
-@click.option("--apt-mirror", metavar="URL", help="Take the distribution's packages from there.")
+@click.option("--apt-mirror", metavar="URL", help="Install Debian packages from there.")
 @click.option(
     "--vendor",
     "vendors",
     multiple=True,
     metavar="NAME=WHEEL|DIR|URL",
-    help="Use this in place of a locked source that cannot be reached.",
+    help="Use this instead of a locked source that cannot be reached.",
 )
-@click.option("--no-proof", is_flag=True, help="Do not prove it; a label says so.")
-@click.option("--no-cache", is_flag=True, help="Take no layer of an earlier build.")
+@click.option("--no-proof", is_flag=True, help="Skip the proof; a label says so.")
+@click.option("--no-cache", is_flag=True, help="Use no layer of an earlier build.")
 @click.option(
     "--print",
-    "printed",
+    "preview",
     type=click.Choice(["recipe", "dockerfile"]),
-    help="Show it; build nothing.",
+    help="Print it and build nothing.",
 )
-@click.option("--report", type=_PATH, metavar="FILE", help="Write the whole report there as JSON.")
+@click.option("--report", type=_PATH, metavar="FILE", help="Write the whole report as JSON.")
 @click.option("--sbom", type=_PATH, metavar="FILE", help="Write a CycloneDX bill of materials.")
 @click.option(
-    "--deployment", type=_PATH, metavar="FILE", help="Write Deployments of its start commands."
+    "--deployment", type=_PATH, metavar="FILE", help="Write Deployments of the start commands."
 )
 @click.option(
     "--output", "archive", type=_PATH, metavar="TAR", help="Write the image as `docker save` does."
 )
 @click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
-@click.option(
-    "--deliver", metavar="WAY", help="To the nodes: nodes, ssh, registry, microk8s or kind."
-)
-@click.option("--registry", metavar="HOST[:PORT][/PATH]", help="For --deliver registry.")
-@click.option("--import-command", metavar="TEMPLATE", help="For --deliver nodes; as in mirror up.")
-@click.option("--ssh", metavar="TEMPLATE", help="For --deliver ssh; as in mirror up.")
+@delivery_options("the image stays in the engine")
 @click.option(
     "--ca-bundle",
     type=_PATH,
@@ -72,13 +68,19 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["table", "json", "yaml"]),
     default="table",
     show_default=True,
-    help="How the result is printed; progress goes to stderr.",
+    help="Format of the result; progress goes to stderr.",
 )
 @click.version_option(package_name="pypi-mirror")
 def build_image(
-    what: str | None, listed: bool, output: OutputFormat, target: ClusterOptions, **told: Any
+    project: str | None,
+    list_recipes: bool,
+    base: str | None,
+    ca_bundle: Path | None,
+    output: OutputFormat,
+    target: ClusterOptions,
+    **options: Any,
 ) -> None:
-    """Build an image with everything baked in, and prove that it starts with no network.
+    """Build an image that has all its packages, and prove that it starts with no network.
 
     All packages come from the mirror, at the versions and hashes of the project's lock.
 
@@ -92,21 +94,21 @@ def build_image(
     """
     from cli import image_builder
 
-    if listed:
+    if list_recipes:
         for name, title in image_builder.list_recipes():
             click.echo(f"{name:<12} {title}")
-    elif what == "mirror":
-        _only(told, "base", "ca_bundle")
-        image_builder.run_mirror_build(target, told["base"], told["ca_bundle"], output)
+    elif project == "mirror":
+        _refuse_options(options)
+        image_builder.run_mirror_build(target, base, read_ca_option(ca_bundle), output)
     else:
         image_builder.run_application_build(
-            image_builder.parse_arguments(what, told), target, output
+            image_builder.BuildOptions(project=project, base=base, **options), target, output
         )
 
 
-def _only(told: dict[str, Any], *names: str) -> None:
-    """The mirror's image is named, checked and delivered by `mirror up`."""
-    options = {one.name: one.opts[-1] for one in build_image.params}
-    for name, value in told.items():
-        if value and name not in names:
-            raise click.UsageError(f"build-image mirror takes no {options[name]}: see mirror up")
+def _refuse_options(options: dict[str, Any]) -> None:
+    """Raise UsageError for options of applications: `mirror up` names and delivers its image."""
+    flags = {parameter.name: parameter.opts[-1] for parameter in build_image.params}
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"build-image mirror takes no {flags[name]}: see mirror up")

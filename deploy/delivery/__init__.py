@@ -21,7 +21,7 @@ from deploy.image_transfer import (
     list_target_nodes,
     temporary_tar,
 )
-from images.build_mirror import BuiltImage
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import Progress

@@ -10,7 +10,7 @@ from deploy.cluster.node_images import normalize_reference
 from deploy.cluster.objects import get_name
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from deploy.image_transfer import list_target_nodes, temporary_tar
-from images.build_mirror import BuiltImage
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError
 from mirror.core.process import run

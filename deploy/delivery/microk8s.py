@@ -11,7 +11,7 @@ from deploy.cluster.node_images import has_image, normalize_reference
 from deploy.cluster.objects import get_name, is_ready
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from deploy.image_transfer import list_target_nodes, temporary_tar
-from images.build_mirror import BuiltImage
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError, WaitTimeout
 from mirror.core.process import run

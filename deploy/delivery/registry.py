@@ -16,7 +16,7 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.objects import format_selector, get_containers, get_name, is_ready
 from deploy.cluster.port_forward import forward_port
 from deploy.delivery import DeliveredImage, DeliveryOptions
-from images.build_mirror import BuiltImage
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import ClusterError, DeliveryError, EngineError, InputError
 from mirror.core.progress import Progress

@@ -26,7 +26,9 @@ from mirror.core.wait import Deadline
 _CALL_SECONDS = 60.0  # limit of a call that needs no work
 _STREAM_SECONDS = 1800.0  # limit between two messages of a build, pull, push or save
 ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
-_NO_ENGINE = "start Docker (or set DOCKER_HOST to another engine), or give a built image with --image"
+_NO_ENGINE = (
+    "start Docker (or set DOCKER_HOST to another engine), or give a built image with --image"
+)
 _ENGINE_GONE = (
     "start it again (systemctl start docker), then run the same command: it removes the leftovers"
 )

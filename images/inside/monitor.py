@@ -4,7 +4,7 @@ usage: monitor.py PORT|0 [SOCKET]            in the namespace: relay PORT, the o
        monitor.py relay SOCKET ADDRESS PORT  outside: relay SOCKET to the mirror
 
 Every address is routed to loopback. There, a packet socket sees every connection, a name server
-fails every query, and the relay is the only other listener. Each attempt is one JSON line on stdout:
+fails every query, and the relay is the only other listener. Each attempt is a JSON line on stdout:
 {"kind": "dns"|"connect"|"python"|"relay"|"broken", "host", "port", "process", "modules"}.
 """
 

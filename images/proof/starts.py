@@ -45,7 +45,7 @@ def check(subject: ProofSubject) -> ProofResult:
 def _watch_start(
     subject: ProofSubject, start: StartCommand, sandbox: Sandbox, container: EngineContainer
 ) -> tuple[str, str]:
-    """Wait until a started command has passed or failed; return its fault ("" if none) and a summary."""
+    """Wait until a command has passed or failed; return its fault ("" if none) and a summary."""
     url = f"http://127.0.0.1:{start.port}{start.health}"
     started = time.monotonic()
 

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from images.application_recipe import load_application_recipe
-from images.mirror_recipe import RECIPES
+from images.recipes import RECIPES
 from tests.bench import dockerfiles, pod_start
 from tests.cluster.cache import cache_root
 from tests.cluster.engine import docker_engine

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from deploy.manifests.application import PROOF_ANNOTATION
-from images.mirror_recipe import RECIPES
+from images.recipes import RECIPES
 from images.report import PROOF_LABEL
 from tests.cluster import workload_install
 from tests.cluster.engine import docker_engine

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from images.build_mirror import BuiltImage, build_mirror, read_ca_bundle
+from images.build_mirror import build_mirror, read_ca_bundle
+from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.progress import SILENT
 from tests.cluster.engine import DockerEngine, docker_engine

@@ -16,7 +16,8 @@ import pytest
 
 import mirror
 from images import build_mirror as build_mirror_module
-from images.build_mirror import build_mirror, pack_files, read_ca_bundle
+from images.build_context import pack_context
+from images.build_mirror import build_mirror, read_ca_bundle
 from images.engine import EngineClient
 from images.mirror_recipe import load_mirror_recipe
 from mirror.core.errors import EngineError
@@ -86,7 +87,7 @@ def test_a_change_of_the_code_renews_the_last_layers_only(
 def hollow(private: DockerEngine, tmp_path: Path) -> str:
     """An image with nothing in it."""
     tar = tmp_path / "hollow.tar"
-    tar.write_bytes(pack_files({"nothing": b""}).read())
+    tar.write_bytes(pack_context({"nothing": b""}).read())
     private.docker("import", str(tar), "hollow:1")
     return "hollow:1"
 
@@ -130,12 +131,12 @@ def test_an_image_that_does_not_work_gets_no_name(
 SLOW = 'FROM python:3.13-slim-trixie\nRUN ["sleep", "300"]\n'
 BUILD_SLOWLY = """
 import io, sys
-from images.build_mirror import pack_files
+from images.build_context import pack_context
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from tests.images.mirror_archive import connect_engine
 engine = connect_engine(sys.argv[1])
-context = pack_files({"Dockerfile": sys.argv[2].encode()})
+context = pack_context({"Dockerfile": sys.argv[2].encode()})
 engine.build(context, log=io.StringIO(), progress=SILENT, labels={})
 """
 
@@ -160,7 +161,7 @@ def test_a_build_ends_at_its_deadline(private: DockerEngine, tmp_path: Path) -> 
     begun = time.monotonic()
     with (tmp_path / "log").open("w") as log, pytest.raises(EngineError, match="in time"):
         connect_engine(private.host, seconds=3).build(
-            pack_files({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
+            pack_context({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
         )
     assert time.monotonic() - begun < 10
     wait_for("the container's end", lambda: not containers(private), timeout=60)

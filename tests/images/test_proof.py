@@ -9,10 +9,11 @@ import pytest
 
 from images.application_recipe import load_application_recipe
 from images.engine import EngineClient
-from images.project_lock import LockedDistribution, ProjectLock
+from images.project_lock import ProjectLock
 from images.proof import ProofSubject, distributions
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
+from mirror.lock import PinnedDistribution
 from tests.images.projects import RECIPE, BuildEnvironment
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
@@ -119,11 +120,9 @@ def test_a_missing_wheel(shop: BuildEnvironment, engine: EngineClient, locked: P
     recipe = load_application_recipe(locked / "recipe.toml")
     told = shop.build_report(str(locked), "--recipe", str(locked / "recipe.toml"), "--no-proof")
     pins = (
-        LockedDistribution(name="not-installed", version="1.0", marker="", hashes=()),
-        LockedDistribution(name="idna", version="0.1", marker="", hashes=()),
-        LockedDistribution(
-            name="for-windows", version="1.0", marker="sys_platform == 'win32'", hashes=()
-        ),
+        PinnedDistribution(name="not-installed", specifier="==1.0"),
+        PinnedDistribution(name="idna", specifier="==0.1"),
+        PinnedDistribution(name="for-windows", specifier="==1.0", marker="sys_platform == 'win32'"),
     )
     subject = ProofSubject(
         engine=engine,

@@ -1,4 +1,4 @@
-"""Recipes of applications: read, refused, derived, written back; and what is rendered from them."""
+"""Recipes of applications: reading, refusing, deriving, writing; and the Dockerfiles from them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from images.application_recipe import (
     parse_application_recipe,
 )
 from images.derived_recipe import derive_recipe, find_packages, is_installable, render_recipe
-from images.mirror_recipe import RECIPES
+from images.recipes import RECIPES
 from mirror.core.errors import InputError
 
-PLACE = Path("recipe.toml")
+PATH = Path("recipe.toml")
 
 
-def test_chronicles_recipe() -> None:
+def test_reads_the_recipe_of_chronicle() -> None:
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
     assert recipe.starts[0].argv[:4] == ("uv", "run", "--extra", "deepgram")
     assert "ffmpeg" in recipe.run_packages
@@ -31,21 +31,21 @@ def test_chronicles_recipe() -> None:
     assert "build-essential" not in recipe.run_packages
 
 
-def test_a_printed_recipe_is_the_recipe(tmp_path: Path) -> None:
+def test_a_rendered_recipe_reads_as_the_same_recipe(tmp_path: Path) -> None:
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
     (tmp_path / "again.toml").write_text(render_recipe(recipe))
     assert load_application_recipe(tmp_path / "again.toml") == recipe
 
 
 @pytest.mark.parametrize(
-    ("told", "part"),
+    ("document", "part"),
     [
         ({}, "name is missing"),
-        ({"name": "x", "nonsense": 1}, "no key is called nonsense"),
-        ({"name": 1}, "name is not a str"),
-        ({"name": "x", "user_id": True}, "user_id is not a int"),
-        ({"name": "x", "user_id": 0}, "user_id: 0 is refused"),
-        ({"name": "x", "extras": "web"}, "extras is not a tuple"),
+        ({"name": "x", "nonsense": 1}, "unknown key nonsense"),
+        ({"name": 1}, "name is int '1', not str"),
+        ({"name": "x", "user_id": True}, "user_id is bool 'True', not int"),
+        ({"name": "x", "user_id": 0}, "user_id: 0 is not allowed"),
+        ({"name": "x", "extras": "web"}, "extras is str 'web', not tuple"),
         ({"name": "x", "starts": "web"}, "starts is not an array of tables"),
         ({"name": "x", "starts": [{"name": "a"}]}, "starts.argv is missing"),
         ({"name": "x", "starts": [{"name": "a", "argv": ["x"], "health": "/h"}]}, "port"),
@@ -62,9 +62,9 @@ def test_a_printed_recipe_is_the_recipe(tmp_path: Path) -> None:
         ({"name": "x", "expected_hosts": ["a b"]}, "expected_hosts"),
     ],
 )
-def test_what_is_no_recipe(told: dict[str, object], part: str) -> None:
+def test_refuses_invalid_recipes(document: dict[str, object], part: str) -> None:
     with pytest.raises(InputError) as refused:
-        parse_application_recipe(told, PLACE)
+        parse_application_recipe(document, PATH)
     assert part in refused.value.why
     assert "docs/recipes.md" in refused.value.next_step
 
@@ -80,9 +80,9 @@ KEYS = st.sampled_from([*ApplicationRecipe.__dataclass_fields__, "other"])
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
-def test_whatever_a_recipe_holds_it_is_read_or_refused(told: dict[str, object]) -> None:
+def test_reads_or_refuses_any_recipe(document: dict[str, object]) -> None:
     try:
-        recipe = parse_application_recipe({"name": "x", **told}, PLACE)
+        recipe = parse_application_recipe({"name": "x", **document}, PATH)
     except InputError:
         return
     text = render_application_dockerfile(
@@ -92,7 +92,7 @@ def test_whatever_a_recipe_holds_it_is_read_or_refused(told: dict[str, object]) 
     assert all(line.startswith(known) for line in text.splitlines() if line)
 
 
-def test_every_run_is_in_exec_form_and_only_the_run_stage_has_no_compiler() -> None:
+def test_uses_exec_form_and_keeps_compilers_out_of_the_run_stage() -> None:
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
     text = render_application_dockerfile(
         recipe,
@@ -117,19 +117,19 @@ def test_every_run_is_in_exec_form_and_only_the_run_stage_has_no_compiler() -> N
     assert "--editable" not in plain
 
 
-def test_values_are_no_variables_of_the_builder() -> None:
-    recipe = parse_application_recipe({"name": "x", "environment": {"A": 'a "b" $PATH'}}, PLACE)
+def test_escapes_values_for_the_builder() -> None:
+    recipe = parse_application_recipe({"name": "x", "environment": {"A": 'a "b" $PATH'}}, PATH)
     text = render_application_dockerfile(recipe, build_base="a", run_base="b", index="", members=())
     assert r'A="a \"b\" \$PATH"' in text
 
 
-def test_system_packages_are_words() -> None:
-    recipe = parse_application_recipe({"name": "x"}, PLACE)
+def test_passes_system_packages_as_arguments() -> None:
+    recipe = parse_application_recipe({"name": "x"}, PATH)
     text = render_base_dockerfile(recipe, base="debian", packages=("curl",), apt_mirror=None)
     assert 'RUN ["sh", "/build/application.sh", "app", "10001", "-", "curl"]' in text
 
 
-def test_a_recipe_out_of_a_project(tmp_path: Path) -> None:
+def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "My_App"\ndescription = "Does it."\n[build-system]\nrequires = []\n'
     )
@@ -155,7 +155,7 @@ def test_a_recipe_out_of_a_project(tmp_path: Path) -> None:
     assert is_installable(tmp_path)
 
 
-def test_packages_of_both_layouts(tmp_path: Path) -> None:
+def test_finds_packages_in_both_layouts(tmp_path: Path) -> None:
     for name in ("src/one/__init__.py", "lib/two/__init__.py", "lib/tests/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("")

@@ -1,4 +1,4 @@
-"""The parts of a build that need no engine: context, name, CA file, log, absent engine."""
+"""The parts of a build that need no engine: context, name, CA file, and no engine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import cast
 import pytest
 
 from images import build_mirror
-from images.build_mirror import collect_context_files, pack_files, plan_mirror, read_ca_bundle
-from images.engine import EngineClient, EngineImage, _split
+from images.build_context import pack_context
+from images.build_mirror import collect_context_files, plan_mirror, read_ca_bundle
+from images.engine import EngineClient, EngineImage, _split_reference
 from images.mirror_recipe import load_mirror_recipe
 from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import SILENT
@@ -23,7 +24,7 @@ BASE = EngineImage(id="sha256:1", architecture="amd64", size=1, labels={})
 
 
 class OneImageEngine:
-    """An engine that has one image under any name."""
+    """An engine that finds the same image by every name."""
 
     def __init__(self, image: EngineImage) -> None:
         self.image = image
@@ -36,23 +37,23 @@ def plan(image: EngineImage = BASE, base: str | None = None) -> build_mirror.Mir
     return plan_mirror(cast("EngineClient", OneImageEngine(image)), base=base, progress=SILENT)
 
 
-def test_the_context_is_the_same_for_the_same_files() -> None:
-    one = pack_files({"b": b"2", "a": b"1"}).read()
+def test_the_context_depends_on_the_files_alone() -> None:
+    first = pack_context({"b": b"2", "a": b"1"}).read()
     time.sleep(0.01)
-    assert pack_files({"a": b"1", "b": b"2"}).read() == one
-    with tarfile.open(fileobj=pack_files({"a": b"1"})) as tar:
+    assert pack_context({"a": b"1", "b": b"2"}).read() == first
+    with tarfile.open(fileobj=pack_context({"a": b"1"})) as tar:
         (entry,) = tar.getmembers()
     assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode) == (0, 0, 0, "", 0o644)
 
 
-def test_the_context_holds_the_code_and_no_cache() -> None:
+def test_the_context_has_the_code_but_no_bytecode() -> None:
     names = collect_context_files(load_mirror_recipe("mirror")).keys()
     assert "mirror/store/prepare.py" in names
     assert "system.sh" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]
 
 
-def test_the_name_follows_every_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_input_changes_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan()
     assert first.reference == f"pypi-mirror:{first.version}-{first.inputs_sha256[:12]}"
     assert plan().reference == first.reference
@@ -66,7 +67,7 @@ def test_the_name_follows_every_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({first.reference, *(other.reference for other in others)}) == 6
 
 
-def test_an_architecture_without_a_probe_is_refused() -> None:
+def test_refuses_an_architecture_without_probe_programs() -> None:
     with pytest.raises(UnfitError, match="no mirror image for s390x"):
         plan(replace(BASE, architecture="s390x"))
 
@@ -80,7 +81,7 @@ def test_an_architecture_without_a_probe_is_refused() -> None:
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
     ],
 )
-def test_a_bad_ca_file(tmp_path: Path, content: str | None, why: str) -> None:
+def test_refuses_a_bad_ca_file(tmp_path: Path, content: str | None, why: str) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -91,7 +92,7 @@ def test_a_bad_ca_file(tmp_path: Path, content: str | None, why: str) -> None:
     assert "--ca-bundle" in bad.value.next_step
 
 
-def test_of_a_ca_file_only_the_certificates_are_taken(tmp_path: Path) -> None:
+def test_takes_only_the_certificates_from_a_ca_file(tmp_path: Path) -> None:
     own = tmp_path / "both.pem"
     words = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     names = ("-nodes", "-subj", "/CN=own", "-keyout", tmp_path / "key", "-out", own)
@@ -103,7 +104,9 @@ def test_of_a_ca_file_only_the_certificates_are_taken(tmp_path: Path) -> None:
     assert "PRIVATE KEY" not in text
 
 
-def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_the_engine_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     with pytest.raises(EngineError, match="no Docker engine to build with") as absent:
         EngineClient.connect(Deadline.after(5))
@@ -121,5 +124,5 @@ def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("host:5000/b/a:1", ("host:5000/b/a", "1")),
     ],
 )
-def test_a_reference_in_its_parts(reference: str, parts: tuple[str, str]) -> None:
-    assert _split(reference) == parts
+def test_splits_references(reference: str, parts: tuple[str, str]) -> None:
+    assert _split_reference(reference) == parts

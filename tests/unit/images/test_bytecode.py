@@ -1,4 +1,4 @@
-"""images/inside/bytecode.py as the build runs it: what is compiled, how, and what is an error."""
+"""images/inside/bytecode.py, run as the build runs it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def site(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    argv = (sys.executable, "-s", "-S", PROGRAM, *words)
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = (sys.executable, "-s", "-S", PROGRAM, *arguments)
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -34,21 +34,21 @@ def bytecode(path: Path) -> Path:
     return Path(cache_from_source(str(path)))
 
 
-def test_modules_name_their_later_place_and_are_not_checked_again(site: Path) -> None:
+def test_code_names_its_final_path_and_is_never_invalidated(site: Path) -> None:
     module = site / "many/inner/plain.py"
     module.chmod(0o640)
-    done = run(site, "/later")
+    done = run(site, "/final")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     content = bytecode(module).read_bytes()
     assert content[4:8] == b"\x01\0\0\0"  # PEP 552: a hash, and no need to compare it
     code = marshal.loads(content[16:])
     assert isinstance(code, CodeType)
-    assert code.co_filename == "/later/many/inner/plain.py"
+    assert code.co_filename == "/final/many/inner/plain.py"
     assert bytecode(module).stat().st_mode & 0o777 == 0o640
     assert bytecode(site / "single.py").exists()
 
 
-def test_parts_of_large_packages_are_all_compiled(site: Path) -> None:
+def test_compiles_every_part_of_a_large_package(site: Path) -> None:
     names = [f"m{number}.py" for number in range(450)]
     for name in names:
         (site / "many" / name).write_text("C = 3\n")
@@ -56,27 +56,27 @@ def test_parts_of_large_packages_are_all_compiled(site: Path) -> None:
     assert [name for name in names if not bytecode(site / "many" / name).exists()] == []
 
 
-def test_what_is_no_python_3_and_links_are_left_without_a_word(site: Path) -> None:
+def test_skips_links_and_files_that_are_not_python_3_silently(site: Path) -> None:
     (site / "many/old.py").write_text("print 'Python 2'\n")
     (site / "many/odd.py").write_text("X = 1 is 1\n")  # a SyntaxWarning
     (site / "many/link.py").symlink_to("inner/plain.py")
     (site / "linked").symlink_to("many")
     done = run(site)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    left = {path.name for path in site.rglob("*.py") if not bytecode(path).exists()}
-    assert left == {"old.py", "link.py"}
+    skipped = {path.name for path in site.rglob("*.py") if not bytecode(path).exists()}
+    assert skipped == {"old.py", "link.py"}
 
 
-def test_bytecode_that_cannot_be_written_is_an_error_that_names_the_place(site: Path) -> None:
+def test_names_the_module_whose_bytecode_cannot_be_written(site: Path) -> None:
     (site / "many/inner/__pycache__").write_text("no folder\n")
     done = run(site)
     assert done.returncode == 1
     assert "NotADirectoryError" in done.stderr
-    assert f"compiling {site}/many/inner/plain.py and what follows it" in done.stderr
+    assert f"compiling {site}/many/inner/plain.py and the modules after it failed" in done.stderr
 
 
-def test_a_project_that_is_installed_from_its_folder_is_compiled_too(tmp_path: Path) -> None:
-    """RECORD has no bytecode: what the project added to the environment is compiled where it is."""
+def test_compiles_a_project_that_is_installed_from_its_folder(tmp_path: Path) -> None:
+    """RECORD lists no bytecode, so the copies of the project's files are compiled."""
     venv, target = tmp_path / "venv", tmp_path / "project"
     site = "lib/python3/site-packages"
     info = venv / site / "own-1.0.dist-info"

@@ -1,4 +1,4 @@
-"""Whose containers are taken for left over: those of processes of this machine that have ended."""
+"""Leftovers are the containers of processes of this machine that have ended."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import sys
 
 import pytest
 
-from images.engine.leftovers import _is_dead, current_owner
+from images.engine.leftovers import _is_orphan, current_owner
 
 
-def test_a_process_that_runs_and_one_that_has_ended() -> None:
-    assert not _is_dead(current_owner())
+def test_only_an_ended_process_leaves_orphans() -> None:
+    assert not _is_orphan(current_owner())
     code = "from images.engine.leftovers import current_owner; print(current_owner())"
     other = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=30)
-    assert _is_dead(other.stdout.strip())
+    assert _is_orphan(other.stdout.strip())
 
 
-def test_the_same_number_given_to_a_later_process() -> None:
+def test_recognizes_a_reused_process_id() -> None:
     machine, pid, started = current_owner().split("/")
     assert pid == str(os.getpid())
-    assert not _is_dead(f"{machine}/{pid}/{int(started) - 5}"), "the clock was set"
-    assert _is_dead(f"{machine}/{pid}/{int(started) - 86400}")
+    assert not _is_orphan(f"{machine}/{pid}/{int(started) - 5}"), "the clock was set"
+    assert _is_orphan(f"{machine}/{pid}/{int(started) - 86400}")
 
 
 @pytest.mark.parametrize(
-    "told", [None, "", "1", "elsewhere/1/2", "elsewhere/999999999/0", "a/b/c/d"]
+    "owner", [None, "", "1", "elsewhere/1/2", "elsewhere/999999999/0", "a/b/c/d"]
 )
-def test_what_is_not_of_this_machine_is_left_alone(told: str | None) -> None:
-    assert not _is_dead(told)
+def test_leaves_other_machines_alone(owner: str | None) -> None:
+    assert not _is_orphan(owner)

@@ -1,4 +1,4 @@
-"""The text of the Dockerfile: what each stage has, and that no shell reads a value."""
+"""The Dockerfile of the mirror's image: its stages, and that no shell reads a value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from images.mirror_dockerfile import render_mirror_dockerfile
-from images.mirror_recipe import RECIPES, MirrorRecipe, load_mirror_recipe
+from images.mirror_recipe import MirrorRecipe, load_mirror_recipe
+from images.recipes import RECIPES
 
 
 @pytest.fixture
@@ -16,29 +17,31 @@ def recipe() -> MirrorRecipe:
     return load_mirror_recipe("mirror")
 
 
-def stages(text: str) -> list[str]:
+def split_stages(text: str) -> list[str]:
     return [f"FROM {stage}" for stage in text.split("FROM ")[1:]]
 
 
-def test_two_stages_on_one_base(recipe: MirrorRecipe) -> None:
-    first, last = stages(
+def test_has_two_stages_on_one_base(recipe: MirrorRecipe) -> None:
+    first, last = split_stages(
         render_mirror_dockerfile(recipe, base="base:1", architecture="amd64", ca=False)
     )
     assert first.startswith("FROM base:1 AS packages\n")
     assert last.startswith("FROM base:1\n")
 
 
-def test_every_run_is_an_argv(recipe: MirrorRecipe) -> None:
+def test_every_run_is_in_exec_form(recipe: MirrorRecipe) -> None:
     odd = replace(recipe, system_packages=("nginx; touch /hacked", 'with "quotes"'))
     text = render_mirror_dockerfile(odd, base="b", architecture="amd64", ca=False)
     runs = [line.removeprefix("RUN ") for line in text.splitlines() if line.startswith("RUN")]
-    words = [json.loads(run) for run in runs]
-    assert all(isinstance(word, str) for argv in words for word in argv)
-    assert ["nginx; touch /hacked", 'with "quotes"'] in [argv[-2:] for argv in words]
+    commands = [json.loads(run) for run in runs]
+    assert all(isinstance(word, str) for argv in commands for word in argv)
+    assert ["nginx; touch /hacked", 'with "quotes"'] in [argv[-2:] for argv in commands]
 
 
-def test_the_ca_is_in_the_first_stage_only(recipe: MirrorRecipe) -> None:
-    first, last = stages(render_mirror_dockerfile(recipe, base="b", architecture="amd64", ca=True))
+def test_only_the_first_stage_has_the_ca_file(recipe: MirrorRecipe) -> None:
+    first, last = split_stages(
+        render_mirror_dockerfile(recipe, base="b", architecture="amd64", ca=True)
+    )
     assert "ca.pem" in first and "PIP_CERT" in first
     assert "ca.pem" not in last
     assert "ca.pem" not in render_mirror_dockerfile(
@@ -46,7 +49,7 @@ def test_the_ca_is_in_the_first_stage_only(recipe: MirrorRecipe) -> None:
     )
 
 
-def test_the_probe_is_for_the_architecture(recipe: MirrorRecipe) -> None:
+def test_the_probe_programs_match_the_architecture(recipe: MirrorRecipe) -> None:
     assert "musllinux_1_1_aarch64" in render_mirror_dockerfile(
         recipe, base="b", architecture="arm64", ca=False
     )
@@ -56,7 +59,9 @@ def test_the_probe_is_for_the_architecture(recipe: MirrorRecipe) -> None:
 
 
 def test_the_code_comes_last(recipe: MirrorRecipe) -> None:
-    _, last = stages(render_mirror_dockerfile(recipe, base="b", architecture="amd64", ca=False))
+    _, last = split_stages(
+        render_mirror_dockerfile(recipe, base="b", architecture="amd64", ca=False)
+    )
     lines = last.strip().splitlines()
     assert lines[-5].startswith('COPY ["mirror/"')
     assert lines[-3:] == ["USER 10001:10001", "WORKDIR /", "STOPSIGNAL SIGINT"]

@@ -1,4 +1,4 @@
-"""uv.lock as real uv makes it: out of date, an unknown extra, broken, a workspace."""
+"""A uv.lock made by real uv: up to date, out of date, with an unknown extra, broken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from images.application_recipe import ApplicationRecipe
-from images.project_lock import ProjectLock, find_uv, read_project_lock, uv_environment
+from images.project_lock import ProjectLock, read_project_lock
+from images.uv import find_uv, uv_environment
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 
@@ -33,12 +34,12 @@ HATCH = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.bu
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A workspace: its lock needs no index."""
+    """A workspace: locking it needs no index."""
     (tmp_path / "packages/member").mkdir(parents=True)
     (tmp_path / "packages/member/pyproject.toml").write_text(MEMBER + HATCH)
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    words = (find_uv(), "lock", "--offline", "--quiet")
-    subprocess.run(words, cwd=tmp_path, env=uv_environment(), check=True, timeout=60)
+    argv = (find_uv(), "lock", "--offline", "--quiet")
+    subprocess.run(argv, cwd=tmp_path, env=uv_environment(), check=True, timeout=60)
     return tmp_path
 
 
@@ -46,14 +47,14 @@ def read(folder: Path, recipe: ApplicationRecipe = RECIPE) -> ProjectLock:
     return read_project_lock(folder, recipe, Deadline.after(60))
 
 
-def test_a_member_of_a_workspace_is_installed_from_the_source(project: Path) -> None:
-    locked = read(project)
-    assert locked.members == ("packages/member",)
-    assert locked.pins == ()
-    assert len(locked.sha256) == 64
+def test_installs_a_workspace_member_from_the_source(project: Path) -> None:
+    lock = read(project)
+    assert lock.members == ("packages/member",)
+    assert lock.pins == ()
+    assert len(lock.sha256) == 64
 
 
-def test_a_lock_out_of_date(project: Path) -> None:
+def test_refuses_a_lock_that_is_out_of_date(project: Path) -> None:
     path = project / "pyproject.toml"
     path.write_text(PROJECT.replace('["member"]', '["member", "click>=8"]'))
     with pytest.raises(InputError, match="is out of date") as refused:
@@ -66,7 +67,7 @@ def test_a_lock_out_of_date(project: Path) -> None:
     assert "no longer member" in refused.value.why
 
 
-def test_an_unknown_extra(project: Path) -> None:
+def test_refuses_an_unknown_extra(project: Path) -> None:
     assert read(project, replace(RECIPE, extras=("web",)))
     with pytest.raises(InputError, match="cannot export the lock") as refused:
         read(project, replace(RECIPE, extras=("nonsense",)))
@@ -76,7 +77,7 @@ def test_an_unknown_extra(project: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
 @pytest.mark.parametrize("content", [b"[broken", b"\xff\xfe\x00", b"a = [" * 5000])
-def test_what_is_not_toml(project: Path, name: str, content: bytes) -> None:
+def test_names_the_file_that_is_not_toml(project: Path, name: str, content: bytes) -> None:
     (project / name).write_bytes(content)
     with pytest.raises(InputError) as refused:
         read(project)

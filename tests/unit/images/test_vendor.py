@@ -1,4 +1,4 @@
-"""What becomes a wheel in the private index, and what is refused on the way. No index is asked."""
+"""Vendoring: what becomes a wheel in the private index, and what is refused. Uses no index."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from images.project_lock import LockedDistribution, ProjectLock
+from images.project_lock import ProjectLock
 from images.vendor import VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
+from mirror.lock import PinnedDistribution
 from tests.wheels import make_wheel
 
-PIN = LockedDistribution(name="x", version="1.0", marker="", hashes=())
-# a backend in the sdist itself: it needs nothing
+PIN = PinnedDistribution(name="x", specifier="==1.0")
+# the sdist contains its own build backend, so that it needs no index
 BACKEND = """\
 import zipfile
 
@@ -39,7 +40,7 @@ PROJECT = (
     '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
 )
 
-Try = Callable[..., tuple[ProjectLock, tuple[VendoredDistribution, ...]]]
+Vendor = Callable[..., tuple[ProjectLock, tuple[VendoredDistribution, ...]]]
 
 
 def sha256(path: Path) -> str:
@@ -47,15 +48,15 @@ def sha256(path: Path) -> str:
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Try:
-    """`vendor` with one pin."""
+def vendor_pin(tmp_path: Path) -> Vendor:
+    """Call `vendor` with a lock that has one pin."""
 
     def run(
-        pin: LockedDistribution, **given: str
+        pin: PinnedDistribution, **sources: str
     ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
         return vendor(
             ProjectLock(file="uv.lock", sha256="", pins=(pin,), members=()),
-            given,
+            sources,
             tmp_path / "scratch",
             index="http://127.0.0.1:9/simple/",
             upload=sha256,
@@ -66,24 +67,22 @@ def attempt(tmp_path: Path) -> Try:
     return run
 
 
-def test_a_wheel_gets_its_content_into_its_name_and_its_hash_into_the_lock(
-    attempt: Try, tmp_path: Path
-) -> None:
+def test_names_a_wheel_by_its_content_and_pins_its_hash(vendor_pin: Vendor, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "x", "1.0", "")
-    known = (f"sha256:{sha256(wheel)}",)
-    locked, (told,) = attempt(replace(PIN, origin=str(wheel), hashes=known))
-    assert told.filename == f"x-1.0-0_{sha256(wheel)[:12]}-py3-none-any.whl"
-    assert (told.version, told.stand_in) == ("1.0", False)
-    assert locked.pins == (replace(PIN, hashes=known),)
+    hashes = (f"sha256:{sha256(wheel)}",)
+    lock, (vendored,) = vendor_pin(replace(PIN, origin=str(wheel), hashes=hashes))
+    assert vendored.filename == f"x-1.0-0_{sha256(wheel)[:12]}-py3-none-any.whl"
+    assert (vendored.version, vendored.stand_in) == ("1.0", False)
+    assert lock.pins == (replace(PIN, hashes=hashes),)
 
 
-def test_a_file_that_is_not_what_was_locked(attempt: Try, tmp_path: Path) -> None:
+def test_refuses_a_file_with_another_hash(vendor_pin: Vendor, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "x", "1.0", "")
     pin = replace(PIN, origin=str(wheel), hashes=("sha256:" + "0" * 64,))
     with pytest.raises(InputError, match="is not what was locked") as refused:
-        attempt(pin)
+        vendor_pin(pin)
     assert sha256(wheel) in refused.value.why
-    assert attempt(pin, x=str(wheel))[1][0].stand_in, "a stand-in is another file"
+    assert vendor_pin(pin, x=str(wheel))[1][0].stand_in, "a stand-in is another file"
 
 
 @pytest.mark.parametrize(
@@ -95,18 +94,18 @@ def test_a_file_that_is_not_what_was_locked(attempt: Try, tmp_path: Path) -> Non
         ("x.whl", "not a wheel"),
     ],
 )
-def test_wheels_that_are_refused(attempt: Try, tmp_path: Path, name: str, part: str) -> None:
+def test_refuses_unusable_wheels(vendor_pin: Vendor, tmp_path: Path, name: str, part: str) -> None:
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(InputError, match=part):
-        attempt(PIN, x=str(tmp_path / name))
+        vendor_pin(PIN, x=str(tmp_path / name))
 
 
-def test_a_name_that_the_lock_has_not(attempt: Try) -> None:
+def test_refuses_a_name_that_is_not_in_the_lock(vendor_pin: Vendor) -> None:
     with pytest.raises(InputError, match=r"--vendor y: uv\.lock has no such distribution"):
-        attempt(PIN, y="y.whl")
+        vendor_pin(PIN, y="y.whl")
 
 
-def sdist(path: Path, *links: tuple[str, str], **files: str) -> Path:
+def make_test_sdist(path: Path, *links: tuple[str, str], **files: str) -> Path:
     texts = {"x-1.0/pyproject.toml": PROJECT, "x-1.0/own.py": BACKEND, **files}
     with tarfile.open(path, "w:gz") as out:
         for name, target in links:
@@ -120,26 +119,26 @@ def sdist(path: Path, *links: tuple[str, str], **files: str) -> Path:
     return path
 
 
-def test_an_sdist_is_built(attempt: Try, tmp_path: Path) -> None:
-    (told,) = attempt(PIN, x=str(sdist(tmp_path / "x-1.0.tar.gz")))[1]
-    assert told.filename.startswith("x-1.0-0_")
+def test_builds_an_sdist(vendor_pin: Vendor, tmp_path: Path) -> None:
+    (vendored,) = vendor_pin(PIN, x=str(make_test_sdist(tmp_path / "x-1.0.tar.gz")))[1]
+    assert vendored.filename.startswith("x-1.0-0_")
 
 
 @pytest.mark.parametrize("name", ["x-1.0/../../../../escaped", "x-1.0/out/escaped"])
-def test_an_sdist_that_writes_outside(
-    attempt: Try, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+def test_an_sdist_cannot_write_outside_its_folder(
+    vendor_pin: Vendor, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its names, or through a link in it."""
+    """Neither by its file names nor through a link in it."""
     inner, outside = tmp_path / "a/b/c", tmp_path / "outside"
     inner.mkdir(parents=True)
     outside.mkdir()
     monkeypatch.setenv("TMPDIR", str(inner))
     monkeypatch.setenv("UV_CACHE_DIR", str(inner / "cache"))
-    made = sdist(tmp_path / "x-1.0.tar.gz", ("x-1.0/out", str(outside)), **{name: "x"})
+    path = make_test_sdist(tmp_path / "x-1.0.tar.gz", ("x-1.0/out", str(outside)), **{name: "x"})
     try:
-        attempt(PIN, x=str(made))
+        vendor_pin(PIN, x=str(path))
     except InputError as refused:
         assert "cannot be built" in refused.what
     assert not list(outside.iterdir())
-    escaped = [one for one in tmp_path.rglob("escaped") if not one.is_relative_to(inner)]
+    escaped = [path for path in tmp_path.rglob("escaped") if not path.is_relative_to(inner)]
     assert not escaped

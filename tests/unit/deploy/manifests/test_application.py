@@ -9,7 +9,7 @@ import pytest
 from deploy.evidence.workloads import _runs_other_image
 from deploy.manifests.application import PROOF_ANNOTATION, render_application
 from images.application_recipe import load_application_recipe
-from images.mirror_recipe import RECIPES
+from images.recipes import RECIPES
 
 IMAGE_DIGEST, MANIFEST_DIGEST = (f"sha256:{digit * 64}" for digit in "12")
 
