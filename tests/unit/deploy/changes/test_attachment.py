@@ -1,4 +1,4 @@
-"""Workloads: what is put in, once, into every container."""
+"""The edit of `mirror attach`: every container gets the index once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirror.merge import encode_spec
 
 EDITOR = AttachmentEditor()
 BOTH = Edit(fix="attach", options={"index": True, "ndots": True})
-TAKEN = {"configMapRef": {"name": "pypi-mirror-env"}}
+INDEX = {"configMapRef": {"name": "pypi-mirror-env"}}
 NDOTS = {"name": "ndots", "value": "1"}
 
 
@@ -21,23 +21,23 @@ def target(kind: str) -> ObjectSpec:
     return ObjectSpec(kind=kind, name="x", namespace="default")
 
 
-def edited(kind: str, spec: Any) -> Any:
-    made = EDITOR.edit(BOTH, target(kind), encode_spec(spec))
-    assert made is not None
-    assert EDITOR.edit(BOTH, target(kind), made) == made, "once"
-    return json.loads(made)
+def attach(kind: str, spec: Any) -> Any:
+    edited = EDITOR.edit(BOTH, target(kind), encode_spec(spec))
+    assert edited is not None
+    assert EDITOR.edit(BOTH, target(kind), edited) == edited, "idempotent"
+    return json.loads(edited)
 
 
-def test_every_container_takes_it_last() -> None:
+def test_adds_the_index_last_in_every_container() -> None:
     pod = {
         "initContainers": [{"name": "i"}],
         "containers": [{"name": "a", "envFrom": [{"secretRef": {"name": "s"}}]}, {"name": "b"}],
     }
-    made = edited("Deployment", {"template": {"spec": pod}})["template"]["spec"]
-    assert made["initContainers"][0]["envFrom"] == [TAKEN]
-    assert made["containers"][0]["envFrom"] == [{"secretRef": {"name": "s"}}, TAKEN]
-    assert made["containers"][1]["envFrom"] == [TAKEN]
-    assert made["dnsConfig"] == {"options": [NDOTS]}
+    spec = attach("Deployment", {"template": {"spec": pod}})["template"]["spec"]
+    assert spec["initContainers"][0]["envFrom"] == [INDEX]
+    assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "s"}}, INDEX]
+    assert spec["containers"][1]["envFrom"] == [INDEX]
+    assert spec["dnsConfig"] == {"options": [NDOTS]}
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def test_every_container_takes_it_last() -> None:
         ([{"name": "edns0"}], [{"name": "edns0"}, NDOTS]),
     ],
 )
-def test_other_options_of_dns_stay(before: list[Any], after: list[Any]) -> None:
+def test_keeps_other_dns_options(before: list[Any], after: list[Any]) -> None:
     pod = {"containers": [{"name": "a"}], "dnsConfig": {"options": before}}
-    made = edited("StatefulSet", {"template": {"spec": pod}})
-    assert made["template"]["spec"]["dnsConfig"]["options"] == after
+    spec = attach("StatefulSet", {"template": {"spec": pod}})
+    assert spec["template"]["spec"]["dnsConfig"]["options"] == after
 
 
-def test_a_cron_jobs_pods_are_deeper_down() -> None:
+def test_finds_the_pod_spec_of_a_cron_job() -> None:
     job = {"spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}}
-    made = edited("CronJob", {"jobTemplate": job, "schedule": "* * * * *"})
-    pod = made["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["envFrom"] == [TAKEN]
+    spec = attach("CronJob", {"jobTemplate": job, "schedule": "* * * * *"})
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["envFrom"] == [INDEX]
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,7 @@ def test_a_cron_jobs_pods_are_deeper_down() -> None:
         (False, True, "mirror attach statefulset/db -n shop --ndots --no-index"),
     ],
 )
-def test_the_command_that_makes_it_again(index: bool, ndots: bool, command: str) -> None:
+def test_reapply_command_has_the_options(index: bool, ndots: bool, command: str) -> None:
     target = ObjectSpec(kind="StatefulSet", name="db", namespace="shop")
-    assert (
-        EDITOR.reapply_command(target, Edit(fix="attach", options={"index": index, "ndots": ndots}))
-        == command
-    )
+    edit = Edit(fix="attach", options={"index": index, "ndots": ndots})
+    assert EDITOR.reapply_command(target, edit) == command

@@ -1,4 +1,4 @@
-"""Files that somebody writes from a template with a fix in it: what was there without the fix."""
+"""Files that another program renders from a template with a fix: their base has no fix."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FIXED = stop_assigning_ipv6(disable_ipv6(BASE))
 ONE_LINE = json.dumps(json.loads(BASE.replace("__CNI_MTU__", "1")))
 
 
-def on_a_node(template: str) -> bytes:
-    for word, value in (("__KUBERNETES_NODE_NAME__", "seth"), ("__CNI_MTU__", "1440")):
-        template = template.replace(word, value)
+def render(template: str) -> bytes:
+    for placeholder, value in (("__KUBERNETES_NODE_NAME__", "seth"), ("__CNI_MTU__", "1440")):
+        template = template.replace(placeholder, value)
     return template.encode()
 
 
-def page(*, pending: bool = False) -> StoredEntry:
+def stored_template(*, pending: bool = False) -> StoredEntry:
     key = ConfigMapKey(namespace="kube-system", name="calico-config", key="cni_network_config")
-    made, old = FIXED.encode(), BASE.encode()
-    written, intended = (old, made) if pending else (made, None)
+    fixed, old = FIXED.encode(), BASE.encode()
+    written, intended = (old, fixed) if pending else (fixed, None)
     entry = LedgerEntry(
         target=key, base=old, edits=(), written=written, intended=intended, pending=pending
     )
@@ -34,19 +34,19 @@ def page(*, pending: bool = False) -> StoredEntry:
 
 
 @pytest.mark.parametrize("pending", [False, True])
-@pytest.mark.parametrize("brought", [False, True], ids=["before the fix", "with it"])
-def test_a_node_that_joined(brought: bool, pending: bool) -> None:
-    """Its base is what calico-node would have written without the fix."""
-    text = on_a_node(FIXED if brought else BASE)
-    assert initial_base(page(pending=pending), text).content == on_a_node(BASE)
+@pytest.mark.parametrize("fixed", [False, True], ids=["before the fix", "with it"])
+def test_base_of_a_node_that_joined_has_no_fix(fixed: bool, pending: bool) -> None:
+    """It is what calico-node would have written without the fix."""
+    text = render(FIXED if fixed else BASE)
+    assert initial_base(stored_template(pending=pending), text).content == render(BASE)
 
 
-def test_its_file_follows_the_template_back() -> None:
-    assert apply_template_change(FIXED.encode(), BASE.encode(), on_a_node(FIXED)) == on_a_node(BASE)
+def test_applies_the_rollback_of_the_template_to_a_file() -> None:
+    assert apply_template_change(FIXED.encode(), BASE.encode(), render(FIXED)) == render(BASE)
 
 
 @pytest.mark.parametrize("text", [b"{}", ONE_LINE.encode(), b"", None])
-def test_a_file_of_another_kind_stays_as_it_is(text: bytes | None) -> None:
+def test_keeps_a_file_that_does_not_match_the_template(text: bytes | None) -> None:
     assert apply_template_change(FIXED.encode(), BASE.encode(), text) == text
-    assert initial_base(page(), text).content == text
+    assert initial_base(stored_template(), text).content == text
     assert initial_base(None, text).content == text

@@ -1,4 +1,4 @@
-"""Two nodes and Calico as the fixes of the nodes see them."""
+"""Evidence of two nodes with Calico, for the tests of fixes that change nodes."""
 
 from __future__ import annotations
 
@@ -43,24 +43,28 @@ POOLS = (
 
 
 def make_evidence(
-    host: HostView | Unseen = HOST, *, ready: bool = True, address: str = "10.0.0.3", **more: Any
+    host: HostView | Unseen = HOST, *, ready: bool = True, address: str = "10.0.0.3", **fields: Any
 ) -> Evidence:
-    """Two nodes: anubis as in HOST, babel as given."""
-    nodes = tuple(
-        NodeState(name=name, ready=on, architecture="amd64", addresses=(at,))
-        for name, on, at in (("anubis", True, "10.0.0.2"), ("babel", ready, address))
+    """Evidence of node anubis with HOST, and node babel as given."""
+    nodes = (
+        NodeState(name="anubis", ready=True, architecture="amd64", addresses=("10.0.0.2",)),
+        NodeState(name="babel", ready=ready, architecture="amd64", addresses=(address,)),
     )
     hosts = (NodeHost(node="anubis", view=HOST), NodeHost(node="babel", view=host))
-    given: dict[str, Any] = {"calico": CALICO, "ip_pools": POOLS, "server": "https://10.0.0.1:1"}
-    given["api_addresses"] = ("10.0.0.1",)
-    return Evidence(context="c", taken="", nodes=nodes, hosts=hosts, **{**given, **more})
+    defaults: dict[str, Any] = {
+        "calico": CALICO,
+        "ip_pools": POOLS,
+        "server": "https://10.0.0.1:1",
+        "api_addresses": ("10.0.0.1",),
+    }
+    return Evidence(context="c", taken="", nodes=nodes, hosts=hosts, **{**defaults, **fields})
 
 
-def target_names(found: tuple[Change, ...] | Refusal) -> list[str]:
-    assert not isinstance(found, Refusal), found
-    return [str(change.target) for change in found]
+def target_names(result: tuple[Change, ...] | Refusal) -> list[str]:
+    assert not isinstance(result, Refusal), result
+    return [str(change.target) for change in result]
 
 
-def expect_refusal(found: tuple[Change, ...] | Refusal) -> Refusal:
-    assert isinstance(found, Refusal), found
-    return found
+def expect_refusal(result: tuple[Change, ...] | Refusal) -> Refusal:
+    assert isinstance(result, Refusal), result
+    return result

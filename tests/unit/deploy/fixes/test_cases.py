@@ -1,8 +1,8 @@
 """What each fix decides: tests/unit/cases/fixes/<fix>/<case>/.
 
-case.json holds the evidence (a case of cases/checks, with CoreDNS as it is here), the options, and
-what is in the ledger already; expected.json what is decided, after.txt the text that is written.
-With MIRROR_WRITE_CASES=1 the expectations are written anew, to be read before they are kept.
+case.json has the evidence (a case of cases/checks, with the CoreDNS given here), the options, and
+what is in the ledger already; expected.json has the decision, after.txt the text that is written.
+MIRROR_WRITE_CASES=1 writes the expectations again, to be read before they are committed.
 """
 
 from __future__ import annotations
@@ -28,59 +28,62 @@ from mirror.core.errors import InputError
 
 ROOT = Path(__file__).parents[2] / "cases"
 FIXES: dict[str, Fix] = {
-    part.__name__.rpartition(".")[2]: part.FIX for part in load_extensions(deploy.fixes)
+    module.__name__.rpartition(".")[2]: module.FIX for module in load_extensions(deploy.fixes)
 }
 CASES = [
-    case
-    for case in sorted((ROOT / "fixes").glob("*/*/case.json"))
-    if case.parents[1].name in {"dns", "search_domains"}
+    path
+    for path in sorted((ROOT / "fixes").glob("*/*/case.json"))
+    if path.parents[1].name in {"dns", "search_domains"}
 ]
 TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 
 
-def evidence(told: dict[str, Any]) -> Evidence:
-    saved = json.loads((ROOT / "checks" / told["evidence"] / "evidence.json").read_text())
-    core = told["coredns"]
-    seen: CoreDns | Unseen | None = None
-    if core:
-        seen = load(Unseen, core) if "reason" in core else load(CoreDns, core)
-    return replace(load(Evidence, saved), coredns=seen)
+def load_evidence(case: dict[str, Any]) -> Evidence:
+    path = ROOT / "checks" / case["evidence"] / "evidence.json"
+    fields = case["coredns"]
+    coredns: CoreDns | Unseen | None = None
+    if fields:
+        coredns = load(Unseen, fields) if "reason" in fields else load(CoreDns, fields)
+    return replace(load(Evidence, json.loads(path.read_text())), coredns=coredns)
 
 
-def decide(fix: Fix, told: dict[str, Any]) -> tuple[Any, bytes | None]:
-    """What is decided, as JSON, and the text that would be written."""
-    seen = evidence(told)
-    held = tuple(
-        Change(target=TARGET, edit=Edit(fix=fix.name, options=one), why="") for one in told["held"]
+def decide(fix: Fix, case: dict[str, Any]) -> tuple[Any, bytes | None]:
+    """Return the decision as JSON, and the text that would be written."""
+    evidence = load_evidence(case)
+    applied = tuple(
+        Change(target=TARGET, edit=Edit(fix=fix.name, options=options), why="")
+        for options in case["held"]
     )
     try:
-        made = fix.plan_changes(seen, told["options"], held)
-    except InputError as wrong:
-        return {"error": wrong.what}, None
-    if isinstance(made, Refusal):
-        shown = {"needless": made.needless, "reason": made.reason, "next": made.next_step}
-        return {"refused": shown, "objects": list(made.objects)}, None
-    (change,) = made
-    core = seen.coredns
-    assert isinstance(core, CoreDns)
+        result = fix.plan_changes(evidence, case["options"], applied)
+    except InputError as error:
+        return {"error": error.what}, None
+    if isinstance(result, Refusal):
+        shown = {"needless": result.needless, "reason": result.reason, "next": result.next_step}
+        return {"refused": shown, "objects": list(result.objects)}, None
+    (change,) = result
+    coredns = evidence.coredns
+    assert isinstance(coredns, CoreDns)
     assert isinstance(change.target, ConfigMapKey)
-    after = fix.edit(change.edit, change.target, read_target_text(core, change.target))
-    expects = [f"{one.qtype} {one.name}: {one.answer}" for one in fix.expected_answers(made, seen)]
+    after = fix.edit(change.edit, change.target, read_target_text(coredns, change.target))
+    expects = [
+        f"{answer.qtype} {answer.name}: {answer.answer}"
+        for answer in fix.expected_answers(result, evidence)
+    ]
     return {"target": str(change.target), "why": change.why, "expects": expects}, after
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "/".join(case.parts[-3:-1]))
-def test_what_is_decided(case: Path) -> None:
-    fix = FIXES[case.parents[1].name]
-    told, after = decide(fix, json.loads(case.read_text()))
-    expected, text = case.with_name("expected.json"), case.with_name("after.txt")
+@pytest.mark.parametrize("path", CASES, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_decides_as_expected(path: Path) -> None:
+    decision, after = decide(FIXES[path.parents[1].name], json.loads(path.read_text()))
+    expected, text = path.with_name("expected.json"), path.with_name("after.txt")
     if os.environ.get("MIRROR_WRITE_CASES"):
-        expected.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        expected.write_text(json.dumps(decision, indent=1, ensure_ascii=False) + "\n")
         if after is not None:
             text.write_bytes(after)
-    assert told == json.loads(expected.read_text())
+    assert decision == json.loads(expected.read_text())
     assert after == (text.read_bytes() if text.exists() else None)
 
 
 def test_every_fix_has_cases() -> None:
-    assert {case.parents[1].name for case in CASES} == {"dns", "search_domains"}
+    assert {path.parents[1].name for path in CASES} == {"dns", "search_domains"}

@@ -1,4 +1,4 @@
-"""What ippool decides, on evidence, and what it makes of each target."""
+"""What ippool plans from evidence, and how it edits each target."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.unit.deploy.fixes.sample_evidence import (
 )
 
 
-def test_what_asks_goes_before_the_pool() -> None:
-    found = target_names(ippool.plan_changes(make_evidence(), {}, ()))
-    assert found[0].startswith("ConfigMap")
-    assert found[-1] == "IPPool default-ipv6-ippool"
-    assert len(found) == 4
+def test_plans_everything_that_requests_addresses_before_the_pool() -> None:
+    result = target_names(ippool.plan_changes(make_evidence(), {}, ()))
+    assert result[0].startswith("ConfigMap")
+    assert result[-1] == "IPPool default-ipv6-ippool"
+    assert len(result) == 4
 
 
-def test_a_pool_in_use_is_disabled_but_not_deleted() -> None:
-    told = expect_refusal(ippool.plan_changes(make_evidence(), {"delete": True}, ()))
-    assert told.objects == ("chronicle/a has default-ipv6-ippool's address",)
+def test_refuses_to_delete_a_pool_in_use() -> None:
+    refusal = expect_refusal(ippool.plan_changes(make_evidence(), {"delete": True}, ()))
+    assert refusal.objects == ("chronicle/a has default-ipv6-ippool's address",)
     forced = ippool.plan_changes(make_evidence(), {"delete": True, "force-pool": True}, ())
     assert target_names(forced)[-2:] == [
         "DaemonSet kube-system/calico-node",
@@ -39,7 +39,7 @@ def test_a_pool_in_use_is_disabled_but_not_deleted() -> None:
     ]
 
 
-def test_no_calico_and_no_pool_need_nothing() -> None:
+def test_does_nothing_without_calico_or_a_pool() -> None:
     assert expect_refusal(ippool.plan_changes(make_evidence(calico=None), {}, ())).needless
     quiet = TEXT.replace("true", "false")
     host = replace(HOST, conflists=(ConflistFile(path=PATH, text=quiet),))
@@ -49,33 +49,35 @@ def test_no_calico_and_no_pool_need_nothing() -> None:
     assert expect_refusal(ippool.plan_changes(seen, {}, ())).needless
 
 
-def test_pools_that_cannot_be_seen_are_no_reason_to_say_there_are_none() -> None:
+def test_refuses_if_pools_cannot_be_read() -> None:
     unseen = Unseen(reason="you may not list them")
-    told = expect_refusal(ippool.plan_changes(make_evidence(ip_pools=unseen), {}, ()))
-    assert "you may not list them" in told.reason
+    refusal = expect_refusal(ippool.plan_changes(make_evidence(ip_pools=unseen), {}, ()))
+    assert "you may not list them" in refusal.reason
     etcd = replace(CALICO, etcd=("https://10.0.0.1:2379",))
-    told = expect_refusal(ippool.plan_changes(make_evidence(ip_pools=unseen, calico=etcd), {}, ()))
-    assert not told.needless
-    assert "calicoctl" in told.next_step
+    refusal = expect_refusal(
+        ippool.plan_changes(make_evidence(ip_pools=unseen, calico=etcd), {}, ())
+    )
+    assert not refusal.needless
+    assert "calicoctl" in refusal.next_step
 
 
-def test_the_pool_waits_for_a_proof_and_files_know_their_template() -> None:
-    found = ippool.plan_changes(make_evidence(), {}, ())
-    assert not isinstance(found, Refusal)
-    assert [change.needs_proof_first for change in found] == [False, False, False, True]
-    assert [change.template for change in found] == [
+def test_pool_needs_a_proof_first_and_files_have_a_template() -> None:
+    result = ippool.plan_changes(make_evidence(), {}, ())
+    assert not isinstance(result, Refusal)
+    assert [change.needs_proof_first for change in result] == [False, False, False, True]
+    assert [change.template for change in result] == [
         None,
-        found[0].target,
-        found[0].target,
+        result[0].target,
+        result[0].target,
         None,
     ]
 
 
-def test_a_pool_that_was_deleted_by_hand_leaves_a_question_to_end() -> None:
+def test_stops_requests_for_a_pool_that_was_deleted_by_hand() -> None:
     assert len(target_names(ippool.plan_changes(make_evidence(ip_pools=POOLS[:1]), {}, ()))) == 3
 
 
-def test_a_second_run_keeps_what_the_first_did() -> None:
+def test_plans_the_same_again() -> None:
     first = ippool.plan_changes(make_evidence(), {}, ())
     assert not isinstance(first, Refusal)
     off = (POOLS[0], replace(POOLS[1], disabled=True))
@@ -84,7 +86,7 @@ def test_a_second_run_keeps_what_the_first_did() -> None:
     ) == target_names(first)
 
 
-def test_a_pool_keeps_all_but_disabled() -> None:
+def test_disables_a_pool_and_keeps_its_other_fields() -> None:
     spec = {"cidr": "FD70:8823:7283:0::/48", "blockSize": 122, "natOutgoing": False}
     target = ObjectSpec(kind="IPPool", name="p")
     edit = Edit(fix="ippool", options={"delete": False})
@@ -94,7 +96,7 @@ def test_a_pool_keeps_all_but_disabled() -> None:
     assert ippool.edit(Edit(fix="ippool", options={"delete": True}), target, b"{}") is None
 
 
-def test_calico_node_is_told_not_to_make_pools() -> None:
+def test_configures_calico_node_not_to_create_pools() -> None:
     env = [
         {"name": "IP6", "value": "autodetect"},
         {"name": "CALICO_IPV4POOL_CIDR", "value": "10.1.0.0/16"},
@@ -114,13 +116,15 @@ def test_calico_node_is_told_not_to_make_pools() -> None:
     ]
 
 
-def test_a_pool_is_reached_by_the_api_that_has_it() -> None:
+def test_changes_a_pool_through_the_api_that_has_it() -> None:
     v3 = tuple(replace(one, kind="IPPool.projectcalico.org") for one in POOLS)
     first = ippool.plan_changes(make_evidence(ip_pools=v3), {}, ())
     assert not isinstance(first, Refusal)
     assert target_names(first)[-1] == "IPPool.projectcalico.org default-ipv6-ippool"
     again = ippool.plan_changes(make_evidence(), {}, first)
-    assert target_names(again) == target_names(first), "what was begun by one is ended by it"
+    assert target_names(again) == target_names(first), (
+        "a change through one API continues through it"
+    )
     after = ippool.edit(first[-1].edit, first[-1].target, b'{"cidr":"fd70::/48"}')
     assert after is not None
     assert json.loads(after) == {"cidr": "fd70::/48", "disabled": True}

@@ -1,4 +1,4 @@
-"""What pod-sysctl and host-sysctl decide, on evidence, and what they make of each target."""
+"""What pod-sysctl and host-sysctl plan from evidence, and how they edit each target."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.deploy.fixes.sample_evidence import (
 )
 
 
-def test_the_template_comes_first_then_each_node() -> None:
+def test_plans_the_template_first_then_each_node() -> None:
     assert target_names(pod_sysctl.plan_changes(make_evidence(), {}, ())) == [
         "ConfigMap kube-system/calico-config key cni_network_config",
         f"file {PATH} on node anubis",
@@ -32,12 +32,12 @@ def test_the_template_comes_first_then_each_node() -> None:
     ]
 
 
-def test_without_calico_only_the_nodes_files() -> None:
+def test_plans_only_the_nodes_files_without_calico() -> None:
     assert len(target_names(pod_sysctl.plan_changes(make_evidence(calico=None), {}, ()))) == 2
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "reason"),
     [
         (replace(HOST, plugins=("calico",)), "no plugin `tuning`"),
         (replace(HOST, allowlist="^net.core.*$\n"), "allowlist.conf does not allow"),
@@ -49,21 +49,21 @@ def test_without_calico_only_the_nodes_files() -> None:
         (replace(HOST, links=()), "no IPv6"),
     ],
 )
-def test_one_unfit_node_is_named_before_the_first_write(host: HostView, said: str) -> None:
-    told = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
-    assert not told.needless
-    (line,) = told.objects
+def test_refuses_and_names_an_unfit_node(host: HostView, reason: str) -> None:
+    refusal = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
+    assert not refusal.needless
+    (line,) = refusal.objects
     assert line.startswith("node babel: ")
-    assert said in line
-    assert told.next_step
+    assert reason in line
+    assert refusal.next_step
 
 
-def test_an_allowlist_that_allows_is_no_hindrance() -> None:
+def test_accepts_an_allowlist_with_the_keys() -> None:
     fit = replace(HOST, allowlist="^net.core.*$\n^net.ipv6.conf.\\w+.disable_ipv6$\n")
     assert len(target_names(pod_sysctl.plan_changes(make_evidence(fit), {}, ()))) == 3
 
 
-def test_the_runtime_takes_the_first_file() -> None:
+def test_edits_the_first_file_as_the_runtime_does() -> None:
     other = ConflistFile(path="/etc/cni/net.d/05-other.conflist", text=TEXT)
     host = replace(HOST, conflists=(*HOST.conflists, other))
     assert (
@@ -72,30 +72,30 @@ def test_the_runtime_takes_the_first_file() -> None:
     )
 
 
-def test_a_node_that_is_not_ready_is_named_and_left_out() -> None:
-    found = pod_sysctl.plan_changes(
+def test_leaves_out_and_names_a_node_that_is_not_ready() -> None:
+    result = pod_sysctl.plan_changes(
         make_evidence(Unseen(reason="the node is not Ready"), ready=False), {}, ()
     )
-    assert len(target_names(found)) == 2
-    assert not isinstance(found, Refusal)
-    assert all("not on babel" in change.why for change in found)
+    assert len(target_names(result)) == 2
+    assert not isinstance(result, Refusal)
+    assert all("not on babel" in change.why for change in result)
 
 
-def test_a_ready_node_without_an_agent_stops_it() -> None:
-    told = pod_sysctl.plan_changes(make_evidence(Unseen(reason="no image")), {}, ())
-    assert expect_refusal(told).objects == ("node babel: no image",)
+def test_refuses_if_a_ready_node_has_no_agent() -> None:
+    refusal = pod_sysctl.plan_changes(make_evidence(Unseen(reason="no image")), {}, ())
+    assert expect_refusal(refusal).objects == ("node babel: no image",)
 
 
 @pytest.mark.parametrize("fix", [pod_sysctl, ippool, host_sysctl])
-def test_an_operator_is_pointed_to_its_object(fix: Any) -> None:
-    told = expect_refusal(
+def test_refuses_with_the_operators_object(fix: Any) -> None:
+    refusal = expect_refusal(
         fix.plan_changes(make_evidence(calico=replace(CALICO, operator=True)), {}, ())
     )
-    assert "Installation" in told.objects[0]
-    assert "kubectl edit installation" in told.next_step
+    assert "Installation" in refusal.objects[0]
+    assert "kubectl edit installation" in refusal.next_step
 
 
-def test_other_plugins_are_kept() -> None:
+def test_keeps_other_plugins() -> None:
     target = NodeFile(node="babel", path=PATH)
     after = pod_sysctl.edit(Edit(fix="pod-sysctl"), target, TEXT.encode())
     assert after is not None
@@ -115,22 +115,22 @@ def test_other_plugins_are_kept() -> None:
 # -- host-sysctl ----------------------------------------------------------------------------------
 
 
-def test_hosts_in_order() -> None:
-    found = target_names(host_sysctl.plan_changes(make_evidence(), {}, ()))
-    assert found[:2] == [
+def test_plans_hosts_in_order() -> None:
+    result = target_names(host_sysctl.plan_changes(make_evidence(), {}, ()))
+    assert result[:2] == [
         "DaemonSet kube-system/calico-node",
         "ConfigMap kube-system/pypi-mirror-node-orders key orders.json",
     ]
-    assert found[2:5] == [
+    assert result[2:5] == [
         f"file {host_sysctl.BOOT_FILE} on node anubis",
         f"sysctl {host_sysctl.DEFAULT_KEY} on node anubis",
         f"sysctl {host_sysctl.ALL_KEY} on node anubis",
     ]
-    assert len(found) == 8
+    assert len(result) == 8
 
 
 @pytest.mark.parametrize(
-    ("more", "named"),
+    ("fields", "named"),
     [
         ({"address": "fd70::3"}, "node babel: InternalIP fd70::3"),
         ({"server": "https://[fd70::1]:6443"}, "API server: https://[fd70::1]:6443"),
@@ -144,10 +144,10 @@ def test_hosts_in_order() -> None:
         ),
     ],
 )
-def test_a_cluster_that_speaks_ipv6_is_refused(more: dict[str, Any], named: str) -> None:
-    told = expect_refusal(host_sysctl.plan_changes(make_evidence(**more), {}, ()))
-    assert told.objects == (named,)
-    assert "IPv4" in told.next_step
+def test_refuses_a_cluster_that_uses_ipv6(fields: dict[str, Any], named: str) -> None:
+    refusal = expect_refusal(host_sysctl.plan_changes(make_evidence(**fields), {}, ()))
+    assert refusal.objects == (named,)
+    assert "IPv4" in refusal.next_step
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,15 @@ def test_a_cluster_that_speaks_ipv6_is_refused(more: dict[str, Any], named: str)
         ("/etc/sysctl.d/zzz.conf", "net.ipv6.conf.default.disable_ipv6 = 0", True),
     ],
 )
-def test_lines_that_are_read_later(path: str, line: str, stops: bool) -> None:
+def test_refuses_later_lines_that_contradict(path: str, line: str, stops: bool) -> None:
     host = replace(HOST, sysctl_lines=(SysctlLine(path=path, line=line),))
-    found = host_sysctl.plan_changes(make_evidence(host), {}, ())
-    assert isinstance(found, Refusal) == stops
-    if isinstance(found, Refusal):
-        assert found.objects == (f"node babel: {path}: {line}",)
+    result = host_sysctl.plan_changes(make_evidence(host), {}, ())
+    assert isinstance(result, Refusal) == stops
+    if isinstance(result, Refusal):
+        assert result.objects == (f"node babel: {path}: {line}",)
 
 
-def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
+def test_takes_over_what_a_runbook_left_only_with_adopt() -> None:
     line = SysctlLine(path="/etc/sysctl.conf", line="net.ipv6.conf.all.disable_ipv6=1")
     host = replace(HOST, sysctl_lines=(line,))
     without = host_sysctl.plan_changes(make_evidence(host), {}, ())
@@ -187,7 +187,7 @@ def test_what_a_runbook_left_is_taken_over_only_when_told() -> None:
     assert host_sysctl.edit(edit, runbook, b"{}") is None
 
 
-def test_a_kernel_without_ipv6_needs_nothing() -> None:
+def test_does_nothing_without_ipv6_in_the_kernel() -> None:
     bare = replace(HOST, links=())
     hosts = tuple(NodeHost(node=name, view=bare) for name in ("anubis", "babel"))
     assert expect_refusal(

@@ -1,4 +1,4 @@
-"""Agents are told to keep what the ledger holds, and never what somebody undoes meanwhile."""
+"""Agents keep what is in the ledger, and never what a rollback undoes meanwhile."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import (
     AppliedEdit,
     ConfigMapKey,
@@ -32,114 +33,107 @@ NOWHERE = cast("Cluster", None)
 
 
 class FakeNodeEngine:
-    """An engine that only knows what is in the ledger; ``meanwhile`` happens at a second look."""
+    """An engine that only knows the ledger. ``meanwhile`` runs at the second read of it."""
 
     def __init__(self, *entries: LedgerEntry, meanwhile: Callable[[], None] | None = None) -> None:
-        self._entries, self._meanwhile, self._looks = list(entries), meanwhile, 0
+        self._entries, self._meanwhile, self._reads = list(entries), meanwhile, 0
 
     def entries(self) -> list[LedgerEntry]:
-        found = list(self._entries)
-        self._looks += 1
-        if self._meanwhile and self._looks == 2:
+        self._reads += 1
+        if self._meanwhile and self._reads == 2:
             self._meanwhile()
-        return found
+        return list(self._entries)
 
 
-def entry(target: Target, written: bytes, fix: str = "host-sysctl", **more: Any) -> LedgerEntry:
+def entry(target: Target, written: bytes, fix: str = "host-sysctl", **fields: Any) -> LedgerEntry:
     edits = (AppliedEdit(edit=Edit(fix=fix), step=1, steps=1),)
-    return LedgerEntry(target=target, base=b"0\n", edits=edits, written=written, **more)
+    return LedgerEntry(target=target, base=b"0\n", edits=edits, written=written, **fields)
 
 
-def tell(works: FakeNodeEngine, *nodes: str) -> set[tuple[str, str]]:
-    return node_agents.sync_agents(NOWHERE, cast(Any, works), FIXES, {one: one for one in nodes})
+def sync(engine: FakeNodeEngine, *nodes: str) -> set[tuple[str, str]]:
+    pods = {node: node for node in nodes}
+    return node_agents.sync_agents(NOWHERE, cast("ChangeEngine", engine), FIXES, pods)
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, HostPaths]:
-    """Two nodes with their agents, and a third whose agent does not answer."""
-    made = {}
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, HostPaths]:
+    """The hosts of two nodes with agents; the agents of other nodes do not respond."""
+    paths = {}
     for name in ("ra", "babel"):
         root = tmp_path / name
         for folder in ("etc/sysctl.d", "cni", "proc/ipv6/conf/default"):
             (root / folder).mkdir(parents=True)
         (root / "proc/ipv6/conf/default/disable_ipv6").write_text("1\n")
         (root / "etc/sysctl.d/zz.conf").write_text("1\n")
-        made[name] = HostPaths(root=root, net=root / "proc")
+        paths[name] = HostPaths(root=root, net=root / "proc")
 
-    def ask(_: Cluster, pod: str, question: Mapping[str, Any]) -> dict[str, Any]:
-        if pod not in made:
-            raise ClusterError("it does not answer")
-        return handle_request(made[pod], dict(question))
+    def ask_agent(_: Cluster, pod: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if pod not in paths:
+            raise ClusterError("it does not respond")
+        return handle_request(paths[pod], dict(request))
 
-    monkeypatch.setattr(node_agents, "ask_agent", ask)
-    return made
-
-
-def stored(place: HostPaths) -> list[str]:
-    return [one.target for one in desired_state.read(place)]
+    monkeypatch.setattr(node_agents, "ask_agent", ask_agent)
+    return paths
 
 
-def test_each_agent_is_told_its_own_and_one_that_is_away_is_not(
-    places: Mapping[str, HostPaths],
-) -> None:
-    works = FakeNodeEngine(
+def read_stored(host: HostPaths) -> list[str]:
+    return [stored.target for stored in desired_state.read(host)]
+
+
+def test_each_agent_gets_the_targets_of_its_node(hosts: Mapping[str, HostPaths]) -> None:
+    """The agent of a third node does not respond, so its target is not kept."""
+    engine = FakeNodeEngine(
         entry(NodeFile(node="ra", path=FILE), b"1\n"),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n"),
         entry(NodeFile(node="babel", path=FILE), b"1\n"),
         entry(NodeFile(node="seth", path=FILE), b"1\n"),
     )
-    told = tell(works, "ra", "babel", "seth")
-    assert told == {("ra", FILE), ("ra", KEY), ("babel", FILE)}
-    assert sorted(stored(places["ra"])) == [FILE, KEY]
-    assert stored(places["babel"]) == [FILE]
-    assert node_agents.read_kept_targets(NOWHERE, {"ra": "ra", "seth": "seth"}) == {
-        ("ra", FILE),
-        ("ra", KEY),
-    }
+    assert sync(engine, "ra", "babel", "seth") == {("ra", FILE), ("ra", KEY), ("babel", FILE)}
+    assert sorted(read_stored(hosts["ra"])) == [FILE, KEY]
+    assert read_stored(hosts["babel"]) == [FILE]
+    kept = node_agents.read_kept_targets(NOWHERE, {"ra": "ra", "seth": "seth"})
+    assert kept == {("ra", FILE), ("ra", KEY)}
     node_agents.stop_agents(NOWHERE, {"ra": "ra", "seth": "seth"})
-    assert stored(places["ra"]) == []
+    assert read_stored(hosts["ra"]) == []
 
 
-def test_what_is_written_just_now_or_is_no_fix_of_ours_is_not_kept(
-    places: Mapping[str, HostPaths],
+def test_does_not_keep_pending_entries_or_those_of_other_fixes(
+    hosts: Mapping[str, HostPaths],
 ) -> None:
-    works = FakeNodeEngine(
+    engine = FakeNodeEngine(
         entry(NodeFile(node="ra", path=FILE), b"1\n", pending=True, intended=b"2\n"),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n", fix="another"),
     )
-    assert tell(works, "ra") == set()
-    assert not (places["ra"].root / "etc/pypi-mirror").exists()
+    assert sync(engine, "ra") == set()
+    assert not (hosts["ra"].root / "etc/pypi-mirror").exists()
 
 
-def test_what_is_rolled_back_after_its_entry_was_read_is_not_kept(
-    places: Mapping[str, HostPaths],
+def test_does_not_keep_what_is_rolled_back_after_the_ledger_was_read(
+    hosts: Mapping[str, HostPaths],
 ) -> None:
-    """The agent sees that it is not what it was."""
-    place = places["ra"]
+    """The agent sees that the target has another version."""
+    host = hosts["ra"]
 
-    def rollback() -> None:
-        seen = handle_request(place, {"do": "read", "target": FILE})["version"]
-        made = base64.b64encode(b"0\n").decode()
-        ask = {"do": "write", "target": FILE, "content": made, "seen": seen, "frame": ""}
-        assert "content" in handle_request(place, ask)
+    def roll_back() -> None:
+        version = handle_request(host, {"do": "read", "target": FILE})["version"]
+        content = base64.b64encode(b"0\n").decode()
+        write = {"do": "write", "target": FILE, "content": content, "seen": version, "frame": ""}
+        assert "content" in handle_request(host, write)
 
-    works = FakeNodeEngine(entry(NodeFile(node="ra", path=FILE), b"1\n"), meanwhile=rollback)
-    assert tell(works, "ra") == set()
-    assert stored(place) == []
+    engine = FakeNodeEngine(entry(NodeFile(node="ra", path=FILE), b"1\n"), meanwhile=roll_back)
+    assert sync(engine, "ra") == set()
+    assert read_stored(host) == []
 
 
-def test_what_came_by_order_on_a_node_without_entries_is_kept_while_the_orders_stand(
-    places: Mapping[str, HostPaths], tmp_path: Path
+def test_keeps_node_defaults_while_they_are_in_the_ledger(
+    hosts: Mapping[str, HostPaths], tmp_path: Path
 ) -> None:
-    place = places["babel"]
-    orders = tmp_path / "orders.json"
-    orders.write_text('[{"target": "/etc/sysctl.d/yy.conf", "content": "x"}]')
-    node_defaults.apply_defaults(place, orders)
-    above = entry(
-        ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY),
-        b"[]",
-    )
-    here = entry(NodeFile(node="ra", path=FILE), b"1\n")
-    told = tell(FakeNodeEngine(here, above), "ra", "babel")
-    assert told == {("ra", FILE), ("babel", "/etc/sysctl.d/yy.conf")}
-    assert tell(FakeNodeEngine(here), "ra", "babel") == {("ra", FILE)}
+    """A node that joined has no entries of its own, only the defaults that its agent applied."""
+    defaults = tmp_path / "orders.json"
+    defaults.write_text('[{"target": "/etc/sysctl.d/yy.conf", "content": "x"}]')
+    node_defaults.apply_defaults(hosts["babel"], defaults)
+    target = ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY)
+    file_entry = entry(NodeFile(node="ra", path=FILE), b"1\n")
+    kept = sync(FakeNodeEngine(file_entry, entry(target, b"[]")), "ra", "babel")
+    assert kept == {("ra", FILE), ("babel", "/etc/sysctl.d/yy.conf")}
+    assert sync(FakeNodeEngine(file_entry), "ra", "babel") == {("ra", FILE)}

@@ -1,4 +1,4 @@
-"""Which running pods keep IPv6, and which workloads are made again."""
+"""Find running pods that keep IPv6, and restart their workloads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.repair import restart
 from deploy.repair.restart import (
     RestartRequest,
     StalePod,
     StaleWorkload,
     find_stale_workloads,
     restart_workloads,
+    try_find_stale_workloads,
 )
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import SILENT
@@ -24,30 +24,31 @@ CHANGED = {"ra": datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)}
 BEFORE, AFTER = "2026-01-02T11:59:59Z", "2026-01-02T12:00:03Z"
 
 
-def pod(name: str = "web-1", **more: Any) -> Object:
-    owner = more.pop("owner", ("ReplicaSet", "web-5d"))
-    meta: Object = {"name": name, "namespace": more.pop("namespace", "shop")}
+def pod(**fields: Any) -> Object:
+    """A pod; ``owner``, ``spec`` and ``meta`` are its own, other fields those of its status."""
+    owner = fields.pop("owner", ("ReplicaSet", "web-5d"))
+    meta: Object = {"name": "web-1", "namespace": "shop"}
     if owner:
         meta["ownerReferences"] = [{"controller": True, "kind": owner[0], "name": owner[1]}]
         meta["labels"] = {"pod-template-hash": "5d"}
     status = {"phase": "Running", "startTime": BEFORE, "podIPs": [{"ip": "10.1.0.1"}]}
-    spec = {"nodeName": "ra", **more.pop("spec", {})}
-    return {"metadata": meta | more.pop("meta", {}), "spec": spec, "status": status | more}
+    spec = {"nodeName": "ra", **fields.pop("spec", {})}
+    return {"metadata": meta | fields.pop("meta", {}), "spec": spec, "status": status | fields}
 
 
 def workload(**spec: Any) -> Object:
     meta = {"name": "web", "namespace": "shop", "generation": 2}
-    done = {"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1}
-    return {"metadata": meta, "spec": {"replicas": 1, **spec}, "status": done}
+    status = {"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1}
+    return {"metadata": meta, "spec": {"replicas": 1, **spec}, "status": status}
 
 
 class FakeWorkloadCluster:
-    """Objects by kind; what is patched is kept."""
+    """Pods and one Deployment. Records patches."""
 
-    def __init__(self, pods: list[Object], found: Object | None = None) -> None:
+    def __init__(self, pods: list[Object], deployment: Object | None = None) -> None:
         self.objects: dict[str, list[Object]] = {
             "Pod": pods,
-            "Deployment": [found] if found else [],
+            "Deployment": [deployment] if deployment else [],
         }
         self.deadline = Deadline.after(0.3)
         self.patched: list[Object] = []
@@ -65,18 +66,15 @@ class FakeWorkloadCluster:
         return self.objects[kind][0]
 
 
-def look(
-    *pods: Object, asked: RestartRequest | None = None, found: Object | None = None
-) -> list[StaleWorkload]:
-    return list(
-        find_stale_workloads(
-            cast("Cluster", FakeWorkloadCluster(list(pods), found)), CHANGED, asked
-        )
-    )
+def find(
+    pod: Object, request: RestartRequest | None = None, deployment: Object | None = None
+) -> tuple[StaleWorkload, ...]:
+    cluster = cast("Cluster", FakeWorkloadCluster([pod], deployment))
+    return find_stale_workloads(cluster, CHANGED, request)
 
 
 @pytest.mark.parametrize(
-    ("one", "kept"),
+    ("stale_pod", "is_stale"),
     [
         (pod(), True),
         (pod(startTime=AFTER), False),
@@ -89,26 +87,25 @@ def look(
         (pod(startTime=None), False),
     ],
     ids=[
-        "older, link-local only",
+        "older, link-local addresses only",
         "younger",
-        "younger, and Calico gave an address that is not set",
-        "of a node that was not reached",
-        "of a node that joined later",
-        "of the host's network",
+        "younger, with an address from Calico that is not set",
+        "on a node that the fix did not reach",
+        "on a node that joined later",
+        "on the host's network",
         "ended",
         "ending",
         "not started",
     ],
 )
-def test_what_a_pod_keeps(one: Object, kept: bool) -> None:
-    found = look(one)
-    assert [(w.title, w.pods[0].name) for w in found] == (
-        [("shop/deployment/web", "web-1")] if kept else []
+def test_finds_pods_that_started_before_the_fix(stale_pod: Object, is_stale: bool) -> None:
+    assert [(workload.title, workload.pods[0].name) for workload in find(stale_pod)] == (
+        [("shop/deployment/web", "web-1")] if is_stale else []
     )
 
 
 @pytest.mark.parametrize(
-    ("one", "asked", "found", "said"),
+    ("stale_pod", "restart_request", "deployment", "reason"),
     [
         (pod(), RestartRequest(selector="all"), workload(), ""),
         (pod(), RestartRequest(selector="app=x"), None, "not selected"),
@@ -137,15 +134,17 @@ def test_what_a_pod_keeps(one: Object, kept: bool) -> None:
         ),
     ],
 )
-def test_which_are_made_again(one: Object, asked: RestartRequest, found: Object, said: str) -> None:
-    (told,) = look(one, asked=asked, found=found)
-    assert told.restarts is (said == "")
-    assert said in told.why_not
+def test_decides_which_workloads_restart(
+    stale_pod: Object, restart_request: RestartRequest, deployment: Object, reason: str
+) -> None:
+    (workload,) = find(stale_pod, restart_request, deployment)
+    assert workload.restarts is (reason == "")
+    assert reason in workload.why_not
 
 
-def test_a_bad_selector_is_bad_input() -> None:
+def test_rejects_a_bad_selector() -> None:
     with pytest.raises(InputError, match="no label selector"):
-        look(pod(), asked=RestartRequest(selector="("))
+        find(pod(), RestartRequest(selector="("))
 
 
 WEB = StaleWorkload(
@@ -157,7 +156,7 @@ WEB = StaleWorkload(
 )
 
 
-def test_a_rollout_is_waited_for() -> None:
+def test_restart_waits_for_the_rollout() -> None:
     fake = FakeWorkloadCluster([], workload())
     assert restart_workloads(cast("Cluster", fake), [WEB], SILENT) == ("shop/deployment/web",)
     (body,) = fake.patched
@@ -166,19 +165,20 @@ def test_a_rollout_is_waited_for() -> None:
     ]
 
 
-def test_a_rollout_that_does_not_end_is_named() -> None:
+def test_restart_names_an_unfinished_rollout() -> None:
     fake = FakeWorkloadCluster([], workload(replicas=2))
-    with pytest.raises(WaitTimeout) as late:
+    with pytest.raises(WaitTimeout) as timeout:
         restart_workloads(cast("Cluster", fake), [WEB], SILENT)
-    assert "shop/deployment/web" in late.value.why
-    assert "kubectl" in late.value.next_step
+    assert "shop/deployment/web" in timeout.value.why
+    assert "kubectl" in timeout.value.next_step
 
 
-def test_what_may_not_be_seen_is_said() -> None:
-    class Blind(FakeWorkloadCluster):
+def test_reports_a_missing_permission_to_list_pods() -> None:
+    class ForbiddenCluster(FakeWorkloadCluster):
         def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Any]:
             raise ApiError(403, "Forbidden", "pods is forbidden", "refused", "")
 
-    found, why = restart.try_find_stale_workloads(cast("Cluster", Blind([])), CHANGED)
-    assert found == ()
+    cluster = cast("Cluster", ForbiddenCluster([]))
+    workloads, why = try_find_stale_workloads(cluster, CHANGED)
+    assert workloads == ()
     assert "pods is forbidden" in why
