@@ -1,1 +1,1 @@
-"""One file a category of checks; each decides from evidence alone."""
+"""The checks of `mirror doctor`: one module per category; pure functions of the evidence."""

@@ -1,4 +1,4 @@
-"""The API server, and what this user may look at."""
+"""The API server, and what this user may see."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from deploy.findings import remedies
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 
 CATEGORY = "api"
-RANK = 10  # where it stands in the report
+RANK = 10  # its position in the report
 
-_OLDEST = 27  # minor version whose server-side apply and Pod Security this program was made for
-_SLOW = 3.0  # seconds
+_MIN_MINOR_VERSION = 27  # server-side apply and Pod Security work as this program expects
+_MAX_SECONDS = 3.0
 
 
 def check_version(evidence: Evidence) -> Iterator[Finding]:
-    """A Kubernetes that is too old."""
-    told = require_seen(evidence.access).version
-    found = re.match(r"v?1\.(\d+)", told)
-    if found and int(found[1]) < _OLDEST:
-        channel = f"1.{_OLDEST + 5}/stable"
+    """Find a Kubernetes version that is too old."""
+    version = require_seen(evidence.access).version
+    match = re.match(r"v?1\.(\d+)", version)
+    if match and int(match[1]) < _MIN_MINOR_VERSION:
+        channel = f"1.{_MIN_MINOR_VERSION + 5}/stable"
         yield Finding(
             check="api.version",
             severity=Severity.WARNING,
-            cause=f"Kubernetes {told} is older than what this program was made for",
-            evidence=(f"the oldest is v1.{_OLDEST}",),
-            why="Server-side apply and Pod Security are not the same there.",
+            cause=f"Kubernetes {version} is older than what this program was made for",
+            evidence=(f"the oldest supported version is v1.{_MIN_MINOR_VERSION}",),
+            why="Server-side apply and Pod Security behave differently in this version.",
             remedies=(
                 Remedy(
-                    text="Bring the cluster to a newer version, one minor version at a time.",
+                    text="Upgrade the cluster, one minor version at a time.",
                     scope="cluster",
                     command=f"sudo snap refresh microk8s --channel={channel}"
                     if remedies.is_microk8s(evidence)
@@ -43,19 +43,19 @@ def check_version(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_response_time(evidence: Evidence) -> Iterator[Finding]:
-    """It takes long to answer."""
+    """Find an API server that answers slowly."""
     seconds = require_seen(evidence.access).seconds
-    if seconds > _SLOW:
+    if seconds > _MAX_SECONDS:
         yield Finding(
             check="api.answers",
             severity=Severity.WARNING,
             cause=f"the API server took {seconds:.1f} s for its version",
             evidence=(f"context {evidence.context}, {evidence.server}",),
-            why="Its datastore is slow (a busy disk), or the way to it is: everything that watches "
-            "the cluster lags behind, DNS too.",
+            why="Its datastore is slow (a busy disk), or the connection to it is. Everything that "
+            "watches the cluster lags behind, including DNS.",
             remedies=(
                 Remedy(
-                    text="Ask it again, and look at the load of its machine.",
+                    text="Ask it again, and check the load of its machine.",
                     scope="cluster",
                     command="kubectl get --raw '/readyz?verbose'",
                 ),
@@ -64,41 +64,44 @@ def check_response_time(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_rights(evidence: Evidence) -> Iterator[Finding]:
-    """Rights without which something was not looked at."""
-    missing = [one for one in require_seen(evidence.access).rights if not one.allowed]
+    """Find missing permissions, without which doctor could not see something."""
+    missing = [review for review in require_seen(evidence.access).rights if not review.allowed]
     if not missing:
         return
-    microk8s = remedies.is_microk8s(evidence)
-    admin = " (MicroK8s: `microk8s config` prints an admin's kubeconfig)" if microk8s else ""
+    hint = (
+        " (MicroK8s: `microk8s config` prints an admin's kubeconfig)"
+        if remedies.is_microk8s(evidence)
+        else ""
+    )
     yield Finding(
         check="api.rights",
         severity=Severity.WARNING,
         cause=f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
-        evidence=tuple(f"may not: {_said(one)}" for one in missing),
-        why="What cannot be seen is not said to be well: it stands as “not seen” above.",
+        evidence=tuple(f"not allowed: {_describe(review)}" for review in missing),
+        why="Doctor never reports as well what it cannot see: the report lists it as “not seen”.",
         remedies=(
             Remedy(
-                text="Ask an admin for them; docs/rights.md has the role." + admin,
+                text="Ask an admin for these permissions; docs/rights.md has the role." + hint,
                 scope="cluster",
-                command=_grant(missing),
+                command=_format_grant(missing),
             ),
         ),
     )
 
 
-def _said(right: AccessReview) -> str:
-    where = f" in {right.namespace}" if right.namespace else " in the whole cluster"
-    return f"{right.verb} {right.resource}{where} ({right.purpose})"
+def _describe(review: AccessReview) -> str:
+    where = f" in {review.namespace}" if review.namespace else " in the whole cluster"
+    return f"{review.verb} {review.resource}{where} ({review.purpose})"
 
 
-def _grant(missing: list[AccessReview]) -> str:
-    """The command that makes a role of what is missing, in the cluster or else a namespace."""
-    scope = missing[0].namespace
-    of_scope = [one for one in missing if one.namespace == scope]
-    verbs = ",".join(sorted({one.verb for one in of_scope}))
-    resources = ",".join(sorted({one.resource for one in of_scope}))
-    kind = f"role mirror-doctor -n {scope}" if scope else "clusterrole mirror-doctor"
-    return f"kubectl create {kind} --verb={verbs} --resource={resources}"
+def _format_grant(missing: list[AccessReview]) -> str:
+    """Return the command that creates a role of what is missing in the cluster or a namespace."""
+    namespace = missing[0].namespace
+    reviews = [review for review in missing if review.namespace == namespace]
+    verbs = ",".join(sorted({review.verb for review in reviews}))
+    resources = ",".join(sorted({review.resource for review in reviews}))
+    role = f"role mirror-doctor -n {namespace}" if namespace else "clusterrole mirror-doctor"
+    return f"kubectl create {role} --verb={verbs} --resource={resources}"
 
 
 _ACCESS = frozenset({Need.ACCESS})
@@ -106,14 +109,19 @@ _ACCESS = frozenset({Need.ACCESS})
 CHECKS = (
     DoctorCheck(
         id="api.version",
-        fact="the API server is of a version that this program knows",
+        fact="this program supports the API server's version",
         needs=_ACCESS,
         find=check_version,
     ),
-    DoctorCheck(id="api.answers", fact="it answers soon", needs=_ACCESS, find=check_response_time),
+    DoctorCheck(
+        id="api.answers",
+        fact="the API server answers quickly",
+        needs=_ACCESS,
+        find=check_response_time,
+    ),
     DoctorCheck(
         id="api.rights",
-        fact="this user may look at everything that doctor needs",
+        fact="this user may see everything that doctor needs",
         needs=_ACCESS,
         find=check_rights,
     ),

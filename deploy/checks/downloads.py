@@ -1,7 +1,7 @@
 """Workloads that download when they start: packages, Python itself, models.
 
-Whatever is downloaded at a start makes the start depend on the network. A proved image (its pods
-name it, see deploy.manifests.application.PROOF) is passed over.
+Their start depends on the network. Workloads with a proved image (see
+deploy.manifests.application.PROOF_ANNOTATION) are skipped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from deploy.evidence.startup import (
     find_model_downloads,
     find_package_installs,
     find_python_downloads,
+    format_target,
     get_mirror,
     iter_installers,
     uses_mirror,
@@ -23,55 +24,46 @@ from deploy.findings import remedies
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 
 CATEGORY = "downloads"
-RANK = 90  # where it stands in the report
-
-
-def _downloading(
-    evidence: Evidence, tells: Callable[[Workload], tuple[str, ...]]
-) -> Iterator[tuple[Workload, tuple[str, ...]]]:
-    for workload in require_seen(evidence.workloads):
-        shown = tells(workload)
-        if shown and not workload.is_proved:
-            other = "its pods name the proof of another image than the one they run"
-            yield workload, (*shown[:4], other) if workload.runs_other_image else shown[:4]
+RANK = 90  # its position in the report
 
 
 def check_packages(evidence: Evidence) -> Iterator[Finding]:
-    """Packages, at every start."""
-    state = get_mirror(evidence)
-    for workload, shown in _downloading(evidence, find_package_installs):
-        mirrored = all(uses_mirror(one, state) for one in iter_installers(workload))
+    """Find workloads that install packages at every start."""
+    mirror = get_mirror(evidence)
+    for workload, shown in _iter_downloading(evidence, find_package_installs):
+        from_mirror = all(uses_mirror(container, mirror) for container in iter_installers(workload))
         yield Finding(
             check="downloads.packages",
             severity=Severity.NOTE,
             cause=f"{workload.title} installs packages each time it starts"
-            + (", from the mirror" if mirrored else ""),
+            + (", from the mirror" if from_mirror else ""),
             evidence=shown,
-            why="It starts as slowly as its packages come, and not at all while they do not. `uv "
-            "run` syncs first even where everything is installed: UV_NO_SYNC=1 in an image that "
-            "has it all stops that.",
+            why="It starts only as fast as its packages download, and not at all if they do not. "
+            "`uv run` syncs first even if everything is installed; UV_NO_SYNC=1 prevents that in "
+            "an image that contains everything.",
             remedies=(remedies.build_image(workload.title),),
         )
 
 
 def check_python(evidence: Evidence) -> Iterator[Finding]:
-    """A Python interpreter, from outside of every index."""
-    for workload, shown in _downloading(evidence, find_python_downloads):
+    """Find workloads that download a Python interpreter, which no index serves."""
+    for workload, shown in _iter_downloading(evidence, find_python_downloads):
         yield Finding(
             check="downloads.python",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads Python itself when it starts",
             evidence=shown,
-            why="uv fetches interpreters from the release files of a code host: that is no package "
-            "index, so neither a mirror nor an index setting helps.",
+            why="uv downloads interpreters from the release files of a code host. That is not a "
+            "package index, so neither a mirror nor an index setting helps.",
             remedies=(
                 Remedy(
-                    text="Use an image that has the Python of the project's requires-python, and "
-                    "tell uv to take it.",
+                    text="Use an image with a Python that fits the project's requires-python, and "
+                    "tell uv to use it.",
                     scope="workload",
-                    command=f"kubectl -n {workload.namespace} set env "
-                    f"{workload.kind.lower()}/{workload.name} UV_PYTHON_DOWNLOADS=never",
-                    side_effect="where no fitting Python is in the image it fails at once, and says so",
+                    command=f"kubectl -n {workload.namespace} set env {format_target(workload)} "
+                    "UV_PYTHON_DOWNLOADS=never",
+                    side_effect="if the image has no suitable Python, it fails at once with a "
+                    "clear message",
                 ),
                 remedies.build_image(workload.title),
             ),
@@ -79,46 +71,57 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_models(evidence: Evidence) -> Iterator[Finding]:
-    """Models, from their own hubs."""
-    for workload, shown in _downloading(evidence, find_model_downloads):
+    """Find workloads that download models from their hubs."""
+    for workload, shown in _iter_downloading(evidence, find_model_downloads):
         yield Finding(
             check="downloads.models",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads models when it starts",
             evidence=shown,
-            why="Models come from hubs of their own (gigabytes at times), not from the package "
-            "index: the mirror does not hold them.",
+            why="Models (some of several gigabytes) come from their own hubs, not from the package "
+            "index: the mirror does not serve them.",
             remedies=(
                 Remedy(
-                    text="Keep them on a volume, or bake them into the image; HF_HUB_OFFLINE=1 "
-                    "then keeps the libraries from asking.",
+                    text="Keep them on a volume, or include them in the image; HF_HUB_OFFLINE=1 "
+                    "then keeps the libraries from asking the hub.",
                     scope="workload",
-                    command=f"build-image PATH   # {workload.title}: files and offline settings "
-                    "stand in its recipe",
+                    command=f"build-image PATH   # {workload.title}: add files and offline "
+                    "settings to its recipe",
                 ),
             ),
         )
 
 
-_NEEDS = frozenset({Need.WORKLOADS, Need.MIRROR})
+def _iter_downloading(
+    evidence: Evidence, find_evidence: Callable[[Workload], tuple[str, ...]]
+) -> Iterator[tuple[Workload, tuple[str, ...]]]:
+    for workload in require_seen(evidence.workloads):
+        shown = find_evidence(workload)[:4]
+        if shown and not workload.is_proved:
+            if workload.runs_other_image:
+                shown = (*shown, "its pods are annotated with the proof of another image")
+            yield workload, shown
+
+
+_WORKLOADS = frozenset({Need.WORKLOADS})
 
 CHECKS = (
     DoctorCheck(
         id="downloads.packages",
-        fact="no workload installs packages at its start",
-        needs=_NEEDS,
+        fact="no workload installs packages when it starts",
+        needs=_WORKLOADS | {Need.MIRROR},
         find=check_packages,
     ),
     DoctorCheck(
         id="downloads.python",
         fact="no workload downloads Python itself",
-        needs=frozenset({Need.WORKLOADS}),
+        needs=_WORKLOADS,
         find=check_python,
     ),
     DoctorCheck(
         id="downloads.models",
         fact="no workload downloads models",
-        needs=frozenset({Need.WORKLOADS}),
+        needs=_WORKLOADS,
         find=check_models,
     ),
 )

@@ -1,4 +1,4 @@
-"""What `mirror fix` and `mirror attach` made, and what has been undone of it since."""
+"""The state of what `mirror fix` and `mirror attach` changed."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 
 CATEGORY = "fixes"
-RANK = 75  # where it stands in the report
-
-_WHY = (
-    "An add-on that is enabled again, a refresh, or whoever deploys a workload writes its own "
-    "text over it, and tells nobody. `mirror fix --keep` leaves somebody in the cluster who puts "
-    "it back."
-)
+RANK = 75  # its position in the report
 
 
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
-    """Fixes that something changed back."""
-    for one in require_seen(evidence.fixes):
-        if one.state == "drifted":
-            yield _finding(one, "fixes.drift", f"{one.fix} was made, and changed back since", _WHY)
+    """Find fixes that something has reverted."""
+    for status in require_seen(evidence.fixes):
+        if status.state == "drifted":
+            yield _report(
+                status,
+                "fixes.drift",
+                f"{status.fix} was made, and changed back since",
+                "Enabling an add-on again, a refresh or a deployment of the workload overwrites "
+                "it silently. `mirror fix --keep` leaves a reconciler in the cluster that applies "
+                "it again.",
+            )
 
 
 def check_partial(evidence: Evidence) -> Iterator[Finding]:
-    """Fixes, or rollbacks, that were begun and not finished."""
-    for one in require_seen(evidence.fixes):
-        if one.state == "partial":
-            name = one.fix if one.fix != "(rollback)" else "a rollback"
-            cause = f"{name} was begun and not finished"
-            yield _finding(one, "fixes.partial", cause, "The command was killed, or cut off.")
+    """Find fixes and rollbacks that were started and not finished."""
+    for status in require_seen(evidence.fixes):
+        if status.state == "partial":
+            name = status.fix if status.fix != "(rollback)" else "a rollback"
+            yield _report(
+                status,
+                "fixes.partial",
+                f"{name} was begun and not finished",
+                "The command was killed, or lost its connection.",
+            )
 
 
 def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
-    """A keeper that is there and does not run."""
-    state = require_seen(evidence.reconciler)
-    if state is None or state.running:
+    """Find a reconciler that exists but does not run."""
+    reconciler = require_seen(evidence.reconciler)
+    if reconciler is None or reconciler.running:
         return
     yield Finding(
         check="fixes.keeper",
@@ -47,18 +52,18 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
         cause="the keeper of the fixes does not run",
         evidence=(
             f"Deployment {SYSTEM_NAMESPACE}/{RECONCILER_NAME}: "
-            f"{state.trouble or 'no pod of it is ready'}",
+            + (reconciler.trouble or "none of its pods is Ready"),
         ),
-        why="What something reverts in the cluster stays reverted meanwhile; the agents of nodes "
-        "keep what is on nodes.",
+        why="Until it runs, reverted fixes stay reverted in the cluster. The agents go on "
+        "reconciling what is on nodes.",
         remedies=(
             Remedy(
-                text="Bring it up again, with an image that the nodes have.",
+                text="Start it again, with an image that the nodes have.",
                 scope="cluster",
                 command="mirror fix --keep",
             ),
             Remedy(
-                text="Or end it; the fixes stay as they are.",
+                text="Or remove it; the fixes stay as they are.",
                 scope="cluster",
                 command="mirror fix --no-keep",
             ),
@@ -66,22 +71,22 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _finding(one: FixStatus, check: str, cause: str, why: str) -> Finding:
+def _report(status: FixStatus, check: str, cause: str, why: str) -> Finding:
     return Finding(
         check=check,
         severity=Severity.WARNING,
         cause=cause,
         evidence=tuple(
-            f"{part.target}: {part.detail or part.state}"
-            for part in one.targets
-            if part.state in {"drifted", "partial"}
+            f"{target.target}: {target.detail or target.state}"
+            for target in status.targets
+            if target.state in {"drifted", "partial"}
         ),
         why=why,
         remedies=(
             Remedy(
-                text="Make it again; what is there is looked at first.",
+                text="Apply it again; the command first looks at the current state.",
                 scope="cluster",
-                command=one.reapply_command,
+                command=status.reapply_command,
             ),
         ),
     )
@@ -90,15 +95,11 @@ def _finding(one: FixStatus, check: str, cause: str, why: str) -> Finding:
 _FIXES = frozenset({Need.FIXES})
 
 CHECKS = (
-    DoctorCheck(
-        id="fixes.drift", fact="what was fixed has stayed so", needs=_FIXES, find=check_drift
-    ),
-    DoctorCheck(
-        id="fixes.partial", fact="no fix stands half-way", needs=_FIXES, find=check_partial
-    ),
+    DoctorCheck(id="fixes.drift", fact="no fix has been reverted", needs=_FIXES, find=check_drift),
+    DoctorCheck(id="fixes.partial", fact="every fix is complete", needs=_FIXES, find=check_partial),
     DoctorCheck(
         id="fixes.keeper",
-        fact="a keeper of the fixes runs, where there is one",
+        fact="the reconciler of the fixes runs, if there is one",
         needs=frozenset({Need.RECONCILER}),
         find=check_reconciler,
     ),

@@ -1,4 +1,4 @@
-"""Calico's address pools: whether new pods get addresses, and IPv6 ones that lead somewhere."""
+"""Calico's address pools: whether new pods get addresses, and whether IPv6 works for them."""
 
 from __future__ import annotations
 
@@ -11,76 +11,23 @@ from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
+from mirror.probe.model import PodDns
 
 CATEGORY = "ippools"
-RANK = 50  # where it stands in the report
-
-_CALICO = frozenset({Need.IP_POOLS, Need.CALICO})
-
-
-def _enabled(evidence: Evidence, family: int) -> list[IpPool]:
-    """Pools that workloads get addresses from."""
-    return [
-        pool
-        for pool in require_seen(evidence.ip_pools)
-        if pool.family == family
-        and not pool.disabled
-        and (not pool.allowed_uses or "Workload" in pool.allowed_uses)
-    ]
-
-
-def _shown(pools: tuple[IpPool, ...]) -> tuple[str, ...]:
-    return tuple(
-        f"pool {pool.name} {pool.cidr}: {'disabled' if pool.disabled else 'enabled'}"
-        for pool in pools
-    )
-
-
-def _patch(pool: IpPool, spec: str) -> str:
-    return f"kubectl patch {pool.resource} {pool.name} --type=merge -p '{spec}'"
-
-
-def _owner(calico: Calico) -> str:
-    """Where an operator owns the pools, the words that say so."""
-    return (
-        " The Tigera operator owns these pools: change its Installation (spec.calicoNetwork), or "
-        "it puts them back."
-        if calico.operator
-        else ""
-    )
+RANK = 50  # its position in the report
 
 
 def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
-    """calico-ipam is told to give addresses of a family that no enabled pool has."""
+    """Find address families that calico-ipam assigns although no pool of them is enabled."""
     calico, pools = require_seen(evidence.calico), require_seen(evidence.ip_pools)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
-    for family, wanted in ((4, calico.conflist.assign_ipv4), (6, calico.conflist.assign_ipv6)):
-        if not wanted or _enabled(evidence, family):
+    settings = ((4, calico.conflist.assign_ipv4), (6, calico.conflist.assign_ipv6))
+    for family, is_assigned in settings:
+        if not is_assigned or _list_enabled(evidence, family):
             continue
-        off = [pool for pool in pools if pool.family == family]
+        disabled = [pool for pool in pools if pool.family == family]
         key = f"assign_ipv{family}"
-        ways = []
-        if off:
-            ways.append(
-                Remedy(
-                    text=f"Enable pool {off[0].name} again." + _owner(calico),
-                    scope="cluster",
-                    command=_patch(off[0], '{"spec":{"disabled":false}}'),
-                    side_effect="pods get IPv6 addresses again" if family == 6 else "",
-                )
-            )
-        if family == 6:
-            ways.append(remedies.IPPOOL)
-        else:
-            ways.append(
-                Remedy(
-                    text="Make an IPv4 pool; `mirror rollback ippool` brings back one that "
-                    "`mirror fix` took." + _owner(calico),
-                    scope="cluster",
-                    command="kubectl get ippools -o yaml",
-                )
-            )
         yield Finding(
             check="ippools.assign-ipv6",
             severity=Severity.ERROR,
@@ -88,36 +35,55 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
             f"and no IPv{family} pool is enabled",
             evidence=(
                 f'ConfigMap {calico.namespace}/calico-config: "{key}": "true"',
-                *(_shown(pools) or ("there is no IPPool at all",)),
+                *(_describe_pools(pools) or ("there is no IPPool",)),
             ),
-            why="calico-ipam fails the whole pod when one family has no pool: `cannot find a "
-            "qualified ippool`. Running pods keep their addresses, so it shows at the next "
-            f"restart. {key} has to go to false before the pool goes.",
-            remedies=tuple(ways),
+            why="calico-ipam rejects the whole pod if one family has no pool: `cannot find a "
+            "qualified ippool`. Running pods keep their addresses, so the failure only shows at "
+            f"the next restart. {key} has to be false before the pool is removed.",
+            remedies=tuple(_restore_family(calico, family, disabled)),
+        )
+
+
+def _restore_family(calico: Calico, family: int, disabled: list[IpPool]) -> Iterator[Remedy]:
+    if disabled:
+        yield Remedy(
+            text=f"Enable pool {disabled[0].name} again." + _explain_operator(calico),
+            scope="cluster",
+            command=_format_patch(disabled[0], '{"spec":{"disabled":false}}'),
+            side_effect="pods get IPv6 addresses again" if family == 6 else "",
+        )
+    if family == 6:
+        yield remedies.IPPOOL
+    else:
+        yield Remedy(
+            text="Create an IPv4 pool; `mirror rollback ippool` restores a pool that `mirror fix` "
+            "disabled." + _explain_operator(calico),
+            scope="cluster",
+            command="kubectl get ippools -o yaml",
         )
 
 
 def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
-    """An IPv6 pool is on, and pods' IPv6 gets nowhere."""
+    """Find an enabled IPv6 pool in a cluster whose pods cannot reach anything over IPv6."""
     calico = require_seen(evidence.calico)
-    pools = _enabled(evidence, 6)
+    pools = _list_enabled(evidence, 6)
     if calico is None or not pools or (calico.conflist and not calico.conflist.assign_ipv6):
         return
-    lost = [node for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)]
-    if not lost:
+    nodes = [node for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)]
+    if not nodes:
         return
     yield Finding(
         check="ippools.ipv6-pool",
         severity=Severity.WARNING,
         cause=f"pods get IPv6 addresses from pool {join_names(pool.name for pool in pools)}, and "
-        f"no IPv6 leads out of the cluster {on_nodes(lost)}",
-        nodes=tuple(lost),
-        evidence=_shown(tuple(pools)),
-        why="With an address of its own a program tries IPv6 first wherever DNS answers one: one "
-        "that falls back (curl) is slow, one that does not says `Network unreachable (os error "
-        "101)`. Deleting the pool by hand breaks every new pod while assign_ipv6 is true, and "
-        "calico-node makes a deleted pool again at its next start; a disabled one stays disabled."
-        + _owner(calico),
+        f"no IPv6 leads out of the cluster {on_nodes(nodes)}",
+        nodes=tuple(nodes),
+        evidence=_describe_pools(pools),
+        why="A program with its own IPv6 address tries IPv6 first if DNS returns it. A program "
+        "that falls back to IPv4 (curl) is slow; one that does not reports `Network unreachable "
+        "(os error 101)`. Deleting the pool by hand breaks every new pod while assign_ipv6 is "
+        "true, and calico-node recreates a deleted pool when it starts; a disabled pool stays "
+        "disabled." + _explain_operator(calico),
         remedies=(
             remedies.attach_workload(),
             remedies.USE_MIRROR,
@@ -128,16 +94,16 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
-    """The IPv6 pool was deleted, and the next start of calico-node makes it again."""
+    """Find a deleted IPv6 pool that calico-node will recreate when it starts."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.operator:
         return
-    six = [pool for pool in require_seen(evidence.ip_pools) if pool.family == 6]
+    has_ipv6_pool = any(pool.family == 6 for pool in require_seen(evidence.ip_pools))
     ip6 = (calico.get_env("IP6") or "none").lower()
-    kept = (calico.get_env("NO_DEFAULT_POOLS") or "").lower() == "true"
-    if six or kept or ip6 == "none" or calico.get_env("CALICO_IPV6POOL_CIDR") == "none":
+    creates_pools = (calico.get_env("NO_DEFAULT_POOLS") or "").lower() != "true"
+    cidr = calico.get_env("CALICO_IPV6POOL_CIDR")
+    if has_ipv6_pool or not creates_pools or ip6 == "none" or cidr == "none":
         return
-    cidr = calico.get_env("CALICO_IPV6POOL_CIDR") or "a random private range"
     yield Finding(
         check="ippools.recreated",
         severity=Severity.WARNING,
@@ -145,13 +111,13 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
         "time it starts",
         evidence=(
             f"calico-node: IP6={ip6}, NO_DEFAULT_POOLS is not true",
-            f"CALICO_IPV6POOL_CIDR: {cidr}",
+            f"CALICO_IPV6POOL_CIDR: {cidr or 'a random private range'}",
         ),
-        why="At each start calico-node looks for a pool of each family that is on. A pool with "
-        "`disabled: true` counts as there; a deleted one does not.",
+        why="When calico-node starts, it creates a pool for each enabled family that has none. A "
+        "pool with `disabled: true` counts; a deleted one does not.",
         remedies=(
             Remedy(
-                text="Keep calico-node from making pools.",
+                text="Keep calico-node from creating pools.",
                 scope="cluster",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
                 "NO_DEFAULT_POOLS=true IP6=none",
@@ -162,61 +128,105 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_nat(evidence: Evidence) -> Iterator[Finding]:
-    """Pods cannot get out, and their pool is not masqueraded."""
+    """Find pods without connections out of the cluster whose pool is not masqueraded."""
     calico = require_seen(evidence.calico)
-    bare = [pool for pool in _enabled(evidence, 4) if not pool.nat_outgoing]
-    if calico is None or not bare:
+    pools = tuple(pool for pool in _list_enabled(evidence, 4) if not pool.nat_outgoing)
+    if calico is None or not pools:
         return
-    cut = [
-        node
-        for node, view in iter_probe_views(evidence)
-        if (tried := [c for name in view.names for c in name.connections if ":" not in c.address])
-        and not any(one.outcome == "connects" for one in tried)
-    ]
-    if not cut:
+    nodes = [node for node, view in iter_probe_views(evidence) if _has_no_ipv4(view)]
+    if not nodes:
         return
     yield Finding(
         check="ippools.nat",
         severity=Severity.ERROR,
-        cause=f"pool {join_names(pool.name for pool in bare)} has natOutgoing off, and pods get no "
-        f"IPv4 connection out {on_nodes(cut)}",
-        nodes=tuple(cut),
-        evidence=_shown(tuple(bare)),
-        why="Packets leave with the pod's own private address, and nothing outside knows the way "
-        "back to it, unless your routers learn it by BGP." + _owner(calico),
+        cause=f"pool {join_names(pool.name for pool in pools)} has natOutgoing off, and pods get "
+        f"no IPv4 connection out {on_nodes(nodes)}",
+        nodes=tuple(nodes),
+        evidence=_describe_pools(pools),
+        why="Packets leave with the pod's private address, to which no answer can be routed, "
+        "unless your routers learn it by BGP." + _explain_operator(calico),
         remedies=(
             remedies.USE_MIRROR,
             Remedy(
-                text="Let the nodes masquerade what leaves the cluster.",
+                text="Let the nodes masquerade packets that leave the cluster.",
                 scope="cluster",
-                command=_patch(bare[0], '{"spec":{"natOutgoing":true}}'),
+                command=_format_patch(pools[0], '{"spec":{"natOutgoing":true}}'),
             ),
         ),
     )
 
 
 def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
-    """calico-node runs and no IPv4 pool is there that pods could use."""
+    """Find a running calico-node without any pool for pods."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.conflist is not None:
-        return  # with a conflist, ippools.assign-ipv6 says it
-    if isinstance(evidence.ip_pools, Unseen) or _enabled(evidence, 4) or _enabled(evidence, 6):
+        return  # with a conflist, ippools.assign-ipv6 reports it
+    if isinstance(evidence.ip_pools, Unseen):
+        return
+    if _list_enabled(evidence, 4) or _list_enabled(evidence, 6):
         return
     yield Finding(
         check="ippools.enabled",
         severity=Severity.ERROR,
         cause="Calico runs, and no address pool is enabled: new pods get no address",
-        evidence=_shown(require_seen(evidence.ip_pools)) or ("there is no IPPool at all",),
-        why="`cannot find a qualified ippool` is what their events say." + _owner(calico),
+        evidence=_describe_pools(evidence.ip_pools) or ("there is no IPPool",),
+        why="Their events say `cannot find a qualified ippool`." + _explain_operator(calico),
         remedies=(
             Remedy(
-                text="Enable or make a pool.",
+                text="Enable or create a pool.",
                 scope="cluster",
                 command="kubectl get ippools -o yaml",
             ),
         ),
     )
 
+
+def _list_enabled(evidence: Evidence, family: int) -> tuple[IpPool, ...]:
+    """Return the enabled pools of a family that assign addresses to pods."""
+    return tuple(
+        pool
+        for pool in require_seen(evidence.ip_pools)
+        if pool.family == family
+        and not pool.disabled
+        and (not pool.allowed_uses or "Workload" in pool.allowed_uses)
+    )
+
+
+def _has_no_ipv4(view: PodDns) -> bool:
+    """Whether a pod tried IPv4 connections, and none succeeded."""
+    connections = [
+        connection
+        for name in view.names
+        for connection in name.connections
+        if ":" not in connection.address
+    ]
+    return bool(connections) and not any(
+        connection.outcome == "connects" for connection in connections
+    )
+
+
+def _describe_pools(pools: tuple[IpPool, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"pool {pool.name} {pool.cidr}: {'disabled' if pool.disabled else 'enabled'}"
+        for pool in pools
+    )
+
+
+def _explain_operator(calico: Calico) -> str:
+    """Return the sentence to add if an operator owns the pools."""
+    if not calico.operator:
+        return ""
+    return (
+        " The Tigera operator owns these pools: change its Installation (spec.calicoNetwork), or "
+        "it reverts the change."
+    )
+
+
+def _format_patch(pool: IpPool, patch: str) -> str:
+    return f"kubectl patch {pool.resource} {pool.name} --type=merge -p '{patch}'"
+
+
+_CALICO = frozenset({Need.IP_POOLS, Need.CALICO})
 
 CHECKS = (
     DoctorCheck(
@@ -227,13 +237,13 @@ CHECKS = (
     ),
     DoctorCheck(
         id="ippools.assign-ipv6",
-        fact="every family that the CNI asks for has an enabled pool",
+        fact="every family that the CNI assigns has an enabled pool",
         needs=_CALICO,
         find=check_assigned_families,
     ),
     DoctorCheck(
         id="ippools.ipv6-pool",
-        fact="IPv6 addresses are given to pods only where IPv6 leads out",
+        fact="pods only get IPv6 addresses if they can reach IPv6 networks",
         needs=_CALICO | {Need.POD_DNS},
         find=check_ipv6_pool,
     ),
@@ -245,7 +255,7 @@ CHECKS = (
     ),
     DoctorCheck(
         id="ippools.nat",
-        fact="what pods send out finds its way back",
+        fact="pods get answers from outside the cluster",
         needs=_CALICO | {Need.POD_DNS},
         find=check_nat,
     ),

@@ -1,4 +1,4 @@
-"""IPv6 in pods: an address, a route, and what a connection makes of them."""
+"""IPv6 in pods: an address, a route, and whether connections succeed."""
 
 from __future__ import annotations
 
@@ -10,60 +10,49 @@ from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
+from mirror.probe.model import PodDns
 
 CATEGORY = "ipv6"
-RANK = 40  # where it stands in the report
+RANK = 40  # its position in the report
 
 
 def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
-    """Pods have IPv6 addresses that lead nowhere."""
-    lost = {node: view for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)}
-    if not lost:
+    """Find nodes whose pods have IPv6 addresses but cannot reach anything over IPv6."""
+    views = {node: view for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)}
+    if not views:
         return
-    shown = {}
-    for node, view in lost.items():
-        tried = [f"{one.address}: {one.text or one.outcome}" for one in ipv6_connections(view)[:1]]
-        route = "a default route" if view.ipv6_default_route else "no default route"
-        shown[node] = "; ".join([f"has {join_names(view.ipv6_addresses, 2)}", route, *tried])
     yield Finding(
         check="ipv6.pods",
         severity=Severity.WARNING,
-        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(lost)}",
-        nodes=tuple(lost),
-        evidence=group_by_line(shown),
-        why="A program with an IPv6 address of its own believes that it has IPv6: it asks for AAAA "
-        "and tries those first. curl and browsers try both families side by side, so they work; "
-        "a program that takes addresses one by one waits, or ends with `Network unreachable (os "
-        "error 101)`. Sysctls of the nodes do not reach pods: each pod has its own.",
+        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(views)}",
+        nodes=tuple(views),
+        evidence=group_by_line({node: _describe_ipv6(view) for node, view in views.items()}),
+        why="A program with an IPv6 address assumes that IPv6 works: it asks for AAAA records and "
+        "tries their addresses first. curl and browsers try both families in parallel and work. A "
+        "program that tries addresses one by one waits, or fails with `Network unreachable (os "
+        "error 101)`. Sysctls of the nodes do not affect pods: each pod has its own.",
         remedies=(
             remedies.attach_workload(),
             remedies.USE_MIRROR,
             remedies.filter_ipv6_answers(),
             remedies.POD_SYSCTL,
-            *_pools(evidence),
+            *_change_pools(evidence),
         ),
     )
 
 
-def _pools(evidence: Evidence) -> tuple[Remedy, ...]:
-    """Where Calico gives the addresses it can stop."""
-    calico = not isinstance(evidence.calico, Unseen) and evidence.calico
-    return (remedies.IPPOOL,) if calico else ()
-
-
 def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
-    """Pods on some nodes have IPv6, on others not."""
+    """Find clusters whose pods have IPv6 on some nodes only."""
     views = dict(iter_probe_views(evidence))
-    have = [node for node, view in views.items() if view.ipv6_addresses]
-    without = [node for node in views if node not in have]
-    if not have or not without:
+    with_ipv6 = [node for node, view in views.items() if view.ipv6_addresses]
+    without = [node for node in views if node not in with_ipv6]
+    if not with_ipv6 or not without:
         return
-    fewer = min((have, without), key=len)
     yield Finding(
         check="ipv6.same",
         severity=Severity.WARNING,
-        cause=f"new pods get an IPv6 address {on_nodes(have)} and none {on_nodes(without)}",
-        nodes=tuple(fewer),
+        cause=f"new pods get an IPv6 address {on_nodes(with_ipv6)} and none {on_nodes(without)}",
+        nodes=tuple(with_ipv6 if len(with_ipv6) <= len(without) else without),
         evidence=group_by_line(
             {
                 node: join_names(view.ipv6_addresses, 2)
@@ -71,10 +60,25 @@ def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
                 for node, view in views.items()
             }
         ),
-        why="One Deployment then behaves differently from node to node. A fix has reached only "
-        "some of the nodes, or the CNI's configuration differs.",
-        remedies=(remedies.POD_SYSCTL, *_pools(evidence)),
+        why="Pods of one Deployment behave differently from node to node. A fix reached only some "
+        "nodes, or the CNI configuration differs.",
+        remedies=(remedies.POD_SYSCTL, *_change_pools(evidence)),
     )
+
+
+def _describe_ipv6(view: PodDns) -> str:
+    route = "a default route" if view.ipv6_default_route else "no default route"
+    tried = [
+        f"{connection.address}: {connection.text or connection.outcome}"
+        for connection in ipv6_connections(view)[:1]
+    ]
+    return "; ".join([f"has {join_names(view.ipv6_addresses, 2)}", route, *tried])
+
+
+def _change_pools(evidence: Evidence) -> tuple[Remedy, ...]:
+    """Return the remedy for Calico's pools, if Calico assigns the addresses."""
+    has_calico = not isinstance(evidence.calico, Unseen) and evidence.calico
+    return (remedies.IPPOOL,) if has_calico else ()
 
 
 _PODS = frozenset({Need.POD_DNS})
@@ -82,7 +86,7 @@ _PODS = frozenset({Need.POD_DNS})
 CHECKS = (
     DoctorCheck(
         id="ipv6.pods",
-        fact="where pods have IPv6 it leads out",
+        fact="pods with IPv6 reach IPv6 networks",
         needs=_PODS,
         find=check_pod_ipv6,
     ),

@@ -1,4 +1,4 @@
-"""The nodes themselves: whether pods can run there, and what their pods inherit from them."""
+"""The nodes: whether pods can run there, and what their pods inherit from them."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"
-RANK = 20  # where it stands in the report
+RANK = 20  # its position in the report
 
-_MOST_SEARCH, _MOST_SERVERS = 6, 3  # what musl and older glibc read
+_MAX_SEARCH, _MAX_SERVERS = 6, 3  # the limits of musl and older glibc
 
 
 def check_ready(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes that the control plane does not call Ready."""
-    down = [node for node in require_seen(evidence.nodes) if not node.ready]
-    if not down:
+    """Find nodes that are not Ready."""
+    nodes = [node for node in require_seen(evidence.nodes) if not node.ready]
+    if not nodes:
         return
-    names = [node.name for node in down]
-    microk8s = remedies.is_microk8s(evidence)
-    restart = "sudo snap restart microk8s" if microk8s else "sudo systemctl restart kubelet"
+    names = [node.name for node in nodes]
+    restart = (
+        "microk8s status && sudo snap restart microk8s"
+        if remedies.is_microk8s(evidence)
+        else "sudo systemctl restart kubelet"
+    )
     yield Finding(
         check="nodes.ready",
         severity=Severity.ERROR,
         cause=f"{join_names(names)} {'is' if len(names) == 1 else 'are'} not Ready",
         nodes=tuple(names),
-        evidence=group_by_line({node.name: node.trouble or "not Ready" for node in down}),
-        why="Pods there are gone or no longer watched, and what is only on such a node (a local "
-        "volume, the one DNS pod) is away with it.",
+        evidence=group_by_line({node.name: node.trouble or "not Ready" for node in nodes}),
+        why="Their pods are gone or no longer watched, and so is everything that only such a node "
+        "has: a local volume, or the only DNS pod.",
         remedies=(
             Remedy(
-                text="On that node: see whether it runs and reaches the API server, then restart "
-                "its kubelet.",
+                text="On that node, check that the kubelet runs and reaches the API server, then "
+                "restart it.",
                 scope="nodes",
-                command=("microk8s status && " if microk8s else "") + restart,
+                command=restart,
             ),
             Remedy(
-                text="See what the control plane knows.",
+                text="See what the control plane reports.",
                 scope="nodes",
                 command=f"kubectl describe node {names[0]}",
             ),
@@ -51,151 +54,156 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_pressure(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes that are short of disk, memory or process ids."""
-    tight = {
+    """Find nodes that are short of disk, memory or process IDs."""
+    pressures = {
         node.name: join_names(node.pressures)
         for node in require_seen(evidence.nodes)
         if node.pressures
     }
-    if not tight:
+    if not pressures:
         return
-    disk = any("Disk" in kinds for kinds in tight.values())
+    short_of_disk = any("Disk" in kinds for kinds in pressures.values())
     yield Finding(
         check="nodes.pressure",
         severity=Severity.WARNING,
-        cause=f"nodes are short of room {on_nodes(tight)}",
-        nodes=tuple(tight),
-        evidence=group_by_line(tight),
-        why="The kubelet evicts pods there and takes no new ones"
+        cause=f"nodes are short of room {on_nodes(pressures)}",
+        nodes=tuple(pressures),
+        evidence=group_by_line(pressures),
+        why="The kubelet evicts pods there and accepts no new ones"
         + (
-            "; at disk pressure it also removes images that no pod uses: one that came without a "
-            "registry has to be delivered again."
-            if disk
+            "; when short of disk it also removes images that no pod uses: an image that was "
+            "delivered without a registry has to be delivered again."
+            if short_of_disk
             else "."
         ),
         remedies=(
             Remedy(
-                text="Make room on the node (unused images: crictl rmi --prune).",
+                text="Free space on the node (unused images: crictl rmi --prune).",
                 scope="nodes",
-                command=f"kubectl describe node {next(iter(tight))}",
+                command=f"kubectl describe node {next(iter(pressures))}",
             ),
         ),
     )
 
 
 def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes that take no new pods."""
-    shut = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
-    if shut:
+    """Find nodes that accept no new pods."""
+    names = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
+    if names:
         yield Finding(
             check="nodes.cordoned",
             severity=Severity.WARNING,
-            cause=f"no new pod is put {on_nodes(shut)} (cordoned)",
-            nodes=tuple(shut),
-            evidence=tuple(f"{name}: spec.unschedulable is true" for name in shut),
-            why="A pod whose volume is on such a node stays Pending once it ends.",
+            cause=f"no new pod is put {on_nodes(names)} (cordoned)",
+            nodes=tuple(names),
+            evidence=tuple(f"{name}: spec.unschedulable is true" for name in names),
+            why="If a pod's volume is on such a node, the pod stays Pending after its next restart.",
             remedies=(
                 Remedy(
-                    text="Let pods in again, when the work on it is done.",
+                    text="Allow pods again when the maintenance is done.",
                     scope="nodes",
-                    command=f"kubectl uncordon {' '.join(shut)}",
+                    command=f"kubectl uncordon {' '.join(names)}",
                 ),
             ),
         )
 
 
 def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes that are known by IPv6 alone."""
-    only = {
+    """Find nodes without an IPv4 address."""
+    addresses = {
         node.name: join_names(node.addresses)
         for node in require_seen(evidence.nodes)
-        if node.addresses and all(":" in one for one in node.addresses)
+        if node.addresses and all(":" in address for address in node.addresses)
     }
-    if only:
+    if addresses:
         yield Finding(
             check="nodes.ipv6-only",
             severity=Severity.WARNING,
-            cause=f"the InternalIP is an IPv6 address only {on_nodes(only)}",
-            nodes=tuple(only),
-            evidence=group_by_line(only),
-            why="The API server, the other nodes and Calico reach such a node over IPv6: turning "
-            "host IPv6 off (host-sysctl) would take it out of the cluster, and is refused.",
+            cause=f"the InternalIP is an IPv6 address only {on_nodes(addresses)}",
+            nodes=tuple(addresses),
+            evidence=group_by_line(addresses),
+            why="The API server, the other nodes and Calico reach such a node over IPv6. Turning "
+            "IPv6 off on hosts (host-sysctl) would take it out of the cluster and is refused.",
             remedies=(
                 Remedy(
                     text="Give its kubelet an IPv4 address first (--node-ip).",
                     scope="nodes",
-                    command=f"kubectl get node {next(iter(only))} -o wide",
+                    command=f"kubectl get node {next(iter(addresses))} -o wide",
                 ),
             ),
         )
 
 
 def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
-    """What pods inherit of the nodes' resolv.conf: too much of it, or not the same everywhere."""
-    lists = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
-    long = {
-        node: f"{len(conf.search)} search domains, {len(conf.nameservers)} servers"
-        for node, conf in lists.items()
-        if len(conf.search) > _MOST_SEARCH or len(conf.nameservers) > _MOST_SERVERS
+    """Find nodes whose pods inherit too much from resolv.conf, or not the same as others."""
+    configs = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
+    too_long = {
+        node: f"{len(config.search)} search domains, {len(config.nameservers)} servers"
+        for node, config in configs.items()
+        if len(config.search) > _MAX_SEARCH or len(config.nameservers) > _MAX_SERVERS
     }
-    if long:
+    if too_long:
         yield Finding(
             check="nodes.resolv-conf",
             severity=Severity.WARNING,
-            cause=f"pods inherit more search domains than every C library reads {on_nodes(long)}",
-            nodes=tuple(long),
-            evidence=group_by_line(long),
-            why="Old glibc reads six domains and leaves the rest out, musl reads what fits into "
-            "256 characters: programs of one pod then walk different lists.",
-            remedies=(remedies.set_ndots(), _take_out("what is not needed")),
+            cause=f"pods inherit more search domains than every C library reads "
+            f"{on_nodes(too_long)}",
+            nodes=tuple(too_long),
+            evidence=group_by_line(too_long),
+            why="Old glibc reads six domains and ignores the rest; musl reads what fits into 256 "
+            "characters. So programs in one pod use different lists.",
+            remedies=(remedies.set_ndots(), _edit_resolv_conf("domains that are not needed")),
         )
-    # suffixes of the node itself: those of the cluster differ by the pod's namespace only
-    own = {
-        node: tuple(one for one in conf.search if not one.endswith("cluster.local"))
-        for node, conf in lists.items()
+    # the cluster's own domains differ between pods only by the pod's namespace
+    node_domains = {
+        node: tuple(domain for domain in config.search if not domain.endswith("cluster.local"))
+        for node, config in configs.items()
     }
-    counted = Counter(own.values())
-    if len(counted) < 2:
+    counts = Counter(node_domains.values())
+    if len(counts) < 2:
         return
-    usual, _ = counted.most_common(1)[0]
-    others = {node: search for node, search in own.items() if search != usual}
+    usual, _ = counts.most_common(1)[0]
+    others = [node for node, domains in node_domains.items() if domains != usual]
     yield Finding(
         check="nodes.resolv-conf",
         severity=Severity.NOTE,
         cause=f"pods have another search list {on_nodes(others)} than on the other nodes",
         nodes=tuple(others),
         evidence=group_by_line(
-            {node: join_names(search) or "no domain" for node, search in own.items()}
+            {node: join_names(domains) or "no domain" for node, domains in node_domains.items()}
         ),
-        why="The same pod may find a name on one node and not on another: the list comes from each "
-        "node's own /etc/resolv.conf (the file that its kubelet is told by resolvConf).",
-        remedies=(remedies.set_ndots(), _take_out("what the other nodes do not have")),
+        why="The same pod may resolve a name on one node and not on another: the list comes from "
+        "the node's own /etc/resolv.conf (the file in the kubelet's resolvConf setting).",
+        remedies=(
+            remedies.set_ndots(),
+            _edit_resolv_conf("domains that the other nodes do not have"),
+        ),
     )
 
 
-def _take_out(what: str) -> Remedy:
+def _edit_resolv_conf(domains: str) -> Remedy:
     return Remedy(
-        text=f"Take {what} out of /etc/resolv.conf of these nodes (netplan, DHCP client, "
-        "systemd-resolved); pods get the new one when they restart.",
+        text=f"Remove {domains} from /etc/resolv.conf of these nodes (netplan, DHCP client, "
+        "systemd-resolved); pods get the new list when they restart.",
         scope="nodes",
     )
 
 
 def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
-    """An image or a node was given a gai.conf, which few programs read."""
-    told = {
+    """Find pods with a gai.conf, which only glibc reads."""
+    configs = {
         node: "; ".join(view.gai_conf) for node, view in iter_probe_views(evidence) if view.gai_conf
     }
-    if told:
+    if configs:
         yield Finding(
             check="nodes.gai-conf",
             severity=Severity.NOTE,
             cause="/etc/gai.conf in the pod changes the order of addresses, for glibc alone",
-            nodes=tuple(told),
-            evidence=group_by_line(told),
-            why="glibc's getaddrinfo sorts by it (`precedence ::ffff:0:0/96 100` puts IPv4 first). "
-            "musl (static uv, Alpine) never reads it, Go's own resolver neither, and a gai.conf of "
-            "the node reaches no pod: each image has its own. So curl may be mended and uv not.",
+            nodes=tuple(configs),
+            evidence=group_by_line(configs),
+            why="glibc's getaddrinfo sorts addresses by it (`precedence ::ffff:0:0/96 100` puts "
+            "IPv4 first). musl (static uv, Alpine) and Go's own resolver never read it, and a "
+            "gai.conf of the node does not affect pods: each image has its own. So it may fix curl "
+            "and not uv.",
             remedies=(remedies.attach_workload(), remedies.USE_MIRROR),
         )
 
@@ -207,16 +215,16 @@ CHECKS = (
     DoctorCheck(id="nodes.ready", fact="every node is Ready", needs=_NODES, find=check_ready),
     DoctorCheck(
         id="nodes.pressure",
-        fact="no node is short of disk, memory or process ids",
+        fact="no node is short of disk, memory or process IDs",
         needs=_NODES,
         find=check_pressure,
     ),
     DoctorCheck(
-        id="nodes.cordoned", fact="every node takes pods", needs=_NODES, find=check_cordoned
+        id="nodes.cordoned", fact="every node accepts pods", needs=_NODES, find=check_cordoned
     ),
     DoctorCheck(
         id="nodes.ipv6-only",
-        fact="every node is reached over IPv4",
+        fact="every node has an IPv4 address",
         needs=_NODES,
         find=check_ipv6_only,
     ),
@@ -228,7 +236,7 @@ CHECKS = (
     ),
     DoctorCheck(
         id="nodes.gai-conf",
-        fact="no gai.conf hides what IPv6 does",
+        fact="no gai.conf hides problems with IPv6",
         needs=_PODS,
         find=check_gai_conf,
     ),

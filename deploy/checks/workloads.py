@@ -1,4 +1,4 @@
-"""Workloads that fail for want of what they download, or pass the mirror by."""
+"""Workloads that fail because downloads fail, or that do not use the mirror."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
-RANK = 80  # where it stands in the report
+RANK = 80  # its position in the report
 
-_MUSL = re.compile(r"Name has no usable address|failed to lookup address .*Name does not resolve")
-_NAME = re.compile(
+_MUSL_ERROR = re.compile(
+    r"Name has no usable address|failed to lookup address .*Name does not resolve"
+)
+_NAME_ERROR = re.compile(
     r"Name has no usable address|Name does not resolve|Name or service not known"
     r"|Temporary failure in name resolution|No address associated|Could not resolve|lookup address"
 )
-_ROUTE = re.compile(r"etwork (is )?unreachable|os error 101")
-_DOWNLOADS = re.compile(
+_ROUTE_ERROR = re.compile(r"etwork (is )?unreachable|os error 101")
+_DOWNLOAD_ERROR = re.compile(
     r"Failed to (fetch|download)|error sending request for url|No matching distribution"
     r"|Could not find a version|pip\b|simple/|LocalEntryNotFoundError|couldn't connect to"
 )
@@ -40,77 +42,78 @@ _NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
 
 
 def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
-    """Pods that fail, and whose logs tell of downloads that did not come."""
+    """Find failing pods whose logs report failed downloads."""
     for workload in require_seen(evidence.workloads):
-        fails = [pod for pod in workload.pods if pod.is_failing]
-        said = filter_lines((line for pod in fails for line in pod.log_lines), "failed")
-        text = "\n".join(said)
-        guilty = (
-            bool(find_package_installs(workload)) or _DOWNLOADS.search(text) or _MUSL.search(text)
+        failing = [pod for pod in workload.pods if pod.is_failing]
+        lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
+        log = "\n".join(lines)
+        downloads = (
+            bool(find_package_installs(workload))
+            or _DOWNLOAD_ERROR.search(log)
+            or _MUSL_ERROR.search(log)
         )
-        if not fails or not said or not guilty:
+        if not failing or not lines or not downloads:
             continue
         yield Finding(
             check="workloads.failing",
             severity=Severity.ERROR,
             cause=f"{workload.title} fails: what it downloads does not come",
-            nodes=tuple(dict.fromkeys(pod.node for pod in fails if pod.node)),
+            nodes=tuple(dict.fromkeys(pod.node for pod in failing if pod.node)),
             evidence=(
                 *(
                     f"pod {pod.name} {on_nodes([pod.node])}: {pod.trouble or pod.phase}, "
                     f"{pod.restarts} restarts"
-                    for pod in fails[:3]
+                    for pod in failing[:3]
                 ),
-                # the first names what was asked for, the last ones the cause
-                *(f"says: {line}" for line in dict.fromkeys((*said[:1], *said[-3:]))),
+                # the first line names what was requested, the last lines the cause
+                *(f"log: {line}" for line in dict.fromkeys((*lines[:1], *lines[-3:]))),
             ),
-            why=_why(text),
-            remedies=_mends(workload, text),
+            why=_explain_failure(log),
+            remedies=_choose_remedies(workload, log),
         )
 
 
-def _why(text: str) -> str:
-    if _MUSL.search(text):
+def _explain_failure(log: str) -> str:
+    if _MUSL_ERROR.search(log):
         return (
-            "`Name has no usable address` (older: `Name does not resolve`) is what musl says when "
-            "a search domain answers where it should not: dns.search-domains tells which. curl in "
-            "the same pod finds the name."
+            "musl reports `Name has no usable address` (older versions: `Name does not resolve`) "
+            "if a search domain answers where it should not: see dns.search-domains. curl in the "
+            "same pod resolves the name."
         )
-    if _NAME.search(text):
-        return "The name is not found: see dns."
-    if _ROUTE.search(text):
+    if _NAME_ERROR.search(log):
+        return "The name does not resolve: see dns."
+    if _ROUTE_ERROR.search(log):
         return (
-            "The address that was tried has no way out: an IPv6 one where IPv6 leads nowhere, or "
+            "The pod cannot reach the address: an IPv6 address without a working IPv6 route, or "
             "pods may not leave the cluster: see dns.ipv6-answers, ipv6.pods and dns.egress."
         )
-    return "The index, or the way to it, did not answer: see dns.egress and mirror."
+    return "The index did not answer, or cannot be reached: see dns.egress and mirror."
 
 
-def _mends(workload: Workload, text: str) -> tuple[Remedy, ...]:
-    ways = [remedies.attach_workload(format_target(workload), workload.namespace)]
-    if _NAME.search(text):
-        ways.insert(
-            0, remedies.set_ndots(workload=format_target(workload), namespace=workload.namespace)
-        )
+def _choose_remedies(workload: Workload, log: str) -> tuple[Remedy, ...]:
+    target = format_target(workload)
+    ndots = remedies.set_ndots(workload=target, namespace=workload.namespace)
     return (
-        *ways,
+        *((ndots,) if _NAME_ERROR.search(log) else ()),
+        remedies.attach_workload(target, workload.namespace),
         remedies.build_image(workload.title),
         remedies.publish_environment([workload.namespace]),
     )
 
 
 def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
-    """Pods that wait for the mirror's ConfigMap."""
+    """Find pods that wait for the mirror's ConfigMap."""
     for workload in require_seen(evidence.workloads):
         waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
-        if waiting and any("pypi-mirror-env" in one.env_maps for one in workload.containers):
+        if waiting and any("pypi-mirror-env" in each.env_maps for each in workload.containers):
             yield Finding(
                 check="workloads.config",
                 severity=Severity.ERROR,
                 cause=f"{workload.title} does not start: it takes the ConfigMap pypi-mirror-env",
                 nodes=tuple(dict.fromkeys(pod.node for pod in waiting)),
                 evidence=tuple(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
-                why="Containers take it by envFrom, and it is not in their namespace.",
+                why="Its containers get their environment from this ConfigMap (envFrom), and their "
+                "namespace does not have it.",
                 remedies=(
                     Remedy(
                         text="Publish it there.",
@@ -122,51 +125,57 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
-    """Workloads that install packages, and not from the mirror."""
-    state = get_mirror(evidence)
+    """Find workloads that install packages, but not from the mirror."""
+    mirror = get_mirror(evidence)
     for workload in require_seen(evidence.workloads):
         shown = find_package_installs(workload)
         if not shown or workload.is_proved:
             continue
-        past = [one for one in iter_installers(workload) if not uses_mirror(one, state)]
-        if past:
-            told = [
-                f"container {one.name} uses {url}" for one in past if (url := find_index_url(one))
+        unmirrored = [
+            container
+            for container in iter_installers(workload)
+            if not uses_mirror(container, mirror)
+        ]
+        if unmirrored:
+            indexes = [
+                f"container {container.name} uses {url}"
+                for container in unmirrored
+                if (url := find_index_url(container))
             ]
-            there = bool(state and state.ready)
+            is_mirror_ready = bool(mirror and mirror.ready)
+            publish = remedies.publish_environment([workload.namespace])
             yield Finding(
                 check="workloads.mirror",
                 severity=Severity.WARNING,
                 cause=f"{workload.title} installs packages, and not from the mirror",
-                evidence=(*shown[:3], *told[:2]),
-                why="Each start depends on the public index, on its name and on the way to it."
+                evidence=(*shown[:3], *indexes[:2]),
+                why="Each start depends on the public index, on DNS and on the network."
                 + (
-                    " What stands in its command wins over the environment: the --index-url there "
-                    "has to go first."
-                    if any(sets_index_in_command(one) for one in past)
+                    " An --index-url in its command overrides the environment: remove it first."
+                    if any(sets_index_in_command(container) for container in unmirrored)
                     else ""
                 ),
                 remedies=(
                     remedies.attach_workload(format_target(workload), workload.namespace),
                     remedies.build_image(workload.title),
-                    *(() if there else (remedies.publish_environment([workload.namespace]),)),
+                    *(() if is_mirror_ready else (publish,)),
                 ),
             )
             continue
-        frozen = [one.name for one in workload.containers if ignores_index(one)]
+        frozen = [container.name for container in workload.containers if ignores_index(container)]
         if frozen:
             yield Finding(
                 check="workloads.mirror",
                 severity=Severity.WARNING,
                 cause=f"{workload.title} was given the mirror and passes it by: --frozen",
                 evidence=shown[:3],
-                why="`uv run --frozen` and `uv sync --frozen` fetch the URLs that stand in uv.lock "
+                why="`uv run --frozen` and `uv sync --frozen` download from the URLs in uv.lock "
                 f"and ignore every index setting (container {join_names(frozen)}).",
                 remedies=(
                     remedies.build_image(workload.title),
                     Remedy(
-                        text="Or leave --frozen out (uv.lock must be writable), or export the lock "
-                        "and install with --require-hashes: docs/workloads.md.",
+                        text="Or drop --frozen (uv.lock must be writable), or export the lock and "
+                        "install with --require-hashes: docs/workloads.md.",
                         scope="workload",
                     ),
                 ),
@@ -174,27 +183,30 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
-    """Pods that fail without a word about downloads are said too, in one line."""
-    other = []
+    """Find failing pods whose logs say nothing about downloads; reported together."""
+    failures = []
     for workload in require_seen(evidence.workloads):
-        fails = [pod for pod in workload.pods if pod.is_failing and pod.trouble not in _NOT_STARTED]
-        told = [line for pod in fails for line in pod.log_lines if "failed" in classify_line(line)]
-        if fails and not told:
-            other.append(f"{workload.title}: {fails[0].trouble or fails[0].phase}")
-    if other:
+        failing = [
+            pod for pod in workload.pods if pod.is_failing and pod.trouble not in _NOT_STARTED
+        ]
+        lines = [line for pod in failing for line in pod.log_lines]
+        if failing and not any("failed" in classify_line(line) for line in lines):
+            failures.append((workload, failing[0].trouble or failing[0].phase))
+    if failures:
+        first = failures[0][0]
         yield Finding(
             check="workloads.other",
             severity=Severity.NOTE,
-            cause=f"{len(other)} workload{'s fail' if other[1:] else ' fails'} for other reasons "
-            "than downloads",
-            evidence=tuple(other[:8]),
-            why="Their logs tell of no download. They may be no concern of the mirror's.",
+            cause=f"{len(failures)} workload{'s fail' if failures[1:] else ' fails'} for other "
+            "reasons than downloads",
+            evidence=tuple(f"{workload.title}: {reason}" for workload, reason in failures[:8]),
+            why="Their logs report no failed downloads, so the mirror is probably not involved.",
             remedies=(
                 Remedy(
-                    text="Read what they say.",
+                    text="Read their logs.",
                     scope="workload",
-                    command=f"kubectl -n {other[0].partition('/')[0]} logs "
-                    f"{other[0].partition('/')[2].partition(':')[0]} --previous --tail=50",
+                    command=f"kubectl -n {first.namespace} logs {format_target(first)} "
+                    "--previous --tail=50",
                 ),
             ),
         )
@@ -205,7 +217,7 @@ _WORKLOADS = frozenset({Need.WORKLOADS})
 CHECKS = (
     DoctorCheck(
         id="workloads.failing",
-        fact="no workload fails for want of a download",
+        fact="no workload fails because of a download",
         needs=_WORKLOADS,
         find=check_failing_downloads,
     ),
@@ -217,7 +229,7 @@ CHECKS = (
     ),
     DoctorCheck(
         id="workloads.mirror",
-        fact="workloads that install packages take them from the mirror",
+        fact="workloads that install packages use the mirror",
         needs=_WORKLOADS | {Need.MIRROR},
         find=check_unmirrored,
     ),

@@ -1,1 +1,1 @@
-"""What was seen of a cluster, and how it is looked at."""
+"""Observe a cluster: one module per subject, and `collect`, which reads them all."""

@@ -1,4 +1,4 @@
-"""Which lines of logs tell of downloads. Pure."""
+"""Find the lines of logs that are about downloads. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from deploy.evidence.masking import mask_text
 
-_MOST = 10  # lines of each kind that are kept of one log
-_LONG = 240  # characters of a line
+_MAX_LINES = 10  # of each kind that are kept of one log
+_MAX_LENGTH = 240  # characters of a line
 
-# kind → what its lines look like, as uv, pip, huggingface_hub, spaCy, whisper, torch and nltk say
+# kind → its lines, as uv, pip, huggingface_hub, spaCy, whisper, torch and nltk print them
 LINE_PATTERNS: dict[str, re.Pattern[str]] = {
     "packages": re.compile(
         r"^\s*(Prepared|Installed|Downloaded) \d+ packages? in"
@@ -41,23 +41,23 @@ LINE_PATTERNS: dict[str, re.Pattern[str]] = {
 
 
 def classify_line(line: str) -> set[str]:
-    """packages, python, models, failed: what a line tells of."""
+    """Return the kinds of a line: packages, python, models, failed; empty if it is none."""
     return {kind for kind, pattern in LINE_PATTERNS.items() if pattern.search(line)}
 
 
 def select_lines(log: str) -> tuple[str, ...]:
-    """The lines that tell of downloads, in their order; of each kind the first ones, masked."""
-    kept: list[str] = []
+    """Return the lines about downloads in their order: the first of each kind, masked."""
+    selected: list[str] = []
     count = dict.fromkeys(LINE_PATTERNS, 0)
     for line in log.splitlines():
-        found = classify_line(line)
-        if any(count[kind] < _MOST for kind in found):
-            kept.append(mask_text(line.strip())[:_LONG])
-            for kind in found:
+        kinds = classify_line(line)
+        if any(count[kind] < _MAX_LINES for kind in kinds):
+            selected.append(mask_text(line.strip())[:_MAX_LENGTH])
+            for kind in kinds:
                 count[kind] += 1
-    return tuple(dict.fromkeys(kept))
+    return tuple(dict.fromkeys(selected))
 
 
 def filter_lines(lines: Iterable[str], kind: str) -> tuple[str, ...]:
-    """The lines that tell of one kind."""
+    """Return the lines of one kind."""
     return tuple(line for line in lines if LINE_PATTERNS[kind].search(line))

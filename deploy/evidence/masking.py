@@ -1,7 +1,7 @@
-"""How secrets leave what is shown or saved: lines, commands, whole objects. Pure.
+"""Mask secrets in everything that is shown or saved: lines, commands, whole objects. Pure.
 
-Environment values are kept by a list of what steers downloads and networks; whatever else a
-workload is told stays out, however harmless its name looks.
+Values of environment variables are only kept if the variable is on a list of those that configure
+downloads and networks. All other values are masked, however harmless their names look.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DOWNLOAD_VARIABLES = re.compile(
     r"|(HTTPS?|NO|ALL)_PROXY|PYTHON_VERSION",
     re.IGNORECASE,
 )
-_NETWORK = re.compile(
+_NETWORK_VARIABLES = re.compile(
     r"(FELIX|CALICO|CLUSTER|DATASTORE|NO_DEFAULT)_\w+|IP6?(_AUTODETECTION_METHOD)?"
 )
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -31,7 +31,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\g<keep>***"),
     (re.compile(r"(?i)(?P<keep>--?(?:password|token|secret|api-key)\s+)\S+"), r"\g<keep>***"),
-    # shapes of tokens that need no name: JWT, GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
+    # tokens that are recognized without a name: JWT, GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
     (
         re.compile(
             r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}"
@@ -50,63 +50,61 @@ _SECRET_NAME = re.compile(
     r"|_key$|_dsn$|salt|signature"
 )
 _FLAG = re.compile(r"(?i)--?[\w-]*(password|passwd|token|secret|api-?key|credential)[\w-]*")
-_DROPPED = {"managedFields"}
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_DROPPED_KEYS = {"managedFields", "kubectl.kubernetes.io/last-applied-configuration"}
 
 
 def mask_text(text: str) -> str:
-    """The same text without passwords, tokens, keys and the users of URLs."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+    """Return the text without passwords, tokens, private keys and the user part of URLs."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable or key of this name holds something that must not be shown."""
+    """Whether the value of a variable or key with this name must not be shown."""
     return bool(_SECRET_NAME.search(name))
 
 
 def mask_command(words: Sequence[str]) -> list[str]:
-    """A command; the word after a flag such as --token goes."""
-    kept: list[str] = []
+    """Return the words of a command; the word after a flag such as --token is masked."""
+    masked: list[str] = []
     for word in words:
-        after_flag = bool(kept) and bool(_FLAG.fullmatch(kept[-1]))
-        kept.append(MASK if after_flag else mask_text(word))
-    return kept
+        follows_flag = bool(masked) and bool(_FLAG.fullmatch(masked[-1]))
+        masked.append(MASK if follows_flag else mask_text(word))
+    return masked
 
 
 def may_show_value(name: str) -> bool:
-    """Whether the value of this variable may be shown."""
-    return bool(
-        DOWNLOAD_VARIABLES.fullmatch(name) or _NETWORK.fullmatch(name)
-    ) and not is_secret_name(name)
+    """Whether the value of this environment variable may be shown."""
+    is_listed = DOWNLOAD_VARIABLES.fullmatch(name) or _NETWORK_VARIABLES.fullmatch(name)
+    return bool(is_listed) and not is_secret_name(name)
 
 
 def mask_object(value: Any) -> Any:
-    """A Kubernetes object, or a part of one, fit for a bug report."""
+    """Return a Kubernetes object, or a part of one, without secrets and managed fields."""
     if isinstance(value, str):
         return mask_text(value)
     if isinstance(value, list):
-        return [mask_object(one) for one in value]
+        return [mask_object(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept: dict[str, Any] = {}
-    for key, one in value.items():
-        if key in _DROPPED or key == _APPLIED:
+    masked: dict[str, Any] = {}
+    for key, item in value.items():
+        if key in _DROPPED_KEYS:
             continue
-        if key == "env" and isinstance(one, list):
-            kept[key] = [_variable(pair) for pair in one]
-        elif key in {"command", "args"} and isinstance(one, list):
-            kept[key] = mask_command([str(word) for word in one])
-        elif isinstance(one, str) and is_secret_name(key) and not key.endswith("Name"):
-            kept[key] = MASK
+        if key == "env" and isinstance(item, list):
+            masked[key] = [_mask_variable(variable) for variable in item]
+        elif key in {"command", "args"} and isinstance(item, list):
+            masked[key] = mask_command([str(word) for word in item])
+        elif isinstance(item, str) and is_secret_name(key) and not key.endswith("Name"):
+            masked[key] = MASK
         else:
-            kept[key] = mask_object(one)
-    return kept
+            masked[key] = mask_object(item)
+    return masked
 
 
-def _variable(pair: Any) -> Any:
-    if not isinstance(pair, dict) or "value" not in pair:
-        return mask_object(pair)
-    shown = mask_text(str(pair["value"])) if may_show_value(str(pair.get("name", ""))) else MASK
-    return {**pair, "value": shown}
+def _mask_variable(variable: Any) -> Any:
+    if not isinstance(variable, dict) or "value" not in variable:
+        return mask_object(variable)
+    shown = may_show_value(str(variable.get("name", "")))
+    return {**variable, "value": mask_text(str(variable["value"])) if shown else MASK}

@@ -1,4 +1,4 @@
-"""Questions to the views of probe pods that several categories ask. Pure."""
+"""Read the views of probe pods. Pure."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from mirror.probe.model import ConnectionAttempt, PodDns
 
 
 def iter_probe_views(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
-    """The nodes whose pods could be seen."""
-    for one in require_seen(evidence.pod_dns):
-        if not isinstance(one.view, Unseen):
-            yield one.node, one.view
+    """Yield (node, view) for every node whose probe pod was seen."""
+    for node in require_seen(evidence.pod_dns):
+        if not isinstance(node.view, Unseen):
+            yield node.node, node.view
 
 
 def ipv6_connections(view: PodDns) -> tuple[ConnectionAttempt, ...]:
-    """Connections that were tried to IPv6 addresses outside, in a pod."""
-    return tuple(one for name in view.names for one in name.connections if ":" in one.address)
+    """Return the connections to IPv6 addresses outside the cluster that a pod tried."""
+    return tuple(
+        connection
+        for name in view.names
+        for connection in name.connections
+        if ":" in connection.address
+    )
 
 
 def has_unreachable_ipv6(view: PodDns) -> bool:
-    """A pod has an IPv6 address, and every IPv6 connection that was tried outside fails.
+    """Whether a pod has an IPv6 address, and every IPv6 connection out of the cluster failed.
 
-    Where DNS gave no IPv6 address nothing was tried and nothing is hurt: addresses that serve the
-    cluster alone are no fault.
+    False if DNS returned no IPv6 address: nothing was tried then. IPv6 addresses that only serve
+    the cluster itself are no problem.
     """
-    tried = ipv6_connections(view)
+    connections = ipv6_connections(view)
     return bool(
         view.ipv6_addresses
-        and tried
-        and all(one.outcome in {"unreachable", "timeout"} for one in tried)
+        and connections
+        and all(connection.outcome in {"unreachable", "timeout"} for connection in connections)
     )

@@ -1,4 +1,4 @@
-"""What workloads do when they start, read from what they start and what they said. Pure."""
+"""What workloads download when they start, by their commands, variables and logs. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deploy.evidence.unseen import Unseen
 from deploy.evidence.workloads import Workload, WorkloadContainer
 from deploy.manifests.model import ENV_MAP
 
-_TRUE = {"1", "true", "yes", "on"}
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_TRUE = {"1", "true", "yes", "on"}
 _INSTALLS = re.compile(
     r"\b(uvx\s+[\w.\[-]|uv\s+(-\S+\s+)*(run|sync|pip\s+(install|sync)|tool\s+(run|install)|add)\b"
     r"|(pip3?|python[\d.]*\s+-m\s+pip)\s+(-\S+\s+)*install\b"
     r"|(poetry|pdm)\s+(-\S+\s+)*install\b|pipx\s+(run|install)\b|hatch\s+run\b)"
 )
 _UV_SYNCS = re.compile(r"\buv\s+(-\S+\s+)*(run|sync)\b")
-_QUIET = re.compile(r"(?<!\S)(--no-sync|--offline)(?!\S)")
+_NO_DOWNLOADS = re.compile(r"(?<!\S)(--no-sync|--offline)(?!\S)")
 _INDEX = re.compile(r"(?:--index-url|--default-index|-i)[=\s]+(\S+)")
 _FROZEN = re.compile(r"(?<!\S)--frozen(?!\S)")
 _PYTHON = re.compile(r"\buv\s+python\s+install\b|\buv\w*\s[^|;&]*--managed-python\b")
@@ -31,98 +31,100 @@ _MODELS = re.compile(
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-def command_line(container: WorkloadContainer) -> str:
-    """Command and arguments as one line."""
-    return " ".join(container.command)
-
-
-def is_enabled(container: WorkloadContainer, name: str) -> bool:
-    """Whether a variable says yes."""
-    return (container.get_env(name) or "").lower() in _TRUE
-
-
 def find_package_installs(workload: Workload) -> tuple[str, ...]:
-    """What shows that it installs packages when it starts; empty where nothing does."""
-    shown = []
-    for one in workload.containers:
-        line = command_line(one)
-        found = _INSTALLS.search(line)
-        if not found or _QUIET.search(line) or is_enabled(one, "UV_OFFLINE"):
+    """Return the evidence that a workload installs packages when it starts; empty if none."""
+    evidence = []
+    for container in workload.containers:
+        command = _join_command(container)
+        match = _INSTALLS.search(command)
+        if not match or _NO_DOWNLOADS.search(command) or _is_enabled(container, "UV_OFFLINE"):
             continue
-        if _UV_SYNCS.match(found[0]) and is_enabled(one, "UV_NO_SYNC"):
+        if _UV_SYNCS.match(match[0]) and _is_enabled(container, "UV_NO_SYNC"):
             continue
-        shown.append(f"container {one.name} starts: {_short(line)}")
-    return (*shown, *filter_lines(workload.log_lines, "packages")[:3])
+        evidence.append(_describe_start(container))
+    return (*evidence, *filter_lines(workload.log_lines, "packages")[:3])
 
 
 def find_python_downloads(workload: Workload) -> tuple[str, ...]:
-    """What shows that it downloads Python itself."""
-    shown = [
-        f"container {one.name} starts: {_short(command_line(one))}"
-        for one in workload.containers
-        if _PYTHON.search(command_line(one)) and (one.get_env("UV_PYTHON_DOWNLOADS") != "never")
+    """Return the evidence that a workload downloads Python itself when it starts."""
+    evidence = [
+        _describe_start(container)
+        for container in workload.containers
+        if _PYTHON.search(_join_command(container))
+        and container.get_env("UV_PYTHON_DOWNLOADS") != "never"
     ]
-    return (*shown, *filter_lines(workload.log_lines, "python")[:3])
+    return (*evidence, *filter_lines(workload.log_lines, "python")[:3])
 
 
 def find_model_downloads(workload: Workload) -> tuple[str, ...]:
-    """What shows that it downloads models."""
-    shown = [
-        f"container {one.name} starts: {_short(command_line(one))}"
-        for one in workload.containers
-        if _MODELS.search(command_line(one)) and not any(is_enabled(one, name) for name in _OFFLINE)
+    """Return the evidence that a workload downloads models when it starts."""
+    evidence = [
+        _describe_start(container)
+        for container in workload.containers
+        if _MODELS.search(_join_command(container))
+        and not any(_is_enabled(container, name) for name in _OFFLINE)
     ]
-    return (*shown, *filter_lines(workload.log_lines, "models")[:3])
+    return (*evidence, *filter_lines(workload.log_lines, "models")[:3])
 
 
 def find_index_url(container: WorkloadContainer) -> str | None:
-    """The index that a container is told, by its own words before its variables."""
-    found = _INDEX.search(command_line(container))
-    if found:
-        return found[1]
-    return next(
-        (url for name in INDEX_VARIABLES if (url := container.get_env(name)) is not None), None
-    )
+    """Return the index that a container installs from: its command overrides its variables."""
+    match = _INDEX.search(_join_command(container))
+    if match:
+        return match[1]
+    urls = (container.get_env(name) for name in INDEX_VARIABLES)
+    return next((url for url in urls if url is not None), None)
 
 
 def sets_index_in_command(container: WorkloadContainer) -> bool:
-    """Whether its command names an index itself: that wins over the environment."""
-    return bool(_INDEX.search(command_line(container)))
+    """Whether its command names an index, which overrides the environment."""
+    return bool(_INDEX.search(_join_command(container)))
 
 
-def uses_mirror(container: WorkloadContainer, state: MirrorState | None) -> bool:
-    """Whether it installs from the mirror."""
-    index = find_index_url(container)
-    if index is not None:
-        return bool(state and state.recorded_address and f"//{state.recorded_address}:" in index)
+def uses_mirror(container: WorkloadContainer, mirror: MirrorState | None) -> bool:
+    """Whether the container installs from the mirror."""
+    url = find_index_url(container)
+    if url is not None:
+        return bool(mirror and mirror.recorded_address and f"//{mirror.recorded_address}:" in url)
     return ENV_MAP in container.env_maps
 
 
 def ignores_index(container: WorkloadContainer) -> bool:
-    """`uv … --frozen` fetches the URLs of the lock, whatever index it is told."""
-    line = command_line(container)
-    frozen = _FROZEN.search(line) or is_enabled(container, "UV_FROZEN")
-    return bool(frozen and _UV_SYNCS.search(line) and not _QUIET.search(line)) and not is_enabled(
-        container, "UV_NO_SYNC"
-    )
+    """Whether it runs `uv … --frozen`, which downloads from the URLs in the lock."""
+    command = _join_command(container)
+    is_frozen = _FROZEN.search(command) or _is_enabled(container, "UV_FROZEN")
+    syncs = _UV_SYNCS.search(command) and not _NO_DOWNLOADS.search(command)
+    return bool(is_frozen and syncs) and not _is_enabled(container, "UV_NO_SYNC")
 
 
 def iter_installers(workload: Workload) -> Iterator[WorkloadContainer]:
-    """The containers that install; all of them where only the logs tell."""
-    found = [one for one in workload.containers if _INSTALLS.search(command_line(one))]
-    yield from found or workload.containers
+    """Yield the containers that install packages; all of them if only the logs show it."""
+    installers = [
+        container for container in workload.containers if _INSTALLS.search(_join_command(container))
+    ]
+    yield from installers or workload.containers
 
 
 def get_mirror(evidence: Evidence) -> MirrorState | None:
-    """The mirror, where it could be seen."""
+    """Return the mirror; None if it could not be seen."""
     return None if isinstance(evidence.mirror, Unseen) else evidence.mirror
 
 
 def format_target(workload: Workload) -> str:
-    """KIND/NAME as the command line takes it."""
+    """Return KIND/NAME, as commands take it."""
     return f"{workload.kind.lower()}/{workload.name}"
 
 
-def _short(line: str, most: int = 120) -> str:
-    line = " ".join(line.split())
-    return line if len(line) <= most else line[:most] + " …"
+def _join_command(container: WorkloadContainer) -> str:
+    return " ".join(container.command)
+
+
+def _is_enabled(container: WorkloadContainer, name: str) -> bool:
+    return (container.get_env(name) or "").lower() in _TRUE
+
+
+def _describe_start(container: WorkloadContainer, max_length: int = 120) -> str:
+    command = " ".join(_join_command(container).split())
+    if len(command) > max_length:
+        command = command[:max_length] + " …"
+    return f"container {container.name} starts: {command}"

@@ -1,27 +1,27 @@
-"""How findings say things of nodes and names, the same in every category. Pure."""
+"""Wording that the checks share: lists of names and of nodes. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-_MOST = 6
+_MAX_NAMES = 6
 
 
-def join_names(names: Iterable[str], most: int = _MOST) -> str:
-    """Names, each once, the rest counted."""
-    every = list(dict.fromkeys(names))
-    more = f" and {len(every) - most} more" if every[most:] else ""
-    return ", ".join(every[:most]) + more
+def join_names(names: Iterable[str], max_names: int = _MAX_NAMES) -> str:
+    """Return the names without duplicates, e.g. "a, b and 3 more"."""
+    unique = list(dict.fromkeys(names))
+    rest = f" and {len(unique) - max_names} more" if unique[max_names:] else ""
+    return ", ".join(unique[:max_names]) + rest
 
 
 def on_nodes(nodes: Iterable[str]) -> str:
-    """Nodes as the end of a sentence."""
+    """Return "on a, b", to end a sentence with."""
     return f"on {join_names(nodes)}"
 
 
-def group_by_line(by_node: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines of nodes; nodes that say the same share one."""
-    lines: dict[str, list[str]] = {}
-    for node, line in by_node.items():
-        lines.setdefault(line, []).append(node)
-    return tuple(f"{line} ({on_nodes(nodes)})" for line, nodes in lines.items())
+def group_by_line(lines_by_node: Mapping[str, str]) -> tuple[str, ...]:
+    """Return "LINE (on a, b)" for each line; nodes with the same line share it."""
+    nodes_by_line: dict[str, list[str]] = {}
+    for node, line in lines_by_node.items():
+        nodes_by_line.setdefault(line, []).append(node)
+    return tuple(f"{line} ({on_nodes(nodes)})" for line, nodes in nodes_by_line.items())

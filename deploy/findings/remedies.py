@@ -1,5 +1,6 @@
-"""The mends that several checks offer, from the least invasive: one workload, a namespace, the
-cluster, the nodes. The commands of this program stand here and nowhere else in the checks.
+"""The remedies that several checks offer, and the commands in them. Pure.
+
+Ordered from the least invasive: they change one workload, a namespace, the cluster, the nodes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ NAMESPACE_PLACEHOLDER = "NAMESPACE"
 def set_ndots(
     text: str = "", workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
 ) -> Remedy:
-    """One workload leaves the search list out."""
+    """One workload looks names up as they are, before it tries the search domains."""
     return Remedy(
-        text=text or "Let one workload try names as they are first (ndots 1).",
+        text=text or "Let one workload look names up as they are first (ndots 1).",
         scope="workload",
         command=f"mirror attach {workload} -n {namespace} --ndots --no-index",
-        side_effect="there, short names such as service.namespace stop resolving (use "
+        side_effect="short names such as service.namespace no longer resolve there (use "
         "service.namespace.svc.cluster.local); its pods restart",
     )
 
@@ -30,10 +31,10 @@ def set_ndots(
 def attach_workload(
     workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
 ) -> Remedy:
-    """One workload takes the mirror."""
+    """One workload uses the mirror."""
     return Remedy(
-        text="Give the workload the mirror: its URL is an IPv4 address, so no name is looked up "
-        "and nothing outside of the cluster is reached.",
+        text="Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
+        "no DNS lookup and no way out of the cluster is needed.",
         scope="workload",
         command=f"mirror attach {workload} -n {namespace}",
         side_effect="its pods restart",
@@ -41,67 +42,61 @@ def attach_workload(
 
 
 def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) -> Remedy:
-    """A namespace is given the mirror's environment."""
+    """The workloads of a namespace can use the mirror."""
     return Remedy(
-        text="Give a whole namespace the mirror: its URL is an IPv4 address, so no name is looked "
-        "up and nothing outside of the cluster is reached.",
+        text="Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
+        "cluster, so no DNS lookup and no way out of the cluster is needed.",
         scope="namespace",
         command="mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
     )
 
 
-USE_MIRROR = publish_environment()
+def build_image(workload: str, path: str = "PATH") -> Remedy:
+    """The packages are installed in the image."""
+    return Remedy(
+        text=f"Build an image that contains what {workload} downloads: it then starts without a "
+        "network.",
+        scope="workload",
+        command=f"build-image {path}",
+        side_effect="the image has to be rebuilt when its lock changes",
+    )
+
+
+def filter_ipv6_answers() -> Remedy:
+    """CoreDNS answers without AAAA records."""
+    return Remedy(
+        text="Let CoreDNS remove IPv6 addresses from its answers.",
+        scope="cluster",
+        command=FIX_DNS_COMMAND,
+        side_effect="pods can no longer reach anything over IPv6 by name",
+    )
+
 
 FIX_SEARCH_DOMAINS_COMMAND = "mirror fix search-domains"
 FIX_DNS_COMMAND = "mirror fix dns"
 
+USE_MIRROR = publish_environment()
 POD_SYSCTL = Remedy(
-    text="Start new pods without IPv6 (a `tuning` entry in the CNI's configuration); running pods "
-    "keep theirs until they restart.",
+    text="Start new pods without IPv6 (a `tuning` plugin in the CNI configuration); running pods "
+    "keep IPv6 until they restart.",
     scope="nodes",
     command="mirror fix pod-sysctl",
-    side_effect="no pod has IPv6, inside of the cluster either",
+    side_effect="pods have no IPv6, not even inside the cluster",
 )
 IPPOOL = Remedy(
-    text="Stop giving pods IPv6 addresses: `assign_ipv6` off first, then the pool disabled.",
+    text="Stop assigning IPv6 addresses to pods: turn `assign_ipv6` off, then disable the pool.",
     scope="nodes",
     command="mirror fix ippool",
-    side_effect="no new pod has IPv6; running pods keep their address until they restart",
+    side_effect="new pods have no IPv6; running pods keep their address until they restart",
 )
-HOST_SYSCTL = Remedy(
-    text="Turn IPv6 off on the nodes themselves.",
-    scope="nodes",
-    command="mirror fix host-sysctl",
-    side_effect="the nodes lose IPv6 altogether; pods are not touched by it",
-)
-
-
-def build_image(workload: str, path: str = "PATH") -> Remedy:
-    """The packages go into the image."""
-    return Remedy(
-        text=f"Bake what {workload} downloads into its image: it then starts with no network.",
-        scope="workload",
-        command=f"build-image {path}",
-        side_effect="the image is built anew when its lock changes",
-    )
 
 
 def is_microk8s(evidence: Evidence) -> bool:
-    """Whether the nodes say that they are MicroK8s'."""
+    """Whether a node belongs to MicroK8s."""
     nodes = evidence.nodes
     return not isinstance(nodes, Unseen) and any(node.distribution == "microk8s" for node in nodes)
 
 
 def enable_addon_command(evidence: Evidence, name: str, fallback: str) -> str:
-    """How a missing add-on is turned on: MicroK8s' command, or ``otherwise`` in words."""
+    """Return the command that enables a MicroK8s add-on; ``fallback`` on other clusters."""
     return f"microk8s enable {name}" if is_microk8s(evidence) else fallback
-
-
-def filter_ipv6_answers() -> Remedy:
-    """CoreDNS leaves AAAA records out."""
-    return Remedy(
-        text="Let CoreDNS leave IPv6 addresses out of its answers.",
-        scope="cluster",
-        command=FIX_DNS_COMMAND,
-        side_effect="no pod reaches anything over IPv6 by name",
-    )

@@ -89,7 +89,7 @@ def test_its_evidence_can_be_judged_again(tmp_path: Path) -> None:
     argv = ["--from", str(CASES / "field" / "evidence.json"), "--bundle", str(target)]
     done = CliRunner().invoke(doctor, argv)
     assert done.exit_code == 1
-    assert "look through it before you give it away" in done.stdout
+    assert "check it before you share it" in done.stdout
     assert target.stat().st_mode & 0o777 == 0o600
     again = tmp_path / "evidence.json"
     again.write_text(read(target)["evidence.json"])
