@@ -1,4 +1,4 @@
-"""What starts pods' networks: Calico on each node, its conflist, and whether nodes follow it."""
+"""The pod network: Calico on each node, its conflist, and whether the nodes use it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from deploy.evidence.model import Need
 from deploy.findings.model import DoctorCheck
 
 CATEGORY = "cni"
-RANK = 60  # where it stands in the report
+RANK = 60  # its position in the report
 
 _CALICO = frozenset({Need.CALICO})
 
 CHECKS = (
     DoctorCheck(
         id="cni.pods",
-        fact="Calico is ready on every node it runs on",
+        fact="Calico is Ready on every node it runs on",
         needs=_CALICO,
         find=pod_start.check_calico_pods,
     ),
@@ -26,13 +26,13 @@ CHECKS = (
     ),
     DoctorCheck(
         id="cni.conflist",
-        fact="the CNI configuration can be read",
+        fact="the CNI configuration is valid",
         needs=_CALICO,
         find=conflist.check_conflist,
     ),
     DoctorCheck(
         id="cni.drift",
-        fact="new pods have what the CNI configuration says",
+        fact="new pods match the CNI configuration",
         needs=_CALICO | {Need.POD_DNS},
         find=conflist.check_drift,
     ),

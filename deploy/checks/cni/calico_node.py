@@ -1,4 +1,4 @@
-"""calico-node's own settings for IPv6, against the pools and the nodes."""
+"""calico-node's settings for IPv6, compared with the pools and the nodes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from deploy.findings.phrases import join_names, on_nodes
 
 
 def check_felix(evidence: Evidence) -> Iterator[Finding]:
-    """IPv6 is off in Felix and on in the address pools: addresses that nothing routes."""
+    """Find IPv6 that is off in Felix but on in the pools: nothing routes such addresses."""
     calico = require_seen(evidence.calico)
     if calico is None:
         return
     variable = calico.get_env("FELIX_IPV6SUPPORT")
-    off = variable is not None and variable.lower() in {"false", "0", "no"}
+    is_off = variable is not None and variable.lower() in {"false", "0", "no"}
+    is_off_by_configuration = variable is None and calico.felix_ipv6 is False
     pools = [
         pool.name
         for pool in require_seen(evidence.ip_pools)
         if pool.family == 6 and not pool.disabled
     ]
-    gives = calico.conflist is not None and calico.conflist.assign_ipv6
-    if not pools or not gives or not (off or (variable is None and calico.felix_ipv6 is False)):
+    assigns = calico.conflist is not None and calico.conflist.assign_ipv6
+    if not pools or not assigns or not (is_off or is_off_by_configuration):
         return
     yield Finding(
         check="cni.felix",
@@ -33,17 +34,17 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
         "IPv6 addresses all the same",
         evidence=(
             f"FELIX_IPV6SUPPORT={variable}"
-            if off
+            if is_off
             else "FelixConfiguration default: ipv6Support false",
             f"IPv6 pool {join_names(pools)} is enabled, assign_ipv6 is true",
         ),
-        why="FELIX_IPV6SUPPORT only says whether Felix programs IPv6 routes and rules on the "
-        "nodes. Addresses come from calico-ipam: a pod's IPv6 address then leads nowhere, not even "
-        "to its neighbour, and programs that try it first wait or fail.",
+        why="FELIX_IPV6SUPPORT only controls whether Felix programs IPv6 routes and rules on the "
+        "nodes; calico-ipam assigns the addresses. A pod's IPv6 address then leads nowhere, not "
+        "even to the next pod, and programs that try it first wait or fail.",
         remedies=(
             remedies.IPPOOL,
             Remedy(
-                text="Or let Felix serve IPv6 again.",
+                text="Or let Felix route IPv6 again.",
                 scope="nodes",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
                 "FELIX_IPV6SUPPORT=true",
@@ -54,7 +55,7 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
-    """calico-node looks for an IPv6 address on nodes that have none."""
+    """Find nodes without the IPv6 address that calico-node looks for."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
@@ -62,29 +63,31 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
     if ip6 != "autodetect" or isinstance(evidence.nodes, Unseen):
         return
     without = [
-        node.name for node in evidence.nodes if not any(":" in one for one in node.addresses)
+        node.name
+        for node in evidence.nodes
+        if not any(":" in address for address in node.addresses)
     ]
-    # clusters of one family report one InternalIP: only beside nodes that have both it tells
+    # a single-stack cluster reports one InternalIP per node, so only a mix means anything
     if not without or len(without) == len(evidence.nodes):
         return
+    method = calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"
     yield Finding(
         check="cni.autodetect",
         severity=Severity.WARNING,
         cause=f"calico-node is to find an IPv6 address (IP6=autodetect), and there is none "
         f"{on_nodes(without)}",
         nodes=tuple(without),
-        evidence=(
-            "calico-node: IP6=autodetect, IP6_AUTODETECTION_METHOD="
-            + (calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"),
-        ),
-        why="A node that has no stored IPv6 address fails at its next start with `failed to "
-        "autodetect an IPv6 address`; host IPv6 must not be turned off while this stands.",
+        evidence=(f"calico-node: IP6=autodetect, IP6_AUTODETECTION_METHOD={method}",),
+        why="On a node without a stored IPv6 address, calico-node fails at its next start with "
+        "`failed to autodetect an IPv6 address`. Do not turn IPv6 off on hosts before this is "
+        "fixed.",
         remedies=(
             Remedy(
-                text="Tell calico-node not to look for one.",
+                text="Tell calico-node not to look for an IPv6 address.",
                 scope="nodes",
                 command=f"kubectl -n {calico.namespace} set env daemonset/calico-node IP6=none",
-                side_effect="calico-node restarts, node by node; nodes have no IPv6 in Calico",
+                side_effect="calico-node restarts, node by node; Calico no longer knows IPv6 "
+                "addresses of nodes",
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""The conflist: readable, and the same on the nodes as in the ConfigMap."""
+"""The conflist: valid, and the same on the nodes as in the ConfigMap."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import on_nodes
 
-_MICROK8S_FILE = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
-_NODE_FILES = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"
+_MICROK8S_MANIFEST = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
+_MICROK8S_CONFLIST = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"
 
 
 def check_conflist(evidence: Evidence) -> Iterator[Finding]:
-    """The template of the conflist cannot be read."""
+    """Find a conflist template that is not valid JSON."""
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or not calico.conflist.broken:
         return
@@ -26,10 +26,10 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
         severity=Severity.ERROR,
         cause=f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
         evidence=(calico.conflist.broken,),
-        why="calico-node writes it to each node when it starts: from then on no pod starts there.",
+        why="calico-node writes it to each node when it starts; from then on no pod starts there.",
         remedies=(
             Remedy(
-                text="Mend the key cni_network_config, or take back what `mirror fix` did.",
+                text="Correct the key cni_network_config, or roll back what `mirror fix` did.",
                 scope="cluster",
                 command=f"kubectl -n {calico.namespace} edit configmap calico-config",
             ),
@@ -38,47 +38,62 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
-    """What new pods have is not what the conflist in the ConfigMap says."""
+    """Find nodes whose new pods do not match the conflist in the ConfigMap."""
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
-    told = calico.conflist
-    untuned, given = [], []
+    conflist = calico.conflist
+    not_tuned, assigned = [], []
     for node, view in iter_probe_views(evidence):
-        if told.tunes_ipv6_off and view.ipv6_disabled is False:
-            untuned.append(node)
-        elif not told.assign_ipv6 and not told.tunes_ipv6_off and view.ipv6_addresses:
-            given.append(node)
-    for nodes, says, has in (
-        (untuned, "switches IPv6 off in new pods (tuning)", "disable_ipv6 = 0"),
-        (given, "gives pods no IPv6 (assign_ipv6 is false)", "an IPv6 address"),
-    ):
-        if nodes:
-            yield _drifted(evidence, calico, nodes, says, has)
+        if conflist.tunes_ipv6_off and view.ipv6_disabled is False:
+            not_tuned.append(node)
+        elif not conflist.assign_ipv6 and not conflist.tunes_ipv6_off and view.ipv6_addresses:
+            assigned.append(node)
+    if not_tuned:
+        yield _report_drift(
+            evidence,
+            calico,
+            not_tuned,
+            setting="switches IPv6 off in new pods (tuning)",
+            actual="disable_ipv6 = 0",
+            command="mirror fix pod-sysctl",
+        )
+    if assigned:
+        yield _report_drift(
+            evidence,
+            calico,
+            assigned,
+            setting="gives pods no IPv6 (assign_ipv6 is false)",
+            actual="an IPv6 address",
+            command="mirror fix ippool",
+        )
 
 
-def _drifted(evidence: Evidence, calico: Calico, nodes: list[str], says: str, has: str) -> Finding:
-    microk8s = remedies.is_microk8s(evidence)
+def _report_drift(
+    evidence: Evidence,
+    calico: Calico,
+    nodes: list[str],
+    *,
+    setting: str,
+    actual: str,
+    command: str,
+) -> Finding:
     return Finding(
         check="cni.drift",
         severity=Severity.WARNING,
-        cause=f"the CNI configuration in {calico.namespace}/calico-config {says}, and new pods "
-        f"have {has} {on_nodes(nodes)}",
+        cause=f"the CNI configuration in {calico.namespace}/calico-config {setting}, and new pods "
+        f"have {actual} {on_nodes(nodes)}",
         nodes=tuple(nodes),
-        evidence=(f"a pod started just now has {has} ({on_nodes(nodes)})",),
-        why="The file on these nodes is another one: calico-node writes it only when it starts"
+        evidence=(f"a pod that was just started has {actual} ({on_nodes(nodes)})",),
+        why="These nodes have a different file: calico-node only writes it when it starts"
         + (
-            f". On MicroK8s the file is {_NODE_FILES}, and {_MICROK8S_FILE} brings Calico back as "
-            "it stands there whenever it is applied again (a refresh, a node that joins)."
-            if microk8s
+            f". On MicroK8s the file is {_MICROK8S_CONFLIST}; whenever {_MICROK8S_MANIFEST} is "
+            "applied again (by a refresh, or when a node joins), Calico is reset to what is in it."
+            if remedies.is_microk8s(evidence)
             else ", and something else may have written it since."
         ),
         remedies=(
-            Remedy(
-                text="Bring nodes and ConfigMap together again.",
-                scope="nodes",
-                command="mirror fix pod-sysctl" if "tuning" in says else "mirror fix ippool",
-            ),
+            Remedy(text="Bring nodes and ConfigMap in line again.", scope="nodes", command=command),
             Remedy(
                 text="Or let calico-node write the file again.",
                 scope="nodes",

@@ -1,4 +1,4 @@
-"""Whether pods start: calico-node on their node, and what the kubelet says of their network."""
+"""Whether pods start: calico-node on their node, and the events about their network."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import join_names, on_nodes
 
-_RECENT = timedelta(minutes=15)
+_MAX_AGE = timedelta(minutes=15)
 
 
 def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes whose calico-node is not ready."""
+    """Find nodes whose calico-node is not Ready."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
-    down = {pod.node or "no node": pod for pod in calico.pods if not pod.ready}
-    if not down and calico.pods:
+    not_ready = {pod.node or "no node": pod for pod in calico.pods if not pod.ready}
+    if not not_ready and calico.pods:
         return
     yield Finding(
         check="cni.pods",
         severity=Severity.ERROR,
-        cause=f"calico-node is not ready {on_nodes(down)}"
-        if down
+        cause=f"calico-node is not ready {on_nodes(not_ready)}"
+        if not_ready
         else "no pod of calico-node runs",
-        nodes=tuple(node for node in down if node != "no node"),
+        nodes=tuple(node for node in not_ready if node != "no node"),
         evidence=tuple(
-            f"pod {pod.name} {on_nodes([node])}: {pod.trouble or 'not ready'}"
-            for node, pod in down.items()
+            f"pod {pod.name} {on_nodes([node])}: {pod.trouble or 'not Ready'}"
+            for node, pod in not_ready.items()
         ),
-        why="New pods there get no network, and routes and rules are not kept.",
+        why="New pods there get no network, and routes and rules are no longer updated.",
         remedies=(
             Remedy(
-                text="Read what it says.",
+                text="Read its log.",
                 scope="nodes",
                 command=f"kubectl -n {calico.namespace} logs daemonset/calico-node -c calico-node "
                 "--tail=50",
@@ -47,62 +47,62 @@ def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
-    """Pods that do not start because their network cannot be made."""
-    for warned in _recent(evidence, "FailedCreatePodSandBox"):
-        pending = _pending(evidence, warned)
+    """Find pods that do not start because their network cannot be created."""
+    for events in _iter_recent(evidence, "FailedCreatePodSandBox"):
+        pending = _list_pending(evidence, events)
         if not pending:
-            continue  # it started meanwhile
-        pool = (
-            "qualified ippool" in warned.message or "no configured Calico pools" in warned.message
+            continue  # they have started in the meantime
+        has_no_pool = any(
+            text in events.message for text in ("qualified ippool", "no configured Calico pools")
         )
-        refused = "sysctl" in warned.message and "not allowed" in warned.message
-        ways = [
-            Remedy(
-                text="Read all of it.",
-                scope="workload",
-                command=f"kubectl -n {warned.namespace} describe pod {pending[0]}",
+        is_not_allowed = "sysctl" in events.message and "not allowed" in events.message
+        if has_no_pool:
+            why = "The CNI asks for an address of a family without an enabled pool: see ippools."
+        elif is_not_allowed:
+            why = (
+                "/etc/cni/tuning/allowlist.conf on the node does not allow the key: add it there, "
+                "or run `mirror rollback pod-sysctl`."
             )
-        ]
-        if pool:
-            ways.append(remedies.IPPOOL)
+        else:
+            why = "The kubelet keeps trying: the pods start as soon as the cause is gone."
+        describe = Remedy(
+            text="Read the whole message.",
+            scope="workload",
+            command=f"kubectl -n {events.namespace} describe pod {pending[0]}",
+        )
         yield Finding(
             check="cni.sandbox",
             severity=Severity.ERROR,
-            cause=f"pods in {warned.namespace} do not start, their network cannot be made: "
+            cause=f"pods in {events.namespace} do not start, their network cannot be made: "
             f"{join_names(pending, 3)}",
-            nodes=warned.nodes,
-            evidence=(_tail(warned.message),),
-            why="The CNI asks for an address of a family that has no enabled pool: see ippools."
-            if pool
-            else "/etc/cni/tuning/allowlist.conf on the node refuses the key: add it there, or "
-            "`mirror rollback pod-sysctl`."
-            if refused
-            else "The kubelet tries again all the time: once the cause has gone they start.",
-            remedies=tuple(ways),
+            nodes=events.nodes,
+            evidence=(_shorten(events.message),),
+            why=why,
+            remedies=(describe, remedies.IPPOOL) if has_no_pool else (describe,),
         )
 
 
-def _recent(evidence: Evidence, reason: str) -> Iterator[WarningEvents]:
+def _iter_recent(evidence: Evidence, reason: str) -> Iterator[WarningEvents]:
     now = datetime.fromisoformat(evidence.taken)
-    for warned in require_seen(evidence.warning_events):
-        if warned.reason != reason:
+    for events in require_seen(evidence.warning_events):
+        if events.reason != reason:
             continue
-        if warned.last and now - datetime.fromisoformat(warned.last) > _RECENT:
+        if events.last and now - datetime.fromisoformat(events.last) > _MAX_AGE:
             continue
-        yield warned
+        yield events
 
 
-def _pending(evidence: Evidence, warned: WarningEvents) -> list[str]:
-    every = {
+def _list_pending(evidence: Evidence, events: WarningEvents) -> list[str]:
+    pending = {
         pod.name
         for workload in require_seen(evidence.workloads)
-        if workload.namespace == warned.namespace
+        if workload.namespace == events.namespace
         for pod in workload.pods
         if pod.phase == "Pending"
     }
-    return [name for name in warned.names if name in every]
+    return [name for name in events.names if name in pending]
 
 
-def _tail(message: str) -> str:
-    """The cause stands at the end of a long chain of errors."""
+def _shorten(message: str) -> str:
+    """Return the end of a message: the cause is the last of a long chain of errors."""
     return message if len(message) <= 200 else "… " + message[-200:]

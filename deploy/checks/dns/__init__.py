@@ -1,4 +1,4 @@
-"""DNS as pods have it: why a name resolves for one program and not for another."""
+"""DNS as pods see it: why a name resolves for one program and not for another."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from deploy.evidence.model import Need
 from deploy.findings.model import DoctorCheck
 
 CATEGORY = "dns"
-RANK = 30  # where it stands in the report
+RANK = 30  # its position in the report
 
 _PODS = frozenset({Need.POD_DNS})
 
 CHECKS = (
     DoctorCheck(
         id="dns.service",
-        fact="the DNS Service has ready pods behind it",
+        fact="the DNS Service has Ready pods",
         needs=frozenset({Need.DNS_SERVICE, Need.DNS_PODS}),
         find=server.check_service,
     ),
     DoctorCheck(
         id="dns.forward",
-        fact="CoreDNS knows whom to ask for names outside of the cluster",
+        fact="CoreDNS forwards questions about names outside the cluster",
         needs=frozenset({Need.COREFILE}),
         find=server.check_forward,
     ),
     DoctorCheck(
         id="dns.answers",
-        fact="DNS answers a pod on every node",
+        fact="DNS answers pods on every node",
         needs=_PODS,
         find=server.check_answers,
     ),
@@ -44,13 +44,13 @@ CHECKS = (
     ),
     DoctorCheck(
         id="dns.programs",
-        fact="musl, glibc and busybox programs find the same names",
+        fact="musl, glibc and busybox programs resolve the same names",
         needs=_PODS,
         find=search_list.check_programs,
     ),
     DoctorCheck(
         id="dns.ipv6-answers",
-        fact="IPv6 addresses are answered only where IPv6 leads somewhere",
+        fact="DNS only returns IPv6 addresses that pods can reach",
         needs=_PODS,
         find=reachability.check_ipv6_answers,
     ),

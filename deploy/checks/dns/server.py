@@ -1,4 +1,4 @@
-"""The servers: the Service, its pods, CoreDNS' configuration, and whether they answer."""
+"""The DNS servers: the Service, its pods, CoreDNS' configuration, and whether they answer."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 
 
 def check_service(evidence: Evidence) -> Iterator[Finding]:
-    """No Service, or none of its pods is Ready."""
+    """Find a missing DNS Service, or one without Ready pods."""
     service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None:
         yield Finding(
             check="dns.service",
             severity=Severity.WARNING,
             cause="there is no Service kube-dns or coredns in kube-system",
-            why="Pods normally ask that Service for every name. Where DNS is run in another way, "
-            "what the pods themselves see counts.",
+            why="Pods normally send every question to that Service. If DNS runs in another way, "
+            "rely on what the pods themselves see.",
             remedies=(
                 Remedy(
-                    text="Turn the cluster's DNS on.",
+                    text="Enable the cluster's DNS.",
                     scope="cluster",
                     command=remedies.enable_addon_command(evidence, "dns", ""),
                 ),
             ),
         )
         return
-    ready = [pod for pod in pods if pod.ready]
-    if ready:
+    if any(pod.ready for pod in pods):
         return
     namespace = service.name.partition("/")[0]
     yield Finding(
@@ -49,7 +48,7 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
             for pod in pods
         )
         or (f"no pod has the labels {service.selector}",),
-        why="No name resolves in any pod until one of them is.",
+        why="No name resolves in any pod until one of them is Ready.",
         remedies=(
             Remedy(
                 text="See why they are not Ready.",
@@ -61,53 +60,52 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_forward(evidence: Evidence) -> Iterator[Finding]:
-    """A Corefile without `forward` knows the cluster's own names only."""
-    found = require_seen(evidence.corefile)
-    if found is None or _FORWARD.search(found.text) or "import" in found.text:
+    """Find a Corefile without `forward`: it only resolves the cluster's own names."""
+    corefile = require_seen(evidence.corefile)
+    if corefile is None or _FORWARD.search(corefile.text) or "import" in corefile.text:
         return
     yield Finding(
         check="dns.forward",
         severity=Severity.ERROR,
-        cause=f"the Corefile in ConfigMap {found.namespace}/{found.name} forwards no questions",
-        why="Names of the cluster resolve, every other name does not exist.",
+        cause=f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no "
+        "questions",
+        why="Names of the cluster resolve; all other names do not.",
         remedies=(
             Remedy(
                 text="Add `forward . /etc/resolv.conf` to its server block.",
                 scope="cluster",
-                command=f"kubectl -n {found.namespace} edit configmap {found.name}",
+                command=f"kubectl -n {corefile.namespace} edit configmap {corefile.name}",
             ),
         ),
     )
 
 
 def check_answers(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes from which no question at all was answered."""
-    unanswered = {
-        node: view.resolv_conf.nameservers
-        for node, view in iter_probe_views(evidence)
-        if is_silent(view)
+    """Find nodes whose pods got no answer at all."""
+    views = dict(iter_probe_views(evidence))
+    servers = {
+        node: view.resolv_conf.nameservers for node, view in views.items() if is_silent(view)
     }
-    if not unanswered:
+    if not servers:
         return
-    everywhere = len(unanswered) == len(list(iter_probe_views(evidence)))
     yield Finding(
         check="dns.answers",
         severity=Severity.ERROR,
-        cause=f"DNS does not answer pods {on_nodes(unanswered)}",
-        nodes=tuple(unanswered),
+        cause=f"DNS does not answer pods {on_nodes(servers)}",
+        nodes=tuple(servers),
         evidence=tuple(
-            f"{node}: no answer from {', '.join(servers) or 'any server (none in resolv.conf)'}"
-            for node, servers in unanswered.items()
+            f"{node}: no answer from {', '.join(addresses) or 'any server (none in resolv.conf)'}"
+            for node, addresses in servers.items()
         ),
-        why="Not one question came back, so no program there resolves anything. "
+        why="None of the questions was answered, so no program there resolves any name. "
         + (
-            "It is so on every node: the DNS pods, or the way to the Service."
-            if everywhere
-            else "Other nodes get answers: look at kube-proxy and the pod network of these nodes."
+            "All nodes are affected: check the DNS pods and the network to the Service."
+            if len(servers) == len(views)
+            else "Other nodes get answers: check kube-proxy and the pod network of these nodes."
         ),
         remedies=(
             Remedy(
-                text="Look at the DNS pods, and at the pods of these nodes that make the network.",
+                text="Check the DNS pods, and the network pods of these nodes.",
                 scope="cluster",
                 command="kubectl -n kube-system get pods -o wide",
             ),
