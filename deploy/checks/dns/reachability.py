@@ -1,4 +1,4 @@
-"""Behind the name: whether it has an address, and whether a pod gets there."""
+"""Whether the index's name has an address, and whether pods reach it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from deploy.findings.model import Finding, Remedy, Severity
 from deploy.findings.phrases import group_by_line, on_nodes
 from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
 
-_ANSWERED = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}  # others were answered
+# the codes that explain a missing address; an answer with another code was not usable
+_CODES = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}
 _WHY = {
-    "NXDOMAIN": "The DNS that the nodes use does not know the name: no program finds it, whatever "
-    "its C library.",
-    "TIMEOUT": "CoreDNS answers for the cluster, and not for this name: whom it asks is silent.",
+    "NXDOMAIN": "The DNS servers of the nodes do not know the name: no program resolves it, "
+    "whatever its C library.",
+    "TIMEOUT": "CoreDNS answers for the cluster, but not for this name: the server it forwards to "
+    "does not answer.",
 }
 
 
 def check_names(evidence: Evidence) -> Iterator[Finding]:
-    """Names that have no IPv4 address on some nodes, asked for without the search list."""
-    lost: dict[str, dict[str, SearchStep]] = {}
-    for node, name in iter_name_views(evidence):
-        itself = _itself(name)
-        if not itself.a.addresses and itself.a.code in _ANSWERED:
-            lost.setdefault(name.name, {})[node] = itself
-    for name_text, steps in lost.items():
-        one = next(iter(steps.values()))
+    """Find names without an IPv4 address, looked up without the search list."""
+    names: dict[str, dict[str, SearchStep]] = {}
+    for node, view in iter_name_views(evidence):
+        step = next(step for step in view.steps if not step.suffix)
+        if not step.a.addresses and step.a.code in _CODES:
+            names.setdefault(view.name, {})[node] = step
+    for name, steps in names.items():
+        code = next(iter(steps.values())).a.code
         yield Finding(
             check="dns.names",
             severity=Severity.ERROR,
-            cause=f"{name_text} has no IPv4 address {on_nodes(steps)}",
+            cause=f"{name} has no IPv4 address {on_nodes(steps)}",
             nodes=tuple(steps),
             evidence=group_by_line(
                 {node: describe_answers(step.a, step.aaaa) for node, step in steps.items()}
             ),
             why=_WHY.get(
-                one.a.code, "The DNS that the nodes use has an answer without an IPv4 address."
+                code, "The DNS servers of the nodes return an answer without an IPv4 address."
             ),
             remedies=(
-                Remedy(text="Check the name for a slip of the pen.", scope="workload"),
+                Remedy(text="Check the spelling of the name.", scope="workload"),
                 remedies.USE_MIRROR,
                 Remedy(
-                    text="See whom CoreDNS asks (`forward`), and ask that server yourself.",
+                    text="See which server CoreDNS forwards to (`forward`), and query it yourself.",
                     scope="cluster",
                     command="kubectl -n kube-system get configmap coredns -o yaml",
                 ),
@@ -53,81 +55,76 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
-    """AAAA answers whose addresses cannot be reached."""
-    hit: dict[str, dict[str, NameView]] = {}
-    for node, name in iter_name_views(evidence):
-        six, four = _families(name)
-        bad = {"unreachable"} | ({"timeout"} if _connects(four) else set())
-        if six and all(one.outcome in bad for one in six):
-            hit.setdefault(name.name, {})[node] = name
-    for name_text, by_node in hit.items():
-        name = next(iter(by_node.values()))
-        six, four = _families(name)
-        stumbles = [one for one in name.programs if one.libc == "musl" and "nreach" in one.text]
-        if not _connects(four):
+    """Find AAAA answers whose addresses cannot be reached."""
+    names: dict[str, dict[str, NameView]] = {}
+    for node, view in iter_name_views(evidence):
+        ipv6, ipv4 = _split_families(view)
+        failures = {"unreachable"} | ({"timeout"} if _any_connects(ipv4) else set())
+        if ipv6 and all(connection.outcome in failures for connection in ipv6):
+            names.setdefault(view.name, {})[node] = view
+    for name, views in names.items():
+        view = next(iter(views.values()))
+        ipv6, ipv4 = _split_families(view)
+        failed_runs = [run for run in view.programs if run.libc == "musl" and "nreach" in run.text]
+        if not _any_connects(ipv4):
             severity = Severity.WARNING
         else:
-            severity = Severity.ERROR if stumbles else Severity.NOTE
+            severity = Severity.ERROR if failed_runs else Severity.NOTE
         yield Finding(
             check="dns.ipv6-answers",
             severity=severity,
-            cause=f"{name_text} is answered with IPv6 addresses, and no IPv6 leads there "
-            f"{on_nodes(by_node)}",
-            nodes=tuple(by_node),
+            cause=f"{name} is answered with IPv6 addresses, and no IPv6 leads there "
+            f"{on_nodes(views)}",
+            nodes=tuple(views),
             evidence=(
-                *(f"{one.address}: {one.text}" for one in six),
-                *(quote_program(one) for one in stumbles),
+                *(f"{connection.address}: {connection.text}" for connection in ipv6),
+                *(quote_program(run) for run in failed_runs),
             ),
-            why="Programs that fall back to IPv4 work, uv and curl among them; one that does not "
-            "says `Network unreachable (os error 101)`."
-            if _connects(four)
-            else "`Network unreachable (os error 101)` is said of the IPv6 address, which is tried "
-            "first. Here IPv4 does not get through either (dns.egress), so the message names the "
-            "wrong half of the trouble.",
-            remedies=(
-                remedies.USE_MIRROR,
-                remedies.filter_ipv6_answers(),
-            ),
+            why="Programs that fall back to IPv4, such as uv and curl, work; others report "
+            "`Network unreachable (os error 101)`."
+            if _any_connects(ipv4)
+            else "Programs try the IPv6 address first and report `Network unreachable (os error "
+            "101)` about it. Here IPv4 does not work either (dns.egress), so that message "
+            "misleads.",
+            remedies=(remedies.USE_MIRROR, remedies.filter_ipv6_answers()),
         )
 
 
 def check_egress(evidence: Evidence) -> Iterator[Finding]:
-    """Resolved, but no IPv4 connection gets through."""
-    hit: dict[str, dict[str, ConnectionAttempt]] = {}
-    for node, name in iter_name_views(evidence):
-        _, four = _families(name)
-        if four and not _connects(four):
-            hit.setdefault(f"{name.name}:{name.port}", {})[node] = four[0]
-    for place, by_node in hit.items():
-        outcomes = {one.outcome for one in by_node.values()}
+    """Find names that resolve to IPv4 addresses to which no connection succeeds."""
+    hosts: dict[str, dict[str, ConnectionAttempt]] = {}
+    for node, view in iter_name_views(evidence):
+        _, ipv4 = _split_families(view)
+        if ipv4 and not _any_connects(ipv4):
+            hosts.setdefault(f"{view.name}:{view.port}", {})[node] = ipv4[0]
+    for host, attempts in hosts.items():
+        outcomes = {attempt.outcome for attempt in attempts.values()}
         yield Finding(
             check="dns.egress",
             severity=Severity.WARNING,
-            cause=f"pods do not get through to {place} over IPv4 {on_nodes(by_node)}",
-            nodes=tuple(by_node),
+            cause=f"pods do not get through to {host} over IPv4 {on_nodes(attempts)}",
+            nodes=tuple(attempts),
             evidence=group_by_line(
-                {node: f"{one.address}: {one.text}" for node, one in by_node.items()}
+                {node: f"{attempt.address}: {attempt.text}" for node, attempt in attempts.items()}
             ),
-            why="The name resolves; the connection does not come about. "
+            why="The name resolves, but the connection fails. "
             + (
-                "Refused: something answered, and nothing listens there or a firewall says no."
+                "It was refused: nothing listens there, or a firewall rejects it."
                 if outcomes == {"refused"}
-                else "A firewall, a NetworkPolicy or a missing route is in between. "
-                "Where that is meant, the mirror is the way in."
+                else "A firewall, a NetworkPolicy or a missing route blocks it. If that is "
+                "intended, use the mirror."
             ),
             remedies=(remedies.USE_MIRROR,),
         )
 
 
-def _itself(name: NameView) -> SearchStep:
-    return next(step for step in name.steps if not step.suffix)
+def _split_families(view: NameView) -> tuple[list[ConnectionAttempt], list[ConnectionAttempt]]:
+    """Return the connections over IPv6 and those over IPv4."""
+    ipv6 = [
+        connection for connection in view.connections if ip_address(connection.address).version == 6
+    ]
+    return ipv6, [connection for connection in view.connections if connection not in ipv6]
 
 
-def _families(name: NameView) -> tuple[list[ConnectionAttempt], list[ConnectionAttempt]]:
-    """Connections over IPv6 and over IPv4."""
-    six = [one for one in name.connections if ip_address(one.address).version == 6]
-    return six, [one for one in name.connections if one not in six]
-
-
-def _connects(tried: list[ConnectionAttempt]) -> bool:
-    return any(one.outcome == "connects" for one in tried)
+def _any_connects(connections: list[ConnectionAttempt]) -> bool:
+    return any(connection.outcome == "connects" for connection in connections)

@@ -1,4 +1,4 @@
-"""The search list: domains that answer where they should not, and who falls over it."""
+"""The search list: domains that answer where they should not, and the programs that fail."""
 
 from __future__ import annotations
 
@@ -18,153 +18,160 @@ from deploy.findings.model import Finding, Remedy, Severity, Table
 from deploy.findings.phrases import on_nodes
 from mirror.probe.model import DnsAnswer, NameView
 
-_FIELD = "failed to lookup address information: Name has no usable address"
+_UV_ERROR = "failed to lookup address information: Name has no usable address"
+_STOPPED = {"stops", "finds"}  # musl does not get to the name itself
 
 
 def check_search_domains(evidence: Evidence) -> Iterator[Finding]:
-    """Search domains that do not answer NXDOMAIN to names that cannot exist; one finding each."""
-    told: dict[str, dict[str, DnsAnswer]] = {}
+    """Find search domains that do not answer NXDOMAIN for names that cannot exist."""
+    domains: dict[str, dict[str, DnsAnswer]] = {}
     for node, view in iter_answered_views(evidence):
-        for one in view.suffixes:
-            if one.expanded.code != "NXDOMAIN":
-                told.setdefault(one.suffix, {})[node] = one.expanded
-    for suffix, by_node in told.items():
-        yield _poisoned(evidence, suffix, by_node)
+        for suffix in view.suffixes:
+            if suffix.expanded.code != "NXDOMAIN":
+                domains.setdefault(suffix.suffix, {})[node] = suffix.expanded
+    for domain, answers in domains.items():
+        yield _report_domain(evidence, domain, answers)
 
 
-def _poisoned(evidence: Evidence, suffix: str, by_node: Mapping[str, DnsAnswer]) -> Finding:
-    answer = next(iter(by_node.values()))
-    hit = [
-        (node, name)
-        for node, name in iter_name_views(evidence)
-        if node in by_node
-        and any(step.suffix == suffix and step.musl in {"stops", "finds"} for step in name.steps)
+def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAnswer]) -> Finding:
+    """Report one domain; ``answers`` has the answer that each affected node got."""
+    answer = next(iter(answers.values()))
+    affected = [
+        (node, view)
+        for node, view in iter_name_views(evidence)
+        if node in answers
+        and any(step.suffix == domain and step.musl in _STOPPED for step in view.steps)
     ]
-    cause, why = _words(suffix, answer)
-    shown = [f"a made-up name under {suffix}: {describe_answer(answer)} ({on_nodes(by_node)})"]
-    if hit:
-        shown += _heard(evidence, hit[0][1].name, set(by_node))
+    cause, why = _explain(domain, answer)
+    lines = [f"a made-up name under {domain}: {describe_answer(answer)} ({on_nodes(answers)})"]
+    if affected:
+        lines += _quote_programs(evidence, affected[0][1].name, set(answers))
     return Finding(
         check="dns.search-domains",
-        severity=Severity.ERROR if hit else Severity.WARNING,
+        severity=Severity.ERROR if affected else Severity.WARNING,
         cause=cause,
-        nodes=tuple(by_node),
-        evidence=tuple(shown),
+        nodes=tuple(answers),
+        evidence=tuple(lines),
         why=why,
-        table=_table(*hit[0]) if hit else None,
-        remedies=_mends(suffix, _without_list([name for _, name in hit])),
+        table=_build_table(*affected[0]) if affected else None,
+        remedies=_list_remedies(domain, _describe_ndots_result([view for _, view in affected])),
     )
 
 
-def _words(suffix: str, answer: DnsAnswer) -> tuple[str, str]:
+def _explain(domain: str, answer: DnsAnswer) -> tuple[str, str]:
+    """Return the cause and the explanation."""
     if answer.addresses:
         return (
-            f"search domain {suffix} answers every name under it with {answer.addresses[0]}",
-            "Every program tries a name in the search domains first, finds that address there, "
-            "and talks to the wrong host.",
+            f"search domain {domain} answers every name under it with {answer.addresses[0]}",
+            "Programs try a name in the search domains first. They get that address and connect "
+            "to the wrong host.",
         )
     if answer.code == "NOERROR":
         return (
-            f"search domain {suffix} is poisoned: it answers NOERROR with no address to every "
-            f"name under it. This is the cause of `{_FIELD}`",
-            "A name with fewer than ndots dots is tried in every search domain before it is tried "
-            "as it is (pods have ndots 5). "
-            "musl (static programs such as uv, Alpine images) takes that empty answer for the "
-            "last word and gives up; older ones say `Name does not resolve`. "
+            f"search domain {domain} is poisoned: it answers NOERROR with no address to every "
+            f"name under it. This is the cause of `{_UV_ERROR}`",
+            "A name with fewer dots than ndots (5 in pods) is tried in every search domain before "
+            "it is tried as it is. musl (static programs such as uv, Alpine images) accepts the "
+            "empty answer as final and gives up; older versions report `Name does not resolve`. "
             "glibc (curl, apt, python on Debian) goes on to the name itself, and busybox nslookup "
-            "never tries the search domains: both find it. "
-            "The domain comes from /etc/resolv.conf of the nodes, pods inherit it.",
+            "does not try the search domains: both resolve it. The domain comes from "
+            "/etc/resolv.conf of the nodes; pods inherit it.",
         )
     return (
-        f"search domain {suffix} answers {describe_answer(answer)} to names that do not exist",
-        "musl programs (static uv, Alpine images) give up there with `Try again`; glibc programs "
-        "go on to the name itself, after waiting where there is no answer.",
+        f"search domain {domain} answers {describe_answer(answer)} to names that do not exist",
+        "musl programs (static uv, Alpine images) give up at this answer with `Try again`. glibc "
+        "programs go on to the name itself, after a timeout if there was no answer.",
     )
 
 
-def _heard(evidence: Evidence, name: str, nodes: set[str]) -> list[str]:
-    """What the real programs said; nodes that heard the same share a line."""
-    lines: dict[str, list[str]] = {}
-    seen = 0
+def _quote_programs(evidence: Evidence, name: str, nodes: set[str]) -> list[str]:
+    """Return what the real programs printed; nodes with the same output share a line."""
+    nodes_by_line: dict[str, list[str]] = {}
+    node_count = 0
     for node, view in iter_name_views(evidence):
         if view.name == name and node in nodes:
-            seen += 1
-            for program in view.programs:
-                if program.outcome != "absent":
-                    lines.setdefault(quote_program(program), []).append(node)
+            node_count += 1
+            for run in view.programs:
+                if run.outcome != "absent":
+                    nodes_by_line.setdefault(quote_program(run), []).append(node)
     return [
-        line if len(heard) == seen else f"{line} ({on_nodes(heard)})"
-        for line, heard in lines.items()
+        line if len(line_nodes) == node_count else f"{line} ({on_nodes(line_nodes)})"
+        for line, line_nodes in nodes_by_line.items()
     ]
 
 
-def _table(node: str, name: NameView) -> Table:
+def _build_table(node: str, view: NameView) -> Table:
     return Table(
-        title=f"how a pod on {node} looks for {name.name}",
+        title=f"how a pod on {node} looks up {view.name}",
         columns=("name tried", "answer", "musl (uv)", "glibc (curl)"),
         rows=tuple(
             (step.tried, describe_answers(step.a, step.aaaa), step.musl, step.glibc)
-            for step in name.steps
+            for step in view.steps
         ),
     )
 
 
-def _without_list(names: list[NameView]) -> str:
-    """Whether a name tried as it is gets further: what ndots 1 does, tried with a final dot."""
-    tried = [
-        one
-        for name in names
-        for one in name.programs
-        if one.libc == "musl" and one.asked.endswith(".") and one.outcome != "absent"
+def _describe_ndots_result(views: list[NameView]) -> str:
+    """Return what happened without the search list (as with ndots 1): a name with a final dot."""
+    runs = [
+        run
+        for view in views
+        for run in view.programs
+        if run.libc == "musl" and run.asked.endswith(".") and run.outcome != "absent"
     ]
-    if not tried:
+    if not runs:
         return ""
-    if all(one.outcome in {"connects", "resolves"} for one in tried):
-        return f" Tried here: {tried[0].program} then reaches {names[0].name}."
-    if any(one.outcome in GAVE_UP for one in tried):
+    if all(run.outcome in {"connects", "resolves"} for run in runs):
+        return f" Tested here: {runs[0].program} then reaches {views[0].name}."
+    if any(run.outcome in GAVE_UP for run in runs):
         return ""
     return (
-        f" Tried here: {tried[0].program} then resolves {names[0].name}, but does not get there "
-        "yet; the findings below say why."
+        f" Tested here: {runs[0].program} then resolves {views[0].name}, but does not connect "
+        "yet; the findings below explain why."
     )
 
 
-def _mends(suffix: str, tried: str) -> tuple[Remedy, ...]:
+def _list_remedies(domain: str, ndots_result: str) -> tuple[Remedy, ...]:
     return (
-        remedies.set_ndots("Let one workload try names as they are first (ndots 1)." + tried),
+        remedies.set_ndots(
+            "Let one workload look names up as they are first (ndots 1)." + ndots_result
+        ),
         remedies.USE_MIRROR,
         Remedy(
-            text=f"Let CoreDNS say NXDOMAIN to the names that search lists make under {suffix}.",
+            text=f"Let CoreDNS answer NXDOMAIN for the names that search lists create under "
+            f"{domain}.",
             scope="cluster",
             command=remedies.FIX_SEARCH_DOMAINS_COMMAND,
-            side_effect=f"hosts a.b.{suffix} no longer resolve in pods (host.{suffix} still do; "
-            "--keep-name NAME leaves others out)",
+            side_effect=f"hosts a.b.{domain} no longer resolve in pods (host.{domain} still does; "
+            "--keep-name NAME excludes others)",
         ),
         Remedy(
-            text=f"Take {suffix} out of the search list on every node (netplan, DHCP client, "
+            text=f"Remove {domain} from the search list on every node (netplan, DHCP client, "
             "systemd-resolved), then restart the kubelets and the pods.",
             scope="nodes",
-            side_effect="the nodes' own short names under it stop resolving",
+            side_effect="the nodes' own short names under it no longer resolve",
         ),
     )
 
 
 def check_programs(evidence: Evidence) -> Iterator[Finding]:
-    """musl gives a name up that glibc finds, and no search domain explains it."""
-    for node, name in iter_name_views(evidence):
-        if any(step.suffix and step.musl in {"stops", "finds"} for step in name.steps):
-            continue  # dns.search-domains says it
-        gave_up = [one for one in name.programs if one.libc == "musl" and one.outcome in GAVE_UP]
-        found = [one for one in name.programs if one.libc == "glibc" and one.outcome == "resolves"]
-        if gave_up and found:
+    """Find names that glibc resolves and musl does not, without a search domain as the cause."""
+    for node, view in iter_name_views(evidence):
+        if any(step.suffix and step.musl in _STOPPED for step in view.steps):
+            continue  # dns.search-domains reports it
+        gave_up = [run for run in view.programs if run.libc == "musl" and run.outcome in GAVE_UP]
+        resolved = [
+            run for run in view.programs if run.libc == "glibc" and run.outcome == "resolves"
+        ]
+        if gave_up and resolved:
             yield Finding(
                 check="dns.programs",
                 severity=Severity.WARNING,
-                cause=f"{gave_up[0].program} cannot resolve {name.name} on {node}, glibc can",
+                cause=f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
                 nodes=(node,),
-                evidence=tuple(quote_program(one) for one in name.programs),
-                why="A server that answers one question and not the other (A and AAAA), or not "
-                "always: musl gives up at the first bad answer.",
-                table=_table(node, name),
+                evidence=tuple(quote_program(run) for run in view.programs),
+                why="A DNS server answers only one of the two questions (A and AAAA), or does not "
+                "always answer: musl gives up at the first bad answer.",
+                table=_build_table(node, view),
                 remedies=(remedies.USE_MIRROR,),
             )

@@ -1,4 +1,4 @@
-"""The mirror: running, at its address, on its volume, and reached from every node."""
+"""The mirror: whether it runs, at its address, on its volume, and reached from every node."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from deploy.evidence.model import Need
 from deploy.findings.model import DoctorCheck
 
 CATEGORY = "mirror"
-RANK = 70  # where it stands in the report
+RANK = 70  # its position in the report
 
 _MIRROR = frozenset({Need.MIRROR})
-_REACHED = frozenset({Need.MIRROR, Need.POD_DNS})
+_PROBED = frozenset({Need.MIRROR, Need.POD_DNS})
 
 CHECKS = (
     DoctorCheck(
@@ -21,41 +21,44 @@ CHECKS = (
     ),
     DoctorCheck(
         id="mirror.address",
-        fact="it is at the address that workloads were given",
+        fact="it has the address that workloads use",
         needs=_MIRROR,
         find=published.check_address,
     ),
     DoctorCheck(
         id="mirror.volume",
-        fact="its volume is bound, and the node of it is there",
+        fact="its volume is bound to a node that works",
         needs=_MIRROR | {Need.NODES},
         find=volume.check_bound,
     ),
     DoctorCheck(
-        id="mirror.room", fact="its volume has room", needs=_REACHED, find=volume.check_free_space
+        id="mirror.room",
+        fact="its volume has free space",
+        needs=_PROBED,
+        find=volume.check_free_space,
     ),
     DoctorCheck(
         id="mirror.image",
-        fact="it runs the image it was given",
+        fact="it runs the image that `mirror up` set",
         needs=_MIRROR,
         find=state.check_image,
     ),
     DoctorCheck(
         id="mirror.published",
-        fact="what was published is right",
+        fact="the published ConfigMaps are right",
         needs=_MIRROR,
         find=published.check_published,
     ),
     DoctorCheck(
         id="mirror.reached",
         fact="pods on every node reach it",
-        needs=_REACHED,
+        needs=_PROBED,
         find=reachability.check_reached,
     ),
     DoctorCheck(
         id="mirror.upstream",
         fact="it reaches the index that it mirrors",
-        needs=_REACHED,
+        needs=_PROBED,
         find=reachability.check_upstream,
     ),
 )

@@ -1,4 +1,4 @@
-"""What workloads were given: its address, and the ConfigMaps that hold it."""
+"""The mirror's address, and the published ConfigMaps that contain it."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from deploy.findings.phrases import join_names
 
 
 def check_address(evidence: Evidence) -> Iterator[Finding]:
-    """The Service no longer has the address that workloads were given."""
+    """Find a Service that no longer has the address that workloads use."""
     state = require_seen(evidence.mirror)
-    if (
-        not state.recorded_address
-        or state.service_address == state.recorded_address
-        or not state.replicas
-    ):
+    if not state.recorded_address or not state.replicas:
         return
-    now = f"has {state.service_address}" if state.service_address else "is gone"
+    if state.service_address == state.recorded_address:
+        return
+    actual = f"has {state.service_address}" if state.service_address else "is gone"
     yield Finding(
         check="mirror.address",
         severity=Severity.ERROR,
-        cause=f"workloads were given {state.recorded_address}, and the mirror's Service {now}",
+        cause=f"workloads were given {state.recorded_address}, and the mirror's Service {actual}",
         evidence=(
-            f"Service {state.namespace}/pypi-mirror {now}",
+            f"Service {state.namespace}/pypi-mirror {actual}",
             *describe_users(state),
         ),
-        why="Every workload that uses the mirror gets no answer, although the mirror itself is "
-        "well. The address is recorded, and `mirror up` asks for it again.",
-        remedies=(run_mirror_up("Bring the Service back at its address."),),
+        why="Workloads that use the mirror get no answer, although the mirror itself works. The "
+        "address is recorded; `mirror up` requests it again.",
+        remedies=(run_mirror_up("Restore the Service with its address."),),
     )
 
 
 def check_published(evidence: Evidence) -> Iterator[Finding]:
-    """Namespaces whose ConfigMap is not what the mirror would give them."""
+    """Find namespaces whose ConfigMap differs from what the mirror publishes."""
     state = require_seen(evidence.mirror)
-    wrong = {one.namespace: one for one in state.published if one.state != "right"}
-    gone = [name for name, one in wrong.items() if one.state == "no namespace"]
-    broken = {name: one for name, one in wrong.items() if one.state != "no namespace"}
+    wrong = {
+        config_map.namespace: config_map
+        for config_map in state.published
+        if config_map.state != "right"
+    }
+    deleted = [name for name, config_map in wrong.items() if config_map.state == "no namespace"]
+    broken = {name: config_map for name, config_map in wrong.items() if name not in deleted}
     if broken and state.recorded_address:
-        foreign = [name for name, one in broken.items() if one.state == "foreign"]
+        foreign = [name for name, config_map in broken.items() if config_map.state == "foreign"]
         yield Finding(
             check="mirror.published",
             severity=Severity.ERROR,
@@ -51,31 +53,32 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
             evidence=tuple(
                 f"ConfigMap {name}/pypi-mirror-env "
                 + {
-                    "missing": "is gone",
-                    "foreign": "is somebody else's",
-                    "stale": f"gives {one.url or 'no index'}, the mirror is at {state.url}",
-                }[one.state]
-                for name, one in broken.items()
+                    "missing": "is missing",
+                    "foreign": "was not created by this program",
+                    "stale": f"contains {config_map.url or 'no index'}, the mirror is at "
+                    f"{state.url}",
+                }[config_map.state]
+                for name, config_map in broken.items()
             ),
-            why="Pods that start there are sent to an address where nothing answers; without the "
-            "ConfigMap they do not start at all (CreateContainerConfigError). Running ones keep "
-            "what they got.",
+            why="New pods there use an address where nothing answers; without the ConfigMap they "
+            "do not start at all (CreateContainerConfigError). Running pods keep their "
+            "environment.",
             remedies=(
                 Remedy(
-                    text=f"Rename or remove what is in the way in {join_names(foreign)}, "
-                    "then publish."
+                    text=f"Rename or remove the other ConfigMap in {join_names(foreign)}, then "
+                    "publish."
                     if foreign
-                    else "Publish it again, then restart what took the old one.",
+                    else "Publish it again, then restart the pods that use the old one.",
                     scope="namespace",
                     command="mirror env --publish " + " ".join(broken),
                 ),
             ),
         )
-    if gone:
+    if deleted:
         yield Finding(
             check="mirror.published",
             severity=Severity.NOTE,
-            cause=f"the mirror was published in namespaces that are gone: {join_names(gone)}",
-            evidence=tuple(f"no namespace {name}" for name in gone),
-            remedies=(run_mirror_up("Nothing has to be done; `mirror up` passes over them."),),
+            cause=f"the mirror was published in namespaces that are gone: {join_names(deleted)}",
+            evidence=tuple(f"no namespace {name}" for name in deleted),
+            remedies=(run_mirror_up("Nothing has to be done; `mirror up` skips them."),),
         )

@@ -1,4 +1,4 @@
-"""Whether pods reach it, and whether it reaches its upstream."""
+"""Whether pods reach the mirror, and whether the mirror reaches its upstream."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from deploy.findings.phrases import group_by_line, on_nodes
 
 
 def check_reached(evidence: Evidence) -> Iterator[Finding]:
-    """Nodes whose pods do not get an answer from the mirror's address."""
+    """Find nodes whose pods get no answer, or an error, from the mirror's address."""
     state = require_seen(evidence.mirror)
     if not state.ready or state.service_address != state.recorded_address:
-        return  # mirror.running, mirror.address say it
-    asked = {node: view.mirror for node, view in iter_probe_views(evidence) if view.mirror}
-    lost = {
-        node: one.text or one.connection.text or "no answer"
-        for node, one in asked.items()
-        if one.http == 0
+        return  # mirror.running and mirror.address report it
+    views = {node: view.mirror for node, view in iter_probe_views(evidence) if view.mirror}
+    unreached = {
+        node: view.text or view.connection.text or "no answer"
+        for node, view in views.items()
+        if view.http == 0
     }
-    failing = {node: f"HTTP {one.http}" for node, one in asked.items() if one.http >= 500}
-    if lost:
-        everywhere = len(lost) == len(asked)
+    failing = {node: f"HTTP {view.http}" for node, view in views.items() if view.http >= 500}
+    if unreached:
         yield Finding(
             check="mirror.reached",
             severity=Severity.ERROR,
-            cause=f"pods do not reach the mirror at {state.recorded_address}:{state.port} {on_nodes(lost)}",
-            nodes=tuple(lost),
-            evidence=group_by_line(lost),
+            cause=f"pods do not reach the mirror at {state.recorded_address}:{state.port} "
+            f"{on_nodes(unreached)}",
+            nodes=tuple(unreached),
+            evidence=group_by_line(unreached),
             why="The mirror is Ready. "
             + (
-                "No node's pods reach it: its Service has no endpoints, or a NetworkPolicy is in "
-                "between."
-                if everywhere
-                else "Other nodes' pods do: look at kube-proxy and the pod network of these nodes, "
-                "or at a NetworkPolicy of the workloads' namespace."
+                "Pods on no node reach it: its Service has no endpoints, or a NetworkPolicy "
+                "blocks them."
+                if len(unreached) == len(views)
+                else "Pods on other nodes do: check kube-proxy and the pod network of these nodes, "
+                "and NetworkPolicies in the workloads' namespace."
             ),
             remedies=(
                 Remedy(
-                    text="See whom the Service leads to, and who may talk to whom.",
+                    text="Check the Service's endpoints and the NetworkPolicies.",
                     scope="cluster",
                     command=f"kubectl -n {state.namespace} get endpoints,networkpolicies "
                     "&& kubectl -n kube-system get pods -o wide",
@@ -57,7 +57,7 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(failing),
             remedies=(
                 Remedy(
-                    text="Read what it says.",
+                    text="Read its log.",
                     scope="namespace",
                     command=f"kubectl -n {state.namespace} logs pypi-mirror-0 --all-containers "
                     "--tail=50",
@@ -67,22 +67,24 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
 
 
 def check_upstream(evidence: Evidence) -> Iterator[Finding]:
-    """The mirror cannot reach the index that it mirrors."""
+    """Find a mirror that cannot reach the index that it mirrors."""
     state = require_seen(evidence.mirror)
-    words = {node: view.mirror.upstream for node, view in iter_probe_views(evidence) if view.mirror}
-    if "away" not in words.values():
+    nodes = [
+        node
+        for node, view in iter_probe_views(evidence)
+        if view.mirror and view.mirror.upstream == "away"
+    ]
+    if not nodes:
         return
     yield Finding(
         check="mirror.upstream",
         severity=Severity.WARNING,
         cause="the mirror does not reach the index that it mirrors",
-        evidence=(
-            f"its own word, asked {on_nodes(n for n, word in words.items() if word == 'away')}",
-        ),
-        why="What it has is served as ever; what it does not have yet cannot be installed.",
+        evidence=(f"the mirror's own status, requested {on_nodes(nodes)}",),
+        why="Everything in the mirror is still served; other packages cannot be installed.",
         remedies=(
             Remedy(
-                text="See why, in its status and log.",
+                text="Find the reason in its status and log.",
                 scope="namespace",
                 command=f"mirror status && kubectl -n {state.namespace} logs pypi-mirror-0 "
                 "--all-containers --tail=50",

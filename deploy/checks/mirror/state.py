@@ -1,4 +1,4 @@
-"""Whether it runs, and what."""
+"""Whether the mirror runs, and which image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy.findings.model import Finding, Remedy, Severity
 
 
 def check_running(evidence: Evidence) -> Iterator[Finding]:
-    """Stopped, or not Ready."""
+    """Find a mirror that is stopped or not Ready, or whose record cannot be read."""
     state = require_seen(evidence.mirror)
     if state.record_trouble:
         yield Finding(
@@ -22,8 +22,8 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
             evidence=(state.record_trouble,),
             remedies=(
                 Remedy(
-                    text="Restore it; only if no workload uses the mirror yet, delete it and start "
-                    "anew.",
+                    text="Restore it. Only if no workload uses the mirror yet, delete it and start "
+                    "over.",
                     scope="namespace",
                     command=f"kubectl -n {state.namespace} get configmap -o yaml",
                 ),
@@ -33,17 +33,18 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
     if not state.ever_existed or state.ready:
         return
     if not state.replicas:
-        gone = "does not exist" if state.replicas is None else "has 0 replicas"
+        problem = "does not exist" if state.replicas is None else "has 0 replicas"
         yield Finding(
             check="mirror.running",
             severity=Severity.ERROR if state.published else Severity.WARNING,
             cause="the mirror is stopped"
             + (", and workloads are sent to it" if state.published else ""),
             evidence=(
-                f"StatefulSet {state.namespace}/pypi-mirror {gone}",
+                f"StatefulSet {state.namespace}/pypi-mirror {problem}",
                 *describe_users(state),
             ),
-            why="Its packages and its address are kept: what used it works again once it runs.",
+            why="Its packages and its address are kept: workloads that use it work again once it "
+            "runs.",
             remedies=(run_mirror_up("Start it again."),),
         )
         return
@@ -53,9 +54,9 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         cause="the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
         nodes=(state.node,) if state.node else (),
         evidence=state.trouble[:8],
-        why=_why_not_ready(evidence, state),
+        why=_explain_not_ready(evidence, state),
         remedies=(
-            run_mirror_up("Start it again; it says what is in the way."),
+            run_mirror_up("Start it again; if that fails, the command says why."),
             Remedy(
                 text="See why it does not start.",
                 scope="namespace",
@@ -65,21 +66,20 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _why_not_ready(evidence: Evidence, state: MirrorState) -> str:
-    text = " ".join(state.trouble)
-    if "Pending" in text and state.volume and state.volume.phase != "Bound":
-        return "Its volume is not there yet: see mirror.volume."
-    if "ImagePull" in text or "ErrImage" in text:
+def _explain_not_ready(evidence: Evidence, state: MirrorState) -> str:
+    trouble = " ".join(state.trouble)
+    if "Pending" in trouble and state.volume and state.volume.phase != "Bound":
+        return "Its volume does not exist yet: see mirror.volume."
+    if "ImagePull" in trouble or "ErrImage" in trouble:
         return "The node does not have its image and cannot pull it: `mirror up` delivers it."
-    nodes = evidence.nodes
-    down = () if isinstance(nodes, Unseen) else tuple(n.name for n in nodes if not n.ready)
-    if state.node in down:
-        return f"Node {state.node}, which runs it, is not Ready."
+    nodes = () if isinstance(evidence.nodes, Unseen) else evidence.nodes
+    if any(node.name == state.node and not node.ready for node in nodes):
+        return f"Its node {state.node} is not Ready."
     return ""
 
 
 def check_image(evidence: Evidence) -> Iterator[Finding]:
-    """Somebody changed the mirror's image, or pods of it are of another version than this tool."""
+    """Find a mirror whose image was changed after `mirror up`."""
     state = require_seen(evidence.mirror)
     if not state.image or not state.recorded_image or state.image == state.recorded_image:
         return
@@ -87,7 +87,7 @@ def check_image(evidence: Evidence) -> Iterator[Finding]:
         check="mirror.image",
         severity=Severity.WARNING,
         cause="the mirror runs another image than `mirror up` gave it",
-        evidence=(f"runs {state.image}", f"was given {state.recorded_image}"),
-        why="Somebody changed the StatefulSet. The next `mirror up` takes the recorded image.",
-        remedies=(run_mirror_up("Bring the recorded image back."),),
+        evidence=(f"runs {state.image}", f"recorded is {state.recorded_image}"),
+        why="Somebody changed the StatefulSet. The next `mirror up` restores the recorded image.",
+        remedies=(run_mirror_up("Restore the recorded image."),),
     )

@@ -1,25 +1,26 @@
-"""Its volume: bound, on a node that is there, with room."""
+"""The mirror's volume: bound, on a node that works, with free space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import run_mirror_up
-from deploy.evidence.mirror import MirrorState
+from deploy.evidence.mirror import MirrorState, VolumeClaim
 from deploy.evidence.model import Evidence
+from deploy.evidence.nodes import NodeState
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity
 
-_LOW = 0.05  # part of the volume that should stay free
+_MIN_FREE = 0.05  # of the volume's size
 
 
 def check_bound(evidence: Evidence) -> Iterator[Finding]:
-    """The claim is not bound, or its node is away."""
+    """Find a volume claim that is missing or not bound, or bound to a node that is away."""
     state = require_seen(evidence.mirror)
-    held = state.volume
-    if held is None:
+    claim = state.volume
+    if claim is None:
         if state.replicas and not state.ready:
             yield Finding(
                 check="mirror.volume",
@@ -27,112 +28,119 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
                 cause="the mirror's volume claim is gone, and its packages with it",
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
                 remedies=(
-                    run_mirror_up("Make a new one; private packages have to be added again."),
+                    run_mirror_up("Create a new one; private packages have to be added again."),
                 ),
             )
         return
-    if held.phase != "Bound":
-        yield _unbound(evidence, state)
+    if claim.phase != "Bound":
+        yield _report_unbound(evidence, state, claim)
         return
-    nodes = evidence.nodes
-    if isinstance(nodes, Unseen) or not held.nodes:
+    if isinstance(evidence.nodes, Unseen) or not claim.nodes:
         return
-    known = {node.name: node for node in nodes}
-    here = [known[name] for name in held.nodes if name in known]
-    if any(node.ready and not node.cordoned for node in here):
-        return
-    name = held.nodes[0]
-    gone = (
-        "is no node of the cluster"
-        if not here
-        else ("is cordoned" if here[0].ready else "is not Ready")
-    )
-    running_there = state.ready and bool(here) and here[0].ready
-    yield Finding(
+    nodes = [node for node in evidence.nodes if node.name in claim.nodes]
+    if not any(node.ready and not node.cordoned for node in nodes):
+        name = claim.nodes[0]
+        node = next((node for node in nodes if node.name == name), nodes[0] if nodes else None)
+        yield _report_node(state, claim, name, node)
+
+
+def _report_node(
+    state: MirrorState, claim: VolumeClaim, name: str, node: NodeState | None
+) -> Finding:
+    """Report a volume whose node is cordoned, not Ready, or not in the cluster (None)."""
+    if node is None:
+        problem = "is no node of the cluster"
+        bring_back = (
+            "Bring the node back under its name; or give the packages up and start over (mirror "
+            "down --purge, mirror up)."
+        )
+    else:
+        problem = "is cordoned" if node.ready else "is not Ready"
+        bring_back = "Bring the node back."
+    is_ready = node is not None and node.ready
+    still_runs = state.ready and is_ready
+    return Finding(
         check="mirror.volume",
-        severity=Severity.WARNING if running_there else Severity.ERROR,
-        cause=f"the mirror's packages are on node {name}, which {gone}",
-        nodes=(name,) if here else (),
-        evidence=(f"claim {held.claim} ({held.size}, {held.storage_class}) is bound to {name}",),
-        why="A local volume does not move: the mirror runs on that node or nowhere"
-        + (". It still runs; if its pod ends it stays Pending." if running_there else "."),
+        severity=Severity.WARNING if still_runs else Severity.ERROR,
+        cause=f"the mirror's packages are on node {name}, which {problem}",
+        nodes=(name,) if node else (),
+        evidence=(f"claim {claim.claim} ({claim.size}, {claim.storage_class}) is bound to {name}",),
+        why="A local volume cannot move: the mirror runs on that node or not at all."
+        + (" It still runs; after its next restart its pod stays Pending." if still_runs else ""),
         remedies=(
             Remedy(
-                text="Bring the node back."
-                if here
-                else "Bring the node back under its name; or give the packages up and start anew "
-                "(mirror down --purge, mirror up).",
+                text=bring_back,
                 scope="nodes",
-                command=f"kubectl uncordon {name}"
-                if here and here[0].ready
-                else f"kubectl describe node {name}",
+                command=f"kubectl uncordon {name}" if is_ready else f"kubectl describe node {name}",
             ),
         ),
     )
 
 
-def _unbound(evidence: Evidence, state: MirrorState) -> Finding:
-    held = state.volume
-    assert held is not None
-    enable = remedies.enable_addon_command(evidence, "hostpath-storage", "kubectl get storageclass")
+def _report_unbound(evidence: Evidence, state: MirrorState, claim: VolumeClaim) -> Finding:
     return Finding(
         check="mirror.volume",
         severity=Severity.ERROR,
-        cause=f"the mirror's volume claim is {held.phase}: there is no volume for its packages",
+        cause=f"the mirror's volume claim is {claim.phase}: there is no volume for its packages",
         evidence=(
-            f"claim {state.namespace}/{held.claim}: {held.size} of storage class "
-            f"{held.storage_class or '(none)'}",
-            *held.trouble.splitlines()[1:5],
+            f"claim {state.namespace}/{claim.claim}: {claim.size} of storage class "
+            f"{claim.storage_class or '(none)'}",
+            *claim.trouble.splitlines()[1:5],
         ),
-        why="The class's provisioner does not answer, or there is no such class: the mirror's pod "
-        "waits for it.",
+        why="There is no such storage class, or its provisioner does not work. The mirror's pod "
+        "waits for the volume.",
         remedies=(
             Remedy(
-                text="See that the storage class exists and its provisioner runs (MicroK8s: the "
+                text="Check that the storage class exists and its provisioner runs (MicroK8s: the "
                 "hostpath-storage add-on).",
                 scope="cluster",
-                command=enable,
+                command=remedies.enable_addon_command(
+                    evidence, "hostpath-storage", "kubectl get storageclass"
+                ),
             ),
         ),
     )
 
 
 def check_free_space(evidence: Evidence) -> Iterator[Finding]:
-    """The volume is full, or nearly."""
+    """Find a volume that is full or nearly full."""
     state = require_seen(evidence.mirror)
-    told = [
-        view.mirror
-        for _, view in iter_probe_views(evidence)
-        if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
-    ]
-    shown = [*state.error_lines]
-    low = full = False
-    for one in told[:1]:
-        free, size = one.volume_free or 0, one.volume_size or 1
-        low, full = free / size < _LOW, one.volume_full
-        if low or full:
-            shown.append(f"{free / 1e9:.1f} GB of {size / 1e9:.1f} GB are free")
-    if low or not told:  # what a log says may be over
-        full = full or any("full" in line or "No space" in line for line in state.error_lines)
-    if not low and not full:
+    lines = [*state.error_lines]
+    is_low = is_full = False
+    view = next(
+        (
+            view.mirror
+            for _, view in iter_probe_views(evidence)
+            if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
+        ),
+        None,
+    )
+    if view is not None:
+        free, size = view.volume_free or 0, view.volume_size or 1
+        is_low, is_full = free / size < _MIN_FREE, view.volume_full
+        if is_low or is_full:
+            lines.append(f"{free / 1e9:.1f} GB of {size / 1e9:.1f} GB are free")
+    if is_low or view is None:  # otherwise the errors in the log are of the past
+        is_full = is_full or any("full" in line or "No space" in line for line in state.error_lines)
+    if not is_low and not is_full:
         return
     claim = f"claim {state.volume.claim}, {state.volume.size}" if state.volume else "no claim"
     yield Finding(
         check="mirror.room",
-        severity=Severity.ERROR if full else Severity.WARNING,
-        cause=f"the mirror's volume ({claim}) is {'full' if full else 'nearly full'}",
+        severity=Severity.ERROR if is_full else Severity.WARNING,
+        cause=f"the mirror's volume ({claim}) is {'full' if is_full else 'nearly full'}",
         nodes=(state.node,) if state.node else (),
-        evidence=tuple(shown),
-        why="What is cached is still served; nothing new is stored, and uploads fail. A hostPath "
-        "volume shares its disk with the node: whatever fills that fills this.",
+        evidence=tuple(lines),
+        why="Cached packages are still served, but nothing new is stored and uploads fail. A "
+        "hostPath volume shares its disk with the node: other files on it use the same space.",
         remedies=(
             Remedy(
-                text="Ask for a larger volume, where the storage class can grow one.",
+                text="Request a larger volume, if the storage class can expand one.",
                 scope="namespace",
                 command="mirror up --size 50Gi",
             ),
             Remedy(
-                text=f"Or make room on the disk of node {state.node or 'of the volume'}.",
+                text=f"Or free space on the disk of {'node ' + state.node if state.node else 'its node'}.",
                 scope="nodes",
             ),
         ),

@@ -7,12 +7,13 @@ from deploy.findings.model import Remedy
 
 
 def run_mirror_up(text: str) -> Remedy:
-    """The one command that brings the mirror to what was recorded."""
+    """Return the remedy that restores the mirror as it was recorded."""
     return Remedy(text=text, scope="namespace", command="mirror up")
 
 
 def describe_users(state: MirrorState) -> tuple[str, ...]:
-    """Who was given the address."""
-    return (f"workloads were given {state.recorded_address}:{state.port}",) * bool(
-        state.recorded_address
-    ) + tuple(f"published in namespace {one.namespace}" for one in state.published)
+    """Return the lines that say which workloads use the mirror."""
+    lines = [f"published in namespace {config_map.namespace}" for config_map in state.published]
+    if state.recorded_address:
+        lines.insert(0, f"workloads use {state.recorded_address}:{state.port}")
+    return tuple(lines)
