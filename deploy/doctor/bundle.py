@@ -1,6 +1,6 @@
-"""What a bug report needs, in one archive: evidence, findings, objects, events, logs; no secrets.
+"""One archive for a bug report: evidence, findings, objects, events and logs, without secrets.
 
-Secrets are never read. Of everything else secrets are masked (deploy/evidence/masking.py).
+Secrets are never read. Secret values in everything else are masked (deploy/evidence/masking.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import platform
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from deploy.cluster.api_resources import API_RESOURCES, kind_name
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_name
 from deploy.evidence.masking import mask_object, mask_text
 from deploy.evidence.model import Evidence
 from deploy.findings.model import DoctorReport
@@ -26,12 +27,12 @@ from mirror.core.errors import ClusterError, InputError
 from mirror.core.progress import SILENT, Progress
 
 _SYSTEM = "kube-system"
-_LINES = 150  # of each log, the last ones
+_LOG_LINES = 150  # the last ones of each log
 _SECONDS = 30.0
-_CALICO = [key for key in API_RESOURCES if kind_name(key) in {"IPPool", "FelixConfiguration"}]
-_WHOLE = ("Node", *_CALICO, "Installation", "StorageClass")
-_OF_SYSTEM = ("DaemonSet", "Deployment", "Service")
-_OF_MIRROR = (
+_CALICO_KINDS = [key for key in API_RESOURCES if kind_name(key) in {"IPPool", "FelixConfiguration"}]
+_CLUSTER_KINDS = ("Node", *_CALICO_KINDS, "Installation", "StorageClass", "Event")
+_SYSTEM_KINDS = ("DaemonSet", "Deployment", "Service", "Pod")
+_MIRROR_KINDS = (
     "StatefulSet",
     "Service",
     "PersistentVolumeClaim",
@@ -39,20 +40,21 @@ _OF_MIRROR = (
     "NetworkPolicy",
     "Pod",
 )
-_MAPS = ("coredns", "coredns-custom", "calico-config")  # of kube-system; others may hold anything
-_SPEAK = ("coredns", "calico", "kube-dns")  # pods of kube-system whose logs are taken
-_README = """What `mirror doctor --bundle` has gathered, for a bug report.
+# ConfigMaps of kube-system; other ConfigMaps there may contain anything
+_CONFIG_MAPS = ("coredns", "coredns-custom", "calico-config")
+_LOGGED_PODS = ("coredns", "calico", "kube-dns")  # prefixes of pods in kube-system
+_README = """Collected by `mirror doctor --bundle` for a bug report.
 
-findings.json   what was concluded
-evidence.json   what was seen: `mirror doctor --from evidence.json` judges it again
-versions.json   of the program and of the cluster
-objects/        of the nodes, of Calico, of DNS, and of the mirror
-events.json     warnings
-logs/           the last lines of the mirror, CoreDNS and Calico
+findings.json   the findings
+evidence.json   the evidence: `mirror doctor --from evidence.json` judges it again
+versions.json   the versions of the program and of the cluster
+objects/        nodes, and the objects of Calico, DNS and the mirror
+events.json     warning events
+logs/           the last lines of the logs of the mirror, CoreDNS and Calico
 
 No Secret was read. Passwords, tokens, private keys, users in URLs and the values of environment
-variables are replaced by ***. Names and addresses are as they are: look through it before you
-give it away.
+variables are replaced by ***. Names and addresses are not masked: check the files before you
+share them.
 """
 
 
@@ -64,25 +66,25 @@ def write_bundle(
     namespace: str,
     progress: Progress = SILENT,
 ) -> tuple[str, ...]:
-    """Write the archive (mode 0600) and return the names in it.
+    """Write the archive (mode 0600) and return the names of the files in it.
 
-    Without a cluster (evidence from a file) it holds evidence and findings only. What may not be
-    read is listed in missing.txt. Raises InputError where the file cannot be written.
+    Without a cluster (evidence from a file), it contains evidence and findings only. Objects that
+    may not be read are listed in missing.txt. Raises InputError if the file cannot be written.
     """
     files: dict[str, str] = {
         "README.txt": _README,
-        "evidence.json": _json(mask_object(dump(evidence))),
-        "findings.json": _json(mask_object(dump(report))),
-        "versions.json": _json(_versions(evidence)),
+        "evidence.json": _format_json(mask_object(dump(evidence))),
+        "findings.json": _format_json(mask_object(dump(report))),
+        "versions.json": _format_json(_collect_versions(evidence)),
     }
     if cluster is not None:
-        progress.step("gather objects, events and logs for the bundle")
-        files |= _gather(cluster, namespace)
-    _write(path, files)
+        progress.step("collect objects, events and logs for the bundle")
+        files |= _collect_files(cluster, namespace)
+    _write_archive(path, files)
     return tuple(files)
 
 
-def _versions(evidence: Evidence) -> Mapping[str, Any]:
+def _collect_versions(evidence: Evidence) -> Mapping[str, Any]:
     access = dump(evidence.access)
     return {
         "pypi-mirror": version("pypi-mirror"),
@@ -93,86 +95,101 @@ def _versions(evidence: Evidence) -> Mapping[str, Any]:
     }
 
 
-def _gather(cluster: Cluster, namespace: str) -> dict[str, str]:
-    files: dict[str, str] = {}
+def _collect_files(cluster: Cluster, namespace: str) -> dict[str, str]:
     missing: list[str] = []
     deadline = cluster.deadline.within(_SECONDS)
-    wanted: list[tuple[str, str | None]] = [(kind, None) for kind in _WHOLE]
-    wanted += [(kind, _SYSTEM) for kind in (*_OF_SYSTEM, "Pod")]
-    wanted += [(kind, namespace) for kind in _OF_MIRROR]
-    wanted += [("Event", None)]
 
-    def listed(asked: tuple[str, str | None]) -> list[Object]:
-        kind, where = asked
-        try:
-            return [{**one, "kind": kind} for one in cluster.list(kind, where)]
-        except ApiError as refusal:
-            if refusal.status != 404:
-                missing.append(f"{kind} in {where or 'the cluster'}: {refusal.why}")
-        except ClusterError as broken:
-            missing.append(f"{kind} in {where or 'the cluster'}: {broken}")
-        return []
-
-    def named(name: str) -> list[Object]:
-        try:
-            found = cluster.get("ConfigMap", name, _SYSTEM)
-        except ClusterError as broken:
-            missing.append(f"ConfigMap {_SYSTEM}/{name}: {broken.why or broken}")
-            return []
-        return [{**found, "kind": "ConfigMap"}] if found else []
+    def read_log(container: tuple[str, str, str]) -> str:
+        return "" if deadline.expired else cluster.tail_log(*container, lines=_LOG_LINES)
 
     with ThreadPoolExecutor(8) as pool:
-        objects = [one for found in pool.map(listed, wanted) for one in found]
-        objects += [one for found in pool.map(named, _MAPS) for one in found]
-        events = [one for one in objects if one["kind"] == "Event"]
-        pods = [one for one in objects if one["kind"] == "Pod"]
-        for obj in objects:
-            if obj["kind"] != "Event":
-                meta = obj["metadata"]
-                where = f"{meta['namespace']}/" if meta.get("namespace") else ""
-                files[f"objects/{obj['kind']}/{where}{meta['name']}.json"] = _json(mask_object(obj))
-        warnings = [mask_object(one) for one in events if one.get("type") != "Normal"]
-        files["events.json"] = _json(warnings)
-        jobs = list(_speakers(pods, namespace))
-        for (where, pod, container), log in zip(
-            jobs,
-            pool.map(
-                lambda job: "" if deadline.expired else cluster.tail_log(*job, lines=_LINES), jobs
-            ),
-            strict=True,
-        ):
-            files[f"logs/{where}/{pod}/{container}.log"] = mask_text(log)
+        listings = pool.map(
+            lambda listing: _list_objects(cluster, listing[0], listing[1], missing),
+            _build_listings(namespace),
+        )
+        config_maps = pool.map(lambda name: _get_config_map(cluster, name, missing), _CONFIG_MAPS)
+        objects = [obj for listing in (*listings, *config_maps) for obj in listing]
+        pods = [obj for obj in objects if obj["kind"] == "Pod"]
+        containers = list(_iter_containers(pods, namespace))
+        logs = dict(zip(containers, pool.map(read_log, containers), strict=True))
+
+    files = dict(_format_objects(obj for obj in objects if obj["kind"] != "Event"))
+    events = [obj for obj in objects if obj["kind"] == "Event"]
+    files["events.json"] = _format_json(
+        [mask_object(event) for event in events if event.get("type") != "Normal"]
+    )
+    for (pod_namespace, pod, container), log in logs.items():
+        files[f"logs/{pod_namespace}/{pod}/{container}.log"] = mask_text(log)
     if missing:
         files["missing.txt"] = "\n".join(map(mask_text, missing)) + "\n"
     return files
 
 
-def _speakers(pods: list[Object], namespace: str) -> Iterator[tuple[str, str, str]]:
-    """Containers whose logs belong to it: the mirror's, CoreDNS' and Calico's."""
+def _build_listings(namespace: str) -> list[tuple[str, str | None]]:
+    """Return (kind, namespace or None for the whole cluster) of everything to list."""
+    return [
+        *((kind, None) for kind in _CLUSTER_KINDS),
+        *((kind, _SYSTEM) for kind in _SYSTEM_KINDS),
+        *((kind, namespace) for kind in _MIRROR_KINDS),
+    ]
+
+
+def _list_objects(
+    cluster: Cluster, kind: str, namespace: str | None, missing: list[str]
+) -> list[Object]:
+    where = f"{kind} in {namespace or 'the cluster'}"
+    try:
+        return [{**obj, "kind": kind} for obj in cluster.list(kind, namespace)]
+    except ApiError as error:
+        if error.status != 404:
+            missing.append(f"{where}: {error.why}")
+    except ClusterError as error:
+        missing.append(f"{where}: {error}")
+    return []
+
+
+def _get_config_map(cluster: Cluster, name: str, missing: list[str]) -> list[Object]:
+    try:
+        config_map = cluster.get("ConfigMap", name, _SYSTEM)
+    except ClusterError as error:
+        missing.append(f"ConfigMap {_SYSTEM}/{name}: {error.why or error}")
+        return []
+    return [{**config_map, "kind": "ConfigMap"}] if config_map else []
+
+
+def _format_objects(objects: Iterable[Object]) -> Iterator[tuple[str, str]]:
+    for obj in objects:
+        namespace = obj["metadata"].get("namespace")
+        folder = f"{obj['kind']}/{namespace}" if namespace else obj["kind"]
+        yield f"objects/{folder}/{get_name(obj)}.json", _format_json(mask_object(obj))
+
+
+def _iter_containers(pods: list[Object], namespace: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (namespace, pod, container) of the mirror's, CoreDNS' and Calico's logs."""
     for pod in pods:
-        meta, spec = pod["metadata"], pod["spec"]
-        ours = meta["namespace"] == namespace
-        if ours or any(meta["name"].startswith(word) for word in _SPEAK):
-            for one in [*spec.get("initContainers", ()), *spec["containers"]]:
-                yield meta["namespace"], meta["name"], one["name"]
+        name, spec = get_name(pod), pod["spec"]
+        is_mirror = pod["metadata"]["namespace"] == namespace
+        if is_mirror or name.startswith(_LOGGED_PODS):
+            for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+                yield pod["metadata"]["namespace"], name, container["name"]
 
 
-def _json(value: Any) -> str:
+def _format_json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, files: Mapping[str, str]) -> None:
-    top = path.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
+def _write_archive(path: Path, files: Mapping[str, str]) -> None:
+    folder = path.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, text in files.items():
             content = text.encode()
-            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry = tarfile.TarInfo(f"{folder}/{name}")
             entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
             archive.addfile(entry, io.BytesIO(content))
     try:
         path.touch(mode=0o600)
         path.chmod(0o600)
         path.write_bytes(buffer.getvalue())
-    except OSError as broken:
-        raise InputError(f"{path} cannot be written", why=str(broken)) from broken
+    except OSError as error:
+        raise InputError(f"cannot write {path}", why=str(error)) from error

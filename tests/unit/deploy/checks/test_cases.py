@@ -1,7 +1,7 @@
-"""Saved evidence and what is made of it: tests/unit/cases/checks/<cause>/.
+"""Judge saved evidence: tests/unit/cases/checks/<cause>/.
 
-evidence.json is what `mirror doctor --save` wrote, or like.json names a case and what differs from
-it, by place (nodes.2.ready). expected.json is what has to be concluded.
+evidence.json is a file of `mirror doctor --save`; or like.json names another case and the values
+that differ from it, by their paths (nodes.2.ready). expected.json has the expected findings.
 """
 
 from __future__ import annotations
@@ -25,65 +25,84 @@ def read_json(path: Path) -> Any:
 
 
 def load_case(case: Path) -> Any:
-    """The evidence of a case as JSON."""
+    """Return the evidence of a case as JSON."""
     if (case / "evidence.json").exists():
         return read_json(case / "evidence.json")
     like = read_json(case / "like.json")
-    told = load_case(case.parent / like["like"])
-    for place, value in like["set"].items():
-        *way, last = (int(step) if step.isdigit() else step for step in place.split("."))
-        within = told
-        for step in way:
-            within = within[step]
-        assert isinstance(within, list) or last in within, f"{case.name}: no {place}"
-        within[last] = value
-    return told
+    evidence = load_case(case.parent / like["like"])
+    for path, value in like["set"].items():
+        *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+        parent = evidence
+        for step in steps:
+            parent = parent[step]
+        assert isinstance(parent, list) or last in parent, f"{case.name}: no {path}"
+        parent[last] = value
+    return evidence
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_concluded(case: Path) -> None:
+def test_finds_what_is_expected(case: Path) -> None:
     report = judge(load(Evidence, load_case(case)), load_categories())
-    told = {
+    actual = {
         "outcomes": {
-            one.check: one.outcome for one in report.results if one.gaps != (NOT_COLLECTED.reason,)
+            result.check: result.outcome
+            for result in report.results
+            if result.gaps != (NOT_COLLECTED.reason,)
         },
         "findings": [
             {
-                "check": one.check,
-                "severity": one.severity,
-                "cause": one.cause,
-                "nodes": list(one.nodes),
+                "check": finding.check,
+                "severity": finding.severity,
+                "cause": finding.cause,
+                "nodes": list(finding.nodes),
             }
-            for one in report.findings
+            for finding in report.findings
         ],
     }
-    assert told == read_json(case / "expected.json")
+    assert actual == read_json(case / "expected.json")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_evidence_survives_being_saved(case: Path) -> None:
-    seen = load(Evidence, load_case(case))
-    assert load(Evidence, json.loads(json.dumps(dump(seen)))) == seen
+def test_evidence_survives_json(case: Path) -> None:
+    document = load_case(case)
+    evidence = load(Evidence, document)
+    saved = json.loads(json.dumps(dump(evidence)))
+    assert load(Evidence, saved) == evidence
+    assert_contains(saved, document)
+
+
+def assert_contains(saved: Any, document: Any) -> None:
+    """The saved JSON has every key and value of an older document; it may have more keys."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            assert_contains(saved[key], value)
+    elif isinstance(document, list):
+        for item, older in zip(saved, document, strict=True):
+            assert_contains(item, older)
+    else:
+        assert saved == document
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_mends_go_from_the_least_invasive(case: Path) -> None:
+def test_remedies_are_ordered_from_the_least_invasive(case: Path) -> None:
     order = ("workload", "namespace", "cluster", "nodes")
     report = judge(load(Evidence, load_case(case)), load_categories())
     for finding in report.findings:
-        reaches = [order.index(mend.scope) for mend in finding.remedies]
-        assert reaches == sorted(reaches)
+        scopes = [order.index(remedy.scope) for remedy in finding.remedies]
+        assert scopes == sorted(scopes)
         assert finding.remedies
 
 
 def test_every_check_has_a_case_that_it_finds() -> None:
     found = {
-        one["check"] for case in CASES for one in read_json(case / "expected.json")["findings"]
+        finding["check"]
+        for case in CASES
+        for finding in read_json(case / "expected.json")["findings"]
     }
     assert found == {check.id for category in load_categories() for check in category.checks}
 
 
-def test_where_all_was_seen_and_all_is_well_nothing_is_found() -> None:
+def test_finds_nothing_in_a_healthy_cluster() -> None:
     report = judge(load(Evidence, load_case(CASES[0].parent / "whole")), load_categories())
     assert report.findings == ()
-    assert {one.outcome for one in report.results} == {"ok"}
+    assert {result.outcome for result in report.results} == {"ok"}

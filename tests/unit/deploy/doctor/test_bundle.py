@@ -1,4 +1,4 @@
-"""The bundle of a saved file, and of a cluster that refuses half of what is asked."""
+"""Bundles of saved evidence, and of a cluster that refuses some requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CANARY = "hunter2canary"
 
 
 class FakeBundleCluster:
-    """A cluster whose objects, logs and events all hold a canary; ``refused`` kinds answer 403."""
+    """A cluster whose objects, logs and events contain a secret; ``refused`` kinds answer 403."""
 
     context = "fake"
 
@@ -52,25 +52,25 @@ class FakeBundleCluster:
         return f"started\nusing token={CANARY}\n"
 
 
-def read(path: Path) -> dict[str, str]:
+def read_archive(path: Path) -> dict[str, str]:
     with tarfile.open(path) as archive:
-        members = [one for one in archive.getmembers() if one.isfile()]
+        members = [member for member in archive.getmembers() if member.isfile()]
         return {
-            one.name.partition("/")[2]: cast("Any", archive.extractfile(one)).read().decode()
-            for one in members
+            member.name.partition("/")[2]: cast("Any", archive.extractfile(member)).read().decode()
+            for member in members
         }
 
 
-def written(target: Path, *refused: str) -> tuple[dict[str, str], FakeBundleCluster]:
+def write_and_read(target: Path, *refused: str) -> tuple[dict[str, str], FakeBundleCluster]:
     evidence = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
     fake = FakeBundleCluster(*refused)
     report = judge(evidence, load_categories())
     bundle.write_bundle(target, evidence, report, cast("Cluster", fake), "pypi-mirror")
-    return read(target), fake
+    return read_archive(target), fake
 
 
-def test_no_secret_is_in_it_and_none_is_asked_for(tmp_path: Path) -> None:
-    files, fake = written(tmp_path / "b.tar.gz")
+def test_contains_no_secrets_and_requests_none(tmp_path: Path) -> None:
+    files, fake = write_and_read(tmp_path / "b.tar.gz")
     assert not [name for name, text in files.items() if CANARY in text]
     assert "Secret" not in fake.requested_kinds
     assert ".:53 {}" in files["objects/ConfigMap/kube-system/coredns.json"]
@@ -78,13 +78,13 @@ def test_no_secret_is_in_it_and_none_is_asked_for(tmp_path: Path) -> None:
     assert json.loads(files["findings.json"])["findings"][0]["check"] == "dns.search-domains"
 
 
-def test_what_may_not_be_read_is_listed(tmp_path: Path) -> None:
-    files, _ = written(tmp_path / "b.tar.gz", "Pod", "Event")
+def test_lists_what_may_not_be_read(tmp_path: Path) -> None:
+    files, _ = write_and_read(tmp_path / "b.tar.gz", "Pod", "Event")
     assert "Event in the cluster: no right: Event token=***" in files["missing.txt"]
     assert files["events.json"] == "[]\n"
 
 
-def test_its_evidence_can_be_judged_again(tmp_path: Path) -> None:
+def test_doctor_judges_the_evidence_of_a_bundle(tmp_path: Path) -> None:
     target = tmp_path / "b.tar.gz"
     argv = ["--from", str(CASES / "field" / "evidence.json"), "--bundle", str(target)]
     done = CliRunner().invoke(doctor, argv)
@@ -92,10 +92,10 @@ def test_its_evidence_can_be_judged_again(tmp_path: Path) -> None:
     assert "check it before you share it" in done.stdout
     assert target.stat().st_mode & 0o777 == 0o600
     again = tmp_path / "evidence.json"
-    again.write_text(read(target)["evidence.json"])
+    again.write_text(read_archive(target)["evidence.json"])
     assert "communityfibre.co.uk" in CliRunner().invoke(doctor, ["--from", str(again)]).stdout
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"):
-        written(tmp_path / "none" / "b.tar.gz")
+def test_rejects_an_unwritable_path(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot write"):
+        write_and_read(tmp_path / "none" / "b.tar.gz")

@@ -1,8 +1,8 @@
-"""The runner: it knows nothing of the checks."""
+"""Running checks over evidence; the checks themselves are tested with saved cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,81 +13,96 @@ from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
 from mirror.core.errors import InputError
 
-NOTHING = Evidence(context="c", server="s", taken="t")
-SOME = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
+EMPTY = Evidence(context="c", server="s", taken="t")
+EVIDENCE = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
 
 
-def finding(severity: Severity = Severity.ERROR) -> Finding:
-    mend = Remedy(text="mend it", scope="workload")
-    return Finding(check="x", severity=severity, cause="broken", remedies=(mend,))
+def build_finding(severity: Severity = Severity.ERROR) -> Finding:
+    remedy = Remedy(text="fix it", scope="workload")
+    return Finding(check="x", severity=severity, cause="broken", remedies=(remedy,))
 
 
-def finds(_: Evidence) -> Iterator[Finding]:
-    yield finding()
+def find_one(_: Evidence) -> Iterator[Finding]:
+    yield build_finding()
 
 
-def fine(_: Evidence) -> Iterator[Finding]:
+def find_nothing(_: Evidence) -> Iterator[Finding]:
     return iter(())
 
 
-def never(_: Evidence) -> Iterator[Finding]:
-    raise AssertionError("looked at what was not seen")
+def must_not_run(_: Evidence) -> Iterator[Finding]:
+    raise AssertionError("ran without the evidence it needs")
 
 
-def check(id_: str, look: object, *needs: Need, fatal: bool = False) -> DoctorCheck:
-    return DoctorCheck(id=id_, fact=id_, needs=frozenset(needs), find=look, fatal=fatal)  # type: ignore[arg-type]
+def build_check(
+    check_id: str,
+    find: Callable[[Evidence], Iterator[Finding]],
+    *needs: Need,
+    fatal: bool = False,
+) -> DoctorCheck:
+    return DoctorCheck(id=check_id, fact=check_id, needs=frozenset(needs), find=find, fatal=fatal)
 
 
 def run(evidence: Evidence, *checks: DoctorCheck) -> list[tuple[str, tuple[str, ...]]]:
     report = judge(evidence, (CheckCategory(name="c", checks=checks),))
-    return [(one.outcome, one.gaps) for one in report.results]
+    return [(result.outcome, result.gaps) for result in report.results]
 
 
-def test_ok_found_and_skipped() -> None:
+def test_a_check_is_ok_found_or_skipped() -> None:
     assert run(
-        SOME,
-        check("a", fine, Need.NODES),
-        check("b", finds, Need.NODES),
-        check("c", never, Need.NODES, Need.COREFILE),
+        EVIDENCE,
+        build_check("a", find_nothing, Need.NODES),
+        build_check("b", find_one, Need.NODES),
+        build_check("c", must_not_run, Need.NODES, Need.COREFILE),
     ) == [("ok", ()), ("found", ()), ("skipped", ("no check asked for it",))]
 
 
-def test_after_a_fatal_finding_the_rest_is_skipped() -> None:
-    outcomes = run(SOME, check("a", finds, Need.NODES, fatal=True), check("b", never, Need.NODES))
+def test_skips_the_checks_after_a_fatal_finding() -> None:
+    outcomes = run(
+        EVIDENCE,
+        build_check("a", find_one, Need.NODES, fatal=True),
+        build_check("b", must_not_run, Need.NODES),
+    )
     assert outcomes == [("found", ()), ("skipped", ("skipped because of a",))]
 
 
-def test_nodes_that_were_not_seen_keep_a_check_from_being_ok() -> None:
+def test_a_check_is_not_ok_if_a_node_was_not_seen() -> None:
     views = (
         NodeDns(node="ra", view=Unseen(reason="no image")),
         NodeDns(node="babel", view="a view"),  # type: ignore[arg-type]
     )
-    partly = Evidence(context="c", server="s", taken="t", pod_dns=views)
-    assert run(partly, check("a", fine, Need.POD_DNS)) == [("skipped", ("ra: no image",))]
-    assert run(partly, check("a", finds, Need.POD_DNS)) == [("found", ("ra: no image",))]
+    evidence = Evidence(context="c", server="s", taken="t", pod_dns=views)
+    gaps = ("ra: no image",)
+    assert run(evidence, build_check("a", find_nothing, Need.POD_DNS)) == [("skipped", gaps)]
+    assert run(evidence, build_check("a", find_one, Need.POD_DNS)) == [("found", gaps)]
 
 
-def test_the_worst_comes_first() -> None:
-    def several(_: Evidence) -> Iterator[Finding]:
-        yield from (finding(Severity.NOTE), finding(Severity.ERROR), finding(Severity.WARNING))
+def test_sorts_findings_by_severity() -> None:
+    def find_several(_: Evidence) -> Iterator[Finding]:
+        for severity in (Severity.NOTE, Severity.ERROR, Severity.WARNING):
+            yield build_finding(severity)
 
-    report = judge(SOME, (CheckCategory(name="c", checks=(check("a", several, Need.NODES),)),))
-    assert [one.severity for one in report.findings] == ["error", "warning", "note"]
+    checks = (build_check("a", find_several, Need.NODES),)
+    report = judge(EVIDENCE, (CheckCategory(name="c", checks=checks),))
+    assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
     assert report.worst_severity() is Severity.ERROR
-    assert judge(NOTHING, ()).worst_severity() is None
+    assert judge(EMPTY, ()).worst_severity() is None
 
 
-def test_categories_are_found_by_being_there() -> None:
-    names = [one.name for one in load_categories()]
-    assert names[:3] == ["api", "nodes", "dns"], "in the order of their ranks"
+def test_loads_all_categories_by_rank() -> None:
+    names = [category.name for category in load_categories()]
+    assert names[:3] == ["api", "nodes", "dns"]
     assert {"ipv6", "ippools", "cni", "mirror", "workloads", "downloads"} <= set(names)
+
+
+def test_loads_named_categories() -> None:
     assert [category.name for category in load_categories(("dns",))] == ["dns"]
     with pytest.raises(InputError, match="no category 'dsn'"):
         load_categories(("dsn",))
 
 
-def test_checks_have_names_of_their_own() -> None:
-    checks = [one for category in load_categories() for one in category.checks]
-    assert len({one.id for one in checks}) == len(checks)
+def test_check_ids_are_unique_and_start_with_their_category() -> None:
+    checks = [check for category in load_categories() for check in category.checks]
+    assert len({check.id for check in checks}) == len(checks)
     for category in load_categories():
-        assert all(one.id.startswith(f"{category.name}.") for one in category.checks)
+        assert all(check.id.startswith(f"{category.name}.") for check in category.checks)
