@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -77,12 +78,8 @@ def test_changes_the_digest_with_the_configuration() -> None:
         return str(template["metadata"]["annotations"])
 
     assert get_annotations(SETTINGS) == get_annotations(SETTINGS)
-    assert get_annotations(SETTINGS) != get_annotations(
-        ClusterSettings(image="pypi-mirror:1", port=3200)
-    )
-    assert get_annotations(SETTINGS) != get_annotations(
-        ClusterSettings(image="pypi-mirror:1", ca_pem="x")
-    )
+    for changed in (replace(SETTINGS, port=3200), replace(SETTINGS, ca_pem="x")):
+        assert get_annotations(SETTINGS) != get_annotations(changed)
 
 
 def test_does_not_probe_devpi_after_its_start() -> None:
@@ -97,3 +94,19 @@ def test_renders_the_environment_without_a_namespace_for_gitops() -> None:
     endpoint = Endpoint(address=IPv4Address("10.152.183.7"))
     assert "namespace" not in render_environment_map(None, endpoint)["metadata"]
     assert render_environment_map("chronicle", endpoint)["metadata"]["namespace"] == "chronicle"
+
+
+def test_shares_no_parts_between_objects() -> None:
+    """YAML would show shared parts as anchors and aliases."""
+    seen: set[int] = set()
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict | list) and value:
+            assert id(value) not in seen, value
+            seen.add(id(value))
+            for part in value.values() if isinstance(value, dict) else value:
+                check(part)
+
+    objects = render_objects(replace(SETTINGS, ca_pem="x"))
+    for obj in objects:
+        check(obj)
