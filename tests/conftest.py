@@ -1,4 +1,4 @@
-"""Options and fixtures of the whole suite."""
+"""Options and fixtures of the whole test suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 CA_BUNDLE = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
 
-# how long an example takes on a busy machine says nothing
+# the duration of an example on a busy machine means nothing
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
 
@@ -28,12 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Programs that are started as a shell's background jobs ignore Ctrl-C; ours are sent it."""
+    """Make Ctrl-C work in started programs: background jobs of a shell ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# whole files go to the workers in this order, tests/cluster before others: each worker has one lab
-# at most, which then ends; and the end waits for the one that has the longest
+# Workers take whole files in this order, tests/cluster first: a worker has at most one lab, which
+# then stops. The slowest files come first, because the run ends with its slowest worker.
 _LONGEST_FIRST = (
     "test_node_fixes",
     "test_mirror_lifecycle",
@@ -54,33 +54,33 @@ _LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
+    def get_rank(item: pytest.Item) -> tuple[bool, int]:
         return item.path.parent.name != "cluster", ranks.get(item.path.stem, len(ranks))
 
-    items.sort(key=place)
+    items.sort(key=get_rank)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_index_of_the_machine() -> None:
-    """Which index is used is what these tests are about."""
+    """Remove the machine's index settings: the tests are about which index is used."""
     for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL", "PIP_TRUSTED_HOST"):
         os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
 def program() -> RunProgram:
-    """Run one of the console scripts as a user does: `program("mirror", "status", …)`."""
+    """Provide a function that runs a console script: `program("mirror", "status", …)`."""
 
     def run(
-        *words: str,
+        *argv: str,
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
         input: str | None = None,  # noqa: A002 - as in subprocess
     ) -> subprocess.CompletedProcess[str]:
-        found = shutil.which(words[0])
-        assert found, f"{words[0]} is not installed: run the tests by tests/run"
+        executable = shutil.which(argv[0])
+        assert executable, f"{argv[0]} is not installed: run the tests with tests/run"
         return subprocess.run(
-            [found, *words[1:]],
+            [executable, *argv[1:]],
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,
@@ -94,11 +94,11 @@ def program() -> RunProgram:
 
 @pytest.fixture(scope="session")
 def chronicle_lock() -> Path:
-    """Chronicle's 160 requirements that an index has, with their hashes."""
+    """Provide the lock of Chronicle's 160 requirements that are in an index, with their hashes."""
     return Path(__file__).parent / "data/chronicle/requirements.txt"
 
 
 @pytest.fixture(scope="session")
 def ca_bundle() -> Path:
-    """What this machine trusts: its network may intercept TLS."""
+    """Provide the machine's CA certificates: its network may intercept TLS."""
     return Path(CA_BUNDLE)

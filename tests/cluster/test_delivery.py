@@ -1,4 +1,4 @@
-"""The image gets to real nodes, each way, and a pod on every node runs it."""
+"""Deliver the image to real nodes by each method, and run it on every node."""
 
 from __future__ import annotations
 
@@ -30,52 +30,52 @@ from tests.images.mirror_archive import connect_engine, ensure_mirror_archive
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.index]
 
-SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 IMPORT = "-m tests.cluster exec --name {lab} {{node}} ctr -n k8s.io images import -"
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    """An engine that has the base and, by its archive, the mirror image."""
+    """Provide an engine with the base image and the archive of the mirror's image."""
     archive = ensure_mirror_archive()
-    with docker_engine(tmp_path_factory.mktemp("engine")) as own:
-        own.load(ensure_base_image())
-        own.load(archive)
-        yield connect_engine(own.host, SECONDS)
+    with docker_engine(tmp_path_factory.mktemp("engine")) as docker:
+        docker.load(ensure_base_image())
+        docker.load(archive)
+        yield connect_engine(docker.host, TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="module")
 def image(engine: EngineClient) -> BuiltImage:
-    """The mirror's image under a name of its own: other tests need theirs on the nodes."""
-    found = build_mirror(engine, progress=SILENT)
-    assert not found.built
-    engine.tag(found.id, "pypi-mirror:delivered")
-    return replace(found, reference="pypi-mirror:delivered")
+    """Provide the mirror's image under its own name: other tests need theirs on the nodes."""
+    built = build_mirror(engine, progress=SILENT)
+    assert not built.built
+    engine.tag(built.id, "pypi-mirror:delivered")
+    return replace(built, reference="pypi-mirror:delivered")
 
 
 @pytest.fixture
 def api(faulty_lab: Lab) -> Cluster:
-    deadline = Deadline.after(SECONDS)
+    deadline = Deadline.after(TIMEOUT_SECONDS)
     return Cluster.connect(kubeconfig=faulty_lab.kubeconfig, context=None, deadline=deadline)
 
 
 @pytest.fixture
-def nowhere(faulty_lab: Lab, image: BuiltImage) -> Iterator[None]:
-    """No node has the image when the test begins and when it has ended."""
+def on_no_node(faulty_lab: Lab, image: BuiltImage) -> Iterator[None]:
+    """Remove the image from all nodes before and after the test."""
 
-    def forget() -> None:
-        full = normalize_reference(image.reference)
+    def remove_image() -> None:
+        reference = normalize_reference(image.reference)
         for node in faulty_lab.nodes:
-            words = ("ctr", "-n", "k8s.io", "images", "remove", "--sync", full)
-            faulty_lab.exec(node, *words, check=False)
+            command = ("ctr", "-n", "k8s.io", "images", "remove", "--sync", reference)
+            faulty_lab.exec(node, *command, check=False)
 
-    forget()
+    remove_image()
     yield
-    forget()
+    remove_image()
 
 
 def build_pods(delivered: DeliveredImage, nodes: tuple[str, ...]) -> list[Object]:
-    def one(node: str) -> Object:
+    def build_pod(node: str) -> Object:
         container: Object = {
             "name": "main",
             "image": delivered.reference,
@@ -83,10 +83,10 @@ def build_pods(delivered: DeliveredImage, nodes: tuple[str, ...]) -> list[Object
         }
         container["command"] = ["devpi-server", "--version"]
         spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
-        meta = {"name": f"delivered-{delivered.method}-{node}", "namespace": "default"}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+        metadata = {"name": f"delivered-{delivered.method}-{node}", "namespace": "default"}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
-    return [one(node) for node in nodes]
+    return [build_pod(node) for node in nodes]
 
 
 def assert_runs_everywhere(api: Cluster, delivered: DeliveredImage, nodes: tuple[str, ...]) -> None:
@@ -94,38 +94,38 @@ def assert_runs_everywhere(api: Cluster, delivered: DeliveredImage, nodes: tuple
         assert run.succeeded, f"{run.node}: {run.why}{run.output}"
 
 
-def test_by_the_clusters_own_registry(
-    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
+def test_delivers_by_the_clusters_registry(
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, on_no_node: None
 ) -> None:
-    way = choose_method(api, DeliveryOptions())
-    assert way.name == "registry"
+    method = choose_method(api, DeliveryOptions())
+    assert method.name == "registry"
     check_architecture(image.architecture, api.list("Node"))
-    delivered = way.deliver(image, engine, api, DeliveryOptions(), SILENT)
+    delivered = method.deliver(image, engine, api, DeliveryOptions(), SILENT)
     assert delivered.reference.startswith(f"localhost:32000/{image.reference}@sha256:")
-    again = way.deliver(image, engine, api, DeliveryOptions(), SILENT)
+    again = method.deliver(image, engine, api, DeliveryOptions(), SILENT)
     assert again == delivered, "the reference stays, so nothing that uses it changes"
     assert_runs_everywhere(api, delivered, faulty_lab.nodes)
 
 
-def test_by_a_given_registry(
-    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
+def test_delivers_by_a_given_registry(
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, on_no_node: None
 ) -> None:
-    """Another name for it, as a company's registry would have."""
+    """The lab's registry under another name, as a company's registry would have."""
     options = DeliveryOptions(registry=f"{faulty_lab.registry}/team")
     delivered = choose_method(api, options).deliver(image, engine, api, options, SILENT)
     assert delivered.reference.startswith(f"{faulty_lab.registry}/team/pypi-mirror:")
     assert_runs_everywhere(api, delivered, faulty_lab.nodes)
 
 
-def test_by_import_on_each_node(
-    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, nowhere: None
+def test_delivers_by_an_import_on_each_node(
+    api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, on_no_node: None
 ) -> None:
     options = DeliveryOptions(
         import_command=f"{sys.executable} {IMPORT.format(lab=faulty_lab.name)}"
     )
-    way = choose_method(api, options)
-    assert way.name == "nodes"
-    delivered = way.deliver(image, engine, api, options, SILENT)
+    method = choose_method(api, options)
+    assert method.name == "nodes"
+    delivered = method.deliver(image, engine, api, options, SILENT)
     assert set(delivered.nodes) <= set(faulty_lab.nodes)
     assert_runs_everywhere(api, delivered, faulty_lab.nodes)
     wait_until(
@@ -133,19 +133,21 @@ def test_by_import_on_each_node(
         deadline=Deadline.after(90),
         what="the nodes tell that they have it",
     )
-    assert way.deliver(image, engine, api, options, SILENT).nodes == ()
+    assert method.deliver(image, engine, api, options, SILENT).nodes == ()
 
 
-def test_a_node_that_cannot_be_reached_is_named(
+def test_names_a_node_that_cannot_be_reached(
     api: Cluster, engine: EngineClient, image: BuiltImage, faulty_lab: Lab, tmp_path: Path
 ) -> None:
-    unknown = replace(image, reference="pypi-mirror:on-no-node")
-    engine.tag(image.id, unknown.reference)
-    fails = tmp_path / "import"
-    fails.write_text('#!/bin/sh\ncat > /dev/null\n[ "$1" != "$2" ] || { echo down >&2; exit 7; }\n')
-    fails.chmod(0o755)
-    last = faulty_lab.nodes[-1]
-    options = DeliveryOptions(import_command=f"{fails} {{node}} {last}")
-    with pytest.raises(DeliveryError, match=f"not imported on {last}") as failed:
-        choose_method(api, options).deliver(unknown, engine, api, options, SILENT)
-    assert "down" in failed.value.why
+    renamed = replace(image, reference="pypi-mirror:on-no-node")
+    engine.tag(image.id, renamed.reference)
+    script = tmp_path / "import"
+    script.write_text(
+        '#!/bin/sh\ncat > /dev/null\n[ "$1" != "$2" ] || { echo down >&2; exit 7; }\n'
+    )
+    script.chmod(0o755)
+    last_node = faulty_lab.nodes[-1]
+    options = DeliveryOptions(import_command=f"{script} {{node}} {last_node}")
+    with pytest.raises(DeliveryError, match=f"not imported on {last_node}") as error:
+        choose_method(api, options).deliver(renamed, engine, api, options, SILENT)
+    assert "down" in error.value.why

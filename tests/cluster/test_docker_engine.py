@@ -1,4 +1,4 @@
-"""Private Docker engines: several at once, and nothing is left of them."""
+"""Private Docker engines: several at once, and they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests import REPOSITORY
 from tests.cluster import versions
-from tests.cluster.cgroups import CGROUP_ROOT as CGROUPS
+from tests.cluster.cgroups import CGROUP_ROOT
 from tests.cluster.cleanup import ENGINE_PREFIX, clean_dead_labs
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
@@ -33,51 +33,53 @@ with docker_engine(pathlib.Path(sys.argv[1])):
 
 
 def find_leftovers(folder: Path) -> list[str]:
-    """Processes, mounts, cgroups and sockets of engines with their data under a folder."""
-    found = [str(p) for p in CGROUPS.glob(f"*/{ENGINE_PREFIX}{os.getpid()}-*")]
-    found += [str(p) for p in Path(tempfile.gettempdir()).glob(f"{ENGINE_PREFIX}{os.getpid()}-*")]
+    """Return processes, mounts, cgroups and sockets of engines whose data is in a folder."""
+    leftovers = [str(path) for path in CGROUP_ROOT.glob(f"*/{ENGINE_PREFIX}{os.getpid()}-*")]
+    leftovers += [
+        str(path) for path in Path(tempfile.gettempdir()).glob(f"{ENGINE_PREFIX}{os.getpid()}-*")
+    ]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    found += [line for line in mounts if str(folder) in line]
-    return found + run("pgrep", "-af", str(folder), check=False).stdout.splitlines()
+    leftovers += [line for line in mounts if str(folder) in line]
+    return leftovers + run("pgrep", "-af", str(folder), check=False).stdout.splitlines()
 
 
 def read_firewall() -> list[dict[str, Any]]:
-    """What the machine filters, but for the tables of labs: they may come and go meanwhile."""
-    listed = json.loads(run("nft", "--json", "list", "ruleset").stdout)["nftables"]
-    found = [(kind, one) for entry in listed for kind, one in entry.items()]
+    """Return the machine's firewall rules, except those of labs, which may come and go."""
+    ruleset = json.loads(run("nft", "--json", "list", "ruleset").stdout)["nftables"]
+    rules = [(kind, rule) for entry in ruleset for kind, rule in entry.items()]
     return [
-        {kind: {k: v for k, v in one.items() if k != "handle"}}
-        for kind, one in found
-        if not one.get("table" if kind != "table" else "name", "").startswith("mlab")
+        {kind: {k: v for k, v in rule.items() if k != "handle"}}
+        for kind, rule in rules
+        if not rule.get("table" if kind != "table" else "name", "").startswith("mlab")
     ]
 
 
 def test_two_engines_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
-    rules, others = read_firewall(), find_leftovers(tmp_path)
+    firewall, before = read_firewall(), find_leftovers(tmp_path)
     with docker_engine(tmp_path / "a") as first, docker_engine(tmp_path / "b") as second:
         first.load(ensure_base_image())
         assert versions.BASE_IMAGE.split(":")[1] in first.docker("images")
         assert second.docker("images", "--quiet") == ""
-        ran = first.docker(
+        output = first.docker(
             "run", "--rm", "--network=none", versions.BASE_IMAGE, "python", "-c", "print(6 * 7)"
         )
-        assert ran == "42\n"
-    assert sorted(find_leftovers(tmp_path)) == sorted(others)
+        assert output == "42\n"
+    assert sorted(find_leftovers(tmp_path)) == sorted(before)
     assert not (tmp_path / "a" / "docker").exists()
-    assert read_firewall() == rules
+    assert read_firewall() == firewall
 
 
 def test_an_engine_ends_with_its_owner(tmp_path: Path) -> None:
     argv = (sys.executable, "-c", OWNER, str(tmp_path))
-    others = find_leftovers(tmp_path)
+    before = find_leftovers(tmp_path)
     owner = subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE)
     assert owner.stdout is not None
     assert owner.stdout.readline() == b"up\n"
     owner.kill()
     owner.communicate(timeout=10)
     wait_for(
-        "the engine to end", lambda: sorted(find_leftovers(tmp_path)) == sorted(others), timeout=60
+        "the engine to end", lambda: sorted(find_leftovers(tmp_path)) == sorted(before), timeout=60
     )
     clean_dead_labs()
-    assert not [*CGROUPS.glob(f"*/{ENGINE_PREFIX}{owner.pid}-*")]
+    assert not [*CGROUP_ROOT.glob(f"*/{ENGINE_PREFIX}{owner.pid}-*")]
     assert not [*Path(tempfile.gettempdir()).glob(f"{ENGINE_PREFIX}{owner.pid}-*")]

@@ -1,4 +1,4 @@
-"""The lab is the cluster of the field: nodes, DNS, storage, registry, egress."""
+"""The lab reproduces the reported cluster: nodes, DNS, storage, registry, egress."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.cluster.engine import docker_engine
 from tests.cluster.fixtures import ClusterUnderTest
 from tests.cluster.images import ensure_system_images
 from tests.cluster.lab import Lab
+from tests.cluster.objects import has_condition
 from tests.cluster.options import SEARCH_DOMAIN
 from tests.cluster.waiting import wait_for
 
@@ -26,9 +27,9 @@ pytestmark = pytest.mark.cluster
 
 
 def run_pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE) -> None:
-    """Start a pod that waits, and wait until it is ready."""
-    waiting = ("--command", "--", "tail", "-f", "/dev/null")
-    lab.kubectl("run", name, f"--image={image}", *flags, *waiting)
+    """Start a pod that waits forever, and wait until it is ready."""
+    command = ("--command", "--", "tail", "-f", "/dev/null")
+    lab.kubectl("run", name, f"--image={image}", *flags, *command)
     lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", timeout=70)
 
 
@@ -36,7 +37,7 @@ def run_pod(lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAG
 def running_pod(
     lab: Lab, name: str, *flags: str, image: str = versions.BUSYBOX_IMAGE
 ) -> Iterator[None]:
-    """A pod for the length of a with block."""
+    """Run a pod until the block ends."""
     try:
         run_pod(lab, name, *flags, image=image)
         yield
@@ -45,7 +46,7 @@ def running_pod(
 
 
 def pin_to_node(node: str) -> str:
-    """The flag that puts a pod on a node."""
+    """Return the kubectl flag that schedules a pod on a node."""
     return f"--overrides={json.dumps({'spec': {'nodeName': node}})}"
 
 
@@ -55,7 +56,7 @@ def exec_in_pod(lab: Lab, name: str, *argv: str, check: bool = True) -> str:
 
 @pytest.fixture
 def outside(faulty_lab: Lab) -> Iterator[str]:
-    """The address of a web server outside of the cluster, on this machine."""
+    """Provide the URL of a web server on this machine, outside the cluster."""
     address = str(faulty_lab.site.uplink_outer.ip)
     server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -66,16 +67,15 @@ def outside(faulty_lab: Lab) -> Iterator[str]:
         server.server_close()
 
 
-def test_the_nodes_of_the_field_are_ready(cluster: ClusterUnderTest, faulty_lab: Lab) -> None:
+def test_nodes_are_ready(cluster: ClusterUnderTest, faulty_lab: Lab) -> None:
     assert cluster.nodes == ("anubis", "babel", "ra")
-    nodes = json.loads(faulty_lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    nodes = faulty_lab.get_items("nodes")
     for node in nodes:
-        (ready,) = (c for c in node["status"]["conditions"] if c["type"] == "Ready")
-        assert ready["status"] == "True"
+        assert has_condition(node, "Ready")
         assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{versions.KUBERNETES}"
 
 
-def test_the_addresses_are_those_of_the_field(faulty_lab: Lab) -> None:
+def test_has_the_reported_addresses(faulty_lab: Lab) -> None:
     path = "jsonpath={.spec.clusterIP}"
     dns = faulty_lab.kubectl("get", "service", "-n", "kube-system", "kube-dns", "-o", path)
     assert dns == "10.152.183.10"
@@ -86,35 +86,37 @@ def test_the_addresses_are_those_of_the_field(faulty_lab: Lab) -> None:
         assert f"svc.cluster.local cluster.local {SEARCH_DOMAIN}" in resolv
 
 
-def test_dns_is_the_poisoned_one_of_the_field(faulty_lab: Lab) -> None:
-    def ask(server: str, name: str, kind: str) -> tuple[str, str]:
+def test_dns_is_poisoned(faulty_lab: Lab) -> None:
+    def query(server: str, name: str, kind: str) -> tuple[str, str]:
         reply = DNSRecord.parse(DNSRecord.question(name, kind).send(server, 53, timeout=5))
         return RCODE[reply.header.rcode], " ".join(str(row.rdata) for row in reply.rr)
 
     router = str(faulty_lab.site.router)
-    assert ask(router, f"anything.at.all.{SEARCH_DOMAIN}", "A") == ("NOERROR", "")
-    assert ask(router, "index.example", "A") == ("NOERROR", router)
-    assert ask(router, "index.example", "AAAA")[1].startswith("2001:db8::")
-    assert ask(router, "unknown.example", "A") == ("NXDOMAIN", "")
+    assert query(router, f"anything.at.all.{SEARCH_DOMAIN}", "A") == ("NOERROR", "")
+    assert query(router, "index.example", "A") == ("NOERROR", router)
+    assert query(router, "index.example", "AAAA")[1].startswith("2001:db8::")
+    assert query(router, "unknown.example", "A") == ("NXDOMAIN", "")
     with running_pod(faulty_lab, "asks"):
-        found = exec_in_pod(faulty_lab, "asks", "nslookup", "index.example.")
-        assert router in found
-        assert "2001:db8::" in found
-        found = exec_in_pod(faulty_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local.")
-        assert "10.152.183.1" in found
+        output = exec_in_pod(faulty_lab, "asks", "nslookup", "index.example.")
+        assert router in output
+        assert "2001:db8::" in output
+        output = exec_in_pod(
+            faulty_lab, "asks", "nslookup", "kubernetes.default.svc.cluster.local."
+        )
+        assert "10.152.183.1" in output
 
 
-def test_pods_have_ipv6_inside_and_no_route_to_the_outside(faulty_lab: Lab) -> None:
+def test_pods_have_ipv6_without_a_route_to_the_outside(faulty_lab: Lab) -> None:
     with running_pod(faulty_lab, "six", pin_to_node("babel")):
-        listed = exec_in_pod(faulty_lab, "six", "ip", "-6", "addr", "show", "eth0")
-        assert "fd70:8823:7283:" in listed
+        addresses = exec_in_pod(faulty_lab, "six", "ip", "-6", "addr", "show", "eth0")
+        assert "fd70:8823:7283:" in addresses
         router = str(faulty_lab.site.ipv6_router)
         assert "1 packets received" in exec_in_pod(faulty_lab, "six", "ping", "-c1", "-W2", router)
-        away = exec_in_pod(faulty_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
-        assert "Network is unreachable" in away
+        output = exec_in_pod(faulty_lab, "six", "ping", "-c1", "-W2", "2001:db8::1", check=False)
+        assert "Network is unreachable" in output
 
 
-def test_pods_of_different_nodes_reach_each_other(faulty_lab: Lab) -> None:
+def test_pods_reach_pods_on_other_nodes(faulty_lab: Lab) -> None:
     with (
         running_pod(faulty_lab, "here", pin_to_node("anubis")),
         running_pod(faulty_lab, "there", pin_to_node("ra")),
@@ -125,7 +127,7 @@ def test_pods_of_different_nodes_reach_each_other(faulty_lab: Lab) -> None:
         )
 
 
-def test_a_claim_is_bound_and_keeps_its_data(faulty_lab: Lab) -> None:
+def test_a_claim_is_bound_and_keeps_data(faulty_lab: Lab) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -135,7 +137,7 @@ def test_a_claim_is_bound_and_keeps_its_data(faulty_lab: Lab) -> None:
             "resources": {"requests": {"storage": "1Gi"}},
         },
     }
-    mounting = {
+    overrides = {
         "spec": {
             "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}],
             "containers": [
@@ -148,22 +150,20 @@ def test_a_claim_is_bound_and_keeps_its_data(faulty_lab: Lab) -> None:
             ],
         }
     }
-    faulty_lab.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    faulty_lab.apply(claim)
     try:
         for text in ("", "kept"):
-            with running_pod(faulty_lab, "keeps", f"--overrides={json.dumps(mounting)}"):
-                read = exec_in_pod(
+            with running_pod(faulty_lab, "keeps", f"--overrides={json.dumps(overrides)}"):
+                output = exec_in_pod(
                     faulty_lab, "keeps", "sh", "-c", "cat /data/x; echo kept > /data/x"
                 )
-                assert read.strip() == text or (not text and "No such file" in read)
+                assert output.strip() == text or (not text and "No such file" in output)
             faulty_lab.kubectl("wait", "--for=delete", "pod/keeps", "--timeout=60s", timeout=70)
     finally:
         faulty_lab.kubectl("delete", "pvc", "data", "--wait=false", "--ignore-not-found")
 
 
-def test_an_image_pushed_to_the_registry_runs_on_every_node(
-    faulty_lab: Lab, tmp_path: Path
-) -> None:
+def test_every_node_runs_an_image_pushed_to_the_registry(faulty_lab: Lab, tmp_path: Path) -> None:
     with docker_engine(tmp_path) as engine:
         engine.load(ensure_system_images(ensure_binaries()))
         engine.docker("tag", versions.BUSYBOX_IMAGE, f"{faulty_lab.registry}/pushed:1")
@@ -175,14 +175,14 @@ def test_an_image_pushed_to_the_registry_runs_on_every_node(
             pass
 
 
-def test_egress_is_cut_but_for_the_mirror(faulty_lab: Lab, outside: str) -> None:
+def test_only_the_mirror_may_leave_the_cluster(faulty_lab: Lab, outside: str) -> None:
     fetch = ("timeout", "5", "wget", "-q", "-O", "/dev/null", outside)
     with (
         running_pod(faulty_lab, "cut"),
         running_pod(faulty_lab, "mirror", f"--labels={OPEN_LABELS}"),
     ):
         refused = exec_in_pod(faulty_lab, "cut", *fetch, check=False)
-        assert "can't connect to remote host" in refused, "cut, and at once"
+        assert "can't connect to remote host" in refused, "refused at once"
         wait_for(
             "the mirror's pod to reach out",
             lambda: not exec_in_pod(faulty_lab, "mirror", *fetch, check=False),

@@ -1,4 +1,4 @@
-"""Whatever ends a lab, nothing of it is left: no process, mount, link, table, cgroup or file."""
+"""However a lab ends, nothing is left: no process, mount, link, table, cgroup or file."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ def small_lab_options(name: str) -> LabOptions:
 
 
 def assert_gone(lab: Lab, processes: frozenset[ProcessIdentity]) -> None:
-    """Wait until nothing is left, and fail with what is."""
-    left: list[str] = []
+    """Wait until nothing is left; fail with a list of what is."""
+    leftovers: list[str] = []
 
-    def nothing() -> bool:
-        left[:] = find_leftovers(lab, processes)
-        return not left
+    def is_gone() -> bool:
+        leftovers[:] = find_leftovers(lab, processes)
+        return not leftovers
 
     try:
-        wait_for("the lab to vanish", nothing, timeout=120, interval=0.2)
+        wait_for("the lab to vanish", is_gone, timeout=120, interval=0.2)
     except TimeoutError:
-        pytest.fail("left behind:\n" + "\n".join(left))
+        pytest.fail("left behind:\n" + "\n".join(leftovers))
 
 
 def test_down_leaves_nothing() -> None:
-    alone, before = not find_lab_ids(), FORWARDING.read_text().strip()
+    is_only_lab, forwarding = not find_lab_ids(), FORWARDING.read_text().strip()
     lab = bring_up(small_lab_options("down"))
     processes = list_processes(lab)
-    if not alone:  # it is another lab's forwarding that was read
-        before = read_saved_forwarding() or before
+    if not is_only_lab:  # it is another lab's forwarding that was read
+        forwarding = read_saved_forwarding() or forwarding
     assert len(processes) > 10
     assert len(find_leftovers(lab, processes)) > len(processes), "the test itself must see a lab"
     lab.down()
     assert find_leftovers(lab, processes) == []
-    others, forwarding = find_lab_ids(), FORWARDING.read_text().strip()
+    others, restored = find_lab_ids(), FORWARDING.read_text().strip()
     if not others and not find_lab_ids():
-        assert forwarding == before
+        assert restored == forwarding
 
 
 def test_a_killed_owner_leaves_nothing() -> None:
@@ -78,8 +78,8 @@ def test_a_killed_owner_leaves_nothing() -> None:
     assert_gone(lab, processes)
 
 
-@pytest.mark.parametrize("victim", ["owner", "keeper"])
-def test_one_killed_while_the_lab_starts_leaves_nothing(victim: str) -> None:
+@pytest.mark.parametrize("victim", ["owner", "supervisor"])
+def test_a_kill_during_start_leaves_nothing(victim: str) -> None:
     name = small_lab_options("early").name
     owner = subprocess.Popen((sys.executable, "-c", OWNER.format(name=name)), cwd=REPOSITORY)
     lab = wait_for("the lab to begin", lambda: find_lab(name), timeout=60)
@@ -91,18 +91,20 @@ def test_one_killed_while_the_lab_starts_leaves_nothing(victim: str) -> None:
     assert_gone(lab, processes)
 
 
-@pytest.mark.parametrize("victim", ["keeper", "first process"])
-def test_either_guardian_killed_leaves_nothing(victim: str) -> None:
+@pytest.mark.parametrize("victim", ["supervisor", "first process"])
+def test_a_killed_supervisor_or_first_process_leaves_nothing(victim: str) -> None:
     lab = bring_up(small_lab_options("guardian"))
     processes = list_processes(lab)
-    os.kill(lab.supervisor_pid if victim == "keeper" else _first_process(lab), signal.SIGKILL)
+    os.kill(
+        lab.supervisor_pid if victim == "supervisor" else _find_first_process(lab), signal.SIGKILL
+    )
     assert_gone(lab, processes)
 
 
-def test_both_guardians_killed_leave_nothing_to_the_next_command() -> None:
+def test_the_next_command_cleans_up_after_both_were_killed() -> None:
     lab = bring_up(small_lab_options("both"))
     processes = list_processes(lab)
-    first = _first_process(lab)
+    first = _find_first_process(lab)
     os.kill(lab.supervisor_pid, signal.SIGSTOP)
     os.kill(first, signal.SIGKILL)
     os.kill(lab.supervisor_pid, signal.SIGKILL)
@@ -113,8 +115,8 @@ def test_both_guardians_killed_leave_nothing_to_the_next_command() -> None:
     assert_gone(lab, processes)
 
 
-def _first_process(lab: Lab) -> int:
-    """The lab's PID 1, by the pid that the machine gives it."""
+def _find_first_process(lab: Lab) -> int:
+    """Return the machine's PID of the lab's PID 1."""
     for pid, _ in list_processes(lab):
         try:
             status = Path(f"/proc/{pid}/status").read_text()

@@ -146,7 +146,8 @@ def test_recovers_from_kill_9(mirror: MirrorLab, tmp_path: Path, chronicle_lock:
     durations.sort()
     print(
         f"{KILLS} kills, {len(fetched)} files fetched and {len(uploaded)} uploads acknowledged: "
-        f"Ready again after {durations[len(durations) // 2]:.0f} s (median), {durations[-1]:.0f} s at most"
+        f"Ready again after {durations[len(durations) // 2]:.0f} s (median), "
+        f"{durations[-1]:.0f} s at most"
     )
     assert durations[-1] <= READY_SECONDS
 

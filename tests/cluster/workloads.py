@@ -1,4 +1,4 @@
-"""A workload as the field has them: Debian's python3, pip, and two static musl uv binaries."""
+"""A workload image with Debian's python3, pip, and two static musl uv binaries."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.cluster.images import (
 )
 
 WORKLOAD_IMAGE = "lab/workload:1"
-UV_VERSIONS = ("0.6.10", "0.13.9")  # the field's, and the newest
+UV_VERSIONS = ("0.6.10", "0.13.9")  # the reported one, and the newest
 LOCK_CONFIG_MAP = "lock"
 _PLATFORM = "musllinux_1_1_x86_64"
 
 
 def ensure_workload_archive() -> Path:
-    """The image as `docker save` writes it."""
+    """Return the image's archive in the format of `docker save`."""
     base = ensure_base_image()
 
     def make(target: Path) -> None:
@@ -40,27 +40,27 @@ def ensure_workload_archive() -> Path:
 
 
 def ensure_static_uv(version: str) -> Path:
-    """The musl uv of a version, from its wheel."""
+    """Return the musl uv of a version, from its wheel."""
 
     def make(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            words = ["download", "-q", "--no-deps", "--platform", _PLATFORM, "--dest", scratch]
+            options = ["download", "-q", "--no-deps", "--platform", _PLATFORM, "--dest", scratch]
             subprocess.run(
-                [sys.executable, "-m", "pip", *words, "--only-binary=:all:", f"uv=={version}"],
+                [sys.executable, "-m", "pip", *options, "--only-binary=:all:", f"uv=={version}"],
                 check=True,
                 timeout=300,
             )
             (wheel,) = Path(scratch).glob("*.whl")
-            with ZipFile(wheel) as opened:
-                inside = f"uv-{version}.data/scripts/uv"
-                target.write_bytes(opened.read(inside))
+            with ZipFile(wheel) as archive:
+                member = f"uv-{version}.data/scripts/uv"
+                target.write_bytes(archive.read(member))
         target.chmod(0o755)
 
     return ensure_cached(f"uv/uv-{version}", make)
 
 
 def build_pod(name: str, node: str, command: list[str], *, env_map: str | None) -> dict[str, Any]:
-    """A workload's pod on one node; ``env_map`` is taken by envFrom, and nothing else is set."""
+    """Return a workload's pod on a node. Its only variables are those of the ConfigMap env_map."""
     container: dict[str, Any] = {
         "name": "main",
         "image": WORKLOAD_IMAGE,
