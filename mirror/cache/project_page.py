@@ -21,7 +21,6 @@ from mirror.cache.errors import InvalidPageError
 from mirror.cache.names import (
     DISTRIBUTION_SUFFIXES,
     is_distribution_filename,
-    is_file_folder,
     is_http_url,
     is_sha256,
     quote_filename,
@@ -145,10 +144,12 @@ def _rewrite(document: dict[str, Any], base: str, project: str, body: bytes) -> 
                 url = urljoin(base, url).partition("#")[0]
                 if not is_http_url(url):
                     continue
-            folder = hashes["sha256"] if hashes and "sha256" in hashes else ""
+            digest = hashes.get("sha256") if hashes else None
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise InvalidPageError(f"it has an invalid file entry: {str(file)[:80]}") from error
-        if not is_file_folder(folder):
+        if isinstance(digest, str) and is_sha256(digest):
+            folder = digest
+        else:
             folder = f"{URL_PREFIX}{hashlib.sha256(url.encode()).hexdigest()}"
         name = quote_filename(filename)
         new_url = f"{prefix}{folder}/{name}"

@@ -86,10 +86,9 @@ def test_drops_files_whose_names_are_not_safe_as_paths() -> None:
     assert json.loads(page.body) == page.document
 
 
-def test_a_file_without_a_sha256_has_a_folder_named_by_its_url() -> None:
-    page = parse(
-        make_document(make_file(hashes={"md5": "00"}), make_file("some-lib-2.tar.gz", hashes={}))
-    )
+@pytest.mark.parametrize("hashes", [{}, {"md5": "00"}, {"sha256": 3}, {"sha256": f"url-{SHA}"}])
+def test_a_file_without_a_sha256_has_a_folder_named_by_its_url(hashes: dict[str, Any]) -> None:
+    page = parse(make_document(make_file(hashes=hashes)))
     for file in page.document["files"]:
         url = f"https://files.example/p/{file['filename']}"
         assert f"/url-{hashlib.sha256(url.encode()).hexdigest()}/" in file["url"]
