@@ -128,7 +128,7 @@ def test_dry_run_names_workloads_to_restart(fix_lab: FixLab, before: Mapping[str
     restarted = {name for name, workload in workloads.items() if workload["restarts"]}
     assert {"older/web", "older/base", "older/each"} <= restarted
     assert not {name for name in restarted if name.startswith("kube-system/")}
-    assert "no workload makes it again" in workloads["older/alone"]["why_not"]
+    assert "no workload recreates it" in workloads["older/alone"]["why_not"]
     assert all(":" in workload["addresses"][0] for workload in workloads["older/web"]["pods"])
     assert set.union(*old_workloads.read_disable_ipv6(fix_lab.lab).values()) == {"0"}
 
@@ -142,7 +142,7 @@ def test_rolls_back_a_node_on_which_new_pods_do_not_start(
     run("babel", "tee", plugin, stdin="#!/bin/sh\nexit 1\n")
     run("babel", "chmod", "755", plugin)
     output = fix_lab.fix("pod-sysctl", "ippool", code=1)
-    assert "partial: babel was put back as it was" in output
+    assert "partial: babel was rolled back" in output
     assert "a new pod does not start on babel" in output
     assert fix_lab.read_host("babel")["files"] == before["hosts"]["babel"]["files"]
     assert fix_lab.probe_new_pod("babel")["disable_ipv6"] == "0"
@@ -187,7 +187,7 @@ def test_applies_all_fixes_while_a_node_is_down(fix_lab: FixLab, before: Mapping
         folder = fix_lab.lab.site.node_folder("anubis") / "upper/etc/sysctl.d"
         fix_lab.kill_fix_when("all", when=(folder / "zz-pypi-mirror-ipv6.conf").exists)
         assert fix_lab.read_fix_states()["host-sysctl"] == "partial"
-    assert "is in force, but not on ra" in fix_lab.fix("all", code=1)
+    assert "is applied, but not on ra" in fix_lab.fix("all", code=1)
     assert_ipv6_off(fix_lab, "anubis", "babel")
     assert fix_lab.read_cluster()["pools"][IPV6_POOL]["disabled"] is True
 
