@@ -148,7 +148,7 @@ def test_all_requirements_install_with_uv_and_pip(
     assert [report["program"] for report in installs] == list(PROGRAMS)
     for report in installs:
         print(f"{report['program']} {report['seconds']} s")
-        assert report["code"] == 0, report["said"]
+        assert report["code"] == 0, report["output"]
         assert len(report["names"]) >= 146
     status = json.loads(environment.place.run_mirror("status", "-o", "json").stdout)
     assert status["cached_files"] >= 146

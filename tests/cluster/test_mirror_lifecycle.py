@@ -100,7 +100,7 @@ def test_every_node_installs_chronicle_with_uv_and_pip(
         reports = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         for report in reports:
             print(f"{name}: {report['program']} {report['seconds']} s")
-            assert report["code"] == 0, f"{name} {report['program']}: {report['said']}"
+            assert report["code"] == 0, f"{name} {report['program']}: {report['output']}"
             names = {name.lower().replace("_", "-").replace(".", "-") for name in report["names"]}
             assert len(names) >= 146
             assert names - {"pip"} <= locked

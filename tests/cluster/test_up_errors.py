@@ -118,7 +118,7 @@ def test_up_rejects_a_namespace_that_is_being_deleted(
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "held", "namespace": namespace, "finalizers": ["example.org/held"]},
+        "metadata": {"name": "blocker", "namespace": namespace, "finalizers": ["example.org/blocker"]},
     }
     mirror_lab.lab.apply(config_map)
     mirror_lab.lab.kubectl("delete", "namespace", namespace, "--wait=false")
@@ -128,7 +128,7 @@ def test_up_rejects_a_namespace_that_is_being_deleted(
             *options, code=3, messages=(f"namespace {namespace} is being deleted",)
         )
     finally:
-        patch = ("patch", "configmap", "held", "-n", namespace, "--type=merge")
+        patch = ("patch", "configmap", "blocker", "-n", namespace, "--type=merge")
         mirror_lab.lab.kubectl(*patch, "-p", '{"metadata":{"finalizers":null}}')
 
 

@@ -48,7 +48,7 @@ def main() -> int:
             "code": result.returncode,
             "seconds": round(time.monotonic() - started, 1),
             "names": names,
-            "said": (result.stdout + result.stderr)[-1500:],
+            "output": (result.stdout + result.stderr)[-1500:],
         }
         print(json.dumps(report), flush=True)
         failed = failed or result.returncode != 0
