@@ -1,23 +1,29 @@
-"""The rules of the house that no other tool checks."""
+"""Rules of the repository that no other tool checks."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import REPOSITORY
+
 PACKAGES = ("cli", "deploy", "images", "mirror")
 
 # in pieces, so that this file does not name them
-HOSTS = [
-    ".".join(words)
-    for words in (
+REGISTRY_HOSTS = [
+    ".".join(labels)
+    for labels in (
         ("pypi", "org"),
         ("pythonhosted", "org"),
         ("proxy", "golang", "org"),
@@ -26,72 +32,130 @@ HOSTS = [
     )
 ]
 
+# private vocabulary of early versions, and the terms that replaced it
+RETIRED_WORDS = {
+    **dict.fromkeys(("mend", "mends", "mended"), "fix, repair or remedy"),
+    **dict.fromkeys(("keeper", "keepers"), "reconciler"),
+    **dict.fromkeys(("bake", "baked", "baking"), "build"),
+    **dict.fromkeys(("told", "heard", "sight", "sights"), "what it is: message, report, line …"),
+    **dict.fromkeys(("shelf", "shelves"), "store or layout"),
+    "blast": "impact",
+    "jail": "sandbox",
+    "patience": "backoff",
+    "standing": "status",
+    "unlike": "drift",
+    "wish": "request",
+}
+# keys of stored or printed JSON, which users and older versions read
+WIRE_NAMES = {"mended"}
 
-def list_tracked_files() -> list[Path]:
-    """The files of the repository, or of the folder where there is no git."""
-    done = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, timeout=30, check=True
-    )
-    return [ROOT / name for name in done.stdout.decode().split("\0") if name]
+
+@cache
+def list_tracked_files() -> tuple[Path, ...]:
+    """Return the files of the repository."""
+    git = ["git", "ls-files", "-z"]
+    result = subprocess.run(git, cwd=REPOSITORY, capture_output=True, timeout=30, check=True)
+    names = result.stdout.decode().split("\0")
+    return tuple(REPOSITORY / name for name in names if name and (REPOSITORY / name).is_file())
 
 
 def list_modules() -> list[str]:
+    """Return the names of all modules of the product."""
     return [
         module.name
         for package in PACKAGES
-        for module in pkgutil.walk_packages([str(ROOT / package)], prefix=f"{package}.")
+        for module in pkgutil.walk_packages([str(REPOSITORY / package)], prefix=f"{package}.")
     ]
 
 
+@cache
+def parse_sources() -> dict[str, ast.Module]:
+    """Return the syntax trees of all Python files by path, except those of test data."""
+    paths = [path for path in list_tracked_files() if path.suffix == ".py"]
+    return {
+        str(path.relative_to(REPOSITORY)): ast.parse(path.read_bytes())
+        for path in paths
+        if not path.is_relative_to(REPOSITORY / "tests/data")
+    }
+
+
+def list_defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and name of all functions, classes, parameters, variables and attributes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+
+
+def split_words(name: str) -> list[str]:
+    """Return the words of an identifier in lower case."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)]
+
+
 @pytest.mark.parametrize("name", list_modules())
-def test_every_module_loads(name: str) -> None:
+def test_every_module_can_be_imported(name: str) -> None:
     importlib.import_module(name)
 
 
+def test_class_names_are_unique() -> None:
+    paths = defaultdict(list)
+    for path, tree in parse_sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                paths[node.name].append(path)
+    assert {name: where for name, where in paths.items() if len(where) > 1} == {}
+
+
+def test_identifiers_use_no_retired_words() -> None:
+    retired = [
+        f"{path}:{line}: {name} ({word} → {RETIRED_WORDS[word]})"
+        for path, tree in parse_sources().items()
+        for line, name in list_defined_names(tree)
+        for word in split_words(name)
+        if word in RETIRED_WORDS and name not in WIRE_NAMES
+    ]
+    assert retired == []
+
+
 def test_no_file_names_a_package_registry() -> None:
-    named = []
+    mentions = []
     for path in list_tracked_files():
-        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
-        named += [f"{path.relative_to(ROOT)}: {host}" for host in HOSTS if host in text]
-    assert named == []
+        text = path.read_bytes().decode(errors="replace")
+        mentions += [
+            f"{path.relative_to(REPOSITORY)}: {host}" for host in REGISTRY_HOSTS if host in text
+        ]
+    assert mentions == []
 
 
-def test_no_lock_that_names_an_index_is_in_the_repository() -> None:
-    assert [
-        p for p in list_tracked_files() if re.fullmatch(r"uv\.lock|pylock.*\.toml", p.name)
-    ] == []
+def test_repository_has_no_lock_that_names_an_index() -> None:
+    lock = re.compile(r"uv\.lock|pylock.*\.toml")
+    assert [path for path in list_tracked_files() if lock.fullmatch(path.name)] == []
 
 
 @pytest.mark.parametrize("kind", ["checks", "delivery", "fixes"])
-def test_every_part_has_a_page(kind: str) -> None:
-    page = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+def test_every_extension_is_documented(kind: str) -> None:
+    docs = "".join(path.read_text() for path in (REPOSITORY / "docs").rglob("*.md"))
     package = importlib.import_module(f"deploy.{kind}")
     for module in pkgutil.iter_modules(package.__path__):
-        assert module.name in page, f"docs/ says nothing of deploy.{kind}.{module.name}"
+        assert module.name in docs, f"docs/ does not mention deploy.{kind}.{module.name}"
 
 
 def test_every_check_has_an_anchor() -> None:
     from deploy.doctor.run import load_categories
 
     for category in load_categories():
-        page = (ROOT / "docs" / "checks" / f"{category.name}.md").read_text()
-        told = [line[3:] for line in page.splitlines() if line.startswith("## ")]
-        assert sorted(told) == sorted(one.id for one in category.checks)
+        page = (REPOSITORY / "docs" / "checks" / f"{category.name}.md").read_text()
+        anchors = [line[3:] for line in page.splitlines() if line.startswith("## ")]
+        assert sorted(anchors) == sorted(check.id for check in category.checks)
 
 
-def test_the_wheel_holds_the_four_packages_only(tmp_path: Path) -> None:
-    from zipfile import ZipFile
-
-    subprocess.run(
-        # this interpreter: uv would take the .venv of the README's set-up, which has no hatchling
-        [
-            *("uv", "build", "-q", "--wheel", "--no-build-isolation", "--python", sys.executable),
-            *("--out-dir", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        timeout=120,
-        check=True,
-    )
+def test_the_wheel_has_only_the_four_packages(tmp_path: Path) -> None:
+    # this interpreter: uv would use the .venv of the README's set-up, which has no hatchling
+    build = ("uv", "build", "-q", "--wheel", "--no-build-isolation", "--python", sys.executable)
+    argv = [*build, "--out-dir", str(tmp_path)]
+    subprocess.run(argv, cwd=REPOSITORY, timeout=120, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    tops = {name.split("/")[0] for name in ZipFile(wheel).namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    folders = {name.split("/")[0] for name in ZipFile(wheel).namelist()}
+    assert {name for name in folders if not name.endswith(".dist-info")} == set(PACKAGES)
