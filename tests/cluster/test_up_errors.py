@@ -118,7 +118,11 @@ def test_up_rejects_a_namespace_that_is_being_deleted(
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "blocker", "namespace": namespace, "finalizers": ["example.org/blocker"]},
+        "metadata": {
+            "name": "blocker",
+            "namespace": namespace,
+            "finalizers": ["example.org/blocker"],
+        },
     }
     mirror_lab.lab.apply(config_map)
     mirror_lab.lab.kubectl("delete", "namespace", namespace, "--wait=false")
