@@ -1,4 +1,4 @@
-"""`mirror doctor --from`: the report of a saved file, without a cluster."""
+"""`mirror doctor --from`: the report about saved evidence, without a cluster."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ CASES = Path(__file__).parents[1] / "cases" / "checks"
 CASE_NAMES = sorted(path.name for path in CASES.iterdir())
 
 
-def ask(case: str, *options: str) -> Result:
+def run_doctor(case: str, *options: str) -> Result:
     argv = ["--from", str(CASES / case / "evidence.json"), *options]
     return CliRunner().invoke(doctor, argv, standalone_mode=True)
 
 
-def test_the_field() -> None:
-    said = ask("field")
-    assert said.exit_code == 1
-    out = " ".join(said.stdout.split())
+def save_case(case: str, folder: Path) -> str:
+    """Write the evidence of any case, also of one with like.json, and return the path."""
+    path = folder / "evidence.json"
+    path.write_text(json.dumps(load_case(CASES / case)))
+    return str(path)
+
+
+def test_reports_the_findings_of_the_field_cluster() -> None:
+    result = run_doctor("field")
+    assert result.exit_code == 1
+    out = " ".join(result.stdout.split())
     assert "✗ no search domain answers for names that do not exist" in out
     assert "search domain communityfibre.co.uk is poisoned" in out
     assert "Name has no usable address" in out
@@ -37,27 +44,26 @@ def test_the_field() -> None:
     assert first < second < out.index("mirror fix search-domains")
 
 
-def test_a_healthy_cluster() -> None:
-    said = ask("healthy")
-    assert said.exit_code == 0
-    assert "✓ dns        8\n" in said.stdout
-    assert "nothing found" not in said.stdout, "it is of an older version, and saw less"
+def test_reports_a_healthy_cluster() -> None:
+    result = run_doctor("healthy")
+    assert result.exit_code == 0
+    assert "✓ dns        8\n" in result.stdout
+    assert "nothing found" not in result.stdout, "the evidence of an older version has gaps"
 
 
-def test_what_was_left_out_is_said() -> None:
-    said = ask("no-probe-image")
-    assert said.exit_code == 0
-    assert "not observed (18 checks): no probe image: give --image REF" in " ".join(
-        said.stdout.split()
-    )
+def test_reports_what_was_not_observed() -> None:
+    result = run_doctor("no-probe-image")
+    assert result.exit_code == 0
+    out = " ".join(result.stdout.split())
+    assert "not observed (18 checks): no probe image: give --image REF" in out
 
 
-def test_warnings_alone_end_with_0() -> None:
-    assert ask("egress-cut").exit_code == 0
+def test_exits_with_0_if_there_are_only_warnings() -> None:
+    assert run_doctor("egress-cut").exit_code == 0
 
 
 @pytest.mark.parametrize(
-    ("case", "limit", "code"),
+    ("case", "severity", "exit_code"),
     [
         ("egress-cut", "warning", 1),
         ("egress-cut", "note", 1),
@@ -65,45 +71,46 @@ def test_warnings_alone_end_with_0() -> None:
         ("field", "never", 0),
     ],
 )
-def test_the_line_can_be_moved(case: str, limit: str, code: int, tmp_path: Path) -> None:
-    told = tmp_path / "evidence.json"
-    told.write_text(json.dumps(load_case(CASES / case)))
-    done = CliRunner().invoke(doctor, ["--from", str(told), "--fail-on", limit])
-    assert done.exit_code == code, done.stdout
+def test_fail_on_sets_the_severity_that_fails(
+    case: str, severity: str, exit_code: int, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(
+        doctor, ["--from", save_case(case, tmp_path), "--fail-on", severity]
+    )
+    assert result.exit_code == exit_code, result.stdout
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 @pytest.mark.parametrize("case", CASE_NAMES)
-def test_it_is_readable_at_every_width(
+def test_fits_every_terminal_width(
     case: str, columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prose fits; only what is to be copied or compared (commands, names) may be longer."""
+    """Prose is wrapped; only text to copy or compare (commands, names) may be longer."""
     monkeypatch.setattr(terminal.out, "width", columns)
-    told = tmp_path / "evidence.json"
-    told.write_text(json.dumps(load_case(CASES / case)))
-    done = CliRunner().invoke(doctor, ["--from", str(told)])
-    assert done.exit_code in {0, 1}, done.exception
+    result = CliRunner().invoke(doctor, ["--from", save_case(case, tmp_path)])
+    assert result.exit_code in {0, 1}, result.exception
     limit = min(max(columns, 60), 100)
-    for line in done.stdout.splitlines():
+    for line in result.stdout.splitlines():
         words = line.strip().split(" ")
-        whole = line.lstrip().startswith(("$ ", "name tried", "index.")) or "→" in line
-        whole = whole or "as in " in line or "A: " in line or max(map(len, words)) > limit - 10
-        assert len(line) <= limit or whole, line
+        may_be_long = line.lstrip().startswith(("$ ", "name tried", "index.")) or "→" in line
+        may_be_long = may_be_long or "as in " in line or "A: " in line
+        may_be_long = may_be_long or max(map(len, words)) > limit - 10
+        assert len(line) <= limit or may_be_long, line
 
 
-def test_json_and_saved_again(tmp_path: Path) -> None:
+def test_prints_json_and_saves_the_evidence_again(tmp_path: Path) -> None:
     saved = tmp_path / "again.json"
-    said = ask("field", "-o", "json", "--save", str(saved))
-    told = json.loads(said.stdout)
-    assert told["findings"][0]["check"] == "dns.search-domains"
-    assert told["findings"][0]["mends"][0]["reach"] == "workload"
-    first = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
-    assert load(Evidence, json.loads(saved.read_text())) == first
+    result = run_doctor("field", "-o", "json", "--save", str(saved))
+    report = json.loads(result.stdout)
+    assert report["findings"][0]["check"] == "dns.search-domains"
+    assert report["findings"][0]["mends"][0]["reach"] == "workload"
+    evidence = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
+    assert load(Evidence, json.loads(saved.read_text())) == evidence
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"context": 1}', "\xff"])
-def test_what_is_no_evidence_is_refused(text: str, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.json"
-    bad.write_text(text)
-    said = CliRunner().invoke(doctor, ["--from", str(bad)])
-    assert isinstance(said.exception, InputError)
+def test_rejects_a_file_that_is_not_evidence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    result = CliRunner().invoke(doctor, ["--from", str(path)])
+    assert isinstance(result.exception, InputError)

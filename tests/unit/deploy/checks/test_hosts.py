@@ -1,4 +1,4 @@
-"""A node that a fix of all nodes has not reached is named."""
+"""Checks of the nodes' hosts that need more than saved evidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from deploy.formats.conflist import disable_ipv6
 from tests.unit.deploy.fixes.sample_evidence import HOST, PATH, TEXT, make_evidence
 
 
-def test_a_node_that_joined_since() -> None:
-    seen = make_evidence()
-    (first, *others) = seen.hosts if isinstance(seen.hosts, tuple) else ()
-    tuned = replace(HOST, conflists=(ConflistFile(path=PATH, text=disable_ipv6(TEXT)),))
-    (found,) = check_coverage(replace(seen, hosts=(replace(first, view=tuned), *others)))
-    assert found.nodes == ("babel",)
-    assert "new pods get IPv6 on babel" in found.cause
-    assert list(check_coverage(seen)) == []
+def test_names_a_node_that_joined_after_a_fix() -> None:
+    evidence = make_evidence()
+    (first, *others) = evidence.hosts if isinstance(evidence.hosts, tuple) else ()
+    fixed = replace(HOST, conflists=(ConflistFile(path=PATH, text=disable_ipv6(TEXT)),))
+    hosts = (replace(first, view=fixed), *others)
+    (finding,) = check_coverage(replace(evidence, hosts=hosts))
+    assert finding.nodes == ("babel",)
+    assert "new pods get IPv6 on babel" in finding.cause
+    assert list(check_coverage(evidence)) == []

@@ -64,11 +64,11 @@ class FakeOneNodeCluster:
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
         self._check(kind)
-        there = {
+        objects = {
             ("Service", "kube-dns"): SERVICE,
             ("ConfigMap", "coredns"): {"data": {"Corefile": ".:53 {}"}},
         }
-        return there.get((kind, name))
+        return objects.get((kind, name))
 
     def list(
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""

@@ -1,4 +1,4 @@
-"""Which lines of logs tell of downloads: the words of the programs themselves."""
+"""Log lines about downloads, as the programs print them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from deploy.evidence.log_lines import classify_line, filter_lines, select_lines
         ("Downloading report for customer 7", set()),
     ],
 )
-def test_kinds_of_lines(line: str, expected: set[str]) -> None:
+def test_classifies_lines(line: str, expected: set[str]) -> None:
     assert classify_line(line) == expected
 
 
-def test_a_long_log_is_cut_to_the_first_of_each_kind() -> None:
+def test_selects_the_first_lines_of_each_kind() -> None:
     log = "\n".join([*(f"Collecting package{n}" for n in range(500)), "cause: dns error", "x" * 9])
-    found = select_lines(log)
-    assert len(found) == 11
-    assert filter_lines(found, "failed") == ("cause: dns error",)
+    lines = select_lines(log)
+    assert len(lines) == 11
+    assert filter_lines(lines, "failed") == ("cause: dns error",)
 
 
-def test_secrets_are_masked_before_anything_is_kept() -> None:
+def test_masks_secrets_in_selected_lines() -> None:
     (line,) = select_lines("Failed to fetch: https://u:hunter2canary@index.example/simple/")
     assert "hunter2canary" not in line

@@ -1,4 +1,4 @@
-"""Secrets leave lines, commands and objects; what a bug report needs stays."""
+"""Secrets are masked in lines, commands and objects; what a bug report needs is kept."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ TOKENS = [
         f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
     ],
 )
-def test_secrets_leave_a_line(line: str) -> None:
+def test_masks_secrets_in_a_line(line: str) -> None:
     assert CANARY not in mask_text(line)
     assert MASK in mask_text(line)
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_tokens_are_known_by_their_shape(token: str) -> None:
+def test_masks_tokens_by_their_shape(token: str) -> None:
     assert mask_text(f"got {token}, going on") == f"got {MASK}, going on"
 
 
@@ -63,23 +63,23 @@ def test_tokens_are_known_by_their_shape(token: str) -> None:
         "connect to fd70:8823:7283::1 port 443: Network is unreachable",
     ],
 )
-def test_what_tells_the_cause_stays(line: str) -> None:
+def test_keeps_lines_that_show_the_cause(line: str) -> None:
     assert mask_text(line) == line
 
 
 @given(st.text(), st.text())
-def test_masking_twice_changes_nothing_more(before: str, after: str) -> None:
+def test_masking_is_idempotent(before: str, after: str) -> None:
     once = mask_text(f"{before} password={CANARY} {after}")
     assert CANARY not in once or CANARY in before + after
     assert mask_text(once) == once
 
 
-def test_a_word_after_a_flag_goes() -> None:
+def test_masks_the_word_after_a_flag() -> None:
     words = ["run", "--token", CANARY, "--name", "x", f"--api-key={CANARY}"]
     assert mask_command(words) == ["run", "--token", MASK, "--name", "x", f"--api-key={MASK}"]
 
 
-def test_environment_is_kept_by_a_list() -> None:
+def test_shows_only_listed_variables() -> None:
     assert may_show_value("UV_INDEX_URL")
     assert may_show_value("FELIX_IPV6SUPPORT")
     assert may_show_value("IP6")
@@ -89,7 +89,7 @@ def test_environment_is_kept_by_a_list() -> None:
     assert not may_show_value("MY_HARMLESS_NAME")
 
 
-def test_objects() -> None:
+def test_masks_objects() -> None:
     applied = "kubectl.kubernetes.io/last-applied-configuration"
     pod = {
         "metadata": {"annotations": {applied: CANARY, "note": "kept"}, "managedFields": [CANARY]},
@@ -111,7 +111,7 @@ def test_objects() -> None:
         },
         "data": {"db-password": CANARY, "config": f"token: {CANARY}\nport: 80"},
     }
-    told = json.dumps(mask_object(pod))
-    assert CANARY not in told
+    masked = json.dumps(mask_object(pod))
+    assert CANARY not in masked
     for kept in ("ra", "note", "autodetect", "kept-name", "secretKeyRef", "port: 80", "10.0.0.1"):
-        assert kept in told
+        assert kept in masked

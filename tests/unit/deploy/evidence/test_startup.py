@@ -1,4 +1,4 @@
-"""What a start does, read from its command, its variables and its log."""
+"""What workloads download at their start, by command, variables and log."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from deploy.evidence.workloads import Workload, WorkloadContainer, WorkloadPod
 MIRROR = MirrorState(namespace="pypi-mirror", recorded_address="10.152.183.7", port=3141)
 
 
-def workload(command: str, *env: str, heard: tuple[str, ...] = ()) -> Workload:
+def build_workload(command: str, *env: str, log_lines: tuple[str, ...] = ()) -> Workload:
     main = WorkloadContainer(name="main", image="i", command=("sh", "-c", command), env=env)
-    pod = WorkloadPod(name="p", node="ra", phase="Running", ready=True, log_lines=heard)
+    pod = WorkloadPod(name="p", node="ra", phase="Running", ready=True, log_lines=log_lines)
     return Workload(kind="Deployment", namespace="n", name="w", containers=(main,), pods=(pod,))
 
 
@@ -40,8 +40,8 @@ def workload(command: str, *env: str, heard: tuple[str, ...] = ()) -> Workload:
         "pipx run cowsay",
     ],
 )
-def test_it_installs(command: str) -> None:
-    assert find_package_installs(workload(command))
+def test_finds_package_installs(command: str) -> None:
+    assert find_package_installs(build_workload(command))
 
 
 @pytest.mark.parametrize(
@@ -58,25 +58,29 @@ def test_it_installs(command: str) -> None:
         ("gunicorn --bind 0.0.0.0 run:app", ()),
     ],
 )
-def test_it_does_not(command: str, env: tuple[str, ...]) -> None:
-    assert not find_package_installs(workload(command, *env))
+def test_finds_no_package_installs(command: str, env: tuple[str, ...]) -> None:
+    assert not find_package_installs(build_workload(command, *env))
 
 
-def test_the_log_tells_where_the_command_does_not() -> None:
-    assert find_package_installs(workload("/start.sh", heard=("Installed 12 packages in 3s",)))
-
-
-def test_python_and_models() -> None:
-    assert find_python_downloads(workload("uv python install 3.12"))
-    assert not find_python_downloads(
-        workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never")
+def test_finds_package_installs_in_the_log() -> None:
+    assert find_package_installs(
+        build_workload("/start.sh", log_lines=("Installed 12 packages in 3s",))
     )
-    assert find_model_downloads(workload("python -m spacy download en_core_web_sm"))
-    assert not find_model_downloads(workload("python -m spacy download x", "HF_HUB_OFFLINE=1"))
+
+
+def test_finds_python_and_model_downloads() -> None:
+    assert find_python_downloads(build_workload("uv python install 3.12"))
+    assert not find_python_downloads(
+        build_workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never")
+    )
+    assert find_model_downloads(build_workload("python -m spacy download en_core_web_sm"))
+    assert not find_model_downloads(
+        build_workload("python -m spacy download x", "HF_HUB_OFFLINE=1")
+    )
 
 
 @pytest.mark.parametrize(
-    ("command", "env", "maps", "takes"),
+    ("command", "env", "maps", "expected"),
     [
         ("pip install x", (), (), False),
         ("pip install x", (), ("pypi-mirror-env",), True),
@@ -85,17 +89,17 @@ def test_python_and_models() -> None:
         ("pip install -i https://index.example x", (), ("pypi-mirror-env",), False),
     ],
 )
-def test_whether_it_takes_the_mirror(
-    command: str, env: tuple[str, ...], maps: tuple[str, ...], takes: bool
+def test_decides_whether_a_container_uses_the_mirror(
+    command: str, env: tuple[str, ...], maps: tuple[str, ...], expected: bool
 ) -> None:
-    one = WorkloadContainer(
+    container = WorkloadContainer(
         name="m", image="i", command=tuple(command.split()), env=env, env_maps=maps
     )
-    assert uses_mirror(one, MIRROR) is takes
+    assert uses_mirror(container, MIRROR) is expected
 
 
 @pytest.mark.parametrize(
-    ("command", "env", "ignores"),
+    ("command", "env", "expected"),
     [
         ("uv run --frozen main.py", (), True),
         ("uv sync", ("UV_FROZEN=1",), True),
@@ -103,6 +107,6 @@ def test_whether_it_takes_the_mirror(
         ("uv run main.py", (), False),
     ],
 )
-def test_frozen_ignores_the_index(command: str, env: tuple[str, ...], ignores: bool) -> None:
-    one = WorkloadContainer(name="m", image="i", command=tuple(command.split()), env=env)
-    assert ignores_index(one) is ignores
+def test_frozen_uv_ignores_the_index(command: str, env: tuple[str, ...], expected: bool) -> None:
+    container = WorkloadContainer(name="m", image="i", command=tuple(command.split()), env=env)
+    assert ignores_index(container) is expected

@@ -1,4 +1,4 @@
-"""Why a container fails is in the log of a run that ended, whatever it does now."""
+"""Logs of restarted containers: the reason is in the log of the run that failed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.evidence import workloads
 
-META: Object = {"namespace": "chronicle", "name": "web-0"}
-WAITS: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
-RUNS: Object = {"running": {}}
+METADATA: Object = {"namespace": "chronicle", "name": "web-0"}
+WAITING: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNNING: Object = {"running": {}}
 
 
 class FakeLogCluster:
-    """``logs`` by whether it is the run before; one that is not there is refused."""
+    """Has a log of the run ``before``, of the one ``now``, or of both."""
 
     def __init__(self, **logs: str) -> None:
         self._logs = logs
@@ -28,18 +28,18 @@ class FakeLogCluster:
 
 
 @pytest.mark.parametrize(
-    ("logs", "state", "restarts", "read"),
+    ("logs", "state", "restarts", "expected"),
     [
-        ({"now": "starts", "before": "fails"}, RUNS, 0, "starts"),
-        ({"now": "", "before": "fails"}, RUNS, 1, "fails\n"),
-        ({"now": "starts"}, RUNS, 1, "starts"),
-        ({"now": "fails too", "before": "fails"}, WAITS, 1, "fails"),
-        ({"now": "fails"}, WAITS, 1, "fails"),
+        ({"now": "starts", "before": "fails"}, RUNNING, 0, "starts"),
+        ({"now": "", "before": "fails"}, RUNNING, 1, "fails\n"),
+        ({"now": "starts"}, RUNNING, 1, "starts"),
+        ({"now": "fails too", "before": "fails"}, WAITING, 1, "fails"),
+        ({"now": "fails"}, WAITING, 1, "fails"),
     ],
 )
-def test_the_run_that_ended_is_read(
-    logs: dict[str, str], state: Object, restarts: int, read: str
+def test_reads_the_log_of_the_failed_run(
+    logs: dict[str, str], state: Object, restarts: int, expected: str
 ) -> None:
     cluster = cast("Cluster", FakeLogCluster(**logs))
-    told = {"name": "main", "state": state, "restartCount": restarts}
-    assert workloads._read_log(cluster, META, told) == read
+    status = {"name": "main", "state": state, "restartCount": restarts}
+    assert workloads._read_log(cluster, METADATA, status) == expected
