@@ -110,7 +110,7 @@ def test_names_what_it_skips_without_an_image(faulty_lab: Lab, program: RunProgr
     assert diagnosis.get_outcome("dns.service") == "ok"
     assert diagnosis.get_outcome("dns.search-domains") == "skipped"
     gaps = {gap for result in diagnosis.report["results"] for gap in result["gaps"]}
-    assert gaps == {"no probe image: give --image REF, or bring the mirror up once (mirror up)"}
+    assert gaps == {"no probe image: pass --image REF, or start the mirror (mirror up)"}
 
 
 def test_names_a_node_without_the_image(faulty_lab: Lab, program: RunProgram) -> None:

@@ -316,7 +316,7 @@ def test_finds_missing_rights(mirror: MirrorLab, tmp_path: Path) -> None:
     finally:
         limited.remove()
     diagnosis.assert_finding(
-        "api.rights", "may not: list pods in the whole cluster", fix_command="kubectl create"
+        "api.rights", "not allowed: list pods in the whole cluster", fix_command="kubectl create"
     )
     assert diagnosis.get_outcome("workloads.failing") == "skipped"
     assert 'cannot list resource "pods"' in diagnosis.get_gaps("workloads.failing")
