@@ -74,7 +74,7 @@ def installs(
     lock = tmp_path_factory.mktemp("lock")
     for path in (chronicle_lock, Path(workload_install.__file__)):
         shutil.copy(path, lock / path.name)
-    env = json.loads(environment.place.run_mirror("env", "--format", "json").stdout)
+    env = json.loads(environment.mirror_home.run_mirror("env", "--format", "json").stdout)
     env_options = [word for key, value in env.items() for word in ("--env", f"{key}={value}")]
     log = environment.engine.docker(
         *("run", "--rm", "--network", "host", "--volume", f"{lock}:/lock:ro", *env_options),
@@ -150,7 +150,7 @@ def test_all_requirements_install_with_uv_and_pip(
         print(f"{report['program']} {report['seconds']} s")
         assert report["code"] == 0, report["output"]
         assert len(report["names"]) >= 146
-    status = json.loads(environment.place.run_mirror("status", "-o", "json").stdout)
+    status = json.loads(environment.mirror_home.run_mirror("status", "-o", "json").stdout)
     assert status["cached_files"] >= 146
 
 

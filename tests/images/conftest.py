@@ -1,4 +1,4 @@
-"""A private Docker engine with the stand-in base image, and the mirror image built there once."""
+"""A private Docker engine with a base image, and the mirror's image, built there once."""
 
 from __future__ import annotations
 
@@ -36,48 +36,46 @@ CANNOT_START = (CommandError, ConditionTimeout, WaitAborted, LookupError, OSErro
 class BuiltMirrorImage:
     image: BuiltImage
     seconds: float
-    ca_line: str  # a line of a certificate that the build was given and the image must not hold
+    ca_line: str  # of a certificate that the build was given and the image must not contain
 
 
 @pytest.fixture(scope="session")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
-    """The engine as the docker command sees it."""
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+    """The engine, for the docker command."""
     with ExitStack() as stack:
         try:
-            own = stack.enter_context(docker_engine(tmp_path_factory.mktemp("engine")))
-            own.load(ensure_base_image())
+            private_engine = stack.enter_context(docker_engine(tmp_path_factory.mktemp("engine")))
+            private_engine.load(ensure_base_image())
         except CANNOT_START as error:
             _give_up(error)
-        yield own
+        yield private_engine
 
 
 @pytest.fixture
-def engine(private: DockerEngine) -> EngineClient:
-    """The engine through our own door, with a deadline of this test's."""
-    return connect_engine(private.host)
+def engine(docker: DockerEngine) -> EngineClient:
+    """The engine, for our own client, with a deadline for each test."""
+    return connect_engine(docker.host)
 
 
 @pytest.fixture(scope="session")
 def ca_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What this machine trusts and one certificate more, last."""
+    """The certificates that this machine trusts, and another one at the end."""
     folder = tmp_path_factory.mktemp("ca")
-    own = folder / "own.pem"
-    words = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-    names = ("-nodes", "-subj", "/CN=planted", "-keyout", folder / "key", "-out", own)
-    subprocess.run((*words, *names), check=True, capture_output=True, timeout=60)
+    certificate = folder / "own.pem"
+    command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    options = ("-nodes", "-subj", "/CN=planted", "-keyout", folder / "key", "-out", certificate)
+    subprocess.run((*command, *options), check=True, capture_output=True, timeout=60)
     bundle = folder / "bundle.pem"
-    bundle.write_text(SYSTEM_CA.read_text() + own.read_text())
+    bundle.write_text(SYSTEM_CA.read_text() + certificate.read_text())
     return bundle
 
 
 @pytest.fixture(scope="session")
-def built(private: DockerEngine, ca_bundle: Path) -> BuiltMirrorImage:
-    begun = time.monotonic()
-    image = build_mirror(
-        connect_engine(private.host), ca=read_ca_bundle(ca_bundle), progress=SILENT
-    )
+def mirror_image(docker: DockerEngine, ca_bundle: Path) -> BuiltMirrorImage:
+    started = time.monotonic()
+    image = build_mirror(connect_engine(docker.host), ca=read_ca_bundle(ca_bundle), progress=SILENT)
     planted = ca_bundle.read_text().strip().splitlines()[-3]
-    return BuiltMirrorImage(image=image, seconds=time.monotonic() - begun, ca_line=planted)
+    return BuiltMirrorImage(image=image, seconds=time.monotonic() - started, ca_line=planted)
 
 
 def _give_up(error: Exception) -> None:
@@ -88,27 +86,25 @@ def _give_up(error: Exception) -> None:
 
 
 @pytest.fixture(scope="session")
-def shop(
-    private: DockerEngine, program: RunProgram, tmp_path_factory: pytest.TempPathFactory
+def build_env(
+    docker: DockerEngine, program: RunProgram, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BuildEnvironment]:
-    """One engine and one mirror for all applications."""
-    with build_environment(
-        tmp_path_factory.mktemp("mirror"), program, private, SYSTEM_CA
-    ) as open_shop:
-        yield open_shop
+    """The engine and a mirror, shared by all tests of applications."""
+    with build_environment(tmp_path_factory.mktemp("mirror"), program, docker, SYSTEM_CA) as env:
+        yield env
 
 
 @pytest.fixture(scope="session")
-def locked(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small web application with a lock; copied by who changes it."""
+def locked_project(build_env: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small web application with a lock. Tests that change it use ``project``."""
     folder = make_web_project(tmp_path_factory.mktemp("hello"))
-    shop.lock(folder)
+    build_env.lock(folder)
     return folder
 
 
 @pytest.fixture
-def project(locked: Path, tmp_path: Path) -> Path:
-    """A copy of it for one test."""
+def project(locked_project: Path, tmp_path: Path) -> Path:
+    """A copy of the web application for one test."""
     folder = tmp_path / "project"
     folder.mkdir()
-    return copy_project(locked, folder)
+    return copy_project(locked_project, folder)

@@ -1,4 +1,4 @@
-"""A build that is in the middle of a step, and its end."""
+"""Start a build that stays in one step, and stop it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.images.projects import (
 SLOW = "import time\nfrom setuptools import setup\n\ntime.sleep(300)\nsetup(name='plain')\n"
 
 
-def start_build(shop: BuildEnvironment, folder: Path, tag: str) -> subprocess.Popen[str]:
-    """`build-image`, in a step that would take long."""
+def start_build(build_env: BuildEnvironment, folder: Path, tag: str) -> subprocess.Popen[str]:
+    """Run `build-image` until it is in a step that takes minutes."""
     write_files(folder, {"setup.py": SLOW, "pyproject.toml": PLAIN_PYPROJECT + SETUPTOOLS_BUILD})
     program = shutil.which("build-image")
     assert program
     child = subprocess.Popen(
         (program, str(folder), "--tag", tag, "--base", BASE),
-        env={**os.environ, **shop.env()},
+        env={**os.environ, **build_env.env()},
         stderr=subprocess.PIPE,
         text=True,
     )
 
     def building() -> bool:
         assert child.poll() is None, child.communicate()[1]
-        listed = shop.engine.docker("ps", "--no-trunc", "--format", "{{.Command}}")
+        listed = build_env.engine.docker("ps", "--no-trunc", "--format", "{{.Command}}")
         return "/build/cache-project" in listed
 
     wait_for("a step of the build", building, timeout=180)
@@ -42,12 +42,12 @@ def start_build(shop: BuildEnvironment, folder: Path, tag: str) -> subprocess.Po
 
 
 def stop_build(child: subprocess.Popen[str], how: Callable[[], object], *, code: int) -> str:
-    """What it said before it ended with this code."""
+    """Stop a build, which must end with the exit code; return what it printed."""
     try:
         how()
-        said = child.communicate(timeout=60)[1]
+        output = child.communicate(timeout=60)[1]
     finally:
         child.kill()
         child.wait(10)
-    assert child.returncode == code, said
-    return said
+    assert child.returncode == code, output
+    return output

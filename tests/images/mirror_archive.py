@@ -1,4 +1,4 @@
-"""The mirror image as an archive, made once: for tests that need the image and not its making."""
+"""The mirror's image as an archive, built once and cached, for tests that only need the image."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SYSTEM_CA = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates
 
 
 def ensure_mirror_archive() -> Path:
-    """As `docker save` writes it, under the name that build_mirror gives it; cached by content."""
+    """Return the archive, in the format of `docker save`. The cache key is the image's inputs."""
 
     def make(target: Path) -> None:
-        with docker_engine(target.parent) as own:
-            own.load(ensure_base_image())
-            engine = connect_engine(own.host)
+        with docker_engine(target.parent) as docker:
+            docker.load(ensure_base_image())
+            engine = connect_engine(docker.host)
             image = build_mirror(engine, ca=read_ca_bundle(SYSTEM_CA), progress=SILENT)
             with target.open("wb") as out:
                 engine.save(image.reference, out)
@@ -45,7 +45,7 @@ def ensure_mirror_archive() -> Path:
 
 
 def archive_reference(archive: Path) -> str:
-    """The name of an archive's image, as nodes write it."""
+    """Return the name of the image in an archive, as nodes write it."""
     with tarfile.open(archive) as opened:
         manifest = opened.extractfile("manifest.json")
         assert manifest is not None
@@ -54,7 +54,7 @@ def archive_reference(archive: Path) -> str:
 
 
 def connect_engine(host: str, seconds: float = BUILD_SECONDS) -> EngineClient:
-    """The engine at an address, whatever the environment says."""
+    """Connect to the engine at an address, regardless of the environment."""
     before = os.environ.get("DOCKER_HOST")
     os.environ["DOCKER_HOST"] = host
     try:

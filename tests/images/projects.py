@@ -1,4 +1,4 @@
-"""Small real projects, locked by real uv when the tests run, and a mirror to build them from."""
+"""Small real projects, locked by real uv during the tests, and what is needed to build them."""
 
 from __future__ import annotations
 
@@ -48,61 +48,63 @@ PLAIN_PYPROJECT = '[project]\nname = "plain"\nversion = "1.0"\nrequires-python =
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEnvironment:
-    """The program, an engine and a mirror on this machine."""
+    """The programs, an engine and a local mirror."""
 
     program: RunProgram
     engine: DockerEngine
-    place: MirrorHome
+    mirror_home: MirrorHome
     index: str
 
-    def env(self, **more: str) -> dict[str, str]:
-        return {**self.place.env, "DOCKER_HOST": self.engine.host, **more}
+    def env(self, **extra: str) -> dict[str, str]:
+        return {**self.mirror_home.env, "DOCKER_HOST": self.engine.host, **extra}
 
-    def build(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """`build-image` on the base that the engine has."""
-        given = ("build-image", *words, "--base", BASE, "--timeout", "1500")
-        return self.program(*given, env=self.env(**env), timeout=1560)
+    def build(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run `build-image` with the base image that the engine has."""
+        argv = ("build-image", *arguments, "--base", BASE, "--timeout", "1500")
+        return self.program(*argv, env=self.env(**env), timeout=1560)
 
-    def build_report(self, *words: str, **env: str) -> dict[str, Any]:
-        """The report of a build that has to succeed."""
-        done = self.build(*words, "-o", "json", **env)
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert isinstance(told, dict)
-        return told
+    def build_report(self, *arguments: str, **env: str) -> dict[str, Any]:
+        """Return the report of a build that must succeed."""
+        result = self.build(*arguments, "-o", "json", **env)
+        assert result.returncode == 0, result.stderr
+        report = json.loads(result.stdout)
+        assert isinstance(report, dict)
+        return report
 
     def lock(self, folder: Path) -> None:
-        """`uv lock` through the mirror: the versions are the newest, and are fetched once."""
-        words = ("uv", "lock", "--quiet", "--directory", str(folder))
-        done = self.program(*words, env={"UV_DEFAULT_INDEX": self.index, "UV_NO_CACHE": "1"})
-        assert done.returncode == 0, done.stderr
+        """Run `uv lock` with the mirror: the newest versions, each downloaded once."""
+        arguments = ("uv", "lock", "--quiet", "--directory", str(folder))
+        result = self.program(*arguments, env={"UV_DEFAULT_INDEX": self.index, "UV_NO_CACHE": "1"})
+        assert result.returncode == 0, result.stderr
 
     def list_images(self) -> set[str]:
         return set(self.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
 
     def inspect(self, image: str) -> dict[str, Any]:
-        (told,) = json.loads(self.engine.docker("inspect", image))
-        assert isinstance(told, dict)
-        return told
+        (details,) = json.loads(self.engine.docker("inspect", image))
+        assert isinstance(details, dict)
+        return details
 
 
 @contextmanager
 def build_environment(
     root: Path, program: RunProgram, engine: DockerEngine, ca: Path
 ) -> Iterator[BuildEnvironment]:
-    """A mirror for the length of a block; everything of it lies below ``root``."""
-    place = MirrorHome(root, program)
-    with purge_on_exit(place):
-        told = place.up("--ca-bundle", str(ca))
-        yield BuildEnvironment(program=program, engine=engine, place=place, index=str(told["url"]))
+    """Run a mirror for the length of a block, with all its files below ``root``."""
+    mirror_home = MirrorHome(root, program)
+    with purge_on_exit(mirror_home):
+        status = mirror_home.up("--ca-bundle", str(ca))
+        yield BuildEnvironment(
+            program=program, engine=engine, mirror_home=mirror_home, index=str(status["url"])
+        )
 
 
 def run_program(
-    *words: str, env: Mapping[str, str] | None = None, timeout: float = 300
+    *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """A console script, for who has no fixture `program`: benchmarks."""
+    """Run a console script; for benchmarks, which have no fixture `program`."""
     return subprocess.run(
-        words,
+        arguments,
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
@@ -135,8 +137,13 @@ def render_pyproject(
     )
 
 
+def with_recipe(folder: Path) -> tuple[str, ...]:
+    """Return the arguments of `build-image` for a project with a recipe.toml."""
+    return str(folder), "--recipe", str(folder / "recipe.toml")
+
+
 def make_web_project(folder: Path, *needs: str, **files: str) -> Path:
-    """A web application in the src layout; ``files``: module of its package → code."""
+    """Write a web application in the src layout; ``files`` maps modules of its package to code."""
     modules = {f"src/hello/{name}.py": text for name, text in {"main": WEB_MODULE, **files}.items()}
     return write_files(
         folder,
@@ -150,7 +157,7 @@ def make_web_project(folder: Path, *needs: str, **files: str) -> Path:
 
 
 def make_plain_project(folder: Path, requirements: str = "") -> Path:
-    """A project without packages, and what starts it."""
+    """Write a project without packages, with a Procfile."""
     files = {
         "pyproject.toml": PLAIN_PYPROJECT,
         "requirements.txt": requirements,
@@ -160,14 +167,14 @@ def make_plain_project(folder: Path, requirements: str = "") -> Path:
 
 
 def make_sdist(target: Path, name: str, version: str, files: Path, **links: str) -> Path:
-    """An sdist of a folder, written by hand; ``links``: what else is in it, path → target."""
-    path = target / f"{name}-{version}.tar.gz"
+    """Write an sdist of a folder, with symbolic links (path → target)."""
+    archive = target / f"{name}-{version}.tar.gz"
     top = f"{name}-{version}"
     info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     (files / "PKG-INFO").write_text(info)
-    with tarfile.open(path, "w:gz") as sdist:
-        for one in sorted(files.iterdir()):
-            sdist.add(one, f"{top}/{one.name}")
+    with tarfile.open(archive, "w:gz") as sdist:
+        for path in sorted(files.iterdir()):
+            sdist.add(path, f"{top}/{path.name}")
         for inner, to in links.items():
             entry = tarfile.TarInfo(inner)
             entry.type, entry.linkname = tarfile.SYMTYPE, to
@@ -180,14 +187,14 @@ def copy_project(source: Path, target: Path) -> Path:
     return target
 
 
-def run_git(folder: Path, *words: str) -> str:
+def run_git(folder: Path, *arguments: str) -> str:
     env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     own = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
-    done = subprocess.run(
-        ("git", "-C", str(folder), *own, *words),
+    result = subprocess.run(
+        ("git", "-C", str(folder), *own, *arguments),
         env=env,
         check=True,
         capture_output=True,
         text=True,
     )
-    return done.stdout.strip()
+    return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""`build-image PATH` on a real engine, from a real mirror: what the image is and what is in it."""
+"""`build-image PATH` with a real engine and a real mirror: the image and its content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import images
 from images.report import FILES_LABEL, LOCK_LABEL, PROOF_LABEL, RECIPE_LABEL
 from tests.cluster.binaries import ensure_registry
 from tests.cluster.waiting import wait_for
-from tests.images.projects import BuildEnvironment, run_git
+from tests.images.projects import BuildEnvironment, run_git, with_recipe
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -27,46 +27,50 @@ CANARY = "canary-5e1f0a7c"
 
 
 @pytest.fixture(scope="module")
-def told(
-    shop: BuildEnvironment, locked: Path, tmp_path_factory: pytest.TempPathFactory
+def report(
+    build_env: BuildEnvironment, locked_project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """The report of a build with secrets beside the project and in the environment."""
-    (locked / ".env").write_text(f"PASSWORD={CANARY}\n")
-    (locked / ".dockerignore").write_text("notes\n*.log\n!kept.log\n")
+    """The report of a build, with secrets in the project's folder and in the environment."""
+    (locked_project / ".env").write_text(f"PASSWORD={CANARY}\n")
+    (locked_project / ".dockerignore").write_text("notes\n*.log\n!kept.log\n")
     for name in ("notes/plan.txt", "a.log", "kept.log"):
-        (locked / name).parent.mkdir(exist_ok=True)
-        (locked / name).write_text("text\n")
+        (locked_project / name).parent.mkdir(exist_ok=True)
+        (locked_project / name).write_text("text\n")
     sbom = tmp_path_factory.mktemp("sbom") / "sbom.json"
-    words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:test")
-    report = shop.build_report(*words, "--sbom", str(sbom), API_TOKEN=CANARY, UV_INDEX_URL=CANARY)
+    arguments = (*with_recipe(locked_project), "--tag", "hello:test")
+    report = build_env.build_report(
+        *arguments, "--sbom", str(sbom), API_TOKEN=CANARY, UV_INDEX_URL=CANARY
+    )
     return {**report, "sbom": json.loads(sbom.read_text())}
 
 
-def test_it_is_proved_and_all_came_from_the_mirror(told: dict[str, Any]) -> None:
-    assert told["reference"] == "hello:test"
-    assert told["relayed"] > 0
-    assert told["elsewhere"] == 0
-    proof = {one["check"]: one for one in told["proof"]}
+def test_passes_the_proof_and_installs_only_from_the_mirror(report: dict[str, Any]) -> None:
+    assert report["reference"] == "hello:test"
+    assert report["relayed"] > 0
+    assert report["elsewhere"] == 0
+    proof = {check["check"]: check for check in report["proof"]}
     assert list(proof) == ["distributions", "consistency", "imports", "checks", "starts"]
-    assert not [fault for one in proof.values() for fault in one["faults"]]
+    assert not [fault for check in proof.values() for fault in check["faults"]]
     assert "web serves /health" in proof["starts"]["said"]
     assert proof["imports"]["said"] == "2 modules import"
 
 
-def test_its_labels_say_what_it_is(shop: BuildEnvironment, told: dict[str, Any]) -> None:
-    config = shop.inspect("hello:test")["Config"]
-    assert config["Labels"][LOCK_LABEL] == told["lock_sha256"]
+def test_labels_identify_lock_proof_and_recipe(
+    build_env: BuildEnvironment, report: dict[str, Any]
+) -> None:
+    config = build_env.inspect("hello:test")["Config"]
+    assert config["Labels"][LOCK_LABEL] == report["lock_sha256"]
     assert config["Labels"][PROOF_LABEL] == "passed"
     assert config["Labels"][RECIPE_LABEL] == "hello"
-    assert config["Labels"][FILES_LABEL] == told["files_sha256"]
+    assert config["Labels"][FILES_LABEL] == report["files_sha256"]
     assert config["User"] == "10001:10001"
     assert config["Cmd"][:2] == ["uv", "run"]
 
 
-def test_it_starts_with_no_network_read_only_and_without_rights(
-    shop: BuildEnvironment, told: dict[str, Any]
+def test_starts_without_network_read_only_and_unprivileged(
+    build_env: BuildEnvironment, report: dict[str, Any]
 ) -> None:
-    """`docker run` alone, none of our code: the unchanged start command."""
+    """The unchanged start command, with `docker run` and none of our code."""
     code = (
         "import subprocess, time, urllib.request as u\n"
         "p = subprocess.Popen(['uv','run','--extra','web','python3','-m','hello.main'])\n"
@@ -77,27 +81,27 @@ def test_it_starts_with_no_network_read_only_and_without_rights(
         "p.kill()\n"
     )
     flags = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp")
-    out = shop.engine.docker("run", "--rm", *flags, "hello:test", "python3", "-c", code)
+    out = build_env.engine.docker("run", "--rm", *flags, "hello:test", "python3", "-c", code)
     assert "answer b'{\"ok\":true}'" in out
 
 
-def test_the_bill_of_materials_has_every_distribution(told: dict[str, Any]) -> None:
-    names = {one["name"] for one in told["distributions"]}
+def test_the_sbom_has_every_distribution(report: dict[str, Any]) -> None:
+    names = {entry["name"] for entry in report["distributions"]}
     assert {"idna", "starlette", "uvicorn", "hello"} <= names
-    sbom = told["sbom"]
+    sbom = report["sbom"]
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
-    assert {one["name"] for one in sbom["components"]} == names
-    idna = next(one for one in sbom["components"] if one["name"] == "idna")
+    assert {component["name"] for component in sbom["components"]} == names
+    idna = next(part for part in sbom["components"] if part["name"] == "idna")
     assert idna["purl"].startswith("pkg:pypi/idna@")
-    assert sum(one["bytes"] for one in told["layers"]) <= told["size"] * 1.05
+    assert sum(layer["bytes"] for layer in report["layers"]) <= report["size"] * 1.05
 
 
-def test_no_secret_and_nothing_ignored_is_in_it(
-    shop: BuildEnvironment, told: dict[str, Any], tmp_path: Path
+def test_has_no_secrets_and_no_ignored_files(
+    build_env: BuildEnvironment, report: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert told["left_out"] == [".env"]
+    assert report["left_out"] == [".env"]
     archive = tmp_path / "image.tar"
-    shop.engine.docker("save", "--output", str(archive), "hello:test")
+    build_env.engine.docker("save", "--output", str(archive), "hello:test")
     names: set[str] = set()
     with tarfile.open(archive) as image:
         for member in image:
@@ -110,42 +114,42 @@ def test_no_secret_and_nothing_ignored_is_in_it(
             if member.name.endswith("layer.tar"):
                 opened.seek(0)
                 with tarfile.open(fileobj=opened) as layer:
-                    names |= {one.name for one in layer}
+                    names |= {entry.name for entry in layer}
     assert "app/src/hello/main.py" in names
     assert "app/kept.log" in names
     assert not names & {"app/.env", "app/notes/plan.txt", "app/a.log"}
     assert not [name for name in names if name.startswith(("root/.cache", "build/uv"))]
-    assert CANARY not in json.dumps(shop.inspect("hello:test"))
-    assert CANARY not in shop.engine.docker("history", "--no-trunc", "hello:test")
-    logs = list((shop.place.root / "state").rglob("*.log"))
+    assert CANARY not in json.dumps(build_env.inspect("hello:test"))
+    assert CANARY not in build_env.engine.docker("history", "--no-trunc", "hello:test")
+    logs = list((build_env.mirror_home.root / "state").rglob("*.log"))
     assert logs
     assert not [path for path in logs if CANARY in path.read_text(errors="replace")]
 
 
-def test_two_builds_of_the_same_hold_the_same_files(
-    shop: BuildEnvironment, locked: Path, told: dict[str, Any]
+def test_two_builds_have_the_same_files(
+    build_env: BuildEnvironment, locked_project: Path, report: dict[str, Any]
 ) -> None:
-    """From nothing: no layer of the first build is taken again."""
-    words = (str(locked), "--recipe", str(locked / "recipe.toml"), "--tag", "hello:again")
-    again = shop.build_report(*words, "--no-proof", "--no-cache")
+    """The second build reuses no layer of the first."""
+    arguments = (*with_recipe(locked_project), "--tag", "hello:again")
+    again = build_env.build_report(*arguments, "--no-proof", "--no-cache")
     assert again["relayed"] > 0
-    assert again["files_sha256"] == told["files_sha256"]
-    assert shop.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
+    assert again["files_sha256"] == report["files_sha256"]
+    assert build_env.inspect("hello:again")["Config"]["Labels"][PROOF_LABEL] == "none"
 
 
-def test_nobody_has_to_compile(shop: BuildEnvironment, told: dict[str, Any]) -> None:
-    """Bytecode of packages counts whatever the times are (PEP 552)."""
+def test_has_bytecode_of_everything(build_env: BuildEnvironment, report: dict[str, Any]) -> None:
+    """Packages' bytecode is valid whatever the files' times are (PEP 552)."""
     code = (
         "import ftplib, idna, pathlib, uvicorn\n"
         "ftplib, *packages = (pathlib.Path(m.__cached__) for m in (ftplib, idna, uvicorn))\n"
         "print(ftplib.exists(), *(p.read_bytes()[4:8].hex() for p in packages))\n"
     )
-    words = ("run", "--rm", "--network", "none", "hello:test")
-    said = shop.engine.docker(*words, "python3", "-c", code)
-    assert said.split() == ["True", "01000000", "01000000"]
+    arguments = ("run", "--rm", "--network", "none", "hello:test")
+    output = build_env.engine.docker(*arguments, "python3", "-c", code)
+    assert output.split() == ["True", "01000000", "01000000"]
 
 
-# what the process has met of `foo` decides whether CPython writes the set once or twice
+# CPython writes the set once or twice, depending on whether the process has seen "foo" before
 SETS = "a = {'foo', 2, 3}\ndef f():\n    b = {'foo', 2, 3}\n"
 COMPILE = """
 import pathlib, subprocess, sys
@@ -153,7 +157,7 @@ def compiled(root, packages):
     for name, text in packages.items():
         (root / name).mkdir(parents=True)
         (root / name / "module.py").write_text(text)
-    subprocess.run((sys.executable, "-s", "-S", "/inside/bytecode.py", root, "/later"), check=True)
+    subprocess.run((sys.executable, "-s", "-S", "/inside/bytecode.py", root, "/final"), check=True)
     (found,) = (root / "sets").rglob("*.pyc")
     return found.read_bytes()
 alone = compiled(pathlib.Path("/tmp/alone"), {"sets": sys.argv[1]})
@@ -161,19 +165,26 @@ print(alone == compiled(pathlib.Path("/tmp/both"), {"another": "import foo", "se
 """
 
 
-def test_a_packages_bytecode_is_the_same_whatever_else_is_compiled(
-    shop: BuildEnvironment, told: dict[str, Any]
+def test_bytecode_does_not_depend_on_other_packages(
+    build_env: BuildEnvironment, report: dict[str, Any]
 ) -> None:
-    """With the Python of the image."""
+    """Checked with the image's own Python."""
     inside = Path(images.__file__).parent / "inside"
-    words = ("--network", "none", "--env", "PYTHONHASHSEED=0", "--volume", f"{inside}:/inside:ro")
+    arguments = (
+        "--network",
+        "none",
+        "--env",
+        "PYTHONHASHSEED=0",
+        "--volume",
+        f"{inside}:/inside:ro",
+    )
     argv = ("hello:test", "python3", "-c", COMPILE, SETS)
-    assert shop.engine.docker("run", "--rm", *words, *argv).strip() == "True"
+    assert build_env.engine.docker("run", "--rm", *arguments, *argv).strip() == "True"
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
-    """A registry's address: the lab's own program, for one test."""
+    """The address of a registry that runs for one test."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     config = tmp_path / "registry.yml"
@@ -184,9 +195,9 @@ def registry(tmp_path: Path) -> Iterator[str]:
     )
     env = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     program = str(ensure_registry())
-    words = (program, "serve", str(config))
+    arguments = (program, "serve", str(config))
     none = subprocess.DEVNULL
-    with subprocess.Popen(words, env=env, stdout=none, stderr=none) as child:
+    with subprocess.Popen(arguments, env=env, stdout=none, stderr=none) as child:
         try:
             wait_for("the registry", lambda: listens(address), timeout=30)
             yield address
@@ -201,15 +212,15 @@ def listens(address: str) -> bool:
     return False
 
 
-def test_a_git_repository_with_a_pylock_is_pushed(
-    shop: BuildEnvironment, project: Path, registry: str
+def test_builds_a_git_revision_with_a_pylock_and_pushes_it(
+    build_env: BuildEnvironment, project: Path, registry: str
 ) -> None:
-    """At the revision that was named, whatever the folder holds by now."""
-    words = ("export", "--quiet", "--frozen", "--format", "pylock.toml", "--extra", "web")
-    more = ("--no-emit-project", "--output-file", str(project / "pylock.toml"))
-    env = {"UV_DEFAULT_INDEX": shop.index}
-    done = shop.program("uv", *words, *more, "--directory", str(project), env=env)
-    assert done.returncode == 0, done.stderr
+    """The image has the named revision, not the current files of the folder."""
+    arguments = ("export", "--quiet", "--frozen", "--format", "pylock.toml", "--extra", "web")
+    options = ("--no-emit-project", "--output-file", str(project / "pylock.toml"))
+    env = {"UV_DEFAULT_INDEX": build_env.index}
+    result = build_env.program("uv", *arguments, *options, "--directory", str(project), env=env)
+    assert result.returncode == 0, result.stderr
     (project / "uv.lock").unlink()
     (project / ".env").unlink(missing_ok=True)
     recipe = project / "recipe.toml"
@@ -219,19 +230,19 @@ def test_a_git_repository_with_a_pylock_is_pushed(
     run_git(project, "commit", "--quiet", "--message", "x")
     run_git(project, "tag", "v1")
     commit = run_git(project, "rev-parse", "HEAD")
-    (project / "src/hello/main.py").write_text("raise SystemExit('not of this revision')\n")
+    (project / "src/hello/main.py").write_text("raise SystemExit('not in this revision')\n")
     tag = f"{registry}/team/hello:1"
     source = ("--source", f"git+file://{project}@v1", "--recipe", str(recipe))
-    told = shop.build_report(*source, "--tag", tag, "--push")
-    assert told["lock"] == "pylock.toml"
-    assert told["revision"] == commit
-    assert {"starlette", "uvicorn", "idna"} <= {one["name"] for one in told["distributions"]}
+    report = build_env.build_report(*source, "--tag", tag, "--push")
+    assert report["lock"] == "pylock.toml"
+    assert report["revision"] == commit
+    assert {"starlette", "uvicorn", "idna"} <= {entry["name"] for entry in report["distributions"]}
     accept = "application/vnd.docker.distribution.manifest.v2+json"
     page = f"http://{registry}/v2/team/hello/manifests/1"
     answer = httpx.get(page, headers={"Accept": accept}, timeout=60)
-    assert answer.json()["config"]["digest"] == told["id"]
+    assert answer.json()["config"]["digest"] == report["id"]
 
 
-def test_nothing_of_ours_is_left_running(shop: BuildEnvironment, told: dict[str, Any]) -> None:
-    assert not shop.engine.docker("ps", "--all", "--quiet").strip()
-    assert not shop.engine.docker("volume", "ls", "--quiet").strip()
+def test_leaves_no_container_or_volume(build_env: BuildEnvironment, report: dict[str, Any]) -> None:
+    assert not build_env.engine.docker("ps", "--all", "--quiet").strip()
+    assert not build_env.engine.docker("volume", "ls", "--quiet").strip()

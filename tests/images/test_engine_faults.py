@@ -1,6 +1,6 @@
-"""An engine that dies in the middle of a build, and one whose disk is full.
+"""An engine that dies during a build, and one whose disk is full.
 
-It is another one than the other tests', on a file system of its own, which is small.
+These tests use an engine of their own, on a small file system.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MEGABYTE = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """700 MB, in memory."""
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty file system of 700 MB, in memory."""
     folder = tmp_path_factory.mktemp("disk")
     subprocess.run(("mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", folder), check=True)
     try:
@@ -38,68 +38,70 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @contextmanager
-def running(disk: Path, shop: BuildEnvironment) -> Iterator[BuildEnvironment]:
-    """The mirror of the others and this disk's engine, which goes on with what is there."""
-    with docker_engine(disk, keep=True) as engine:
-        yield replace(shop, engine=engine)
+def running(small_disk: Path, build_env: BuildEnvironment) -> Iterator[BuildEnvironment]:
+    """An engine with its data on the disk, kept from earlier runs, and the shared mirror."""
+    with docker_engine(small_disk, keep=True) as engine:
+        yield replace(build_env, engine=engine)
 
 
-def holds(shop: BuildEnvironment) -> tuple[str, set[str]]:
-    """The image that has the name, and all names."""
-    return str(shop.inspect(TAG)["Id"]), shop.list_images()
+def read_images(build_env: BuildEnvironment) -> tuple[str, set[str]]:
+    """Return the id of the image with the name TAG, and all names."""
+    return str(build_env.inspect(TAG)["Id"]), build_env.list_images()
 
 
-def test_a_full_disk_and_an_engine_that_dies(
-    shop: BuildEnvironment, disk: Path, tmp_path: Path
+def test_survives_a_full_disk_and_an_engine_that_dies(
+    build_env: BuildEnvironment, small_disk: Path, tmp_path: Path
 ) -> None:
-    """One story, as each engine takes seconds to start."""
+    """One test for both, because an engine takes seconds to start."""
     folder = make_plain_project(tmp_path / "plain")
-    with running(disk, shop) as small:
+    with running(small_disk, build_env) as small:
         small.engine.load(ensure_base_image())
         small.build_report(str(folder), "--tag", TAG, "--no-proof")
-        before = holds(small)
+        before = read_images(small)
 
-        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-        filler = disk / "filler"
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        filler = small_disk / "filler"
         with filler.open("wb") as out:
             os.posix_fallocate(out.fileno(), 0, free - 24 * MEGABYTE)
         (folder / "large").write_bytes(os.urandom(32 * MEGABYTE))
-        done = small.build(str(folder), "--tag", TAG)
-        assert done.returncode == 3, done.stderr
-        assert "no space left on device" in done.stderr
-        assert "next: make room where the engine keeps its data" in done.stderr
-        assert holds(small) == before
-        nothing_left(small.engine)
+        result = small.build(str(folder), "--tag", TAG)
+        assert result.returncode == 3, result.stderr
+        assert "no space left on device" in result.stderr
+        assert "next: make room where the engine keeps its data" in result.stderr
+        assert read_images(small) == before
+        assert_nothing_left(small.engine)
         filler.unlink()
         (folder / "large").unlink()
 
         child = start_build(small, folder, TAG)
-        said = stop_build(child, lambda: os.kill(small.engine.pid, signal.SIGKILL), code=3)
-        assert "the Docker engine went away" in said
-        assert "next: start it again" in said
-        assert "Traceback" not in said
+        output = stop_build(child, lambda: os.kill(small.engine.pid, signal.SIGKILL), code=3)
+        assert "the Docker engine went away" in output
+        assert "next: start it again" in output
+        assert "Traceback" not in output
 
-    with running(disk, shop) as again:
-        assert holds(again) == before
+    with running(small_disk, build_env) as again:
+        assert read_images(again) == before
         assert "42" in again.engine.docker("run", "--rm", "--network", "none", TAG)
-        assert again.engine.docker("ps", "--all", "--quiet").strip(), "of the build that died"
+        assert again.engine.docker("ps", "--all", "--quiet").strip(), "left by the build that died"
         again.build_report(str(make_plain_project(tmp_path / "again")), "--tag", TAG, "--no-proof")
-        nothing_left(again.engine)
+        assert_nothing_left(again.engine)
 
 
-def nothing_left(engine: DockerEngine) -> None:
+def assert_nothing_left(engine: DockerEngine) -> None:
     assert not engine.docker("ps", "--all", "--quiet").strip()
     assert not engine.docker("volume", "ls", "--quiet").strip()
 
 
-def test_no_room_for_the_build_context(shop: BuildEnvironment, disk: Path, tmp_path: Path) -> None:
+def test_reports_no_room_for_the_build_context(
+    build_env: BuildEnvironment, small_disk: Path, tmp_path: Path
+) -> None:
     folder = make_plain_project(tmp_path / "plain")
     with (folder / "large").open("wb") as out:
         out.truncate(900 * MEGABYTE)
-    before = shop.list_images()
-    done = shop.build(str(folder), "--tag", "plain:large", TMPDIR=str(disk))
-    assert done.returncode == 3, done.stderr
-    assert "the source cannot be packed for the engine" in done.stderr
-    assert f"make room in {disk}" in done.stderr
-    assert shop.list_images() == before
-    nothing_left(shop.engine)
+    before = build_env.list_images()
+    result = build_env.build(str(folder), "--tag", "plain:large", TMPDIR=str(small_disk))
+    assert result.returncode == 3, result.stderr
+    assert "the source cannot be packed for the engine" in result.stderr
+    assert f"make room in {small_disk}" in result.stderr
+    assert build_env.list_images() == before
+    assert_nothing_left(build_env.engine)

@@ -1,4 +1,4 @@
-"""When the image is built, how little of it, and what a build that fails leaves behind."""
+"""When the mirror's image is built, which layers, and what a failed build leaves behind."""
 
 from __future__ import annotations
 
@@ -31,101 +31,101 @@ from tests.images.mirror_archive import connect_engine
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
 
-def named(private: DockerEngine) -> set[str]:
-    return set(private.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
+def list_images(docker: DockerEngine) -> set[str]:
+    return set(docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
 
 
-def containers(private: DockerEngine) -> str:
-    return private.docker("ps", "--all", "--quiet").strip()
+def list_containers(docker: DockerEngine) -> str:
+    return docker.docker("ps", "--all", "--quiet").strip()
 
 
-def layers(private: DockerEngine, image: str) -> list[str]:
-    told: list[str] = json.loads(private.docker("inspect", image))[0]["RootFS"]["Layers"]
-    return told
+def list_layers(docker: DockerEngine, image: str) -> list[str]:
+    layer_ids: list[str] = json.loads(docker.docker("inspect", image))[0]["RootFS"]["Layers"]
+    return layer_ids
 
 
 @pytest.fixture
-def copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A copy of mirror/ that builds take instead of the repository's."""
+def mirror_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A copy of mirror/ that builds use instead of the repository's."""
     code = tmp_path / "mirror"
     shutil.copytree(Path(mirror.__file__).parent, code)
     monkeypatch.setattr(mirror, "__file__", str(code / "__init__.py"))
     return code
 
 
-def test_unchanged_it_is_found_and_not_built(
-    engine: EngineClient, built: BuiltMirrorImage, copy: Path, ca_bundle: Path
+def test_reuses_an_unchanged_image(
+    engine: EngineClient, mirror_image: BuiltMirrorImage, mirror_copy: Path, ca_bundle: Path
 ) -> None:
     first = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
-    (copy / "__pycache__").mkdir(exist_ok=True)
-    (copy / "__pycache__" / "left.pyc").write_bytes(b"of another run")
-    begun = time.monotonic()
+    (mirror_copy / "__pycache__").mkdir(exist_ok=True)
+    (mirror_copy / "__pycache__" / "left.pyc").write_bytes(b"of another run")
+    started = time.monotonic()
     again = build_mirror(engine, progress=SILENT)
     assert again == replace(first, built=False)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - started < 3
 
 
-def test_a_change_of_the_code_renews_the_last_layers_only(
-    private: DockerEngine,
+def test_a_code_change_rebuilds_only_the_last_layers(
+    docker: DockerEngine,
     engine: EngineClient,
-    built: BuiltMirrorImage,
-    copy: Path,
+    mirror_image: BuiltMirrorImage,
+    mirror_copy: Path,
     ca_bundle: Path,
 ) -> None:
-    (copy / "added.py").write_text('"""New."""\n')
-    begun = time.monotonic()
+    (mirror_copy / "added.py").write_text('"""New."""\n')
+    started = time.monotonic()
     changed = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     assert changed.built
-    assert time.monotonic() - begun < 60
-    assert changed.reference != built.image.reference
-    one, other = layers(private, built.image.id), layers(private, changed.id)
-    same = [a == b for a, b in zip(one, other, strict=True)]
+    assert time.monotonic() - started < 60
+    assert changed.reference != mirror_image.image.reference
+    before, after = list_layers(docker, mirror_image.image.id), list_layers(docker, changed.id)
+    same = [a == b for a, b in zip(before, after, strict=True)]
     assert all(same[:-2])
 
 
 @pytest.fixture
-def hollow(private: DockerEngine, tmp_path: Path) -> str:
-    """An image with nothing in it."""
-    tar = tmp_path / "hollow.tar"
+def empty_image(docker: DockerEngine, tmp_path: Path) -> str:
+    """An image without programs."""
+    tar = tmp_path / "empty.tar"
     tar.write_bytes(pack_context({"nothing": b""}).read())
-    private.docker("import", str(tar), "hollow:1")
-    return "hollow:1"
+    docker.docker("import", str(tar), "empty:1")
+    return "empty:1"
 
 
-def test_a_build_that_fails_leaves_neither_name_nor_container(
-    private: DockerEngine,
+def test_a_failed_build_leaves_no_name_and_no_container(
+    docker: DockerEngine,
     engine: EngineClient,
-    hollow: str,
+    empty_image: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    before = named(private)
+    before = list_images(docker)
     with pytest.raises(EngineError, match="the build failed at: RUN") as failed:
-        build_mirror(engine, base=hollow, progress=SILENT)
+        build_mirror(engine, base=empty_image, progress=SILENT)
     assert "python3" in failed.value.why
     log = Path(failed.value.next_step.partition(": ")[2])
     assert "Step 1/" in log.read_text()
-    assert named(private) == before
-    assert not containers(private)
+    assert list_images(docker) == before
+    assert not list_containers(docker)
 
 
-def test_an_image_that_does_not_work_gets_no_name(
-    private: DockerEngine,
+def test_an_image_that_fails_its_checks_gets_no_name(
+    docker: DockerEngine,
     engine: EngineClient,
-    built: BuiltMirrorImage,
-    copy: Path,
+    mirror_image: BuiltMirrorImage,
+    mirror_copy: Path,
     ca_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (copy / "other.py").write_text('"""Another image than those before."""\n')
+    (mirror_copy / "other.py").write_text('"""Makes another image."""\n')
     broken = replace(load_mirror_recipe("mirror"), checks=(("false",),))
     monkeypatch.setattr(build_mirror_module, "load_mirror_recipe", lambda _: broken)
-    before = named(private)
+    before = list_images(docker)
     with pytest.raises(EngineError, match="false does not run in it"):
         build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
-    assert named(private) == before
-    assert not containers(private)
+    assert list_images(docker) == before
+    assert not list_containers(docker)
 
 
 SLOW = 'FROM python:3.13-slim-trixie\nRUN ["sleep", "300"]\n'
@@ -141,46 +141,46 @@ engine.build(context, log=io.StringIO(), progress=SILENT, labels={})
 """
 
 
-def test_ctrl_c_ends_the_build_in_the_engine_too(private: DockerEngine) -> None:
+def test_ctrl_c_stops_the_build_in_the_engine(docker: DockerEngine) -> None:
     child = subprocess.Popen(
-        (sys.executable, "-c", BUILD_SLOWLY, private.host, SLOW),
+        (sys.executable, "-c", BUILD_SLOWLY, docker.host, SLOW),
         cwd=Path(__file__).parents[2],
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for("the build's container", lambda: bool(containers(private)), timeout=120)
+        wait_for("the build's container", lambda: bool(list_containers(docker)), timeout=120)
         child.send_signal(signal.SIGINT)
         assert child.wait(60) != 0
-        wait_for("the container's end", lambda: not containers(private), timeout=60)
+        wait_for("the container's end", lambda: not list_containers(docker), timeout=60)
     finally:
         child.kill()
         child.wait(10)
 
 
-def test_a_build_ends_at_its_deadline(private: DockerEngine, tmp_path: Path) -> None:
-    begun = time.monotonic()
+def test_a_build_stops_at_its_deadline(docker: DockerEngine, tmp_path: Path) -> None:
+    started = time.monotonic()
     with (tmp_path / "log").open("w") as log, pytest.raises(EngineError, match="in time"):
-        connect_engine(private.host, seconds=3).build(
+        connect_engine(docker.host, seconds=3).build(
             pack_context({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
         )
-    assert time.monotonic() - begun < 10
-    wait_for("the container's end", lambda: not containers(private), timeout=60)
+    assert time.monotonic() - started < 10
+    wait_for("the container's end", lambda: not list_containers(docker), timeout=60)
 
 
-def test_no_base_image(engine: EngineClient) -> None:
+def test_reports_a_missing_base_image(engine: EngineClient) -> None:
     with pytest.raises(EngineError, match="no base image") as missing:
         build_mirror(engine, base="registry.invalid/base:1", progress=SILENT)
     assert missing.value.why
     assert "--base" in missing.value.next_step
 
 
-def test_the_docker_context_is_followed(
-    private: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_uses_the_docker_context(
+    docker: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{}")
     environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path)}
-    words = ("context", "create", "private", "--docker", f"host={private.host}")
-    subprocess.run(("docker", *words), env=environment, check=True, capture_output=True)
+    arguments = ("context", "create", "private", "--docker", f"host={docker.host}")
+    subprocess.run(("docker", *arguments), env=environment, check=True, capture_output=True)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONTEXT", "private")

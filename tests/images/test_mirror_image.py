@@ -1,4 +1,4 @@
-"""What the built image holds, and that it runs where pods run: another user, a root read-only."""
+"""The content of the mirror's image, and that it runs as pods run: unprivileged, read-only."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ REPOSITORY = Path(__file__).parents[2]
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
 
-def out(engine: EngineClient, built: BuiltMirrorImage, *argv: str, user: str | None = None) -> str:
-    ran = engine.run(built.image.reference, argv, user=user)
+def run(
+    engine: EngineClient, mirror_image: BuiltMirrorImage, *argv: str, user: str | None = None
+) -> str:
+    ran = engine.run(mirror_image.image.reference, argv, user=user)
     assert ran.exit_code == 0, ran.output
     return ran.output
 
 
-def test_it_was_built_and_named_by_its_inputs(
-    engine: EngineClient, built: BuiltMirrorImage
-) -> None:
-    assert built.image.built
-    held = engine.find(built.image.reference)
-    assert held is not None
-    assert held.labels[INPUTS_LABEL].startswith(built.image.reference.rpartition("-")[2])
-    assert held.labels["org.opencontainers.image.version"]
+def test_is_named_by_its_inputs(engine: EngineClient, mirror_image: BuiltMirrorImage) -> None:
+    assert mirror_image.image.built
+    image = engine.find(mirror_image.image.reference)
+    assert image is not None
+    assert image.labels[INPUTS_LABEL].startswith(mirror_image.image.reference.rpartition("-")[2])
+    assert image.labels["org.opencontainers.image.version"]
     if (REPOSITORY / ".git").exists():
-        revision = held.labels["org.opencontainers.image.revision"].removesuffix("-dirty")
+        revision = image.labels["org.opencontainers.image.revision"].removesuffix("-dirty")
         assert len(bytes.fromhex(revision)) == 20
-    print(f"{built.seconds:.0f} s, {built.image.size / 1e6:.0f} MB")
-    assert built.image.size < 300e6
+    print(f"{mirror_image.seconds:.0f} s, {mirror_image.image.size / 1e6:.0f} MB")
+    assert mirror_image.image.size < 300e6
 
 
-def test_it_runs_as_its_own_user(engine: EngineClient, built: BuiltMirrorImage) -> None:
-    assert out(engine, built, "id").startswith("uid=10001(mirror) gid=10001(mirror)")
+def test_runs_as_its_own_user(engine: EngineClient, mirror_image: BuiltMirrorImage) -> None:
+    assert run(engine, mirror_image, "id").startswith("uid=10001(mirror) gid=10001(mirror)")
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "expected"),
     [
         (("devpi-server", "--version"), "6.20.3"),
         (("nginx", "-v"), "nginx version"),
@@ -54,43 +54,43 @@ def test_it_runs_as_its_own_user(engine: EngineClient, built: BuiltMirrorImage) 
         (("python3", "-m", "mirror.store.prepare", "--help"), "--serverdir"),
     ],
 )
-def test_its_programs_run(
-    engine: EngineClient, built: BuiltMirrorImage, argv: tuple[str, ...], told: str
+def test_programs_run(
+    engine: EngineClient, mirror_image: BuiltMirrorImage, argv: tuple[str, ...], expected: str
 ) -> None:
-    assert told in out(engine, built, *argv)
+    assert expected in run(engine, mirror_image, *argv)
 
 
-def test_uv_needs_no_library(engine: EngineClient, built: BuiltMirrorImage) -> None:
+def test_uv_is_static(engine: EngineClient, mirror_image: BuiltMirrorImage) -> None:
     """A static program has no interpreter (PT_INTERP, type 3) among its program headers."""
     code = (
         "import struct;d=open('/opt/probe/uv','rb').read(4096);"
         "o,=struct.unpack_from('<Q',d,32);s,n=struct.unpack_from('<HH',d,54);"
         "print([struct.unpack_from('<I',d,o+i*s)[0] for i in range(n)])"
     )
-    assert 3 not in json.loads(out(engine, built, "python3", "-c", code))
+    assert 3 not in json.loads(run(engine, mirror_image, "python3", "-c", code))
 
 
-def test_devpi_initialises_with_a_root_that_is_read_only(
-    engine: EngineClient, built: BuiltMirrorImage
+def test_devpi_initializes_on_a_read_only_root(
+    engine: EngineClient, mirror_image: BuiltMirrorImage
 ) -> None:
-    out(engine, built, "devpi-init", "--serverdir", "/tmp/server", "--no-root-pypi")
+    run(engine, mirror_image, "devpi-init", "--serverdir", "/tmp/server", "--no-root-pypi")
 
 
-def test_nobody_has_to_compile(engine: EngineClient, built: BuiltMirrorImage) -> None:
-    """Modules that come from sources are slow to start; the official base has no bytecode."""
+def test_has_bytecode_of_everything(engine: EngineClient, mirror_image: BuiltMirrorImage) -> None:
+    """Without bytecode, a start is slow; the official base image has none."""
     code = (
         "import json, mirror.store.prepare as p, devpi_server.main as d, pathlib;"
         "print([pathlib.Path(m.__cached__).exists() for m in (json, p, d)])"
     )
-    assert "[True, True, True]" in out(engine, built, "python3", "-W", "ignore", "-c", code)
+    assert "[True, True, True]" in run(engine, mirror_image, "python3", "-W", "ignore", "-c", code)
 
 
-def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
-    engine: EngineClient, built: BuiltMirrorImage, tmp_path: Path
+def test_no_layer_has_the_ca_a_cache_or_a_local_path(
+    engine: EngineClient, mirror_image: BuiltMirrorImage, tmp_path: Path
 ) -> None:
     tar = tmp_path / "image.tar"
     with tar.open("wb") as file:
-        engine.save(built.image.reference, file)
+        engine.save(mirror_image.image.reference, file)
     names: set[str] = set()
     with tarfile.open(tar) as image:
         for member in image:
@@ -99,19 +99,21 @@ def test_no_layer_holds_the_ca_a_cache_or_a_path_of_this_machine(
             layer = image.extractfile(member)
             assert layer is not None
             content = layer.read()
-            assert built.ca_line.encode() not in content
+            assert mirror_image.ca_line.encode() not in content
             assert str(REPOSITORY).encode() not in content
             layer.seek(0)
             with tarfile.open(fileobj=layer) as files:
-                names |= {one.name for one in files if one.isfile()}
+                names |= {entry.name for entry in files if entry.isfile()}
     caches = ("root/.cache/", "var/lib/apt/lists/deb", "var/cache/apt/archives/")
     assert not [name for name in names if name.startswith(caches)]
     assert "build/ca.pem" not in names
     assert "opt/probe/uv" in names
 
 
-def test_the_base_is_all_that_is_shared_with_the_first_stage(
-    private: DockerEngine, built: BuiltMirrorImage
+def test_shares_only_the_base_with_the_first_stage(
+    docker: DockerEngine, mirror_image: BuiltMirrorImage
 ) -> None:
-    history = private.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", built.image.id)
+    history = docker.docker(
+        "history", "--no-trunc", "--format", "{{.CreatedBy}}", mirror_image.image.id
+    )
     assert "PIP_CERT" not in history

@@ -1,4 +1,4 @@
-"""Images that reach out are refused, and the proof names who calls whom."""
+"""The proof refuses images that call other hosts, and names the module that does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from images.proof import ProofSubject, distributions
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from mirror.lock import PinnedDistribution
-from tests.images.projects import RECIPE, BuildEnvironment
+from tests.images.projects import RECIPE, BuildEnvironment, with_recipe
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -47,78 +47,80 @@ except OSError:
 """
 
 
-def refused(shop: BuildEnvironment, project: Path, recipe: str = RECIPE) -> str:
-    """What is said of an image that fails its proof; its name goes to nothing."""
+def build_refused(build_env: BuildEnvironment, project: Path, recipe: str = RECIPE) -> str:
+    """Return the output of a build whose proof fails; the image gets no name."""
     (project / "recipe.toml").write_text(recipe)
-    words = (str(project), "--recipe", str(project / "recipe.toml"), "--tag", "hello:refused")
-    done = shop.build(*words)
-    assert done.returncode == 1, done.stderr
-    assert "did not pass its proof and was given no name" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hello:refused" not in shop.list_images()
-    return done.stderr
+    arguments = (*with_recipe(project), "--tag", "hello:refused")
+    result = build_env.build(*arguments)
+    assert result.returncode == 1, result.stderr
+    assert "did not pass its proof and was given no name" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hello:refused" not in build_env.list_images()
+    return result.stderr
 
 
-def test_an_import_that_downloads(shop: BuildEnvironment, project: Path) -> None:
+def test_refuses_an_import_that_downloads(build_env: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/weights.py").write_text(DOWNLOAD)
-    said = refused(shop, project)
-    assert "imports: it tries to reach models.example.test" in said
-    assert "hello.weights (while imported)" in said
-    assert "imports.py" in said, "the process is named"
+    output = build_refused(build_env, project)
+    assert "imports: it tries to reach models.example.test" in output
+    assert "hello.weights (while imported)" in output
+    assert "imports.py" in output, "the process is named"
 
 
-def test_a_host_that_the_recipe_expects(shop: BuildEnvironment, project: Path) -> None:
+def test_allows_and_reports_an_expected_host(build_env: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/weights.py").write_text(DOWNLOAD)
     recipe = RECIPE.replace("[[starts]]", 'expected_hosts = ["*.example.test"]\n[[starts]]')
     (project / "recipe.toml").write_text(recipe)
-    told = shop.build_report(str(project), "--recipe", str(project / "recipe.toml"))
-    tried = [one["host"] for check in told["proof"] for one in check["tried"]]
-    assert "models.example.test" in tried, "it is allowed, and told all the same"
+    report = build_env.build_report(*with_recipe(project))
+    tried = [attempt["host"] for check in report["proof"] for attempt in check["tried"]]
+    assert "models.example.test" in tried, "it is allowed and reported all the same"
 
 
-def test_a_model_fetched_at_the_start(shop: BuildEnvironment, project: Path) -> None:
+def test_refuses_a_download_at_the_start(build_env: BuildEnvironment, project: Path) -> None:
     main = project / "src/hello/main.py"
     main.write_text(AT_START + main.read_text())
     recipe = RECIPE.replace("[[starts]]", 'imports = ["hello.nothing"]\n[[starts]]')
     (project / "src/hello/nothing.py").write_text("")
-    said = refused(shop, project, recipe)
-    assert "starts: web: it tries to reach late.example.test" in said
-    assert "hello.main" in said or "__main__" in said
+    output = build_refused(build_env, project, recipe)
+    assert "starts: web: it tries to reach late.example.test" in output
+    assert "hello.main" in output or "__main__" in output
 
 
-def test_an_address_that_needs_no_name(shop: BuildEnvironment, project: Path) -> None:
+def test_refuses_a_connection_to_an_ip_address(build_env: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/literal.py").write_text(LITERAL)
-    said = refused(shop, project)
-    assert "it tries to reach 192.0.2.7:8443" in said
-    assert "hello.literal (while imported)" in said
+    output = build_refused(build_env, project)
+    assert "it tries to reach 192.0.2.7:8443" in output
+    assert "hello.literal (while imported)" in output
 
 
-def test_uv_run_that_syncs(shop: BuildEnvironment, project: Path) -> None:
-    """uv is no Python program: the watcher finds its process by the socket."""
+def test_refuses_uv_run_that_syncs(build_env: BuildEnvironment, project: Path) -> None:
+    """uv is not a Python program: the monitor finds its process by the socket."""
     recipe = RECIPE + '[starts.environment]\nUV_NO_SYNC = "0"\nUV_OFFLINE = "0"\nUV_FROZEN = "0"\n'
     recipe += 'UV_DEFAULT_INDEX = "http://index.example.test/simple/"\n'
-    said = refused(shop, project, recipe)
-    assert "web: it tries to reach index.example.test by uv run" in said
+    output = build_refused(build_env, project, recipe)
+    assert "web: it tries to reach index.example.test by uv run" in output
 
 
-def test_a_module_that_does_not_import(shop: BuildEnvironment, project: Path) -> None:
+def test_refuses_modules_that_do_not_import(build_env: BuildEnvironment, project: Path) -> None:
     (project / "src/hello/broken.py").write_text("import not_there\n")
-    said = refused(shop, project)
-    assert "imports: hello.broken does not import: ModuleNotFoundError" in said
+    output = build_refused(build_env, project)
+    assert "imports: hello.broken does not import: ModuleNotFoundError" in output
     listed = RECIPE.replace("[[starts]]", '[import_failures]\n"hello.main" = "why"\n[[starts]]')
-    said = refused(shop, project, listed)
-    assert "hello.main imports, or is gone" in said
+    output = build_refused(build_env, project, listed)
+    assert "hello.main imports, or no longer exists" in output
 
 
-def test_a_start_that_ends(shop: BuildEnvironment, project: Path) -> None:
-    said = refused(shop, project, RECIPE.replace("hello.main", "hello.nowhere"))
-    assert "web: ended with 1" in said
-    assert "No module named hello.nowhere" in said
+def test_refuses_a_start_command_that_ends(build_env: BuildEnvironment, project: Path) -> None:
+    output = build_refused(build_env, project, RECIPE.replace("hello.main", "hello.nowhere"))
+    assert "web: ended with 1" in output
+    assert "No module named hello.nowhere" in output
 
 
-def test_a_missing_wheel(shop: BuildEnvironment, engine: EngineClient, locked: Path) -> None:
-    recipe = load_application_recipe(locked / "recipe.toml")
-    told = shop.build_report(str(locked), "--recipe", str(locked / "recipe.toml"), "--no-proof")
+def test_reports_missing_and_wrong_distributions(
+    build_env: BuildEnvironment, engine: EngineClient, locked_project: Path
+) -> None:
+    recipe = load_application_recipe(locked_project / "recipe.toml")
+    report = build_env.build_report(*with_recipe(locked_project), "--no-proof")
     pins = (
         PinnedDistribution(name="not-installed", specifier="==1.0"),
         PinnedDistribution(name="idna", specifier="==0.1"),
@@ -126,7 +128,7 @@ def test_a_missing_wheel(shop: BuildEnvironment, engine: EngineClient, locked: P
     )
     subject = ProofSubject(
         engine=engine,
-        image=told["id"],
+        image=report["id"],
         recipe=replace(recipe),
         lock=ProjectLock(file="uv.lock", sha256="", pins=pins, members=()),
         packages=("hello",),

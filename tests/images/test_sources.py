@@ -1,6 +1,6 @@
-"""One project with every kind of source: what no index has, what has to be compiled, a workspace.
+"""A project with every kind of source: git, URL, path, workspace, and a C extension.
 
-Its lock points to an index that is not there.
+Its lock points to an index that does not exist.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.images.projects import (
     BuildEnvironment,
     make_sdist,
     run_git,
+    with_recipe,
     write_files,
 )
 from tests.wheels import make_wheel
@@ -58,7 +59,7 @@ import fromgit
 import fromurl
 import member
 
-print("sum", sum(one.add(1, 1) for one in (beside, fastadd, fromgit, fromurl, member)))
+print("sum", sum(module.add(1, 1) for module in (beside, fastadd, fromgit, fromurl, member)))
 """
 RECIPE = """\
 kind = "application"
@@ -71,15 +72,15 @@ seconds = 20
 """
 
 
-def pyproject(name: str, *needs: str, more: str = "") -> str:
+def pyproject(name: str, *needs: str, tables: str = "") -> str:
     return (
         f'[project]\nname = "{name}"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
-        f"dependencies = {json.dumps(needs)}\n{more}{SETUPTOOLS_BUILD}"
+        f"dependencies = {json.dumps(needs)}\n{tables}{SETUPTOOLS_BUILD}"
     )
 
 
 def module(folder: Path, name: str) -> Path:
-    """A project with one module."""
+    """Write a project with one module."""
     only = f'[tool.setuptools]\npy-modules = ["{name}"]\n'
     return write_files(folder, {"pyproject.toml": pyproject(name) + only, f"{name}.py": MODULE})
 
@@ -94,8 +95,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sink(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The project, as long as its origins can be reached."""
+def project(
+    build_env: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The project; its origins can be reached until the last test of this file."""
     root = tmp_path_factory.mktemp("sink")
     repository = module(root / "fromgit", "fromgit")
     run_git(repository, "init", "--quiet")
@@ -107,8 +110,8 @@ def sink(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> It
     )
     (files / "fastadd.c").write_text(EXTENSION)
     sdist = make_sdist(root, "fastadd", "1.0", files)
-    done = shop.place.run_mirror("add", str(sdist))
-    assert done.returncode == 0, done.stderr
+    result = build_env.mirror_home.run_mirror("add", str(sdist))
+    assert result.returncode == 0, result.stderr
     (root / "web").mkdir()
     wheel = make_wheel(root / "web", "fromurl", "1.0", MODULE)
     with served(root / "web") as url:
@@ -124,86 +127,105 @@ def sink(shop: BuildEnvironment, tmp_path_factory: pytest.TempPathFactory) -> It
         folder = root / "project"
         module(folder / "packages/member", "member")
         where = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
-        texts = {"pyproject.toml": pyproject("sink", *needs, more=sources) + where}
+        texts = {"pyproject.toml": pyproject("sink", *needs, tables=sources) + where}
         texts |= {"src/sink/__init__.py": "", "src/sink/main.py": MAIN, "recipe.toml": RECIPE}
         write_files(folder, texts)
-        shop.lock(folder)
+        build_env.lock(folder)
         lock = folder / "uv.lock"
         text, count = re.subn(r'registry = "[^"]+"', f'registry = "{ELSEWHERE}"', lock.read_text())
         lock.write_text(re.sub(r'http://[^"]*/\+f/', f"{ELSEWHERE}f/", text))
         assert count
-        assert shop.index not in lock.read_text()
+        assert build_env.index not in lock.read_text()
         yield folder
 
 
 @pytest.fixture(scope="module")
-def told(shop: BuildEnvironment, sink: Path) -> dict[str, Any]:
-    words = (str(sink), "--recipe", str(sink / "recipe.toml"), "--tag", "sink:1")
-    return shop.build_report(*words, "--apt-mirror", debian_mirror())
+def report(build_env: BuildEnvironment, project: Path) -> dict[str, Any]:
+    arguments = (*with_recipe(project), "--tag", "sink:1")
+    return build_env.build_report(*arguments, "--apt-mirror", debian_mirror())
 
 
-def test_all_of_it_is_in_the_image_and_runs(shop: BuildEnvironment, told: dict[str, Any]) -> None:
-    names = {one["name"]: one["version"] for one in told["distributions"]}
-    assert {"fastadd", "fromgit", "fromurl", "beside", "member", "sink"} <= set(names)
-    assert not [fault for one in told["proof"] for fault in one["faults"]]
-    assert "sum 10" in shop.engine.docker("run", "--rm", "--network", "none", "sink:1")
-
-
-def test_the_lock_points_off_the_mirror_and_nothing_else_is_called(told: dict[str, Any]) -> None:
-    assert told["relayed"] > 0
-    assert told["elsewhere"] == 0
-
-
-def test_git_url_and_path_are_wheels_in_the_private_index(
-    shop: BuildEnvironment, told: dict[str, Any]
+def test_the_image_has_every_distribution_and_runs(
+    build_env: BuildEnvironment, report: dict[str, Any]
 ) -> None:
-    vendored = {one["name"]: one for one in told["vendored"]}
+    names = {entry["name"]: entry["version"] for entry in report["distributions"]}
+    assert {"fastadd", "fromgit", "fromurl", "beside", "member", "sink"} <= set(names)
+    assert not [fault for check in report["proof"] for fault in check["faults"]]
+    assert "sum 10" in build_env.engine.docker("run", "--rm", "--network", "none", "sink:1")
+
+
+def test_the_build_calls_nothing_but_the_mirror(report: dict[str, Any]) -> None:
+    assert report["relayed"] > 0
+    assert report["elsewhere"] == 0
+
+
+def test_vendors_git_url_and_path_sources(
+    build_env: BuildEnvironment, report: dict[str, Any]
+) -> None:
+    vendored = {entry["name"]: entry for entry in report["vendored"]}
     assert set(vendored) == {"fromgit", "fromurl", "beside"}
     assert vendored["fromgit"]["origin"].startswith("git+file://")
-    hashes = {one["name"]: one["hashes"] for one in told["distributions"]}
-    for name, one in vendored.items():
-        assert hashes[name] == [f"sha256:{one['sha256']}"]
-        page = httpx.get(f"{shop.index}{name}/", headers={"Accept": "text/html"}, timeout=60).text
-        assert one["filename"] in page
-        assert one["sha256"] in page
+    hashes = {entry["name"]: entry["hashes"] for entry in report["distributions"]}
+    for name, entry in vendored.items():
+        assert hashes[name] == [f"sha256:{entry['sha256']}"]
+        page = httpx.get(
+            f"{build_env.index}{name}/", headers={"Accept": "text/html"}, timeout=60
+        ).text
+        assert entry["filename"] in page
+        assert entry["sha256"] in page
 
 
-def test_the_extension_is_compiled_by_a_pinned_backend_and_no_compiler_is_left(
-    shop: BuildEnvironment, told: dict[str, Any]
+def test_compiles_with_a_pinned_backend_and_leaves_no_compiler(
+    build_env: BuildEnvironment, report: dict[str, Any]
 ) -> None:
-    (built,) = told["built_from_sdist"]
+    (built,) = report["built_from_sdist"]
     assert built.startswith("fastadd 1.0 (setuptools")
     pins = (Path(__file__).parents[2] / "images/recipes/build-backends.txt").read_text()
-    assert told["built_with"]
-    for one in told["built_with"]:
-        assert "{}=={} ".format(*one.split()) in pins
+    assert report["built_with"]
+    for backend in report["built_with"]:
+        assert "{}=={} ".format(*backend.split()) in pins
     run = ("run", "--rm", "--network", "none", "sink:1", "sh", "-c")
-    assert "none" in shop.engine.docker(*run, "command -v gcc || echo none")
+    assert "none" in build_env.engine.docker(*run, "command -v gcc || echo none")
 
 
-def test_a_second_build_holds_the_same_files_and_no_password(
-    shop: BuildEnvironment, sink: Path, told: dict[str, Any], tmp_path: Path
+def test_a_second_build_has_the_same_files_and_no_password(
+    build_env: BuildEnvironment, project: Path, report: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Compiled again, from nothing; one source is given by a URL with a password."""
-    archive, report = tmp_path / "sink.tar", tmp_path / "report.json"
-    url = re.search(r'fromurl = \{ url = "http://([^"]+)"', (sink / "pyproject.toml").read_text())
-    assert url
-    done = shop.build(
-        *(str(sink), "--recipe", str(sink / "recipe.toml"), "--tag", "sink:2", "--no-cache"),
-        *("--vendor", f"fromurl=http://user:{CANARY}@{url[1]}", "--no-proof"),
-        *("--output", str(archive), "--report", str(report), "-o", "json"),
+    """Built again without a cache; one source is given by a URL with a password."""
+    archive, report_file = tmp_path / "sink.tar", tmp_path / "report.json"
+    url = re.search(
+        r'fromurl = \{ url = "http://([^"]+)"', (project / "pyproject.toml").read_text()
     )
-    assert done.returncode == 0, done.stderr
-    again = json.loads(report.read_text())
-    assert again["files_sha256"] == told["files_sha256"]
-    assert json.loads(done.stdout) == again
-    logs = "".join(one.read_text() for one in (shop.place.root / "state").rglob("*.log"))
-    history = shop.engine.docker("history", "--no-trunc", "sink:2")
-    for text in (done.stdout, done.stderr, logs, history, json.dumps(shop.inspect("sink:2"))):
+    assert url
+    result = build_env.build(
+        *(
+            *with_recipe(project),
+            "--tag",
+            "sink:2",
+            "--no-cache",
+        ),
+        *("--vendor", f"fromurl=http://user:{CANARY}@{url[1]}", "--no-proof"),
+        *("--output", str(archive), "--report", str(report_file), "-o", "json"),
+    )
+    assert result.returncode == 0, result.stderr
+    again = json.loads(report_file.read_text())
+    assert again["files_sha256"] == report["files_sha256"]
+    assert json.loads(result.stdout) == again
+    logs = "".join(
+        path.read_text() for path in (build_env.mirror_home.root / "state").rglob("*.log")
+    )
+    history = build_env.engine.docker("history", "--no-trunc", "sink:2")
+    for text in (
+        result.stdout,
+        result.stderr,
+        logs,
+        history,
+        json.dumps(build_env.inspect("sink:2")),
+    ):
         assert text
         assert CANARY not in text
     assert CANARY.encode() not in archive.read_bytes()
-    shop.engine.docker("rmi", "sink:2")
-    shop.engine.load(archive)
-    assert shop.inspect("sink:2")["Id"] == again["id"]
-    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+    build_env.engine.docker("rmi", "sink:2")
+    build_env.engine.load(archive)
+    assert build_env.inspect("sink:2")["Id"] == again["id"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
