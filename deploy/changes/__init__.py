@@ -1,1 +1,8 @@
-"""Changes to what is not ours: stored before, compared first, undone exactly."""
+"""Changes to objects that are not ours: stored before they are made, and undone exactly.
+
+The engine plans an update of each target and applies it; nothing else in deploy writes what is not
+ours. `model` defines targets, edits and the ledger's entries, `fix` what a fix is. The drivers in
+`targets` and `node_target` read and write, `ledger` stores, `lease` admits one writer at a time,
+`state` compares targets with the ledger. `cni_targets`, `coredns_target` and `attachment` are pure
+helpers of the editors.
+"""

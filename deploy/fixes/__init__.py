@@ -1,1 +1,1 @@
-"""Fixes: one module each, with FIX; pure functions from evidence to changes."""
+"""The fixes: one module each with ``FIX``, pure functions from evidence to changes."""
