@@ -271,7 +271,7 @@ class EngineClient:
             why = _reason(error)
             if not isinstance(error, APIError) and not self._is_alive():
                 raise EngineError(
-                    f"could not {action}: the Docker engine went away",
+                    f"the Docker engine went away: could not {action}",
                     why=why,
                     next_step=_ENGINE_GONE,
                 ) from error

@@ -1,12 +1,12 @@
 #!/bin/sh
-# The distribution's packages of a recipe, and the image's user; what is removed here is in no layer.
+# Install the Debian packages of a recipe and create the image's user, in one layer.
 # usage: application.sh USER USER-ID APT-MIRROR|- PACKAGE...
 set -eu
 user=$1 id=$2 mirror=$3
 shift 3
 
 if [ $# -gt 0 ]; then
-    # packages must not start their services: the build shares the machine's network
+    # keep packages from starting services: the build shares the host's network
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' > "$policy"
@@ -34,8 +34,8 @@ if ! getent passwd "$id" >/dev/null; then
     useradd --uid "$id" --gid "$id" --home-dir /tmp --no-create-home --shell /usr/sbin/nologin "$user"
 fi
 
-# the official Python images hold the standard library uncompiled, and pods cannot write it;
-# one process compiles all in one order, so the same bytecode from build to build
+# the official Python images have no bytecode of the standard library, and pods cannot write any;
+# a single process compiles in a fixed order, so every build produces the same bytecode
 library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 PYTHONHASHSEED=0 python3 -m compileall -q --invalidation-mode unchecked-hash \
     -x '/(site-packages|dist-packages|test|tests|idlelib|turtledemo|tkinter|ensurepip)/' "$library"

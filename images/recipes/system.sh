@@ -1,11 +1,11 @@
 #!/bin/sh
-# Packages of the distribution and the image's user, as one layer: what is removed here is in none.
+# Install Debian packages and create the image's user, in one layer.
 # usage: system.sh USER USER-ID PACKAGE...
 set -eu
 user=$1 id=$2
 shift 2
 
-# packages must not start their services: the build may share the machine's network
+# keep packages from starting services: the build may share the host's network
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' > "$policy"
@@ -21,7 +21,7 @@ groupadd --gid "$id" "$user"
 useradd --uid "$id" --gid "$id" --home-dir /nonexistent --no-create-home \
     --shell /usr/sbin/nologin "$user"
 
-# the official Python images hold the standard library uncompiled, and pods cannot write it
+# the official Python images have no bytecode of the standard library, and pods cannot write any
 library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 python3 -m compileall -q --invalidation-mode unchecked-hash \
     -x '/(site-packages|test|tests|idlelib|turtledemo|tkinter|ensurepip)/' "$library"

@@ -1,1 +1,1 @@
-"""Stands in for Chronicle's backend: its dependency set and its ways of starting, not its work."""
+"""A stand-in for Chronicle's backend with its dependencies and start commands."""

@@ -1,10 +1,10 @@
-"""FastAPI with /health and /readiness, started as Chronicle's main.py is."""
+"""A FastAPI application with /health and /readiness, started like Chronicle's main.py."""
 
 import os
 from pathlib import Path
 
 import advanced_omi_backend
-import deepgram  # noqa: F401 - of the extra: gone when `uv run` syncs without it
+import deepgram  # noqa: F401 - of the extra: missing if `uv run` syncs without it
 import spacy
 import uvicorn
 from advanced_omi_backend import memory
@@ -14,7 +14,7 @@ KEYS = ("AUTH_SECRET_KEY", "ADMIN_PASSWORD", "ADMIN_EMAIL")
 if missing := [key for key in KEYS if not os.environ.get(key)]:
     raise SystemExit(f"{', '.join(missing)} must be set")
 
-# found relative to the source tree: the project has to be installed editable
+# relative to the source tree: works only if the project is installed editable
 CONFIG = Path(advanced_omi_backend.__file__).parents[2] / "memory_config.yaml"
 CONFIG.read_text()
 

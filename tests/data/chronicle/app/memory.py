@@ -1,4 +1,4 @@
-"""The memory provider; what it needs is imported here, where Chronicle does."""
+"""The memory provider; imports its dependencies where Chronicle does."""
 
 import mem0
 import qdrant_client

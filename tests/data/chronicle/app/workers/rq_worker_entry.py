@@ -1,4 +1,4 @@
-"""An RQ worker of the queues that are named, as Chronicle starts it."""
+"""An RQ worker for the named queues, started like Chronicle's."""
 
 import os
 import sys
