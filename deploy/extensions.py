@@ -1,4 +1,4 @@
-"""The parts of a package: one module a part, found by being there."""
+"""Load the modules of an extension package: each check category, fix or delivery is one module."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from types import ModuleType
 
 
 def load_extensions(package: ModuleType) -> tuple[ModuleType, ...]:
-    """All modules right inside a package, loaded, by name.
-
-    A part that cannot be loaded raises what it raises: a broken part is never left out in silence.
-    """
-    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    """Return all modules directly in a package, by name. Raises what their import raises."""
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(importlib.import_module(f"{package.__name__}.{name}") for name in names)

@@ -12,13 +12,8 @@ from typing import TypeVar
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.calico import CALICO_NAMESPACES, CALICO_NODE, list_calico_objects
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import (
-    get_container,
-    get_name,
-    get_waiting_reasons,
-    is_ready,
-    list_pods,
-)
+from deploy.cluster.objects import get_container, get_name, list_pods
+from deploy.evidence.pods import PodState, get_variable, read_pod_state
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from mirror.core.codec import json_key
 
@@ -50,16 +45,6 @@ class IpPool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalicoNodePod:
-    """A pod of calico-node. ``trouble`` says why it is not Ready."""
-
-    name: str
-    node: str
-    ready: bool
-    trouble: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConflistSettings:
     """The settings of a CNI configuration. ``broken`` says why it is not valid JSON."""
 
@@ -88,12 +73,11 @@ class Calico:
     config: str | None = None
     etcd: tuple[str, ...] = ()
     conflist: ConflistSettings | None = None
-    pods: tuple[CalicoNodePod, ...] = ()
+    pods: tuple[PodState, ...] = ()  # of calico-node
 
     def get_env(self, name: str) -> str | None:
         """Return a variable of calico-node; None if it is not set."""
-        pairs = (variable.partition("=") for variable in self.env)
-        return next((value for key, _, value in pairs if key == name), None)
+        return get_variable(self.env, name)
 
 
 T = TypeVar("T")
@@ -138,6 +122,7 @@ def read_calico(cluster: Cluster) -> Calico | None:
         if not daemon_set and not config_map:
             continue
         container = get_container(daemon_set, CALICO_NODE) if daemon_set else {}
+        pods = list_pods(cluster, daemon_set, namespace) if daemon_set else []
         template = (config_map or {}).get("data", {}).get(_CONFIG_KEY)
         return Calico(
             namespace=namespace,
@@ -149,7 +134,7 @@ def read_calico(cluster: Cluster) -> Calico | None:
             config=template,
             etcd=_read_etcd_endpoints(config_map or {}),
             conflist=parse_conflist(template) if template is not None else None,
-            pods=_read_pods(cluster, namespace, daemon_set) if daemon_set else (),
+            pods=tuple(read_pod_state(pod) for pod in pods),
         )
     if operator or felix:
         namespace = CALICO_NAMESPACES[0]
@@ -230,18 +215,6 @@ def _read_etcd_endpoints(config_map: Object) -> tuple[str, ...]:
 def _read_variables(container: Object) -> tuple[str, ...]:
     pairs = ((env["name"], env.get("value", "")) for env in container.get("env", ()))
     return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
-
-
-def _read_pods(cluster: Cluster, namespace: str, daemon_set: Object) -> tuple[CalicoNodePod, ...]:
-    return tuple(
-        CalicoNodePod(
-            name=get_name(pod),
-            node=pod["spec"].get("nodeName", ""),
-            ready=is_ready(pod),
-            trouble=", ".join(get_waiting_reasons(pod).values()),
-        )
-        for pod in list_pods(cluster, daemon_set, namespace)
-    )
 
 
 def _allow_not_found(read: Callable[[], T]) -> T | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster
-from deploy.cluster.objects import format_selector, get_name, get_waiting_reasons, is_ready
+from deploy.cluster.objects import format_selector
+from deploy.evidence.pods import PodState, read_pod_state
 from deploy.evidence.probe_pods import run_probe
 from deploy.evidence.unseen import MaybeSeen
 from mirror.core.progress import Progress
@@ -26,16 +27,6 @@ class DnsService:
     name: str
     addresses: tuple[str, ...]  # ClusterIPs of both families
     selector: str  # label selector, e.g. k8s-app=kube-dns
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsPod:
-    """A pod behind the DNS Service. ``trouble`` says why it is not Ready."""
-
-    name: str
-    node: str
-    ready: bool
-    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +61,13 @@ def read_dns_service(cluster: Cluster) -> DnsService | None:
     return None
 
 
-def read_dns_pods(cluster: Cluster) -> tuple[DnsPod, ...]:
+def read_dns_pods(cluster: Cluster) -> tuple[PodState, ...]:
     """Return the pods that the DNS Service selects."""
     service = read_dns_service(cluster)
     if service is None or not service.selector:
         return ()
-    return tuple(
-        DnsPod(
-            name=get_name(pod),
-            node=pod["spec"].get("nodeName", ""),
-            ready=is_ready(pod),
-            trouble=", ".join(get_waiting_reasons(pod).values()) or pod["status"].get("reason", ""),
-        )
-        for pod in cluster.list("Pod", _SYSTEM, labels=service.selector)
-    )
+    pods = cluster.list("Pod", _SYSTEM, labels=service.selector)
+    return tuple(read_pod_state(pod) for pod in pods)
 
 
 def probe_dns(

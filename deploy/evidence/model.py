@@ -8,12 +8,13 @@ from enum import StrEnum
 from deploy.evidence.access import Access
 from deploy.evidence.calico import Calico, IpPool
 from deploy.evidence.coredns import CoreDns, CorefileConfigMap
-from deploy.evidence.dns import DnsPod, DnsService, NodeDns
+from deploy.evidence.dns import DnsService, NodeDns
 from deploy.evidence.events import WarningEvents
 from deploy.evidence.fixes import FixStatus, ReconcilerState
 from deploy.evidence.hosts import NodeHost
 from deploy.evidence.mirror import MirrorState
 from deploy.evidence.nodes import NodeState
+from deploy.evidence.pods import PodState
 from deploy.evidence.unseen import NOT_COLLECTED, MaybeSeen, Unseen
 from deploy.evidence.workloads import Workload
 from mirror.core.codec import json_key
@@ -60,7 +61,7 @@ class Evidence:
     taken: str
     nodes: MaybeSeen[tuple[NodeState, ...]] = NOT_COLLECTED
     dns_service: MaybeSeen[DnsService | None] = NOT_COLLECTED
-    dns_pods: MaybeSeen[tuple[DnsPod, ...]] = NOT_COLLECTED
+    dns_pods: MaybeSeen[tuple[PodState, ...]] = NOT_COLLECTED
     corefile: MaybeSeen[CorefileConfigMap | None] = NOT_COLLECTED
     pod_dns: MaybeSeen[tuple[NodeDns, ...]] = NOT_COLLECTED
     access: MaybeSeen[Access] = NOT_COLLECTED

@@ -7,7 +7,7 @@ of the environment only the variables that configure downloads are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_container_statuses, get_name, is_ready
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
+from deploy.evidence.pods import get_variable
 from deploy.manifests.application import PROOF_ANNOTATION
 from deploy.manifests.model import NAME
 from mirror.core.codec import json_key
@@ -102,12 +103,6 @@ _LOG_SECONDS = 8.0
 # Programs that may download. An image's default command is not in the API, so it may download too.
 _DOWNLOADERS = re.compile(r"\b(uvx?|pip3?|python[\d.]*|poetry|pdm|hatch|huggingface-cli|spacy)\b")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-def get_variable(env: Iterable[str], name: str) -> str | None:
-    """Return the value of a variable in NAME=value strings; None if it is not there."""
-    pairs = (variable.partition("=") for variable in env)
-    return next((value for key, _, value in pairs if key == name), None)
 
 
 def read_workloads(

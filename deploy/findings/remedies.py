@@ -18,7 +18,7 @@ NAMESPACE_PLACEHOLDER = "NAMESPACE"
 def set_ndots(
     text: str = "", workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
 ) -> Remedy:
-    """One workload looks names up as they are, before it tries the search domains."""
+    """Return the remedy that one workload looks names up before it tries search domains."""
     return Remedy(
         text=text or "Let one workload look names up as they are first (ndots 1).",
         scope="workload",
@@ -31,7 +31,7 @@ def set_ndots(
 def attach_workload(
     workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
 ) -> Remedy:
-    """One workload uses the mirror."""
+    """Return the remedy that one workload uses the mirror."""
     return Remedy(
         text="Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
         "no DNS lookup and no way out of the cluster is needed.",
@@ -42,7 +42,7 @@ def attach_workload(
 
 
 def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) -> Remedy:
-    """The workloads of a namespace can use the mirror."""
+    """Return the remedy that the workloads of namespaces can use the mirror."""
     return Remedy(
         text="Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
         "cluster, so no DNS lookup and no way out of the cluster is needed.",
@@ -52,7 +52,7 @@ def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) ->
 
 
 def build_image(workload: str, path: str = "PATH") -> Remedy:
-    """The packages are installed in the image."""
+    """Return the remedy that a workload's image contains its packages."""
     return Remedy(
         text=f"Build an image that contains what {workload} downloads: it then starts without a "
         "network.",
@@ -63,7 +63,7 @@ def build_image(workload: str, path: str = "PATH") -> Remedy:
 
 
 def filter_ipv6_answers() -> Remedy:
-    """CoreDNS answers without AAAA records."""
+    """Return the remedy that CoreDNS answers without AAAA records."""
     return Remedy(
         text="Let CoreDNS remove IPv6 addresses from its answers.",
         scope="cluster",

@@ -13,9 +13,10 @@ from deploy.evidence import collect as collecting
 from deploy.evidence import dns, probe_pods
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.coredns import CorefileConfigMap
-from deploy.evidence.dns import DnsPod, DnsService
+from deploy.evidence.dns import DnsService
 from deploy.evidence.model import Need
 from deploy.evidence.nodes import NodeState
+from deploy.evidence.pods import PodState
 from deploy.evidence.unseen import Unseen, require_seen
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
@@ -100,7 +101,7 @@ def test_collects_from_the_api_without_pods() -> None:
         name="kube-system/kube-dns", addresses=("10.152.183.10",), selector="k8s-app=kube-dns"
     )
     assert evidence.dns_pods == (
-        DnsPod(name="coredns-1", node="ra", ready=False, trouble="ErrPull"),
+        PodState(name="coredns-1", node="ra", ready=False, trouble="ErrPull"),
     )
     assert evidence.corefile == CorefileConfigMap(
         namespace="kube-system", name="coredns", text=".:53 {}"
