@@ -1,4 +1,4 @@
-"""`build-image`'s options that need neither an engine nor a mirror."""
+"""The options of `build-image` that need neither an engine nor a mirror."""
 
 from __future__ import annotations
 
@@ -30,45 +30,50 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(*words: str | Path) -> str:
-    done: Result = CliRunner().invoke(build_image, [str(word) for word in words])
-    if isinstance(done.exception, MirrorError):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.output
+def run(*arguments: str | Path) -> str:
+    """Run `build-image` and return its output; raise its error."""
+    result: Result = CliRunner().invoke(build_image, [str(word) for word in arguments])
+    if isinstance(result.exception, MirrorError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
-def test_every_option_of_the_page_is_one() -> None:
-    text = ask("--help")
-    for one in (
+def test_help_lists_every_documented_option() -> None:
+    text = run("--help")
+    for option in (
         *("--list", "--source", "--recipe", "--extra", "--base", "--tag", "--mirror", "--vendor"),
         *("--apt-mirror", "--push", "--deliver", "--output", "--print", "--no-proof", "--report"),
     ):
-        assert f"{one} " in text
+        assert f"{option} " in text
 
 
-def test_a_printed_recipe_is_one_to_build_by(project: Path) -> None:
-    words = ("--extra", "web", "--base", "debian-python:1", "--print", "recipe")
-    printed = ask(project, *words)
-    told = tomllib.loads(printed)
-    assert (told["name"], told["base"], told["extras"]) == ("hello", "debian-python:1", ["web"])
-    assert told["starts"][0]["argv"] == ["python3", "-m", "hello"]
+def test_a_printed_recipe_can_be_used(project: Path) -> None:
+    arguments = ("--extra", "web", "--base", "debian-python:1", "--print", "recipe")
+    printed = run(project, *arguments)
+    recipe = tomllib.loads(printed)
+    assert (recipe["name"], recipe["base"], recipe["extras"]) == (
+        "hello",
+        "debian-python:1",
+        ["web"],
+    )
+    assert recipe["starts"][0]["argv"] == ["python3", "-m", "hello"]
     own = project / "own.toml"
     own.write_text(printed)
     assert load_application_recipe(own).extras == ("web",)
-    assert ask(project, "--recipe", own, "--print", "recipe") == printed
-    assert ask("--source", project, "--recipe", own, "--print", "recipe") == printed
+    assert run(project, "--recipe", own, "--print", "recipe") == printed
+    assert run("--source", project, "--recipe", own, "--print", "recipe") == printed
 
 
-def test_a_printed_dockerfile_is_what_would_be_built(project: Path) -> None:
-    text = ask(project, "--base", "debian-python:1", "--print", "dockerfile")
+def test_prints_the_dockerfile_of_the_build(project: Path) -> None:
+    text = run(project, "--base", "debian-python:1", "--print", "dockerfile")
     assert text.startswith("FROM debian-python:1 AS builder\n")
     assert '"--require-hashes"' in text
     assert 'CMD ["python3", "-m", "hello"]' in text
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    ("arguments", "part"),
     [
         ((), "which recipe"),
         (("nonsense",), "no recipe 'nonsense'"),
@@ -81,18 +86,18 @@ def test_a_printed_dockerfile_is_what_would_be_built(project: Path) -> None:
         (("file:///nowhere/x.git@v1",), "cannot fetch file:///nowhere/x.git"),
     ],
 )
-def test_what_cannot_be_meant(
-    project: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], part: str
+def test_refuses_bad_input(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], part: str
 ) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(InputError) as refused:
-        ask(*words)
+        run(*arguments)
     assert part in refused.value.what
     assert refused.value.next_step
 
 
-@pytest.mark.parametrize("words", [("--tag", "x:1"), ("--push",), ("--extra", "web")])
-def test_what_the_mirrors_own_image_does_not_take(words: tuple[str, ...]) -> None:
-    done = CliRunner().invoke(build_image, ["mirror", *words])
-    assert done.exit_code == 2
-    assert f"build-image mirror takes no {words[0]}" in done.output
+@pytest.mark.parametrize("arguments", [("--tag", "x:1"), ("--push",), ("--extra", "web")])
+def test_refuses_options_that_the_mirrors_image_does_not_take(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(build_image, ["mirror", *arguments])
+    assert result.exit_code == 2
+    assert f"build-image mirror takes no {arguments[0]}" in result.output

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,7 +10,6 @@ from typing import cast
 import pytest
 
 from images import build_mirror
-from images.build_context import pack_context
 from images.build_mirror import collect_context_files, plan_mirror, read_ca_bundle
 from images.engine import EngineClient, EngineImage, _split_reference
 from images.mirror_recipe import load_mirror_recipe
@@ -35,15 +32,6 @@ class OneImageEngine:
 
 def plan(image: EngineImage = BASE, base: str | None = None) -> build_mirror.MirrorImagePlan:
     return plan_mirror(cast("EngineClient", OneImageEngine(image)), base=base, progress=SILENT)
-
-
-def test_the_context_depends_on_the_files_alone() -> None:
-    first = pack_context({"b": b"2", "a": b"1"}).read()
-    time.sleep(0.01)
-    assert pack_context({"a": b"1", "b": b"2"}).read() == first
-    with tarfile.open(fileobj=pack_context({"a": b"1"})) as tar:
-        (entry,) = tar.getmembers()
-    assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode) == (0, 0, 0, "", 0o644)
 
 
 def test_the_context_has_the_code_but_no_bytecode() -> None:
