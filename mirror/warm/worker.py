@@ -148,7 +148,9 @@ def _find_release_files(
     newest = _select_newest(files, release.specifier)
     allowed = [file for file in newest if not release.hashes or file.sha256 in release.hashes]
     if not allowed:
-        raise _NotAvailable("the index has other files than the lock: no hash of it is there")
+        raise _NotAvailable(
+            "the index has this release, but none of its files has a hash of the lock"
+        )
     names = set(select_files([file.filename for file in allowed], target))
     if not names:
         pythons, machines = ", ".join(target.pythons), ", ".join(target.machines)

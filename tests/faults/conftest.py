@@ -1,7 +1,4 @@
-"""A mirror of this machine before an upstream of this machine; one of each for a file of tests.
-
-`source` is an upstream that is down or slow, `upstream` one that is unwell in any way.
-"""
+"""A local mirror and its upstream, one of each for a test module."""
 
 from __future__ import annotations
 
@@ -14,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunProgram
-from tests.faults.counting_upstream import CountingUpstream
-from tests.faults.counting_upstream import serve_counting_upstream as upstream_here
 from tests.faults.faulty_upstream import FaultyUpstream
+from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory: what a kill leaves does not depend on the disk, a start's time does."""
+def memory_dir(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, so that the disk's speed does not count; on disk if it is full."""
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK) or shutil.disk_usage(shared).free < 512 * 1024**2:
         yield tmp_path
@@ -32,31 +28,31 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def _source() -> Iterator[CountingUpstream]:
-    with upstream_here() as here:
-        yield here
+def upstream() -> Iterator[FaultyUpstream]:
+    index = FaultyUpstream()
+    yield index
+    index.stop()
 
 
 @pytest.fixture
-def source(_source: CountingUpstream) -> CountingUpstream:
-    """Well and quick at the start of each test."""
-    _source.is_down, _source.chunk_delay = False, 0.0
-    _source.request_counts.clear()
-    return _source
+def healthy_upstream(upstream: FaultyUpstream) -> FaultyUpstream:
+    """The upstream of the module, healthy and fast, with no requests counted yet."""
+    upstream.reset()
+    return upstream
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[FaultyUpstream]:
-    made = FaultyUpstream()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def place(
-    tmp_path_factory: pytest.TempPathFactory, program: RunProgram, _source: CountingUpstream
+def mirror_home(
+    tmp_path_factory: pytest.TempPathFactory, program: RunProgram, upstream: FaultyUpstream
 ) -> Iterator[MirrorHome]:
-    made = MirrorHome(tmp_path_factory.mktemp("place"), program)
-    made.up("--upstream", f"{_source.url}/simple/")
-    yield made
-    made.run_mirror("down")
+    home = MirrorHome(tmp_path_factory.mktemp("mirror"), program)
+    try:
+        home.up("--upstream", upstream.url)
+        yield home
+    finally:
+        home.run_mirror("down")
+
+
+@pytest.fixture
+def mirror(mirror_home: MirrorHome) -> MirrorClient:
+    return MirrorClient(mirror_home)

@@ -1,9 +1,13 @@
-"""An upstream on loopback that can be unwell in every way that one is met with."""
+"""An index on loopback that can fail in every way that real indexes do.
+
+Use it healthy as well: it counts requests and can be as slow as a test needs.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import socket
 import threading
 from collections import Counter
@@ -13,21 +17,24 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+from tests.wheels import build_wheel
+
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 CAPTIVE_PORTAL_PAGE = (
     "<html><title>Welcome</title><a href='/login.html'>Log in to use this network</a></html>"
 )
+_CHUNK = 16 * 1024
 
 
 @dataclass(slots=True)
 class FaultyFile:
-    """A distribution file: what is sent for it, and what its page says of it."""
+    """A distribution file: its content, and what its project's page claims about it."""
 
     content: bytes
     sha256: str = ""
     metadata: bytes | None = None
-    delay: float = 0.0  # seconds between its blocks
-    length: int | None = None  # announced; None: the true one
+    delay: float = 0.0  # seconds before each eighth of the content
+    length: int | None = None  # the announced length; None: the true one
 
     def __post_init__(self) -> None:
         self.sha256 = self.sha256 or hashlib.sha256(self.content).hexdigest()
@@ -35,21 +42,26 @@ class FaultyFile:
 
 @dataclass(slots=True)
 class FaultyProject:
-    """Its files by name."""
+    """A project with its files by name."""
 
     files: dict[str, FaultyFile] = field(default_factory=dict)
     delay: float = 0.0  # seconds before its page
 
 
 class FaultyUpstream:
-    """Serves ``projects``. ``fault`` is "" while it is well, else a word or a status."""
+    """Serves ``projects``.
+
+    ``fault`` is empty while the index is healthy, else the name of a fault or an HTTP status.
+    ``chunk_delay`` is a number of seconds before each 16 KiB of any file.
+    """
 
     def __init__(self) -> None:
         self.projects: dict[str, FaultyProject] = {}
         self.fault = ""
+        self.chunk_delay = 0.0
         self.request_counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._release = threading.Event()  # ends what is stalled
+        self._release = threading.Event()  # ends all stalled answers
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -58,19 +70,36 @@ class FaultyUpstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/simple/"
 
-    def add_project(self, project: str, *versions: str, **words: object) -> None:
-        """A project with a small wheel of each version."""
-        made = self.projects.setdefault(project, FaultyProject())
+    def add_project(self, name: str, *versions: str, **options: object) -> None:
+        """Add a project with a small file for each version. ``options``: fields of FaultyFile."""
+        project = self.projects.setdefault(name, FaultyProject())
         for version in versions or ("1.0",):
-            name = f"{project.replace('-', '_')}-{version}-py3-none-any.whl"
-            content = f"{project} {version} ".encode() * 500
-            made.files[name] = FaultyFile(content=content, **words)  # type: ignore[arg-type]
+            filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+            content = f"{name} {version} ".encode() * 500
+            project.files[filename] = FaultyFile(content=content, **options)  # type: ignore[arg-type]
+
+    def add_wheel(self, name: str, size: int) -> FaultyFile:
+        """Add a project with one wheel of about ``size`` bytes that can be installed."""
+        module = name.replace("-", "_")
+        data = random.Random(name).randbytes(size)
+        filename, content = build_wheel(
+            name, "1.0", {f"{module}/data.bin": data, f"{module}/__init__.py": b""}
+        )
+        file = FaultyFile(content=content)
+        self.projects[name] = FaultyProject(files={filename: file})
+        return file
+
+    def reset(self) -> None:
+        """Make the index healthy and fast, and forget the requests."""
+        self.fault = ""
+        self.chunk_delay = 0.0
+        self.request_counts.clear()
 
     def start(self) -> None:
-        """Listen, on the port of before."""
+        """Listen; on the same port as before if it has listened before."""
         upstream = self
 
-        class Handler(_Handler):
+        class Handler(_RequestHandler):
             owner = upstream
 
         ThreadingHTTPServer.allow_reuse_address = True
@@ -81,7 +110,7 @@ class FaultyUpstream:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuse connections, and let go what was stalled."""
+        """Refuse connections, and end all stalled answers."""
         self._release.set()
         assert self._server is not None
         self._server.shutdown()
@@ -89,14 +118,14 @@ class FaultyUpstream:
 
     @contextmanager
     def inject_fault(self, fault: str) -> Iterator[None]:
-        """For a while."""
+        """Have a fault for the length of a block."""
         try:
             if fault == "refused":
                 self.stop()
                 yield
             elif fault == "black hole":
                 self.stop()
-                with self._full_listener():
+                with self._drop_connections():
                     yield
             else:
                 self.fault = fault
@@ -110,34 +139,41 @@ class FaultyUpstream:
                 self._release = threading.Event()
 
     @contextmanager
-    def _full_listener(self) -> Iterator[None]:
-        """A port whose queue is full: the kernel drops what comes, as a black hole does."""
+    def _drop_connections(self) -> Iterator[None]:
+        """Listen with a full queue: the kernel then drops packets, as a black hole does."""
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", self.port))
             listener.listen(0)
             fillers = []
             for _ in range(8):
-                one = socket.socket()
-                one.setblocking(False)
+                filler = socket.socket()
+                filler.setblocking(False)
                 with suppress(BlockingIOError):
-                    one.connect(("127.0.0.1", self.port))
-                fillers.append(one)
+                    filler.connect(("127.0.0.1", self.port))
+                fillers.append(filler)
             try:
                 yield
             finally:
-                for one in fillers:
-                    one.close()
+                for filler in fillers:
+                    filler.close()
 
     def count_request(self, path: str) -> None:
         with self._lock:
             self.request_counts[path] += 1
 
+    def count_downloads(self) -> dict[str, int]:
+        """Return how often each requested file was requested, by path."""
+        return {
+            path: count for path, count in self.request_counts.items() if path.startswith("/files/")
+        }
+
     def stall(self, seconds: float) -> None:
+        """Wait, unless the fault ends before."""
         self._release.wait(seconds)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     owner: FaultyUpstream
 
     def do_GET(self) -> None:
@@ -150,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             upstream.stall(3)
         elif fault.isdigit():
-            self._send(int(fault), "text/plain", b"unwell")
+            self._send(int(fault), "text/plain", b"injected fault")
             return
         elif fault == "portal":
             self._send(200, "text/html", CAPTIVE_PORTAL_PAGE.encode())
@@ -159,8 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, SIMPLE_JSON, b'{"files": [{"filename": 7')
             return
         elif fault == "another page":
-            body = {"meta": {"api-version": "1.0"}, "name": "something-else", "files": []}
-            self._send(200, SIMPLE_JSON, json.dumps(body).encode())
+            page = {"meta": {"api-version": "1.0"}, "name": "something-else", "files": []}
+            self._send(200, SIMPLE_JSON, json.dumps(page).encode())
             return
         parts = unquote(self.path).strip("/").split("/")
         project = upstream.projects.get(parts[1]) if len(parts) > 1 else None
@@ -169,50 +205,51 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[0] == "simple":
             if project.delay:
                 upstream.stall(project.delay)
-            self._send(200, SIMPLE_JSON, self._page(parts[1], project))
+            self._send(200, SIMPLE_JSON, self._render_page(parts[1], project))
         else:
-            self._file(project, parts[2])
+            self._send_file(project, parts[2])
 
-    def _page(self, name: str, project: FaultyProject) -> bytes:
+    def _render_page(self, name: str, project: FaultyProject) -> bytes:
         files = []
-        for filename, one in project.files.items():
-            told: dict[str, object] = {
+        for filename, file in project.files.items():
+            entry: dict[str, object] = {
                 "filename": filename,
                 "url": f"http://127.0.0.1:{self.owner.port}/files/{name}/{filename}",
-                "hashes": {"sha256": one.sha256},
+                "hashes": {"sha256": file.sha256},
+                "size": len(file.content),
                 "core-metadata": False,
             }
-            if one.metadata is not None:
-                told["core-metadata"] = {"sha256": hashlib.sha256(one.metadata).hexdigest()}
-            files.append(told)
-        body = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
-        return json.dumps(body).encode()
+            if file.metadata is not None:
+                entry["core-metadata"] = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
+            files.append(entry)
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
+        return json.dumps(page).encode()
 
-    def _file(self, project: FaultyProject, filename: str) -> None:
-        one = project.files.get(filename.removesuffix(".metadata"))
-        if one is None or (filename.endswith(".metadata") and one.metadata is None):
+    def _send_file(self, project: FaultyProject, filename: str) -> None:
+        file = project.files.get(filename.removesuffix(".metadata"))
+        if file is None or (filename.endswith(".metadata") and file.metadata is None):
             self._send(404, "text/plain", b"no such file")
             return
-        content = one.content
-        if filename.endswith(".metadata") and one.metadata is not None:
-            content = one.metadata
+        content = file.content
+        if filename.endswith(".metadata") and file.metadata is not None:
+            content = file.metadata
         self.send_response(200)
-        self.send_header("Content-Length", str(one.length or len(content)))
+        self.send_header("Content-Length", str(file.length or len(content)))
         self.end_headers()
         with suppress(BrokenPipeError, ConnectionResetError):
-            step = max(1, len(content) // 8)
-            for start in range(0, len(content), step):
-                if one.delay:
-                    self.owner.stall(one.delay)
-                self.wfile.write(content[start : start + step])
+            chunk = max(1, len(content) // 8) if file.delay else _CHUNK
+            for start in range(0, len(content), chunk):
+                if delay := file.delay or self.owner.chunk_delay:
+                    self.owner.stall(delay)
+                self.wfile.write(content[start : start + chunk])
 
-    def _send(self, status: int, kind: str, body: bytes) -> None:
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Quiet."""
+        """Log nothing."""

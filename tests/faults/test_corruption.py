@@ -1,123 +1,126 @@
-"""Kept files of a running mirror rot, are emptied or deleted: `mirror verify` (faults, row 4)."""
+"""Files of a running mirror get corrupted, emptied or deleted. docs/reliability.md, row 4."""
 
 from __future__ import annotations
 
 import json
-import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import pytest
 
-from mirror import devpi
+from mirror.cache.scrubber import Scrubber
+from mirror.cache.server import CacheServer, CacheService
+from mirror.cache.upstream import UpstreamClient
 from mirror.core.wait import Deadline, wait_until
-from mirror.local.processes import find_free_port
-from tests.faults.counting_upstream import CountingUpstream
-from tests.faults.installer import download_sha256, find_file_url
-from tests.faults.test_kill_one_process import fetch_sha256, start_cache_server
+from tests.faults.cache_process import CacheClient
+from tests.faults.faulty_upstream import FaultyUpstream
+from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
 from tests.wheels import make_wheel
 
 PROJECTS = [f"rot-{number}" for number in range(12)]
 
 
-def find_stored_files(place: MirrorHome, pattern: str) -> list[Path]:
-    data = place.root / "data/pypi-mirror"
+def find_stored_files(home: MirrorHome, pattern: str) -> list[Path]:
+    data = home.root / "data/pypi-mirror"
     return sorted(path for path in data.rglob(pattern) if path.is_file())
 
 
-def run_verify(place: MirrorHome, *words: str) -> tuple[int, dict[str, Any]]:
-    done = place.run_mirror("verify", "-o", "json", *words)
-    assert done.stdout, done.stderr
-    told = json.loads(done.stdout)
-    assert isinstance(told, dict)
-    return done.returncode, told
+def flip_bits(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 4
+    path.write_bytes(content)
 
 
-def test_found_mended_and_right_again(place: MirrorHome, source: CountingUpstream) -> None:
-    names = {project: source.add_wheel(project, 60_000) for project in PROJECTS}
-    urls = {project: find_file_url(place, project) for project in PROJECTS}
-    for project, url in urls.items():
-        assert download_sha256(url) == source.sha256(names[project])
-    # an answer may end before its file has its name
+def run_verify(home: MirrorHome, *options: str) -> tuple[int, dict[str, Any]]:
+    result = home.run_mirror("verify", "-o", "json", *options)
+    assert result.stdout, result.stderr
+    report = json.loads(result.stdout)
+    assert isinstance(report, dict)
+    return result.returncode, report
+
+
+def test_verify_finds_and_repairs_corrupted_files(
+    mirror_home: MirrorHome, mirror: MirrorClient, healthy_upstream: FaultyUpstream
+) -> None:
+    digests = {project: healthy_upstream.add_wheel(project, 60_000).sha256 for project in PROJECTS}
+    paths = {project: mirror.find_file_path(project) for project in PROJECTS}
+    for project, path in paths.items():
+        assert mirror.download_sha256(path) == digests[project]
+    # an answer may end before its file has its final name
     wait_until(
-        lambda: len(find_stored_files(place, "rot_*.whl")) == len(PROJECTS),
+        lambda: len(find_stored_files(mirror_home, "rot_*.whl")) == len(PROJECTS),
         deadline=Deadline.after(10),
-        what="kept",
+        what="all files are stored",
     )
-    wheels = find_stored_files(place, "rot_*.whl")
-    assert run_verify(place)[1]["flaws"] == []
-    for path in wheels[:3]:
-        content = bytearray(path.read_bytes())
-        content[1000] ^= 4
-        path.write_bytes(content)
-    for path in wheels[3:6]:
-        path.write_bytes(b"")
-    for path in wheels[6:9]:
-        path.unlink()
-    code, found = run_verify(place)
+    stored = find_stored_files(mirror_home, "rot_*.whl")
+    assert run_verify(mirror_home)[1]["flaws"] == []
+    for file in stored[:3]:
+        flip_bits(file)
+    for file in stored[3:6]:
+        file.write_bytes(b"")
+    for file in stored[6:9]:
+        file.unlink()
+    code, report = run_verify(mirror_home)
     assert code == 1
-    assert sorted(flaw["state"] for flaw in found["flaws"]) == (
+    assert sorted(flaw["state"] for flaw in report["flaws"]) == (
         ["corrupt"] * 3 + ["empty"] * 3 + ["missing"] * 3
     )
-    code, mended = run_verify(place, "--repair")
-    assert code == 0, mended
-    assert mended["sound"]
-    code, again = run_verify(place)
-    assert (code, again["flaws"]) == (0, [])
-    for project, url in urls.items():
-        assert download_sha256(url) == source.sha256(names[project])
+    code, report = run_verify(mirror_home, "--repair")
+    assert code == 0, report
+    assert report["sound"]
+    code, report = run_verify(mirror_home)
+    assert (code, report["flaws"]) == (0, [])
+    for project, path in paths.items():
+        assert mirror.download_sha256(path) == digests[project]
 
 
-def test_an_upload_that_rotted_is_named_and_comes_back_by_add(
-    place: MirrorHome, tmp_path: Path
+def test_verify_names_a_corrupted_upload_and_add_restores_it(
+    mirror_home: MirrorHome, tmp_path: Path
 ) -> None:
     wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
-    assert place.run_mirror("add", str(wheel)).returncode == 0
-    (stored,) = find_stored_files(place, wheel.name)
-    good = stored.read_bytes()
-    stored.write_bytes(good[:-1] + b"?")
-    code, found = run_verify(place, "--repair")
+    assert mirror_home.run_mirror("add", str(wheel)).returncode == 0
+    (stored,) = find_stored_files(mirror_home, wheel.name)
+    original = stored.read_bytes()
+    stored.write_bytes(original[:-1] + b"?")
+    code, report = run_verify(mirror_home, "--repair")
     assert code == 1
-    assert found["flaws"][0]["outcome"] == "set aside"
-    told = place.run_mirror("verify")
-    assert told.returncode == 1
-    assert f"mirror add {wheel.name}" in told.stdout
-    done = place.run_mirror("add", str(wheel), "-o", "json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["outcome"] == "restored"
-    assert run_verify(place)[1]["flaws"] == []
-    assert [path for path in find_stored_files(place, wheel.name) if path.read_bytes() == good]
+    assert report["flaws"][0]["outcome"] == "set aside"
+    table = mirror_home.run_mirror("verify")
+    assert table.returncode == 1
+    assert f"mirror add {wheel.name}" in table.stdout
+    added = mirror_home.run_mirror("add", str(wheel), "-o", "json")
+    assert added.returncode == 0, added.stderr
+    assert json.loads(added.stdout)[0]["outcome"] == "restored"
+    assert run_verify(mirror_home)[1]["flaws"] == []
+    copies = find_stored_files(mirror_home, wheel.name)
+    assert [path for path in copies if path.read_bytes() == original]
 
 
-EVERY_SECOND = """
-import sys
-from mirror.cache.__main__ import main
-main(sys.argv[1:], scrub_interval=1)
-"""
+@pytest.fixture
+def scrubbed_cache(healthy_upstream: FaultyUpstream, tmp_path: Path) -> Iterator[CacheClient]:
+    """A cache in this process that checks all stored files every second."""
+    root = tmp_path / "data/public"
+    scrubber = Scrubber(root.parent, interval=1.0)
+    upstream = UpstreamClient(healthy_upstream.url, connections=2)
+    server = CacheServer(0, CacheService(root, upstream, scrubber))
+    scrubber.start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield CacheClient(root, int(server.server_address[1]))
+    server.shutdown()
+    server.server_close()
 
 
-def test_what_rots_is_gone_without_a_command(source: CountingUpstream, tmp_path: Path) -> None:
-    """The program that fetches looks at what is kept by itself; here every second."""
-    name = source.add_wheel("rots", 60_000)
-    root, port = tmp_path / "data/public", find_free_port()
-    argv = devpi.build_cache_argv(
-        sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
-    )
-    running = start_cache_server((sys.executable, "-c", EVERY_SECOND, *argv[3:]), port)
-    try:
-        assert fetch_sha256(port, root, "rots") == source.sha256(name)
-        (path,) = root.rglob("*.whl")
-        content = bytearray(path.read_bytes())
-        content[1000] ^= 4
-        path.write_bytes(content)
-        wait_until(lambda: not path.exists(), deadline=Deadline.after(60), what="it is taken away")
-        assert fetch_sha256(port, root, "rots") == source.sha256(name)
-        told = httpx.get(
-            f"http://127.0.0.1:{port}/+mirror/status", trust_env=False, timeout=60
-        ).json()
-        assert told["scrub"]["mended"] == 1
-        assert told["scrub"]["lost"] == []
-    finally:
-        running.kill()
-        running.wait(10)
+def test_the_scrubber_removes_corrupted_files_by_itself(
+    scrubbed_cache: CacheClient, healthy_upstream: FaultyUpstream
+) -> None:
+    file = healthy_upstream.add_wheel("rots", 60_000)
+    assert scrubbed_cache.fetch_sha256("rots") == file.sha256
+    (path,) = scrubbed_cache.root.rglob("*.whl")
+    flip_bits(path)
+    wait_until(lambda: not path.exists(), deadline=Deadline.after(60), what="the file is removed")
+    assert scrubbed_cache.fetch_sha256("rots") == file.sha256
+    scrub = scrubbed_cache.read_status()["scrub"]
+    assert (scrub["mended"], scrub["lost"]) == (1, [])

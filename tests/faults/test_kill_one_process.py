@@ -1,13 +1,12 @@
-"""kill -9 of the server in the middle of commits, and of the fetcher in the middle of downloads.
+"""Kill devpi (SIGKILL) during commits and the cache during downloads: they recover.
 
-MIRROR_KILLS says how often each (docs/reliability.md has the figures of 100); the whole mirror is
-killed in test_kill.py. Here each is started as in the pod: the init container's program once, then,
-after each kill, the container's own alone.
+MIRROR_KILLS sets the number of kills of each (docs/reliability.md has the figures of 100).
+Each program is started as in the pod: the init container once, then after each kill only the
+program's own container. test_kill_all.py kills the whole mirror.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -23,247 +22,202 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from mirror import devpi
 from mirror.client import IndexClient
-from mirror.core.errors import MirrorError
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
 from mirror.settings import ServerSettings
 from mirror.store.prepare import prepare_server
 from mirror.store.verify import verify_files
-from tests.faults.counting_upstream import SIMPLE_JSON, CountingUpstream
-from tests.faults.test_kill_all import create_hot_journal
+from tests.faults.cache_process import CacheProcess
+from tests.faults.faulty_upstream import FaultyUpstream
+from tests.faults.uploads import check_uploads, create_hot_journal, upload_until_killed
 from tests.wheels import make_wheel
 
 KILLS = int(os.environ.get("MIRROR_KILLS", "5"))
-READY_SECONDS = 60.0
+RECOVERY_SECONDS = 60.0
 PASSWORD = secrets.token_urlsafe(40)
 
 
 class ForkedDevpi:
-    """devpi with our plugin, in a fork that has imported it already."""
+    """devpi with the mirror's plugin, in a fork of a process that has already imported it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.data_dir = home / "data"
         self.port = find_free_port()
-        self.root = f"http://127.0.0.1:{self.port}"
+        self.root_url = f"http://127.0.0.1:{self.port}"
         (home / "secrets").mkdir(parents=True)
         for name in ("root-password", "secretfile"):
             (home / "secrets" / name).write_text(PASSWORD)
-        self._forker = subprocess.Popen(
+        self._fork_server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._read() == "ready"
+        assert self._read_line() == "ready"
         self._pid = 0
-
-    def _read(self) -> str:
-        assert self._forker.stdout is not None
-        return self._forker.stdout.readline().strip()
 
     @property
     def journal(self) -> Path:
-        """There while a transaction is written, and after a kill that cut one off."""
-        return self.home / "data/devpi/.sqlite-journal"
-
-    def prepare(self) -> None:
-        """The init container."""
-        data = self.home / "data"
-        prepare_server(
-            serverdir=data / "devpi", run_dir=self.home / "run", secrets=self.home / "secrets"
-        )
-        (data / "private").mkdir(exist_ok=True)
-
-    def start(self) -> None:
-        """The container; returns when it answers."""
-        data = self.home / "data"
-        layout = devpi.DevpiPaths(serverdir=data / "devpi", run_dir=self.home / "run")
-        argv = devpi.build_server_argv(
-            "python", layout, ServerSettings(), port=self.port, markers=data / "private"
-        )
-        order = {"argv": list(argv[3:]), "log": str(self.home / "log")}
-        assert self._forker.stdin is not None
-        self._forker.stdin.write(json.dumps(order) + "\n")
-        self._forker.stdin.flush()
-        self._pid = int(self._read())
-        with IndexClient(self.root, Deadline.after(120)) as client:
-            wait_until(client.is_alive, deadline=Deadline.after(120), what="devpi", why=self._log)
-
-    def _log(self) -> str:
-        return (self.home / "log").read_text()[-2000:]
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
+        """The file that exists during a transaction, and after a kill that interrupted one."""
+        return self.data_dir / "devpi/.sqlite-journal"
 
     @property
     def is_alive(self) -> bool:
         return Path(f"/proc/{self._pid}").exists()
 
+    def prepare(self) -> None:
+        """Do what the init container does."""
+        prepare_server(
+            serverdir=self.data_dir / "devpi",
+            run_dir=self.home / "run",
+            secrets=self.home / "secrets",
+        )
+        (self.data_dir / "private").mkdir(exist_ok=True)
+
+    def start(self) -> None:
+        """Start the server as its container does; return when it answers."""
+        argv = devpi.build_server_argv(
+            "python",
+            devpi.DevpiPaths(serverdir=self.data_dir / "devpi", run_dir=self.home / "run"),
+            ServerSettings(),
+            port=self.port,
+            markers=self.data_dir / "private",
+        )
+        request = {"argv": list(argv[3:]), "log": str(self.home / "log")}
+        assert self._fork_server.stdin is not None
+        self._fork_server.stdin.write(json.dumps(request) + "\n")
+        self._fork_server.stdin.flush()
+        self._pid = int(self._read_line())
+        with IndexClient(self.root_url, Deadline.after(120)) as client:
+            wait_until(
+                client.is_alive, deadline=Deadline.after(120), what="devpi", why=self._read_log
+            )
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+
     def stop(self) -> None:
         self.kill()
-        assert self._forker.stdin is not None
-        self._forker.stdin.close()
-        self._forker.wait(30)
+        assert self._fork_server.stdin is not None
+        self._fork_server.stdin.close()
+        self._fork_server.wait(30)
+
+    def _read_line(self) -> str:
+        assert self._fork_server.stdout is not None
+        return self._fork_server.stdout.readline().strip()
+
+    def _read_log(self) -> str:
+        return (self.home / "log").read_text()[-2000:]
 
 
 @pytest.fixture
-def server(memory: Path) -> Iterator[ForkedDevpi]:
-    made = ForkedDevpi(memory / "home")
+def server(memory_dir: Path) -> Iterator[ForkedDevpi]:
+    server = ForkedDevpi(memory_dir / "home")
     try:
-        made.prepare()
-        made.start()
-        with IndexClient(made.root, Deadline.after(60)) as client:
+        server.prepare()
+        server.start()
+        with IndexClient(server.root_url, Deadline.after(60)) as client:
             client.login("root", PASSWORD)
             client.ensure_indexes("http://127.0.0.1:9/simple/")
-        yield made
+        yield server
     finally:
-        made.stop()
+        server.stop()
 
 
-def test_in_the_middle_of_commits(server: ForkedDevpi, tmp_path: Path) -> None:
-    """Every second kill waits for a transaction that is being written."""
+def test_devpi_recovers_from_kills_during_commits(server: ForkedDevpi, tmp_path: Path) -> None:
+    """Every second kill waits until a transaction is being written."""
     chance = random.Random(11)
-    took: list[float] = []
-    everything: list[Path] = []
-    cut = hot = lost = 0
+    recovery_seconds: list[float] = []
+    uploaded: list[Path] = []
+    hot_journals = undone = 0
     for turn in range(KILLS):
         wheels = [
             make_wheel(tmp_path, f"mine-{turn}-{number}", "1.0", f"x = {number}\n")
             for number in range(300)
         ]
-        stop = threading.Event()
+        stop, started = threading.Event(), threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            begin = threading.Event()
-            sending = pool.submit(_upload, server, wheels, stop, begin)
-            begin.wait(60)
+            upload = pool.submit(
+                upload_until_killed, server.root_url, PASSWORD, wheels, stop, started
+            )
+            started.wait(60)
             time.sleep(chance.uniform(0.0, 0.8))
             while turn % 2 == 0 and not server.journal.exists():
-                assert not sending.done()
+                assert not upload.done()
             server.kill()
-            begun = time.monotonic()
+            killed_at = time.monotonic()
             stop.set()
-            sent = sending.result()
-        assert sent < len(wheels), "the kill came after the last upload"
-        cut += 1
-        hot += server.journal.exists()
+            acknowledged = upload.result()
+        assert acknowledged < len(wheels), "the kill came after the last upload"
+        hot_journals += server.journal.exists()
         server.start()
-        took.append(time.monotonic() - begun)
-        tried = wheels[: sent + 1]
-        lost += _all_there(server, tried)
-        everything += tried
-    _all_there(server, everything)
-    assert verify_files(server.home / "data").flaws == ()
+        recovery_seconds.append(time.monotonic() - killed_at)
+        attempted = wheels[: acknowledged + 1]
+        undone += check_uploads(server.root_url, PASSWORD, attempted)
+        uploaded += attempted
+    check_uploads(server.root_url, PASSWORD, uploaded)
+    assert verify_files(server.data_dir).flaws == ()
     print(
-        f"{KILLS} kills in {len(everything)} uploads: {cut} uploads cut off, {hot} with a hot "
-        f"journal, {lost} undone; answers again after {statistics.median(took):.1f} s (median), "
-        f"{max(took):.1f} s at most"
+        f"{KILLS} kills in {len(uploaded)} uploads interrupted {KILLS} uploads: {hot_journals} "
+        f"left a hot journal, {undone} were undone; answers again after "
+        f"{statistics.median(recovery_seconds):.1f} s (median), {max(recovery_seconds):.1f} s "
+        "at most"
     )
-    assert hot or KILLS < 3, "no kill fell into a commit"
-    assert max(took) <= READY_SECONDS
+    assert hot_journals or KILLS < 3, "no kill interrupted a commit"
+    assert max(recovery_seconds) <= RECOVERY_SECONDS
 
 
-def test_a_hot_journal_does_not_outlive_the_next_start(server: ForkedDevpi) -> None:
-    """By itself devpi opens its database read-only, and fails at every start."""
+def test_devpi_starts_with_a_hot_journal(server: ForkedDevpi) -> None:
+    """By itself devpi opens its database read-only and fails at every start."""
     server.kill()
     wait_until(lambda: not server.is_alive, deadline=Deadline.after(10), what="devpi has ended")
-    create_hot_journal(server.home / "data/devpi/.sqlite")
+    create_hot_journal(server.data_dir / "devpi/.sqlite")
     server.start()
     assert not server.journal.exists()
-    assert verify_files(server.home / "data").flaws == ()
+    assert verify_files(server.data_dir).flaws == ()
 
 
-def _upload(
-    server: ForkedDevpi, wheels: list[Path], stop: threading.Event, begin: threading.Event
-) -> int:
-    """One after the other until it is cut off; how many were acknowledged."""
-    sent = 0
-    with suppress(MirrorError), IndexClient(server.root, Deadline.after(60)) as client:
-        client.login("root", PASSWORD)
-        begin.set()
-        for wheel in wheels:
-            if stop.is_set():
-                break
-            client.upload(wheel)
-            sent += 1
-    return sent
-
-
-def _all_there(server: ForkedDevpi, wheels: list[Path]) -> bool:
-    """Whatever was acknowledged; the last one was cut off and is sent again. True if it was gone"""
-    with IndexClient(server.root, Deadline.after(600)) as client:
-        client.login("root", PASSWORD)
-        for number, wheel in enumerate(wheels):
-            outcome = client.upload(wheel).outcome
-            assert outcome == "present" or number == len(wheels) - 1, f"{wheel.name}: {outcome}"
-    return outcome != "present"
-
-
-def test_in_the_middle_of_downloads(source: CountingUpstream, tmp_path: Path) -> None:
+def test_the_cache_recovers_from_kills_during_downloads(
+    healthy_upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    upstream = healthy_upstream
     chance = random.Random(13)
-    root, port = tmp_path / "data/public", find_free_port()
-    argv = devpi.build_cache_argv(
-        sys.executable, root=root, port=port, upstream=f"{source.url}/simple/", ca_bundle=None
-    )
-    took: list[float] = []
-    cut = 0
-    process = start_cache_server(argv, port)
+    root = tmp_path / "data/public"
+    cache = CacheProcess(root, upstream.url)
+    recovery_seconds: list[float] = []
+    interrupted = 0
+    cache.start()
     try:
         for turn in range(KILLS):
             projects = [f"cut-{turn}-{number}" for number in range(4)]
-            names = {project: source.add_wheel(project, 300_000) for project in projects}
-            source.chunk_delay = 0.02
+            digests = {project: upstream.add_wheel(project, 300_000).sha256 for project in projects}
+            upstream.chunk_delay = 0.02
             with ThreadPoolExecutor(4) as pool:
-                asking = [pool.submit(fetch_sha256, port, root, project) for project in projects]
+                downloads = [
+                    pool.submit(cache.client.fetch_sha256, project) for project in projects
+                ]
                 time.sleep(chance.uniform(0.0, 0.6))
-                process.kill()
-                process.wait(10)
-                begun = time.monotonic()
-                cut += sum(one.exception() is not None for one in asking)
-            source.chunk_delay = 0.0
-            process = start_cache_server(argv, port)
+                cache.kill()
+                killed_at = time.monotonic()
+                interrupted += sum(download.exception() is not None for download in downloads)
+            upstream.chunk_delay = 0.0
+            cache.start()
             for project in projects:
-                assert fetch_sha256(port, root, project) == source.sha256(names[project])
-            took.append(time.monotonic() - begun)
+                assert cache.client.fetch_sha256(project) == digests[project]
+            recovery_seconds.append(time.monotonic() - killed_at)
         assert verify_files(tmp_path / "data").flaws == ()
         assert list((root / "partial").iterdir()) == []
     finally:
-        process.kill()
-        process.wait(10)
+        cache.kill()
     print(
-        f"{KILLS} kills, {cut} downloads cut off: every file right after "
-        f"{statistics.median(took):.1f} s (median), {max(took):.1f} s at most"
+        f"{KILLS} kills interrupted {interrupted} downloads; every file is right after "
+        f"{statistics.median(recovery_seconds):.1f} s (median), {max(recovery_seconds):.1f} s "
+        "at most"
     )
-    assert max(took) <= READY_SECONDS
-
-
-def start_cache_server(argv: tuple[str, ...], port: int) -> subprocess.Popen[bytes]:
-    started = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).is_success
-        return False
-
-    wait_until(answers, deadline=Deadline.after(60), what="the fetcher answers")
-    return started
-
-
-def fetch_sha256(port: int, root: Path, project: str) -> str:
-    """As nginx does: the fetcher says where the file lies; SHA-256 of what lies there."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-        page = client.get(f"/workloads/stable/+simple/{project}/", headers={"Accept": SIMPLE_JSON})
-        page.raise_for_status()
-        held = root / page.headers["X-Accel-Redirect"].removeprefix("/+held/")
-        (file,) = json.loads(held.read_bytes())["files"]
-        answer = client.get("/" + file["url"].lstrip("./"))
-        answer.raise_for_status()
-        inside = answer.headers.get("X-Accel-Redirect")
-        if inside is None:
-            return hashlib.sha256(answer.content).hexdigest()
-        return hashlib.sha256((root / inside.removeprefix("/+held/")).read_bytes()).hexdigest()
+    assert max(recovery_seconds) <= RECOVERY_SECONDS

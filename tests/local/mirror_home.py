@@ -1,4 +1,4 @@
-"""A user's folders of their own with a mirror in them, and wheels to put into it."""
+"""Run `mirror … --local` in a user's directories of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import RunProgram
 
 
 class MirrorHome:
-    """A user's folders of their own, and a port."""
+    """The data, state and configuration directories of a user, and a port for the mirror."""
 
     def __init__(self, root: Path, program: RunProgram) -> None:
         self.root = root
@@ -27,36 +27,46 @@ class MirrorHome:
         self._program = program
 
     def run_mirror(
-        self, *words: str, env: dict[str, str] | None = None
+        self, *arguments: str, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return self._program("mirror", *words, "--local", env=self.env | (env or {}), timeout=120)
+        """Run `mirror … --local`."""
+        return self._program(
+            "mirror", *arguments, "--local", env=self.env | (env or {}), timeout=120
+        )
 
-    def up(self, *words: str, env: dict[str, str] | None = None) -> dict[str, object]:
-        done = self.run_mirror("up", "--port", str(self.port), "-o", "json", *words, env=env)
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert isinstance(told, dict)
-        return told
+    def up(self, *options: str, env: dict[str, str] | None = None) -> dict[str, object]:
+        """Run `mirror up` and return its JSON output."""
+        result = self.run_mirror("up", "--port", str(self.port), "-o", "json", *options, env=env)
+        assert result.returncode == 0, result.stderr
+        status = json.loads(result.stdout)
+        assert isinstance(status, dict)
+        return status
+
+    @property
+    def processes_path(self) -> Path:
+        return self.root / "state/pypi-mirror/processes.json"
 
     @property
     def processes(self) -> dict[str, dict[str, float]]:
-        path = self.root / "state/pypi-mirror/processes.json"
+        """The processes that the mirror has recorded: pid and start time by name."""
+        path = self.processes_path
         return json.loads(path.read_text()) if path.exists() else {}
 
     def list_pids(self) -> list[int]:
-        return [int(one["pid"]) for one in self.processes.values()]
+        return [int(process["pid"]) for process in self.processes.values()]
 
 
 @contextmanager
-def purge_on_exit(place: MirrorHome) -> Iterator[None]:
-    """`mirror down --purge` at the end of the block, or of this process, however that ends."""
-    then = "cat > /dev/null; exec mirror down --local --purge"  # the end of its standard input
+def purge_on_exit(home: MirrorHome) -> Iterator[None]:
+    """Run `mirror down --purge` at the end of the block or of this process, even if killed."""
+    # the shell goes on when its standard input is closed, by us or by the kernel
+    script = "cat > /dev/null; exec mirror down --local --purge"
     with subprocess.Popen(
-        ("sh", "-c", then),
+        ("sh", "-c", script),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **place.env},
+        env={**os.environ, **home.env},
         start_new_session=True,
     ):
         yield
