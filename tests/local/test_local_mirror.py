@@ -1,7 +1,8 @@
-"""`mirror … --local`: real devpi and nginx on this machine."""
+"""`mirror … --local` with real devpi and nginx on this machine."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -16,17 +17,22 @@ import httpx
 import psutil
 import pytest
 
+from mirror.core.progress import SilentProgress
+from mirror.core.wait import Deadline
+from mirror.local import services
+from mirror.local.mirror import LocalMirror
+from mirror.local.processes import find_free_port
 from tests.conftest import RunProgram
 from tests.local.mirror_home import MirrorHome
 from tests.wheels import make_wheel
 
 
 @pytest.fixture
-def place(tmp_path: Path, program: RunProgram) -> Iterator[MirrorHome]:
-    made = MirrorHome(tmp_path, program)
-    yield made
-    made.run_mirror("down")
-    assert not any(psutil.pid_exists(pid) for pid in made.list_pids())
+def home(tmp_path: Path, program: RunProgram) -> Iterator[MirrorHome]:
+    home = MirrorHome(tmp_path, program)
+    yield home
+    home.run_mirror("down")
+    assert not any(psutil.pid_exists(pid) for pid in home.list_pids())
 
 
 @pytest.fixture
@@ -34,59 +40,60 @@ def wheel(tmp_path: Path) -> Path:
     return make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
 
 
-def test_up_status_env_add_install_down(place: MirrorHome, wheel: Path, tmp_path: Path) -> None:
-    told = place.up()
-    assert told["state"] == "running"
-    assert told["front"] == "nginx"
-    assert told["url"] == f"http://127.0.0.1:{place.port}/workloads/stable/+simple/"
-    pids = place.list_pids()
+class NoteRecorder(SilentProgress):
+    """Keeps the notes of a command."""
 
-    assert place.up()["state"] == "running"
-    assert place.list_pids() == pids, "a second up restarts nothing"
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
-    env = json.loads(place.run_mirror("env", "--format", "json").stdout)
-    assert env["UV_INDEX_URL"] == told["url"]
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
-    first = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
-    again = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
-    assert [first[0]["outcome"], again[0]["outcome"]] == ["added", "present"]
 
-    target = tmp_path / "target"
-    for installer in (
-        ("uv", "pip", "install", "--no-cache", "--target", str(target / "uv"), "house-lib"),
-        (
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--target",
-            str(target / "pip"),
-            "house-lib",
-        ),
+def test_up_status_env_add_install_and_down(home: MirrorHome, wheel: Path, tmp_path: Path) -> None:
+    status = home.up()
+    assert status["state"] == "running"
+    assert status["front"] == "nginx"
+    assert status["url"] == f"http://127.0.0.1:{home.port}/workloads/stable/+simple/"
+    pids = home.list_pids()
+
+    assert home.up()["state"] == "running"
+    assert home.list_pids() == pids, "a second up restarts nothing"
+
+    env = json.loads(home.run_mirror("env", "--format", "json").stdout)
+    assert env["UV_INDEX_URL"] == status["url"]
+
+    first = json.loads(home.run_mirror("add", str(wheel), "-o", "json").stdout)
+    second = json.loads(home.run_mirror("add", str(wheel), "-o", "json").stdout)
+    assert [first[0]["outcome"], second[0]["outcome"]] == ["added", "present"]
+
+    uv, pip = tmp_path / "uv", tmp_path / "pip"
+    for command in (
+        ("uv", "pip", "install", "--no-cache", "--target", str(uv), "house-lib"),
+        (sys.executable, "-m", "pip", "install", "-q", "--target", str(pip), "house-lib"),
     ):
-        subprocess.run(installer, env={**os.environ, **env, "PIP_FIND_LINKS": ""}, check=True)
-    assert (target / "uv/house_lib.py").read_text() == "x = 1\n"
-    assert (target / "pip/house_lib.py").read_text() == "x = 1\n"
+        subprocess.run(command, env={**os.environ, **env, "PIP_FIND_LINKS": ""}, check=True)
+    assert (uv / "house_lib.py").read_text() == "x = 1\n"
+    assert (pip / "house_lib.py").read_text() == "x = 1\n"
 
-    assert place.run_mirror("down").returncode == 0
+    assert home.run_mirror("down").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert place.run_mirror("status").returncode == 1
-    assert place.up()["state"] == "running"
+    assert home.run_mirror("status").returncode == 1
+    assert home.up()["state"] == "running"
     page = httpx.get(f"{env['UV_INDEX_URL']}house-lib/", trust_env=False, timeout=60)
     assert wheel.name in page.text, "down keeps what was added"
 
 
-def test_purge_removes_everything(place: MirrorHome, wheel: Path) -> None:
-    place.up()
-    place.run_mirror("add", str(wheel))
-    assert place.run_mirror("down", "--purge").returncode == 0
-    assert not (place.root / "data/pypi-mirror").exists()
-    left = [path.name for path in place.root.rglob("*") if path.is_file()]
-    assert left == [wheel.name, "lock"]
-    place.up()
+def test_purge_removes_everything(home: MirrorHome, wheel: Path) -> None:
+    home.up()
+    home.run_mirror("add", str(wheel))
+    assert home.run_mirror("down", "--purge").returncode == 0
+    assert not (home.root / "data/pypi-mirror").exists()
+    remaining = [path.name for path in home.root.rglob("*") if path.is_file()]
+    assert remaining == [wheel.name, "lock"]
+    home.up()
     page = httpx.get(
-        f"http://127.0.0.1:{place.port}/workloads/stable/house-lib",
+        f"http://127.0.0.1:{home.port}/workloads/stable/house-lib",
         headers={"Accept": "application/json"},
         trust_env=False,
         timeout=60,
@@ -94,163 +101,141 @@ def test_purge_removes_everything(place: MirrorHome, wheel: Path) -> None:
     assert page.status_code == 404
 
 
-def test_without_nginx_devpi_serves_alone(
-    place: MirrorHome, monkeypatch: pytest.MonkeyPatch
+def test_devpi_serves_alone_without_nginx(
+    home: MirrorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirror.local import mirror, services
-
     monkeypatch.setattr(services, "_SYSTEM_PATH", "")
-    for name, value in (place.env | {"PATH": str(Path(sys.executable).parent)}).items():
+    for name, value in (home.env | {"PATH": str(Path(sys.executable).parent)}).items():
         monkeypatch.setenv(name, value)
-    from mirror.core.wait import Deadline
-
-    notes: list[str] = []
-
-    class Heard:
-        def step(self, text: str) -> None: ...
-        def count(self, done: int, total: int, text: str = "") -> None: ...
-        def note(self, text: str) -> None:
-            notes.append(text)
-
-    status = mirror.LocalMirror().up(
-        overrides={"port": place.port}, progress=Heard(), deadline=Deadline.after(300)
+    progress = NoteRecorder()
+    status = LocalMirror().up(
+        overrides={"port": home.port}, progress=progress, deadline=Deadline.after(300)
     )
     assert status.state == "running"
     assert status.front == "none (devpi alone)"
-    assert any("no nginx" in note for note in notes)
-    assert mirror.LocalMirror().down(purge=False)
+    assert any("no nginx" in note for note in progress.notes)
+    assert LocalMirror().down(purge=False)
 
 
-def test_an_inner_port_that_was_lost_is_replaced(
-    place: MirrorHome, monkeypatch: pytest.MonkeyPatch
+def test_chooses_another_inner_port_if_one_is_taken(
+    home: MirrorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirror.core.wait import Deadline
-    from mirror.local import mirror, services
-    from mirror.local.processes import find_free_port
-
-    for name, value in place.env.items():
+    for name, value in home.env.items():
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as other:
-        lost = [int(other.getsockname()[1])]
+        taken = [int(other.getsockname()[1])]
         monkeypatch.setattr(
-            services, "find_free_port", lambda: lost.pop() if lost else find_free_port()
+            services, "find_free_port", lambda: taken.pop() if taken else find_free_port()
         )
-        status = mirror.LocalMirror().up(
-            overrides={"port": place.port}, deadline=Deadline.after(300)
-        )
-    assert not lost
+        status = LocalMirror().up(overrides={"port": home.port}, deadline=Deadline.after(300))
+    assert not taken
     assert status.state == "running"
-    assert mirror.LocalMirror().down(purge=False)
+    assert LocalMirror().down(purge=False)
 
 
-def test_a_port_in_use_is_named_with_its_owner(place: MirrorHome) -> None:
-    with socket.create_server(("127.0.0.1", place.port)):
-        done = place.run_mirror("up", "--port", str(place.port))
-    assert done.returncode == 5
-    assert f"port {place.port} is in use" in done.stderr
-    assert f"process {os.getpid()}" in done.stderr
-    assert "--port" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_names_the_process_that_uses_the_port(home: MirrorHome) -> None:
+    with socket.create_server(("127.0.0.1", home.port)):
+        result = home.run_mirror("up", "--port", str(home.port))
+    assert result.returncode == 5
+    assert f"port {home.port} is in use" in result.stderr
+    assert f"process {os.getpid()}" in result.stderr
+    assert "--port" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_stale_record_never_ends_somebody_elses_process(place: MirrorHome) -> None:
-    place.up()
-    for pid in place.list_pids():
+def test_a_stale_record_never_ends_a_foreign_process(home: MirrorHome) -> None:
+    home.up()
+    for pid in home.list_pids():
         os.killpg(pid, signal.SIGKILL)
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     try:
-        path = place.root / "state/pypi-mirror/processes.json"
-        record = place.processes
-        for one in record.values():
-            one["pid"] = bystander.pid  # as after a reboot: the pid lives, as something else
-        path.write_text(json.dumps(record))
-        assert place.run_mirror("down").returncode == 0
+        records = home.processes
+        for record in records.values():
+            record["pid"] = bystander.pid  # as after a reboot: the pid is used by another process
+        home.processes_path.write_text(json.dumps(records))
+        assert home.run_mirror("down").returncode == 0
         assert bystander.poll() is None
-        assert place.up()["state"] == "running"
+        assert home.up()["state"] == "running"
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait(10)
 
 
-def test_what_a_killed_nginx_leaves_is_ended(place: MirrorHome) -> None:
-    place.up()
-    os.kill(int(place.processes["nginx"]["pid"]), signal.SIGKILL)
-    assert place.up()["state"] == "running", "its workers held the port"
+def test_ends_the_workers_of_a_killed_nginx(home: MirrorHome) -> None:
+    home.up()
+    os.kill(int(home.processes["nginx"]["pid"]), signal.SIGKILL)
+    assert home.up()["state"] == "running", "its workers kept the port"
 
 
-def test_one_process_dead_is_seen_and_mended(place: MirrorHome) -> None:
-    place.up()
-    os.kill(int(place.processes["devpi"]["pid"]), signal.SIGKILL)
+def test_status_reports_a_dead_process_and_up_repairs_it(home: MirrorHome) -> None:
+    home.up()
+    os.kill(int(home.processes["devpi"]["pid"]), signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while "running" in place.run_mirror("status").stdout and time.monotonic() < deadline:
+    while "running" in home.run_mirror("status").stdout and time.monotonic() < deadline:
         time.sleep(0.1)
-    broken = place.run_mirror("status")
-    assert broken.returncode == 1
-    assert "broken" in broken.stdout
-    assert place.up()["state"] == "running"
+    status = home.run_mirror("status")
+    assert status.returncode == 1
+    assert "broken" in status.stdout
+    assert home.up()["state"] == "running"
 
 
-def test_it_outlives_its_terminal(place: MirrorHome, program: RunProgram) -> None:
-    """Started in a session of its own whose leader then ends: the hang-up reaches nobody."""
-    script = f"mirror up --local --port {place.port}"
+def test_outlives_its_terminal(home: MirrorHome) -> None:
+    """`script` starts the command in a session of its own, whose leader then exits."""
     subprocess.run(
-        ["script", "-qec", script, "/dev/null"],
-        env={**os.environ, **place.env},
+        ["script", "-qec", f"mirror up --local --port {home.port}", "/dev/null"],
+        env={**os.environ, **home.env},
         check=True,
         timeout=120,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    assert place.run_mirror("status").returncode == 0
+    assert home.run_mirror("status").returncode == 0
 
 
-def test_two_at_once_one_names_the_holder(place: MirrorHome) -> None:
-    import fcntl
-
-    lock = place.root / "state/pypi-mirror/lock"
+def test_a_second_command_names_the_one_that_is_running(home: MirrorHome) -> None:
+    lock = home.root / "state/pypi-mirror/lock"
     lock.parent.mkdir(parents=True)
-    with lock.open("w") as held:
-        held.write("4242")
-        held.flush()
-        fcntl.flock(held, fcntl.LOCK_EX)
-        done = place.run_mirror("up", "--port", str(place.port))
-    assert done.returncode == 5
-    assert "process 4242" in done.stderr
+    with lock.open("w") as file:
+        file.write("4242")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = home.run_mirror("up", "--port", str(home.port))
+    assert result.returncode == 5
+    assert "process 4242" in result.stderr
 
 
-def test_anonymous_writers_are_refused(place: MirrorHome, wheel: Path) -> None:
-    told = place.up()
-    root = f"http://127.0.0.1:{place.port}"
+def test_refuses_anonymous_writes(home: MirrorHome) -> None:
+    status = home.up()
+    root = f"http://127.0.0.1:{home.port}"
     headers = {"Accept": "application/json"}
     with httpx.Client(trust_env=False, headers=headers, timeout=60) as anyone:
-        made = anyone.put(f"{root}/mallory", json={"password": "x"})
-        assert made.status_code == 403
-        empty = anyone.post(f"{root}/+login", json={"user": "root", "password": ""})
-        assert empty.status_code == 401
-        inside = anyone.put(f"{root}/root/x", json={"type": "mirror", "mirror_url": root})
-        assert inside.status_code in {401, 403}
+        user = anyone.put(f"{root}/mallory", json={"password": "x"})
+        assert user.status_code == 403
+        login = anyone.post(f"{root}/+login", json={"user": "root", "password": ""})
+        assert login.status_code == 401
+        index = anyone.put(f"{root}/root/x", json={"type": "mirror", "mirror_url": root})
+        assert index.status_code in {401, 403}
         form = {":action": "file_upload", "name": "evil", "version": "1"}
-        sent = anyone.post(
+        upload = anyone.post(
             f"{root}/workloads/stable/", data=form, files={"content": ("evil-1.tar.gz", b"x")}
         )
-        assert sent.status_code in {401, 403}
-    assert told["state"] == "running"
+        assert upload.status_code in {401, 403}
+    assert status["state"] == "running"
 
 
-def test_no_secret_in_argv_or_logs(place: MirrorHome) -> None:
-    place.up()
-    password = (place.root / "data/pypi-mirror/secrets/root-password").read_text()
-    for pid in place.list_pids():
-        words = " ".join(psutil.Process(pid).cmdline())
-        assert password not in words
+def test_secrets_are_in_no_argv_environment_or_log(home: MirrorHome) -> None:
+    home.up()
+    password = (home.root / "data/pypi-mirror/secrets/root-password").read_text()
+    for pid in home.list_pids():
+        assert password not in " ".join(psutil.Process(pid).cmdline())
         assert password not in str(psutil.Process(pid).environ())
-    for log in (place.root / "state").rglob("*.log"):
+    for log in (home.root / "state").rglob("*.log"):
         assert password not in log.read_text()
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    ("arguments", "message"),
     [
         (("up", "--port", "80"), "not a usable port"),
         (("up", "--upstream", "nonsense"), "not an index URL"),
@@ -260,18 +245,20 @@ def test_no_secret_in_argv_or_logs(place: MirrorHome) -> None:
         (("add", "/nonexistent.whl"), "no such file"),
     ],
 )
-def test_bad_input_is_one_clear_error(place: MirrorHome, words: tuple[str, ...], part: str) -> None:
-    done = place.run_mirror(*words)
-    assert done.returncode in {2, 3}
-    assert part in done.stderr
-    assert "next:" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_reports_bad_input_as_one_error(
+    home: MirrorHome, arguments: tuple[str, ...], message: str
+) -> None:
+    result = home.run_mirror(*arguments)
+    assert result.returncode in {2, 3}
+    assert message in result.stderr
+    assert "next:" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_broken_settings_are_named(place: MirrorHome) -> None:
-    path = place.root / "config/pypi-mirror/local.json"
+def test_names_a_broken_settings_file(home: MirrorHome) -> None:
+    path = home.root / "config/pypi-mirror/local.json"
     path.parent.mkdir(parents=True)
     path.write_text("{broken")
-    done = place.run_mirror("status")
-    assert done.returncode == 2
-    assert str(path) in done.stderr
+    result = home.run_mirror("status")
+    assert result.returncode == 2
+    assert str(path) in result.stderr
