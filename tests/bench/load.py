@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.recorded_index import SIMPLE_JSON
+from mirror.settings import SIMPLE_JSON
 from tests.cluster.cache import cache_root, digest, hold_lock
 from tests.cluster.golang import find_go, go_environment
 

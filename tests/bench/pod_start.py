@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mirror.devpi import read_default_upstream
-from tests.bench.recorded_index import SIMPLE_JSON
+from mirror.settings import SIMPLE_JSON
 from tests.cluster.engine import DockerEngine
 from tests.cluster.lab import Lab, running_lab
 from tests.cluster.mirror_lab import wait_until_image_reported

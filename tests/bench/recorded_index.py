@@ -20,11 +20,11 @@ from packaging.utils import parse_wheel_filename
 
 from mirror.devpi import read_default_upstream
 from mirror.lock import PinnedDistribution, read_lock
+from mirror.settings import SIMPLE_JSON
 from mirror.wheels import TargetEnvironment
 from tests.cluster.cache import cache_root, digest, hold_lock
 
 PYTHON = (3, 12)  # what Chronicle takes
-SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
 _ENVIRONMENT = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
 _CONNECTIONS = 4  # an ordinary installer has more

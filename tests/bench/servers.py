@@ -22,9 +22,9 @@ from mirror.client import IndexClient
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
 from mirror.local.processes import find_free_port
-from mirror.settings import ServerSettings
+from mirror.settings import SIMPLE_JSON, ServerSettings
 from mirror.store.prepare import prepare_server
-from tests.bench.recorded_index import SIMPLE_JSON, RecordedProject
+from tests.bench.recorded_index import RecordedProject
 
 _CONF = """daemon off; user {user}; worker_processes 2; pid {root}/pid; error_log stderr warn;
 events {{ worker_connections 4096; }}

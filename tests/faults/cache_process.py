@@ -16,7 +16,7 @@ import httpx
 from mirror import devpi
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
-from tests.faults.faulty_upstream import SIMPLE_JSON
+from mirror.settings import SIMPLE_JSON
 
 
 @dataclass(frozen=True, slots=True)

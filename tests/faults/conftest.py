@@ -42,7 +42,7 @@ def healthy_upstream(upstream: FaultyUpstream) -> FaultyUpstream:
 
 
 @pytest.fixture(scope="module")
-def mirror_home(
+def home(
     tmp_path_factory: pytest.TempPathFactory, program: RunProgram, upstream: FaultyUpstream
 ) -> Iterator[MirrorHome]:
     home = MirrorHome(tmp_path_factory.mktemp("mirror"), program)
@@ -54,5 +54,5 @@ def mirror_home(
 
 
 @pytest.fixture
-def mirror(mirror_home: MirrorHome) -> MirrorClient:
-    return MirrorClient(mirror_home)
+def mirror(home: MirrorHome) -> MirrorClient:
+    return MirrorClient(home)

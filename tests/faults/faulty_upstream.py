@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+from mirror.settings import SIMPLE_JSON
 from tests.wheels import build_wheel
 
-SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 CAPTIVE_PORTAL_PAGE = (
     "<html><title>Welcome</title><a href='/login.html'>Log in to use this network</a></html>"
 )

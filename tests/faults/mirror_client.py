@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import httpx
 
-from tests.faults.faulty_upstream import SIMPLE_JSON
+from mirror.settings import SIMPLE_JSON
 from tests.local.mirror_home import MirrorHome
 
 T = TypeVar("T")

@@ -43,7 +43,7 @@ def run_verify(home: MirrorHome, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_verify_finds_and_repairs_corrupted_files(
-    mirror_home: MirrorHome, mirror: MirrorClient, healthy_upstream: FaultyUpstream
+    home: MirrorHome, mirror: MirrorClient, healthy_upstream: FaultyUpstream
 ) -> None:
     digests = {project: healthy_upstream.add_wheel(project, 60_000).sha256 for project in PROJECTS}
     paths = {project: mirror.find_file_path(project) for project in PROJECTS}
@@ -51,51 +51,51 @@ def test_verify_finds_and_repairs_corrupted_files(
         assert mirror.download_sha256(path) == digests[project]
     # an answer may end before its file has its final name
     wait_until(
-        lambda: len(find_stored_files(mirror_home, "rot_*.whl")) == len(PROJECTS),
+        lambda: len(find_stored_files(home, "rot_*.whl")) == len(PROJECTS),
         deadline=Deadline.after(10),
         what="all files are stored",
     )
-    stored = find_stored_files(mirror_home, "rot_*.whl")
-    assert run_verify(mirror_home)[1]["flaws"] == []
+    stored = find_stored_files(home, "rot_*.whl")
+    assert run_verify(home)[1]["flaws"] == []
     for file in stored[:3]:
         flip_bits(file)
     for file in stored[3:6]:
         file.write_bytes(b"")
     for file in stored[6:9]:
         file.unlink()
-    code, report = run_verify(mirror_home)
+    code, report = run_verify(home)
     assert code == 1
     assert sorted(flaw["state"] for flaw in report["flaws"]) == (
         ["corrupt"] * 3 + ["empty"] * 3 + ["missing"] * 3
     )
-    code, report = run_verify(mirror_home, "--repair")
+    code, report = run_verify(home, "--repair")
     assert code == 0, report
     assert report["sound"]
-    code, report = run_verify(mirror_home)
+    code, report = run_verify(home)
     assert (code, report["flaws"]) == (0, [])
     for project, path in paths.items():
         assert mirror.download_sha256(path) == digests[project]
 
 
 def test_verify_names_a_corrupted_upload_and_add_restores_it(
-    mirror_home: MirrorHome, tmp_path: Path
+    home: MirrorHome, tmp_path: Path
 ) -> None:
     wheel = make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
-    assert mirror_home.run_mirror("add", str(wheel)).returncode == 0
-    (stored,) = find_stored_files(mirror_home, wheel.name)
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    (stored,) = find_stored_files(home, wheel.name)
     original = stored.read_bytes()
     stored.write_bytes(original[:-1] + b"?")
-    code, report = run_verify(mirror_home, "--repair")
+    code, report = run_verify(home, "--repair")
     assert code == 1
     assert report["flaws"][0]["outcome"] == "set aside"
-    table = mirror_home.run_mirror("verify")
+    table = home.run_mirror("verify")
     assert table.returncode == 1
     assert f"mirror add {wheel.name}" in table.stdout
-    added = mirror_home.run_mirror("add", str(wheel), "-o", "json")
+    added = home.run_mirror("add", str(wheel), "-o", "json")
     assert added.returncode == 0, added.stderr
     assert json.loads(added.stdout)[0]["outcome"] == "restored"
-    assert run_verify(mirror_home)[1]["flaws"] == []
-    copies = find_stored_files(mirror_home, wheel.name)
+    assert run_verify(home)[1]["flaws"] == []
+    copies = find_stored_files(home, wheel.name)
     assert [path for path in copies if path.read_bytes() == original]
 
 

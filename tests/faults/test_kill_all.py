@@ -25,8 +25,9 @@ from mirror.client import IndexClient
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
 from mirror.local.processes import find_free_port
+from mirror.settings import SIMPLE_JSON
 from mirror.store.verify import verify_files
-from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
+from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.uploads import check_uploads, create_hot_journal, upload_until_killed
 from tests.wheels import make_wheel
 

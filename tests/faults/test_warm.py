@@ -46,28 +46,28 @@ def run_warm(home: MirrorHome, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_fetches_every_file_of_a_lock_once(
-    mirror_home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
+    home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
-    assert "there is no warm run" in mirror_home.run_mirror("warm", "--follow").stderr
-    code, report = run_warm(mirror_home, str(lock))
+    assert "there is no warm run" in home.run_mirror("warm", "--follow").stderr
+    code, report = run_warm(home, str(lock))
     assert code == 0, report
     assert (report["files"], report["misses"]) == (WHEEL_COUNT, [])
     assert report["size"] > WHEEL_COUNT * 300_000
     assert set(healthy_upstream.count_downloads().values()) == {1}
     with healthy_upstream.inject_fault("503"):  # cached files need no upstream
-        code, report = run_warm(mirror_home, str(lock))
+        code, report = run_warm(home, str(lock))
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     assert set(healthy_upstream.count_downloads().values()) == {1}
 
 
-def test_names_what_is_missing_and_why(mirror_home: MirrorHome, lock: Path) -> None:
+def test_names_what_is_missing_and_why(home: MirrorHome, lock: Path) -> None:
     first, second, *_ = [line.partition("==")[0] for line in lock.read_text().splitlines()]
     lock.write_text(
         lock.read_text()
         + f"nobody-has-this==1.0\n{first}==9.9\n{second}==1.0 --hash=sha256:{'0' * 64}\n"
         + "lib @ git+https://git.example/lib\n"
     )
-    code, report = run_warm(mirror_home, str(lock))
+    code, report = run_warm(home, str(lock))
     assert code == 1
     assert report["files"] == WHEEL_COUNT
     reasons = {miss["name"]: miss["why"] for miss in report["misses"]}
@@ -78,13 +78,13 @@ def test_names_what_is_missing_and_why(mirror_home: MirrorHome, lock: Path) -> N
 
 
 def test_continues_after_ctrl_c_and_can_be_followed_again(
-    mirror_home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
+    home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
     healthy_upstream.chunk_delay = 0.2  # four seconds for a file
     program = Path(sys.executable).with_name("mirror")
     command = subprocess.Popen(
         [str(program), "warm", "--local", str(lock), "--at-once", "2"],
-        env={**os.environ, **mirror_home.env},
+        env={**os.environ, **home.env},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -98,17 +98,17 @@ def test_continues_after_ctrl_c_and_can_be_followed_again(
     healthy_upstream.chunk_delay = 0.0
     assert command.returncode == 130, output
     assert "mirror warm --follow --local" in output
-    code, report = run_warm(mirror_home, "--follow")
+    code, report = run_warm(home, "--follow")
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     assert set(healthy_upstream.count_downloads().values()) == {1}
 
 
 def test_resumes_after_a_kill(
-    mirror_home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
+    home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
     upstream = healthy_upstream
     upstream.chunk_delay = 0.1
-    started = mirror_home.run_mirror("warm", str(lock), "--at-once", "1", "--detach")
+    started = home.run_mirror("warm", str(lock), "--at-once", "1", "--detach")
     assert started.returncode == 0, started.stderr
     wait_until(
         lambda: len(upstream.count_downloads()) >= 3,
@@ -117,33 +117,33 @@ def test_resumes_after_a_kill(
     )
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "mirror.warm" in command and str(mirror_home.root) in str(command):
+        if "mirror.warm" in command and str(home.root) in str(command):
             process.kill()
-    followed = mirror_home.run_mirror("warm", "--follow")
+    followed = home.run_mirror("warm", "--follow")
     assert followed.returncode == 1
     assert "run it again" in followed.stderr
     upstream.chunk_delay = 0.0
     before = upstream.count_downloads()
     time.sleep(2.5)  # the cache finishes the download that was in progress
-    code, report = run_warm(mirror_home, str(lock))
+    code, report = run_warm(home, str(lock))
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     complete = list(before)[:-1]
     assert all(upstream.count_downloads()[path] == 1 for path in complete)
 
 
-def test_reports_bad_input_in_one_line(mirror_home: MirrorHome) -> None:
+def test_reports_bad_input_in_one_line(home: MirrorHome) -> None:
     for arguments in ((), ("--follow", "x"), ("x", "--python", "2"), ("/nonexistent/uv.lock",)):
-        result = mirror_home.run_mirror("warm", *arguments)
+        result = home.run_mirror("warm", *arguments)
         assert result.returncode == 2, result.stderr
         assert "next:" in result.stderr
         assert "Traceback" not in result.stderr
 
 
 def test_a_dry_run_fetches_nothing(
-    mirror_home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
+    home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
     before = sum(healthy_upstream.request_counts.values())
-    code, report = run_warm(mirror_home, str(lock), "--dry-run", "--python", "3.12")
+    code, report = run_warm(home, str(lock), "--dry-run", "--python", "3.12")
     assert code == 0
     assert len(report["order"]["wanted"]) == WHEEL_COUNT
     assert sum(healthy_upstream.request_counts.values()) == before

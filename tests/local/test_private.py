@@ -1,4 +1,4 @@
-"""Private distributions of a mirror of this machine: never another's bytes, and never lost."""
+"""Private distributions of the local mirror: their bytes never change and are never lost."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.wheels import make_wheel
 
 
 @pytest.fixture
-def place(tmp_path: Path, program: RunProgram) -> Iterator[MirrorHome]:
-    made = MirrorHome(tmp_path, program)
-    yield made
-    made.run_mirror("down")
+def home(tmp_path: Path, program: RunProgram) -> Iterator[MirrorHome]:
+    home = MirrorHome(tmp_path, program)
+    yield home
+    home.run_mirror("down")
 
 
 @pytest.fixture
@@ -25,48 +25,48 @@ def wheel(tmp_path: Path) -> Path:
     return make_wheel(tmp_path, "house-lib", "1.0", "x = 1\n")
 
 
-def test_a_file_never_changes(place: MirrorHome, wheel: Path, tmp_path: Path) -> None:
-    place.up()
-    assert place.run_mirror("add", str(wheel)).returncode == 0
+def test_refuses_other_bytes_for_a_published_file(
+    home: MirrorHome, wheel: Path, tmp_path: Path
+) -> None:
+    home.up()
+    assert home.run_mirror("add", str(wheel)).returncode == 0
     (tmp_path / "other").mkdir()
     other = make_wheel(tmp_path / "other", "house-lib", "1.0", "x = 2\n")
-    refused = place.run_mirror("add", str(other))
-    assert refused.returncode == 5
-    assert "with other bytes" in refused.stderr
-    assert "raise the version" in refused.stderr
-    # among several the others go on, whether they come before it or after
+    refusal = home.run_mirror("add", str(other))
+    assert refusal.returncode == 5
+    assert "with other bytes" in refusal.stderr
+    assert "raise the version" in refusal.stderr
+    # the other files of a folder are added, whether they come before the refused one or after it
     for name in ("another", "yet-another"):
         make_wheel(tmp_path / "other", name, "1.0", "x = 1\n")
-    several = place.run_mirror("add", str(tmp_path / "other"), "-o", "json")
-    assert several.returncode == 5
-    assert f"{wheel.name} is already in workloads/stable with other bytes" in several.stderr
-    outcomes = {one["filename"]: one["outcome"] for one in json.loads(several.stdout)}
+    result = home.run_mirror("add", str(tmp_path / "other"), "-o", "json")
+    assert result.returncode == 5
+    assert f"{wheel.name} is in workloads/stable already, with other bytes" in result.stderr
+    outcomes = {upload["filename"]: upload["outcome"] for upload in json.loads(result.stdout)}
     assert outcomes == {
         "another-1.0-py3-none-any.whl": "added",
         wheel.name: "refused",
         "yet_another-1.0-py3-none-any.whl": "added",
     }
-    (there,) = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
-    assert there["outcome"] == "present", "the first one's bytes are as they were"
+    (upload,) = json.loads(home.run_mirror("add", str(wheel), "-o", "json").stdout)
+    assert upload["outcome"] == "present", "the published bytes are unchanged"
 
 
-def test_another_version_takes_over_and_the_one_before_comes_back(
-    place: MirrorHome, wheel: Path
-) -> None:
-    """The copy is taken before the start; put in its place it serves the same bytes."""
-    place.up()
-    assert place.run_mirror("add", str(wheel)).returncode == 0
-    place.run_mirror("down")
-    data = place.root / "data/pypi-mirror"
+def test_a_copy_from_before_an_upgrade_can_be_restored(home: MirrorHome, wheel: Path) -> None:
+    """The copy is made before another version of devpi starts; put back, it serves the same."""
+    home.up()
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    home.run_mirror("down")
+    data = home.root / "data/pypi-mirror"
     (data / "devpi/.served-by").write_text("6.0.0")
-    place.up()
+    home.up()
     (copy,) = (data / "backups").iterdir()
     assert "-6.0.0-" in copy.name
-    assert place.run_mirror("verify").returncode == 0
-    place.run_mirror("down")
+    assert home.run_mirror("verify").returncode == 0
+    home.run_mirror("down")
     (data / "devpi").rename(data / "devpi.newer")
     copy.rename(data / "devpi")
-    place.up()
-    (outcome,) = json.loads(place.run_mirror("add", str(wheel), "-o", "json").stdout)
-    assert outcome["outcome"] == "present"
-    assert place.run_mirror("verify").returncode == 0
+    home.up()
+    (upload,) = json.loads(home.run_mirror("add", str(wheel), "-o", "json").stdout)
+    assert upload["outcome"] == "present"
+    assert home.run_mirror("verify").returncode == 0

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mirror.settings import SIMPLE_JSON
 from tests.conftest import RunProgram
-from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
+from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
 

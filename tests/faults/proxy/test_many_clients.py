@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyFile, FaultyProject, FaultyUpstream
+from mirror.settings import SIMPLE_JSON
+from tests.faults.faulty_upstream import FaultyFile, FaultyProject, FaultyUpstream
 from tests.faults.mirror_client import MirrorClient, measure_seconds, run_concurrently
 from tests.local.mirror_home import MirrorHome
 

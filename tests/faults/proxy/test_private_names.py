@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
+from mirror.settings import SIMPLE_JSON
+from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
 from tests.wheels import make_wheel

@@ -14,7 +14,8 @@ import pytest
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.server import CacheServer, CacheService
 from mirror.cache.upstream import UpstreamClient
-from tests.faults.faulty_upstream import SIMPLE_JSON, FaultyUpstream
+from mirror.settings import SIMPLE_JSON
+from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 
 SLOW = 4.0  # seconds; the response to the smuggled request arrives while a victim waits
