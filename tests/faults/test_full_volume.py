@@ -87,7 +87,7 @@ def test_serves_cached_files_and_recovers_when_there_is_space(
         assert "is away" not in status, "the upstream is not to blame for a full volume"
         added = mirror.home.run_mirror("add", str(wheel))
         assert added.returncode == 1
-        assert "house_lib-1.0-py3-none-any.whl is not stored: the mirror's volume is full" in (
+        assert "house_lib-1.0-py3-none-any.whl was not stored: the mirror's volume is full" in (
             added.stderr
         )
         # the second round follows a start on the full volume

@@ -41,7 +41,7 @@ def test_refuses_other_bytes_for_a_published_file(
         make_wheel(tmp_path / "other", name, "1.0", "x = 1\n")
     result = home.run_mirror("add", str(tmp_path / "other"), "-o", "json")
     assert result.returncode == 5
-    assert f"{wheel.name} is in workloads/stable already, with other bytes" in result.stderr
+    assert f"{wheel.name} is already in workloads/stable with other bytes" in result.stderr
     outcomes = {upload["filename"]: upload["outcome"] for upload in json.loads(result.stdout)}
     assert outcomes == {
         "another-1.0-py3-none-any.whl": "added",
