@@ -118,7 +118,7 @@ def test_everything_is_seen(upgrade_lab: FixLab, left_by_previous: Mapping[str, 
     assert status["keeper"]["leaves"] == []
     report = json.loads(upgrade_lab.run_mirror("doctor", "--name", "index.example", "-o", "json"))
     checks = {finding["check"] for finding in report["findings"]}
-    assert not {check for check in checks if check.startswith(("fixes.", "hosts.", "dns."))}
+    assert not {check for check in checks if check.startswith(("fixes.", "hosts.", "dns.search"))}
     assert upgrade_lab.read_cluster() == left_by_previous["fixed"], "looking changes nothing"
 
 
