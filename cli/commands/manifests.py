@@ -44,11 +44,13 @@ def manifests(
     \b
     mirror manifests --image registry.example/pypi-mirror:1 > mirror.yaml
     """
+    from deploy.manifests.entry_points import has_0_1_modules
     from deploy.manifests.mirror_objects import render_objects
     from deploy.manifests.model import ClusterSettings
 
     settings = ClusterSettings(
         image=image,
+        image_is_0_1=has_0_1_modules(image),
         namespace=target.namespace,
         ca_pem=read_ca_option(ca_bundle),
         cluster_cidrs=inside,

@@ -14,6 +14,7 @@ from deploy.cluster.objects import get_name, is_ready
 from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
 from deploy.lifecycle.preflight import ClusterState, Requirements, check_cluster
+from deploy.manifests.entry_points import has_0_1_modules
 from deploy.manifests.mirror_objects import (
     render_namespace,
     render_objects,
@@ -180,6 +181,9 @@ def _prepare(
     settings = replace(
         settings,
         image=reference,
+        image_is_0_1=has_0_1_modules(
+            reference, cluster.get("StatefulSet", NAME, request.namespace)
+        ),
         cluster_ip=new_record.cluster_ip,
         ca_pem=ca_pem,
         cluster_cidrs=find_cluster_cidrs(cluster, state.nodes),

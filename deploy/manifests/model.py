@@ -24,6 +24,7 @@ class ClusterSettings:
     """The settings that the mirror's objects are rendered from."""
 
     image: str
+    image_is_0_1: bool = False  # the image has the module names of version 0.1
     namespace: str = NAME
     port: int = DEFAULT_PORT
     node_port: int | None = None

@@ -137,7 +137,7 @@ def _render_container(
         "name": name,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "command": adapt_command(command, settings.image),
+        "command": adapt_command(command, is_0_1=settings.image_is_0_1),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -36,10 +36,11 @@ class ReconciledObject:
 
 
 def render_reconciler_objects(
-    image: str, targets: Sequence[ReconciledObject]
+    image: str, targets: Sequence[ReconciledObject], *, image_is_0_1: bool = False
 ) -> tuple[Object, ...]:
     """Render the marker for the node agents, the account, its permissions and the Deployment.
 
+    ``image_is_0_1``: the image has the module names of version 0.1, see `entry_points`.
     They are in the order of application. If all targets are on nodes, the Deployment has no
     replicas; it still records that the reconciler is installed.
     """
@@ -49,7 +50,7 @@ def render_reconciler_objects(
         _new_object("v1", "ServiceAccount", SYSTEM_NAMESPACE)
         | {"automountServiceAccountToken": False},
         *_render_roles(targets),
-        _render_deployment(image, targets),
+        _render_deployment(image, targets, image_is_0_1),
     )
 
 
@@ -102,13 +103,16 @@ def _render_binding(kind: str, namespace: str | None) -> Object:
     }
 
 
-def _render_deployment(image: str, targets: Sequence[ReconciledObject]) -> Object:
+def _render_deployment(
+    image: str, targets: Sequence[ReconciledObject], image_is_0_1: bool
+) -> Object:
     options = [word for target in targets for word in ("--page", target.argument)]
+    command = ["python3", "-m", "mirror.reconciler", *options]
     container: Object = {
         "name": RECONCILER_COMPONENT,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": adapt_command(["python3", "-m", "mirror.reconciler", *options], image),
+        "command": adapt_command(command, is_0_1=image_is_0_1),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -6,6 +6,7 @@ Objects of the API are kept by its Deployment, what is on nodes by the node agen
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deploy.changes.engine import ChangeEngine
@@ -20,6 +21,7 @@ from deploy.evidence import node_agent
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.entry_points import has_0_1_modules
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.manifests.reconciler import (
     RECONCILER_COMPONENT,
@@ -204,7 +206,9 @@ def _deploy(
     image: str,
     progress: Progress,
 ) -> None:
-    manifests = render_reconciler_objects(image, objects)
+    manifests = render_reconciler_objects(
+        image, objects, image_is_0_1=_has_0_1_modules(cluster, image)
+    )
     engine.check_permissions((), _required_permissions(manifests))
     progress.step("start the reconciler")
     generation = 0
@@ -219,6 +223,13 @@ def _deploy(
         next_step=f"kubectl -n {SYSTEM_NAMESPACE} describe deployment {RECONCILER_NAME}; "
         "mirror fix --no-keep removes it",
     )
+
+
+def _has_0_1_modules(cluster: Cluster, image: str) -> bool:
+    stateful_set = None
+    with suppress(ApiError):  # this user may not read the mirror
+        stateful_set = cluster.get("StatefulSet", NAME, NAME)
+    return has_0_1_modules(image, stateful_set, _get_deployment(cluster))
 
 
 def _sync_agents(cluster: Cluster, engine: ChangeEngine, desired: _Desired) -> set[NodeTarget]:

@@ -103,6 +103,23 @@ def test_leaves_a_foreign_namespace_as_it_is(cluster: FakeLifecycleCluster) -> N
     assert "apply Namespace/pypi-mirror" not in cluster.writes
 
 
+def test_keeps_the_modules_of_a_running_image_of_version_0_1(
+    cluster: FakeLifecycleCluster,
+) -> None:
+    def get_modules() -> list[str]:
+        stateful_set = cluster.objects["StatefulSet", NAMESPACE, "pypi-mirror"]
+        containers = stateful_set["spec"]["template"]["spec"]["containers"]
+        return [container["command"][2] for container in containers[:2]]
+
+    run_up(cluster)
+    assert get_modules() == ["mirror.private_names", "mirror.cache"]
+    stateful_set = cluster.objects["StatefulSet", NAMESPACE, "pypi-mirror"]
+    for container in stateful_set["spec"]["template"]["spec"]["containers"]:
+        container["command"][2] = container["command"][2].replace("mirror.cache", "mirror.public")
+    run_up(cluster)
+    assert get_modules() == ["mirror.private", "mirror.public"]
+
+
 def test_plans_without_writing(cluster: FakeLifecycleCluster) -> None:
     request = UpRequest(namespace=NAMESPACE, options={})
     plan, objects = plan_up(cluster.as_client(), request, ImageRequest(), SILENT)
