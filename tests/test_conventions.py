@@ -159,3 +159,8 @@ def test_the_wheel_has_only_the_four_packages(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     folders = {name.split("/")[0] for name in ZipFile(wheel).namelist()}
     assert {name for name in folders if not name.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_the_architecture_picture_is_up_to_date() -> None:
+    draw = (sys.executable, "docs/architecture.py", "--check")
+    subprocess.run(draw, cwd=REPOSITORY, timeout=120, check=True)
