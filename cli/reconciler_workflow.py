@@ -79,15 +79,15 @@ def _print_status(status: ReconcilerStatus | None, output: OutputFormat, verb: s
     if status is None:
         click.echo("there is no reconciler")
         return
-    if not status.keeps and not status.leaves:
+    if not status.kept and not status.not_kept:
         raise InputError(
             "there is nothing to reapply: no fix is applied", next_step="mirror fix all --keep"
         )
     click.echo(f"the reconciler {verb}:")
-    for name in group_targets(status.keeps):
+    for name in group_targets(status.kept):
         click.echo(f"  {name}")
-    if status.leaves:
+    if status.not_kept:
         click.echo("not covered, because no agent answers there (run `mirror fix --keep` again):")
-        for name in group_targets(status.leaves):
+        for name in group_targets(status.not_kept):
             click.echo(f"  {name}")
     click.echo("\nits events: kubectl get events -A | grep -E 'FixReverted|FixLost'")

@@ -59,7 +59,7 @@ def read_applied_fixes(cluster: Cluster) -> tuple[FixStatus, ...]:
         FixStatus(
             fix=state.fix,
             state=state.state,
-            reapply_command=state.again,
+            reapply_command=state.reapply_command,
             targets=tuple(target for target in state.targets if target.state != "applied"),
         )
         for state in read_states(engine, load_fixes())

@@ -85,7 +85,9 @@ def _print_decision(decision: FixDecision) -> None:
 
 def print_diffs(diffs: Sequence[TargetDiff]) -> None:
     """Print every target with its difference; equal differences of several nodes once."""
-    unchanged = [diff.target for diff in diffs if not (diff.text or diff.kept or diff.drops)]
+    unchanged = [
+        diff.target for diff in diffs if not (diff.text or diff.keeps_foreign_edits or diff.drops)
+    ]
     for group in group_diffs([diff for diff in diffs if diff.target not in unchanged]):
         _print_group(group)
     if unchanged:
@@ -164,7 +166,7 @@ def print_result(
         click.echo(f"NOT observed: {line}")
     for name in result.restarted:
         click.echo(f"restarted: {name}")
-    _print_stale_workloads(result.running)
+    _print_stale_workloads(result.stale_workloads)
     if reconciler is not None:
         for name, value in reconciler_rows(reconciler):
             click.echo(f"{name}: {value}" if name else f"  {value}")
@@ -190,9 +192,9 @@ def _print_outcomes(result: RepairResult) -> None:
 def reconciler_rows(status: ReconcilerStatus) -> list[tuple[str, str]]:
     """Return rows of the reconciler's status, for `mirror status` too."""
     state = "runs" if status.running else "does not run"
-    rows = [("reconciler", f"{state}, reapplies {', '.join(group_targets(status.keeps))}")]
-    if status.leaves:
-        rows.append(("", f"not covered: {', '.join(group_targets(status.leaves))}"))
+    rows = [("reconciler", f"{state}, reapplies {', '.join(group_targets(status.kept))}")]
+    if status.not_kept:
+        rows.append(("", f"not covered: {', '.join(group_targets(status.not_kept))}"))
     return rows
 
 
@@ -237,4 +239,8 @@ def _state_lines(state: FixState) -> list[str]:
         if target.state != "applied" or target.detail:
             detail = f" ({target.detail})" if target.detail else ""
             lines.append(f"  {state.fix}: {target.target} is {target.state}{detail}")
-    return [*lines, f"  {state.fix}: next: {state.again}"] if state.again else lines
+    return (
+        [*lines, f"  {state.fix}: next: {state.reapply_command}"]
+        if state.reapply_command
+        else lines
+    )

@@ -39,7 +39,7 @@ def group_diffs(diffs: Sequence[TargetDiff]) -> list[DiffGroup]:
             title=place,
             why=tuple(diff.why),
             lines=_diff_body(diff.text),
-            kept=diff.kept,
+            kept=diff.keeps_foreign_edits,
             drops=tuple(diff.drops),
         )
         nodes_by_key.setdefault((place, group), []).extend([node] if node else [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import LedgerEntry, StateName
 from deploy.evidence.fixes import TargetStatus
+from mirror.core.codec import json_key
 from mirror.core.errors import MirrorError
 
 
@@ -15,7 +16,7 @@ from mirror.core.errors import MirrorError
 class FixState:
     """The state of one fix. drifted: something was changed back. partial: not finished.
 
-    ``again`` is the command that repairs it, empty if it is applied.
+    ``reapply_command`` repairs it; empty if it is applied.
     """
 
     fix: str
@@ -23,7 +24,7 @@ class FixState:
     at: str = ""
     by: str = ""
     targets: tuple[TargetStatus, ...] = ()
-    again: str = ""
+    reapply_command: str = field(default="", metadata=json_key("again"))
 
 
 def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, ...]:
@@ -37,7 +38,12 @@ def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, .
     unfinished = tuple(targets[id(entry)] for entry in entries if not entry.edits)
     if unfinished:
         states.append(
-            FixState(fix="(rollback)", state="partial", targets=unfinished, again="mirror rollback")
+            FixState(
+                fix="(rollback)",
+                state="partial",
+                targets=unfinished,
+                reapply_command="mirror rollback",
+            )
         )
     return tuple(states)
 
@@ -67,7 +73,9 @@ def _read_fix(
         at=last.at,
         by=last.by,
         targets=tuple(targets[id(entry)] for _, entry in edits),
-        again="" if state == "applied" else engine.reapply_command(entry.target, applied.edit),
+        reapply_command=""
+        if state == "applied"
+        else engine.reapply_command(entry.target, applied.edit),
     )
 
 

@@ -57,7 +57,7 @@ def apply_plan(
     return RepairResult(
         written=written,
         restarted=restarted,
-        running=stale,
+        stale_workloads=stale,
         states=read_states(engine, load_fixes()),
         outcomes=proof.outcomes,
         proved_on=proof.proved_nodes,

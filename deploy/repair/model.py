@@ -14,6 +14,7 @@ from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
 from deploy.repair.restart import RestartRequest, StaleWorkload
+from mirror.core.codec import json_key
 from mirror.core.errors import MirrorError
 
 
@@ -47,13 +48,13 @@ class FixDecision:
 class TargetDiff:
     """The difference in one target; the text is empty if at most its ledger entry changes.
 
-    ``kept``: later edits by others are kept. ``drops`` are such edits that would be lost.
+    ``keeps_foreign_edits``: later edits by others are kept. ``drops`` are those that would be lost.
     """
 
     target: str
     text: str
     why: tuple[str, ...]
-    kept: bool = False
+    keeps_foreign_edits: bool = field(default=False, metadata=json_key("kept"))
     drops: tuple[str, ...] = ()
 
 
@@ -107,4 +108,4 @@ class RepairResult:
     proved_on: tuple[str, ...] = ()
     not_seen: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
-    running: tuple[StaleWorkload, ...] = ()
+    stale_workloads: tuple[StaleWorkload, ...] = field(default=(), metadata=json_key("running"))

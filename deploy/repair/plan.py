@@ -74,7 +74,7 @@ def build_diff(update: TargetUpdate, changes: Sequence[Change] = ()) -> TargetDi
         target=str(update.target),
         text=render_diff(update),
         why=tuple(change.why for change in changes if change.target == update.target),
-        kept=update.keeps_foreign_edits,
+        keeps_foreign_edits=update.keeps_foreign_edits,
         drops=tuple(conflict.theirs for conflict in update.conflicts),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.ledger import config_map_name
@@ -32,6 +32,7 @@ from deploy.manifests.reconciler import (
 from deploy.registry import build_engine, load_fixes
 from deploy.repair import node_agents
 from deploy.repair.node_agents import NodeTarget
+from mirror.core.codec import json_key
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import wait_until
@@ -56,8 +57,8 @@ class ReconcilerStatus:
     A node's target is not kept while the node is down or its agent does not respond.
     """
 
-    keeps: tuple[str, ...]
-    leaves: tuple[str, ...]
+    kept: tuple[str, ...] = field(metadata=json_key("keeps"))
+    not_kept: tuple[str, ...] = field(metadata=json_key("leaves"))
     running: bool
 
 
@@ -80,8 +81,8 @@ class _Desired:
         targets = [(obj.title, obj.argument in kept_objects) for obj in self.objects]
         targets += [(str(e.target), target in kept_nodes) for target, e in self.nodes.items()]
         return ReconcilerStatus(
-            keeps=tuple(title for title, is_kept in targets if is_kept),
-            leaves=tuple(title for title, is_kept in targets if not is_kept),
+            kept=tuple(title for title, is_kept in targets if is_kept),
+            not_kept=tuple(title for title, is_kept in targets if not is_kept),
             running=running,
         )
 
@@ -285,7 +286,7 @@ def _prune(cluster: Cluster, manifests: Iterable[Object]) -> None:
 
 def _list_objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
     """Return kind, namespace and name of every object of the reconciler."""
-    found: list[tuple[str, str | None, str]] = []
+    keys: list[tuple[str, str | None, str]] = []
     for kind in _KINDS:
         try:
             objects = cluster.list(kind, labels=_LABELS)
@@ -297,8 +298,8 @@ def _list_objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
             objects = [obj] if obj else []
         for obj in objects:
             meta = obj["metadata"]
-            found.append((kind, meta.get("namespace"), meta["name"]))
-    return found
+            keys.append((kind, meta.get("namespace"), meta["name"]))
+    return keys
 
 
 def _explain_pods(cluster: Cluster) -> str:

@@ -110,14 +110,14 @@ def find_stale_workloads(
         stale = _check_pod(pod, changed)
         if stale:
             pods.setdefault(find_owner(pod), []).append(stale)
-    found = [
+    stale_workloads = [
         StaleWorkload(kind=kind, namespace=namespace, name=name, pods=tuple(stale_pods))
         for (namespace, kind, name), stale_pods in sorted(pods.items())
     ]
     if request is None:
-        return tuple(found)
+        return tuple(stale_workloads)
     selected = _select_workloads(cluster, request.selector)
-    return tuple(_decide(workload, selected, request) for workload in found)
+    return tuple(_decide(workload, selected, request) for workload in stale_workloads)
 
 
 def try_find_stale_workloads(

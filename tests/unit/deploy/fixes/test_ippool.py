@@ -117,7 +117,7 @@ def test_configures_calico_node_not_to_create_pools() -> None:
 
 
 def test_changes_a_pool_through_the_api_that_has_it() -> None:
-    v3 = tuple(replace(one, kind="IPPool.projectcalico.org") for one in POOLS)
+    v3 = tuple(replace(pool, kind="IPPool.projectcalico.org") for pool in POOLS)
     first = ippool.plan_changes(make_evidence(ip_pools=v3), {}, ())
     assert not isinstance(first, Refusal)
     assert target_names(first)[-1] == "IPPool.projectcalico.org default-ipv6-ippool"

@@ -93,7 +93,7 @@ def test_install_creates_permissions_before_the_deployment(
     fake, engine = FakeReconcilerCluster(), FakeLedgerEngine("coredns")
     status = reconciler.install(as_cluster(monkeypatch, engine, fake), "mirror:1")
     assert fake.applied == ["ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
-    assert status.keeps == ("ConfigMap kube-system/coredns key k",)
+    assert status.kept == ("ConfigMap kube-system/coredns key k",)
     assert "create roles in namespace kube-system" in engine.checked
     assert reconciler.read_status(cast("Cluster", fake)) == status
 
@@ -160,7 +160,7 @@ def test_agents_that_respond_keep_what_is_on_nodes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(node_agents, "read_kept_targets", lambda *_: {("ra", CONFLIST)})
     monkeypatch.setattr(node_agents, "stop_agents", lambda _, pods: calls.append(f"stop {pods}"))
     status = reconciler.install(cluster, "mirror:1")
-    assert (status.keeps, status.leaves) == (
+    assert (status.kept, status.not_kept) == (
         (f"file {CONFLIST} on node ra",),
         (f"file {CONFLIST} on node babel",),
     )
