@@ -50,22 +50,22 @@ class CommandOption:
     example: str
 
     def build_command(self, template: str, node: Object) -> tuple[str, ...]:
-        """The words of the template with the node's name and address filled in.
+        """The arguments of the template with the node's name and address filled in.
 
         No shell reads them. Raises InputError if the template is not a command.
         """
         try:
-            words = shlex.split(template)
+            arguments = shlex.split(template)
         except ValueError as error:
             raise self._error(template, str(error)) from error
-        if not words:
+        if not arguments:
             raise self._error(template, "it is empty")
         addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", [])}
         name = get_name(node)
         address = next(iter(get_internal_ips(node)), addresses.get("ExternalIP") or name)
         for field, value in {"{node}": name, "{address}": address}.items():
-            words = [word.replace(field, value) for word in words]
-        return tuple(words)
+            arguments = [argument.replace(field, value) for argument in arguments]
+        return tuple(arguments)
 
     def build_commands(self, template: str, nodes: list[Object]) -> dict[str, tuple[str, ...]]:
         """Node name → its command. Raises InputError if several nodes have the same command."""

@@ -39,13 +39,13 @@ class FakeLifecycleCluster:
     def list(
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Object]:
-        wanted = dict(pair.split("=") for pair in labels.split(",") if "=" in pair)
+        required = dict(pair.split("=") for pair in labels.split(",") if "=" in pair)
         return [
             copy.deepcopy(obj)
             for (other_kind, other_namespace, _), obj in self.objects.items()
             if other_kind == kind
             and namespace in (None, other_namespace)
-            and wanted.items() <= obj["metadata"].get("labels", {}).items()
+            and required.items() <= obj["metadata"].get("labels", {}).items()
         ]
 
     def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
