@@ -21,7 +21,7 @@ from tests.cluster.images import (
 )
 from tests.cluster.process import run
 
-SITE = "usr/lib/python3/dist-packages"  # where Debian's python3 looks
+SITE = "usr/lib/python3/dist-packages"  # Debian's python3 imports from here
 
 
 def ensure_agent_archive() -> tuple[Path, str]:

@@ -82,7 +82,7 @@ class FixTargets:
     kubeconfig: Path
 
     def connect(self, seconds: float = 60) -> Cluster:
-        warnings.simplefilter("ignore")  # the test server's certificate is its own
+        warnings.simplefilter("ignore")  # the test server has a self-signed certificate
         return Cluster.connect(
             kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(seconds)
         )

@@ -91,7 +91,7 @@ def test_resumes_after_a_kill_at_every_write(
         roll_back_fixes(targets, *ALL_FIXES)
         assert targets.read_state() == before, points
         assert targets.list_leftovers() == [], points
-    # the Lease twice; for each of three targets the entry, the target, the entry again
+    # the Lease twice; for each of three targets its entry, the target, and the entry again
     assert points == 2 + 3 * 3
 
 

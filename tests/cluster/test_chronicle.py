@@ -214,7 +214,9 @@ def backend(faulty_lab: Lab, built: BuiltChronicle, without_ipv6: None) -> Itera
         literals = [f"--from-literal={name}=only-in-the-test" for name in SECRETS]
         faulty_lab.kubectl("create", "secret", "generic", "chronicle", "-n", NAMESPACE, *literals)
         deployment, service = built.deployment[:2]
-        deployment["spec"]["template"]["spec"]["nodeName"] = built.node  # where the image is
+        deployment["spec"]["template"]["spec"]["nodeName"] = (
+            built.node
+        )  # the only node with the image
         text = yaml.safe_dump_all([deployment, service])
         faulty_lab.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
         name = deployment["metadata"]["name"]
@@ -241,7 +243,7 @@ def test_pod_serves_without_egress_and_ipv6(
     options = ("exec", "-n", NAMESPACE, backend["metadata"]["name"], "--")
     disable_ipv6 = faulty_lab.kubectl(*options, "cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6")
     assert disable_ipv6.strip() == "1"
-    # the node calls the image by what the proof was written for
+    # the node reports the image id for which the proof was written
     assert backend["metadata"]["annotations"][PROOF_ANNOTATION] == built.report["id"]
     assert backend["status"]["containerStatuses"][0]["imageID"] == built.report["id"]
 

@@ -57,11 +57,11 @@ def describe_difference(text: str, theirs: Any) -> str:
     """Return how the two results differ; "" if they agree or cannot be compared."""
     ours = parse_with_ours(text)
     if theirs["error"] or ours["error"]:
-        # files that are imported are not here; snippets declared twice are no matter of structure
+        # imported files do not exist here, and we accept snippets that are declared twice
         incomparable = ("import", "Import", "redeclaration", "Could not")
         if "the block is not closed" in ours["error"]:
-            # CoreDNS takes the last brace of a plugin for the server's too; where one more
-            # directive would go nobody can say, so this is refused
+            # CoreDNS also takes the last brace of a plugin for the server block's. Nobody can say
+            # where another directive belongs, so our parser rejects it.
             return ""
         if bool(theirs["error"]) != bool(ours["error"]) and not any(
             word in theirs["error"] for word in incomparable

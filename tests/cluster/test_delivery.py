@@ -131,7 +131,7 @@ def test_delivers_by_an_import_on_each_node(
     wait_until(
         lambda: not list_nodes_without_image(api, delivered.reference),
         deadline=Deadline.after(90),
-        what="the nodes tell that they have it",
+        what="the nodes report the image",
     )
     assert method.deliver(image, engine, api, options, SILENT).nodes == ()
 

@@ -155,7 +155,12 @@ def test_ctrl_c_leaves_nothing(faulty_lab: Lab, image: str) -> None:
     argv = [sys.executable, "-c", script, "doctor", "--kubeconfig", str(faulty_lab.kubeconfig)]
     argv += ["--image", image, "--name", "index.example"]
     with subprocess.Popen(argv, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
-        wait_for("its pods", lambda: list_doctor_namespaces(faulty_lab), timeout=60, interval=0.1)
+        wait_for(
+            "doctor's namespace",
+            lambda: list_doctor_namespaces(faulty_lab),
+            timeout=60,
+            interval=0.1,
+        )
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

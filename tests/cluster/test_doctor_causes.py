@@ -135,7 +135,7 @@ def test_finds_faults_of_workloads_and_their_downloads(mirror: MirrorLab, tmp_pa
         mirror.lab.apply(objects[4])
         states = {"asks": "failed", "speaks": "ready", "models": "ready", "mapless": "waiting"}
         wait_for(
-            "what was planted",
+            "the planted faults to appear",
             lambda: have_pods_reached(mirror.lab, "planted", states),
             timeout=180,
         )
@@ -256,7 +256,7 @@ def test_finds_coredns_without_pods_and_without_an_upstream(mirror: MirrorLab) -
     ):
         coredns.restart(mirror.lab)
         wait_for(
-            "the old CoreDNS to be gone",
+            "the old CoreDNS pods to end",
             lambda: len(coredns.list_pods(mirror.lab)) == 1,
             timeout=90,
         )
@@ -266,7 +266,7 @@ def test_finds_coredns_without_pods_and_without_an_upstream(mirror: MirrorLab) -
     )
     mirror.lab.kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=0")
     try:
-        wait_for("CoreDNS to be gone", lambda: not coredns.list_pods(mirror.lab), timeout=90)
+        wait_for("CoreDNS' pods to end", lambda: not coredns.list_pods(mirror.lab), timeout=90)
         diagnosis = mirror.diagnose("--category", "dns")
         diagnosis.assert_finding(
             "dns.service", "kube-dns", fix_command="kubectl -n kube-system describe"

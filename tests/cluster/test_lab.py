@@ -184,13 +184,13 @@ def test_only_the_mirror_may_leave_the_cluster(faulty_lab: Lab, outside: str) ->
         refused = exec_in_pod(faulty_lab, "cut", *fetch, check=False)
         assert "can't connect to remote host" in refused, "refused at once"
         wait_for(
-            "the mirror's pod to reach out",
+            "the mirror's pod to connect",
             lambda: not exec_in_pod(faulty_lab, "mirror", *fetch, check=False),
             timeout=60,
         )
         faulty_lab.kubectl("label", "pod", "mirror", "app.kubernetes.io/component-")
         wait_for(
-            "the pod without its label to be cut",
+            "the pod without its label to be blocked",
             lambda: "can't connect" in exec_in_pod(faulty_lab, "mirror", *fetch, check=False),
             timeout=60,
         )

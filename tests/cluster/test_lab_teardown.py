@@ -52,7 +52,7 @@ def test_down_leaves_nothing() -> None:
     is_only_lab, forwarding = not find_lab_ids(), FORWARDING.read_text().strip()
     lab = bring_up(small_lab_options("down"))
     processes = list_processes(lab)
-    if not is_only_lab:  # it is another lab's forwarding that was read
+    if not is_only_lab:  # another lab has changed forwarding
         forwarding = read_saved_forwarding() or forwarding
     assert len(processes) > 10
     assert len(find_leftovers(lab, processes)) > len(processes), "the test itself must see a lab"
@@ -82,9 +82,9 @@ def test_a_killed_owner_leaves_nothing() -> None:
 def test_a_kill_during_start_leaves_nothing(victim: str) -> None:
     name = small_lab_options("early").name
     owner = subprocess.Popen((sys.executable, "-c", OWNER.format(name=name)), cwd=REPOSITORY)
-    lab = wait_for("the lab to begin", lambda: find_lab(name), timeout=60)
+    lab = wait_for("the lab to start", lambda: find_lab(name), timeout=60)
     node = lab.site.node_folder("anubis") / "pid"
-    wait_for("its node to begin", node.exists, timeout=60)
+    wait_for("its node to start", node.exists, timeout=60)
     processes = list_processes(lab)
     os.kill(owner.pid if victim == "owner" else lab.supervisor_pid, signal.SIGKILL)
     owner.wait(30)
@@ -108,9 +108,9 @@ def test_the_next_command_cleans_up_after_both_were_killed() -> None:
     os.kill(lab.supervisor_pid, signal.SIGSTOP)
     os.kill(first, signal.SIGKILL)
     os.kill(lab.supervisor_pid, signal.SIGKILL)
-    wait_for("it to be dead", lambda: find_lab(lab.name) is None, timeout=120)
+    wait_for("the lab to stop", lambda: find_lab(lab.name) is None, timeout=120)
     before = find_lab_ids()
-    # another lab's start may have swept already
+    # another lab may have cleaned up already
     assert lab.site.id in clean_dead_labs() or lab.site.id not in before
     assert_gone(lab, processes)
 
@@ -120,7 +120,7 @@ def _find_first_process(lab: Lab) -> int:
     for pid, _ in list_processes(lab):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:  # some only lived while we looked
+        except OSError:  # some processes are short-lived
             continue
         if f"NSpid:\t{pid}\t1\n" in status:
             return pid

@@ -183,7 +183,7 @@ def test_restarts_workloads_with_old_pods(fix_lab: FixLab) -> None:
 def test_applies_all_fixes_while_a_node_is_down(fix_lab: FixLab, before: Mapping[str, Any]) -> None:
     """Pods and hosts have no IPv6 but ::1, and the pool is disabled. The missing node is named."""
     fix_lab.lose_node("ra")
-    if "MIRROR_NODE_KILLS" in os.environ:  # test_node_kills.py has the others
+    if "MIRROR_NODE_KILLS" in os.environ:  # test_node_kills.py tests other kill points
         folder = fix_lab.lab.site.node_folder("anubis") / "upper/etc/sysctl.d"
         fix_lab.kill_fix_when("all", when=(folder / "zz-pypi-mirror-ipv6.conf").exists)
         assert fix_lab.read_fix_states()["host-sysctl"] == "partial"

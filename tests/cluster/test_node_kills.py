@@ -80,7 +80,7 @@ def test_applies_and_rolls_back_with_a_deleted_pool(node_fix_cluster: NodeFixClu
 def test_resumes_after_a_kill_at_every_write(
     node_fix_cluster: NodeFixCluster, during: str, then: str, sent: bool
 ) -> None:
-    # the Lease twice; for each of eight targets the entry, the target, the entry again
+    # the Lease twice; for each of eight targets its entry, the target, and the entry again
     total, done = 2 + 3 * 8, 0
     before = node_fix_cluster.read_state()
     action: Callable[[], None] = (
@@ -99,7 +99,7 @@ def test_resumes_after_a_kill_at_every_write(
     if during == "rollback":
         node_fix_cluster.apply()
     assert not run_killed_at_write(total + 1, sent=sent, action=action), (
-        "there are more writes than points"
+        "there are more writes than kill points"
     )
     node_fix_cluster.rollback()
     print(f"killed during {during} {'after' if sent else 'before'} sending, then {then}: {done}")
