@@ -111,11 +111,12 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
             return text.encode()
         for block in reversed(_find_root_blocks(text)):
             text = _edit_forward(text, block, options)
-            if not any(_answers_no_aaaa(t, block) for t in _list_templates(text, block)):
+            templates = [t for t in _list_templates(text, block) if _answers_no_aaaa(t, block)]
+            if not templates:
                 # an edit of `forward` does not move the first line of its block
                 block = _find_block_at(text, block.line)
                 text = template_plugin.insert_block(text, block, lines, before=("forward", "proxy"))
-            elif options["keep_aaaa"]:
+            elif options["keep_aaaa"] and not any(_keeps(t, options) for t in templates):
                 raise CannotEdit(
                     f"line {block.line}: a template answers all AAAA queries already; remove it "
                     "before --keep-aaaa can work"
@@ -162,6 +163,12 @@ def _answers_no_aaaa(template: Directive, block: CorefileBlock) -> bool:
             or template_plugin.get_patterns(template)[0].startswith(r"^(\.|")
         )
     )
+
+
+def _keeps(template: Directive, options: FixOptions) -> bool:
+    """Return whether it excludes exactly the names to keep, as an earlier edit of ours."""
+    pattern = template_plugin.match_outside(options["keep_aaaa"])
+    return template_plugin.get_patterns(template) == (pattern,)
 
 
 def _edit_forward(text: str, block: CorefileBlock, options: FixOptions) -> str:

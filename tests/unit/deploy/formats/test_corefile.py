@@ -45,7 +45,11 @@ def read_case(name: str) -> bytes:
     return next(path for path in CORPUS if path.stem == name).read_bytes()
 
 
-EDITS = (apply_dns, apply_guards, apply_both)
+def apply_dns_with_kept_names(text: bytes) -> bytes:
+    return apply_dns(text, keep_aaaa=["cluster.local", "home.example"])
+
+
+EDITS = (apply_dns, apply_guards, apply_both, apply_dns_with_kept_names)
 
 
 def test_the_corpus_is_large() -> None:
