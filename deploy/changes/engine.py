@@ -36,7 +36,7 @@ from deploy.changes.model import (
     Target,
     TargetDriver,
 )
-from deploy.changes.targets import ConfigMapDriver, ObjectDriver
+from deploy.changes.targets import ApiDriver
 from deploy.changes.update import (
     TargetUpdate,
     apply_template_change,
@@ -67,9 +67,10 @@ class ChangeEngine:
     ) -> None:
         self._cluster = cluster
         self._editors = editors
+        api = ApiDriver(cluster)
         self._drivers: Mapping[type, TargetDriver] = {
-            ConfigMapKey: ConfigMapDriver(cluster),
-            ObjectSpec: ObjectDriver(cluster),
+            ConfigMapKey: api,
+            ObjectSpec: api,
             **(drivers or {}),
         }
         self._ledger = Ledger(cluster)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.cluster.access import Permission
+from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.manifests.model import NAME, new_object
 from mirror.core.errors import ClusterError, RefusedError
@@ -24,10 +24,7 @@ from mirror.core.errors import ClusterError, RefusedError
 NAMESPACE = "kube-system"
 LEASE_NAME = f"{NAME}-changes"
 DURATION_SECONDS = 15  # without a renewal for so long, a Lease is free
-PERMISSIONS = tuple(
-    Permission(verb=verb, resource="leases", namespace=NAMESPACE)
-    for verb in ("get", "create", "update", "delete")
-)
+PERMISSIONS = list_permissions("get create update delete", "leases", NAMESPACE)
 
 
 def current_user() -> str:

@@ -22,7 +22,7 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.cluster.access import Permission
+from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.manifests.model import MANAGED_BY, NAME, build_labels
 from mirror.core.codec import dump
@@ -34,10 +34,7 @@ NAMESPACE = "kube-system"
 _COMPONENT = "ledger"
 _LABEL = "app.kubernetes.io/component"
 _MAX_BYTES = 675_000  # a ConfigMap holds 1 MiB, and base64 turns 3 bytes into 4
-PERMISSIONS = tuple(
-    Permission(verb=verb, resource="configmaps", namespace=NAMESPACE)
-    for verb in ("get", "list", "create", "update", "delete")
-)
+PERMISSIONS = list_permissions("get list create update delete", "configmaps", NAMESPACE)
 
 # the stored name of each kind of target is that of its class
 _TARGETS: Mapping[str, Callable[..., Target]] = {

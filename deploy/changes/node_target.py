@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deploy.changes.model import NodeFile, NodeSysctl, Target, agent_target
-from deploy.cluster.access import Permission
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster
 from deploy.evidence.node_agent import ask_agent, ensure_agents
 from deploy.evidence.nodes import read_nodes
@@ -29,13 +29,10 @@ class NodeDriver:
     def required_permissions(self, target: Target) -> Sequence[Permission]:
         assert isinstance(target, NodeFile | NodeSysctl)
         return [
-            Permission(verb="list", resource="nodes"),
-            Permission(verb="list", resource="pods", namespace=SYSTEM_NAMESPACE),
-            Permission(verb="create", resource="pods/exec", namespace=SYSTEM_NAMESPACE),
-            *(
-                Permission(verb=verb, resource="daemonsets", namespace=SYSTEM_NAMESPACE)
-                for verb in ("get", "create", "patch", "delete")
-            ),
+            *list_permissions("list", "nodes"),
+            *list_permissions("list", "pods", SYSTEM_NAMESPACE),
+            *list_permissions("create", "pods/exec", SYSTEM_NAMESPACE),
+            *list_permissions("get create patch delete", "daemonsets", SYSTEM_NAMESPACE),
         ]
 
     def read(self, target: Target) -> Snapshot:

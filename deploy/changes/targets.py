@@ -1,15 +1,14 @@
-"""Drivers for targets of the Kubernetes API: keys of ConfigMaps, and specs of objects."""
+"""The driver for targets of the Kubernetes API: keys of ConfigMaps, and specs of objects."""
 
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from deploy.changes.model import ConfigMapKey, ObjectSpec, Target, TargetDriver
-from deploy.cluster.access import Permission
+from deploy.changes.model import ConfigMapKey, ObjectSpec, Target
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.api_resources import API_RESOURCES, get_permission_name, kind_name
 from deploy.cluster.calico import find_current_kind
 from deploy.cluster.client import ApiError, Cluster, Object
@@ -21,16 +20,13 @@ from mirror.snapshot import Snapshot, WriteConflict
 
 _RESTORED_METADATA = ("labels", "annotations")
 _CONTROLLER_PREFIXES = ("deployment.kubernetes.io/", "autoscaling.alpha.kubernetes.io/")
-_VERBS = ("get", "create", "update", "delete")
-
-T = TypeVar("T", ConfigMapKey, ObjectSpec)
 
 
-class _ApiDriver(TargetDriver, Generic[T]):
-    """A target inside an object of the API, compare-and-swap by its resourceVersion.
+class ApiDriver:
+    """Reads and writes targets inside an object, compare-and-swap by its resourceVersion.
 
-    Another write to a different part of the object (its status, its labels, another key) is no
-    conflict: the write is based on the object as it is now, as long as the target is as expected.
+    A write of others to a different part of the object (its status, its labels, another key) is no
+    conflict: the object is written as it is now, as long as the target is as expected.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -39,61 +35,50 @@ class _ApiDriver(TargetDriver, Generic[T]):
     def is_reachable(self, target: Target) -> bool:  # noqa: ARG002 - without the API all fails
         return True
 
+    def required_permissions(self, target: Target) -> Sequence[Permission]:
+        located = self._locate(target)
+        kind = _kind(located)
+        # `mirror attach` changes specs of namespaces that belong to users: it needs no more
+        is_spec = isinstance(located, ObjectSpec) and API_RESOURCES[kind].namespaced
+        verbs = "get update" if is_spec else "get create update delete"
+        return list_permissions(verbs, get_permission_name(kind), located.namespace)
+
     def read(self, target: Target) -> Snapshot:
         located = self._locate(target)
-        return self._snapshot(located, self._get(located))
+        return _take_snapshot(located, self._get(located))
 
     def write(
         self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
     ) -> Snapshot:
         located = self._locate(target)
         obj = self._get(located)
-        if self._snapshot(located, obj).content != expected.content:
+        if _take_snapshot(located, obj).content != expected.content:
             raise WriteConflict(str(target))
         try:
-            return self._snapshot(located, self._put(located, content, obj, metadata))
+            if isinstance(located, ConfigMapKey):
+                return _take_snapshot(located, self._put_key(located, content, obj))
+            return _take_snapshot(located, self._put_spec(located, content, obj, metadata))
         except ApiError as error:
             if error.status in {404, 409}:
                 raise WriteConflict(str(target)) from error
             raise
 
-    @abstractmethod
-    def _locate(self, target: Target) -> T:
+    def _locate(self, target: Target) -> ConfigMapKey | ObjectSpec:
         """Return the target by the kind under which the API has it now."""
+        if isinstance(target, ConfigMapKey):
+            return target
+        assert isinstance(target, ObjectSpec)
+        return replace(target, kind=find_current_kind(self._cluster, target.kind))
 
-    @abstractmethod
-    def _get(self, target: T) -> Object | None: ...
+    def _get(self, target: ConfigMapKey | ObjectSpec) -> Object | None:
+        return self._cluster.get(_kind(target), target.name, target.namespace)
 
-    @abstractmethod
-    def _put(
-        self, target: T, content: bytes | None, obj: Object | None, metadata: str
-    ) -> Object | None: ...
+    def _delete(self, target: ConfigMapKey | ObjectSpec, obj: Object) -> None:
+        version = obj["metadata"]["resourceVersion"]
+        self._cluster.delete(_kind(target), target.name, target.namespace, resource_version=version)
 
-    @staticmethod
-    @abstractmethod
-    def _snapshot(target: T, obj: Object | None) -> Snapshot: ...
-
-
-class ConfigMapDriver(_ApiDriver[ConfigMapKey]):
-    """Values of ConfigMaps. Other keys are left alone."""
-
-    def required_permissions(self, target: Target) -> Sequence[Permission]:
-        namespace = self._locate(target).namespace
-        return [Permission(verb=v, resource="configmaps", namespace=namespace) for v in _VERBS]
-
-    def _locate(self, target: Target) -> ConfigMapKey:
-        assert isinstance(target, ConfigMapKey)
-        return target
-
-    def _get(self, target: ConfigMapKey) -> Object | None:
-        return self._cluster.get("ConfigMap", target.name, target.namespace)
-
-    def _put(
-        self,
-        target: ConfigMapKey,
-        content: bytes | None,
-        obj: Object | None,
-        metadata: str,  # noqa: ARG002 - a key has none
+    def _put_key(
+        self, target: ConfigMapKey, content: bytes | None, obj: Object | None
     ) -> Object | None:
         if obj is None:
             if content is None:
@@ -105,50 +90,16 @@ class ConfigMapDriver(_ApiDriver[ConfigMapKey]):
         if content is not None:
             data[target.key] = content.decode()
         if not data and not obj.get("binaryData") and is_ours(obj):
-            # we created it for this key alone
-            version = obj["metadata"]["resourceVersion"]
-            self._cluster.delete(
-                "ConfigMap", target.name, target.namespace, resource_version=version
-            )
+            self._delete(target, obj)  # we created it for this key alone
             return None
         return self._cluster.replace({**_with_type(obj, "ConfigMap"), "data": data})
 
-    @staticmethod
-    def _snapshot(target: ConfigMapKey, obj: Object | None) -> Snapshot:
-        if obj is None:
-            return Snapshot(content=None, version="")
-        value = (obj.get("data") or {}).get(target.key)
-        if value is None and target.key in (obj.get("binaryData") or {}):
-            raise RefusedError(f"{target} holds binary data", why="only UTF-8 text can be edited")
-        content = None if value is None else str(value).encode()
-        return Snapshot(content=content, version=obj["metadata"]["resourceVersion"])
-
-
-class ObjectDriver(_ApiDriver[ObjectSpec]):
-    """Specs of objects. None deletes the object; the metadata serves to create it again."""
-
-    def required_permissions(self, target: Target) -> Sequence[Permission]:
-        spec = self._locate(target)
-        resource = get_permission_name(spec.kind)
-        verbs = ("get", "update") if API_RESOURCES[spec.kind].namespaced else _VERBS
-        return [Permission(verb=v, resource=resource, namespace=spec.namespace) for v in verbs]
-
-    def _locate(self, target: Target) -> ObjectSpec:
-        assert isinstance(target, ObjectSpec)
-        return replace(target, kind=find_current_kind(self._cluster, target.kind))
-
-    def _get(self, target: ObjectSpec) -> Object | None:
-        return self._cluster.get(target.kind, target.name, target.namespace)
-
-    def _put(
+    def _put_spec(
         self, target: ObjectSpec, content: bytes | None, obj: Object | None, metadata: str
     ) -> Object | None:
         if content is None:
             if obj is not None:
-                version = obj["metadata"]["resourceVersion"]
-                self._cluster.delete(
-                    target.kind, target.name, target.namespace, resource_version=version
-                )
+                self._delete(target, obj)
             return None
         spec = decode_spec(content)
         if obj is not None and _is_being_deleted(obj):
@@ -165,21 +116,34 @@ class ObjectDriver(_ApiDriver[ObjectSpec]):
             meta["namespace"] = target.namespace
         return self._cluster.create(_with_type({"metadata": meta, "spec": spec}, target.kind))
 
-    @staticmethod
-    def _snapshot(target: ObjectSpec, obj: Object | None) -> Snapshot:  # noqa: ARG004
-        if obj is None or _is_being_deleted(obj):
-            return Snapshot(content=None, version="")
-        meta = obj["metadata"]
-        restored = {
-            part: _without_controller_keys(meta[part])
-            for part in _RESTORED_METADATA
-            if meta.get(part)
-        }
-        return Snapshot(
-            content=encode_spec(obj.get("spec", {})),
-            version=meta["resourceVersion"],
-            metadata=json.dumps(restored),
-        )
+
+def _kind(target: ConfigMapKey | ObjectSpec) -> str:
+    return "ConfigMap" if isinstance(target, ConfigMapKey) else target.kind
+
+
+def _take_snapshot(target: ConfigMapKey | ObjectSpec, obj: Object | None) -> Snapshot:
+    if obj is None:
+        return Snapshot(content=None, version="")
+    meta = obj["metadata"]
+    if isinstance(target, ConfigMapKey):
+        return Snapshot(content=_read_key(target, obj), version=meta["resourceVersion"])
+    if _is_being_deleted(obj):
+        return Snapshot(content=None, version="")
+    restored = {
+        part: _without_controller_keys(meta[part]) for part in _RESTORED_METADATA if meta.get(part)
+    }
+    return Snapshot(
+        content=encode_spec(obj.get("spec", {})),
+        version=meta["resourceVersion"],
+        metadata=json.dumps(restored),
+    )
+
+
+def _read_key(target: ConfigMapKey, obj: Object) -> bytes | None:
+    value = (obj.get("data") or {}).get(target.key)
+    if value is None and target.key in (obj.get("binaryData") or {}):
+        raise RefusedError(f"{target} holds binary data", why="only UTF-8 text can be edited")
+    return None if value is None else str(value).encode()
 
 
 def _with_type(obj: Object, kind: str) -> Object:

@@ -26,6 +26,13 @@ class Permission:
         return f"{self.verb} {self.resource} {where}"
 
 
+def list_permissions(
+    verbs: str, resource: str, namespace: str | None = None
+) -> tuple[Permission, ...]:
+    """Return a permission for each of the verbs, which are separated by spaces."""
+    return tuple(Permission(verb=v, resource=resource, namespace=namespace) for v in verbs.split())
+
+
 def review_permissions(cluster: Cluster, permissions: Iterable[Permission]) -> list[bool]:
     """Whether each permission is granted, in the given order; the requests run in parallel."""
 

@@ -9,7 +9,7 @@ from deploy.changes.attachment import IMPACT, NAME, get_pod_spec, plan_attachmen
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, require_no_conflicts
-from deploy.cluster.access import Permission
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster, Object
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
@@ -93,11 +93,8 @@ def attach(
 ) -> tuple[str, ...]:
     """Publish the index if it is needed, then write. Returns the workloads that were changed."""
     engine = build_engine(cluster)
-    extra = [
-        Permission(verb=verb, resource="configmaps", namespace=request.namespace)
-        for verb in ("get", "patch")
-    ]
-    _check(engine, plan, progress, extra if request.index else (), force=request.force)
+    publishing = list_permissions("get patch", "configmaps", request.namespace)
+    _check(engine, plan, progress, publishing if request.index else (), force=request.force)
     if request.index:
         progress.step(f"publish the index in {request.namespace}")
         publish.publish_environment(cluster, request.mirror_namespace, [request.namespace])

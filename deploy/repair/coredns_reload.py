@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from deploy.changes.model import ConfigMapKey
 from deploy.changes.update import TargetUpdate
-from deploy.cluster.access import Permission
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import is_rolled_out, list_pods
@@ -88,10 +88,7 @@ def restart_permissions(coredns: CoreDns, workload: str) -> tuple[Permission, ..
     if not workload:
         return ()
     resource = API_RESOURCES[workload.partition("/")[0]].plural
-    return tuple(
-        Permission(verb=verb, resource=resource, namespace=coredns.namespace)
-        for verb in ("get", "update")
-    )
+    return list_permissions("get update", resource, coredns.namespace)
 
 
 def trigger_reload(cluster: Cluster, coredns: CoreDns, workload: str, progress: Progress) -> None:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 
 from deploy.changes.model import ConfigMapKey
-from deploy.cluster.access import Permission
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import format_selector, is_ready, is_stuck
@@ -29,11 +29,8 @@ _BANNER = "CoreDNS-"  # printed once all servers listen
 
 def required_permissions(namespace: str) -> tuple[Permission, ...]:
     """Return the permissions that a trial needs."""
-    verbs = [(verb, "pods") for verb in ("create", "get", "list", "delete")]
-    return tuple(
-        Permission(verb=verb, resource=resource, namespace=namespace)
-        for verb, resource in (*verbs, ("get", "pods/log"))
-    )
+    pods = list_permissions("create get list delete", "pods", namespace)
+    return (*pods, *list_permissions("get", "pods/log", namespace))
 
 
 def try_corefile(

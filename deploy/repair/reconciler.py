@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.ledger import config_map_name
 from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec
-from deploy.cluster.access import Permission
+from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
@@ -262,15 +262,11 @@ def _try_get_deployment(cluster: Cluster) -> Object | None:
 
 
 def _required_permissions(manifests: Iterable[Object]) -> set[Permission]:
-    return {
-        Permission(
-            verb=verb,
-            resource=API_RESOURCES[obj["kind"]].plural,
-            namespace=obj["metadata"].get("namespace"),
-        )
-        for obj in manifests
-        for verb in ("get", "create", "patch", "delete")
-    }
+    permissions: set[Permission] = set()
+    for obj in manifests:
+        resource, namespace = API_RESOURCES[obj["kind"]].plural, obj["metadata"].get("namespace")
+        permissions.update(list_permissions("get create patch delete", resource, namespace))
+    return permissions
 
 
 def _prune(cluster: Cluster, manifests: Iterable[Object]) -> None:

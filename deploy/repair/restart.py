@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from deploy.changes.model import LedgerEntry, NodeFile
 from deploy.changes.update import TargetUpdate
-from deploy.cluster.access import Permission
+from deploy.cluster.access import list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import is_rolled_out
@@ -36,9 +36,9 @@ _NOT_RESTARTABLE = {
     "CronJob": "it ends by itself",
 }
 PERMISSIONS = tuple(
-    Permission(verb=verb, resource=API_RESOURCES[kind].plural)
+    permission
     for kind in _KINDS
-    for verb in ("list", "patch")
+    for permission in list_permissions("list patch", API_RESOURCES[kind].plural)
 )
 
 
