@@ -72,15 +72,19 @@ def before(upgrade_lab: FixLab) -> Mapping[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_wheel(tmp_path_factory.mktemp("wheel"), "private-lib", "1.0", "x = 1\n")
+
+
+@pytest.fixture(scope="module")
 def left_by_previous(
     upgrade_lab: FixLab,
     before: Mapping[str, Any],
     previous: PreviousVersion,
     ca_bundle: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    wheel: Path,
 ) -> Mapping[str, Any]:
     """A mirror, a private package, an attached workload, every fix and the reconciler."""
-    wheel = make_wheel(tmp_path_factory.mktemp("wheel"), "private-lib", "1.0", "x = 1\n")
     image = archive_reference(previous.archive)
 
     def mirror(*words: str) -> str:
@@ -138,19 +142,20 @@ def test_fixes_are_kept(
     assert container["image"].startswith(left_by_previous["image"].partition("@")[0])
     original = before["cluster"]["maps"]["coredns"]["Corefile"]
     fixed, restored = reconciler_checks.revert_corefile(lab, original)
-    reconciler_checks.check_corefile(lab, restored)
+    reconciler_checks.wait_until_restored(
+        "the Corefile", lambda: coredns.read_corefile(lab) == restored
+    )
     coredns.write_corefile(lab, fixed)
     upgrade_lab.run_mirror("fix", "search-domains", *PROBE)
     assert read_states(upgrade_lab) == dict.fromkeys(FIXES, "applied")
 
 
 def test_the_mirror_is_upgraded(
-    upgrade_lab: FixLab, left_by_previous: Mapping[str, Any], tmp_path: Path
+    upgrade_lab: FixLab, left_by_previous: Mapping[str, Any], wheel: Path
 ) -> None:
     """The same URL and the same private file; the reconciler then runs this version's module."""
     up = json.loads(upgrade_lab.run_mirror("up", "--image", upgrade_lab.image, "-o", "json"))
     assert up["url"] == left_by_previous["url"]
-    wheel = make_wheel(tmp_path, "private-lib", "1.0", "x = 1\n")
     (upload,) = json.loads(upgrade_lab.run_mirror("add", str(wheel), "-o", "json"))
     assert upload["outcome"] == "present"
     assert "0 wrong" in upgrade_lab.run_mirror("verify")
