@@ -221,21 +221,18 @@ class ChangeEngine:
 
     # -- applying -------------------------------------------------------------------------------
 
-    def find_missing_permissions(
-        self, targets: Iterable[Target], extra: Iterable[Permission] = ()
-    ) -> list[Permission]:
-        """Return what we may not do of what these targets, the ledger and the Lease need."""
-        needed = {*PERMISSIONS, *lease.PERMISSIONS, *extra}
-        for target in targets:
-            needed |= set(self._driver(target).required_permissions(target))
-        ordered = sorted(needed, key=lambda p: (p.namespace or "", p.resource, p.verb))
-        return find_missing(self._cluster, ordered)
-
     def check_permissions(
         self, targets: Iterable[Target], extra: Iterable[Permission] = ()
     ) -> None:
-        """Raise ClusterError that names every missing permission. Writes nothing."""
-        missing = self.find_missing_permissions(targets, extra)
+        """Raise ClusterError that names every permission we lack. Writes nothing.
+
+        Needed are those of the ledger, the Lease and these targets, and ``extra``.
+        """
+        needed = {*PERMISSIONS, *lease.PERMISSIONS, *extra}
+        for target in targets:
+            needed.update(self._driver(target).required_permissions(target))
+        ordered = sorted(needed, key=lambda p: (p.namespace or "", p.resource, p.verb))
+        missing = find_missing(self._cluster, ordered)
         if missing:
             raise ClusterError(
                 f"missing permissions: {'; '.join(map(str, missing))}",

@@ -50,9 +50,10 @@ class TargetUpdate:
         return (entry.edits, entry.base, entry.written) == planned and not entry.pending
 
 
-def require_no_conflicts(update: TargetUpdate) -> None:
-    """Raise RefusedError that shows both texts of each place where edits conflict."""
-    if not update.conflicts:
+def require_no_conflicts(*updates: TargetUpdate) -> None:
+    """Raise RefusedError for the first update with conflicts; it shows both texts of each."""
+    update = next((update for update in updates if update.conflicts), None)
+    if update is None:
         return
     lines = []
     for conflict in update.conflicts:

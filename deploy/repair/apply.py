@@ -75,8 +75,7 @@ def _refuse(request: FixRequest, plan: RepairPlan) -> None:
             next_step=decision.refusal.next_step,
         )
     if not request.force:
-        for update in plan.updates:
-            require_no_conflicts(update)
+        require_no_conflicts(*plan.updates)
 
 
 def _handle_failure(

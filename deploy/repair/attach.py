@@ -139,8 +139,7 @@ def _check(
 ) -> None:
     """Raise RefusedError for a conflict, ClusterError for missing permissions."""
     if not force:
-        for update in plan.updates:
-            require_no_conflicts(update)
+        require_no_conflicts(*plan.updates)
     check_permissions(engine, plan.updates, progress, extra)
 
 

@@ -54,8 +54,7 @@ def roll_back(
     """
     engine = build_engine(cluster)
     if not force:
-        for update in plan.updates:
-            require_no_conflicts(update)
+        require_no_conflicts(*plan.updates)
     written = write_plan(cluster, engine, plan, progress, force=force)
     if plan.unreachable:
         report_unreachable(cluster, engine, plan.unreachable, force=force)
