@@ -179,7 +179,7 @@ def make_sdist(target: Path, name: str, version: str, files: Path, **links: str)
             entry = tarfile.TarInfo(inner)
             entry.type, entry.linkname = tarfile.SYMTYPE, to
             sdist.addfile(entry)
-    return path
+    return archive
 
 
 def copy_project(source: Path, target: Path) -> Path:

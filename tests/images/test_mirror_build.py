@@ -120,7 +120,7 @@ def test_an_image_that_fails_its_checks_gets_no_name(
 ) -> None:
     (mirror_copy / "other.py").write_text('"""Makes another image."""\n')
     broken = replace(load_mirror_recipe("mirror"), checks=(("false",),))
-    monkeypatch.setattr(build_mirror_module, "load_mirror_recipe", lambda _: broken)
+    monkeypatch.setattr(build_mirror_module, "load_mirror_recipe", lambda: broken)
     before = list_images(docker)
     with pytest.raises(EngineError, match="false does not run in it"):
         build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
