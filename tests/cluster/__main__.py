@@ -44,7 +44,7 @@ def build() -> None:
     "--cut-egress", is_flag=True, help="Only the mirror's pods may connect to the outside."
 )
 @click.option("--calico", is_flag=True, help="Use Calico's CNI plugin and IPAM.")
-@click.option("--field", is_flag=True, help="All four network faults at once.")
+@click.option("--all-faults", "--field", is_flag=True, help="All four network faults at once.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="Add a name to DNS.")
 def up(
     name: str,
@@ -53,17 +53,17 @@ def up(
     no_ipv6_route: bool,
     cut_egress: bool,
     calico: bool,
-    field: bool,
+    all_faults: bool,
     hosts: tuple[str, ...],
 ) -> None:
     """Start a lab, which runs until `down`."""
     started = time.monotonic()
     options = LabOptions(
         name=name,
-        poisoned=poisoned or field,
-        aaaa=aaaa or field,
-        no_ipv6_route=no_ipv6_route or field,
-        cut_egress=cut_egress or field,
+        poisoned=poisoned or all_faults,
+        aaaa=aaaa or all_faults,
+        no_ipv6_route=no_ipv6_route or all_faults,
+        cut_egress=cut_egress or all_faults,
         calico=calico,
         hosts=dict(pair.split("=", 1) for pair in hosts),
     )

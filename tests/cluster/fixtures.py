@@ -51,10 +51,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[ClusterUnderTest]:
         options = replace(options, restart_period="1s")
     with ExitStack() as stack:
         try:
-            up = stack.enter_context(running_lab(options))
+            lab = stack.enter_context(running_lab(options))
         except START_ERRORS as error:
             skip_or_fail(error)
-        yield ClusterUnderTest(kubeconfig=up.kubeconfig, nodes=up.nodes, lab=up)
+        yield ClusterUnderTest(kubeconfig=lab.kubeconfig, nodes=lab.nodes, lab=lab)
 
 
 @pytest.fixture(scope="package")

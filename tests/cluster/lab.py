@@ -323,8 +323,8 @@ def take_down(name: str = "lab") -> bool:
 @contextmanager
 def running_lab(options: LabOptions) -> Iterator[Lab]:
     """Start a lab and stop it at the end of the with block."""
-    up = bring_up(options)
+    lab = bring_up(options)
     try:
-        yield up
+        yield lab
     finally:
-        up.down()
+        lab.down()

@@ -11,6 +11,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,8 @@ POOL = "ippools.crd.projectcalico.org"
 def mirror(program: RunProgram, ca_bundle: Path) -> Iterator[MirrorLab]:
     """Provide a lab with Calico and all network faults, with a mirror published to chronicle."""
     archive = ensure_mirror_archive()
-    options = LabOptions(
-        name=f"causes-{os.getpid()}",
-        poisoned=True,
-        aaaa=True,
-        no_ipv6_route=True,
-        cut_egress=True,
-        calico=True,
-        archives=(str(archive),),
+    options = replace(
+        LabOptions.with_all_faults(f"causes-{os.getpid()}"), calico=True, archives=(str(archive),)
     )
     try:
         with running_lab(options) as lab:

@@ -28,31 +28,32 @@ RIGHTS = [(verb, resource) for verb, resource, _ in REQUIRED_PERMISSIONS]
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-def test_up_fails_without_a_cluster(mirror_lab: MirrorLab, tmp_path: Path) -> None:
+def write_kubeconfig_for_port(mirror_lab: MirrorLab, folder: Path, port: int) -> str:
+    """Write a copy of the lab's kubeconfig whose server is a port on loopback; return its path."""
     config = yaml.safe_load(mirror_lab.lab.kubeconfig.read_text())
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed_port = listener.getsockname()[1]
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{closed_port}"
-    path = tmp_path / "config"
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+    path = folder / "config"
     path.write_text(yaml.safe_dump(config))
-    mirror_lab.expect_up_to_fail(
-        "--kubeconfig", str(path), code=3, messages=("does not answer", str(closed_port))
-    )
+    return str(path)
+
+
+def test_up_fails_without_a_cluster(mirror_lab: MirrorLab, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    kubeconfig = write_kubeconfig_for_port(mirror_lab, tmp_path, port)
+    messages = ("does not answer", str(port))
+    mirror_lab.expect_up_to_fail("--kubeconfig", kubeconfig, code=3, messages=messages)
 
 
 def test_up_gives_up_on_an_api_server_that_never_answers(
     mirror_lab: MirrorLab, tmp_path: Path
 ) -> None:
-    config = yaml.safe_load(mirror_lab.lab.kubeconfig.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
-        path = tmp_path / "config"
-        path.write_text(yaml.safe_dump(config))
+        kubeconfig = write_kubeconfig_for_port(mirror_lab, tmp_path, port)
         started = time.monotonic()
-        mirror_lab.expect_up_to_fail(
-            "--kubeconfig", str(path), code=3, messages=("does not answer",)
-        )
+        messages = ("does not answer",)
+        mirror_lab.expect_up_to_fail("--kubeconfig", kubeconfig, code=3, messages=messages)
         assert time.monotonic() - started < 30
 
 
