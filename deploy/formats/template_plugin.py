@@ -1,4 +1,4 @@
-"""CoreDNS's `template` plugin: render the blocks of fixes, recognize those and manual ones. Pure."""
+"""CoreDNS's `template` plugin: render the blocks of fixes, recognize these and similar ones."""
 
 from __future__ import annotations
 
