@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from mirror.core.codec import json_key
 
 # the volume counts as full when less than both is free: large wheels no longer fit
 _MIN_FREE_SHARE = 0.03
@@ -33,7 +35,7 @@ class CacheStatus:
     volume: int
     refused: bool  # a file did not fit, and would not fit now
     scrubbed: str  # when the last scrub of all stored files ended; empty if none has
-    mended: int
+    repaired: int = field(metadata=json_key("mended"))  # files, since the start
     lost: tuple[str, ...]  # uploads that are damaged or missing, and not served
 
     @property
@@ -82,7 +84,7 @@ def parse_cache_status(
         volume=int(volume["size"]),
         refused=bool(volume.get("full")),
         scrubbed=_format_time(scrub.get("ended")),
-        mended=int(scrub.get("mended") or 0),
+        repaired=int(scrub.get("mended") or 0),
         lost=tuple(str(name) for name in scrub.get("lost") or ()),
     )
 

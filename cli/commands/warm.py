@@ -251,12 +251,12 @@ def _print_dry_run(
         ("project", "version", "hashes"),
         [
             (release.name, release.specifier, str(len(release.hashes) or "any"))
-            for release in request.wanted
+            for release in request.releases
         ],
     )
     _print_misses(misses)
     pythons, machines = ", ".join(request.target.pythons), ", ".join(request.target.machines)
-    click.echo(f"\n{len(request.wanted)} releases for Python {pythons} on Linux {machines}")
+    click.echo(f"\n{len(request.releases)} releases for Python {pythons} on Linux {machines}")
     click.echo("nothing was fetched")
 
 

@@ -22,7 +22,7 @@ def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
         since = f" since {cache.upstream_since}" if cache.upstream_since else ""
         upstream = f"{cache.upstream} does not answer{since}: {cache.upstream_away}; "
         upstream += "cached files are served"
-    scrubbed = f"{cache.scrubbed or 'not yet'}; {cache.mended} repaired since the start"
+    scrubbed = f"{cache.scrubbed or 'not yet'}; {cache.repaired} repaired since the start"
     return [
         ("cached", f"{cache.files} files, {cache.size / 1e6:.1f} MB; {cache.pages} pages"),
         ("hits", f"{hits} since the start, {cache.fetched} fetched from upstream"),
@@ -42,7 +42,7 @@ def print_local(status: LocalStatus, cache: CacheStatus | None, output: OutputFo
     cached = [("cached", f"{status.cached_files} files, {status.cached_bytes / 1e6:.1f} MB")]
     rows = [
         ("index", status.endpoint.url),
-        ("proxy", status.front),
+        ("proxy", status.proxy),
         ("devpi", status.version or "-"),
         *(cache_rows(cache) or cached),
         ("data", str(status.data)),

@@ -40,7 +40,7 @@ def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrenc
     content = request.to_bytes()
     if len(content) > _MAX_REQUEST_BYTES:
         raise RefusedError(
-            f"too many releases for one warm run: {len(request.wanted)}",
+            f"too many releases for one warm run: {len(request.releases)}",
             why=f"the list has {len(content)} bytes, a ConfigMap holds {_MAX_REQUEST_BYTES}",
             next_step="warm one lock at a time",
         )

@@ -8,12 +8,13 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mirror import volume
 from mirror.client import IndexClient
+from mirror.core.codec import json_key
 from mirror.core.errors import UnfitError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
@@ -30,11 +31,11 @@ _DATA_FOLDERS = (*volume.DATA_FOLDERS, "secrets")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStatus:
-    """The current state. ``front`` is "nginx" or "none (devpi alone)"."""
+    """The current state. ``proxy`` is "nginx" or "none (devpi alone)"."""
 
     state: str  # running, stopped, broken or absent
     endpoint: Endpoint
-    front: str
+    proxy: str = field(metadata=json_key("front"))
     version: str
     data: Path
     cached_files: int
@@ -108,7 +109,7 @@ class LocalMirror:
         return LocalStatus(
             state=state,
             endpoint=endpoint,
-            front="nginx" if has_proxy else "none (devpi alone)",
+            proxy="nginx" if has_proxy else "none (devpi alone)",
             version=version,
             data=self.paths.data_dir,
             cached_files=files,

@@ -10,8 +10,9 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
+from mirror.core.codec import dump, json_key
 from mirror.lock import PinnedDistribution
 from mirror.wheels import TargetEnvironment
 
@@ -62,12 +63,12 @@ class WarmProgress:
 class WarmRequest:
     """The releases to warm and the environments that will install them."""
 
-    wanted: tuple[RequestedRelease, ...]
+    releases: tuple[RequestedRelease, ...] = field(metadata=json_key("wanted"))
     target: TargetEnvironment
 
     def to_bytes(self) -> bytes:
         """Return the request as compressed JSON: a ConfigMap holds at most 1 MiB."""
-        return gzip.compress(json.dumps(asdict(self), sort_keys=True).encode(), mtime=0)
+        return gzip.compress(json.dumps(dump(self), sort_keys=True).encode(), mtime=0)
 
     @property
     def digest(self) -> str:
@@ -79,7 +80,7 @@ class WarmRequest:
         document = json.loads(gzip.decompress(content))
         target = document["target"]
         return cls(
-            wanted=tuple(
+            releases=tuple(
                 RequestedRelease(**{**release, "hashes": tuple(release["hashes"])})
                 for release in document["wanted"]
             ),
@@ -109,7 +110,7 @@ def build_warm_request(
             hashes = tuple(sorted(pin.sha256_digests))
             release = RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)
             releases[release] = None
-    return WarmRequest(wanted=tuple(releases), target=target), tuple(missing)
+    return WarmRequest(releases=tuple(releases), target=target), tuple(missing)
 
 
 def parse_latest_progress(log: str) -> WarmProgress | WarmReport | None:

@@ -70,7 +70,7 @@ def warm(
         files, missing = _find_files(pool, index, request, on_progress)
         fetched, size, failed = _fetch_files(pool, files, on_progress)
     return WarmReport(
-        projects=len(request.wanted),
+        projects=len(request.releases),
         files=fetched,
         size=size,
         misses=tuple(sorted(missing + failed, key=lambda miss: miss.name)),
@@ -86,7 +86,7 @@ def _find_files(
     missing = []
     searches = {
         pool.submit(_find_release_files, index, release, request.target): release
-        for release in request.wanted
+        for release in request.releases
     }
     for done, search in enumerate(as_completed(searches), start=1):
         release = searches[search]

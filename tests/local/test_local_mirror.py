@@ -112,7 +112,7 @@ def test_devpi_serves_alone_without_nginx(
         overrides={"port": home.port}, progress=progress, deadline=Deadline.after(300)
     )
     assert status.state == "running"
-    assert status.front == "none (devpi alone)"
+    assert status.proxy == "none (devpi alone)"
     assert any("no nginx" in note for note in progress.notes)
     assert LocalMirror().down(purge=False)
 

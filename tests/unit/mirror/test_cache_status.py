@@ -63,6 +63,6 @@ def test_a_volume_with_room_for_small_files_alone_is_full() -> None:
 
 def test_what_the_rounds_found() -> None:
     seen = parse_cache_status(told(scrub={"ended": 0.0, "mended": 2, "lost": ["lib-1.whl"]}), STUB)
-    assert (seen.scrubbed, seen.mended) == ("1970-01-01 00:00:00+00:00", 2)
+    assert (seen.scrubbed, seen.repaired) == ("1970-01-01 00:00:00+00:00", 2)
     assert seen.lost == ("lib-1.whl",)
     assert parse_cache_status(told(), STUB).lost == (), "an older mirror does not tell"

@@ -33,7 +33,7 @@ FULL_CACHE = CacheStatus(
     volume=10**9,
     refused=True,
     scrubbed="",
-    mended=0,
+    repaired=0,
     lost=(),
 )
 

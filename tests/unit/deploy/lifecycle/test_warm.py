@@ -17,7 +17,7 @@ from tests.unit.deploy.lifecycle.fakes import FakeLifecycleCluster, make_object,
 
 NAMESPACE = "pypi-mirror"
 TARGET = TargetEnvironment(pythons=("3.12",), machines=("x86_64",), musl=False)
-REQUEST = WarmRequest(wanted=(RequestedRelease(name="iniconfig"),), target=TARGET)
+REQUEST = WarmRequest(releases=(RequestedRelease(name="iniconfig"),), target=TARGET)
 JOB = f"pypi-mirror-warm-{REQUEST.digest}"
 REPORT = WarmReport(projects=1, files=1, size=1, misses=(), seconds=0.1)
 PROGRESS = WarmProgress(step="files", done=0, total=1, text="iniconfig")
@@ -89,7 +89,7 @@ def test_refuses_a_request_that_no_config_map_can_hold(cluster: FakeLifecycleClu
         for number in range(30_000)
     )
     with pytest.raises(RefusedError, match="too many releases for one warm run: 30000"):
-        start(cluster, WarmRequest(wanted=releases, target=TARGET))
+        start(cluster, WarmRequest(releases=releases, target=TARGET))
 
 
 def test_follows_a_job_to_its_report(cluster: FakeLifecycleCluster) -> None:
