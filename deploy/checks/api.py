@@ -25,7 +25,6 @@ def check_version(evidence: Evidence) -> Iterator[Finding]:
     if match and int(match[1]) < _MIN_MINOR_VERSION:
         channel = f"1.{_MIN_MINOR_VERSION + 5}/stable"
         yield Finding(
-            check="api.version",
             severity=Severity.WARNING,
             cause=f"Kubernetes {version} is older than what this program was made for",
             evidence=(f"the oldest supported version is v1.{_MIN_MINOR_VERSION}",),
@@ -47,7 +46,6 @@ def check_response_time(evidence: Evidence) -> Iterator[Finding]:
     seconds = require_seen(evidence.access).seconds
     if seconds > _MAX_SECONDS:
         yield Finding(
-            check="api.answers",
             severity=Severity.WARNING,
             cause=f"the API server took {seconds:.1f} s for its version",
             evidence=(f"context {evidence.context}, {evidence.server}",),
@@ -74,11 +72,10 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
         else ""
     )
     yield Finding(
-        check="api.rights",
         severity=Severity.WARNING,
         cause=f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
         evidence=tuple(f"not allowed: {_describe(review)}" for review in missing),
-        why="Doctor never reports as well what it cannot see: the report lists it as “not seen”.",
+        why="Doctor reports nothing as ok that it cannot see; it lists such checks as “not observed”.",
         remedies=(
             Remedy(
                 text="Ask an admin for these permissions; docs/rights.md has the role." + hint,

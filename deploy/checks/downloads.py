@@ -33,7 +33,6 @@ def check_packages(evidence: Evidence) -> Iterator[Finding]:
     for workload, shown in _iter_downloading(evidence, find_package_installs):
         from_mirror = all(uses_mirror(container, mirror) for container in iter_installers(workload))
         yield Finding(
-            check="downloads.packages",
             severity=Severity.NOTE,
             cause=f"{workload.title} installs packages each time it starts"
             + (", from the mirror" if from_mirror else ""),
@@ -49,7 +48,6 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
     """Find workloads that download a Python interpreter, which no index serves."""
     for workload, shown in _iter_downloading(evidence, find_python_downloads):
         yield Finding(
-            check="downloads.python",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads Python itself when it starts",
             evidence=shown,
@@ -74,7 +72,6 @@ def check_models(evidence: Evidence) -> Iterator[Finding]:
     """Find workloads that download models from their hubs."""
     for workload, shown in _iter_downloading(evidence, find_model_downloads):
         yield Finding(
-            check="downloads.models",
             severity=Severity.WARNING,
             cause=f"{workload.title} downloads models when it starts",
             evidence=shown,

@@ -20,7 +20,6 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
         if status.state == "drifted":
             yield _report(
                 status,
-                "fixes.drift",
                 f"{status.fix} was made, and changed back since",
                 "Enabling an add-on again, a refresh or a deployment of the workload overwrites "
                 "it silently. `mirror fix --keep` leaves a reconciler in the cluster that applies "
@@ -35,7 +34,6 @@ def check_partial(evidence: Evidence) -> Iterator[Finding]:
             name = status.fix if status.fix != "(rollback)" else "a rollback"
             yield _report(
                 status,
-                "fixes.partial",
                 f"{name} was begun and not finished",
                 "The command was killed, or lost its connection.",
             )
@@ -47,7 +45,6 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     if reconciler is None or reconciler.running:
         return
     yield Finding(
-        check="fixes.keeper",
         severity=Severity.WARNING,
         cause="the keeper of the fixes does not run",
         evidence=(
@@ -71,9 +68,8 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _report(status: FixStatus, check: str, cause: str, why: str) -> Finding:
+def _report(status: FixStatus, cause: str, why: str) -> Finding:
     return Finding(
-        check=check,
         severity=Severity.WARNING,
         cause=cause,
         evidence=tuple(

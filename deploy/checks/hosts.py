@@ -37,7 +37,6 @@ def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
     }
     if reasons:
         yield Finding(
-            check="hosts.start",
             severity=Severity.ERROR,
             cause=f"a new pod does not start on {', '.join(reasons)}",
             nodes=tuple(reasons),
@@ -57,7 +56,6 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     }
     if with_ipv6:
         yield Finding(
-            check="hosts.pods",
             severity=Severity.ERROR,
             cause=f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(with_ipv6)}",
             nodes=tuple(with_ipv6),
@@ -79,7 +77,6 @@ def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
     }
     if with_ipv6:
         yield Finding(
-            check="hosts.off",
             severity=Severity.WARNING,
             cause=f"IPv6 is off at boot, and on now: {', '.join(with_ipv6)}",
             nodes=tuple(with_ipv6),
@@ -101,7 +98,6 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
     }
     if unseen:
         yield Finding(
-            check="hosts.covered",
             severity=Severity.WARNING,
             cause=f"not reached: {', '.join(unseen)}",
             nodes=tuple(unseen),
@@ -114,7 +110,6 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
     missing = [node for node, is_disabled in disabled.items() if not is_disabled]
     if any(disabled.values()) and missing:
         yield Finding(
-            check="hosts.covered",
             severity=Severity.WARNING,
             cause=f"new pods get IPv6 on {', '.join(missing)}, and on the other nodes they do not",
             nodes=tuple(missing),

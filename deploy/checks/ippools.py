@@ -29,7 +29,6 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
         disabled = [pool for pool in pools if pool.family == family]
         key = f"assign_ipv{family}"
         yield Finding(
-            check="ippools.assign-ipv6",
             severity=Severity.ERROR,
             cause=f"no new pod can start: the CNI asks for IPv{family} addresses ({key} is true) "
             f"and no IPv{family} pool is enabled",
@@ -73,7 +72,6 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
     if not nodes:
         return
     yield Finding(
-        check="ippools.ipv6-pool",
         severity=Severity.WARNING,
         cause=f"pods get IPv6 addresses from pool {join_names(pool.name for pool in pools)}, and "
         f"no IPv6 leads out of the cluster {on_nodes(nodes)}",
@@ -105,7 +103,6 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
     if has_ipv6_pool or not creates_pools or ip6 == "none" or cidr == "none":
         return
     yield Finding(
-        check="ippools.recreated",
         severity=Severity.WARNING,
         cause="there is no IPv6 pool, and calico-node makes default-ipv6-ippool again the next "
         "time it starts",
@@ -137,7 +134,6 @@ def check_nat(evidence: Evidence) -> Iterator[Finding]:
     if not nodes:
         return
     yield Finding(
-        check="ippools.nat",
         severity=Severity.ERROR,
         cause=f"pool {join_names(pool.name for pool in pools)} has natOutgoing off, and pods get "
         f"no IPv4 connection out {on_nodes(nodes)}",
@@ -166,7 +162,6 @@ def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
     if _list_enabled(evidence, 4) or _list_enabled(evidence, 6):
         return
     yield Finding(
-        check="ippools.enabled",
         severity=Severity.ERROR,
         cause="Calico runs, and no address pool is enabled: new pods get no address",
         evidence=_describe_pools(evidence.ip_pools) or ("there is no IPPool",),

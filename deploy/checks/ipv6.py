@@ -22,7 +22,6 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     if not views:
         return
     yield Finding(
-        check="ipv6.pods",
         severity=Severity.WARNING,
         cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(views)}",
         nodes=tuple(views),
@@ -49,7 +48,6 @@ def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
     if not with_ipv6 or not without:
         return
     yield Finding(
-        check="ipv6.same",
         severity=Severity.WARNING,
         cause=f"new pods get an IPv6 address {on_nodes(with_ipv6)} and none {on_nodes(without)}",
         nodes=tuple(with_ipv6 if len(with_ipv6) <= len(without) else without),

@@ -30,7 +30,6 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
         else "sudo systemctl restart kubelet"
     )
     yield Finding(
-        check="nodes.ready",
         severity=Severity.ERROR,
         cause=f"{join_names(names)} {'is' if len(names) == 1 else 'are'} not Ready",
         nodes=tuple(names),
@@ -64,7 +63,6 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
         return
     short_of_disk = any("Disk" in kinds for kinds in pressures.values())
     yield Finding(
-        check="nodes.pressure",
         severity=Severity.WARNING,
         cause=f"nodes are short of room {on_nodes(pressures)}",
         nodes=tuple(pressures),
@@ -91,7 +89,6 @@ def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
     names = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
     if names:
         yield Finding(
-            check="nodes.cordoned",
             severity=Severity.WARNING,
             cause=f"no new pod is put {on_nodes(names)} (cordoned)",
             nodes=tuple(names),
@@ -116,7 +113,6 @@ def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
     }
     if addresses:
         yield Finding(
-            check="nodes.ipv6-only",
             severity=Severity.WARNING,
             cause=f"the InternalIP is an IPv6 address only {on_nodes(addresses)}",
             nodes=tuple(addresses),
@@ -143,7 +139,6 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     }
     if too_long:
         yield Finding(
-            check="nodes.resolv-conf",
             severity=Severity.WARNING,
             cause=f"pods inherit more search domains than every C library reads "
             f"{on_nodes(too_long)}",
@@ -164,7 +159,6 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     usual, _ = counts.most_common(1)[0]
     others = [node for node, domains in node_domains.items() if domains != usual]
     yield Finding(
-        check="nodes.resolv-conf",
         severity=Severity.NOTE,
         cause=f"pods have another search list {on_nodes(others)} than on the other nodes",
         nodes=tuple(others),
@@ -195,7 +189,6 @@ def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
     }
     if configs:
         yield Finding(
-            check="nodes.gai-conf",
             severity=Severity.NOTE,
             cause="/etc/gai.conf in the pod changes the order of addresses, for glibc alone",
             nodes=tuple(configs),

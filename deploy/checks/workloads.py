@@ -55,7 +55,6 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         if not failing or not lines or not downloads:
             continue
         yield Finding(
-            check="workloads.failing",
             severity=Severity.ERROR,
             cause=f"{workload.title} fails: what it downloads does not come",
             nodes=tuple(dict.fromkeys(pod.node for pod in failing if pod.node)),
@@ -107,7 +106,6 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
         waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
         if waiting and any("pypi-mirror-env" in each.env_maps for each in workload.containers):
             yield Finding(
-                check="workloads.config",
                 severity=Severity.ERROR,
                 cause=f"{workload.title} does not start: it takes the ConfigMap pypi-mirror-env",
                 nodes=tuple(dict.fromkeys(pod.node for pod in waiting)),
@@ -145,7 +143,6 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
             is_mirror_ready = bool(mirror and mirror.ready)
             publish = remedies.publish_environment([workload.namespace])
             yield Finding(
-                check="workloads.mirror",
                 severity=Severity.WARNING,
                 cause=f"{workload.title} installs packages, and not from the mirror",
                 evidence=(*shown[:3], *indexes[:2]),
@@ -165,7 +162,6 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
         frozen = [container.name for container in workload.containers if ignores_index(container)]
         if frozen:
             yield Finding(
-                check="workloads.mirror",
                 severity=Severity.WARNING,
                 cause=f"{workload.title} was given the mirror and passes it by: --frozen",
                 evidence=shown[:3],
@@ -195,7 +191,6 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     if failures:
         first = failures[0][0]
         yield Finding(
-            check="workloads.other",
             severity=Severity.NOTE,
             cause=f"{len(failures)} workload{'s fail' if failures[1:] else ' fails'} for other "
             "reasons than downloads",

@@ -115,7 +115,7 @@ def _judge_category(
         if stopped_by:
             gaps = (f"skipped because of {stopped_by}",)
         elif not any(evidence.is_unseen(need) for need in check.needs):
-            findings = tuple(check.find(evidence))
+            findings = tuple(replace(finding, check=check.id) for finding in check.find(evidence))
             if findings and check.fatal:
                 stopped_by = check.id
         result = CheckResult(

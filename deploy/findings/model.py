@@ -46,9 +46,10 @@ class Finding:
     """A cause, the evidence for it, and its remedies, the least invasive first.
 
     ``why`` explains how the cause makes programs fail, and why some programs are not affected.
+    ``check`` is the id of the check that found it; the runner sets it.
     """
 
-    check: str
+    check: str = ""
     severity: Severity
     cause: str
     nodes: tuple[str, ...] = ()

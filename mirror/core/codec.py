@@ -1,7 +1,8 @@
 """Convert frozen dataclasses to JSON values and back, by their type hints.
 
-Everything that this program saves or sends as JSON and reads again goes through `dump` and `load`.
-Our own code instead of cattrs: see docs/dependencies.md.
+`load` is strict, because evidence and reports may come from another version of this program.
+Not cattrs: its import and hooks add 35 to 50 ms to a command (ours takes 5 ms for the evidence of a
+three-node cluster), and unions and strict primitives would need hooks of our own there too.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
     if not pools or not assigns or not (is_off or is_off_by_configuration):
         return
     yield Finding(
-        check="cni.felix",
         severity=Severity.WARNING,
         cause="calico-node does nothing for IPv6 (FELIX_IPV6SUPPORT=false), and pods are given "
         "IPv6 addresses all the same",
@@ -72,7 +71,6 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
         return
     method = calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"
     yield Finding(
-        check="cni.autodetect",
         severity=Severity.WARNING,
         cause=f"calico-node is to find an IPv6 address (IP6=autodetect), and there is none "
         f"{on_nodes(without)}",

@@ -22,7 +22,6 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
     if calico is None or calico.conflist is None or not calico.conflist.broken:
         return
     yield Finding(
-        check="cni.conflist",
         severity=Severity.ERROR,
         cause=f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
         evidence=(calico.conflist.broken,),
@@ -79,7 +78,6 @@ def _report_drift(
     command: str,
 ) -> Finding:
     return Finding(
-        check="cni.drift",
         severity=Severity.WARNING,
         cause=f"the CNI configuration in {calico.namespace}/calico-config {setting}, and new pods "
         f"have {actual} {on_nodes(nodes)}",

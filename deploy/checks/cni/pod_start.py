@@ -24,7 +24,6 @@ def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
     if not not_ready and calico.pods:
         return
     yield Finding(
-        check="cni.pods",
         severity=Severity.ERROR,
         cause=f"calico-node is not ready {on_nodes(not_ready)}"
         if not_ready
@@ -71,7 +70,6 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
             command=f"kubectl -n {events.namespace} describe pod {pending[0]}",
         )
         yield Finding(
-            check="cni.sandbox",
             severity=Severity.ERROR,
             cause=f"pods in {events.namespace} do not start, their network cannot be made: "
             f"{join_names(pending, 3)}",

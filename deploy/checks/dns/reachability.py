@@ -32,7 +32,6 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
     for name, steps in names.items():
         code = next(iter(steps.values())).a.code
         yield Finding(
-            check="dns.names",
             severity=Severity.ERROR,
             cause=f"{name} has no IPv4 address {on_nodes(steps)}",
             nodes=tuple(steps),
@@ -71,7 +70,6 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
         else:
             severity = Severity.ERROR if failed_runs else Severity.NOTE
         yield Finding(
-            check="dns.ipv6-answers",
             severity=severity,
             cause=f"{name} is answered with IPv6 addresses, and no IPv6 leads there "
             f"{on_nodes(views)}",
@@ -100,7 +98,6 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
     for host, attempts in hosts.items():
         outcomes = {attempt.outcome for attempt in attempts.values()}
         yield Finding(
-            check="dns.egress",
             severity=Severity.WARNING,
             cause=f"pods do not get through to {host} over IPv4 {on_nodes(attempts)}",
             nodes=tuple(attempts),

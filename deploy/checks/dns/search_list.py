@@ -47,7 +47,6 @@ def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAns
     if affected:
         lines += _quote_programs(evidence, affected[0][1].name, set(answers))
     return Finding(
-        check="dns.search-domains",
         severity=Severity.ERROR if affected else Severity.WARNING,
         cause=cause,
         nodes=tuple(answers),
@@ -165,7 +164,6 @@ def check_programs(evidence: Evidence) -> Iterator[Finding]:
         ]
         if gave_up and resolved:
             yield Finding(
-                check="dns.programs",
                 severity=Severity.WARNING,
                 cause=f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
                 nodes=(node,),

@@ -21,7 +21,6 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
     service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None:
         yield Finding(
-            check="dns.service",
             severity=Severity.WARNING,
             cause="there is no Service kube-dns or coredns in kube-system",
             why="Pods normally send every question to that Service. If DNS runs in another way, "
@@ -39,7 +38,6 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
         return
     namespace = service.name.partition("/")[0]
     yield Finding(
-        check="dns.service",
         severity=Severity.ERROR,
         cause=f"no pod behind the DNS Service {service.name} is Ready",
         evidence=tuple(
@@ -65,7 +63,6 @@ def check_forward(evidence: Evidence) -> Iterator[Finding]:
     if corefile is None or _FORWARD.search(corefile.text) or "import" in corefile.text:
         return
     yield Finding(
-        check="dns.forward",
         severity=Severity.ERROR,
         cause=f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no "
         "questions",
@@ -89,7 +86,6 @@ def check_answers(evidence: Evidence) -> Iterator[Finding]:
     if not servers:
         return
     yield Finding(
-        check="dns.answers",
         severity=Severity.ERROR,
         cause=f"DNS does not answer pods {on_nodes(servers)}",
         nodes=tuple(servers),

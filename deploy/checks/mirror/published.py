@@ -20,7 +20,6 @@ def check_address(evidence: Evidence) -> Iterator[Finding]:
         return
     actual = f"has {state.service_address}" if state.service_address else "is gone"
     yield Finding(
-        check="mirror.address",
         severity=Severity.ERROR,
         cause=f"workloads were given {state.recorded_address}, and the mirror's Service {actual}",
         evidence=(
@@ -46,7 +45,6 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
     if broken and state.recorded_address:
         foreign = [name for name, config_map in broken.items() if config_map.state == "foreign"]
         yield Finding(
-            check="mirror.published",
             severity=Severity.ERROR,
             cause="the environment that workloads take is not the mirror's in namespace "
             + join_names(broken),
@@ -76,7 +74,6 @@ def check_published(evidence: Evidence) -> Iterator[Finding]:
         )
     if deleted:
         yield Finding(
-            check="mirror.published",
             severity=Severity.NOTE,
             cause=f"the mirror was published in namespaces that are gone: {join_names(deleted)}",
             evidence=tuple(f"no namespace {name}" for name in deleted),

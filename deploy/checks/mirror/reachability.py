@@ -25,7 +25,6 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
     failing = {node: f"HTTP {view.http}" for node, view in views.items() if view.http >= 500}
     if unreached:
         yield Finding(
-            check="mirror.reached",
             severity=Severity.ERROR,
             cause=f"pods do not reach the mirror at {state.recorded_address}:{state.port} "
             f"{on_nodes(unreached)}",
@@ -50,7 +49,6 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
         )
     if failing:
         yield Finding(
-            check="mirror.reached",
             severity=Severity.ERROR,
             cause=f"the mirror answers with errors {on_nodes(failing)}",
             nodes=tuple(failing),
@@ -77,10 +75,9 @@ def check_upstream(evidence: Evidence) -> Iterator[Finding]:
     if not nodes:
         return
     yield Finding(
-        check="mirror.upstream",
         severity=Severity.WARNING,
         cause="the mirror does not reach the index that it mirrors",
-        evidence=(f"the mirror's own status, requested {on_nodes(nodes)}",),
+        evidence=(f"the mirror reports it to pods {on_nodes(nodes)}",),
         why="Everything in the mirror is still served; other packages cannot be installed.",
         remedies=(
             Remedy(

@@ -16,7 +16,6 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     if state.record_trouble:
         yield Finding(
-            check="mirror.running",
             severity=Severity.ERROR,
             cause="the mirror's record cannot be read: it holds the address that workloads use",
             evidence=(state.record_trouble,),
@@ -35,7 +34,6 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
     if not state.replicas:
         problem = "does not exist" if state.replicas is None else "has 0 replicas"
         yield Finding(
-            check="mirror.running",
             severity=Severity.ERROR if state.published else Severity.WARNING,
             cause="the mirror is stopped"
             + (", and workloads are sent to it" if state.published else ""),
@@ -49,7 +47,6 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         )
         return
     yield Finding(
-        check="mirror.running",
         severity=Severity.ERROR,
         cause="the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
         nodes=(state.node,) if state.node else (),
@@ -84,7 +81,6 @@ def check_image(evidence: Evidence) -> Iterator[Finding]:
     if not state.image or not state.recorded_image or state.image == state.recorded_image:
         return
     yield Finding(
-        check="mirror.image",
         severity=Severity.WARNING,
         cause="the mirror runs another image than `mirror up` gave it",
         evidence=(f"runs {state.image}", f"recorded is {state.recorded_image}"),

@@ -23,7 +23,6 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
     if claim is None:
         if state.replicas and not state.ready:
             yield Finding(
-                check="mirror.volume",
                 severity=Severity.ERROR,
                 cause="the mirror's volume claim is gone, and its packages with it",
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
@@ -60,7 +59,6 @@ def _report_node(
     is_ready = node is not None and node.ready
     still_runs = state.ready and is_ready
     return Finding(
-        check="mirror.volume",
         severity=Severity.WARNING if still_runs else Severity.ERROR,
         cause=f"the mirror's packages are on node {name}, which {problem}",
         nodes=(name,) if node else (),
@@ -79,7 +77,6 @@ def _report_node(
 
 def _report_unbound(evidence: Evidence, state: MirrorState, claim: VolumeClaim) -> Finding:
     return Finding(
-        check="mirror.volume",
         severity=Severity.ERROR,
         cause=f"the mirror's volume claim is {claim.phase}: there is no volume for its packages",
         evidence=(
@@ -126,7 +123,6 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
         return
     claim = f"claim {state.volume.claim}, {state.volume.size}" if state.volume else "no claim"
     yield Finding(
-        check="mirror.room",
         severity=Severity.ERROR if is_full else Severity.WARNING,
         cause=f"the mirror's volume ({claim}) is {'full' if is_full else 'nearly full'}",
         nodes=(state.node,) if state.node else (),

@@ -19,7 +19,7 @@ EVIDENCE = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=No
 
 def build_finding(severity: Severity = Severity.ERROR) -> Finding:
     remedy = Remedy(text="fix it", scope="workload")
-    return Finding(check="x", severity=severity, cause="broken", remedies=(remedy,))
+    return Finding(severity=severity, cause="broken", remedies=(remedy,))
 
 
 def find_one(_: Evidence) -> Iterator[Finding]:
@@ -85,6 +85,7 @@ def test_sorts_findings_by_severity() -> None:
     checks = (build_check("a", find_several, Need.NODES),)
     report = judge(EVIDENCE, (CheckCategory(name="c", checks=checks),))
     assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
+    assert {finding.check for finding in report.findings} == {"a"}
     assert report.worst_severity() is Severity.ERROR
     assert judge(EMPTY, ()).worst_severity() is None
 
