@@ -1,7 +1,7 @@
 """Draw docs/architecture.svg from the code: packages by layer, and the imports between them.
 
-`python docs/architecture.py` writes the picture; with `--check` it fails if the picture is not up to
-date. Layers are the import contracts of pyproject.toml, texts are the first lines of docstrings.
+`python docs/architecture.py` writes the picture; with `--check` it fails if the picture is not
+current. Layers are the import contracts of pyproject.toml, texts are the first lines of docstrings.
 """
 
 from __future__ import annotations

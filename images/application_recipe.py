@@ -100,7 +100,7 @@ def _recipe_error(path: Path, why: str) -> InputError:
 def _load_fields(
     kind: type[Any], table: Mapping[str, Any], path: Path, prefix: str
 ) -> dict[str, Any]:
-    """Return a table's values as arguments of a dataclass: known keys, right types, none missing."""
+    """Return a table as arguments of a dataclass: known keys, right types, none missing."""
     hints = get_type_hints(kind)
     for known in fields(kind):
         is_required = known.default is MISSING and known.default_factory is MISSING

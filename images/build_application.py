@@ -1,4 +1,4 @@
-"""Build an application's image: source → lock → vendor → base → build in a sandbox → proof → name."""
+"""Build an application's image: source → lock → vendor → base → sandboxed build → proof → name."""
 
 from __future__ import annotations
 

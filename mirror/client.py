@@ -1,4 +1,4 @@
-"""Client of devpi-server and the cache in front of it: log in, create indexes, upload, read status."""
+"""Client of devpi-server and the cache: log in, create indexes, upload, read the status."""
 
 from __future__ import annotations
 

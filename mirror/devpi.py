@@ -115,7 +115,7 @@ def build_ca_environment(ca_bundle: str | None) -> dict[str, str]:
 
 
 def build_mirror_index_config(upstream: str) -> dict[str, object]:
-    """Return the settings of root/pypi, without the list of all names: minutes and hundreds of MB."""
+    """Return the settings of root/pypi. The list of all names costs minutes, so it is left out."""
     return {
         "type": "mirror",
         "volatile": False,

@@ -75,7 +75,7 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
         severity=Severity.WARNING,
         cause=f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
         evidence=tuple(f"not allowed: {_describe(review)}" for review in missing),
-        why="Doctor reports nothing as ok that it cannot see; it lists such checks as “not observed”.",
+        why="What cannot be seen is never reported as ok; such checks are “not observed”.",
         remedies=(
             Remedy(
                 text="Ask an admin for these permissions; docs/rights.md has the role." + hint,

@@ -93,7 +93,7 @@ def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
             cause=f"no new pod is put {on_nodes(names)} (cordoned)",
             nodes=tuple(names),
             evidence=tuple(f"{name}: spec.unschedulable is true" for name in names),
-            why="If a pod's volume is on such a node, the pod stays Pending after its next restart.",
+            why="A pod whose volume is on such a node stays Pending after its next restart.",
             remedies=(
                 Remedy(
                     text="Allow pods again when the maintenance is done.",

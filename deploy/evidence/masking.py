@@ -31,7 +31,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\g<keep>***"),
     (re.compile(r"(?i)(?P<keep>--?(?:password|token|secret|api-key)\s+)\S+"), r"\g<keep>***"),
-    # tokens that are recognized without a name: JWT, GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
+    # tokens with a known format: JWT, GitHub, GitLab, Hugging Face, OpenAI, AWS, Slack
     (
         re.compile(
             r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}"

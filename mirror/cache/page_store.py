@@ -51,7 +51,7 @@ class PageStore:
             (root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def prepare_for(self, upstream: str) -> None:
-        """Clear what the last run left: published pages, partial files, another upstream's pages."""
+        """Clear what the last run left: fresh pages, partial files, another upstream's pages."""
         for name in (volume.FRESH, volume.PARTIAL):
             for path in (self.root / name).iterdir():
                 path.unlink()
@@ -176,7 +176,7 @@ class PageStore:
         return True
 
     def measure_volume(self) -> dict[str, object]:
-        """Return free and total bytes, and ``full``: almost no space, or too little for a refused write."""
+        """Return free and total bytes, and ``full``: too little space for the last refused write."""
         usage = shutil.disk_usage(self.root)
         full = usage.free < max(self.largest_refused, MIN_FREE_BYTES)
         return {"free": usage.free, "size": usage.total, "full": full}

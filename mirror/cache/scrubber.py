@@ -43,7 +43,7 @@ class Scrubber:
         return sorted({path.name for path in list(self._lost) if not path.exists()})
 
     def run_round(self) -> None:
-        """Check everything once, from a random file on, so that restarts leave no file unchecked."""
+        """Check everything once. It starts at a random file: restarts leave none unchecked."""
         self._lost = {file.path for file in iter_uploads(self._data) if not file.path.exists()}
         number = sum(1 for _ in iter_stored_files(self._data))
         start = random.randrange(number) if number else 0

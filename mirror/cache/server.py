@@ -155,7 +155,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
             self._stream(file)
 
     def _stream(self, download: Download) -> None:
-        """Send a file while it is downloaded; if that fails, close the connection before the end."""
+        """Send a file while it downloads; on a failure, close the connection before its end."""
         download.wait_for_start(READ_TIMEOUT + WHOLE_FILE_WAIT)
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/octet-stream")

@@ -136,7 +136,8 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
                 command="mirror up --size 50Gi",
             ),
             Remedy(
-                text=f"Or free space on the disk of {'node ' + state.node if state.node else 'its node'}.",
+                text="Or free space on the disk of "
+                f"{'node ' + state.node if state.node else 'its node'}.",
                 scope="nodes",
             ),
         ),

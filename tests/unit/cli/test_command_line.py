@@ -50,8 +50,13 @@ def test_the_overview_does_not_wait_for_what_commands_need() -> None:
 
 def test_no_command_waits_for_the_client_s_generated_classes() -> None:
     """They take half a second to import, and nothing of ours needs them."""
-    told = "import cli.mirror, deploy.doctor.run, deploy.lifecycle.up, sys; print(*sys.modules, sep=chr(10))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
+    script = (
+        "import cli.mirror, deploy.doctor.run, deploy.lifecycle.up, sys; "
+        "print(*sys.modules, sep=chr(10))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     loaded = done.stdout.split()
     assert "kubernetes.client.api_client" in loaded
     assert not [name for name in loaded if name.startswith("kubernetes.client.api.")]
