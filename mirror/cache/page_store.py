@@ -176,7 +176,7 @@ class PageStore:
         return True
 
     def measure_volume(self) -> dict[str, object]:
-        """Return free and total bytes, and ``full``: too little space for the last refused write."""
+        """Return free and total bytes, and ``full``: no space for the last refused write."""
         usage = shutil.disk_usage(self.root)
         full = usage.free < max(self.largest_refused, MIN_FREE_BYTES)
         return {"free": usage.free, "size": usage.total, "full": full}
