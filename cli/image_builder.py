@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from cli.build_index import open_build_index
 from cli.connect import connect
+from cli.delivery_options import DeliveryFlags
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
 from images.application_recipe import (
@@ -57,10 +58,7 @@ class BuildOptions:
     deployment: Path | None
     archive: Path | None
     push: bool
-    deliver: str | None
-    registry: str | None
-    import_command: str | None
-    ssh: str | None
+    delivery: DeliveryFlags
 
 
 def list_recipes() -> Iterator[tuple[str, str]]:
@@ -232,17 +230,12 @@ def _deliver(
     progress: Progress,
 ) -> str:
     """Bring the image to the nodes if asked to; return the reference that pods use, or ""."""
-    if not options.deliver:
+    if not options.delivery.deliver:
         return ""
     from deploy.cluster.node_images import check_architecture
-    from deploy.delivery import DeliveryOptions, choose_method
+    from deploy.delivery import choose_method
 
-    delivery = DeliveryOptions(
-        method=options.deliver,
-        registry=options.registry,
-        import_command=options.import_command,
-        ssh=options.ssh,
-    )
+    delivery = options.delivery.to_delivery_options()
     cluster = connect(target)
     method = choose_method(cluster, delivery)
     check_architecture(report.architecture, cluster.list("Node"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -28,6 +29,29 @@ class ClusterOptions:
     timeout: float
 
 
+def option_group(
+    parameter: str, kind: type[Any], *options: Callable[[Any], Any]
+) -> Callable[[F], F]:
+    """Add options to a command, which gets them as one dataclass of type ``kind``.
+
+    The fields of ``kind`` are the names of the options; ``parameter`` is the command's parameter.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def with_group(*args: Any, **kwargs: Any) -> Any:
+            group = kind(**{name: kwargs.pop(name) for name in names})
+            return function(*args, **{parameter: group}, **kwargs)
+
+        wrapped: Any = with_group
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
+
+
 def cluster_options(
     default_timeout: float = 300, *, mirror_flags: tuple[str, ...] = ("-n", "--namespace")
 ) -> Callable[[F], F]:
@@ -36,51 +60,31 @@ def cluster_options(
     ``mirror_flags`` are the flags of the mirror's namespace, for commands in which --namespace is
     the namespace of workloads.
     """
-
-    def decorate(function: F) -> F:
-        def with_target(
-            *args: Any,
-            kubeconfig: Path | None,
-            context: str | None,
-            namespace: str,
-            timeout: float,
-            **kwargs: Any,
-        ) -> Any:
-            target = ClusterOptions(
-                kubeconfig=kubeconfig, context=context, namespace=namespace, timeout=timeout
-            )
-            return function(*args, target=target, **kwargs)
-
-        with_target.__name__, with_target.__doc__ = function.__name__, function.__doc__
-        wrapped: Any = with_target
-        wrapped.__click_params__ = list(getattr(function, "__click_params__", []))
-        for option in (
-            click.option(
-                "--timeout",
-                type=click.FloatRange(min=1),
-                default=default_timeout,
-                show_default=True,
-                metavar="SECONDS",
-                help="Stop after this long.",
-            ),
-            click.option(
-                *mirror_flags,
-                "namespace",
-                default="pypi-mirror",
-                show_default=True,
-                help="Namespace of the mirror.",
-            ),
-            click.option("--context", help="Context of the kubeconfig.  [default: the current]"),
-            click.option(
-                "--kubeconfig",
-                type=click.Path(path_type=Path),
-                help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config]",
-            ),
-        ):
-            wrapped = option(wrapped)
-        return wrapped  # type: ignore[no-any-return]
-
-    return decorate
+    return option_group(
+        "target",
+        ClusterOptions,
+        click.option(
+            "--kubeconfig",
+            type=click.Path(path_type=Path),
+            help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config]",
+        ),
+        click.option("--context", help="Context of the kubeconfig.  [default: the current]"),
+        click.option(
+            *mirror_flags,
+            "namespace",
+            default="pypi-mirror",
+            show_default=True,
+            help="Namespace of the mirror.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=1),
+            default=default_timeout,
+            show_default=True,
+            metavar="SECONDS",
+            help="Stop after this long.",
+        ),
+    )
 
 
 def output_option(function: F) -> F:

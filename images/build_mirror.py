@@ -15,6 +15,7 @@ from pathlib import Path
 import mirror
 from images.builder import BuiltImage, build_unnamed, get_base_image
 from images.engine import EngineClient, EngineImage
+from images.engine.containers import run_program
 from images.mirror_dockerfile import CA_FILE, SYSTEM_SCRIPT, render_mirror_dockerfile
 from images.mirror_recipe import MirrorRecipe, load_mirror_recipe
 from images.recipes import RECIPES
@@ -159,7 +160,7 @@ def _build(engine: EngineClient, plan: MirrorImagePlan, ca: str | None, progress
 
 def _check_programs(engine: EngineClient, recipe: MirrorRecipe, image: str) -> None:
     for argv in recipe.checks:
-        result = engine.run(image, argv)
+        result = run_program(engine, image, argv)
         if result.exit_code != 0:
             raise EngineError(
                 f"the image was built, but {argv[0]} does not run in it ({result.exit_code})",

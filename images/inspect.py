@@ -90,7 +90,7 @@ def _read_files(subject: ProofSubject) -> dict[str, Any]:
         files={program: read_program("files.py")},
     )
     with run_container(subject.engine, spec) as container:
-        code = subject.wait_for_exit(container, "the list of files")
+        code = container.wait_for_exit("the list of files", subject.deadline.within(300))
         log = container.read_log(stderr=False)
     if code != 0:
         raise EngineError("cannot read the files of the image", why=log[-500:])

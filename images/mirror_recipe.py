@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from images.recipes import RECIPES
+from mirror.core.codec import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +38,5 @@ class MirrorRecipe:
 
 
 def load_mirror_recipe(name: str = "mirror") -> MirrorRecipe:
-    """Read ``images/recipes/<name>.toml``. Raises KeyError or TypeError if keys do not fit."""
-    document = tomllib.loads((RECIPES / f"{name}.toml").read_text())
-    probe = document.pop("probe")
-    checks = document.pop("checks")
-    return MirrorRecipe(
-        **{**document, "system_packages": tuple(document["system_packages"])},
-        probe=ProbePrograms(**{**probe, "programs": tuple(probe["programs"])}),
-        checks=tuple(tuple(check["argv"]) for check in checks),
-    )
+    """Read ``images/recipes/<name>.toml``. Raises DecodeError if its keys do not fit."""
+    return load(MirrorRecipe, tomllib.loads((RECIPES / f"{name}.toml").read_text()))

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from cli.image_options import delivery_options
+from cli.delivery_options import DeliveryFlags, delivery_options
 from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options, read_ca_option
+from mirror.core.codec import dump
 
 _PATH = click.Path(path_type=Path)
 
@@ -76,6 +77,7 @@ def build_image(
     list_recipes: bool,
     base: str | None,
     ca_bundle: Path | None,
+    delivery: DeliveryFlags,
     output: OutputFormat,
     target: ClusterOptions,
     **options: Any,
@@ -98,12 +100,11 @@ def build_image(
         for name, title in image_builder.list_recipes():
             click.echo(f"{name:<12} {title}")
     elif project == "mirror":
-        _refuse_options(options)
+        _refuse_options(options | dump(delivery))
         image_builder.run_mirror_build(target, base, read_ca_option(ca_bundle), output)
     else:
-        image_builder.run_application_build(
-            image_builder.BuildOptions(project=project, base=base, **options), target, output
-        )
+        build = image_builder.BuildOptions(project=project, base=base, delivery=delivery, **options)
+        image_builder.run_application_build(build, target, output)
 
 
 def _refuse_options(options: dict[str, Any]) -> None:

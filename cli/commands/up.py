@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.image_options import ImageOptions, image_options
+from cli.delivery_options import DeliveryFlags, delivery_options
 from cli.options import (
     ClusterOptions,
     OutputFormat,
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 @click.option("--new-address", is_flag=True, help="Do not keep the recorded ClusterIP.")
 @click.option("--with-fixes", is_flag=True, help="Then apply every fix, as `mirror fix all`.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask about the fixes.")
-@image_options
+@click.option("--image", metavar="REF", help="Use this image instead of building one.")
+@click.option("--base", metavar="IMAGE", help="Build on this base image.")
+@delivery_options("the first that can be used")
 @dry_run_option
 @output_option
 def up(
@@ -67,7 +69,9 @@ def up(
     new_address: bool,
     with_fixes: bool,
     yes: bool,
-    image: ImageOptions,
+    image: str | None,
+    base: str | None,
+    delivery: DeliveryFlags,
     dry_run: bool,
     output: OutputFormat,
 ) -> None:
@@ -99,7 +103,7 @@ def up(
     if local:
         flags = {"dry_run": dry_run, "new_address": new_address, "with_fixes": with_fixes}
         given = {name: value or None for name, value in flags.items()}
-        _refuse_with_local(cluster_only | dump(image) | given)
+        _refuse_with_local(cluster_only | {"image": image, "base": base} | dump(delivery) | given)
         settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
         with terminal.progress() as progress:
             status = LocalMirror().up(
@@ -111,23 +115,13 @@ def up(
         return
     from cli import fix_workflow
     from cli.connect import connect
-    from deploy.delivery import DeliveryOptions
     from deploy.lifecycle.image import ImageRequest
     from deploy.lifecycle.up import UpRequest, bring_up, plan_up
 
     if with_fixes and not dry_run:
         fix_workflow.check_answerable(yes=yes)  # before anything is written
     cluster = connect(target)
-    image_request = ImageRequest(
-        image=image.image,
-        base=image.base,
-        delivery=DeliveryOptions(
-            method=image.deliver,
-            registry=image.registry,
-            import_command=image.import_command,
-            ssh=image.ssh,
-        ),
-    )
+    image_request = ImageRequest(image=image, base=base, delivery=delivery.to_delivery_options())
     request = UpRequest(
         namespace=target.namespace,
         options=given_options(common | cluster_only),
@@ -143,7 +137,7 @@ def up(
         if output == "table" or not with_fixes:
             _show_plan(steps, objects, output)
         if with_fixes:
-            fix_workflow.preview_all(target, image.image, {"objects": steps}, output)
+            fix_workflow.preview_all(target, image, {"objects": steps}, output)
         return
     document = {**dump(result), "url": result.endpoint.url}
     if output == "table":

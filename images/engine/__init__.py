@@ -6,7 +6,7 @@ Nothing outside this package imports the Docker SDK.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -44,20 +44,12 @@ class EngineImage:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerResult:
-    """A program that ended in a container; ``output`` combines stdout and stderr."""
-
-    exit_code: int
-    output: str
-
-
 class EngineClient:
     """A client of one Docker engine. Its calls raise EngineError and share one deadline."""
 
     def __init__(self, api: APIClient, deadline: Deadline) -> None:
         self.api = api
-        self._deadline = deadline
+        self.deadline = deadline
         self._last_build = BuildLog()
 
     @classmethod
@@ -153,7 +145,7 @@ class EngineClient:
                 written += out.write(chunk)
         return written
 
-    # -- builds and programs --------------------------------------------------------------------
+    # -- builds ---------------------------------------------------------------------------------
 
     def build(
         self,
@@ -215,42 +207,11 @@ class EngineClient:
                 if not details["RepoTags"]:
                     self.api.remove_image(image, noprune=True)
 
-    def run(
-        self,
-        image: str,
-        argv: Sequence[str],
-        *,
-        network_mode: str = "none",
-        read_only: bool = True,
-        user: str | None = None,
-    ) -> ContainerResult:
-        """Run a program in a container, wait for its end, remove the container.
-
-        /tmp is writable also if the root file system is read-only.
-        """
-        container = None
-        with self.api_call(f"run {argv[0]} in {image}"):
-            host = self.api.create_host_config(
-                network_mode=network_mode, read_only=read_only, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
-            )
-            try:
-                container = self.api.create_container(
-                    image, list(argv), user=user, entrypoint=[], host_config=host
-                )["Id"]
-                self.api.start(container)
-                exit_code = self.api.wait(container, timeout=self.api.timeout)["StatusCode"]
-                output = self.api.logs(container).decode(errors="replace")
-            finally:
-                if container:
-                    with suppress(*ENGINE_FAILURES):
-                        self.api.remove_container(container, force=True, v=True)
-        return ContainerResult(exit_code=exit_code, output=output)
-
     # -- time limits ----------------------------------------------------------------------------
 
     def check_deadline(self, action: str) -> None:
         """Raise EngineError if the deadline has passed."""
-        if self._deadline.expired:
+        if self.deadline.expired:
             raise EngineError(
                 f"the Docker engine did not {action} in time",
                 next_step="run again with a longer --timeout: finished layers are reused",
@@ -263,7 +224,7 @@ class EngineClient:
         ``action`` completes "the Docker engine could not …".
         """
         self.check_deadline(action)
-        self.api.timeout = _limit(self._deadline, seconds)
+        self.api.timeout = _limit(self.deadline, seconds)
         try:
             yield
         except ENGINE_FAILURES as error:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from images.archive import pack_files
-from images.engine import ENGINE_FAILURES, ContainerResult, EngineClient
+from images.engine import ENGINE_FAILURES, EngineClient
 from images.engine.leftovers import OWNER_LABEL, current_owner
+from mirror.core.wait import Deadline, wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class ContainerSpec:
 
     ``files`` (absolute path → content) are written before the start; ``volume`` is the name of a
     volume and its mount point. With ``loopback_dns`` the resolver asks 127.0.0.1 and has no search
-    list.
+    list. With ``read_only`` only /tmp is writable.
     """
 
     image: str
@@ -33,6 +34,15 @@ class ContainerSpec:
     files: Mapping[str, bytes] = field(default_factory=dict)
     volume: tuple[str, str] | None = None
     loopback_dns: bool = False
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerResult:
+    """A program that ended in a container; ``output`` combines stdout and stderr."""
+
+    exit_code: int
+    output: str
 
 
 class EngineContainer:
@@ -60,6 +70,12 @@ class EngineContainer:
         state = details["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
+    def wait_for_exit(self, name: str, deadline: Deadline) -> int:
+        """Wait until the container has ended; return its exit code. ``name`` is for errors."""
+        return wait_until(
+            self.exit_code, deadline=deadline, what=name, interval=0.05, max_interval=0.15
+        )
+
     def run(self, argv: Sequence[str], *, user: str | None = None) -> ContainerResult:
         """Run a program in the container and wait for its end."""
         with self._engine.api_call(f"run {argv[0]} in a container"):
@@ -81,6 +97,8 @@ def run_container(engine: EngineClient, spec: ContainerSpec) -> Iterator[EngineC
             options: dict[str, Any] = {}
             if spec.loopback_dns:
                 options = {"dns": ["127.0.0.1"], "dns_search": ["."]}
+            if spec.read_only:
+                options |= {"read_only": True, "tmpfs": {"/tmp": ""}}
             if spec.volume:
                 options["binds"] = {spec.volume[0]: {"bind": spec.volume[1], "mode": "rw"}}
             host = api.create_host_config(
@@ -110,6 +128,16 @@ def run_container(engine: EngineClient, spec: ContainerSpec) -> Iterator[EngineC
         with suppress(*ENGINE_FAILURES):
             api.timeout = 30  # also after the deadline
             api.remove_container(name, force=True, v=True)
+
+
+def run_program(
+    engine: EngineClient, image: str, argv: Sequence[str], *, user: str | None = None
+) -> ContainerResult:
+    """Run a program without a network and with a read-only root; return its result."""
+    spec = ContainerSpec(image=image, argv=tuple(argv), user=user, read_only=True)
+    with run_container(engine, spec) as container:
+        exit_code = container.wait_for_exit(argv[0], engine.deadline.within(60))
+        return ContainerResult(exit_code=exit_code, output=container.read_log())
 
 
 @contextmanager

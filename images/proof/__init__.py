@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Protocol, cast
@@ -24,7 +24,7 @@ from images.project_lock import ProjectLock
 from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
 from mirror.core.codec import json_key
 from mirror.core.progress import Progress
-from mirror.core.wait import Deadline, wait_until
+from mirror.core.wait import Deadline
 
 _HOOK = "/pypi-mirror/hook"
 
@@ -75,19 +75,34 @@ class ProofSubject:
         with run_container(self.engine, spec) as container:
             yield container
 
-    def wait_for_exit(self, container: EngineContainer, name: str, seconds: float = 300) -> int:
-        """Wait until a container has ended; return its exit code. ``name`` is for errors."""
-        codes: list[int] = []
+    def run_to_end(
+        self, argv: Sequence[str], name: str, *, script: str = "", in_sandbox: bool = False
+    ) -> ProgramRun:
+        """Run a program as run_program does, and wait for its end; ``name`` is for errors.
 
-        def has_ended() -> bool:
-            code = container.exit_code()
-            if code is not None:
-                codes.append(code)
-            return bool(codes)
+        Only in a sandbox, its attempts to reach hosts are recorded.
+        """
+        with ExitStack() as stack:
+            sandbox = stack.enter_context(self.open_network()) if in_sandbox else None
+            with self.run_program(sandbox, argv, script) as container:
+                exit_code = container.wait_for_exit(name, self.deadline.within(300))
+                stdout, output = container.read_log(stderr=False), container.read_log()
+            return ProgramRun(
+                exit_code=exit_code,
+                stdout=stdout,
+                output=output,
+                attempts=sandbox.attempts() if sandbox else (),
+            )
 
-        deadline = self.deadline.within(seconds)
-        wait_until(has_ended, deadline=deadline, what=name, interval=0.05, max_interval=0.15)
-        return codes[0]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramRun:
+    """A program of an image that has ended. ``output`` combines stdout and stderr."""
+
+    exit_code: int
+    stdout: str
+    output: str
+    attempts: tuple[NetworkAttempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,14 @@ def check(subject: ProofSubject) -> ProofResult:
     attempts: list[NetworkAttempt] = []
     last_lines: list[str] = []
     for argv in subject.recipe.checks:
-        with subject.open_network() as sandbox:
-            with subject.run_program(sandbox, argv) as container:
-                code = subject.wait_for_exit(container, argv[0])
-                log = container.read_log().strip().splitlines()
-            tried = sandbox.attempts()
-        if code != 0:
-            faults.append(f"{' '.join(argv)[:80]} ended with {code}: " + "\n".join(log[-5:]))
-        faults += describe_unexpected(tried, subject.recipe.expected_hosts)
-        attempts += tried
-        last_lines += log[-1:]
+        run = subject.run_to_end(argv, argv[0], in_sandbox=True)
+        lines = run.output.strip().splitlines()
+        if run.exit_code != 0:
+            command = " ".join(argv)[:80]
+            faults.append(f"{command} ended with {run.exit_code}: " + "\n".join(lines[-5:]))
+        faults += describe_unexpected(run.attempts, subject.recipe.expected_hosts)
+        attempts += run.attempts
+        last_lines += lines[-1:]
     return ProofResult(
         check="checks",
         summary="; ".join(last_lines)[:200] or "the recipe has none",

@@ -8,9 +8,10 @@ ORDER = 2
 
 
 def check(subject: ProofSubject) -> ProofResult:
-    with subject.run_program(None, ("uv", "pip", "check")) as container:
-        code = subject.wait_for_exit(container, "uv pip check")
-        log = container.read_log()
-    lines = [line for line in log.strip().splitlines() if line and not line.startswith("Using")]
-    faults = () if code == 0 else tuple(lines[:20]) or (f"uv pip check ended with {code}",)
-    return ProofResult(check="consistency", summary="uv pip check", faults=faults)
+    run = subject.run_to_end(("uv", "pip", "check"), "uv pip check")
+    lines = run.output.strip().splitlines()
+    problems = [line for line in lines if line and not line.startswith("Using")][:20]
+    faults = problems or [f"uv pip check ended with {run.exit_code}"]
+    if run.exit_code == 0:
+        faults = []
+    return ProofResult(check="consistency", summary="uv pip check", faults=tuple(faults))

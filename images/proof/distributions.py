@@ -35,9 +35,7 @@ def check(subject: ProofSubject) -> ProofResult:
 
 def read_environment(subject: ProofSubject) -> dict[str, Any]:
     """Return what images/inside/environment.py prints in the image; empty lists if it fails."""
-    with subject.run_program(None, (), "environment.py") as container:
-        code = subject.wait_for_exit(container, "the list of distributions")
-        log = container.read_log(stderr=False)
-        if code != 0:
-            return {"markers": {}, "distributions": [], "built": [], "builders": []}
-    return dict(json.loads(log))
+    run = subject.run_to_end((), "the list of distributions", script="environment.py")
+    if run.exit_code != 0:
+        return {"markers": {}, "distributions": [], "built": [], "builders": []}
+    return dict(json.loads(run.stdout))

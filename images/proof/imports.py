@@ -15,13 +15,9 @@ def check(subject: ProofSubject) -> ProofResult:
         return ProofResult(
             check="imports", summary="the project has no packages of its own", faults=()
         )
-    with subject.open_network() as sandbox:
-        with subject.run_program(sandbox, packages, "imports.py") as container:
-            code = subject.wait_for_exit(container, "the imports")
-            log = container.read_log(stderr=False)
-        attempts = sandbox.attempts()
+    run = subject.run_to_end(packages, "the imports", script="imports.py", in_sandbox=True)
     errors: dict[str, str] = {}  # module → error, empty if it imports
-    for line in log.splitlines():
+    for line in run.stdout.splitlines():
         if line.startswith("{"):
             event = json.loads(line)
             unfinished = "the interpreter ended while it was imported"
@@ -37,11 +33,13 @@ def check(subject: ProofSubject) -> ProofResult:
         for module, reason in expected.items()
         if not errors.get(module)
     ]
-    if code != 0:
-        faults.append(f"the interpreter ended with {code}")
-    faults += describe_unexpected(attempts, subject.recipe.expected_hosts)
+    if run.exit_code != 0:
+        faults.append(f"the interpreter ended with {run.exit_code}")
+    faults += describe_unexpected(run.attempts, subject.recipe.expected_hosts)
     failed = sum(1 for error in errors.values() if error)
     summary = f"{len(errors) - failed} modules import"
     if failed:
         summary += f", {failed} fail as listed"
-    return ProofResult(check="imports", summary=summary, faults=tuple(faults), attempts=attempts)
+    return ProofResult(
+        check="imports", summary=summary, faults=tuple(faults), attempts=run.attempts
+    )

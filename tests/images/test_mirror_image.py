@@ -10,6 +10,7 @@ import pytest
 
 from images.build_mirror import INPUTS_LABEL
 from images.engine import EngineClient
+from images.engine.containers import run_program
 from tests.cluster.engine import DockerEngine
 from tests.images.conftest import BuiltMirrorImage
 
@@ -21,9 +22,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.index]
 def run(
     engine: EngineClient, mirror_image: BuiltMirrorImage, *argv: str, user: str | None = None
 ) -> str:
-    ran = engine.run(mirror_image.image.reference, argv, user=user)
-    assert ran.exit_code == 0, ran.output
-    return ran.output
+    result = run_program(engine, mirror_image.image.reference, argv, user=user)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def test_is_named_by_its_inputs(engine: EngineClient, mirror_image: BuiltMirrorImage) -> None:
