@@ -1,4 +1,4 @@
-"""The images beside ours: a Dockerfile as Chronicle's upstream has it, and uv's recommended one."""
+"""Build the images to compare with: Chronicle's upstream Dockerfile, and the one uv recommends."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from images.application_recipe import ApplicationRecipe
 from tests.cluster.engine import DockerEngine
 from tests.cluster.workloads import UV_VERSIONS, ensure_static_uv
 
-RUN_BASE = "bench/run:1"  # the lab's base and the recipe's packages of the run stage
-BUILD_BASE = "bench/build:1"  # and those of the builder
-TOOLS_IMAGE = (
-    "bench/tools:1"  # uv, as from its own image, and wheels in place of git and URL sources
-)
+RUN_BASE = "bench/run:1"  # the lab's base with the packages of the recipe's run stage
+BUILD_BASE = "bench/build:1"  # the same with the packages of the builder
+TOOLS_IMAGE = "bench/tools:1"  # uv, and wheels in place of git and URL sources
 START_COMMAND = ("uv", "run", "--extra", "deepgram", "python3", "src/advanced_omi_backend/main.py")
 
-# One stage with the compilers in it, as the upstream's.
+# One stage with the compilers in it, as upstream has it.
 UPSTREAM_DOCKERFILE = """\
 FROM {build}
 ENV UV_DEFAULT_INDEX={index}
@@ -66,7 +64,7 @@ WORKDIR /app
 CMD ["python3", "src/advanced_omi_backend/main.py"]
 """
 
-# Nothing installed: each pod does it when it starts.
+# Nothing is installed: each pod installs when it starts.
 RUNTIME_DOCKERFILE = """\
 FROM {run}
 COPY --from={tools} /uv /bin/uv
@@ -84,29 +82,29 @@ class PeerBuild:
 
 
 def build_base_images(engine: DockerEngine, recipe: ApplicationRecipe, base: str) -> None:
-    """The same base with the same packages of the distribution, for all; taken from its archive."""
-    for name, below, packages in (
+    """Build the bases that all images share, with the packages of the distribution."""
+    for name, parent, packages in (
         (RUN_BASE, base, recipe.run_packages),
         (BUILD_BASE, RUN_BASE, recipe.build_packages),
     ):
         text = (
-            f"FROM {below}\nRUN apt-get update && "
+            f"FROM {parent}\nRUN apt-get update && "
             "DEBIAN_FRONTEND=noninteractive apt-get install -y "
             f"--no-install-recommends {' '.join(packages)} && apt-get clean && "
             "rm -rf /var/lib/apt/lists/*\n"
         )
-        words = ("build", "--network", "host", "--tag", name, "-")
-        engine.docker(*words, stdin=text, timeout=1200)
+        command = ("build", "--network", "host", "--tag", name, "-")
+        engine.docker(*command, stdin=text, timeout=1200)
 
 
 def prepare_project(engine: DockerEngine, chronicle: Path, target: Path) -> Path:
-    """Chronicle's stand-in as uv itself takes it: git and URL sources by path, beside it."""
+    """Copy the stand-in for Chronicle for uv: git and URL sources become paths to wheels."""
     lock, tools = chronicle.parent / "lock", chronicle.parent / "tools"
     shutil.copytree(chronicle, target)
-    found = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
-    for name, more in (("uv.lock", ""), ("pyproject.toml", found)):
+    discovery = '[tool.setuptools.packages.find]\nwhere = ["src"]\n'
+    for name, suffix in (("uv.lock", ""), ("pyproject.toml", discovery)):
         text = (lock / name).read_text().replace('path = "wheels/', 'path = "../wheels/')
-        (target / name).write_text(text + more)
+        (target / name).write_text(text + suffix)
     shutil.copytree(lock / "wheels", tools / "wheels")
     shutil.copy(ensure_static_uv(UV_VERSIONS[1]), tools / "uv")
     (tools / "Dockerfile").write_text("FROM scratch\nCOPY uv /uv\nCOPY wheels /wheels\n")
@@ -122,13 +120,13 @@ def write_dockerfile(folder: Path, text: str, index: str) -> None:
 
 
 def build_image(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = False) -> PeerBuild:
-    """By BuildKit, which Debian's own docker command has inside."""
+    """Build with BuildKit, which Debian's docker command includes."""
     if fresh:
         engine.docker("builder", "prune", "--all", "--force")
     flags = ("--network", "host", "--tag", tag, *(("--no-cache",) if fresh else ()))
     env = {**engine.environment(), "DOCKER_BUILDKIT": "1"}
-    since = time.monotonic()
-    done = subprocess.run(
+    start = time.monotonic()
+    result = subprocess.run(
         ["/usr/bin/docker", "build", *flags, str(folder)],
         env=env,
         capture_output=True,
@@ -136,21 +134,21 @@ def build_image(engine: DockerEngine, folder: Path, tag: str, *, fresh: bool = F
         timeout=1200,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    took = time.monotonic() - since
-    return PeerBuild(seconds=took, image=inspect_image(engine, tag)["Id"])
+    assert result.returncode == 0, result.stderr[-3000:]
+    seconds = time.monotonic() - start
+    return PeerBuild(seconds=seconds, image=inspect_image(engine, tag)["Id"])
 
 
 def inspect_image(engine: DockerEngine, image: str) -> Mapping[str, Any]:
-    (told,) = json.loads(engine.docker("inspect", image))
-    assert isinstance(told, dict)
-    return told
+    (description,) = json.loads(engine.docker("inspect", image))
+    assert isinstance(description, dict)
+    return description
 
 
-def count_pull_bytes(engine: DockerEngine, image: str, had: str) -> int:
-    """Bytes, compressed as registries do, of the layers that a node with ``had`` has not."""
-    known = set(inspect_image(engine, had)["RootFS"]["Layers"])
-    wanted = inspect_image(engine, image)["RootFS"]["Layers"]
+def count_pull_bytes(engine: DockerEngine, image: str, present: str) -> int:
+    """Return the compressed size of the layers that a node with the image ``present`` lacks."""
+    known = set(inspect_image(engine, present)["RootFS"]["Layers"])
+    layers = inspect_image(engine, image)["RootFS"]["Layers"]
     total = 0
     with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
         engine.docker("save", "--output", tar.name, image, timeout=300)
@@ -158,19 +156,19 @@ def count_pull_bytes(engine: DockerEngine, image: str, had: str) -> int:
             manifest = saved.extractfile("manifest.json")
             assert manifest is not None
             names = json.load(manifest)[0]["Layers"]
-            for layer, name in zip(wanted, names, strict=True):
+            for layer, name in zip(layers, names, strict=True):
                 if layer not in known:
-                    total += _compressed(saved, name)
+                    total += _compressed_size(saved, name)
     return total
 
 
-def _compressed(saved: tarfile.TarFile, name: str) -> int:
+def _compressed_size(saved: tarfile.TarFile, name: str) -> int:
     member = saved.getmember(name)
-    while member.issym():  # the same layer twice in an archive
+    while member.issym():  # an archive has a repeated layer as a link
         member = saved.getmember(normpath(f"{dirname(member.name)}/{member.linkname}"))
     content = saved.extractfile(member)
     assert content is not None
-    squeeze, size = zlib.compressobj(6), 0
+    compressor, size = zlib.compressobj(6), 0
     while block := content.read(1 << 20):
-        size += len(squeeze.compress(block))
-    return size + len(squeeze.flush())
+        size += len(compressor.compress(block))
+    return size + len(compressor.flush())

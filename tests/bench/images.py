@@ -1,8 +1,8 @@
-"""`python -m tests.bench.images`: a baked image beside others of the same project, on this machine.
+"""`python -m tests.bench.images`: the image of build-image next to those of other Dockerfiles.
 
-Size, time and what a node has to pull after a change of the source; seconds from a pod's creation
-to its first answer. One engine, one base with the same packages, one warm mirror for all. With
---write the figures go to docs/benchmarks.md.
+Measures size, build time and what a node has to pull after a change of the source, and the
+seconds from the creation of a pod to its first answer. All images use one engine, one base with the
+same packages, and one warm mirror. --write puts the results into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 from images.application_recipe import load_application_recipe
 from images.recipes import RECIPES
 from tests.bench import dockerfiles, pod_start
+from tests.bench.report import print_status, replace_section
 from tests.cluster.cache import cache_root
 from tests.cluster.engine import docker_engine
 from tests.cluster.images import ensure_base_image
@@ -33,13 +34,14 @@ from tests.images.chronicle_project import ChronicleProject, make_chronicle
 from tests.images.projects import BASE, BuildEnvironment, build_environment, run_program
 
 BEGIN_MARK, END_MARK = "<!-- images -->", "<!-- end of images -->"
-RUNTIME_IMAGE = "bench/runtime:1"
 OURS = "build-image"
+OUR_IMAGE = "bench/application:1"
+RUNTIME_IMAGE = "bench/runtime:1"
 
 
 @dataclass(slots=True, kw_only=True)
 class BuildMeasurements:
-    """Of one way to make the image: seconds by kind, bytes."""
+    """The measurements of one way to build the image: sizes in bytes, seconds by kind of build."""
 
     name: str
     size: int = 0
@@ -50,174 +52,161 @@ class BuildMeasurements:
         self.seconds.setdefault(kind, []).append(round(seconds, 2))
 
 
+# builds the image with a tag, without a cache if asked to; returns the image's id
+Build = Callable[[str, bool, BuildMeasurements, str], str]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.images", description=__doc__)
     parser.add_argument("--repeats", type=int, default=2, help="of warm builds, changes and starts")
-    parser.add_argument("--write", action="store_true", help="docs/benchmarks.md")
-    words = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # engine, mirror and lab are ended
-    told: dict[str, Any] = {"builds": [], "starts": {}, "load": [os.getloadavg()[0]]}
-    told["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stop engine, mirror and lab
+    results: dict[str, Any] = {"builds": [], "starts": {}, "load": [os.getloadavg()[0]]}
+    results["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
     try:
-        with _workshop() as (shop, project):
-            for one in _builds(shop, project, words.repeats):
-                told["builds"].append(one)
-            told["load"].append(os.getloadavg()[0])
-            _say("starts")
-            told["starts"] = pod_start.measure_pod_starts(
-                shop.engine, RUNTIME_IMAGE, "bench/baked:1", max(2, words.repeats)
+        with _environment() as (environment, project):
+            for measurements in _measure_builds(environment, project, options.repeats):
+                results["builds"].append(measurements)
+            results["load"].append(os.getloadavg()[0])
+            print_status("pod starts")
+            results["starts"] = pod_start.measure_pod_starts(
+                environment.engine, RUNTIME_IMAGE, OUR_IMAGE, max(2, options.repeats)
             )
-    finally:  # a run that was ended tells what it has
-        told["load"].append(os.getloadavg()[0])
-        (cache_root() / "bench-images.json").write_text(json.dumps(told, indent=1, default=asdict))
-        print(render_table(told))
-    if words.write:
-        write_table(told, Path(__file__).parents[2] / "docs/benchmarks.md")
+    finally:  # an interrupted run reports what it has measured
+        results["load"].append(os.getloadavg()[0])
+        text = json.dumps(results, indent=1, default=asdict)
+        (cache_root() / "bench-images.json").write_text(text)
+        print(render_table(results))
+    if options.write:
+        page = Path(__file__).parents[2] / "docs/benchmarks.md"
+        replace_section(page, BEGIN_MARK, render_table(results), END_MARK)
     return 0
 
 
 @contextmanager
-def _workshop() -> Iterator[tuple[BuildEnvironment, ChronicleProject]]:
+def _environment() -> Iterator[tuple[BuildEnvironment, ChronicleProject]]:
     root = cache_root() / f"bench-images-{os.getpid()}"
     root.mkdir()
     try:
-        with docker_engine(root / "engine") as own:
-            own.load(ensure_base_image())
-            with build_environment(root / "mirror", run_program, own, Path(CA_BUNDLE)) as shop:
-                yield shop, make_chronicle(root / "chronicle", shop.index, own)
+        with docker_engine(root / "engine") as engine:
+            engine.load(ensure_base_image())
+            with build_environment(
+                root / "mirror", run_program, engine, Path(CA_BUNDLE)
+            ) as environment:
+                yield environment, make_chronicle(root / "chronicle", environment.index, engine)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _builds(
-    shop: BuildEnvironment, project: ChronicleProject, repeats: int
+def _measure_builds(
+    environment: BuildEnvironment, project: ChronicleProject, repeats: int
 ) -> Iterator[BuildMeasurements]:
+    engine, index = environment.engine, environment.index
+    print_status("base images")
     recipe = load_application_recipe(RECIPES / "chronicle.toml")
-    _say("the distribution's packages")
-    dockerfiles.build_base_images(shop.engine, recipe, BASE)
-    theirs = dockerfiles.prepare_project(
-        shop.engine, project.folder, project.folder.parent / "theirs"
-    )
-    dockerfiles.write_dockerfile(theirs, dockerfiles.RUNTIME_DOCKERFILE, shop.index)
-    dockerfiles.build_image(shop.engine, theirs, RUNTIME_IMAGE)
-    own = project.folder.parent / "own.toml"
+    dockerfiles.build_base_images(engine, recipe, BASE)
+    folder = project.folder.parent
+    peer_project = dockerfiles.prepare_project(engine, project.folder, folder / "theirs")
+    dockerfiles.write_dockerfile(peer_project, dockerfiles.RUNTIME_DOCKERFILE, index)
+    dockerfiles.build_image(engine, peer_project, RUNTIME_IMAGE)
+    our_recipe = folder / "own.toml"
     lines = (RECIPES / "chronicle.toml").read_text().splitlines(keepends=True)
-    own.write_text("".join(one for one in lines if "_packages = " not in one))
-    _ours(shop, project, own, "bench/warming:1")  # the mirror is warm for all of them
+    our_recipe.write_text("".join(line for line in lines if "_packages = " not in line))
+    # the mirror is warm for all builds
+    _run_build_image(environment, project, our_recipe, "bench/warming:1")
 
-    def ours(tag: str, fresh: bool, figures: BuildMeasurements, kind: str) -> str:
-        report = _ours(shop, project, own, tag, *(("--no-cache",) if fresh else ()))
-        figures.add_seconds(f"{kind}, image alone", report["seconds"]["build"])
+    def build_ours(tag: str, fresh: bool, measurements: BuildMeasurements, kind: str) -> str:
+        flags = ("--no-cache",) if fresh else ()
+        report = _run_build_image(environment, project, our_recipe, tag, *flags)
+        measurements.add_seconds(f"{kind}, image alone", report["seconds"]["build"])
         return str(report["id"])
 
-    def other(text: str) -> Callable[[str, bool, BuildMeasurements, str], str]:
-        def made(tag: str, fresh: bool, figures: BuildMeasurements, kind: str) -> str:
-            dockerfiles.write_dockerfile(theirs, text, shop.index)
-            return dockerfiles.build_image(shop.engine, theirs, tag, fresh=fresh).image
+    def peer_build(dockerfile: str) -> Build:
+        def build(tag: str, fresh: bool, measurements: BuildMeasurements, kind: str) -> str:
+            dockerfiles.write_dockerfile(peer_project, dockerfile, index)
+            return dockerfiles.build_image(engine, peer_project, tag, fresh=fresh).image
 
-        return made
+        return build
 
-    for name, tag, make, source in (
-        (OURS, "bench/baked:1", ours, project.folder),
-        (
-            "one stage, as upstream",
-            "bench/upstream:1",
-            other(dockerfiles.UPSTREAM_DOCKERFILE),
-            theirs,
-        ),
-        (
-            "uv's multi-stage",
-            "bench/recommended:1",
-            other(dockerfiles.RECOMMENDED_DOCKERFILE),
-            theirs,
-        ),
+    upstream = peer_build(dockerfiles.UPSTREAM_DOCKERFILE)
+    recommended = peer_build(dockerfiles.RECOMMENDED_DOCKERFILE)
+    for name, tag, build, source in (
+        (OURS, OUR_IMAGE, build_ours, project.folder),
+        ("one stage, as upstream", "bench/upstream:1", upstream, peer_project),
+        ("uv's multi-stage", "bench/recommended:1", recommended, peer_project),
     ):
-        figures = BuildMeasurements(name=name)
-        image = _timed(make, tag, True, figures, "cold")
-        figures.size = int(dockerfiles.inspect_image(shop.engine, image)["Size"])
+        measurements = BuildMeasurements(name=name)
+        image = _time_build(build, tag, True, measurements, "cold")
+        measurements.size = int(dockerfiles.inspect_image(engine, image)["Size"])
         for turn in range(repeats):
-            _timed(make, tag, False, figures, "warm")
+            _time_build(build, tag, False, measurements, "warm")
             with (source / "src/advanced_omi_backend/memory.py").open("a") as module:
                 module.write(f"CHANGED_{turn} = '{name}'\n")
-            changed = _timed(make, tag, False, figures, "source change")
-            if not figures.pulled:
-                figures.pulled = dockerfiles.count_pull_bytes(shop.engine, changed, image)
-        yield figures
+            changed = _time_build(build, tag, False, measurements, "source change")
+            if not measurements.pulled:
+                measurements.pulled = dockerfiles.count_pull_bytes(engine, changed, image)
+        yield measurements
 
 
-def _timed(
-    make: Callable[[str, bool, BuildMeasurements, str], str],
-    tag: str,
-    fresh: bool,
-    figures: BuildMeasurements,
-    kind: str,
+def _time_build(
+    build: Build, tag: str, fresh: bool, measurements: BuildMeasurements, kind: str
 ) -> str:
-    _say(f"{figures.name}: {kind}")
-    since = time.monotonic()
-    image = make(tag, fresh, figures, kind)
-    figures.add_seconds(kind, time.monotonic() - since)
+    print_status(f"{measurements.name}: {kind}")
+    start = time.monotonic()
+    image = build(tag, fresh, measurements, kind)
+    measurements.add_seconds(kind, time.monotonic() - start)
     return image
 
 
-def _ours(
-    shop: BuildEnvironment, project: ChronicleProject, recipe: Path, tag: str, *words: str
+def _run_build_image(
+    environment: BuildEnvironment, project: ChronicleProject, recipe: Path, tag: str, *flags: str
 ) -> Any:
-    given = ("chronicle", "--source", str(project.folder), "--recipe", str(recipe), "--tag", tag)
-    base = ("--base", dockerfiles.RUN_BASE)
-    done = run_program(
-        *("build-image", *given, *base, *project.vendor_options, "-o", "json", *words),
-        env=shop.env(),
+    """Run `build-image chronicle` and return its report."""
+    result = run_program(
+        *("build-image", "chronicle", "--source", str(project.folder), "--recipe", str(recipe)),
+        *("--tag", tag, "--base", dockerfiles.RUN_BASE, *project.vendor_options),
+        *("-o", "json", *flags),
+        env=environment.env(),
         timeout=1200,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
-# -- the page -------------------------------------------------------------------------------------
-
-
-def write_table(told: dict[str, Any], page: Path) -> None:
-    """Put the table between the page's marks; the words round it are written by hand."""
-    before, _, rest = page.read_text().partition(BEGIN_MARK)
-    _, _, after = rest.partition(END_MARK)
-    page.write_text(f"{before}{BEGIN_MARK}\n{render_table(told)}\n{END_MARK}{after}")
-
-
-def render_table(told: dict[str, Any]) -> str:
-    """Markdown; in parentheses the ratio to ours."""
-    load = ", ".join(f"{one:.1f}" for one in told["load"])
-    lines = [f"Machine: {told['machine']}; its load at the begin, between and at the end: {load}."]
-    builds: list[BuildMeasurements] = told["builds"]
+def render_table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown, with the ratio to build-image in parentheses."""
+    load = ", ".join(f"{average:.1f}" for average in results["load"])
+    machine = results["machine"]
+    lines = [f"Machine: {machine}; its load at the start, in between and at the end: {load}."]
+    builds: list[BuildMeasurements] = results["builds"]
     if builds:
         ours = builds[0]
-        lines += ["", "| | " + " | ".join(one.name for one in builds) + " |"]
+        lines += ["", "| | " + " | ".join(build.name for build in builds) + " |"]
         lines += ["|---|" + "---|" * len(builds)]
-        lines += [_row("size, MB", [one.size / 1e6 for one in builds], "{:.0f}")]
-        kinds = [kind for kind in ours.seconds if "alone" not in kind]
-        for kind in kinds:
-            took = [median(one.seconds[kind]) if kind in one.seconds else 0 for one in builds]
+        lines += [_render_row("size, MB", [build.size / 1e6 for build in builds], "{:.0f}")]
+        for kind in (kind for kind in ours.seconds if "alone" not in kind):
+            medians = [median(build.seconds.get(kind, [0])) for build in builds]
             alone = median(ours.seconds[f"{kind}, image alone"])
-            lines += [_row(f"{kind}, s, ours with its proof", took, "{:.1f}")]
-            lines += [_row(f"{kind}, s, the image alone", [alone, *took[1:]], "{:.1f}")]
-        pulled = [one.pulled / 1e6 for one in builds]
-        lines += [_row("to pull after a source change, MB", pulled, "{:.3f}")]
-    if told["starts"]:
-        lines += ["", "| pod's creation → /health | s | ÷ baked |", "|---|---|---|"]
-        baked = median(told["starts"]["baked"])
-        for name, took in told["starts"].items():
-            each = f" ({min(took):.1f}–{max(took):.1f})" if len(took) > 1 else ""
-            lines += [f"| {name} | {median(took):.1f}{each} | {median(took) / baked:.1f} |"]
+            lines += [_render_row(f"{kind}, s, ours with its proof", medians, "{:.1f}")]
+            row = _render_row(f"{kind}, s, the image alone", [alone, *medians[1:]], "{:.1f}")
+            lines += [row]
+        pulled = [build.pulled / 1e6 for build in builds]
+        lines += [_render_row("to pull after a source change, MB", pulled, "{:.3f}")]
+    if results["starts"]:
+        lines += ["", f"| pod's creation → /health | s | ÷ {OURS} |", "|---|---|---|"]
+        ours_median = median(results["starts"][OURS])
+        for name, seconds in results["starts"].items():
+            span = f" ({min(seconds):.1f}–{max(seconds):.1f})" if len(seconds) > 1 else ""
+            ratio = median(seconds) / ours_median
+            lines += [f"| {name} | {median(seconds):.1f}{span} | {ratio:.1f} |"]
     return "\n".join(lines) + "\n"
 
 
-def _row(title: str, values: list[float], form: str) -> str:
+def _render_row(title: str, values: list[float], form: str) -> str:
     first, *rest = values
-    ratios = [f"{form.format(one)} ({one / first:,.2f}×)" if first else "–" for one in rest]
+    ratios = [f"{form.format(value)} ({value / first:,.2f}×)" if first else "–" for value in rest]
     return f"| {title} | " + " | ".join([form.format(first), *ratios]) + " |"
-
-
-def _say(text: str) -> None:
-    print(f"… {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

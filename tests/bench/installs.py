@@ -1,4 +1,4 @@
-"""Whole installs by real programs from a server: seconds, and what they cost the server."""
+"""Install a whole lock with uv and pip from a server; measure the time and the server's CPU."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ PROGRAMS = ("uv", "pip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallMeasurement:
-    """Some installs at once: wall seconds of the longest, and the server's CPU seconds in all."""
+    """Concurrent installs: wall-clock seconds until the last ended, CPU seconds of the server."""
 
     program: str
     installs: int
     failed: int
     seconds: float
     cpu: float
-    error_output: str  # by the first that failed
+    error_output: str  # of the first that failed
 
 
 def write_requirements(record: Sequence[RecordedProject], folder: Path) -> Path:
-    """The lock's wheels, hashed. Sdists are left out: building them is no work of an index."""
+    """Write requirements with the hashes of the lock's wheels.
+
+    Sdists are left out: to build them is not the work of an index.
+    """
     lines = [
-        f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n"
-        for one in record
-        if one.file.suffix == ".whl"
+        f"{project.name}=={project.version} --hash=sha256:{project.sha256}\n"
+        for project in record
+        if project.file.suffix == ".whl"
     ]
     path = folder / "wheels.txt"
     path.write_text("".join(lines))
@@ -44,31 +47,31 @@ def write_requirements(record: Sequence[RecordedProject], folder: Path) -> Path:
 
 
 def measure_installs(
-    served: BenchmarkServer, program: str, lock: Path, *, at_once: int = 1
+    server: BenchmarkServer, program: str, lock: Path, *, concurrency: int = 1
 ) -> InstallMeasurement:
-    """Install the lock into empty folders, without a cache, so many times at once."""
-    before = served.cpu_seconds()
-    begun = time.monotonic()
-    with ThreadPoolExecutor(at_once) as pool:
-        done = list(pool.map(lambda _: _one(served, program, lock), range(at_once)))
-    seconds = time.monotonic() - begun
-    wrong = [one for one in done if one]
+    """Install the lock into empty directories, without a cache, ``concurrency`` times at once."""
+    cpu_before = server.cpu_seconds()
+    start = time.monotonic()
+    with ThreadPoolExecutor(concurrency) as pool:
+        outputs = list(pool.map(lambda _: _install(server, program, lock), range(concurrency)))
+    seconds = time.monotonic() - start
+    failures = [output for output in outputs if output]
     return InstallMeasurement(
         program=program,
-        installs=at_once,
-        failed=len(wrong),
+        installs=concurrency,
+        failed=len(failures),
         seconds=seconds,
-        cpu=served.cpu_seconds() - before,
-        error_output=wrong[0] if wrong else "",
+        cpu=server.cpu_seconds() - cpu_before,
+        error_output=failures[0] if failures else "",
     )
 
 
-def _one(served: BenchmarkServer, program: str, lock: Path) -> str:
-    """Empty, or what it said when it failed."""
+def _install(server: BenchmarkServer, program: str, lock: Path) -> str:
+    """Install the lock once. Returns nothing, or the output of a failed install."""
     target = Path(tempfile.mkdtemp(prefix="bench-install-"))
-    index = f"http://{served.address}{served.index_path}"
+    index = f"http://{server.address}{server.index_path}"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
-    words = [str(target), "--no-deps", "--require-hashes", "-r", str(lock), "--index-url", index]
+    options = [str(target), "--no-deps", "--require-hashes", "-r", str(lock), "--index-url", index]
     if program == "uv":
         argv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--no-cache"]
         argv += ["--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_36"]
@@ -77,18 +80,18 @@ def _one(served: BenchmarkServer, program: str, lock: Path) -> str:
         argv = [sys.executable, "-m", "pip", "install", "-q", "--no-cache-dir", "--no-compile"]
         argv += ["--python-version", "3.12", "--only-binary", ":all:"]
         argv += ["--disable-pip-version-check"]
-        for n in (36, 34, 31, 28, 27, 26, 24, 17, 12, 5):
-            argv += ["--platform", f"manylinux_2_{n}_x86_64"]
+        for minor in (36, 34, 31, 28, 27, 26, 24, 17, 12, 5):
+            argv += ["--platform", f"manylinux_2_{minor}_x86_64"]
         argv += ["--platform", "manylinux2014_x86_64", "--platform", "manylinux1_x86_64"]
     try:
-        done = subprocess.run(
-            [*argv, "--target", *words],
+        result = subprocess.run(
+            [*argv, "--target", *options],
             env=env,
             capture_output=True,
             text=True,
             timeout=600,
             check=False,
         )
-        return "" if done.returncode == 0 else (done.stdout + done.stderr)[-1500:] or "failed"
+        return "" if result.returncode == 0 else (result.stdout + result.stderr)[-1500:] or "failed"
     finally:
         shutil.rmtree(target, ignore_errors=True)

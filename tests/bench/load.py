@@ -1,4 +1,4 @@
-"""The compiled client: built once, given a file of requests, read back."""
+"""Run the compiled load client (load.go): build it once, pass it requests, parse its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USER_AGENTS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What one run told. Times in seconds; ``p50``, ``p95`` and ``max`` in milliseconds."""
+    """The result of one run. ``seconds`` in all; ``p50``, ``p95`` and ``max`` in milliseconds."""
 
     requests: int
     wrong: dict[str, int]
@@ -38,59 +38,59 @@ class LoadResult:
 
 
 def build_load_client() -> Path:
-    """The client's program."""
-    built = cache_root() / f"bench-load-{digest(_SOURCE.read_bytes())}"
+    """Build the client unless it exists, and return its path."""
+    program = cache_root() / f"bench-load-{digest(_SOURCE.read_bytes())}"
     with hold_lock("bench-load"):
-        if not built.exists():
-            beside = built.with_suffix(".new")
+        if not program.exists():
+            temporary = program.with_suffix(".new")
             subprocess.run(
-                [find_go(), "build", "-trimpath", "-o", str(beside), str(_SOURCE)],
+                [find_go(), "build", "-trimpath", "-o", str(temporary), str(_SOURCE)],
                 env=go_environment(),
                 check=True,
                 timeout=900,
             )
-            beside.rename(built)
-    return built
+            temporary.rename(program)
+    return program
 
 
 def page_requests(simple: str, names: Sequence[str], accept: str = SIMPLE_JSON) -> list[str]:
-    """Requests for project pages, each by another user agent."""
+    """Return requests for project pages, each with another user agent."""
     return [
         f"{simple}{name}/\t{accept}\t{USER_AGENTS[n % len(USER_AGENTS)]}\t-"
         for n, name in enumerate(names)
     ]
 
 
-def file_requests(found: Sequence[tuple[str, str]]) -> list[str]:
-    """Requests for files, whose bytes are checked."""
+def file_requests(files: Sequence[tuple[str, str]]) -> list[str]:
+    """Return requests for files, whose content the client checks."""
     return [
         f"{path}\t*/*\t{USER_AGENTS[n % len(USER_AGENTS)]}\t{sha256}"
-        for n, (path, sha256) in enumerate(found)
+        for n, (path, sha256) in enumerate(files)
     ]
 
 
 def run_load(address: str, requests: Sequence[str], *, clients: int, repeat: int = 1) -> LoadResult:
-    """Send them all, ``repeat`` times, over so many connections at once."""
+    """Send all requests ``repeat`` times, over ``clients`` connections."""
     shuffled = list(requests)
     random.Random(clients).shuffle(shuffled)
-    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as told:
-        told.write("\n".join(shuffled))
-        told.flush()
-        words = ["-address", address, "-clients", str(clients), "-repeat", str(repeat)]
-        done = subprocess.run(
-            [str(build_load_client()), *words, "-requests", told.name],
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.write("\n".join(shuffled))
+        file.flush()
+        options = ["-address", address, "-clients", str(clients), "-repeat", str(repeat)]
+        result = subprocess.run(
+            [str(build_load_client()), *options, "-requests", file.name],
             capture_output=True,
             text=True,
             check=True,
             timeout=900,
         )
-    return LoadResult(**json.loads(done.stdout))
+    return LoadResult(**json.loads(result.stdout))
 
 
 def measure_ceiling(*, clients: int) -> tuple[float, float]:
-    """What the client itself can do on this machine: requests a second, and bytes a second.
+    """Return the most the client can do on this machine: requests and bytes per second.
 
-    Against a server that costs next to nothing: it sends ready bytes for each request.
+    The server for this costs next to nothing: it sends the same bytes for each request.
     """
     rates = []
     for size, repeat in ((64, 60_000), (4_000_000, 800)):
@@ -100,8 +100,8 @@ def measure_ceiling(*, clients: int) -> tuple[float, float]:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().strip()
-            got = run_load(address, ["/\t*/*\tceiling\t-"], clients=clients, repeat=repeat)
-            rates.append((got.requests / got.seconds, got.bytes / got.seconds))
+            result = run_load(address, ["/\t*/*\tceiling\t-"], clients=clients, repeat=repeat)
+            rates.append((result.requests / result.seconds, result.bytes / result.seconds))
         finally:
             server.terminate()
             server.wait(10)

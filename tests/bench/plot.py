@@ -1,4 +1,7 @@
-"""The plot of docs/benchmarks.md: `plot.py RESULTS.json OUT.svg`, run where matplotlib is."""
+"""Plot the warm results for docs/benchmarks.md: `plot.py RESULTS.json OUT.svg`.
+
+Runs in the benchmark's own environment, which has matplotlib.
+"""
 
 import json
 import sys
@@ -13,22 +16,22 @@ def main() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "pypi-mirror"
     from matplotlib import pyplot
 
-    told = json.loads(Path(sys.argv[1]).read_text())
-    servers = list(dict.fromkeys(one["server"] for one in told["warm"]))
-    clients = list(dict.fromkeys(one["clients"] for one in told["warm"]))
+    runs = json.loads(Path(sys.argv[1]).read_text())["warm"]
+    servers = list(dict.fromkeys(run["server"] for run in runs))
+    clients = list(dict.fromkeys(run["clients"] for run in runs))
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), sharey=True)
     titles = {"json": "146 pages, JSON", "html": "146 pages, HTML", "files": "146 files, 158 MB"}
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         for server in servers:
-            took = {
+            seconds = {
                 count: [
-                    one["seconds"]
-                    for one in told["warm"]
-                    if (one["server"], one["kind"], one["clients"]) == (server, kind, count)
+                    run["seconds"]
+                    for run in runs
+                    if (run["server"], run["kind"], run["clients"]) == (server, kind, count)
                 ]
                 for count in clients
             }
-            points = [(count, median(seconds)) for count, seconds in took.items() if seconds]
+            points = [(count, median(values)) for count, values in seconds.items() if values]
             axis.plot(*zip(*points, strict=True), marker="o", label=server)
         axis.set_xscale("log")
         axis.set_yscale("log")

@@ -1,4 +1,7 @@
-"""From the creation of a pod until it answers /health: installed at its start, and baked."""
+"""Measure pods from their creation until they answer /health.
+
+Some install their packages when they start; others have an image with the packages.
+"""
 
 from __future__ import annotations
 
@@ -32,38 +35,41 @@ _CA = "/etc/ca/ca.crt"
 
 
 def measure_pod_starts(
-    engine: DockerEngine, runtime: str, baked: str, repeats: int
+    engine: DockerEngine, runtime_image: str, application_image: str, repeats: int
 ) -> Mapping[str, list[float]]:
-    """Seconds by way. Both images are on the node before."""
-    with _lab() as up:
-        for image in (runtime, baked):
+    """Return the seconds of each start, by the source of the packages.
+
+    Both images are on the node before the first start.
+    """
+    with _running_lab() as lab:
+        for image in (runtime_image, application_image):
             with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
                 engine.docker("save", "--output", tar.name, image, timeout=300)
-                up.load_image(Path(tar.name))
-        up.kubectl("create", "configmap", "ca", f"--from-file=ca.crt={CA_BUNDLE}")
-        mirrored = _mirror(up)
+                lab.load_image(Path(tar.name))
+        lab.kubectl("create", "configmap", "ca", f"--from-file=ca.crt={CA_BUNDLE}")
+        mirror = _start_mirror(lab)
         upstream = {"UV_DEFAULT_INDEX": read_default_upstream()}
-        ways = {
-            "from upstream": (runtime, upstream, 1),
-            "from the mirror, cold": (runtime, mirrored, 1),
-            "from the mirror, warm": (runtime, mirrored, repeats),
-            "baked": (baked, {}, repeats),
+        sources = {
+            "from upstream": (runtime_image, upstream, 1),
+            "from the mirror, cold": (runtime_image, mirror, 1),
+            "from the mirror, warm": (runtime_image, mirror, repeats),
+            "build-image": (application_image, {}, repeats),
         }
         return {
-            name: [measure_pod_start(up, image, env) for _ in range(times)]
-            for name, (image, env, times) in ways.items()
+            name: [measure_pod_start(lab, image, env) for _ in range(count)]
+            for name, (image, env, count) in sources.items()
         }
 
 
-def measure_pod_start(up: Lab, image: str, env: Mapping[str, str]) -> float:
-    """One pod, from its creation to its first good answer, asked for on its node."""
-    (node,) = up.nodes
-    given = {**dict.fromkeys(SECRETS, "only-in-the-benchmark"), **env, "SSL_CERT_FILE": _CA}
+def measure_pod_start(lab: Lab, image: str, env: Mapping[str, str]) -> float:
+    """Return the seconds from the creation of a pod to its first answer, measured on its node."""
+    (node,) = lab.nodes
+    variables = {**dict.fromkeys(SECRETS, "only-in-the-benchmark"), **env, "SSL_CERT_FILE": _CA}
     container: dict[str, Any] = {
         "name": "main",
         "image": image,
         "imagePullPolicy": "Never",
-        "env": [{"name": key, "value": value} for key, value in given.items()],
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
         "volumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
     }
     volumes = [{"name": "ca", "configMap": {"name": "ca"}}]
@@ -71,47 +77,47 @@ def measure_pod_start(up: Lab, image: str, env: Mapping[str, str]) -> float:
     spec: dict[str, Any] = {"containers": [container], "volumes": volumes}
     spec |= {"dnsConfig": {"options": options}, "terminationGracePeriodSeconds": 0}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "started"}, "spec": spec}
-    since = time.monotonic()
-    up.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    start = time.monotonic()
+    lab.kubectl("create", "-f", "-", stdin=json.dumps(pod))
     try:
         address = ""
-        while time.monotonic() - since < START_TIMEOUT:
-            words = ("get", "pod", "started", "-o", "jsonpath={.status.podIP}")
-            address = address or up.kubectl(*words)
-            if address and _healthy(up, node, address):
-                return time.monotonic() - since
+        while time.monotonic() - start < START_TIMEOUT:
+            query = ("get", "pod", "started", "-o", "jsonpath={.status.podIP}")
+            address = address or lab.kubectl(*query)
+            if address and _is_healthy(lab, node, address):
+                return time.monotonic() - start
             time.sleep(0.2)
-        raise AssertionError(up.kubectl("logs", "started", "--tail=30"))
+        raise AssertionError(lab.kubectl("logs", "started", "--tail=30"))
     finally:
-        up.kubectl("delete", "pod", "started", "--wait=true", "--ignore-not-found")
+        lab.kubectl("delete", "pod", "started", "--wait=true", "--ignore-not-found")
 
 
-def _healthy(up: Lab, node: str, address: str) -> bool:
-    ask = ("timeout", "2", "busybox", "wget", "-q", "-O", "-", f"http://{address}:8000/health")
-    return up.exec(node, *ask, check=False).returncode == 0
+def _is_healthy(lab: Lab, node: str, address: str) -> bool:
+    command = ("timeout", "2", "busybox", "wget", "-q", "-O", "-", f"http://{address}:8000/health")
+    return lab.exec(node, *command, check=False).returncode == 0
 
 
 @contextmanager
-def _lab() -> Iterator[Lab]:
-    """One node, pods may leave the cluster, and the upstream's names are known."""
+def _running_lab() -> Iterator[Lab]:
+    """Run a lab with one node, whose pods reach the upstream by its host names."""
     with httpx.Client(headers={"Accept": SIMPLE_JSON}, timeout=60) as client:
         page = client.get(f"{read_default_upstream()}idna/").raise_for_status().json()
     urls = (read_default_upstream(), page["files"][0]["url"])
     names = {str(urlsplit(url).hostname) for url in urls}
     hosts = {name: socket.gethostbyname(name) for name in names}
     options = LabOptions(name=f"bench-{os.getpid()}", nodes=("anubis",), hosts=hosts)
-    with running_lab(options) as up:
-        yield up
+    with running_lab(options) as lab:
+        yield lab
 
 
-def _mirror(up: Lab) -> Mapping[str, str]:
-    """A mirror in the cluster, as `mirror up` makes it; the environment that leads to it."""
+def _start_mirror(lab: Lab) -> Mapping[str, str]:
+    """Run `mirror up` in the cluster; return the environment that selects the mirror."""
     archive = ensure_mirror_archive()
     image = archive_reference(archive)
-    up.load_image(archive)
-    wait_until_image_reported(up, image)
-    env = {"KUBECONFIG": str(up.kubeconfig)}
-    words = ("--image", image, "--ca-bundle", CA_BUNDLE, "-o", "json")
-    done: subprocess.CompletedProcess[str] = run_program("mirror", "up", *words, env=env)
-    assert done.returncode == 0, done.stderr
-    return {"UV_DEFAULT_INDEX": str(json.loads(done.stdout)["url"])}
+    lab.load_image(archive)
+    wait_until_image_reported(lab, image)
+    env = {"KUBECONFIG": str(lab.kubeconfig)}
+    options = ("--image", image, "--ca-bundle", CA_BUNDLE, "-o", "json")
+    result: subprocess.CompletedProcess[str] = run_program("mirror", "up", *options, env=env)
+    assert result.returncode == 0, result.stderr
+    return {"UV_DEFAULT_INDEX": str(json.loads(result.stdout)["url"])}

@@ -1,7 +1,7 @@
-"""The public index of the benchmark: pages and files of Chronicle's lock, recorded once.
+"""Record the pages and files of Chronicle's lock from the public index, once.
 
-Through an ordinary client at an ordinary pace, into the cache outside of the repository. Later
-runs talk to the record only.
+The record lies in the test cache, outside the repository. An ordinary client fetches it at the
+pace of an installer; later runs use only the record.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from mirror.settings import SIMPLE_JSON
 from mirror.wheels import TargetEnvironment
 from tests.cluster.cache import cache_root, digest, hold_lock
 
-PYTHON = (3, 12)  # what Chronicle takes
+PYTHON = (3, 12)  # the version that Chronicle uses
 LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
 _ENVIRONMENT = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
-_CONNECTIONS = 4  # an ordinary installer has more
+_CONNECTIONS = 4  # fewer than an ordinary installer opens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedProject:
-    """One project as it was recorded: its page's body, and one file."""
+    """A recorded project: the body of its page, and one file."""
 
     name: str
     version: str
     page: Path
     file: Path
-    url: str  # the file's, in the page
+    url: str  # of the file, as the page has it
     sha256: str
 
 
@@ -50,7 +50,7 @@ def read_pins() -> Iterator[PinnedDistribution]:
 
 
 def record_index() -> tuple[RecordedProject, ...]:
-    """What was recorded; done now where it was not."""
+    """Return the record; make it first if there is none."""
     folder = cache_root() / f"public-index-{digest(LOCK.read_bytes(), repr(PYTHON))}"
     with hold_lock("public-index"):
         index = folder / "index.json"
@@ -61,41 +61,47 @@ def record_index() -> tuple[RecordedProject, ...]:
                 httpx.Client(follow_redirects=True, timeout=60) as client,
                 ThreadPoolExecutor(_CONNECTIONS) as pool,
             ):
-                found = list(pool.map(lambda pin: _project(client, folder, pin), read_pins()))
-            index.write_text(json.dumps([one for one in found if one], indent=1))
-    told: list[dict[str, str]] = json.loads((folder / "index.json").read_text())
+                projects = list(
+                    pool.map(lambda pin: _record_project(client, folder, pin), read_pins())
+                )
+            index.write_text(json.dumps([project for project in projects if project], indent=1))
+    entries: list[dict[str, str]] = json.loads((folder / "index.json").read_text())
     return tuple(
         RecordedProject(
-            name=one["name"],
-            version=one["version"],
-            page=folder / "pages" / one["name"],
-            file=folder / "files" / one["filename"],
-            url=one["url"],
-            sha256=one["sha256"],
+            name=entry["name"],
+            version=entry["version"],
+            page=folder / "pages" / entry["name"],
+            file=folder / "files" / entry["filename"],
+            url=entry["url"],
+            sha256=entry["sha256"],
         )
-        for one in told
+        for entry in entries
     )
 
 
-def _project(client: httpx.Client, folder: Path, pin: PinnedDistribution) -> dict[str, str] | None:
+def _record_project(
+    client: httpx.Client, folder: Path, pin: PinnedDistribution
+) -> dict[str, str] | None:
     page = folder / "pages" / pin.name
     if not page.exists():
-        got = client.get(f"{read_default_upstream()}{pin.name}/", headers={"Accept": SIMPLE_JSON})
-        got.raise_for_status()
-        page.write_bytes(got.content)
-    chosen = _choose(json.loads(page.read_bytes())["files"], pin)
+        response = client.get(
+            f"{read_default_upstream()}{pin.name}/", headers={"Accept": SIMPLE_JSON}
+        )
+        response.raise_for_status()
+        page.write_bytes(response.content)
+    chosen = _choose_file(json.loads(page.read_bytes())["files"], pin)
     if chosen is None:
         return None
     file = folder / "files" / chosen["filename"]
     sha256 = str(chosen["hashes"]["sha256"])
     if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-        beside = file.with_suffix(".partial")
-        with client.stream("GET", chosen["url"]) as got, beside.open("wb") as out:
-            got.raise_for_status()
-            for block in got.iter_bytes():
+        partial = file.with_suffix(".partial")
+        with client.stream("GET", chosen["url"]) as response, partial.open("wb") as out:
+            response.raise_for_status()
+            for block in response.iter_bytes():
                 out.write(block)
-        assert hashlib.sha256(beside.read_bytes()).hexdigest() == sha256
-        beside.rename(file)
+        assert hashlib.sha256(partial.read_bytes()).hexdigest() == sha256
+        partial.rename(file)
     metadata = file.with_name(f"{file.name}.metadata")
     if (chosen.get("core-metadata") or False) and not metadata.exists():
         metadata.write_bytes(client.get(f"{chosen['url']}.metadata").raise_for_status().content)
@@ -108,7 +114,7 @@ def _project(client: httpx.Client, folder: Path, pin: PinnedDistribution) -> dic
     }
 
 
-def _choose(files: list[dict[str, Any]], pin: PinnedDistribution) -> dict[str, Any] | None:
+def _choose_file(files: list[dict[str, Any]], pin: PinnedDistribution) -> dict[str, Any] | None:
     """Return the file that an installer picks on current Debian: the best wheel, or the sdist."""
     platforms = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]

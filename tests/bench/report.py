@@ -1,7 +1,8 @@
-"""The figures as a page: a table for people, and what it was measured with."""
+"""Render the results as Markdown tables and put them into docs/benchmarks.md."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
@@ -11,55 +12,62 @@ BEGIN_MARK, END_MARK = "<!-- figures -->", "<!-- end of figures -->"
 _KINDS = {"json": "pages, JSON", "html": "pages, HTML", "files": "files"}
 
 
-def write_table(told: dict[str, Any], page: Path) -> None:
-    """Put the table between the page's marks; the words round it are written by hand."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN_MARK)
-    _, _, after = rest.partition(END_MARK)
-    page.write_text(f"{before}{BEGIN_MARK}\n{render_table(told)}\n{END_MARK}{after}")
+def print_status(text: str) -> None:
+    """Print what is being measured."""
+    print(f"… {text}", file=sys.stderr, flush=True)
 
 
-def render_table(told: dict[str, Any]) -> str:
-    """Markdown."""
-    parts = [_head(told), *_cold(told), *_warm(told), *_installs(told)]
+def replace_section(page: Path, begin: str, text: str, end: str) -> None:
+    """Replace the text between two marks of a page."""
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def render_table(results: dict[str, Any]) -> str:
+    """Return all results as Markdown."""
+    parts = [
+        _render_machine(results),
+        *_render_cold(results),
+        *_render_warm(results),
+        *_render_installs(results),
+    ]
     return "\n".join(parts)
 
 
-def _head(told: dict[str, Any]) -> str:
-    if "ceiling" not in told:
+def _render_machine(results: dict[str, Any]) -> str:
+    if "ceiling" not in results:
         return "Nothing was measured.\n"
-    ceiling = told["ceiling"]
-    most = max(
-        (one["requests"] / one["seconds"] for one in told["warm"]),
-        default=0.0,
-    )
-    bulk = max((one["bytes"] / one["seconds"] for one in told["warm"]), default=0.0)
+    ceiling = results["ceiling"]
+    runs = results["warm"]
+    requests = max((run["requests"] / run["seconds"] for run in runs), default=0.0)
+    bandwidth = max((run["bytes"] / run["seconds"] for run in runs), default=0.0)
     return (
-        f"Machine: {told['machine']}. The client's own ceiling: "
+        f"Machine: {results['machine']}. The client's own ceiling: "
         f"{ceiling['requests']:,.0f} requests/s and {ceiling['bytes'] / 1e9:.1f} GB/s; "
-        f"the most that was measured: {most:,.0f} requests/s and {bulk / 1e9:.1f} GB/s.\n"
+        f"the most that was measured: {requests:,.0f} requests/s and {bandwidth / 1e9:.1f} GB/s.\n"
     )
 
 
-def _cold(told: dict[str, Any]) -> Iterable[str]:
-    if not told["cold"]:
+def _render_cold(results: dict[str, Any]) -> Iterable[str]:
+    if not results["cold"]:
         return
-    direct = told["direct"]
+    direct = results["direct"]
     yield "Cold, 50 connections at once (seconds):\n"
     yield "| server | 146 pages | 146 files | both | wrong | URLs asked twice | CPU s |"
     yield "|---|---|---|---|---|---|---|"
     pages, files = direct["pages"]["seconds"], direct["files"]["seconds"]
     yield f"| the upstream itself | {pages:.2f} | {files:.2f} | {pages + files:.2f} | 0 | | |"
-    for one in told["cold"]:
-        pages, files = one["pages"]["seconds"], one["files"]["seconds"]
-        wrong = sum(one["pages"]["wrong"].values()) + sum(one["files"]["wrong"].values())
+    for run in results["cold"]:
+        pages, files = run["pages"]["seconds"], run["files"]["seconds"]
+        wrong = sum(run["pages"]["wrong"].values()) + sum(run["files"]["wrong"].values())
         yield (
-            f"| {one['server']} | {pages:.2f} | {files:.2f} | {pages + files:.2f} | {wrong} "
-            f"| {one['twice']} | {one['cpu']:.1f} |"
+            f"| {run['server']} | {pages:.2f} | {files:.2f} | {pages + files:.2f} | {wrong} "
+            f"| {run['twice']} | {run['cpu']:.1f} |"
         )
     yield ""
-    if "cold_installs" in told:
-        cold, near = told["cold_installs"], direct["installs"]
+    if "cold_installs" in results:
+        cold, near = results["cold_installs"], direct["installs"]
         yield (
             f"Four whole `uv pip install` at once: direct {near['seconds']:.1f} s, "
             f"from a cold mirror {cold['seconds']:.1f} s "
@@ -69,80 +77,68 @@ def _cold(told: dict[str, Any]) -> Iterable[str]:
         )
 
 
-def _warm(told: dict[str, Any]) -> Iterable[str]:
-    if not told["warm"]:
+def _render_warm(results: dict[str, Any]) -> Iterable[str]:
+    runs = results["warm"]
+    if not runs:
         return
     yield "Warm, 146 requests (seconds, median; ratio to nginx with its range):\n"
-    servers = list(dict.fromkeys(one["server"] for one in told["warm"]))
+    servers = list(dict.fromkeys(run["server"] for run in runs))
     yield "| clients | what | " + " | ".join(servers) + " | this mirror ÷ nginx |"
     yield "|---|---|" + "---|" * (len(servers) + 1)
-    for clients in dict.fromkeys(one["clients"] for one in told["warm"]):
-        for kind, words in _KINDS.items():
+    for clients in dict.fromkeys(run["clients"] for run in runs):
+        for kind, title in _KINDS.items():
             cells = []
             for server in servers:
-                took = _took(told, server, kind, clients)
-                cells.append(f"{median(took):.3f}" if took else "–")
-            yield (
-                f"| {clients} | {words} | "
-                + " | ".join(cells)
-                + f" | {_ratio(told, kind, clients)} |"
-            )
+                seconds = _select_seconds(results, server, kind, clients)
+                cells.append(f"{median(seconds):.3f}" if seconds else "–")
+            ratio = _render_ratio(results, kind, clients)
+            yield f"| {clients} | {title} | " + " | ".join(cells) + f" | {ratio} |"
     yield ""
     yield "| | " + " | ".join(servers) + " |"
     yield "|---|" + "---|" * len(servers)
-    cpu = [sum(o["cpu"] for o in told["warm"] if o["server"] == s) for s in servers]
-    runs = [sum(1 for o in told["warm"] if o["server"] == s) for s in servers]
-    yield (
-        "| CPU s for 146 requests, mean | "
-        + " | ".join(f"{a / b:.3f}" for a, b in zip(cpu, runs, strict=True))
-        + " |"
-    )
-    yield (
-        "| memory, MB (PSS) | "
-        + " | ".join(f"{told['memory'].get(s, 0) / 1e6:.0f}" for s in servers)
-        + " |"
-    )
-    wrong = [
-        sum(sum(o["wrong"].values()) for o in told["warm"] if o["server"] == s) for s in servers
-    ]
-    yield "| wrong answers | " + " | ".join(str(n) for n in wrong) + " |\n"
+    by_server = {name: [run for run in runs if run["server"] == name] for name in servers}
+    cpu = [sum(run["cpu"] for run in rows) / len(rows) for rows in by_server.values()]
+    yield "| CPU s for 146 requests, mean | " + " | ".join(f"{value:.3f}" for value in cpu) + " |"
+    memory = [results["memory"].get(name, 0) / 1e6 for name in servers]
+    yield "| memory, MB (PSS) | " + " | ".join(f"{value:.0f}" for value in memory) + " |"
+    wrong = [sum(sum(run["wrong"].values()) for run in rows) for rows in by_server.values()]
+    yield "| wrong answers | " + " | ".join(str(count) for count in wrong) + " |\n"
 
 
-def _installs(told: dict[str, Any]) -> Iterable[str]:
-    if not told["installs"]:
+def _render_installs(results: dict[str, Any]) -> Iterable[str]:
+    installs = results["installs"]
+    if not installs:
         return
     yield "Whole installs of the lock's wheels, no cache, warm server (seconds; server's CPU s):\n"
     yield "| server | uv pip install | its CPU | pip install | its CPU |"
     yield "|---|---|---|---|---|"
-    for server in dict.fromkeys(one["server"] for one in told["installs"]):
+    for server in dict.fromkeys(run["server"] for run in installs):
         cells = []
         for program in ("uv", "pip"):
-            rows = [
-                one
-                for one in told["installs"]
-                if one["server"] == server and one["program"] == program
+            runs = [
+                run for run in installs if run["server"] == server and run["program"] == program
             ]
-            took = [one["seconds"] for one in rows]
-            failed = sum(one["failed"] for one in rows)
+            seconds = [run["seconds"] for run in runs]
+            failed = sum(run["failed"] for run in runs)
             cells.append(
-                f"{median(took):.1f} ({min(took):.1f}–{max(took):.1f})"
+                f"{median(seconds):.1f} ({min(seconds):.1f}–{max(seconds):.1f})"
                 + (f", {failed} failed" if failed else "")
             )
-            cells.append(f"{median([one['cpu'] for one in rows]):.2f}")
+            cells.append(f"{median([run['cpu'] for run in runs]):.2f}")
         yield f"| {server} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _took(told: dict[str, Any], server: str, kind: str, clients: int) -> list[float]:
+def _select_seconds(results: dict[str, Any], server: str, kind: str, clients: int) -> list[float]:
     return [
-        one["seconds"]
-        for one in told["warm"]
-        if (one["server"], one["kind"], one["clients"]) == (server, kind, clients)
+        run["seconds"]
+        for run in results["warm"]
+        if (run["server"], run["kind"], run["clients"]) == (server, kind, clients)
     ]
 
 
-def _ratio(told: dict[str, Any], kind: str, clients: int) -> str:
-    ours = _took(told, "this mirror", kind, clients)
-    limit = _took(told, "nginx, static files", kind, clients)
-    ratios = [a / b for a, b in zip(ours, limit, strict=True)]
+def _render_ratio(results: dict[str, Any], kind: str, clients: int) -> str:
+    ours = _select_seconds(results, "this mirror", kind, clients)
+    limit = _select_seconds(results, "nginx, static files", kind, clients)
+    ratios = [mirror / nginx for mirror, nginx in zip(ours, limit, strict=True)]
     return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"

@@ -1,4 +1,4 @@
-"""The servers that are measured, each on loopback with folders of its own."""
+"""Run the servers to measure, each on loopback with directories of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ http {{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkServer:
-    """A server that runs: ``simple`` is the path of its index; ``log`` its access log, if any."""
+    """A running server. ``index_path`` is the path of its simple index."""
 
     name: str
     port: int
@@ -59,75 +59,76 @@ class BenchmarkServer:
         return f"127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of all its processes since they started."""
-        times = [one.cpu_times() for one in self.processes()]
-        return sum(one.user + one.system for one in times)
+        """Return the CPU seconds of all its processes since they started."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(time.user + time.system for time in times)
 
     def memory_bytes(self) -> int:
-        """Bytes that its processes hold, shared ones counted once (PSS)."""
-        return sum(one.memory_full_info().pss for one in self.processes())
+        """Return the memory of its processes in bytes, shared pages counted once (PSS)."""
+        return sum(process.memory_full_info().pss for process in self.processes())
 
     def requested_paths(self) -> list[str]:
-        """The paths that were asked of it, in order."""
+        """Return the paths in its access log, in order."""
         assert self.access_log is not None
         return [line.split(" ")[6] for line in self.access_log.read_text().splitlines()]
 
 
 @contextmanager
 def serve_upstream(folder: Path, record: Sequence[RecordedProject]) -> Iterator[BenchmarkServer]:
-    """The upstream: the recorded bodies, their file URLs turned to itself."""
+    """Serve the record as the upstream; the file URLs of its pages lead to itself."""
     port = find_free_port()
-    for one in record:
-        host, _, path = one.url.partition("/packages/")
-        page = folder / "simple" / one.name / "index.json"
+    for project in record:
+        host, _, path = project.url.partition("/packages/")
+        page = folder / "simple" / project.name / "index.json"
         page.parent.mkdir(parents=True)
-        body = one.page.read_bytes()
+        body = project.page.read_bytes()
         page.write_bytes(body.replace(host.encode(), f"http://127.0.0.1:{port}".encode()))
         target = folder / "packages" / path
         target.parent.mkdir(parents=True)
-        os.link(one.file, target)
-        metadata = one.file.with_name(f"{one.file.name}.metadata")
+        os.link(project.file, target)
+        metadata = project.file.with_name(f"{project.file.name}.metadata")
         if metadata.exists():
             os.link(metadata, target.with_name(f"{target.name}.metadata"))
-    with _nginx("upstream", folder, port, gzip="off", log=True) as served:
-        yield served
+    with _run_nginx("upstream", folder, port, gzip="off", log=True) as server:
+        yield server
 
 
 @contextmanager
 def serve_static_nginx(
     folder: Path, mirror_data: Path, record: Sequence[RecordedProject]
 ) -> Iterator[BenchmarkServer]:
-    """nginx with static files alone: the bodies and the encoding that the mirror serves."""
-    for one in record:
-        page = folder / "simple" / one.name
+    """Serve the mirror's pages and files with nginx alone, in the same encoding."""
+    for project in record:
+        page = folder / "simple" / project.name
         page.mkdir(parents=True)
         for kind in ("json", "html"):
             for suffix in ("", ".gz"):
                 os.link(
-                    mirror_data / f"public/pages/{one.name}.{kind}{suffix}",
+                    mirror_data / f"public/pages/{project.name}.{kind}{suffix}",
                     page / f"index.{kind}{suffix}",
                 )
-        target = folder / f"root/pypi/+f/{one.name}/{one.sha256}/{one.file.name}"
+        target = folder / f"root/pypi/+f/{project.name}/{project.sha256}/{project.file.name}"
         target.parent.mkdir(parents=True)
-        os.link(one.file, target)
-    with _nginx("nginx, static files", folder, find_free_port(), gzip="on", log=False) as served:
-        yield served
+        os.link(project.file, target)
+    port = find_free_port()
+    with _run_nginx("nginx, static files", folder, port, gzip="on", log=False) as server:
+        yield server
 
 
 @contextmanager
 def serve_mirror(home: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkServer]:
-    """This project: what `mirror up --local` starts."""
+    """Run this project as `mirror up --local` does."""
     local = LocalMirror(home)
     port = find_free_port()
     settings = {"port": port, "upstream": f"http://{upstream.address}/simple/"}
     local.up(overrides=settings, deadline=Deadline.after(180))
     try:
-        pids = [one.pid for one in local.services.processes.read_records().values()]
+        pids = [record.pid for record in local.services.processes.read_records().values()]
         yield BenchmarkServer(
             name="this mirror",
             port=port,
             index_path="/workloads/stable/+simple/",
-            processes=lambda: _families(pids),
+            processes=lambda: _list_processes(pids),
         )
     finally:
         local.down(purge=False)
@@ -135,7 +136,7 @@ def serve_mirror(home: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkSer
 
 @contextmanager
 def serve_devpi(folder: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkServer]:
-    """devpi-server with the settings that suit it best, and nothing before it."""
+    """Run devpi-server with the settings that suit it best, without a proxy."""
     for name in ("root-password", "secretfile"):
         path = folder / "secrets" / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,18 +154,18 @@ def serve_devpi(folder: Path, upstream: BenchmarkServer) -> Iterator[BenchmarkSe
     argv = devpi.build_server_argv(
         sys.executable, layout, ServerSettings(), port=port, markers=folder / "marks"
     )
-    with _program("devpi alone", argv, port, "/workloads/stable/+simple/", folder) as served:
-        with IndexClient(f"http://{served.address}", Deadline.after(60)) as client:
+    with _run_server("devpi alone", argv, port, "/workloads/stable/+simple/", folder) as server:
+        with IndexClient(f"http://{server.address}", Deadline.after(60)) as client:
             client.login("root", (folder / "secrets/root-password").read_text())
             client.ensure_indexes(f"http://{upstream.address}/simple/", behind_proxy=False)
-        yield served
+        yield server
 
 
 @contextmanager
 def serve_proxpi(
     folder: Path, upstream: BenchmarkServer, python: Path
 ) -> Iterator[BenchmarkServer]:
-    """proxpi as its own image runs it: gunicorn with threads."""
+    """Run proxpi as its own image does: gunicorn with threads."""
     port = find_free_port()
     (folder / "cache").mkdir(parents=True)
     env = {
@@ -177,78 +178,85 @@ def serve_proxpi(
         *(str(python), "-m", "gunicorn", "--threads", "12", "--bind", f"127.0.0.1:{port}"),
         *("--timeout", "120", "proxpi.server:app"),
     )
-    with _program("proxpi", argv, port, "/index/", folder, env) as served:
-        yield served
+    with _run_server("proxpi", argv, port, "/index/", folder, env) as server:
+        yield server
 
 
 def find_file_paths(
-    served: BenchmarkServer, record: Sequence[RecordedProject]
+    server: BenchmarkServer, record: Sequence[RecordedProject]
 ) -> list[tuple[str, str]]:
-    """The path of each recorded file as the server's pages name it, and its sha256."""
-    found = []
+    """Return the path of each recorded file, as the server's pages have it, and its SHA-256."""
+    paths = []
     with httpx.Client(timeout=120, trust_env=False, headers={"Accept": SIMPLE_JSON}) as client:
-        for one in record:
-            url = f"http://{served.address}{served.index_path}{one.name}/"
+        for project in record:
+            url = f"http://{server.address}{server.index_path}{project.name}/"
             page = client.get(url).raise_for_status()
             (link,) = (
-                told["url"] for told in page.json()["files"] if told["filename"] == one.file.name
+                file["url"]
+                for file in page.json()["files"]
+                if file["filename"] == project.file.name
             )
-            found.append((urlsplit(str(page.url.join(link))).path, one.sha256))
-    return found
+            paths.append((urlsplit(str(page.url.join(link))).path, project.sha256))
+    return paths
 
 
 @contextmanager
-def _nginx(name: str, root: Path, port: int, *, gzip: str, log: bool) -> Iterator[BenchmarkServer]:
+def _run_nginx(
+    name: str, root: Path, port: int, *, gzip: str, log: bool
+) -> Iterator[BenchmarkServer]:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     config = root / "nginx.conf"
-    access = root / "access.log"
+    access_log = root / "access.log"
     text = _CONF.format(
         user="root" if os.getuid() == 0 else "nobody",
         root=root,
         temporary=" ".join(f"{kind}_temp_path {root}/tmp-{kind};" for kind in kinds),
-        log=access if log else "off",
+        log=access_log if log else "off",
         port=port,
         json=SIMPLE_JSON,
         gzip=gzip,
     )
     config.write_text(text)
     argv = ("nginx", "-p", str(root), "-c", str(config), "-e", "stderr")
-    with _program(name, argv, port, "/simple/", root) as served:
+    with _run_server(name, argv, port, "/simple/", root) as server:
         yield BenchmarkServer(
             name=name,
             port=port,
             index_path="/simple/",
-            processes=served.processes,
-            access_log=access if log else None,
+            processes=server.processes,
+            access_log=access_log if log else None,
         )
 
 
 @contextmanager
-def _program(
+def _run_server(
     name: str,
     argv: Sequence[str],
     port: int,
-    simple: str,
+    index_path: str,
     folder: Path,
     env: dict[str, str] | None = None,
 ) -> Iterator[BenchmarkServer]:
-    """Start it, wait until it listens, end it and its children."""
+    """Run a server for the length of a block; the block starts when the server listens."""
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
             argv, stdout=output, stderr=output, env={**os.environ, **(env or {})}
         )
     try:
-        until = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                text = (folder / "output.log").read_text()[-2000:]
-                assert process.poll() is None and time.monotonic() < until, f"{name}: {text}"
+                log = (folder / "output.log").read_text()[-2000:]
+                assert process.poll() is None and time.monotonic() < deadline, f"{name}: {log}"
                 time.sleep(0.2)
         yield BenchmarkServer(
-            name=name, port=port, index_path=simple, processes=lambda: _families([process.pid])
+            name=name,
+            port=port,
+            index_path=index_path,
+            processes=lambda: _list_processes([process.pid]),
         )
     finally:
         process.send_signal(signal.SIGINT)
@@ -259,6 +267,7 @@ def _program(
             process.wait(20)
 
 
-def _families(pids: Sequence[int]) -> list[psutil.Process]:
-    heads = [psutil.Process(pid) for pid in pids]
-    return [*heads, *(child for head in heads for child in head.children(recursive=True))]
+def _list_processes(pids: Sequence[int]) -> list[psutil.Process]:
+    """Return the processes and all their descendants."""
+    parents = [psutil.Process(pid) for pid in pids]
+    return [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
