@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mirror.core.codec import dump, json_key
+from mirror.core.codec import dump, json_key, load
 from mirror.lock import PinnedDistribution
 from mirror.wheels import TargetEnvironment
 
@@ -77,19 +77,7 @@ class WarmRequest:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> WarmRequest:
-        document = json.loads(gzip.decompress(content))
-        target = document["target"]
-        return cls(
-            releases=tuple(
-                RequestedRelease(**{**release, "hashes": tuple(release["hashes"])})
-                for release in document["wanted"]
-            ),
-            target=TargetEnvironment(
-                pythons=tuple(target["pythons"]),
-                machines=tuple(target["machines"]),
-                musl=target["musl"],
-            ),
-        )
+        return load(cls, json.loads(gzip.decompress(content)))
 
 
 def build_warm_request(
@@ -119,10 +107,8 @@ def parse_latest_progress(log: str) -> WarmProgress | WarmReport | None:
         try:
             entry = json.loads(line)
             if "report" in entry:
-                report = entry["report"]
-                misses = tuple(MissingDistribution(**miss) for miss in report["misses"])
-                return WarmReport(**{**report, "misses": misses})
-            return WarmProgress(**entry)
-        except (ValueError, TypeError, KeyError):
+                return load(WarmReport, entry["report"])
+            return load(WarmProgress, entry)
+        except (ValueError, TypeError):
             continue  # output of something else
     return None

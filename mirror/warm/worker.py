@@ -161,7 +161,8 @@ def _find_release_files(
 def _select_newest(files: Sequence[IndexFile], specifier: str) -> list[IndexFile]:
     """Return the files of the newest release that a specifier allows. Raises _NotAvailable."""
     allowed = SpecifierSet(specifier)
-    allow_prereleases = specifier.startswith("==") or None
+    # False, not None: `contains` would otherwise accept a prerelease that it sees by itself
+    allow_prereleases = specifier.startswith("==") or bool(allowed.prereleases)
     versions = {
         file: version
         for file in files

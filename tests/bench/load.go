@@ -1,13 +1,13 @@
-// The load of the benchmark: keeps N connections busy with the requests of a file, HTTP/1.1 by
-// hand so that it costs little beside what it measures.
+// Load client of the benchmark: keeps N connections busy with the requests in a file. It writes
+// HTTP/1.1 by hand, so that it costs little compared to what it measures.
 //
 //	load -address HOST:PORT -clients N -requests FILE [-repeat R]
 //	load -serve BYTES
 //
-// A line of FILE: path, Accept, User-Agent and the body's sha256 (or "-"), separated by tabs. Prints
-// one JSON object. A status that is not 200, a body that breaks off or has another hash is counted.
-// With -serve it answers every request with so many bytes, on a port that it prints: what the
-// client itself can do is measured against that.
+// Each line of FILE has a path, Accept, User-Agent and the SHA-256 of the body (or "-"), separated
+// by tabs. Prints one JSON object, which counts each response with another status than 200, with a
+// truncated body or with another hash as wrong. -serve answers every request with BYTES bytes on a
+// port that it prints, to measure the limits of the client itself.
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""What the front tells, as it tells it."""
+"""mirror.cache_status reads the status of the cache and nginx's counters."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from mirror.cache_status import parse_cache_status
+from mirror.cache_status import CacheStatus, parse_cache_status
 
-STUB = (
+STUB_STATUS = (
     "Active connections: 3 \nserver accepts handled requests\n 90 90 1000 \n"
     "Reading: 0 Writing: 1 Waiting: 2 \n"
 )
 
 
-def told(**more: Any) -> dict[str, Any]:
-    return {
+def parse(*, probe_requests: float = 0.0, **overrides: Any) -> CacheStatus:
+    document: dict[str, Any] = {
         "upstream": {"url": "https://index.example/simple/", "state": "ok", "since": None},
         "pages": 146,
         "files": 150,
@@ -23,46 +23,43 @@ def told(**more: Any) -> dict[str, Any]:
         "asked": {"pages": 60, "files": 40},
         "fetched": {"pages": 30, "files": 20, "bytes": 1},
         "volume": {"free": 10**10, "size": 2 * 10**10},
-    } | more
+    }
+    return parse_cache_status(document | overrides, STUB_STATUS, probe_requests=probe_requests)
 
 
-def test_hits() -> None:
-    seen = parse_cache_status(told(), STUB)
-    assert (seen.requests, seen.asked, seen.fetched) == (1000, 100, 50)
-    assert seen.hit_rate == pytest.approx(0.9)
-    assert not seen.is_full
-    assert parse_cache_status(told(), STUB, probe_requests=500.4).hit_rate == pytest.approx(
-        1 - 100 / 499, abs=0.001
-    )
-    assert parse_cache_status(told(), STUB, probe_requests=5000).hit_rate is None, (
-        "nobody has asked yet"
-    )
+def test_counts_requests_and_hits() -> None:
+    status = parse()
+    assert (status.requests, status.asked, status.fetched) == (1000, 100, 50)
+    assert status.hit_rate == pytest.approx(0.9)
+    assert not status.is_full
+    assert parse(probe_requests=500.4).hit_rate == pytest.approx(1 - 100 / 499, abs=0.001)
+    assert parse(probe_requests=5000).hit_rate is None, "there were no requests but the probes'"
 
 
-def test_the_upstream() -> None:
-    away = {"url": "u", "state": "away", "since": "20:00", "error": "refused"}
-    seen = parse_cache_status(told(upstream=away), STUB)
-    assert (seen.upstream_away, seen.upstream_since) == ("refused", "20:00")
-    assert parse_cache_status(told(), STUB).upstream_away == ""
+def test_reports_an_upstream_that_does_not_answer() -> None:
+    status = parse(upstream={"url": "u", "state": "away", "since": "20:00", "error": "refused"})
+    assert (status.upstream_away, status.upstream_since) == ("refused", "20:00")
+    assert parse().upstream_away == ""
 
 
 @pytest.mark.parametrize(
-    ("free", "size", "full"),
+    ("free", "size", "is_full"),
     [(10**8, 2 * 10**10, True), (10**8, 10**9, False), (10**9, 10**12, False), (0, 10**9, True)],
 )
-def test_full(free: int, size: int, full: bool) -> None:
-    assert parse_cache_status(told(volume={"free": free, "size": size}), STUB).is_full is full
+def test_a_volume_with_little_space_is_full(free: int, size: int, is_full: bool) -> None:
+    assert parse(volume={"free": free, "size": size}).is_full is is_full
 
 
-def test_a_volume_with_room_for_small_files_alone_is_full() -> None:
-    """It says so itself: something larger found no room."""
+def test_a_volume_on_which_a_file_did_not_fit_is_full() -> None:
+    """Small files would still fit; the cache itself reports that a larger one did not."""
     volume = {"free": 3 * 10**8, "size": 5 * 10**9}
-    assert not parse_cache_status(told(volume=volume), STUB).is_full
-    assert parse_cache_status(told(volume={**volume, "full": True}), STUB).is_full
+    assert not parse(volume=volume).is_full
+    assert parse(volume={**volume, "full": True}).is_full
 
 
-def test_what_the_rounds_found() -> None:
-    seen = parse_cache_status(told(scrub={"ended": 0.0, "mended": 2, "lost": ["lib-1.whl"]}), STUB)
-    assert (seen.scrubbed, seen.repaired) == ("1970-01-01 00:00:00+00:00", 2)
-    assert seen.lost == ("lib-1.whl",)
-    assert parse_cache_status(told(), STUB).lost == (), "an older mirror does not tell"
+def test_reports_the_last_scrub() -> None:
+    status = parse(scrub={"ended": 0.0, "mended": 2, "lost": ["lib-1.whl"]})
+    assert (status.scrubbed, status.repaired) == ("1970-01-01 00:00:00+00:00", 2)
+    assert status.lost == ("lib-1.whl",)
+    assert "lib-1.whl" in status.lost_uploads_message
+    assert parse().lost == (), "older images have no scrubber"

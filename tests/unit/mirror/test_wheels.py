@@ -1,8 +1,11 @@
-"""Which files a Linux machine takes; compared with packaging's own idea of this machine."""
+"""mirror.wheels selects the files that a Linux machine installs; compared with packaging's tags."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from packaging.tags import sys_tags
 
 from mirror.wheels import (
     PYTHON_VERSIONS,
@@ -16,7 +19,7 @@ TARGET = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
 
 
 @pytest.mark.parametrize(
-    ("tags", "taken"),
+    ("tags", "is_selected"),
     [
         ("py3-none-any", True),
         ("py2.py3-none-any", True),
@@ -38,53 +41,48 @@ TARGET = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
         ("pp310-pypy310_pp73-manylinux_2_17_x86_64", False),
     ],
 )
-def test_wheels(tags: str, taken: bool) -> None:
-    name = f"lib-1.0-{tags}.whl"
-    assert select_files([name], TARGET) == ((name,) if taken else ())
+def test_selects_wheels_by_their_tags(tags: str, is_selected: bool) -> None:
+    filename = f"lib-1.0-{tags}.whl"
+    assert select_files([filename], TARGET) == ((filename,) if is_selected else ())
 
 
-def test_as_packaging_sees_it() -> None:
-    """Whatever this interpreter takes of Linux wheels, the target of its kind takes too."""
-    import sys
-
-    from packaging.tags import sys_tags
-
+def test_accepts_the_linux_tags_of_this_interpreter() -> None:
     target = TargetEnvironment(
         pythons=(f"3.{sys.version_info.minor}",), machines=("x86_64", "aarch64"), musl=True
     )
-    here = [tag for tag in sys_tags() if tag.platform == "any" or "linux" in tag.platform]
-    assert here
-    wrong = [tag for tag in here if not target.accepts_tags([tag])]
-    assert not [tag for tag in wrong if tag.interpreter.startswith("cp3")], wrong
+    tags = [tag for tag in sys_tags() if tag.platform == "any" or "linux" in tag.platform]
+    assert tags
+    rejected = [tag for tag in tags if not target.accepts_tags([tag])]
+    assert not [tag for tag in rejected if tag.interpreter.startswith("cp3")], rejected
 
 
-def test_musl_on_request() -> None:
+def test_selects_musl_wheels_on_request() -> None:
     musl = TargetEnvironment(pythons=("3.12",), machines=("x86_64",), musl=True)
     assert select_files(["lib-1.0-cp312-cp312-musllinux_1_2_x86_64.whl"], musl)
 
 
-def test_an_sdist_only_where_there_is_no_wheel() -> None:
+def test_selects_an_sdist_only_without_a_wheel() -> None:
     wheel, sdist = "lib-1.0-py3-none-any.whl", "lib-1.0.tar.gz"
     assert select_files([sdist, wheel], TARGET) == (wheel,)
     assert select_files([sdist, "lib-1.0-cp312-cp312-win_amd64.whl"], TARGET) == (sdist,)
     assert select_files(["nonsense.whl"], TARGET) == ()
 
 
-def test_markers() -> None:
+def test_evaluates_markers() -> None:
     assert TARGET.satisfies_marker("")
     assert TARGET.satisfies_marker("python_full_version < '3.13'")
     assert not TARGET.satisfies_marker("python_full_version >= '3.13'")
     assert not TARGET.satisfies_marker("sys_platform == 'win32'")
-    assert TARGET.satisfies_marker("no marker at all")
+    assert TARGET.satisfies_marker("no marker at all"), "an invalid marker counts as satisfied"
 
 
-def test_pythons() -> None:
+def test_selects_python_versions() -> None:
     assert select_pythons(">=3.12,<3.14") == ("3.12", "3.13")
     assert select_pythons("") == PYTHON_VERSIONS
     assert select_pythons("nonsense") == PYTHON_VERSIONS
 
 
-def test_versions() -> None:
+def test_parses_versions_of_filenames() -> None:
     assert str(parse_version("lib-1.0-py3-none-any.whl")) == "1.0"
     assert str(parse_version("lib-1.0.tar.gz")) == "1.0"
     assert parse_version("lib.exe") is None

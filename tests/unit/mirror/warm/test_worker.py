@@ -1,0 +1,85 @@
+"""The warm worker against an index on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mirror.warm import worker
+from mirror.warm.request import RequestedRelease, WarmProgress, WarmReport, WarmRequest
+from mirror.wheels import TargetEnvironment
+from tests.faults.faulty_upstream import FaultyFile, FaultyProject, FaultyUpstream
+
+TARGET = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
+
+
+@pytest.fixture
+def index() -> Iterator[FaultyUpstream]:
+    index = FaultyUpstream()
+    yield index
+    index.stop()
+
+
+def run_warm(
+    index: FaultyUpstream, *releases: RequestedRelease
+) -> tuple[WarmReport, list[WarmProgress]]:
+    messages: list[WarmProgress] = []
+    request = WarmRequest(releases=releases, target=TARGET)
+    return worker.warm(index.url, request, on_progress=messages.append), messages
+
+
+def test_fetches_the_newest_allowed_release(index: FaultyUpstream) -> None:
+    index.add_project("lib", "1.0", "2.0", "3.0rc1", "4.0")
+    report, messages = run_warm(index, RequestedRelease(name="lib", specifier="<4"))
+    assert (report.files, report.misses) == (1, ())
+    assert index.count_downloads() == {"/files/lib/lib-2.0-py3-none-any.whl": 1}
+    assert [(message.step, message.done, message.total) for message in messages] == [
+        ("pages", 1, 1),
+        ("files", 1, 1),
+    ]
+
+
+def test_fetches_a_prerelease_only_if_the_request_names_one(index: FaultyUpstream) -> None:
+    index.add_project("lib", "1.0rc1", "1.0rc2")
+    report, _ = run_warm(index, RequestedRelease(name="lib"))
+    assert report.misses[0].why == "the index has no release that is not a prerelease"
+    for specifier in ("==1.0rc1", ">=1.0rc2"):
+        report, _ = run_warm(index, RequestedRelease(name="lib", specifier=specifier))
+        assert report.files == 1, report
+
+
+def test_explains_what_the_index_does_not_have(index: FaultyUpstream) -> None:
+    index.add_project("lib", "1.0")
+    index.projects["native"] = FaultyProject(
+        files={"native-1.0-cp312-cp312-win_amd64.whl": FaultyFile(content=b"x")}
+    )
+    index.projects["wrong"] = FaultyProject(
+        files={"wrong-1.0-py3-none-any.whl": FaultyFile(content=b"x", sha256="0" * 64)}
+    )
+    report, _ = run_warm(
+        index,
+        RequestedRelease(name="absent", specifier="==1.0"),
+        RequestedRelease(name="lib", specifier="==9"),
+        RequestedRelease(name="lib", specifier="==1.0", hashes=("f" * 64,)),
+        RequestedRelease(name="native"),
+        RequestedRelease(name="wrong"),
+    )
+    assert report.files == 0
+    reasons = [(miss.name, miss.why) for miss in report.misses]
+    assert ("absent==1.0", "no index has a project of this name") in reasons
+    assert ("lib==9", "the index has no release ==9") in reasons
+    assert any(name == "lib==1.0" and "has a hash of the lock" in why for name, why in reasons)
+    assert ("native", "no wheel for Python 3.12 on Linux x86_64, and no sdist") in reasons
+    assert any(name == "wrong-1.0-py3-none-any.whl" for name, _ in reasons)
+
+
+def test_retries_until_the_time_is_over(
+    index: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_RETRY_SECONDS", 0.5)
+    index.add_project("lib")
+    with index.inject_fault("503"):
+        report, _ = run_warm(index, RequestedRelease(name="lib"))
+    assert [miss.name for miss in report.misses] == ["lib"]
+    assert index.request_counts["/simple/lib/"] > 1
