@@ -178,11 +178,7 @@ class IndexClient:
         body, headers = encode_form(form, path)
         try:
             self._send(
-                "POST",
-                f"/{index}/",
-                body=body,
-                headers=headers,
-                timeout=self._deadline.remaining(),
+                "POST", f"/{index}/", body=body, headers=headers, timeout=self._deadline.remaining()
             )
         except MirrorIndexError as error:
             stats = self.read_stats()  # devpi says only that the upload failed

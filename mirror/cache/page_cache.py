@@ -115,10 +115,7 @@ class PageCache:
             return None
         with self._parsing:
             page = project_page.parse_page(
-                response.body,
-                content_type=response.content_type,
-                url=response.url,
-                project=project,
+                response.body, content_type=response.content_type, url=response.url, project=project
             )
         try:
             self._store.save_page(project, page, response.etag)

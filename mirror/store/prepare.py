@@ -128,10 +128,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         prepare_server(
-            serverdir=options.serverdir,
-            run_dir=options.run,
-            secrets=options.secrets,
-            report=print,
+            serverdir=options.serverdir, run_dir=options.run, secrets=options.secrets, report=print
         )
     except MirrorError as error:
         print(format_error(error), file=sys.stderr)

@@ -12,13 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.core.errors import InputError, MirrorError
-from mirror.lock import (
-    LockFile,
-    PinnedDistribution,
-    merge_locks,
-    parse_requirements,
-    read_lock,
-)
+from mirror.lock import LockFile, PinnedDistribution, merge_locks, parse_requirements, read_lock
 
 ONE, TWO = "a" * 64, "b" * 64  # SHA-256 digests
 HASHES = (f"sha256:{ONE}", f"sha256:{TWO}")

@@ -51,10 +51,7 @@ def test_links_files_to_the_mirror_and_records_their_urls() -> None:
     ]
     assert page.links.splitlines()[1:] == [
         f"{SHA} {name} https://files.example/p/{name} {metadata}"
-        for name, metadata in (
-            ("some_lib-1.0-py3-none-any.whl", "-"),
-            ("some-lib-1.0.tar.gz", SHA),
-        )
+        for name, metadata in (("some_lib-1.0-py3-none-any.whl", "-"), ("some-lib-1.0.tar.gz", SHA))
     ]
 
 

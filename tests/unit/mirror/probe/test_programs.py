@@ -48,11 +48,7 @@ def test_reports_the_last_cause_of_a_failure(tmp_path: Path) -> None:
         " >&2; exit 2",
     )
     run = programs.run_uv(uv, "index.example", 443)
-    assert (run.program, run.outcome, run.text) == (
-        "uv 0.6.10",
-        "no-name",
-        "Name does not resolve",
-    )
+    assert (run.program, run.outcome, run.text) == ("uv 0.6.10", "no-name", "Name does not resolve")
 
 
 def test_sorts_the_addresses(tmp_path: Path) -> None:

@@ -22,11 +22,7 @@ def secrets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def options(tmp_path: Path, secrets: Path) -> dict[str, Any]:
-    return {
-        "serverdir": tmp_path / "data/devpi",
-        "run_dir": tmp_path / "run",
-        "secrets": secrets,
-    }
+    return {"serverdir": tmp_path / "data/devpi", "run_dir": tmp_path / "run", "secrets": secrets}
 
 
 def test_creates_a_private_server_folder_once(tmp_path: Path, options: dict[str, Any]) -> None:
