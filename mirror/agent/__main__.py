@@ -11,7 +11,6 @@ from typing import Any
 from mirror.agent import desired_state, events, node_defaults, reconcile, targets
 from mirror.agent.host_paths import CNI_DIRECTORIES, PROC_SYS_NET, HostPaths, TargetError
 from mirror.agent.host_report import describe_host
-from mirror.agent.lock import lock_host
 from mirror.core.wait import repeat_until_stopped
 from mirror.snapshot import WriteConflict, decode_content
 
@@ -64,7 +63,7 @@ def main(argv: list[str]) -> int:
     host = HostPaths(root=options.root, net=options.net, cni=options.cni)
     if options.command == "do":
         request = json.loads(sys.stdin.readline())
-        with lock_host(host):
+        with host.lock():
             print(json.dumps(handle_request(host, request)))
     else:
         _serve(host)
@@ -73,7 +72,7 @@ def main(argv: list[str]) -> int:
 
 def _serve(host: HostPaths) -> None:
     """Apply the node defaults, then reconcile until the pod is stopped."""
-    with lock_host(host):
+    with host.lock():
         for line in node_defaults.apply_defaults(host):
             _log(line)
         try:

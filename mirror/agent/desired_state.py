@@ -51,9 +51,8 @@ def read(host: HostPaths) -> list[DesiredTarget]:
             raise ValueError("its checksum does not match")
         return [DesiredTarget.from_json(data, data["fixes"]) for data in state["pages"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise TargetError(
-            f"{_FILE} was altered: {error}; run mirror fix --keep to write it again"
-        ) from None
+        why = f"{_FILE} was altered: {error}; run mirror fix --keep to write it again"
+        raise TargetError(why) from None
 
 
 def write(host: HostPaths, desired: Collection[DesiredTarget]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -46,3 +50,13 @@ class HostPaths:
         if parts[0] != "net" or any(not part or "/" in part for part in parts):
             raise TargetError(f"{key} is not a network setting")
         return self.net.joinpath(*parts[1:])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock that serializes the agent's processes on a host: `serve` and every `do`."""
+        fd = os.open(self.root / "etc", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)

@@ -38,11 +38,8 @@ def describe_host(host: HostPaths) -> dict[str, Any]:
 
 def _list_folder(host: HostPaths, folder: str) -> list[Path]:
     path = PurePosixPath(folder)
-    mounted = (
-        host.root / "cni" / path.relative_to(host.cni)
-        if path.is_relative_to(host.cni)
-        else host.root / "etc" / path.relative_to(ETC)
-    )
+    top, name = (host.cni, "cni") if path.is_relative_to(host.cni) else (ETC, "etc")
+    mounted = host.root / name / path.relative_to(top)
     return sorted(mounted.iterdir()) if mounted.is_dir() else []
 
 
@@ -68,9 +65,8 @@ def _read_sysctl_lines(host: HostPaths) -> list[dict[str, str]]:
 
 def _read_addresses() -> list[str]:
     """Return the host's IPv6 addresses except link-local ones, as LINK ADDRESS/PREFIX."""
-    table = Path("/proc/net/if_inet6")
     addresses = []
-    for row in table.read_text().splitlines() if table.exists() else ():
+    for row in (_read_text(Path("/proc/net/if_inet6")) or "").splitlines():
         digits, _, prefix, scope, _, link = row.split()
         if int(scope, 16) != 0x20:
             address = ipaddress.IPv6Address(bytes.fromhex(digits))

@@ -38,11 +38,11 @@ def list_addresses() -> list[NetlinkRecord]:
     The kernel restores link-local addresses and `::1` itself.
     """
     links = dict(socket.if_nameindex())
-    records: list[NetlinkRecord] = []
+    records = []
     for body in _dump(_GET_ADDRESS):
         _, _, flags, scope, link = _ADDRESS.unpack_from(body)
         if scope == 0 and flags & _PERMANENT and link in links:
-            records.append({"link": links[link], "message": base64.b64encode(body).decode()})
+            records.append(_build_record(links[link], body))
     return records
 
 
@@ -52,17 +52,14 @@ def list_routes() -> list[NetlinkRecord]:
     Routes that the kernel or a router advertisement adds are not among them.
     """
     links = dict(socket.if_nameindex())
-    records: list[NetlinkRecord] = []
+    records = []
     for body in _dump(_GET_ROUTE):
         _, _, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
         automatic = protocol in (_BY_KERNEL, _BY_ADVERTISEMENT)
-        if table == _LOCAL_TABLE or kind != _UNICAST or automatic:
-            continue
-        link = next(
-            (value for t, value in _iterate_attributes(body, _ROUTE.size) if t == _OUT_LINK), b""
-        )
-        name = links.get(struct.unpack("=I", link)[0], "") if link else ""
-        records.append({"link": name, "message": base64.b64encode(body).decode()})
+        if table != _LOCAL_TABLE and kind == _UNICAST and not automatic:
+            link = dict(_iterate_attributes(body, _ROUTE.size)).get(_OUT_LINK)
+            name = links.get(struct.unpack("=I", link)[0], "") if link else ""
+            records.append(_build_record(name, body))
     return records
 
 
@@ -95,6 +92,10 @@ def restore(addresses: list[NetlinkRecord], routes: list[NetlinkRecord]) -> list
     return failures
 
 
+def _build_record(link: str, body: bytes) -> NetlinkRecord:
+    return {"link": link, "message": base64.b64encode(body).decode()}
+
+
 def _iterate_attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     """Yield (type, value) of each attribute."""
     while offset + _ATTRIBUTE.size <= len(body):
@@ -110,19 +111,19 @@ def _pack_attribute(kind: int, value: bytes) -> bytes:
     return attribute + bytes(-len(attribute) % 4)
 
 
-def _open() -> socket.socket:
+def _send(kind: int, flags: int, body: bytes) -> socket.socket:
+    """Return the connection on which the kernel replies to a message."""
     connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     connection.settimeout(10)
     connection.bind((0, 0))
+    connection.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0) + body)
     return connection
 
 
 def _dump(kind: int) -> Iterator[bytes]:
     """Yield the body of each IPv6 message of a dump. Raises OSError."""
     request = struct.pack("=B3x", socket.AF_INET6) + bytes(8)
-    header = _HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, 1, 0)
-    with _open() as connection:
-        connection.send(header + request)
+    with _send(kind, _DUMP, request) as connection:
         while True:
             data = connection.recv(1 << 18)
             offset = 0
@@ -140,10 +141,7 @@ def _dump(kind: int) -> Iterator[bytes]:
 
 def _add(kind: int, body: bytes, name: str) -> list[str]:
     """Add or replace an address or route; return the error, if any."""
-    flags = _REQUEST | _ACK | _CREATE | _REPLACE
-    with _open() as connection:
-        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0)
-        connection.send(header + body)
+    with _send(kind, _ACK | _CREATE | _REPLACE, body) as connection:
         reply = connection.recv(1 << 16)
     code = -struct.unpack_from("=i", reply, _HEADER.size)[0]
     return [f"{name}: {errno.errorcode.get(code, str(code))}"] if code else []

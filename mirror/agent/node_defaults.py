@@ -6,7 +6,6 @@ starts. The previous values stay on the node, in /etc/pypi-mirror, until the def
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,6 @@ def _apply(host: HostPaths, target: str, content: bytes, number: int) -> bool:
             "base": encode_content(current.content),
             "written": encode_content(content),
             "frame": current.metadata,
-            "sha256": hashlib.sha256(current.content or b"").hexdigest(),
         }
         files.write_file(path, json.dumps(record).encode(), "absent")
     write_target(host, target, content, current.version)

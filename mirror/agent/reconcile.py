@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +18,10 @@ from typing import Any
 from mirror.agent import desired_state, node_defaults
 from mirror.agent.desired_state import DesiredTarget
 from mirror.agent.host_paths import HostPaths, TargetError
-from mirror.agent.lock import lock_host
 from mirror.agent.targets import is_file, read_target, write_target
 from mirror.backoff import Backoff, utc_now
 from mirror.core.errors import MirrorError
-from mirror.drift import LOST, REVERTED, DriftVerdict, describe_loss, detect_drift
+from mirror.drift import FINE, LOST, REVERTED, DriftVerdict, describe_loss, detect_drift
 from mirror.snapshot import WriteConflict
 
 ENABLED_MARKER = Path("/keeper/nodes")
@@ -41,10 +41,8 @@ def report_versions(host: HostPaths, targets: Collection[str]) -> dict[str, Any]
 def _read_versions(host: HostPaths, targets: Collection[str]) -> dict[str, str]:
     versions = {}
     for target in targets:
-        try:
+        with suppress(TargetError, OSError):
             versions[target] = read_target(host, target).version
-        except (TargetError, OSError):
-            continue
     return versions
 
 
@@ -64,8 +62,7 @@ def set_desired_state(
     for request in requested:
         record = by_target.pop(request["target"], None)
         if versions.get(request["target"]) == request["seen"]:
-            use_default = record is not None and request["base"] == request["written"]
-            source = record if record and use_default else request
+            source = record if record and request["base"] == request["written"] else request
             desired.append(DesiredTarget.from_json(source, request["fixes"]))
     desired += [_desire_default(record) for record in by_target.values()]
     desired_state.write(host, desired)
@@ -79,10 +76,9 @@ def initialize_desired_state(host: HostPaths, marker: Path = ENABLED_MARKER) -> 
         return
     desired = desired_state.read(host)
     known = {target.target for target in desired}
-    defaults = [
-        record for record in node_defaults.read_applied(host) if record["target"] not in known
-    ]
-    desired_state.write(host, [*desired, *(_desire_default(record) for record in defaults)])
+    defaults = map(_desire_default, node_defaults.read_applied(host))
+    desired += [default for default in defaults if default.target not in known]
+    desired_state.write(host, desired)
 
 
 def _desire_default(record: dict[str, Any]) -> DesiredTarget:
@@ -107,7 +103,7 @@ class NodeReconciler:
         """Check every target once. An error is reported, and the next call tries again."""
         error = ""
         try:
-            with lock_host(self.host):
+            with self.host.lock():
                 self._marker_seen = self._marker_seen or self.marker.exists()
                 if self._marker_seen and not self.marker.exists():
                     # the reconciler was removed while nobody could reach this node
@@ -156,11 +152,12 @@ def _detect_drift(desired: DesiredTarget, content: bytes | None) -> DriftVerdict
     if not is_file(desired.target):
         if content is None:
             return DriftVerdict(state="unclear", why="the kernel no longer has this setting")
-        state = "fine" if content == desired.written else "reverted"
-        return DriftVerdict(state=state, content=desired.written or b"")  # type: ignore[arg-type]
+        if content == desired.written:
+            return FINE
+        return DriftVerdict(state="reverted", content=desired.written or b"")
     verdict = detect_drift(desired.base, desired.written, content, spec=False)
-    restores_json = verdict.state == "reverted" and _is_json(desired.written)
-    if restores_json and not _is_json(verdict.content):
+    breaks_json = _is_json(desired.written) and not _is_json(verdict.content)
+    if verdict.state == "reverted" and breaks_json:
         return DriftVerdict(state="unclear", why="it was edited next to what the fix had changed")
     return verdict
 

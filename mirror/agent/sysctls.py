@@ -116,7 +116,7 @@ def _restore_ipv6(host: HostPaths, saved: dict[str, Any]) -> None:
     failures = netlink.restore(saved["addresses"], saved["routes"])
     if failures:
         raise TargetError(
-            "IPv6 is enabled, but not everything was restored: " + "; ".join(failures)
+            f"IPv6 is enabled, but not everything was restored: {'; '.join(failures)}"
         )
 
 

@@ -79,13 +79,8 @@ def _load(kind: Any, value: Any, where: str) -> Any:
 def _load_dataclass(kind: type, value: Any, where: str) -> Any:
     if not _has_shape(kind, value):
         raise DecodeError(f"{where} does not match {kind.__name__}")
-    hints, names = _hints(kind), _names(kind)
-    return kind(
-        **{
-            names[key]: _load(hints[names[key]], item, f"{where}.{key}")
-            for key, item in value.items()
-        }
-    )
+    hints, fields = _hints(kind), [(_names(kind)[key], key, item) for key, item in value.items()]
+    return kind(**{name: _load(hints[name], item, f"{where}.{key}") for name, key, item in fields})
 
 
 def _load_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -126,6 +121,4 @@ def _required(kind: type) -> frozenset[str]:
     )
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+_hints = functools.cache(typing.get_type_hints)

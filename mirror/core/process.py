@@ -46,7 +46,7 @@ def run(
     Raises ProgramError if it cannot be started, is still running at the deadline (it is then
     killed), or, with ``check``, exits with a code other than 0.
     """
-    command = tuple(str(argument) for argument in argv)
+    command = tuple(map(str, argv))
     # subprocess takes bytes as `input` and files as `stdin`, never both
     stdin: dict[str, Any] = (
         {"input": input}
@@ -59,7 +59,7 @@ def run(
             **stdin,
             capture_output=True,
             timeout=max(deadline.remaining(), 0.1),
-            env=dict(env) if env is not None else None,
+            env=env,
             cwd=cwd,
             check=False,
         )
@@ -89,7 +89,7 @@ def spawn(
 
     Its output is appended to ``log``. It leads its own session, so that no hang-up reaches it.
     """
-    command = [str(argument) for argument in argv]
+    command = list(map(str, argv))
     try:
         with log.open("ab") as out:
             process = subprocess.Popen(
@@ -98,7 +98,7 @@ def spawn(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=dict(env) if env is not None else None,
+                env=env,
                 cwd=cwd,
             )
     except OSError as error:

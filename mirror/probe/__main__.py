@@ -14,7 +14,6 @@ from pathlib import Path
 from mirror.core.codec import dump
 from mirror.probe.endpoint import parse_endpoint
 from mirror.probe.expectations import parse_expectation, wait_for_answers
-from mirror.probe.model import PodDns
 from mirror.probe.observation import ProbeOptions, observe_pod
 from mirror.probe.search_list import read_resolv_conf
 
@@ -29,7 +28,13 @@ def main(argv: list[str]) -> int:
         )
         print(json.dumps(dump(report)))
     else:
-        print(json.dumps(dump(_observe(options))))
+        settings = ProbeOptions(
+            resolv_conf=options.resolv_conf,
+            tools=options.tools,
+            dns_port=options.dns_port,
+            mirror=options.mirror,
+        )
+        print(json.dumps(dump(observe_pod(options.endpoints, settings))))
     return 0
 
 
@@ -52,16 +57,6 @@ def _build_parser() -> argparse.ArgumentParser:
     dns.add_argument("--mirror", type=parse_endpoint, metavar="ADDRESS:PORT")
     dns.add_argument("--tools", type=Path, default=Path("/opt/probe"))
     return parser
-
-
-def _observe(options: argparse.Namespace) -> PodDns:
-    settings = ProbeOptions(
-        resolv_conf=options.resolv_conf,
-        tools=options.tools,
-        dns_port=options.dns_port,
-        mirror=options.mirror,
-    )
-    return observe_pod(options.endpoints, settings)
 
 
 if __name__ == "__main__":

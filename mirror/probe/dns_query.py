@@ -79,16 +79,13 @@ def decode_reply(packet: bytes, qtype: int) -> DnsAnswer:
             record_type, _, _, length = _RECORD.unpack_from(packet, offset)
             offset += _RECORD.size
             if record_type == qtype:
-                addresses.append(_decode_address(qtype, packet[offset : offset + length]))
+                data = packet[offset : offset + length]
+                addresses.append(str(IPv4Address(data) if qtype == A else IPv6Address(data)))
             offset += length
     except (struct.error, IndexError, ValueError):
         return DnsAnswer(code="MALFORMED")
     rcode = flags & 15
     return DnsAnswer(code=_RCODES.get(rcode, f"RCODE{rcode}"), addresses=tuple(addresses))
-
-
-def _decode_address(qtype: int, data: bytes) -> str:
-    return str(IPv4Address(data) if qtype == A else IPv6Address(data))
 
 
 def _skip_name(packet: bytes, offset: int) -> int:

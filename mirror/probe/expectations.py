@@ -66,13 +66,8 @@ def wait_for_answers(
         return rounds >= _IN_A_ROW
 
     with suppress(WaitTimeout):
-        wait_until(
-            query_all,
-            deadline=Deadline.after(seconds),
-            what="answers",
-            interval=0.3,
-            max_interval=1.0,
-        )
+        deadline = Deadline.after(seconds)
+        wait_until(query_all, deadline=deadline, what="answers", interval=0.3, max_interval=1.0)
     return ExpectationReport(unmet=tuple(unmet))
 
 

@@ -23,14 +23,17 @@ def check_mirror(address: str, port: int) -> MirrorView:
     try:
         connection.request("GET", _PATH, headers={"Accept": "application/json"})
         response = connection.getresponse()
-        status = _parse_object(response.read(_MAX_SIZE))
+        body = response.read(_MAX_SIZE)
     except (OSError, HTTPException) as error:
         return MirrorView(connection=attempt, text=str(error) or type(error).__name__)
     finally:
         connection.close()
-    volume, upstream = status.get("volume"), status.get("upstream")
-    volume = volume if isinstance(volume, dict) else {}
-    state = upstream.get("state") if isinstance(upstream, dict) else None
+    try:
+        status = _as_object(json.loads(body))
+    except ValueError:
+        status = {}
+    volume = _as_object(status.get("volume"))
+    state = _as_object(status.get("upstream")).get("state")
     return MirrorView(
         connection=attempt,
         http=response.status,
@@ -42,12 +45,8 @@ def check_mirror(address: str, port: int) -> MirrorView:
     )
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def _as_object(value: Any) -> dict[str, Any]:
     """Return a JSON object; {} for anything else, as older mirrors and other servers send it."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
     return value if isinstance(value, dict) else {}
 
 

@@ -30,15 +30,15 @@ def has_ipv6_default_route(proc: Path = Path("/proc/net")) -> bool:
     )
 
 
-def is_ipv6_disabled(
-    sysctl: Path = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6"),
-) -> bool | None:
+def is_ipv6_disabled() -> bool | None:
     """Whether IPv6 is disabled; None if the kernel does not support it."""
+    sysctl = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
     return sysctl.read_text().strip() == "1" if sysctl.exists() else None
 
 
-def read_gai_conf(path: Path = Path("/etc/gai.conf")) -> tuple[str, ...]:
+def read_gai_conf() -> tuple[str, ...]:
     """Return the lines of gai.conf(5) without comments. Only glibc reads this file."""
+    path = Path("/etc/gai.conf")
     if not path.exists():
         return ()
     lines = (line.split("#")[0].strip() for line in path.read_text(errors="replace").splitlines())
@@ -60,11 +60,9 @@ def try_connect(address: str, port: int) -> ConnectionAttempt:
             connection.connect((address, port))
     except TimeoutError:
         outcome, text = "timeout", f"no answer in {SECONDS:g} s"
+    except ConnectionRefusedError:
+        outcome, text = "refused", os.strerror(errno.ECONNREFUSED)
     except OSError as error:
         code = error.errno or 0
-        text = os.strerror(code)
-        if code == errno.ECONNREFUSED:
-            outcome = "refused"
-        else:
-            outcome = "unreachable" if code in _UNREACHABLE else "failed"
+        outcome, text = "unreachable" if code in _UNREACHABLE else "failed", os.strerror(code)
     return ConnectionAttempt(address=address, outcome=outcome, text=text)

@@ -48,12 +48,11 @@ def run_uv(program: Path, name: str, port: int) -> ProgramRun:
     host = name if port == 443 else f"{name}:{port}"
     with tempfile.TemporaryDirectory() as scratch:
         argv: list[Path | str] = [program, "pip", "install", "--dry-run", "--no-deps"]
-        argv += ["--no-cache", "--no-config"]
-        argv += ["--target", scratch, "--python", sys.executable]
+        argv += ["--no-cache", "--no-config", "--target", scratch, "--python", sys.executable]
         argv += ["--default-index", f"{scheme}://{host}/simple/", "mirror-doctor-asks"]
         env = {"PATH": os.environ.get("PATH", ""), "HOME": scratch, "TMPDIR": scratch}
-        env |= {"UV_HTTP_RETRIES": "0"}
-        env |= {"UV_HTTP_TIMEOUT": _HTTP_SECONDS, "UV_HTTP_CONNECT_TIMEOUT": _HTTP_SECONDS}
+        env |= {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": _HTTP_SECONDS}
+        env |= {"UV_HTTP_CONNECT_TIMEOUT": _HTTP_SECONDS}
         outcome, text = _run(argv, env, "connects")
     version = _read_version(program)
     return ProgramRun(program=version, libc="musl", asked=name, outcome=outcome, text=text)

@@ -16,16 +16,13 @@ def read_resolv_conf(path: Path) -> ResolvConf:
     search: list[str] = []
     options: list[str] = []
     for line in path.read_text(errors="replace").splitlines():
-        fields = line.split("#")[0].split(";")[0].split()
-        match fields:
+        match line.split("#")[0].split(";")[0].split():
             case ["nameserver", server, *_]:
                 servers.append(server.partition("%")[0])
             case ["search" | "domain", *domains]:
                 search = [domain.strip(".").lower() for domain in domains if domain.strip(".")]
             case ["options", *values]:
                 options += values
-            case _:
-                pass
     ndots = [option.partition(":")[2] for option in options if option.startswith("ndots:")]
     number = min(int(ndots[-1]), 15) if ndots and ndots[-1].isdigit() else 1
     return ResolvConf(
@@ -52,17 +49,11 @@ def simulate_resolvers(
     """Return what both libraries do; ``answers`` are those to list_candidates(name, conf)."""
     candidates = list_candidates(name, conf)
     dotted = _has_enough_dots(name.rstrip("."), conf)
-    musl_moves = _simulate(
-        answers, _move_musl, lambda index, stopped: stopped or (dotted and index > 0)
-    )
-    glibc_moves = _simulate(
-        answers, _move_glibc, lambda index, stopped: stopped and candidates[index][1] != ""
-    )
+    musl = _simulate(answers, _move_musl, lambda n, stopped: stopped or (dotted and n > 0))
+    glibc = _simulate(answers, _move_glibc, lambda n, stopped: stopped and candidates[n][1] != "")
     return tuple(
-        SearchStep(tried=candidate, suffix=suffix, a=a, aaaa=aaaa, musl=musl, glibc=glibc)
-        for (candidate, suffix), (a, aaaa), musl, glibc in zip(
-            candidates, answers, musl_moves, glibc_moves, strict=True
-        )
+        SearchStep(tried=tried, suffix=suffix, a=a, aaaa=aaaa, musl=musl[n], glibc=glibc[n])
+        for n, ((tried, suffix), (a, aaaa)) in enumerate(zip(candidates, answers, strict=True))
     )
 
 

@@ -31,12 +31,11 @@ import json, socketserver, sys
 from pathlib import Path
 from mirror.agent.__main__ import handle_request
 from mirror.agent.host_paths import HostPaths
-from mirror.agent.lock import lock_host
 host = HostPaths(root=Path(sys.argv[1]))
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         request = json.loads(self.rfile.readline())
-        with lock_host(host):
+        with host.lock():
             self.wfile.write(json.dumps(handle_request(host, request)).encode())
 socketserver.UnixStreamServer(sys.argv[2], Handler).serve_forever()
 """
