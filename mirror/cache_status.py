@@ -63,10 +63,7 @@ class CacheStatus:
 def parse_cache_status(
     status: Mapping[str, Any], stub_status: str, *, probe_requests: float = 0.0
 ) -> CacheStatus:
-    """Return the status from the answers of /+mirror/status and nginx's stub_status.
-
-    ``probe_requests`` (the requests of Kubernetes' probes) are not counted.
-    """
+    """Read /+mirror/status and stub_status, without ``probe_requests`` of Kubernetes' probes."""
     scrub = status.get("scrub") or {}  # images before the scrubber have none
     upstream, volume = status["upstream"], status["volume"]
     asked, fetched = status["asked"], status["fetched"]

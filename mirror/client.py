@@ -76,10 +76,7 @@ class IndexClient:
         return str(status.get("versioninfo", {}).get("devpi-server", "unknown"))
 
     def read_stats(self, probes: float = 0.0) -> CacheStatus | None:
-        """Return what is cached and how often it was requested; None without a cache.
-
-        ``probes`` is the number of requests to leave out: those of Kubernetes' probes.
-        """
+        """Return statistics, without ``probes`` requests of Kubernetes; None without a cache."""
         status = self._send("GET", "/+mirror/status", allowed={404})
         requests = self._send("GET", "/+mirror/requests", allowed={404}, headers=_ANY_TYPE)
         try:
@@ -133,10 +130,7 @@ class IndexClient:
         return tuple(changed)
 
     def reserve_name(self, name: str, index: str = WORKLOADS_INDEX) -> bool:
-        """Make a project name private before anything is uploaded; False if it already is.
-
-        Registers a release without files, as devpi-client does.
-        """
+        """Make a name private as devpi-client does, without files; False if it already is."""
         if self._send("GET", f"/{index}/{name}", allowed={404}).status != 404:
             return False
         form = {":action": "submit", "name": name, "version": "0"}
@@ -207,7 +201,6 @@ class IndexClient:
         return links
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Send JSON and return the JSON result."""
         options: dict[str, Any] = {} if body is None else {"json": body}
         response = self._send(method, path, **options)
         document = response.json()
@@ -247,7 +240,6 @@ class IndexClient:
 
 
 def _read_reason(response: urllib3.BaseHTTPResponse) -> str:
-    """Return devpi's explanation of an error."""
     text = response.data.decode(errors="replace")
     try:
         return str(json.loads(text).get("message", ""))[:500]

@@ -57,10 +57,7 @@ def build_init_argv(program: str, paths: DevpiPaths) -> tuple[str, ...]:
 def build_server_argv(
     python: str, paths: DevpiPaths, settings: ServerSettings, *, port: int, markers: PurePath
 ) -> tuple[str, ...]:
-    """Return the command that serves on loopback, with our plugin.
-
-    ``markers`` is the folder of the plugin's markers. docs/reliability.md explains each option.
-    """
+    """Return the command of the server with our plugin; docs/reliability.md explains options."""
     return (
         *(python, "-m", "mirror.private_names", "--marks", str(markers)),
         "--serverdir",
@@ -96,10 +93,7 @@ def build_cache_argv(
 
 
 def build_cache_environment() -> dict[str, str]:
-    """Return settings of glibc's allocator for the cache: many threads, short-lived large bodies.
-
-    Measured after 146 pages (65 MB): 50 MB stay allocated instead of 120 to 180.
-    """
+    """Tune glibc's allocator: after 146 pages (65 MB), 50 MB stay allocated, not 120 to 180."""
     return {
         "MALLOC_ARENA_MAX": "2",
         "MALLOC_MMAP_THRESHOLD_": "65536",
@@ -141,10 +135,7 @@ def build_workloads_index_config(base: str | None) -> dict[str, object]:
 
 
 def read_default_upstream() -> str:
-    """Read devpi's default upstream from the source of the installed devpi-server.
-
-    Importing that module would load half of the server, which takes seconds.
-    """
+    """Read devpi's default upstream from its source: importing that module would take seconds."""
     spec = find_spec("devpi_server.main")
     if spec is not None and spec.origin is not None:
         for node in ast.parse(Path(spec.origin).read_text()).body:

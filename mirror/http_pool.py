@@ -62,10 +62,7 @@ class ProxyPools:
 
 @contextmanager
 def open_url(url: str, *, timeout: float) -> Iterator[BaseHTTPResponse]:
-    """Send a GET request through the environment's proxy, with the credentials in the URL.
-
-    ``timeout`` is in seconds without a byte. Raises urllib3's HTTPError, also for an error status.
-    """
+    """Send a GET request with the URL's credentials. Raises HTTPError unless the status is 200."""
     parts = urlsplit(url)
     headers = {"Accept-Encoding": "identity"}
     if parts.username:
@@ -91,10 +88,7 @@ def open_url(url: str, *, timeout: float) -> Iterator[BaseHTTPResponse]:
 
 
 def final_url(response: BaseHTTPResponse, url: str) -> str:
-    """Return the absolute URL that answered a request for ``url``, after redirects.
-
-    urllib3's own ``geturl`` returns a path, or a relative Location as the server sent it.
-    """
+    """Return the absolute URL after redirects; urllib3's ``geturl`` may return a relative one."""
     for step in response.retries.history if response.retries else ():
         url = urljoin(url, step.redirect_location or "")
     return url

@@ -102,10 +102,7 @@ class LockFile:
 
 
 def read_lock(source: str) -> LockFile:
-    """Read a lock or requirements file, or a single requirement such as ``numpy>=2``.
-
-    Raises InputError if ``source`` is neither.
-    """
+    """Read a lock, requirements file, or a requirement such as ``numpy>=2``. Raises InputError."""
     path = Path(source)
     looks_like_file = "/" in source or source.endswith((".txt", ".toml", ".lock", ".in"))
     if not looks_like_file and not path.is_file():
@@ -207,7 +204,6 @@ def _parse_requirement(line: str, label: str) -> PinnedDistribution:
 
 
 def _find_other_options(line: str) -> list[str]:
-    """Return what follows a requirement besides its hashes, as one element or none."""
     _, dashes, options = _HASH.sub("", line).partition(" --")
     return [dashes.strip() + options] if dashes else []
 

@@ -47,10 +47,7 @@ class PrivateNamesPlugin:
         xom.create_app = lambda: self.wrap_app(create_app(), xom)
 
     def wrap_app(self, app: _App, xom: Any) -> _App:
-        """Wrap the application: update the markers after a change, before it is answered.
-
-        A tween inside the application would run before the change is committed.
-        """
+        """Update markers before a change is answered; a tween would run before its commit."""
 
         def wrapper(environ: Mapping[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:

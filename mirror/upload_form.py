@@ -14,10 +14,7 @@ _CHUNK = 1 << 20
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read the core metadata as fields of the form, with devpi-client's own code.
-
-    Raises InputError for a file that cannot be uploaded.
-    """
+    """Read the metadata as form fields, with devpi-client's code. Raises InputError."""
     from devpi.upload import get_pkginfo
     from devpi_common.metadata import get_pyversion_filetype
 

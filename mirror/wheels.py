@@ -29,10 +29,7 @@ WHEEL_ARCHITECTURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetEnvironment:
-    """A set of Linux environments that install packages.
-
-    ``pythons`` has CPython versions such as "3.12", ``machines`` architectures such as "x86_64".
-    """
+    """Linux environments: CPython versions such as "3.12" on architectures such as "x86_64"."""
 
     pythons: tuple[str, ...]
     machines: tuple[str, ...]
@@ -43,10 +40,7 @@ class TargetEnvironment:
         return any(self._accepts_platform(tag.platform) and self._accepts_abi(tag) for tag in tags)
 
     def satisfies_marker(self, marker: str) -> bool:
-        """Return whether a marker (PEP 508) holds in any of the environments.
-
-        An invalid marker counts as satisfied.
-        """
+        """Return whether a marker (PEP 508) holds in any of the environments, or is invalid."""
         if not marker:
             return True
         try:
@@ -96,10 +90,7 @@ def _is_compatible(tag: Tag, minor: int) -> bool:
 
 
 def select_pythons(requires_python: str) -> tuple[str, ...]:
-    """Return the PYTHON_VERSIONS that a requires-python allows.
-
-    Returns all of them if it is invalid or allows none.
-    """
+    """Return the PYTHON_VERSIONS that requires-python allows; all if invalid or none."""
     try:
         allowed = SpecifierSet(requires_python)
     except InvalidSpecifier:

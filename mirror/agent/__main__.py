@@ -18,10 +18,7 @@ _SECONDS = 15.0  # between two reconciliations
 
 
 def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request; both are JSON.
-
-    A write that conflicts is answered with ``moved``, an error with ``refused`` and its reason.
-    """
+    """Answer a request in JSON: ``moved`` after a conflict, ``refused`` and why if it fails."""
     try:
         match request["do"]:
             case "look":
@@ -71,7 +68,6 @@ def main(argv: list[str]) -> int:
 
 
 def _serve(host: HostPaths) -> None:
-    """Apply the node defaults, then reconcile until the pod is stopped."""
     with host.lock():
         for line in node_defaults.apply_defaults(host):
             _log(line)

@@ -18,10 +18,7 @@ _MAX_SIZE = 1 << 20  # bytes
 
 
 def read_file(path: Path) -> Snapshot:
-    """Return a file's content, None if it does not exist; its metadata are mode and owner.
-
-    Raises TargetError for anything that is not a regular file of at most 1 MiB.
-    """
+    """Read a regular file of at most 1 MiB, with mode and owner. Raises TargetError for others."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:

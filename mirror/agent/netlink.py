@@ -33,10 +33,7 @@ class NetlinkRecord(TypedDict):
 
 
 def list_addresses() -> list[NetlinkRecord]:
-    """Return the permanent addresses of global scope.
-
-    The kernel restores link-local addresses and `::1` itself.
-    """
+    """List permanent global addresses; the kernel restores link-local ones and `::1` itself."""
     links = dict(socket.if_nameindex())
     records = []
     for body in _dump(_GET_ADDRESS):
@@ -47,10 +44,7 @@ def list_addresses() -> list[NetlinkRecord]:
 
 
 def list_routes() -> list[NetlinkRecord]:
-    """Return the unicast routes that were configured.
-
-    Routes that the kernel or a router advertisement adds are not among them.
-    """
+    """List configured unicast routes, without those of the kernel and of router advertisements."""
     links = dict(socket.if_nameindex())
     records = []
     for body in _dump(_GET_ROUTE):
@@ -64,10 +58,7 @@ def list_routes() -> list[NetlinkRecord]:
 
 
 def restore(addresses: list[NetlinkRecord], routes: list[NetlinkRecord]) -> list[str]:
-    """Add saved addresses and routes again; return a line for each that failed.
-
-    Those of links that no longer exist are skipped.
-    """
+    """Add saved addresses and routes of links that exist; return a line for each that failed."""
     links = {name: number for number, name in socket.if_nameindex()}
     failures: list[str] = []
     for address in reversed(addresses):  # the kernel lists the newest first

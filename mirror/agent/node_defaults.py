@@ -27,10 +27,7 @@ def read_applied(host: HostPaths) -> list[dict[str, Any]]:
 
 
 def apply_defaults(host: HostPaths, defaults_file: Path = DEFAULTS_FILE) -> list[str]:
-    """Write the defaults that the node does not have; return a line for each write and error.
-
-    Reverts them if they were withdrawn while the node was down.
-    """
+    """Write missing defaults or revert withdrawn ones; return a line per write and error."""
     if not defaults_file.exists():
         return revert_defaults(host)
     lines = []

@@ -43,10 +43,7 @@ def read_sysctl(host: HostPaths, key: str) -> Snapshot:
 def write_sysctl(
     host: HostPaths, key: str, content: bytes | None, expected_version: str, metadata: str = ""
 ) -> Snapshot:
-    """Set a value if the setting is at the expected version, and return what is set then.
-
-    Raises WriteConflict, and TargetError if the setting is read-only or does not exist.
-    """
+    """Set a value if the setting is at the expected version. Raises WriteConflict, TargetError."""
     if content is None:
         raise TargetError(f"{key} cannot be removed")
     current = read_sysctl(host, key)

@@ -31,10 +31,7 @@ def write_target(
 
 
 def list_affected(target: str) -> tuple[str, ...]:
-    """Return all targets that change when this one is written.
-
-    The kernel sets `default`, the setting of new links, together with `all`.
-    """
+    """List what a write changes: the kernel sets `default` (new links) together with `all`."""
     if target == sysctls.DISABLE_IPV6_ALL:
         return (target, sysctls.DISABLE_IPV6_DEFAULT)
     return (target,)

@@ -203,10 +203,7 @@ class FileCache:
 
     @contextmanager
     def _report_disk_errors(self, size: int) -> Iterator[None]:
-        """Turn errors of our disk into UnavailableError, not into errors of the upstream.
-
-        ``size`` is the number of bytes that needed space.
-        """
+        """Do not blame our disk's errors on the upstream; ``size`` bytes needed space."""
         try:
             yield
         except OSError as error:

@@ -52,10 +52,7 @@ class PageCache:
         self._expiry = _Expiry(store)
 
     def get(self, project: str, kind: str) -> Path | bytes:
-        """Return the path of a page in one of its forms, or its bytes if the volume is full.
-
-        Raises NotFoundError, or UnavailableError if the page is not stored and the upstream fails.
-        """
+        """Return a path; bytes if the volume is full. Raises NotFoundError, UnavailableError."""
         self.counters.requests += 1
         stored = self._store.find_page(project)
         age = time.time() - stored.checked_at if stored else 0.0
@@ -83,7 +80,6 @@ class PageCache:
         return self._start_fetch(project).result(FETCH_TIMEOUT)
 
     def _start_fetch(self, project: str) -> Future[ProjectPage | None]:
-        """Return the request for this page that is running, or start one."""
         with self._lock:
             fetch = self._fetches.get(project)
             if fetch is None:

@@ -131,10 +131,7 @@ class PageStore:
     def find_source(
         self, project: str, folder: str, filename: str, unsaved: ProjectPage | None = None
     ) -> FileSource | None:
-        """Look up where a file comes from; None if the page does not list it.
-
-        ``unsaved`` is the page if it could not be stored because the volume is full.
-        """
+        """Look up a file's source on the stored page, or on an ``unsaved`` one (volume full)."""
         name = filename.removesuffix(METADATA_SUFFIX)
         try:
             links = (

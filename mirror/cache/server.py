@@ -85,10 +85,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body in one write
 
     def parse_request(self) -> bool:
-        """Refuse a request with a body or invalid headers, and close its connection.
-
-        The cache reads no bodies: their bytes would be taken for the connection's next request.
-        """
+        """Refuse bodies: their unread bytes would be taken for the connection's next request."""
         if not super().parse_request():
             return False
         names = {name.strip().lower() for name in self.headers}

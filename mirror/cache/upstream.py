@@ -51,10 +51,7 @@ class UpstreamClient:
         return time.monotonic() < self._unavailable_until
 
     def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
-        """Request a project page, unless it still has this ETag.
-
-        Raises NotFoundError, UpstreamUnavailableError or UpstreamResponseError.
-        """
+        """Request a page unless it has this ETag. Raises NotFoundError, UnavailableError."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag

@@ -85,10 +85,7 @@ def run(
 def spawn(
     argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path
 ) -> int:
-    """Start a program that survives this one and its terminal, and return its pid.
-
-    Its output is appended to ``log``. It leads its own session, so that no hang-up reaches it.
-    """
+    """Start a program that leads its own session and survives us; append its output to ``log``."""
     command = list(map(str, argv))
     try:
         with log.open("ab") as out:

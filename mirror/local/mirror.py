@@ -54,10 +54,7 @@ class LocalMirror:
     def up(
         self, *, overrides: Mapping[str, Any], progress: Progress = SILENT, deadline: Deadline
     ) -> LocalStatus:
-        """Start the mirror if it does not run; return when packages can be installed.
-
-        ``overrides`` replace saved settings; the other settings stay as they are.
-        """
+        """Start the mirror unless it runs with these settings; ``overrides`` replace saved ones."""
         with self._exclusive():
             saved = self.read_settings()
             settings = replace(saved, **overrides)
@@ -76,10 +73,7 @@ class LocalMirror:
             return self.read_status(deadline)
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
-        """Stop the mirror; ``purge`` also removes packages, settings and secrets.
-
-        Returns whether there was anything to stop or remove.
-        """
+        """Stop the mirror; ``purge`` also removes its files. Returns whether there was any."""
         with self._exclusive():
             progress.step("stop the mirror on this machine")
             was_present = self.services.stop()

@@ -86,10 +86,7 @@ class LocalSettings:
 
     @classmethod
     def load(cls, path: Path) -> LocalSettings:
-        """Return the saved settings, or the defaults if there are none.
-
-        Raises InputError for a file that cannot be read.
-        """
+        """Return the saved settings, or the defaults. Raises InputError for a broken file."""
         try:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:

@@ -24,10 +24,7 @@ _MAX_SIZE = 4096  # bytes of a datagram
 
 
 def query(servers: tuple[str, ...], name: str, qtype: int, *, port: int = 53) -> DnsAnswer:
-    """Return the answer of the first server that gives one.
-
-    Three attempts take 5 s in total; the servers share the time of each.
-    """
+    """Return the first usable answer. Three attempts take 5 s in total, shared by the servers."""
     answer = TIMEOUT
     for seconds in _ATTEMPTS:
         for server in servers:

@@ -24,10 +24,7 @@ AnswerKind: TypeAlias = Literal["empty", "NXDOMAIN", "exists"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedAnswer:
-    """The DNS answer that pods on every node must get once a fix works.
-
-    ``answer``: empty is NOERROR without records, exists is NOERROR with at least one.
-    """
+    """A DNS answer that proves a fix; empty and exists are NOERROR without and with records."""
 
     name: str
     qtype: Literal["A", "AAAA"]

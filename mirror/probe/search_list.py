@@ -94,10 +94,7 @@ def _move_musl(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
 
 
 def _move_glibc(a: DnsAnswer, aaaa: DnsAnswer) -> ResolverMove:
-    """glibc, __res_context_search: SERVFAIL does not end the search, a timeout does.
-
-    The name itself is queried even after that.
-    """
+    """glibc, __res_context_search: after a timeout, only the name itself is still queried."""
     if a.addresses or aaaa.addresses:
         return "finds"
     return "goes on" if {a.code, aaaa.code} <= {"NOERROR", "NXDOMAIN", "SERVFAIL"} else "stops"

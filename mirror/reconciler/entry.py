@@ -46,10 +46,7 @@ class ReconcilerEntry:
 
 
 def parse_entry(config_map: Object, path: str) -> ReconcilerEntry | None:
-    """Read an entry about the object at ``path``; None if a command is writing it.
-
-    Raises DamagedEntryError.
-    """
+    """Read an entry about ``path``; None if a command is writing it. Raises DamagedEntryError."""
     name = config_map["metadata"]["name"]
     try:
         stored = decode_entry(config_map)

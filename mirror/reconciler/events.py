@@ -15,10 +15,7 @@ _MAX_LENGTH = 1000  # characters; an Event's message has at most 1024
 def build_event(
     entry: ReconcilerEntry, obj: Any, reason: str, description: str, now: datetime
 ) -> tuple[str, Any]:
-    """Return an Event and the API path to create it at.
-
-    The Event refers to the object ``obj``, or by name if that is None because it is gone.
-    """
+    """Return an Event about ``obj`` (None if it is gone) and the API path to create it at."""
     metadata = (obj or {}).get("metadata", {})
     path = entry.path.split("/")
     # the API server requires Events about cluster-scoped objects to be in `default`

@@ -111,10 +111,7 @@ def _list_problems(connection: sqlite3.Connection) -> list[str]:
 def _finish_last_transaction(
     connection: sqlite3.Connection, serverdir: Path, report: Callable[[str], None]
 ) -> frozenset[Path]:
-    """Let devpi start although files of the last transaction are missing.
-
-    Returns the temporary files that devpi will still rename at its start.
-    """
+    """Let devpi start without some files; return the temporary files that it will rename then."""
     row = connection.execute(
         "SELECT serial, data FROM changelog ORDER BY serial DESC LIMIT 1"
     ).fetchone()
@@ -193,7 +190,6 @@ def _import_loads() -> Callable[[bytes], Any]:
 
 
 def _empty_transaction() -> bytes:
-    """Serialize a transaction without changes and files."""
     from devpi_server.fileutil import dumps
 
     return bytes(dumps(({}, [])))

@@ -37,10 +37,7 @@ class StoredFile:
 
 
 def iter_stored_files(data: Path) -> Iterator[StoredFile]:
-    """Yield everything that should be below the data folder.
-
-    A folder named by a hash without its file is yielded in place of the file.
-    """
+    """Yield what should be there; for a folder named by a hash without its file, the folder."""
     yield from _iter_cached_files(data / volume.PUBLIC)
     yield from _iter_pages(data / volume.PUBLIC)
     yield from _iter_devpi_files(data)

@@ -16,10 +16,7 @@ def follow_run(
     max_interval: float,
     timeout_error: WaitTimeout,
 ) -> Iterator[WarmProgress | WarmReport]:
-    """Yield each new message of a run; the last one is its report.
-
-    ``read_message`` returns the run's latest message. Raises ``timeout_error`` at the deadline.
-    """
+    """Yield each new message of a run, its report last. Raises ``timeout_error`` if time is up."""
     latest: WarmProgress | WarmReport | None = None
 
     def read_news() -> tuple[WarmProgress | WarmReport] | None:

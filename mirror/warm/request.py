@@ -47,10 +47,7 @@ class WarmReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmProgress:
-    """The progress of a step, "pages" or "files".
-
-    ``left`` is the estimated number of seconds to the end, None until there is an estimate.
-    """
+    """The progress of the step "pages" or "files"; ``left`` is the estimated seconds to the end."""
 
     step: str
     done: int
@@ -83,10 +80,7 @@ class WarmRequest:
 def build_warm_request(
     pins: Sequence[PinnedDistribution], target: TargetEnvironment
 ) -> tuple[WarmRequest, tuple[MissingDistribution, ...]]:
-    """Return a request for the pins that apply to ``target``, and the pins no index can provide.
-
-    Local paths, such as the project itself, are in neither.
-    """
+    """Return a request for what ``target`` needs of an index, and the pins no index can have."""
     releases: dict[RequestedRelease, None] = {}
     missing = []
     for pin in pins:

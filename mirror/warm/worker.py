@@ -103,7 +103,7 @@ def _find_files(
 def _fetch_files(
     pool: ThreadPoolExecutor, files: Sequence[IndexFile], on_progress: OnProgress
 ) -> tuple[int, int, list[MissingDistribution]]:
-    """Return the number of fetched files, their size in bytes, and the files that failed."""
+    """Return the number and size of fetched files, and the files that failed."""
     start = time.monotonic()
     fetched = size = 0
     failed = []
@@ -176,10 +176,7 @@ def _select_newest(files: Sequence[IndexFile], specifier: str) -> list[IndexFile
 
 
 def _read_page(url: str) -> list[IndexFile] | None:
-    """Return the files on a project's page, or None if the request should be retried.
-
-    Raises MirrorError for an answer that will not change.
-    """
+    """Return a page's files, None if a retry may help. Raises MirrorError for a final answer."""
     try:
         with request_mirror(url, accept=SIMPLE_JSON, timeout=_RETRY_SECONDS) as response:
             page = json.loads(response.read()) if response.status == 200 else None
