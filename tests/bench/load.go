@@ -30,15 +30,15 @@ import (
 )
 
 type request struct {
-	words  []byte
+	text   []byte
 	sha256 string
 }
 
-type answer struct {
-	status int
-	bytes  int64
-	took   time.Duration
-	wrong  string
+type response struct {
+	status   int
+	bytes    int64
+	duration time.Duration
+	failure  string
 }
 
 type client struct {
@@ -47,20 +47,20 @@ type client struct {
 	reader  *bufio.Reader
 }
 
-func (c *client) ask(r request) answer {
-	begun := time.Now()
-	var got answer
-	kept := c.conn != nil
-	err := c.try(r, &got)
-	if err != nil && kept && got.bytes == 0 && got.status == 0 { // a kept connection that was closed
-		err = c.try(r, &got)
+func (c *client) send(r request) response {
+	start := time.Now()
+	var result response
+	reused := c.conn != nil
+	err := c.attempt(r, &result)
+	if err != nil && reused && result.bytes == 0 && result.status == 0 { // the server had closed the connection
+		err = c.attempt(r, &result)
 	}
 	if err != nil {
-		got.wrong = err.Error()
+		result.failure = err.Error()
 		c.close()
 	}
-	got.took = time.Since(begun)
-	return got
+	result.duration = time.Since(start)
+	return result
 }
 
 func (c *client) close() {
@@ -70,7 +70,7 @@ func (c *client) close() {
 	}
 }
 
-func (c *client) try(r request, got *answer) error {
+func (c *client) attempt(r request, result *response) error {
 	if c.conn == nil {
 		conn, err := net.DialTimeout("tcp", c.address, 10*time.Second)
 		if err != nil {
@@ -79,7 +79,7 @@ func (c *client) try(r request, got *answer) error {
 		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 256*1024)
 	}
 	c.conn.SetDeadline(time.Now().Add(120 * time.Second))
-	if _, err := c.conn.Write(r.words); err != nil {
+	if _, err := c.conn.Write(r.text); err != nil {
 		c.close()
 		return err
 	}
@@ -91,7 +91,7 @@ func (c *client) try(r request, got *answer) error {
 	if len(line) < 12 {
 		return fmt.Errorf("no status line: %q", line)
 	}
-	got.status, _ = strconv.Atoi(line[9:12])
+	result.status, _ = strconv.Atoi(line[9:12])
 	length, chunked, closes := int64(-1), false, false
 	for {
 		line, err := c.reader.ReadString('\n')
@@ -120,11 +120,11 @@ func (c *client) try(r request, got *answer) error {
 	}
 	switch {
 	case chunked:
-		err = c.chunks(sink, got)
+		err = c.readChunks(sink, result)
 	case length >= 0:
-		got.bytes, err = io.CopyN(sink, c.reader, length)
+		result.bytes, err = io.CopyN(sink, c.reader, length)
 	default:
-		got.bytes, err = io.Copy(sink, c.reader)
+		result.bytes, err = io.Copy(sink, c.reader)
 		closes = true
 	}
 	if err != nil {
@@ -133,8 +133,8 @@ func (c *client) try(r request, got *answer) error {
 	if closes {
 		c.close()
 	}
-	if got.status != 200 {
-		return fmt.Errorf("status %d", got.status)
+	if result.status != 200 {
+		return fmt.Errorf("status %d", result.status)
 	}
 	if digest != nil && hex.EncodeToString(digest.Sum(nil)) != r.sha256 {
 		return fmt.Errorf("wrong bytes")
@@ -142,7 +142,7 @@ func (c *client) try(r request, got *answer) error {
 	return nil
 }
 
-func (c *client) chunks(sink io.Writer, got *answer) error {
+func (c *client) readChunks(sink io.Writer, result *response) error {
 	for {
 		line, err := c.reader.ReadString('\n')
 		if err != nil {
@@ -153,7 +153,7 @@ func (c *client) chunks(sink io.Writer, got *answer) error {
 			return err
 		}
 		n, err := io.CopyN(sink, c.reader, size)
-		got.bytes += n
+		result.bytes += n
 		if err != nil {
 			return err
 		}
@@ -166,19 +166,19 @@ func (c *client) chunks(sink io.Writer, got *answer) error {
 	}
 }
 
-func read(path, address string) []request {
-	text, err := os.ReadFile(path)
+func readRequests(path, address string) []request {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		panic(err)
 	}
-	var found []request
-	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		part := strings.Split(line, "\t")
-		words := "GET " + part[0] + " HTTP/1.1\r\nHost: " + address + "\r\nAccept: " + part[1] +
-			"\r\nUser-Agent: " + part[2] + "\r\nAccept-Encoding: gzip\r\n\r\n"
-		found = append(found, request{[]byte(words), part[3]})
+	var requests []request
+	for _, line := range strings.Split(strings.TrimSpace(string(content)), "\n") {
+		fields := strings.Split(line, "\t")
+		text := "GET " + fields[0] + " HTTP/1.1\r\nHost: " + address + "\r\nAccept: " + fields[1] +
+			"\r\nUser-Agent: " + fields[2] + "\r\nAccept-Encoding: gzip\r\n\r\n"
+		requests = append(requests, request{[]byte(text), fields[3]})
 	}
-	return found
+	return requests
 }
 
 func serve(size int) {
@@ -196,9 +196,9 @@ func serve(size int) {
 		}
 		go func() {
 			defer conn.Close()
-			words := make([]byte, 64*1024)
+			buffer := make([]byte, 64*1024)
 			for {
-				if _, err := conn.Read(words); err != nil {
+				if _, err := conn.Read(buffer); err != nil {
 					return
 				}
 				if _, err := conn.Write(content); err != nil {
@@ -211,25 +211,25 @@ func serve(size int) {
 
 func main() {
 	address := flag.String("address", "", "host:port")
-	clients := flag.Int("clients", 1, "connections at once")
-	file := flag.String("requests", "", "one request a line")
-	repeat := flag.Int("repeat", 1, "how often all of them")
-	size := flag.Int("serve", -1, "answer with so many bytes")
+	clients := flag.Int("clients", 1, "number of connections")
+	file := flag.String("requests", "", "file with a request on each line")
+	repeat := flag.Int("repeat", 1, "how often to send all requests")
+	size := flag.Int("serve", -1, "serve responses of this size")
 	flag.Parse()
 	if *size >= 0 {
 		serve(*size)
 		return
 	}
-	wanted := read(*file, *address)
-	total := int64(len(wanted) * *repeat)
-	answers := make([]answer, total)
+	requests := readRequests(*file, *address)
+	total := int64(len(requests) * *repeat)
+	responses := make([]response, total)
 	var next atomic.Int64
-	var all sync.WaitGroup
-	begun := time.Now()
+	var running sync.WaitGroup
+	start := time.Now()
 	for range *clients {
-		all.Add(1)
+		running.Add(1)
 		go func() {
-			defer all.Done()
+			defer running.Done()
 			c := client{address: *address}
 			defer c.close()
 			for {
@@ -237,25 +237,25 @@ func main() {
 				if n >= total {
 					return
 				}
-				answers[n] = c.ask(wanted[n%int64(len(wanted))])
+				responses[n] = c.send(requests[n%int64(len(requests))])
 			}
 		}()
 	}
-	all.Wait()
-	seconds := time.Since(begun).Seconds()
+	running.Wait()
+	seconds := time.Since(start).Seconds()
 	wrong, bytes := map[string]int{}, int64(0)
-	took := make([]float64, total)
-	for n, one := range answers {
-		bytes += one.bytes
-		took[n] = float64(one.took.Microseconds()) / 1000
-		if one.wrong != "" {
-			wrong[one.wrong]++
+	milliseconds := make([]float64, total)
+	for n, result := range responses {
+		bytes += result.bytes
+		milliseconds[n] = float64(result.duration.Microseconds()) / 1000
+		if result.failure != "" {
+			wrong[result.failure]++
 		}
 	}
-	sort.Float64s(took)
-	at := func(share float64) float64 { return took[int(share*float64(total-1))] }
+	sort.Float64s(milliseconds)
+	percentile := func(share float64) float64 { return milliseconds[int(share*float64(total-1))] }
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"requests": total, "wrong": wrong, "bytes": bytes, "seconds": seconds,
-		"p50": at(0.5), "p95": at(0.95), "max": at(1),
+		"p50": percentile(0.5), "p95": percentile(0.95), "max": percentile(1),
 	})
 }

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,14 +33,6 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
-def run_verify(home: MirrorHome, *options: str) -> tuple[int, dict[str, Any]]:
-    result = home.run_mirror("verify", "-o", "json", *options)
-    assert result.stdout, result.stderr
-    report = json.loads(result.stdout)
-    assert isinstance(report, dict)
-    return result.returncode, report
-
-
 def test_verify_finds_and_repairs_corrupted_files(
     home: MirrorHome, mirror: MirrorClient, healthy_upstream: FaultyUpstream
 ) -> None:
@@ -56,22 +47,22 @@ def test_verify_finds_and_repairs_corrupted_files(
         what="all files are stored",
     )
     stored = find_stored_files(home, "rot_*.whl")
-    assert run_verify(home)[1]["flaws"] == []
+    assert home.run_json("verify")[1]["flaws"] == []
     for file in stored[:3]:
         flip_bits(file)
     for file in stored[3:6]:
         file.write_bytes(b"")
     for file in stored[6:9]:
         file.unlink()
-    code, report = run_verify(home)
+    code, report = home.run_json("verify")
     assert code == 1
     assert sorted(flaw["state"] for flaw in report["flaws"]) == (
         ["corrupt"] * 3 + ["empty"] * 3 + ["missing"] * 3
     )
-    code, report = run_verify(home, "--repair")
+    code, report = home.run_json("verify", "--repair")
     assert code == 0, report
     assert report["sound"]
-    code, report = run_verify(home)
+    code, report = home.run_json("verify")
     assert (code, report["flaws"]) == (0, [])
     for project, path in paths.items():
         assert mirror.download_sha256(path) == digests[project]
@@ -85,7 +76,7 @@ def test_verify_names_a_corrupted_upload_and_add_restores_it(
     (stored,) = find_stored_files(home, wheel.name)
     original = stored.read_bytes()
     stored.write_bytes(original[:-1] + b"?")
-    code, report = run_verify(home, "--repair")
+    code, report = home.run_json("verify", "--repair")
     assert code == 1
     assert report["flaws"][0]["outcome"] == "set aside"
     table = home.run_mirror("verify")
@@ -94,7 +85,7 @@ def test_verify_names_a_corrupted_upload_and_add_restores_it(
     added = home.run_mirror("add", str(wheel), "-o", "json")
     assert added.returncode == 0, added.stderr
     assert json.loads(added.stdout)[0]["outcome"] == "restored"
-    assert run_verify(home)[1]["flaws"] == []
+    assert home.run_json("verify")[1]["flaws"] == []
     copies = find_stored_files(home, wheel.name)
     assert [path for path in copies if path.read_bytes() == original]
 

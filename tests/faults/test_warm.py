@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -37,25 +35,17 @@ def lock(healthy_upstream: FaultyUpstream, tmp_path: Path) -> Path:
     return path
 
 
-def run_warm(home: MirrorHome, *arguments: str) -> tuple[int, dict[str, Any]]:
-    result = home.run_mirror("warm", "-o", "json", *arguments)
-    assert result.stdout, result.stderr
-    report = json.loads(result.stdout)
-    assert isinstance(report, dict)
-    return result.returncode, report
-
-
 def test_fetches_every_file_of_a_lock_once(
     home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
     assert "there is no warm run" in home.run_mirror("warm", "--follow").stderr
-    code, report = run_warm(home, str(lock))
+    code, report = home.run_json("warm", str(lock))
     assert code == 0, report
     assert (report["files"], report["misses"]) == (WHEEL_COUNT, [])
     assert report["size"] > WHEEL_COUNT * 300_000
     assert set(healthy_upstream.count_downloads().values()) == {1}
     with healthy_upstream.inject_fault("503"):  # cached files need no upstream
-        code, report = run_warm(home, str(lock))
+        code, report = home.run_json("warm", str(lock))
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     assert set(healthy_upstream.count_downloads().values()) == {1}
 
@@ -67,7 +57,7 @@ def test_names_what_is_missing_and_why(home: MirrorHome, lock: Path) -> None:
         + f"nobody-has-this==1.0\n{first}==9.9\n{second}==1.0 --hash=sha256:{'0' * 64}\n"
         + "lib @ git+https://git.example/lib\n"
     )
-    code, report = run_warm(home, str(lock))
+    code, report = home.run_json("warm", str(lock))
     assert code == 1
     assert report["files"] == WHEEL_COUNT
     reasons = {miss["name"]: miss["why"] for miss in report["misses"]}
@@ -98,7 +88,7 @@ def test_continues_after_ctrl_c_and_can_be_followed_again(
     healthy_upstream.chunk_delay = 0.0
     assert command.returncode == 130, output
     assert "mirror warm --follow --local" in output
-    code, report = run_warm(home, "--follow")
+    code, report = home.run_json("warm", "--follow")
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     assert set(healthy_upstream.count_downloads().values()) == {1}
 
@@ -125,7 +115,7 @@ def test_resumes_after_a_kill(
     upstream.chunk_delay = 0.0
     before = upstream.count_downloads()
     time.sleep(2.5)  # the cache finishes the download that was in progress
-    code, report = run_warm(home, str(lock))
+    code, report = home.run_json("warm", str(lock))
     assert (code, report["files"]) == (0, WHEEL_COUNT), report
     complete = list(before)[:-1]
     assert all(upstream.count_downloads()[path] == 1 for path in complete)
@@ -143,7 +133,7 @@ def test_a_dry_run_fetches_nothing(
     home: MirrorHome, healthy_upstream: FaultyUpstream, lock: Path
 ) -> None:
     before = sum(healthy_upstream.request_counts.values())
-    code, report = run_warm(home, str(lock), "--dry-run", "--python", "3.12")
+    code, report = home.run_json("warm", str(lock), "--dry-run", "--python", "3.12")
     assert code == 0
     assert len(report["order"]["wanted"]) == WHEEL_COUNT
     assert sum(healthy_upstream.request_counts.values()) == before

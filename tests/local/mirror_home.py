@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mirror.local.processes import find_free_port
 from tests.conftest import RunProgram
@@ -33,6 +34,14 @@ class MirrorHome:
         return self._program(
             "mirror", *arguments, "--local", env=self.env | (env or {}), timeout=120
         )
+
+    def run_json(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run `mirror … -o json`; return its exit code and its output."""
+        result = self.run_mirror(*arguments, "-o", "json")
+        assert result.stdout, result.stderr
+        document = json.loads(result.stdout)
+        assert isinstance(document, dict)
+        return result.returncode, document
 
     def up(self, *options: str, env: dict[str, str] | None = None) -> dict[str, object]:
         """Run `mirror up` and return its JSON output."""
