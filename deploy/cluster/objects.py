@@ -66,10 +66,7 @@ def get_image(obj: Object) -> str:
 def get_container_statuses(pod: Object) -> list[Object]:
     """The statuses of all containers, init containers first; empty before the pod has started."""
     status = pod.get("status", {})
-    return [
-        *(status.get("initContainerStatuses") or ()),
-        *(status.get("containerStatuses") or ()),
-    ]
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
 def get_waiting_reasons(pod: Object) -> dict[str, str]:

@@ -15,12 +15,7 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import normalize_reference
 from deploy.cluster.objects import get_name
 from deploy.extensions import load_extensions
-from deploy.image_transfer import (
-    CommandOption,
-    import_on_nodes,
-    list_target_nodes,
-    temporary_tar,
-)
+from deploy.image_transfer import CommandOption, import_on_nodes, list_target_nodes, temporary_tar
 from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError

@@ -23,11 +23,7 @@ from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 
-_STOPPED_OBJECTS = (
-    ("StatefulSet", NAME),
-    ("NetworkPolicy", NAME),
-    ("ConfigMap", PROXY_MAP),
-)
+_STOPPED_OBJECTS = (("StatefulSet", NAME), ("NetworkPolicy", NAME), ("ConfigMap", PROXY_MAP))
 _PURGED_OBJECTS = (
     ("ConfigMap", CA_MAP),
     ("Service", NAME),

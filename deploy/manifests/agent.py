@@ -39,10 +39,7 @@ def render_agent_daemon_set(
         "image": image,
         "imagePullPolicy": pull_policy,
         "command": ["python3", "-m", "mirror.agent", "serve", "--cni", cni],
-        "securityContext": {
-            "privileged": True,
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True},
         "resources": {
             "requests": {"cpu": "5m", "memory": "24Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},

@@ -37,10 +37,7 @@ def _render_deployment(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(start.argv),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     if start.environment:
         container["env"] = [{"name": k, "value": v} for k, v in start.environment.items()]

@@ -54,12 +54,7 @@ def build_selector(component: str = "index") -> dict[str, str]:
 
 
 def new_object(
-    api_version: str,
-    kind: str,
-    name: str,
-    namespace: str | None,
-    *,
-    component: str = "index",
+    api_version: str, kind: str, name: str, namespace: str | None, *, component: str = "index"
 ) -> Object:
     """An object with name and labels but no content; ``namespace`` None: a cluster-wide one."""
     metadata: Object = {"name": name, "namespace": namespace, "labels": build_labels(component)}

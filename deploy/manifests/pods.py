@@ -79,11 +79,7 @@ def render_probe_pod(
         volumes=[{"name": "tmp", "emptyDir": {}}],
         grace_seconds=0,
     )
-    spec |= {
-        "nodeName": node,
-        "restartPolicy": "Never",
-        "tolerations": [{"operator": "Exists"}],
-    }
+    spec |= {"nodeName": node, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}
     return new_object("v1", "Pod", name, settings.namespace, component="probe") | {"spec": spec}
 
 
