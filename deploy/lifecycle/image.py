@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from deploy.cluster.client import Cluster
+from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import (
     check_architecture,
     list_nodes_without_image,
     normalize_reference,
 )
 from deploy.delivery import DeliveryOptions, choose_method, load_methods
-from deploy.lifecycle.preflight import ClusterState
 from images.build_mirror import build_mirror, plan_mirror
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, EngineError, UnfitError
@@ -35,7 +35,7 @@ class ImageRequest:
 def ensure_image(
     cluster: Cluster,
     request: ImageRequest,
-    state: ClusterState,
+    nodes: Iterable[Object],
     progress: Progress,
     *,
     previous: str | None,
@@ -58,7 +58,7 @@ def ensure_image(
         raise _no_engine_error(error) from error
     method = choose_method(cluster, request.delivery)
     image = build_mirror(engine, base=request.base, ca=ca_pem, progress=progress)
-    check_architecture(image.architecture, state.nodes)
+    check_architecture(image.architecture, nodes)
     return method.deliver(image, engine, cluster, request.delivery, progress).reference
 
 

@@ -2,81 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-from deploy.cluster.access import Permission, find_missing
+from deploy.cluster.access import Permission, find_missing, list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name, is_ready
 from deploy.manifests.mirror_objects import render_claim
 from deploy.manifests.model import CLAIM_NAME, ClusterSettings
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 
-# (verb, resource, whether only in the mirror's namespace)
-REQUIRED_PERMISSIONS: tuple[tuple[str, str, bool], ...] = (
-    ("list", "nodes", False),
-    ("get", "namespaces", False),
-    ("patch", "namespaces", False),
-    ("list", "storageclasses", False),
-    *(
-        (verb, resource, True)
-        for resource in (
-            "configmaps",
-            "services",
-            "persistentvolumeclaims",
-            "networkpolicies",
-            "statefulsets",
-        )
-        for verb in ("get", "patch", "create", "delete")
-    ),
-    *(("get", "secrets", True), ("create", "secrets", True)),
-    *((verb, "pods", True) for verb in ("get", "list", "create", "delete")),
-    *(("get", "pods/log", True), ("list", "events", True), ("create", "pods/portforward", True)),
-)
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterState:
-    """The API server's version and the nodes, as the preflight check found them."""
-
-    version: str
-    nodes: tuple[Object, ...]
-
-    @property
-    def ready_nodes(self) -> tuple[Object, ...]:
-        return tuple(node for node in self.nodes if is_ready(node))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirements:
-    """What `mirror up` is about to ask the cluster for."""
-
-    namespace: str
-    storage_class: str | None
-    size: str
-    node: str | None
+def list_required_permissions(namespace: str) -> tuple[Permission, ...]:
+    """The permissions that `mirror up` needs, most of them in the mirror's namespace only."""
+    configuration = ("configmaps", "services", "persistentvolumeclaims", "networkpolicies")
+    return (
+        *list_permissions("list", "nodes"),
+        *list_permissions("get patch", "namespaces"),
+        *list_permissions("list", "storageclasses"),
+        *(
+            permission
+            for resource in (*configuration, "statefulsets")
+            for permission in list_permissions("get patch create delete", resource, namespace)
+        ),
+        *list_permissions("get create", "secrets", namespace),
+        *list_permissions("get list create delete", "pods", namespace),
+        *list_permissions("get", "pods/log", namespace),
+        *list_permissions("list", "events", namespace),
+        *list_permissions("create", "pods/portforward", namespace),
+    )
 
 
-def check_cluster(cluster: Cluster, requirements: Requirements) -> ClusterState:
-    """Check permissions, namespace, nodes and storage; change nothing.
+def check_cluster(cluster: Cluster, settings: ClusterSettings) -> tuple[Object, ...]:
+    """Check permissions, namespace, nodes and storage, change nothing, and return the nodes.
 
     Raises the problem if there is one, or a ClusterError that lists several.
     """
-    version = cluster.version()
-    _raise_problems(list(_find_missing_permissions(cluster, requirements.namespace)))
-    state = ClusterState(version=version, nodes=tuple(cluster.list("Node")))
+    _raise_problems(_find_missing_permissions(cluster, settings.namespace))
+    nodes = tuple(cluster.list("Node"))
     _raise_problems(
-        [
-            *_check_namespace(cluster, requirements.namespace),
-            *_check_nodes(state, requirements),
-            *_check_storage(cluster, requirements),
-        ]
+        _check_namespace(cluster, settings.namespace),
+        _check_nodes(nodes, settings.node),
+        _check_storage(cluster, settings),
     )
-    return state
+    return nodes
 
 
-def _raise_problems(problems: list[MirrorError]) -> None:
+def _raise_problems(*checks: Iterable[MirrorError]) -> None:
+    problems = list(chain(*checks))
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -88,11 +63,7 @@ def _raise_problems(problems: list[MirrorError]) -> None:
 
 
 def _find_missing_permissions(cluster: Cluster, namespace: str) -> Iterator[MirrorError]:
-    permissions = [
-        Permission(verb=verb, resource=resource, namespace=namespace if is_namespaced else None)
-        for verb, resource, is_namespaced in REQUIRED_PERMISSIONS
-    ]
-    missing = find_missing(cluster, permissions)
+    missing = find_missing(cluster, list_required_permissions(namespace))
     if missing:
         yield ClusterError(
             f"context {cluster.context} lacks permissions that `mirror up` needs",
@@ -114,15 +85,15 @@ def _check_namespace(cluster: Cluster, name: str) -> Iterator[MirrorError]:
         )
 
 
-def _check_nodes(state: ClusterState, requirements: Requirements) -> Iterator[MirrorError]:
-    names = [get_name(node) for node in state.nodes]
-    if requirements.node is not None and requirements.node not in names:
+def _check_nodes(nodes: Sequence[Object], chosen: str | None) -> Iterator[MirrorError]:
+    names = [get_name(node) for node in nodes]
+    if chosen is not None and chosen not in names:
         yield InputError(
-            f"no node {requirements.node!r} in the cluster",
+            f"no node {chosen!r} in the cluster",
             why="it has: " + ", ".join(names),
             next_step="choose one of them with --node",
         )
-    if not state.ready_nodes:
+    if not any(map(is_ready, nodes)):
         yield ClusterError(
             "no node is Ready",
             why="; ".join(f"{name}: NotReady" for name in names) or "the cluster has no nodes",
@@ -130,17 +101,17 @@ def _check_nodes(state: ClusterState, requirements: Requirements) -> Iterator[Mi
         )
 
 
-def _check_storage(cluster: Cluster, requirements: Requirements) -> Iterator[MirrorError]:
-    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, requirements.namespace)
+def _check_storage(cluster: Cluster, settings: ClusterSettings) -> Iterator[MirrorError]:
+    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, settings.namespace)
     if claim is not None:
-        yield from _check_claim_change(cluster, claim, requirements)
+        yield from _check_claim_change(cluster, claim, settings)
         return
     classes = cluster.list("StorageClass")
     names = [get_name(each) for each in classes]
-    if requirements.storage_class is None:
+    if settings.storage_class is None:
         problem = "" if any(map(_is_default, classes)) else "no default storage class"
     else:
-        name = requirements.storage_class
+        name = settings.storage_class
         problem = "" if name in names else f"no storage class {name!r}"
     if problem:
         yield ClusterError(
@@ -153,31 +124,25 @@ def _check_storage(cluster: Cluster, requirements: Requirements) -> Iterator[Mir
 
 
 def _check_claim_change(
-    cluster: Cluster, claim: Object, requirements: Requirements
+    cluster: Cluster, claim: Object, settings: ClusterSettings
 ) -> Iterator[MirrorError]:
     """Find the settings that an existing volume claim cannot be changed to."""
-    title = f"{requirements.namespace}/{CLAIM_NAME}"
+    title = f"{settings.namespace}/{CLAIM_NAME}"
     current_class = claim["spec"].get("storageClassName")
-    if requirements.storage_class not in (None, current_class):
+    if settings.storage_class not in (None, current_class):
         yield RefusedError(
             f"volume claim {title} is of storage class {current_class}, "
-            f"not {requirements.storage_class}",
+            f"not {settings.storage_class}",
             why="the storage class of a claim cannot be changed, and the claim holds the packages",
             next_step=f"use --storage-class {current_class}, or `mirror down --purge` first",
         )
     # if we applied the storage class once, an apply without it would remove it
-    settings = ClusterSettings(
-        image="",
-        namespace=requirements.namespace,
-        size=requirements.size,
-        storage_class=requirements.storage_class,
-    )
     try:
         cluster.apply(render_claim(settings), dry_run=True)
     except ApiError as error:
         size = claim["spec"]["resources"]["requests"]["storage"]
         yield RefusedError(
-            f"volume claim {title} cannot be resized from {size} to {requirements.size}",
+            f"volume claim {title} cannot be resized from {size} to {settings.size}",
             why=error.why,
             next_step=f"use --size {size}, or `mirror down --purge` first",
         )

@@ -13,7 +13,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name, is_ready
 from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
-from deploy.lifecycle.preflight import ClusterState, Requirements, check_cluster
+from deploy.lifecycle.preflight import check_cluster
 from deploy.manifests.entry_points import has_0_1_modules
 from deploy.manifests.mirror_objects import (
     render_namespace,
@@ -68,7 +68,7 @@ def bring_up(
 
     Nothing is written to the cluster before the nodes have the image, or can pull it.
     """
-    settings, new_record, state = _prepare(cluster, request, image_request, progress)
+    settings, new_record, nodes = _prepare(cluster, request, image_request, progress)
     start = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
@@ -90,7 +90,7 @@ def bring_up(
     probes = probe_nodes(
         cluster,
         settings,
-        state.ready_nodes,
+        [node for node in nodes if is_ready(node)],
         index_url=endpoint.url,
         package=request.probe_package,
         progress=progress,
@@ -102,7 +102,7 @@ def bring_up(
         image=settings.image,
         node=pod["spec"]["nodeName"],
         probes=probes,
-        not_ready=tuple(get_name(node) for node in state.nodes if not is_ready(node)),
+        not_ready=tuple(get_name(node) for node in nodes if not is_ready(node)),
         seconds=seconds,
     )
 
@@ -150,26 +150,20 @@ def _prepare(
     progress: Progress,
     *,
     dry_run: bool = False,
-) -> tuple[ClusterSettings, record.MirrorRecord, ClusterState]:
+) -> tuple[ClusterSettings, record.MirrorRecord, tuple[Object, ...]]:
     """Check the cluster, get the image, and merge the options with the recorded ones."""
     progress.step(f"check context {cluster.context} ({cluster.server})")
     cluster.version()
     old_record = record.read(cluster, request.namespace)
     options = {**old_record.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
-    requirements = Requirements(
-        namespace=request.namespace,
-        storage_class=settings.storage_class,
-        size=settings.size,
-        node=settings.node,
-    )
-    state = check_cluster(cluster, requirements)
+    nodes = check_cluster(cluster, settings)
     ca_pem = request.ca_pem or _read_ca_pem(cluster, request.namespace)
     if dry_run:
         reference = image.predict_reference(cluster, image_request, old_record.image, progress)
     else:
         reference = image.ensure_image(
-            cluster, image_request, state, progress, previous=old_record.image, ca_pem=ca_pem
+            cluster, image_request, nodes, progress, previous=old_record.image, ca_pem=ca_pem
         )
     new_record = replace(
         old_record,
@@ -186,9 +180,9 @@ def _prepare(
         ),
         cluster_ip=new_record.cluster_ip,
         ca_pem=ca_pem,
-        cluster_cidrs=find_cluster_cidrs(cluster, state.nodes),
+        cluster_cidrs=find_cluster_cidrs(cluster, nodes),
     )
-    return settings, new_record, state
+    return settings, new_record, nodes
 
 
 def _read_ca_pem(cluster: Cluster, namespace: str) -> str | None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS, Requirements, check_cluster
+from deploy.lifecycle.preflight import check_cluster, list_required_permissions
+from deploy.manifests.model import ClusterSettings
 from mirror.core.errors import ClusterError
 from tests.cluster.images import LabImage, build_layer, write_archive
 from tests.cluster.limited_user import LimitedUser
@@ -24,7 +25,7 @@ from tests.images.mirror_archive import ensure_mirror_archive
 
 pytestmark = pytest.mark.cluster
 
-RIGHTS = [(verb, resource) for verb, resource, _ in REQUIRED_PERMISSIONS]
+RIGHTS = [(each.verb, each.resource) for each in list_required_permissions("pypi-mirror")]
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -77,9 +78,8 @@ def test_names_each_missing_right(
 ) -> None:
     limited_user.grant([granted for granted in RIGHTS if granted != right], others=RIGHTS)
     verb, resource = right
-    requirements = Requirements(namespace="pypi-mirror", storage_class=None, size="1Gi", node=None)
     with pytest.raises(ClusterError, match="lacks permissions") as error:
-        check_cluster(limited_user.connect(), requirements)
+        check_cluster(limited_user.connect(), ClusterSettings(image=""))
     assert error.value.why.startswith(f"it may not: {verb} {resource} in ")
 
 

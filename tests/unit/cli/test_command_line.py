@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cli.mirror import mirror
 from deploy.changes import lease, ledger
-from deploy.lifecycle.preflight import REQUIRED_PERMISSIONS
+from deploy.lifecycle.preflight import list_required_permissions
 from deploy.repair import corefile_trial
 from tests.conftest import RunProgram
 
@@ -114,7 +114,8 @@ def test_status_as_json_is_json_even_when_absent(program: RunProgram, tmp_path: 
 
 def test_the_rights_page_names_every_right() -> None:
     page = (DOCS / "rights.md").read_text().partition("## Fixes")[0]
-    for verb, resource, _ in REQUIRED_PERMISSIONS:
+    for permission in list_required_permissions("pypi-mirror"):
+        verb, resource = permission.verb, permission.resource
         (line,) = [one for one in page.splitlines() if f"resources: [{resource}]" in one]
         assert verb in line
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deploy.cluster.client import Object
-from deploy.lifecycle.preflight import Requirements, check_cluster
+from deploy.lifecycle.preflight import check_cluster
+from deploy.manifests.model import ClusterSettings
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 from tests.unit.deploy.lifecycle.fakes import (
     FakeLifecycleCluster,
@@ -15,12 +18,6 @@ from tests.unit.deploy.lifecycle.fakes import (
 )
 
 NODE, STORAGE = make_ready_node("ra"), make_storage_class()
-
-
-def make_requirements(
-    storage_class: str | None = None, size: str = "20Gi", node: str | None = None
-) -> Requirements:
-    return Requirements(namespace="pypi-mirror", storage_class=storage_class, size=size, node=node)
 
 
 def make_claim(storage_class: str) -> Object:
@@ -33,9 +30,8 @@ def make_claim(storage_class: str) -> Object:
 
 def test_returns_the_nodes_and_writes_nothing() -> None:
     cluster = FakeLifecycleCluster(NODE, make_ready_node("seth", ready=False), STORAGE)
-    state = check_cluster(cluster.as_client(), make_requirements())
-    assert len(state.nodes) == 2
-    assert [node["metadata"]["name"] for node in state.ready_nodes] == ["ra"]
+    nodes = check_cluster(cluster.as_client(), ClusterSettings(image=""))
+    assert [node["metadata"]["name"] for node in nodes] == ["ra", "seth"]
     assert cluster.writes == []
 
 
@@ -43,14 +39,14 @@ def test_names_missing_permissions() -> None:
     forbidden = (("list", "nodes"), ("create", "secrets"))
     cluster = FakeLifecycleCluster(NODE, STORAGE, forbidden=forbidden)
     with pytest.raises(ClusterError, match="lacks permissions") as error:
-        check_cluster(cluster.as_client(), make_requirements())
+        check_cluster(cluster.as_client(), ClusterSettings(image=""))
     assert error.value.why == (
         "it may not: list nodes in the whole cluster, create secrets in namespace pypi-mirror"
     )
 
 
 @pytest.mark.parametrize(
-    ("objects", "requirements", "error", "message"),
+    ("objects", "settings", "error", "message"),
     [
         ((STORAGE,), {}, ClusterError, "no node is Ready"),
         ((NODE, STORAGE), {"node": "seth"}, InputError, "no node 'seth' in the cluster"),
@@ -84,16 +80,16 @@ def test_names_missing_permissions() -> None:
 )
 def test_checks_nodes_and_storage(
     objects: tuple[Object, ...],
-    requirements: dict[str, str],
+    settings: dict[str, Any],
     error: type[MirrorError] | None,
     message: str,
 ) -> None:
     cluster = FakeLifecycleCluster(*objects).as_client()
     if error is None:
-        check_cluster(cluster, make_requirements(**requirements))
+        check_cluster(cluster, ClusterSettings(image="", **settings))
         return
     with pytest.raises(error) as raised:
-        check_cluster(cluster, make_requirements(**requirements))
+        check_cluster(cluster, ClusterSettings(image="", **settings))
     assert raised.value.what == message
     assert raised.value.next_step
 
@@ -102,6 +98,6 @@ def test_reports_all_problems_at_once() -> None:
     namespace = make_object("Namespace", "pypi-mirror", status={})
     namespace["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     with pytest.raises(ClusterError, match="3 problems") as error:
-        check_cluster(FakeLifecycleCluster(namespace).as_client(), make_requirements())
+        check_cluster(FakeLifecycleCluster(namespace).as_client(), ClusterSettings(image=""))
     for part in ("is being deleted", "no node is Ready", "no default storage class"):
         assert part in error.value.why
