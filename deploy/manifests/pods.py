@@ -74,7 +74,7 @@ def render_probe_pod(
 ) -> Object:
     """Render a pod on the given node that runs one program of the image to completion."""
     spec = render_pod_spec(
-        containers=[_render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])],
+        containers=[render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])],
         init_containers=[],
         volumes=[{"name": "tmp", "emptyDir": {}}],
         grace_seconds=0,
@@ -118,17 +118,18 @@ def render_pod_spec(
 # -- containers ---------------------------------------------------------------------------------
 
 
-def _render_container(
+def render_container(
     name: str,
     settings: ClusterSettings,
     command: Sequence[str],
     *,
     memory: str,
     requests: tuple[str, str] = ("50m", "64Mi"),
+    cpu: str = "2",
     variables: Mapping[str, str] | None = None,
-    mounts: Sequence[_Mount],
+    mounts: Sequence[_Mount] = (),
 ) -> Object:
-    """Render a container; ``memory`` is its limit, ``requests`` are its CPU and memory."""
+    """Render a container; ``memory`` and ``cpu`` are its limits, ``requests`` CPU and memory."""
     container: Object = {
         "name": name,
         "image": settings.image,
@@ -141,10 +142,11 @@ def _render_container(
         },
         "resources": {
             "requests": {"cpu": requests[0], "memory": requests[1]},
-            "limits": {"cpu": "2", "memory": memory},
+            "limits": {"cpu": cpu, "memory": memory},
         },
-        "volumeMounts": [_render_mount(mount) for mount in mounts],
     }
+    if mounts:
+        container["volumeMounts"] = [_render_mount(mount) for mount in mounts]
     if variables:
         container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
     return container
@@ -154,7 +156,7 @@ def _render_prepare_container(settings: ClusterSettings) -> Object:
     command = ["python3", "-m", "mirror.store.prepare", "--serverdir", str(_PATHS.serverdir)]
     command += ["--run", str(_PATHS.run_dir), "--secrets", str(_SECRETS_DIR)]
     secrets = _Mount("secrets", _SECRETS_DIR, read_only=True)
-    return _render_container(
+    return render_container(
         "prepare", settings, command, memory="512Mi", mounts=[_DATA, _RUN, _TMP, secrets]
     )
 
@@ -168,7 +170,7 @@ def _render_devpi_container(settings: ClusterSettings) -> Object:
         port=devpi.DEVPI_PORT,
         markers=DATA_DIR / volume.PRIVATE,
     )
-    container = _render_container(
+    container = render_container(
         "devpi",
         settings,
         command,
@@ -188,7 +190,7 @@ def _render_cache_container(settings: ClusterSettings) -> Object:
         upstream=settings.upstream,
         ca_bundle=_get_ca_bundle(settings),
     )
-    container = _render_container(
+    container = render_container(
         "public",
         settings,
         command,
@@ -204,7 +206,7 @@ def _render_proxy_container(settings: ClusterSettings) -> Object:
     command = nginx.build_argv("nginx", TMP_DIR, _PROXY_CONFIG_DIR / "nginx.conf")
     config = _Mount("front", _PROXY_CONFIG_DIR, read_only=True)
     mounts = [config, _DATA._replace(read_only=True), _TMP]
-    container = _render_container("front", settings, command, memory="256Mi", mounts=mounts)
+    container = render_container("front", settings, command, memory="256Mi", mounts=mounts)
     return container | {
         "ports": [
             {"name": "index", "containerPort": settings.port, "protocol": "TCP"},

@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
-from deploy.manifests.entry_points import adapt_command
-from deploy.manifests.model import Object, build_labels, new_object
-from deploy.manifests.pods import render_pod_spec
+from deploy.manifests.model import ClusterSettings, Object, build_labels, new_object
+from deploy.manifests.pods import render_container, render_pod_spec
 from mirror.agent.reconcile import ENABLED_MARKER
 
 RECONCILER_COMPONENT = "keeper"
@@ -108,21 +107,10 @@ def _render_deployment(
 ) -> Object:
     options = [word for target in targets for word in ("--page", target.argument)]
     command = ["python3", "-m", "mirror.reconciler", *options]
-    container: Object = {
-        "name": RECONCILER_COMPONENT,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": adapt_command(command, is_0_1=image_is_0_1),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "resources": {
-            "requests": {"cpu": "5m", "memory": "24Mi"},
-            "limits": {"cpu": "100m", "memory": "96Mi"},
-        },
-    }
+    settings = ClusterSettings(image=image, image_is_0_1=image_is_0_1)
+    container = render_container(
+        RECONCILER_COMPONENT, settings, command, memory="96Mi", cpu="100m", requests=("5m", "24Mi")
+    )
     spec = render_pod_spec(containers=[container], init_containers=[], volumes=[], grace_seconds=5)
     spec |= {"serviceAccountName": RECONCILER_NAME, "automountServiceAccountToken": True}
     labels = build_labels(RECONCILER_COMPONENT)
