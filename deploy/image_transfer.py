@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import has_image
-from deploy.cluster.objects import get_internal_ips, get_name, is_ready
+from deploy.cluster.objects import get_name, is_ready
 from images.builder import BuiltImage
 from images.engine import EngineClient
-from mirror.core.errors import DeliveryError, InputError, ProgramError
+from mirror.core.errors import DeliveryError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
@@ -40,46 +38,6 @@ def list_target_nodes(cluster: Cluster, reference: str, progress: Progress) -> l
         if not is_ready(node):
             progress.note(f"{get_name(node)} is NotReady: the image is not brought there")
     return [node for node in nodes if is_ready(node) and not has_image(node, reference)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandOption:
-    """An option whose value is a command for a node, with the fields {node} and {address}."""
-
-    name: str
-    example: str
-
-    def build_command(self, template: str, node: Object) -> tuple[str, ...]:
-        """The arguments of the template with the node's name and address filled in.
-
-        No shell reads them. Raises InputError if the template is not a command.
-        """
-        try:
-            arguments = shlex.split(template)
-        except ValueError as error:
-            raise self._error(template, str(error)) from error
-        if not arguments:
-            raise self._error(template, "it is empty")
-        addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", [])}
-        name = get_name(node)
-        address = next(iter(get_internal_ips(node)), addresses.get("ExternalIP") or name)
-        for field, value in {"{node}": name, "{address}": address}.items():
-            arguments = [argument.replace(field, value) for argument in arguments]
-        return tuple(arguments)
-
-    def build_commands(self, template: str, nodes: list[Object]) -> dict[str, tuple[str, ...]]:
-        """Node name → its command. Raises InputError if several nodes have the same command."""
-        commands = {get_name(node): self.build_command(template, node) for node in nodes}
-        if len(set(commands.values())) < len(commands):
-            raise self._error(template, "it is the same for several nodes")
-        return commands
-
-    def _error(self, template: str, why: str) -> InputError:
-        return InputError(
-            f"not a usable {self.name}: {template!r}",
-            why=why,
-            next_step=f"name the node with {{node}} or {{address}}: {self.example}",
-        )
 
 
 def import_on_nodes(

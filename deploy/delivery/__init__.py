@@ -6,6 +6,7 @@ the lowest order is taken: methods that need an option come before methods that 
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from typing import Protocol
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import normalize_reference
-from deploy.cluster.objects import get_name
+from deploy.cluster.objects import get_internal_ips, get_name
 from deploy.extensions import load_extensions
-from deploy.image_transfer import CommandOption, import_on_nodes, list_target_nodes, temporary_tar
+from deploy.image_transfer import import_on_nodes, list_target_nodes, temporary_tar
 from images.builder import BuiltImage
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, InputError
@@ -70,18 +71,24 @@ class DeliveryMethod(Protocol):
 class CommandDelivery:
     """Import on each node by a command of the user, which reads a tar from standard input.
 
-    ``get_arguments`` gives the words that follow the command for a node.
+    ``option`` gives the command for a node, with the fields {node} and {address}, and
+    ``get_arguments`` the words that follow it.
     """
 
     name: str
     order: int
-    requirement: str
-    option: CommandOption
+    option: str
+    example: str
+    hint: str  # what the option has to be given; the example follows it
     get_template: Callable[[DeliveryOptions], str | None]
     get_arguments: Callable[[Object], tuple[str, ...]] = lambda _: ()
 
+    @property
+    def requirement(self) -> str:
+        return f"{self.hint}: {self.example}"
+
     def find_obstacle(self, _cluster: Cluster, options: DeliveryOptions) -> str | None:
-        return None if self.get_template(options) else f"no {self.option.name} was given"
+        return None if self.get_template(options) else f"no {self.option} was given"
 
     def deliver(
         self,
@@ -97,7 +104,10 @@ class CommandDelivery:
         """
         reference = normalize_reference(image.reference)
         nodes = list_target_nodes(cluster, reference, progress)
-        commands = self.option.build_commands(self.get_template(options) or "", nodes)
+        template = self.get_template(options) or ""
+        commands = {get_name(node): self.build_command(template, node) for node in nodes}
+        if len(set(commands.values())) < len(commands):
+            raise self._error(template, "it is the same for several nodes")
         for node in nodes:
             commands[get_name(node)] += self.get_arguments(node)
         if commands:
@@ -105,6 +115,31 @@ class CommandDelivery:
                 progress.step(f"import {image.reference} on {len(commands)} nodes")
                 import_on_nodes(tar, commands, progress, cluster.deadline)
         return DeliveredImage(reference=reference, method=self.name, nodes=tuple(commands))
+
+    def build_command(self, template: str, node: Object) -> tuple[str, ...]:
+        """The arguments of the template with the node's name and address filled in.
+
+        No shell reads them. Raises InputError if the template is not a command.
+        """
+        try:
+            arguments = shlex.split(template)
+        except ValueError as error:
+            raise self._error(template, str(error)) from error
+        if not arguments:
+            raise self._error(template, "it is empty")
+        addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", [])}
+        name = get_name(node)
+        address = next(iter(get_internal_ips(node)), addresses.get("ExternalIP") or name)
+        for field, value in {"{node}": name, "{address}": address}.items():
+            arguments = [argument.replace(field, value) for argument in arguments]
+        return tuple(arguments)
+
+    def _error(self, template: str, why: str) -> InputError:
+        return InputError(
+            f"not a usable {self.option}: {template!r}",
+            why=why,
+            next_step=f"name the node with {{node}} or {{address}}: {self.example}",
+        )
 
 
 def load_methods() -> tuple[DeliveryMethod, ...]:

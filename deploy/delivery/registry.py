@@ -24,13 +24,13 @@ from mirror.core.progress import Progress
 NODE_PORT = 32000  # port and namespace of MicroK8s' registry add-on
 NAMESPACE = "container-registry"
 
+_REQUIREMENT = (
+    "give a registry that the Docker engine may push to and the nodes pull from, "
+    "--registry HOST[:PORT][/PATH]; on MicroK8s: microk8s enable registry"
+)
 _REGISTRY = re.compile(
     r"(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path>(/[a-z0-9._-]+)*)"
 )
-
-
-class _NotUsable(Exception):
-    """The registry in the cluster cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,7 @@ class RegistryDelivery:
 
     name: str = "registry"
     order: int = 20
-    requirement: str = (
-        "give a registry that the Docker engine may push to and the nodes pull from, "
-        "--registry HOST[:PORT][/PATH]; on MicroK8s: microk8s enable registry"
-    )
+    requirement: str = _REQUIREMENT
 
     def find_obstacle(self, cluster: Cluster, options: DeliveryOptions) -> str | None:
         if options.registry:
@@ -50,8 +47,8 @@ class RegistryDelivery:
             return None
         try:
             _find_registry_pod(cluster)
-        except _NotUsable as reason:
-            return str(reason)
+        except DeliveryError as error:
+            return error.why
         except ClusterError as error:
             return f"no --registry was given, and the one in the cluster cannot be seen: {error}"
         return None
@@ -87,12 +84,7 @@ class RegistryDelivery:
             registry = check_registry(options.registry)
             yield registry, registry
             return
-        try:
-            pod, port = _find_registry_pod(cluster)
-        except _NotUsable as reason:
-            raise DeliveryError(
-                f"no registry to push to: {reason}", next_step=self.requirement
-            ) from reason
+        pod, port = _find_registry_pod(cluster)
         with forward_port(cluster, NAMESPACE, pod, port) as local_port:
             yield f"127.0.0.1:{local_port}", f"localhost:{NODE_PORT}"
 
@@ -112,28 +104,27 @@ def check_registry(value: str) -> str:
 
 
 def _find_registry_pod(cluster: Cluster) -> tuple[str, int]:
-    """A Ready pod of the registry in the cluster, and its port. Raises _NotUsable."""
+    """A Ready pod of the registry in the cluster, and its port. Raises DeliveryError."""
     for service in cluster.list("Service", NAMESPACE):
         for port in service["spec"].get("ports", []):
             if port.get("nodePort") == NODE_PORT:
                 return _find_pod_of_service(cluster, service, port)
-    raise _NotUsable(
+    raise _no_registry_error(
         f"no --registry was given, and the cluster has none at node port {NODE_PORT} "
         f"in namespace {NAMESPACE}"
     )
 
 
 def _find_pod_of_service(cluster: Cluster, service: Object, port: Object) -> tuple[str, int]:
-    pods = cluster.list("Pod", NAMESPACE, labels=format_selector(service["spec"]["selector"]))
-    for pod in pods:
-        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
-            break
-    else:
-        raise _NotUsable(f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready")
     permission = Permission(verb="create", resource="pods/portforward", namespace=NAMESPACE)
-    if find_missing(cluster, [permission]):
-        raise _NotUsable(f"no permission to {permission}")
-    return get_name(pod), _get_container_port(pod, port)
+    for pod in cluster.list("Pod", NAMESPACE, labels=format_selector(service["spec"]["selector"])):
+        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
+            if find_missing(cluster, [permission]):
+                raise _no_registry_error(f"no permission to {permission}")
+            return get_name(pod), _get_container_port(pod, port)
+    raise _no_registry_error(
+        f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"
+    )
 
 
 def _get_container_port(pod: Object, service_port: Object) -> int:
@@ -144,6 +135,10 @@ def _get_container_port(pod: Object, service_port: Object) -> int:
             if port.get("name") == target:
                 return int(port["containerPort"])
     return int(target)
+
+
+def _no_registry_error(why: str) -> DeliveryError:
+    return DeliveryError("no registry to push to", why=why, next_step=_REQUIREMENT)
 
 
 def _push_error(

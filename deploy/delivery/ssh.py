@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from deploy.cluster.client import Object
 from deploy.delivery import CommandDelivery
-from deploy.image_transfer import CommandOption
 
-OPTION = CommandOption(name="--ssh", example="--ssh 'ssh -o BatchMode=yes {address}'")
 _CONTAINERD = ("ctr", "-n", "k8s.io", "images", "import", "-")
 _MICROK8S = ("microk8s", "ctr", "images", "import", "-")
 _K3S = ("k3s", "ctr", "images", "import", "-")
@@ -26,11 +24,9 @@ def get_import_command(node: Object) -> tuple[str, ...]:
 DELIVERY = CommandDelivery(
     name="ssh",
     order=12,
-    requirement=(
-        "give a command that runs the words after it on a node, where sudo asks for no "
-        f"password: {OPTION.example}"
-    ),
-    option=OPTION,
+    option="--ssh",
+    example="--ssh 'ssh -o BatchMode=yes {address}'",
+    hint="give a command that runs the words after it on a node, where sudo asks for no password",
     get_template=lambda options: options.ssh,
     get_arguments=lambda node: ("sudo", "-n", *get_import_command(node)),
 )

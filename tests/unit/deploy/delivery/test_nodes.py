@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.delivery import DeliveryOptions
-from deploy.delivery.nodes import DELIVERY, OPTION
+from deploy.delivery.nodes import DELIVERY
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
 from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
@@ -19,7 +19,7 @@ FAIL_ON_B = "import sys;sys.stdin.buffer.read();sys.exit('disk full' if sys.argv
 
 def test_splits_the_template_before_it_fills_in_the_node() -> None:
     template = "ssh -o 'User Name' {address} sudo ctr '{node};rm' {other}"
-    assert OPTION.build_command(template, make_node("a", address="10.0.0.9")) == (
+    assert DELIVERY.build_command(template, make_node("a", address="10.0.0.9")) == (
         *("ssh", "-o", "User Name", "10.0.0.9", "sudo", "ctr", "a;rm", "{other}"),
     )
 
@@ -27,13 +27,13 @@ def test_splits_the_template_before_it_fills_in_the_node() -> None:
 def test_takes_the_first_internal_address_of_a_dual_stack_node() -> None:
     node = make_node("a", address="10.0.0.9")
     node["status"]["addresses"].append({"type": "InternalIP", "address": "fd00::9"})
-    assert OPTION.build_command("ssh {address}", node) == ("ssh", "10.0.0.9")
+    assert DELIVERY.build_command("ssh {address}", node) == ("ssh", "10.0.0.9")
 
 
 @pytest.mark.parametrize("template", ["", "ssh 'open"])
 def test_rejects_a_template_that_is_not_a_command(template: str) -> None:
     with pytest.raises(InputError, match="--import-command"):
-        OPTION.build_command(template, make_node("a"))
+        DELIVERY.build_command(template, make_node("a"))
 
 
 def test_pipes_the_tar_to_every_ready_node_without_the_image(tmp_path: Path) -> None:
