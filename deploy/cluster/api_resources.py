@@ -33,27 +33,26 @@ class ApiResource:
         return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
+_RBAC = "rbac.authorization.k8s.io/v1"
+_CALICO_V1, _CALICO_V3 = "crd.projectcalico.org/v1", "projectcalico.org/v3"
+
 # A kind of a second API group has the group in its key, as kubectl writes it: KIND.GROUP.
 API_RESOURCES: Mapping[str, ApiResource] = {
     "ConfigMap": ApiResource("v1", "configmaps"),
-    "ClusterRole": ApiResource("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
-    "ClusterRoleBinding": ApiResource(
-        "rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False
-    ),
+    "ClusterRole": ApiResource(_RBAC, "clusterroles", namespaced=False),
+    "ClusterRoleBinding": ApiResource(_RBAC, "clusterrolebindings", namespaced=False),
     "CronJob": ApiResource("batch/v1", "cronjobs"),
     "DaemonSet": ApiResource("apps/v1", "daemonsets"),
     "Deployment": ApiResource("apps/v1", "deployments"),
     "EndpointSlice": ApiResource("discovery.k8s.io/v1", "endpointslices"),
     "Event": ApiResource("v1", "events"),
-    "FelixConfiguration": ApiResource(
-        "crd.projectcalico.org/v1", "felixconfigurations", namespaced=False
-    ),
+    "FelixConfiguration": ApiResource(_CALICO_V1, "felixconfigurations", namespaced=False),
     "FelixConfiguration.projectcalico.org": ApiResource(
-        "projectcalico.org/v3", "felixconfigurations", namespaced=False
+        _CALICO_V3, "felixconfigurations", namespaced=False
     ),
     "Installation": ApiResource("operator.tigera.io/v1", "installations", namespaced=False),
-    "IPPool": ApiResource("crd.projectcalico.org/v1", "ippools", namespaced=False),
-    "IPPool.projectcalico.org": ApiResource("projectcalico.org/v3", "ippools", namespaced=False),
+    "IPPool": ApiResource(_CALICO_V1, "ippools", namespaced=False),
+    "IPPool.projectcalico.org": ApiResource(_CALICO_V3, "ippools", namespaced=False),
     "Job": ApiResource("batch/v1", "jobs"),
     "Lease": ApiResource("coordination.k8s.io/v1", "leases"),
     "Namespace": ApiResource("v1", "namespaces", namespaced=False),
@@ -63,8 +62,8 @@ API_RESOURCES: Mapping[str, ApiResource] = {
     "PersistentVolumeClaim": ApiResource("v1", "persistentvolumeclaims"),
     "Pod": ApiResource("v1", "pods"),
     "ReplicaSet": ApiResource("apps/v1", "replicasets"),
-    "Role": ApiResource("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": ApiResource("rbac.authorization.k8s.io/v1", "rolebindings"),
+    "Role": ApiResource(_RBAC, "roles"),
+    "RoleBinding": ApiResource(_RBAC, "rolebindings"),
     "Secret": ApiResource("v1", "secrets"),
     "Service": ApiResource("v1", "services"),
     "ServiceAccount": ApiResource("v1", "serviceaccounts"),

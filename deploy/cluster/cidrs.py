@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, ip_network
+from itertools import chain
 
 from deploy.cluster.calico import list_calico_objects
 from deploy.cluster.client import ApiError, Cluster, Object
@@ -16,7 +17,8 @@ _IPV4_CIDR = re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3}/\d{1,2})\b")
 
 def find_cluster_cidrs(cluster: Cluster, nodes: Sequence[Object]) -> tuple[str, ...]:
     """The cluster's IPv4 CIDRs, sorted. Sources that may not be read are left out."""
-    cidrs = set(_get_node_cidrs(nodes))
+    addresses = chain.from_iterable(map(get_internal_ips, nodes))
+    cidrs = {f"{address}/32" for address in addresses if ":" not in address}
     with suppress(ApiError):
         cidrs |= set(_find_service_cidrs(cluster))
     pod_cidrs = set(_find_pod_cidrs(cluster, nodes))
@@ -24,13 +26,6 @@ def find_cluster_cidrs(cluster: Cluster, nodes: Sequence[Object]) -> tuple[str, 
         with suppress(ApiError):
             pod_cidrs = set(_guess_pod_cidrs(cluster))
     return tuple(sorted(cidrs | pod_cidrs))
-
-
-def _get_node_cidrs(nodes: Sequence[Object]) -> Iterator[str]:
-    for node in nodes:
-        for address in get_internal_ips(node):
-            if ":" not in address:
-                yield f"{address}/32"
 
 
 def _find_service_cidrs(cluster: Cluster) -> Iterator[str]:

@@ -176,29 +176,24 @@ class Cluster:
 
     def apply(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Server-side apply with our field manager, which then owns all fields of ``obj``."""
-        metadata = obj["metadata"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | _dry_run_query(dry_run)
-        path = get_api_resource(obj).path(metadata.get("namespace"), metadata["name"])
-        return self._request_object("PATCH", path, query, obj, "application/apply-patch+yaml")
+        query = {"force": "true"} | _write_query(dry_run)
+        content_type = "application/apply-patch+yaml"
+        return self._request_object("PATCH", _object_path(obj), query, obj, content_type)
 
     def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create an object. Raises ApiError with status 409 if the name exists."""
-        query = {"fieldManager": FIELD_MANAGER} | _dry_run_query(dry_run)
         path = get_api_resource(obj).path(obj["metadata"].get("namespace"))
-        return self._request_object("POST", path, query, obj)
+        return self._request_object("POST", path, _write_query(dry_run), obj)
 
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace an object. Raises ApiError with status 409 if it changed since it was read."""
-        metadata = obj["metadata"]
-        query = {"fieldManager": FIELD_MANAGER} | _dry_run_query(dry_run)
-        path = get_api_resource(obj).path(metadata.get("namespace"), metadata["name"])
-        return self._request_object("PUT", path, query, obj)
+        return self._request_object("PUT", _object_path(obj), _write_query(dry_run), obj)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
         """Merge ``body`` into an object (JSON merge patch); other fields stay as they are."""
         path = API_RESOURCES[kind].path(namespace, name)
-        query = {"fieldManager": FIELD_MANAGER}
-        return self._request_object("PATCH", path, query, body, "application/merge-patch+json")
+        content_type = "application/merge-patch+json"
+        return self._request_object("PATCH", path, _write_query(), body, content_type)
 
     def delete(
         self,
@@ -302,11 +297,14 @@ def temporary_objects(cluster: Cluster, *objects: Object) -> Iterator[list[Objec
         yield created
     finally:
         for obj in created:
-            metadata = obj["metadata"]
-            cluster.delete(
-                obj["kind"], metadata["name"], metadata.get("namespace"), grace_seconds=0
-            )
+            name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace")
+            cluster.delete(obj["kind"], name, namespace, grace_seconds=0)
 
 
-def _dry_run_query(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
+def _write_query(dry_run: bool = False) -> dict[str, str]:
+    return {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+
+
+def _object_path(obj: Object) -> str:
+    metadata = obj["metadata"]
+    return get_api_resource(obj).path(metadata.get("namespace"), metadata["name"])

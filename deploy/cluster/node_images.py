@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from deploy.cluster.client import Cluster, Object
@@ -29,7 +30,7 @@ def has_image(node: Object, reference: str) -> bool | None:
     names = {name for image in images for name in image.get("names") or []}  # null: untagged
     full = normalize_reference(reference)
     base, at, digest = full.partition("@")
-    name = f"{_remove_tag(base)}@{digest}" if at else base
+    name = re.sub(r":[^/]*$", "", base) + f"@{digest}" if at else base  # nodes omit the tag
     if name in names:
         return True
     is_cut_off = len(images) >= _MAX_REPORTED
@@ -48,11 +49,8 @@ def list_nodes_without_image(cluster: Cluster, reference: str) -> tuple[str, ...
 
 def check_architecture(architecture: str, nodes: Iterable[Object]) -> None:
     """Raise DeliveryError if not all nodes have this architecture, in the terms of Docker."""
-    mismatches = []
-    for node in nodes:
-        node_architecture = node["status"]["nodeInfo"]["architecture"]
-        if node_architecture != architecture:
-            mismatches.append(f"{get_name(node)} is {node_architecture}")
+    found = {get_name(node): node["status"]["nodeInfo"]["architecture"] for node in nodes}
+    mismatches = [f"{name} is {other}" for name, other in found.items() if other != architecture]
     if mismatches:
         raise DeliveryError(
             f"the image is built for {architecture}, and not every node is",
@@ -60,8 +58,3 @@ def check_architecture(architecture: str, nodes: Iterable[Object]) -> None:
             next_step="build with a Docker engine of the nodes' architecture (DOCKER_HOST), "
             "or name an image for all of them with --image",
         )
-
-
-def _remove_tag(name: str) -> str:
-    directory, slash, last = name.rpartition("/")
-    return directory + slash + last.partition(":")[0]

@@ -71,12 +71,11 @@ def get_container_statuses(pod: Object) -> list[Object]:
 
 def get_waiting_reasons(pod: Object) -> dict[str, str]:
     """Container name → why it waits, e.g. ErrImagePull; init containers included."""
-    reasons = {}
-    for status in get_container_statuses(pod):
-        reason = status.get("state", {}).get("waiting", {}).get("reason")
-        if reason:
-            reasons[status["name"]] = reason
-    return reasons
+    return {
+        status["name"]: reason
+        for status in get_container_statuses(pod)
+        if (reason := status.get("state", {}).get("waiting", {}).get("reason"))
+    }
 
 
 def is_stuck(pod: Object) -> bool:

@@ -63,40 +63,40 @@ def run_pods(
                 unfinished = pods_by_name.keys() - results.keys()
                 for name in unfinished & _list_pods_without_network(cluster, namespace):
                     cause = "its network cannot be set up"
-                    results[name] = _build_failure(cluster, pods_by_name[name], cause)
+                    pod = pods_by_name[name]
+                    results[name] = _build_result(cluster, pod, None, cause=cause)
             return len(results) == len(pods_by_name)
 
         with suppress(WaitTimeout):
             wait_until(check_pods, deadline=deadline, what="pods", max_interval=0.5)
         for name in pods_by_name.keys() - results.keys():
-            results[name] = _build_failure(cluster, pods_by_name[name], "not ended in time")
+            pod = pods_by_name[name]
+            results[name] = _build_result(cluster, pod, None, cause="not ended in time")
     return [results[get_name(pod)] for pod in pods]
 
 
 def _get_result(cluster: Cluster, pod: Object) -> PodRun | None:
     """The result of a pod; None while its program may still end."""
     status = pod.get("status", {})
-    namespace, name = pod["metadata"]["namespace"], get_name(pod)
-    exit_code, output = None, ""
     if status.get("phase") in {"Succeeded", "Failed"}:
+        terminated: Object = {}
         for container in status.get("containerStatuses", [])[:1]:
-            exit_code = container.get("state", {}).get("terminated", {}).get("exitCode")
-        output = cluster.tail_log(namespace, name, _get_container_name(pod), lines=2000)
-    elif not is_stuck(pod):
-        return None
-    why = "" if exit_code is not None else explain_pod(cluster, namespace, name)
-    node = pod["spec"].get("nodeName", "")
-    return PodRun(name=name, node=node, exit_code=exit_code, output=output, why=why)
+            terminated = container.get("state", {}).get("terminated", {})
+        return _build_result(cluster, pod, terminated.get("exitCode"), lines=2000)
+    return _build_result(cluster, pod, None) if is_stuck(pod) else None
 
 
-def _build_failure(cluster: Cluster, pod: Object, cause: str) -> PodRun:
+def _build_result(
+    cluster: Cluster, pod: Object, exit_code: int | None, *, cause: str = "", lines: int = 200
+) -> PodRun:
     namespace, name = pod["metadata"]["namespace"], get_name(pod)
+    why = "" if exit_code is not None else explain_pod(cluster, namespace, name)
     return PodRun(
         name=name,
         node=pod["spec"].get("nodeName", ""),
-        exit_code=None,
-        output=cluster.tail_log(namespace, name, _get_container_name(pod)),
-        why=f"{cause}\n" + explain_pod(cluster, namespace, name),
+        exit_code=exit_code,
+        output=cluster.tail_log(namespace, name, get_containers(pod)[0]["name"], lines=lines),
+        why=f"{cause}\n{why}" if cause else why,
     )
 
 
@@ -110,7 +110,3 @@ def _list_pods_without_network(cluster: Cluster, namespace: str) -> set[str]:
     for event in events:  # each names another sandbox, so the kubelet does not count them
         failures[event["involvedObject"]["name"]] += event.get("count") or 1
     return {name for name, count in failures.items() if count > 1}
-
-
-def _get_container_name(pod: Object) -> str:
-    return str(get_containers(pod)[0]["name"])
