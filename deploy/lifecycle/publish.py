@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deploy.cluster.client import Cluster
 from deploy.lifecycle import connect, record
@@ -25,9 +26,17 @@ def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]
                 f"no namespace {target!r} in the cluster",
                 next_step=f"kubectl create namespace {target}, or check the name",
             )
-        _check_ours(cluster, target)
+        config_map = cluster.get("ConfigMap", ENV_MAP, target)
+        if config_map and not is_ours(config_map):
+            raise RefusedError(
+                f"ConfigMap {target}/{ENV_MAP} exists and is not ours",
+                why=f"it does not carry the label {MANAGED_BY}={NAME}",
+                next_step="rename or remove it, then publish again",
+            )
     # recorded first: an interruption leaves a name too many, never an unrecorded ConfigMap
-    record.add_published(cluster, namespace, tuple(targets))
+    old = record.read(cluster, namespace)
+    published = tuple(sorted({*old.published, *targets}))
+    record.write(cluster, namespace, replace(old, published=published))
     for target in targets:
         cluster.apply(render_environment_map(target, endpoint))
     return endpoint
@@ -49,13 +58,3 @@ def withdraw_environment(cluster: Cluster, namespace: str) -> tuple[str, ...]:
             cluster.delete("ConfigMap", ENV_MAP, target)
             removed.append(target)
     return tuple(removed)
-
-
-def _check_ours(cluster: Cluster, target: str) -> None:
-    config_map = cluster.get("ConfigMap", ENV_MAP, target)
-    if config_map and not is_ours(config_map):
-        raise RefusedError(
-            f"ConfigMap {target}/{ENV_MAP} exists and is not ours",
-            why=f"it does not carry the label {MANAGED_BY}={NAME}",
-            next_step="rename or remove it, then publish again",
-        )

@@ -40,11 +40,8 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> Object:
     """
 
     def explain() -> str:
-        parts = (
-            explain_claim(cluster, namespace, CLAIM_NAME),
-            explain_pod(cluster, namespace, POD_NAME),
-        )
-        return "\n".join(part for part in parts if part)
+        claim = explain_claim(cluster, namespace, CLAIM_NAME)
+        return f"{claim}\n{explain_pod(cluster, namespace, POD_NAME)}".strip()
 
     def find_ready_pod() -> Object | None:
         stateful_set = cluster.get("StatefulSet", NAME, namespace)
@@ -116,7 +113,8 @@ def _check_can_start(cluster: Cluster, pod: Object, explain: Callable[[], str]) 
                 next_step="build it on a machine of that architecture, or choose a node: --node",
             )
         if name == "prepare" or status.get("restartCount", 0) >= _MAX_RESTARTS:
-            raise _start_error(namespace, node, name, _get_last_error(log) or explain())
+            _, marker, message = log.rpartition("error: ")
+            raise _start_error(namespace, node, name, (marker and message.strip()) or explain())
 
 
 def _start_error(namespace: str, node: str, container: str, why: str) -> UnfitError:
@@ -126,8 +124,3 @@ def _start_error(namespace: str, node: str, container: str, why: str) -> UnfitEr
         next_step="fix the cause above and run `mirror up` again; "
         f"kubectl -n {namespace} logs {POD_NAME} -c {container}",
     )
-
-
-def _get_last_error(log: str) -> str:
-    _, separator, message = log.rpartition("error: ")
-    return message.strip() if separator else ""

@@ -22,6 +22,7 @@ from deploy.manifests.mirror_objects import (
     render_service,
 )
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
+from deploy.manifests.record import MirrorRecord
 from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.settings import Endpoint
@@ -150,7 +151,7 @@ def _prepare(
     progress: Progress,
     *,
     dry_run: bool = False,
-) -> tuple[ClusterSettings, record.MirrorRecord, tuple[Object, ...]]:
+) -> tuple[ClusterSettings, MirrorRecord, tuple[Object, ...]]:
     """Check the cluster, get the image, and merge the options with the recorded ones."""
     progress.step(f"check context {cluster.context} ({cluster.server})")
     cluster.version()
@@ -158,7 +159,8 @@ def _prepare(
     options = {**old_record.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
     nodes = check_cluster(cluster, settings)
-    ca_pem = request.ca_pem or _read_ca_pem(cluster, request.namespace)
+    ca_map = cluster.get("ConfigMap", CA_MAP, request.namespace)  # of an earlier `mirror up`
+    ca_pem = request.ca_pem or (ca_map["data"]["ca.crt"] if ca_map else None)
     if dry_run:
         reference = image.predict_reference(cluster, image_request, old_record.image, progress)
     else:
@@ -185,14 +187,8 @@ def _prepare(
     return settings, new_record, nodes
 
 
-def _read_ca_pem(cluster: Cluster, namespace: str) -> str | None:
-    """The certificates that an earlier `mirror up` was given."""
-    config_map = cluster.get("ConfigMap", CA_MAP, namespace)
-    return config_map["data"]["ca.crt"] if config_map else None
-
-
 def _ensure_service(
-    cluster: Cluster, settings: ClusterSettings, new_record: record.MirrorRecord
+    cluster: Cluster, settings: ClusterSettings, new_record: MirrorRecord
 ) -> Endpoint:
     """Apply the Service at the recorded address, and write the record with its address.
 

@@ -47,9 +47,14 @@ def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrenc
     name = f"{NAME}-warm-{request.digest}"
     job = cluster.get("Job", name, namespace)
     if job is not None:
-        if not _has_ended(job):
+        if not job.get("status", {}).get("completionTime") and not has_condition(job, "Failed"):
             return name
-        _delete_job(cluster, namespace, name)
+        cluster.delete("Job", name, namespace)
+        wait_until(
+            lambda: cluster.get("Job", name, namespace) is None,
+            deadline=cluster.deadline,
+            what=f"the last run of Job {name} is gone",
+        )
     settings = ClusterSettings(image=get_image(stateful_set), namespace=namespace)
     config_map = render_request_map(settings, name=name, content=content)
     cluster.apply(config_map)
@@ -92,11 +97,10 @@ def follow_job(cluster: Cluster, namespace: str, name: str) -> Iterator[WarmProg
         newest = get_name(max(pods, key=_get_creation_time)) if pods else ""
         log = cluster.tail_log(namespace, newest, "probe", lines=2) if newest else ""
         message = parse_latest_progress(log)
-        if not isinstance(message, WarmReport) and _has_failed(job):
+        if not isinstance(message, WarmReport) and has_condition(job, "Failed"):
             raise MirrorError(
                 f"{title} failed",
-                why=log.strip()[-600:]
-                or (explain_pod(cluster, namespace, newest) if newest else ""),
+                why=log.strip()[-600:] or (newest and explain_pod(cluster, namespace, newest)),
                 next_step="fix the cause above and run `mirror warm` again",
             )
         return message
@@ -109,23 +113,6 @@ def follow_job(cluster: Cluster, namespace: str, name: str) -> Iterator[WarmProg
     return follow_run(
         read_message, deadline=cluster.deadline, max_interval=1.0, timeout_error=timeout_error
     )
-
-
-def _delete_job(cluster: Cluster, namespace: str, name: str) -> None:
-    cluster.delete("Job", name, namespace)
-    wait_until(
-        lambda: cluster.get("Job", name, namespace) is None,
-        deadline=cluster.deadline,
-        what=f"the last run of Job {name} is gone",
-    )
-
-
-def _has_ended(job: Object) -> bool:
-    return bool(job.get("status", {}).get("completionTime")) or _has_failed(job)
-
-
-def _has_failed(job: Object) -> bool:
-    return has_condition(job, "Failed")
 
 
 def _get_creation_time(obj: Object) -> str:
