@@ -11,6 +11,7 @@ from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.mirror import find_probe_image
 from deploy.lifecycle import record
+from deploy.manifests.record import MirrorRecord
 from mirror.core.errors import InputError, RefusedError
 from mirror.devpi import read_default_upstream
 from mirror.probe.endpoint import parse_endpoint
@@ -34,7 +35,7 @@ def build_collect_options(
     try:
         mirror_record = record.read(cluster, target.namespace)
     except (ApiError, RefusedError):
-        mirror_record = record.MirrorRecord()
+        mirror_record = MirrorRecord()
     address = f"{mirror_record.cluster_ip}:{mirror_record.port}"
     return CollectOptions(
         namespace=target.namespace,
