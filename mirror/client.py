@@ -15,14 +15,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from mirror import devpi
 from mirror.cache_status import CacheStatus, parse_cache_status
 from mirror.core.errors import MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
-from mirror.devpi import (
-    build_mirror_index_config,
-    build_workloads_index_config,
-    read_default_upstream,
-)
 from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
 from mirror.upload_form import encode_form, read_metadata
@@ -114,10 +110,12 @@ class IndexClient:
             owner, _, index = name.partition("/")
             current = users.get(owner, {}).get("indexes", {}).get(index)
             if name == WORKLOADS_INDEX:
-                config = build_workloads_index_config(None if behind_proxy else MIRROR_INDEX)
+                config = devpi.build_workloads_index_config(None if behind_proxy else MIRROR_INDEX)
             else:
                 known = current["mirror_url"] if current else None
-                config = build_mirror_index_config(upstream or known or read_default_upstream())
+                config = devpi.build_mirror_index_config(
+                    upstream or known or devpi.read_default_upstream()
+                )
             if current is None:
                 self._call("PUT", f"/{name}", config)
             elif any(
@@ -144,7 +142,8 @@ class IndexClient:
         bytes are the same, otherwise RefusedError is raised.
         """
         fields = read_metadata(path)
-        digest = _hash_file(path)
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
         outcome: Literal["added", "restored"] = "added"
         for link in self._list_links(index, fields["name"], fields["version"]):
             if link["basename"] != path.name:
@@ -163,17 +162,11 @@ class IndexClient:
             # devpi answers an upload of a file it knows with 200, but stores nothing
             self._send("DELETE", link["path"], fields={"force": ""})
             outcome = "restored"
-        form = {
-            **fields,
-            ":action": "file_upload",
-            "protocol_version": "1",
-            "sha256_digest": digest,
-        }
-        body, headers = encode_form(form, path)
+        form = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
+        body, headers = encode_form({**fields, **form}, path)
+        timeout = self._deadline.remaining()
         try:
-            self._send(
-                "POST", f"/{index}/", body=body, headers=headers, timeout=self._deadline.remaining()
-            )
+            self._send("POST", f"/{index}/", body=body, headers=headers, timeout=timeout)
         except MirrorIndexError as error:
             stats = self.read_stats()  # devpi says only that the upload failed
             if stats is None or not stats.is_full:
@@ -245,8 +238,3 @@ def _read_reason(response: urllib3.BaseHTTPResponse) -> str:
         return str(json.loads(text).get("message", ""))[:500]
     except (ValueError, AttributeError):
         return text.strip()[:300]
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -44,14 +44,8 @@ def build_init_argv(program: str, paths: DevpiPaths) -> tuple[str, ...]:
     The root password is in the configuration file, not in argv. IndexClient creates root/pypi
     later, with our settings: with devpi's, it would start by fetching the names of all projects.
     """
-    return (
-        program,
-        "--serverdir",
-        str(paths.serverdir),
-        "--configfile",
-        str(paths.init_config),
-        "--no-root-pypi",
-    )
+    serverdir, config = str(paths.serverdir), str(paths.init_config)
+    return (program, "--serverdir", serverdir, "--configfile", config, "--no-root-pypi")
 
 
 def build_server_argv(
@@ -60,22 +54,14 @@ def build_server_argv(
     """Return the command of the server with our plugin; docs/reliability.md explains options."""
     return (
         *(python, "-m", "mirror.private_names", "--marks", str(markers)),
-        "--serverdir",
-        str(paths.serverdir),
-        "--secretfile",
-        str(paths.secretfile),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--threads",
-        str(settings.threads),
-        "--request-timeout",
-        str(settings.request_timeout),
-        "--max-request-body-size",
-        str(MAX_UPLOAD_BYTES),
-        "--restrict-modify",
-        "root",
+        *("--serverdir", str(paths.serverdir)),
+        *("--secretfile", str(paths.secretfile)),
+        *("--host", "127.0.0.1"),
+        *("--port", str(port)),
+        *("--threads", str(settings.threads)),
+        *("--request-timeout", str(settings.request_timeout)),
+        *("--max-request-body-size", str(MAX_UPLOAD_BYTES)),
+        *("--restrict-modify", "root"),
         "--enable-core-metadata",
         *_KEY_DERIVATION,
     )

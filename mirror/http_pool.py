@@ -14,9 +14,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers
 
-NO_RETRIES = urllib3.Retry(
-    connect=0, read=0, other=0, status=0, redirect=4, raise_on_redirect=True
-)  # redirects are followed
+# redirects are followed
+NO_RETRIES = urllib3.Retry(connect=0, read=0, other=0, status=0, redirect=4)
 
 
 class ProxyPools:
@@ -49,42 +48,40 @@ class ProxyPools:
         size = self._connections
         if not proxy:
             return urllib3.PoolManager(maxsize=size, ssl_context=self._context)
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        headers = {}
-        if parts.username:
-            credentials = f"{parts.username}:{parts.password or ''}"
-            headers = dict(make_headers(proxy_basic_auth=credentials))
-        without_credentials = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        url, credentials = _split_credentials(proxy if "://" in proxy else f"http://{proxy}")
+        headers = make_headers(proxy_basic_auth=credentials)
         return urllib3.ProxyManager(
-            without_credentials, maxsize=size, ssl_context=self._context, proxy_headers=headers
+            url, maxsize=size, ssl_context=self._context, proxy_headers=headers
         )
 
 
 @contextmanager
 def open_url(url: str, *, timeout: float) -> Iterator[BaseHTTPResponse]:
     """Send a GET request with the URL's credentials. Raises HTTPError unless the status is 200."""
-    parts = urlsplit(url)
-    headers = {"Accept-Encoding": "identity"}
-    if parts.username:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers |= make_headers(basic_auth=credentials)
-    without_credentials = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    response = (
+    target, credentials = _split_credentials(url)
+    with (
         ProxyPools()
         .for_url(url)
         .request(
             "GET",
-            without_credentials,
-            headers=headers,
+            target,
+            headers={"Accept-Encoding": "identity", **make_headers(basic_auth=credentials)},
             preload_content=False,
             timeout=timeout,
             retries=NO_RETRIES,
-        )
-    )
-    with response:
+        ) as response
+    ):
         if response.status != 200:
             raise HTTPError(f"the server responds with status {response.status}")
         yield response
+
+
+def _split_credentials(url: str) -> tuple[str, str | None]:
+    """Return a URL without credentials, and these as user:password; None if it has none."""
+    parts = urlsplit(url)
+    credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, credentials if parts.username else None
 
 
 def final_url(response: BaseHTTPResponse, url: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -30,15 +29,6 @@ _WORKERS = 16  # downloads at once
 _BLOCK = 256 * 1024
 
 
-@dataclass(slots=True)
-class FileCounters:
-    """Counts since the start: requests of clients, downloads, and their bytes."""
-
-    requests: int = 0
-    fetched: int = 0
-    fetched_bytes: int = 0
-
-
 class Download:
     """A running download that several threads can wait for and read."""
 
@@ -58,19 +48,11 @@ class Download:
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end; returns whether the file is complete, raises the download's error."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.is_finished, seconds)
-        if self.error is not None:
-            raise self.error
-        return self.is_complete
+        return self._wait_for(lambda: False, seconds)
 
     def wait_for_start(self, seconds: float) -> None:
         """Wait until the length is known; raises the download's error or that of a timeout."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.is_finished or self.started, seconds)
-        if self.error is not None:
-            raise self.error
-        if not self.started:
+        if not self._wait_for(lambda: self.started, seconds):
             raise UpstreamUnavailableError(f"no byte of the file within {seconds:.0f} s")
 
     def iter_blocks(self) -> Iterator[bytes]:
@@ -86,15 +68,18 @@ class Download:
 
     def _wait_for_more(self, sent: int) -> int:
         """Wait until more than ``sent`` bytes, or all, may be sent; returns how many."""
+        if not self._wait_for(lambda: self.received - HELD_BACK_BYTES > sent, STALL_TIMEOUT):
+            raise UpstreamUnavailableError(f"no byte of the file for {STALL_TIMEOUT:.0f} s")
         with self.changed:
-            progressed = self.changed.wait_for(
-                lambda: self.is_finished or self.received - HELD_BACK_BYTES > sent, STALL_TIMEOUT
-            )
+            return self.received if self.is_complete else self.received - HELD_BACK_BYTES
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a condition or the end; False after a timeout. Raises the download's error."""
+        with self.changed:
+            is_met = self.changed.wait_for(lambda: self.is_finished or condition(), seconds)
             if self.error is not None:
                 raise self.error
-            if not progressed:
-                raise UpstreamUnavailableError(f"no byte of the file for {STALL_TIMEOUT:.0f} s")
-            return self.received if self.is_complete else self.received - HELD_BACK_BYTES
+            return is_met
 
     def _open(self) -> BinaryIO:
         assert self.partial is not None
@@ -108,7 +93,9 @@ class FileCache:
     """The files of one upstream. Thread-safe."""
 
     def __init__(self, store: PageStore, upstream: UpstreamClient, pages: PageCache) -> None:
-        self.counters = FileCounters()
+        self.requests = 0  # of clients, since the start
+        self.fetched = 0  # downloads, since the start
+        self.fetched_bytes = 0
         self._store = store
         self._upstream = upstream
         self._pages = pages
@@ -122,7 +109,7 @@ class FileCache:
         A download continues after its clients have left. It fails with NotFoundError if no page
         of the upstream lists the file.
         """
-        self.counters.requests += 1
+        self.requests += 1
         target = self._store.file_path(project, folder, filename)
         with self._lock:
             if target.exists():
@@ -162,10 +149,9 @@ class FileCache:
         partial = self._store.new_partial_path()
         digest = hashlib.sha256()
         try:
-            with (
-                self._upstream.stream_file(source.url) as (length, blocks),
-                self._create(partial) as out,
-            ):
+            with self._report_disk_errors(0):
+                out = FileIO(partial, "wb")
+            with out, self._upstream.stream_file(source.url) as (length, blocks):
                 with download.changed:
                     download.partial, download.length, download.started = partial, length, True
                     download.changed.notify_all()
@@ -191,15 +177,8 @@ class FileCache:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        self.counters.fetched += 1
-        self.counters.fetched_bytes += download.received
-
-    @contextmanager
-    def _create(self, partial: Path) -> Iterator[FileIO]:
-        with self._report_disk_errors(0):
-            out = FileIO(partial, "wb")
-        with out:
-            yield out
+        self.fetched += 1
+        self.fetched_bytes += download.received
 
     @contextmanager
     def _report_disk_errors(self, size: int) -> Iterator[None]:

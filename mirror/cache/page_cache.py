@@ -8,7 +8,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.cache import project_page
@@ -29,19 +28,12 @@ REMOVAL_DELAY = 900.0  # seconds the upstream has to answer 404 before a stored 
 _WORKERS = 16  # requests to the upstream at once
 
 
-@dataclass(slots=True)
-class PageCounters:
-    """Counts since the start: requests of clients, and requests to the upstream."""
-
-    requests: int = 0
-    fetched: int = 0
-
-
 class PageCache:
     """The pages of one upstream. Thread-safe."""
 
     def __init__(self, store: PageStore, upstream: UpstreamClient) -> None:
-        self.counters = PageCounters()
+        self.requests = 0  # of clients, since the start
+        self.fetched = 0  # requests to the upstream, since the start
         self._store = store
         self._upstream = upstream
         self._fetches: dict[str, Future[ProjectPage | None]] = {}
@@ -53,7 +45,7 @@ class PageCache:
 
     def get(self, project: str, kind: str) -> Path | bytes:
         """Return a path; bytes if the volume is full. Raises NotFoundError, UnavailableError."""
-        self.counters.requests += 1
+        self.requests += 1
         stored = self._store.find_page(project)
         age = time.time() - stored.checked_at if stored else 0.0
         if stored and age < MAX_AGE:
@@ -105,7 +97,7 @@ class PageCache:
                 self._handle_missing(project, str(error))
             raise
         self._missing_since.pop(project, None)
-        self.counters.fetched += 1
+        self.fetched += 1
         if response.body is None:
             self._store.mark_checked(project)
             return None

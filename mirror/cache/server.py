@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,7 +27,7 @@ from mirror.settings import SIMPLE_JSON
 from mirror.volume import METADATA_SUFFIX
 
 _CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html; charset=utf-8"}
-_RETRY_AFTER = 5  # seconds
+_RETRY_LATER = {"Retry-After": "5"}  # seconds
 
 
 class CacheService:
@@ -42,7 +43,7 @@ class CacheService:
 
     def status(self) -> dict[str, object]:
         """Return the document of /+mirror/status; mirror/cache_status.py reads it."""
-        pages, files, upstream = self.pages.counters, self.files.counters, self.upstream
+        pages, files, upstream = self.pages, self.files, self.upstream
         return {
             "upstream": {
                 "url": upstream.url,
@@ -103,7 +104,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
                 self._send_text(HTTPStatus.OK, "ok")
             elif parts == ["+mirror", "status"]:
                 body = json.dumps(self.server.service.status()).encode()
-                self._send(HTTPStatus.OK, "application/json", body)
+                self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, body)
             elif len(parts) == 4 and parts[2] == "+simple":
                 self._send_page(parts[3])
             elif len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
@@ -114,7 +115,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
             self._send_text(HTTPStatus.NOT_FOUND, str(error))
         except UnavailableError as error:
             self.log_error("%s: %s", self.path, error)
-            self._send_text(HTTPStatus(error.status), f"{error}\n", retry=True)
+            self._send_text(HTTPStatus(error.status), f"{error}\n", **_RETRY_LATER)
 
     do_HEAD = do_GET
 
@@ -124,15 +125,13 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
             raise NotFoundError("no project can have this name")
         has_slash = self.path.partition("?")[0].endswith("/")
         if project != name or not has_slash:
-            self.send_response(HTTPStatus.MOVED_PERMANENTLY)
-            self.send_header("Location", f"{'../' if has_slash else ''}{project}/")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            location = f"{'../' if has_slash else ''}{project}/"
+            self._send(HTTPStatus.MOVED_PERMANENTLY, {"Location": location})
             return
         kind = "json" if SIMPLE_JSON in self.headers.get("Accept", "") else "html"
         page = self.server.service.pages.get(project, kind)
         if isinstance(page, bytes):
-            self._send(HTTPStatus.OK, _CONTENT_TYPES[kind], page)
+            self._send(HTTPStatus.OK, {"Content-Type": _CONTENT_TYPES[kind]}, page)
         else:
             self._redirect_nginx(page)
 
@@ -182,23 +181,16 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
     def _redirect_nginx(self, path: Path) -> None:
         """Let nginx send a file of the volume; its internal location /+held/ is our root."""
         relative = path.relative_to(self.server.service.store.root).as_posix()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("X-Accel-Redirect", f"/+held/{quote(relative)}")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self._send(HTTPStatus.OK, {"X-Accel-Redirect": f"/+held/{quote(relative)}"})
 
-    def _send_text(self, status: HTTPStatus, text: str, *, retry: bool = False) -> None:
-        self._send(status, "text/plain; charset=utf-8", text.encode(), retry=retry)
+    def _send_text(self, status: HTTPStatus, text: str, **headers: str) -> None:
+        self._send(status, {"Content-Type": "text/plain; charset=utf-8", **headers}, text.encode())
 
-    def _send(
-        self, status: HTTPStatus, content_type: str, body: bytes, *, retry: bool = False
-    ) -> None:
-        """Send a response; ``retry`` tells the client when to try again."""
+    def _send(self, status: HTTPStatus, headers: Mapping[str, str], body: bytes = b"") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        if retry:
-            self.send_header("Retry-After", str(_RETRY_AFTER))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

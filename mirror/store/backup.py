@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -54,9 +55,7 @@ def record_version(serverdir: Path) -> None:
 
 def _link_or_copy(source: str, target: str) -> str:
     if DEVPI_FILES in Path(source).parts:
-        try:
+        with suppress(OSError):  # a filesystem without hard links
             os.link(source, target)
             return target
-        except OSError:  # a filesystem without hard links
-            pass
     return str(shutil.copy2(source, target))

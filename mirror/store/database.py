@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mirror.core.errors import UnfitError
 from mirror.settings import MIRROR_INDEX
@@ -67,7 +66,8 @@ def repair_database(serverdir: Path, report: Callable[[str], None]) -> None:
 
 def iter_database_files(serverdir: Path) -> Iterator[DatabaseFile]:
     """Yield every file that should be on disk; the server may be running."""
-    loads = _import_loads()
+    from devpi_server.fileutil import loads  # slow to import
+
     placeholders = ", ".join("?" * len(_FILE_KEYS))
     with closing(_connect(serverdir / DEVPI_DATABASE, "ro")) as connection:
         rows = connection.execute(
@@ -117,8 +117,10 @@ def _finish_last_transaction(
     ).fetchone()
     if row is None:
         return frozenset()
+    from devpi_server.fileutil import dumps, loads  # those of the version that wrote the data
+
     serial, data = row
-    _, renames = _import_loads()(bytes(data))
+    _, renames = loads(bytes(data))
     pending, missing = set(), []
     for name in renames:
         target = _rename_target(serverdir, name)
@@ -137,9 +139,8 @@ def _finish_last_transaction(
         elif source in pending:
             source.replace(target)
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute(
-        "INSERT INTO changelog (serial, data) VALUES (?, ?)", (serial + 1, _empty_transaction())
-    )
+    values = (serial + 1, bytes(dumps(({}, []))))  # a transaction without changes and files
+    connection.execute("INSERT INTO changelog (serial, data) VALUES (?, ?)", values)
     connection.execute("COMMIT")
     for path in missing:
         report(_describe_missing(serverdir, path))
@@ -180,19 +181,6 @@ def _remove_temporary_files(
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None)
-
-
-def _import_loads() -> Callable[[bytes], Any]:
-    """Import devpi's own deserializer, slow to import, of the version that wrote the data."""
-    from devpi_server.fileutil import loads
-
-    return loads  # type: ignore[no-any-return]
-
-
-def _empty_transaction() -> bytes:
-    from devpi_server.fileutil import dumps
-
-    return bytes(dumps(({}, [])))
 
 
 def _unusable(path: Path, why: str) -> UnfitError:

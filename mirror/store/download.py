@@ -36,13 +36,9 @@ def request_mirror(
     url: str, *, accept: str = "*/*", timeout: float = _TIMEOUT
 ) -> urllib3.BaseHTTPResponse:
     """Send a GET request to the mirror; the body is not read yet. Raises urllib3's HTTPError."""
+    headers = {"Accept": accept}
     return _POOL.request(
-        "GET",
-        url,
-        headers={"Accept": accept},
-        preload_content=False,
-        timeout=timeout,
-        retries=NO_RETRIES,
+        "GET", url, headers=headers, preload_content=False, timeout=timeout, retries=NO_RETRIES
     )
 
 
@@ -51,8 +47,7 @@ def check_download(url: str, sha256: str) -> DownloadCheck:
     digest = hashlib.sha256()
     size = 0
     try:
-        response = request_mirror(url)
-        with response:
+        with request_mirror(url) as response:
             if response.status != 200:
                 why = f"the mirror responds with status {response.status}"
                 return DownloadCheck(status=response.status, why=why)

@@ -24,7 +24,7 @@ def ensure_writable(data: Path, report: Callable[[str], None]) -> None:
     fixed = 0
     foreign = []
     for path in _iter_paths(data):
-        if os.access(path, _required_access(path)):
+        if os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
             continue
         current = path.lstat()
         mode = stat.S_IMODE(current.st_mode)
@@ -61,7 +61,3 @@ def _iter_paths(data: Path) -> Iterator[Path]:
         if len(parts) == 1:
             paths += [parent / name for name in files]
         yield from (path for path in paths if not path.is_symlink())
-
-
-def _required_access(path: Path) -> int:
-    return os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)

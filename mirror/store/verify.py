@@ -108,7 +108,7 @@ def verify_files(
         if state not in ("sound", "unknown"):
             wrong.append(_CheckedFile(file, state, stat))
     flaws = tuple(
-        _repair(data, checked, root) if repair else _describe(data, checked, "found")
+        _describe(data, checked, _repair(data, checked, root) if repair else "found")
         for checked in _still_wrong(data, wrong)
     )
     return VerifyReport(
@@ -157,13 +157,13 @@ def _still_wrong(data: Path, wrong: list[_CheckedFile]) -> Iterator[_CheckedFile
             yield checked
 
 
-def _repair(data: Path, checked: _CheckedFile, root: str | None) -> Flaw:
+def _repair(data: Path, checked: _CheckedFile, root: str | None) -> RepairOutcome:
     file = checked.file
     if file.is_private:
         return _set_aside(data, checked)
     if file.kind == "folder":
         shutil.rmtree(file.path, ignore_errors=True)
-        return _describe(data, checked, "removed")
+        return "removed"
     if checked.is_unchanged():  # it may have been fetched again in the meantime
         for path in (file.path, *file.companions):
             path.unlink(missing_ok=True)
@@ -172,20 +172,20 @@ def _repair(data: Path, checked: _CheckedFile, root: str | None) -> Flaw:
             file.path.parent.rmdir()
         algorithm, _, digest = file.hash_spec.partition("=")
         if root and check_download(root + file.url, digest if algorithm == "sha256" else "").ok:
-            return _describe(data, checked, "fetched again")
-    return _describe(data, checked, "removed")
+            return "fetched again"
+    return "removed"
 
 
-def _set_aside(data: Path, checked: _CheckedFile) -> Flaw:
+def _set_aside(data: Path, checked: _CheckedFile) -> RepairOutcome:
     """Move an upload with wrong bytes to ``damaged/``: uploads are never deleted."""
     if checked.stat is None:
-        return _describe(data, checked, "lost")
+        return "lost"
     path = checked.file.path
     target = data / volume.DAMAGED / path.relative_to(data)
     target.parent.mkdir(parents=True, exist_ok=True)
     if checked.is_unchanged():
         path.replace(target)
-    return _describe(data, checked, "set aside")
+    return "set aside"
 
 
 def _describe(data: Path, checked: _CheckedFile, outcome: RepairOutcome) -> Flaw:
