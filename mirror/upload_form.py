@@ -20,21 +20,17 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise InputError(f"no such file: {path}", next_step="name a wheel or an sdist")
+    what = f"neither a wheel nor an sdist: {path}"
+    next_step = "name a .whl or .tar.gz file that a build created"
     try:
         info = get_pkginfo(path)
         pyversion, filetype = get_pyversion_filetype(path.name)
     except Exception as error:
-        raise InputError(
-            f"neither a wheel nor an sdist: {path}",
-            why=f"{type(error).__name__}: {error}",
-            next_step="name a .whl or .tar.gz file that a build created",
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(what, why=why, next_step=next_step) from error
     if not getattr(info, "name", None) or not getattr(info, "version", None):
-        raise InputError(
-            f"neither a wheel nor an sdist: {path}",
-            why="its metadata have no project name and version",
-            next_step="name a .whl or .tar.gz file that a build created",
-        )
+        why = "its metadata have no project name and version"
+        raise InputError(what, why=why, next_step=next_step)
     fields = {attr: getattr(info, attr) for attr in info}
     fields |= {"pyversion": pyversion, "filetype": filetype}
     return {key: value for key, value in fields.items() if value not in (None, "", (), [])}

@@ -37,7 +37,11 @@ class TargetEnvironment:
 
     def accepts_tags(self, tags: Iterable[Tag]) -> bool:
         """Return whether any of the environments installs a wheel with one of these tags."""
-        return any(self._accepts_platform(tag.platform) and self._accepts_abi(tag) for tag in tags)
+        minors = [int(python.partition(".")[2]) for python in self.pythons]
+        return any(
+            self._accepts_platform(tag.platform) and any(_is_compatible(tag, m) for m in minors)
+            for tag in tags
+        )
 
     def satisfies_marker(self, marker: str) -> bool:
         """Return whether a marker (PEP 508) holds in any of the environments, or is invalid."""
@@ -72,9 +76,6 @@ class TargetEnvironment:
         return platform.startswith(prefixes) and platform.endswith(
             tuple(f"_{machine}" for machine in self.machines)
         )
-
-    def _accepts_abi(self, tag: Tag) -> bool:
-        return any(_is_compatible(tag, int(python.partition(".")[2])) for python in self.pythons)
 
 
 def _is_compatible(tag: Tag, minor: int) -> bool:

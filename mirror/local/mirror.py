@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import sys
@@ -23,7 +22,7 @@ from mirror.local.services import LocalServices, find_nginx
 from mirror.local.settings import LocalPaths, LocalSettings
 from mirror.settings import Endpoint
 from mirror.store.inventory import count_files
-from mirror.store.prepare import prepare_server
+from mirror.store.prepare import prepare_server, write_private_file
 
 # in the data directory; `down --purge` removes these and nothing else
 _DATA_FOLDERS = (*volume.DATA_FOLDERS, "secrets")
@@ -141,7 +140,9 @@ class LocalMirror:
             folder.mkdir(parents=True, exist_ok=True)
         paths.secrets_dir.mkdir(mode=0o700, exist_ok=True)
         for name in ("root-password", "secretfile"):
-            _ensure_secret(paths.secrets_dir / name)
+            if not (paths.secrets_dir / name).exists():
+                secret = secrets.token_urlsafe(48).encode()
+                write_private_file(paths.secrets_dir / name, secret)
         prepare_server(
             serverdir=paths.server_dir,
             run_dir=paths.run_dir,
@@ -162,15 +163,6 @@ class LocalMirror:
         for folder in (paths.data_dir, paths.settings_path.parent):
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
-
-
-def _ensure_secret(path: Path) -> None:
-    """Write a random secret (mode 0600) unless the file exists."""
-    if path.exists():
-        return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
 
 
 def _find_script(name: str) -> str:

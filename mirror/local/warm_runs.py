@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from mirror.local.mirror import LocalMirror
 from mirror.local.processes import BackgroundProcesses
@@ -54,10 +53,8 @@ class WarmRuns:
         return self._processes.read_log_tail(name)
 
     def _remove_old_runs(self) -> None:
-        def modified(path: Path) -> float:
-            return path.stat().st_mtime
-
         for pattern in ("*.order", "*.log"):
-            for path in sorted(self._folder.glob(pattern), key=modified)[:-_KEEP_RUNS]:
+            paths = sorted(self._folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+            for path in paths[:-_KEEP_RUNS]:
                 if not self.is_running(path.stem):
                     path.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def prepare_server(
     """
     _create_private_folder(run_dir)
     paths = DevpiPaths(serverdir=serverdir, run_dir=run_dir)
-    _write_private_file(Path(paths.secretfile), _read_secret(secrets / "secretfile"))
+    write_private_file(Path(paths.secretfile), _read_secret(secrets / "secretfile"))
     _check_writable(serverdir.parent, report)
     ensure_writable(serverdir.parent, report)
     if (serverdir / ".serverversion").exists():
@@ -65,7 +65,7 @@ def prepare_server(
     password = _read_secret(secrets / "root-password").decode()
     # every JSON string is a YAML string
     text = f"devpi-server:\n  root-passwd: {json.dumps(password)}\n"
-    _write_private_file(config, text.encode())
+    write_private_file(config, text.encode())
     try:
         process.run(build_init_argv(program, paths), deadline=Deadline.after(_INIT_TIMEOUT))
     finally:
@@ -114,7 +114,8 @@ def _create_private_folder(path: Path) -> None:
     path.chmod(0o700)
 
 
-def _write_private_file(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, content: bytes) -> None:
+    """Replace a file by one that only its owner can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(content)
