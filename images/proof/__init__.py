@@ -77,7 +77,7 @@ class ProofSubject:
 
     def run_to_end(
         self, argv: Sequence[str], name: str, *, script: str = "", in_sandbox: bool = False
-    ) -> ProgramRun:
+    ) -> ProofRun:
         """Run a program as run_program does, and wait for its end; ``name`` is for errors.
 
         Only in a sandbox, its attempts to reach hosts are recorded.
@@ -87,7 +87,7 @@ class ProofSubject:
             with self.run_program(sandbox, argv, script) as container:
                 exit_code = container.wait_for_exit(name, self.deadline.within(300))
                 stdout, output = container.read_log(stderr=False), container.read_log()
-            return ProgramRun(
+            return ProofRun(
                 exit_code=exit_code,
                 stdout=stdout,
                 output=output,
@@ -96,7 +96,7 @@ class ProofSubject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramRun:
+class ProofRun:
     """A program of an image that has ended. ``output`` combines stdout and stderr."""
 
     exit_code: int

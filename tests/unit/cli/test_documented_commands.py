@@ -39,7 +39,7 @@ def commands(page: str) -> Iterator[str]:
                 yield line
 
 
-def told(page: Path) -> list[str]:
+def list_commands(page: Path) -> list[str]:
     return list(dict.fromkeys(commands(page.read_text())))
 
 
@@ -68,7 +68,7 @@ def parse(line: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_known(page: Path) -> None:
-    for line in told(page):
+    for line in list_commands(page):
         try:
             name, arguments = parse(line)
         except click.UsageError as wrong:
@@ -83,9 +83,9 @@ def test_every_command_is_known(page: Path) -> None:
 
 def test_the_pages_are_read() -> None:
     """What is found in them is most of what there is."""
-    seen = {parse(line)[0] for page in PAGES for line in told(page)}
+    seen = {parse(line)[0] for page in PAGES for line in list_commands(page)}
     assert seen >= {"up", "status", "env", "warm", "fix", "rollback", "doctor", "build-image"}
-    assert sum(len(told(page)) for page in PAGES) > 100
+    assert sum(len(list_commands(page)) for page in PAGES) > 100
 
 
 @pytest.mark.parametrize(
