@@ -41,9 +41,13 @@ def test_the_overview_says_what_every_command_does() -> None:
 
 
 def test_the_overview_does_not_wait_for_what_commands_need() -> None:
-    script = "import sys; from cli.mirror import mirror; mirror(['--help'], standalone_mode=False); "
+    script = (
+        "import sys; from cli.mirror import mirror; mirror(['--help'], standalone_mode=False); "
+    )
     script += "print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert "Commands:" in done.stdout
     assert not [one for one in done.stdout.split() if one.startswith(("cli.commands", "deploy"))]
 
