@@ -47,6 +47,4 @@ def find_missing(cluster: Cluster, permissions: Iterable[Permission]) -> list[Pe
     """The permissions that are not granted, in the given order."""
     asked = list(permissions)
     granted = review_permissions(cluster, asked)
-    return [
-        permission for permission, is_granted in zip(asked, granted, strict=True) if not is_granted
-    ]
+    return [each for each, is_granted in zip(asked, granted, strict=True) if not is_granted]

@@ -34,7 +34,6 @@ def probe_nodes(
     cluster: Cluster,
     settings: ClusterSettings,
     nodes: Sequence[Object],
-    *,
     index_url: str,
     package: str,
     progress: Progress,

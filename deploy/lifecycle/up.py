@@ -88,14 +88,8 @@ def bring_up(
         client.ensure_indexes(settings.upstream)
     publish.refresh_environment(cluster, request.namespace, endpoint)
     seconds = round(time.monotonic() - start, 1)
-    probes = probe_nodes(
-        cluster,
-        settings,
-        [node for node in nodes if is_ready(node)],
-        index_url=endpoint.url,
-        package=request.probe_package,
-        progress=progress,
-    )
+    ready = [node for node in nodes if is_ready(node)]
+    probes = probe_nodes(cluster, settings, ready, endpoint.url, request.probe_package, progress)
     return UpResult(
         context=cluster.context,
         namespace=request.namespace,

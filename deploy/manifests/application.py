@@ -23,14 +23,26 @@ def render_application(
     """
     objects: list[Object] = []
     for start in recipe.starts:
-        objects.append(_render_deployment(recipe, start, image, proved_digests))
+        labels = {
+            _NAME_LABEL: _to_object_name(recipe.name),
+            _COMPONENT_LABEL: _to_object_name(start.name),
+        }
+        metadata = {"name": _to_object_name(f"{recipe.name}-{start.name}"), "labels": labels}
+        template = _render_template(recipe, start, image, labels)
+        if proved_digests:
+            template["metadata"]["annotations"] = {PROOF_ANNOTATION: " ".join(proved_digests)}
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        deployment = {"apiVersion": "apps/v1", "kind": "Deployment"}
+        objects.append({**deployment, "metadata": metadata, "spec": spec})
         if start.port:
-            objects.append(_render_service(recipe, start))
+            port = {"name": "http", "port": start.port, "targetPort": start.port}
+            service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+            objects.append({**service, "spec": {"selector": labels, "ports": [port]}})
     return objects
 
 
-def _render_deployment(
-    recipe: ApplicationRecipe, start: StartCommand, image: str, proved_digests: tuple[str, ...]
+def _render_template(
+    recipe: ApplicationRecipe, start: StartCommand, image: str, labels: dict[str, str]
 ) -> Object:
     container: Object = {
         "name": _to_object_name(start.name),
@@ -50,8 +62,8 @@ def _render_deployment(
             "startupProbe": probe | {"failureThreshold": max(1, int(start.seconds))},
             "readinessProbe": probe | {"periodSeconds": 5, "timeoutSeconds": 3},
         }
-    template: Object = {
-        "metadata": {"labels": _build_labels(recipe, start)},
+    return {
+        "metadata": {"labels": labels},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -63,42 +75,6 @@ def _render_deployment(
             },
             "containers": [container],
         },
-    }
-    if proved_digests:
-        template["metadata"]["annotations"] = {PROOF_ANNOTATION: " ".join(proved_digests)}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _build_metadata(recipe, start),
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": _build_labels(recipe, start)},
-            "template": template,
-        },
-    }
-
-
-def _render_service(recipe: ApplicationRecipe, start: StartCommand) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _build_metadata(recipe, start),
-        "spec": {
-            "selector": _build_labels(recipe, start),
-            "ports": [{"name": "http", "port": start.port, "targetPort": start.port}],
-        },
-    }
-
-
-def _build_metadata(recipe: ApplicationRecipe, start: StartCommand) -> Object:
-    name = _to_object_name(f"{recipe.name}-{start.name}")
-    return {"name": name, "labels": _build_labels(recipe, start)}
-
-
-def _build_labels(recipe: ApplicationRecipe, start: StartCommand) -> dict[str, str]:
-    return {
-        _NAME_LABEL: _to_object_name(recipe.name),
-        _COMPONENT_LABEL: _to_object_name(start.name),
     }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
 import pytest
 
+from cli.output import terminal
 from deploy.evidence.workloads import _runs_other_image
 from deploy.manifests.application import PROOF_ANNOTATION, render_application
 from images.application_recipe import load_application_recipe
@@ -64,3 +67,9 @@ def test_annotates_nothing_without_a_proof() -> None:
 def test_compares_the_running_image_with_the_proof(image: str, proof: str, is_other: bool) -> None:
     pod = {"status": {"containerStatuses": [{"imageID": image}, {"imageID": ""}]}}
     assert _runs_other_image(pod, proof) is is_other
+
+
+def test_prints_yaml_without_aliases_for_what_objects_share() -> None:
+    text = io.StringIO()
+    terminal.yaml_documents(render_chronicle(IMAGE_DIGEST), text)
+    assert not re.search(r"[&*]id\d", text.getvalue())
