@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -288,17 +288,14 @@ def get_first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def temporary_objects(cluster: Cluster, *objects: Object) -> Iterator[list[Object]]:
+def temporary_objects(cluster: Cluster, *objects: Object) -> Iterator[None]:
     """Create objects, and delete them at the end of the block, after Ctrl-C too."""
-    created: list[Object] = []
-    try:
+    with ExitStack() as stack:
         for obj in objects:
-            created.append(cluster.create(obj))  # noqa: PERF401 - needed if a later one fails
-        yield created
-    finally:
-        for obj in created:
+            cluster.create(obj)
             name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace")
-            cluster.delete(obj["kind"], name, namespace, grace_seconds=0)
+            stack.callback(cluster.delete, obj["kind"], name, namespace, grace_seconds=0)
+        yield
 
 
 def _write_query(dry_run: bool = False) -> dict[str, str]:

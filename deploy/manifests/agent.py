@@ -18,9 +18,7 @@ AGENT_COMMAND = ("python3", "-m", "mirror.agent", "do")
 _COMPONENT = "node-agent"
 
 
-def render_agent_daemon_set(
-    image: str, *, microk8s: bool, pull_policy: str = "IfNotPresent"
-) -> Object:
+def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
     """Render a DaemonSet with one pod on every node, whatever its taints, and without a token.
 
     The pods use the host's network and mount its /etc and its CNI directory. They are privileged
@@ -37,7 +35,7 @@ def render_agent_daemon_set(
     container: Object = {
         "name": "agent",
         "image": image,
-        "imagePullPolicy": pull_policy,
+        "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "mirror.agent", "serve", "--cni", cni],
         "securityContext": {"privileged": True, "readOnlyRootFilesystem": True},
         "resources": {
@@ -70,14 +68,12 @@ def render_agent_daemon_set(
         ],
     }
     labels = build_labels(_COMPONENT)
+    update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
     body = new_object("apps/v1", "DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE, component=_COMPONENT)
     return body | {
         "spec": {
             "selector": {"matchLabels": labels},
-            "updateStrategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": "100%"},
-            },
+            "updateStrategy": update,
             "template": {"metadata": {"labels": labels}, "spec": spec},
         }
     }

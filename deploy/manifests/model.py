@@ -33,7 +33,6 @@ class ClusterSettings:
     node: str | None = None  # None: the scheduler chooses
     upstream: str | None = None  # None: devpi's default
     ca_pem: str | None = None
-    pull_policy: str = "IfNotPresent"
     cluster_ip: str | None = None  # None: the cluster chooses
     cluster_cidrs: tuple[str, ...] = ()  # the mirror may not connect to these
 

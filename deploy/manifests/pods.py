@@ -73,12 +73,8 @@ def render_probe_pod(
     settings: ClusterSettings, *, name: str, node: str, command: Sequence[str]
 ) -> Object:
     """Render a pod on the given node that runs one program of the image to completion."""
-    spec = render_pod_spec(
-        containers=[render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])],
-        init_containers=[],
-        volumes=[{"name": "tmp", "emptyDir": {}}],
-        grace_seconds=0,
-    )
+    container = render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])
+    spec = render_pod_spec(containers=[container], volumes=[{"name": "tmp", "emptyDir": {}}])
     spec |= {"nodeName": node, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}
     return new_object("v1", "Pod", name, settings.namespace, component="probe") | {"spec": spec}
 
@@ -86,9 +82,9 @@ def render_probe_pod(
 def render_pod_spec(
     *,
     containers: Sequence[Object],
-    init_containers: Sequence[Object],
-    volumes: Sequence[Object],
-    grace_seconds: int,
+    init_containers: Sequence[Object] = (),
+    volumes: Sequence[Object] = (),
+    grace_seconds: int = 0,
 ) -> Object:
     """Render a pod spec that meets the Pod Security level `restricted`.
 
@@ -133,7 +129,7 @@ def render_container(
     container: Object = {
         "name": name,
         "image": settings.image,
-        "imagePullPolicy": settings.pull_policy,
+        "imagePullPolicy": "IfNotPresent",
         "command": adapt_command(command, is_0_1=settings.image_is_0_1),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -163,12 +159,10 @@ def _render_prepare_container(settings: ClusterSettings) -> Object:
 
 def _render_devpi_container(settings: ClusterSettings) -> Object:
     """No liveness or readiness probe: devpi has few threads, and the proxy answers for the pod."""
+    server = ServerSettings(upstream=settings.upstream)
+    markers = DATA_DIR / volume.PRIVATE
     command = devpi.build_server_argv(
-        "python3",
-        _PATHS,
-        ServerSettings(upstream=settings.upstream),
-        port=devpi.DEVPI_PORT,
-        markers=DATA_DIR / volume.PRIVATE,
+        "python3", _PATHS, server, port=devpi.DEVPI_PORT, markers=markers
     )
     container = render_container(
         "devpi",

@@ -43,11 +43,12 @@ def render_reconciler_objects(
     They are in the order of application. If all targets are on nodes, the Deployment has no
     replicas; it still records that the reconciler is installed.
     """
+    marker, account = (
+        _new_object("v1", kind, SYSTEM_NAMESPACE) for kind in ("ConfigMap", "ServiceAccount")
+    )
     return (
-        _new_object("v1", "ConfigMap", SYSTEM_NAMESPACE)
-        | {"data": {ENABLED_MARKER.name: "their agents keep\n"}},
-        _new_object("v1", "ServiceAccount", SYSTEM_NAMESPACE)
-        | {"automountServiceAccountToken": False},
+        marker | {"data": {ENABLED_MARKER.name: "their agents keep\n"}},
+        account | {"automountServiceAccountToken": False},
         *_render_roles(targets),
         _render_deployment(image, targets, image_is_0_1),
     )
@@ -111,7 +112,7 @@ def _render_deployment(
     container = render_container(
         RECONCILER_COMPONENT, settings, command, memory="96Mi", cpu="100m", requests=("5m", "24Mi")
     )
-    spec = render_pod_spec(containers=[container], init_containers=[], volumes=[], grace_seconds=5)
+    spec = render_pod_spec(containers=[container], grace_seconds=5)
     spec |= {"serviceAccountName": RECONCILER_NAME, "automountServiceAccountToken": True}
     labels = build_labels(RECONCILER_COMPONENT)
     return _new_object("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
