@@ -187,7 +187,7 @@ def test_up_names_the_service_that_took_its_address(mirror_lab: MirrorLab) -> No
     mirror_lab.lab.kubectl(*create, "-n", "chronicle")
     result = mirror_lab.run_mirror("up", "--image", mirror_lab.image)
     assert result.returncode == 5
-    assert "taken meanwhile by Service chronicle/thief" in result.stderr
+    assert "is used by Service chronicle/thief" in result.stderr
     mirror_lab.lab.kubectl("delete", "service", "-n", "chronicle", "thief")
     report = mirror_lab.up()
     assert address in report["url"]
