@@ -71,9 +71,7 @@ API_RESOURCES: Mapping[str, ApiResource] = {
     "StorageClass": ApiResource("storage.k8s.io/v1", "storageclasses", namespaced=False),
 }
 
-_GROUPS = {
-    API_RESOURCES[key].plural: API_RESOURCES[key].group for key in API_RESOURCES if "." not in key
-}
+_GROUPS = {each.plural: each.group for key, each in API_RESOURCES.items() if "." not in key}
 
 
 def kind_name(key: str) -> str:

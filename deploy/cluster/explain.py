@@ -54,9 +54,8 @@ def _describe_states(pod: Object) -> Iterator[str]:
         for state, details in status.get("state", {}).items():
             if state == "running" and status.get("ready"):
                 continue
-            text = " ".join(
-                str(details[key]) for key in ("reason", "exitCode", "message") if key in details
-            )
+            keys = ("reason", "exitCode", "message")
+            text = " ".join(str(details[key]) for key in keys if key in details)
             yield f"container {status['name']}: {state} {text}".rstrip()
 
 

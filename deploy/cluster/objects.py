@@ -18,7 +18,6 @@ STUCK_REASONS = IMAGE_REASONS | {
 
 
 def get_name(obj: Object) -> str:
-    """The object's name."""
     return str(obj["metadata"]["name"])
 
 
@@ -26,19 +25,16 @@ def get_name(obj: Object) -> str:
 
 
 def get_condition(obj: Object, condition_type: str) -> Object | None:
-    """The status condition of this type; None if the object does not have it."""
     conditions: list[Object] = obj.get("status", {}).get("conditions") or []
     return next((each for each in conditions if each["type"] == condition_type), None)
 
 
 def has_condition(obj: Object, condition_type: str) -> bool:
-    """Whether the status condition of this type is True."""
     condition = get_condition(obj, condition_type)
     return condition is not None and condition["status"] == "True"
 
 
 def is_ready(obj: Object) -> bool:
-    """Whether a node or a pod is Ready."""
     return has_condition(obj, "Ready")
 
 
@@ -87,7 +83,6 @@ def is_stuck(pod: Object) -> bool:
 
 
 def get_internal_ips(node: Object) -> tuple[str, ...]:
-    """The node's InternalIP addresses of both families."""
     addresses = node.get("status", {}).get("addresses") or ()
     return tuple(each["address"] for each in addresses if each["type"] == "InternalIP")
 

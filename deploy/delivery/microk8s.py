@@ -57,10 +57,9 @@ class MicroK8sDelivery:
         if nodes:
             with temporary_tar(image, engine, progress) as tar, tar.open("rb") as content:
                 progress.step(f"microk8s images import {image.reference}")
+                command = (_PROGRAM, "images", "import")
                 try:
-                    result = run(
-                        (_PROGRAM, "images", "import"), deadline=cluster.deadline, input=content
-                    )
+                    result = run(command, deadline=cluster.deadline, input=content)
                 except ProgramError as error:
                     raise DeliveryError(
                         "`microk8s images import` failed",
@@ -80,13 +79,9 @@ class MicroK8sDelivery:
     ) -> None:
         def list_failed_nodes() -> list[str]:
             """The targets that report all their images, and not this one."""
-            return [
-                get_name(node)
-                for node in cluster.list("Node")
-                if get_name(node) in targets
-                and is_ready(node)
-                and has_image(node, reference) is False
-            ]
+            nodes = [node for node in cluster.list("Node") if get_name(node) in targets]
+            failed = [each for each in nodes if has_image(each, reference) is False]
+            return [get_name(node) for node in failed if is_ready(node)]
 
         progress.step("wait until each node reports the image")
         try:

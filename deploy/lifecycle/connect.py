@@ -26,7 +26,6 @@ def read_endpoint(cluster: Cluster, namespace: str) -> Endpoint:
 
 
 def no_mirror_error(cluster: Cluster, namespace: str, why: str) -> UnfitError:
-    """The error for a namespace without a mirror."""
     return UnfitError(
         f"there is no mirror in namespace {namespace} of context {cluster.context}",
         why=why,

@@ -87,10 +87,9 @@ def _refuse_if_changes_remain(cluster: Cluster) -> None:
 
 def _delete_warm_jobs(cluster: Cluster, namespace: str) -> list[str]:
     """Delete the Jobs that fill the cache: their pods would block the end of the namespace."""
+    labels = format_selector(build_selector(WARM_COMPONENT))
     try:
-        jobs = cluster.list(
-            "Job", namespace, labels=format_selector(build_selector(WARM_COMPONENT))
-        )
+        jobs = cluster.list("Job", namespace, labels=labels)
     except ApiError:
         return []  # a user who cannot list Jobs has started none
     names = [get_name(job) for job in jobs if is_ours(job)]

@@ -12,6 +12,7 @@ from deploy.manifests.mirror_objects import render_claim
 from deploy.manifests.model import CLAIM_NAME, ClusterSettings
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 
+_NO_CLASS_STEP = "MicroK8s: microk8s enable hostpath-storage"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -109,7 +110,9 @@ def _check_storage(cluster: Cluster, settings: ClusterSettings) -> Iterator[Mirr
     classes = cluster.list("StorageClass")
     names = [get_name(each) for each in classes]
     if settings.storage_class is None:
-        problem = "" if any(map(_is_default, classes)) else "no default storage class"
+        annotations = [each["metadata"].get("annotations", {}) for each in classes]
+        has_default = any(each.get(_DEFAULT_CLASS) == "true" for each in annotations)
+        problem = "" if has_default else "no default storage class"
     else:
         name = settings.storage_class
         problem = "" if name in names else f"no storage class {name!r}"
@@ -117,9 +120,7 @@ def _check_storage(cluster: Cluster, settings: ClusterSettings) -> Iterator[Mirr
         yield ClusterError(
             f"{problem} in the cluster",
             why="it has: " + ", ".join(names) if names else "it has no storage class at all",
-            next_step="choose one with --storage-class"
-            if names
-            else "MicroK8s: microk8s enable hostpath-storage",
+            next_step="choose one with --storage-class" if names else _NO_CLASS_STEP,
         )
 
 
@@ -146,8 +147,3 @@ def _check_claim_change(
             why=error.why,
             next_step=f"use --size {size}, or `mirror down --purge` first",
         )
-
-
-def _is_default(storage_class: Object) -> bool:
-    annotations = storage_class["metadata"].get("annotations", {})
-    return bool(annotations.get(_DEFAULT_CLASS) == "true")

@@ -75,10 +75,8 @@ def wait_until_ready(cluster: Cluster, namespace: str) -> Object:
 
 def _get_termination(status: Object) -> Object:
     """How the container ended last; empty if it never did."""
-    termination: Object = (
-        status.get("lastState", {}).get("terminated") or status["state"].get("terminated") or {}
-    )
-    return termination
+    last, state = status.get("lastState", {}), status["state"]
+    return last.get("terminated") or state.get("terminated") or {}
 
 
 def _has_failed(status: Object) -> bool:

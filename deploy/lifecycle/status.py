@@ -44,7 +44,6 @@ class MirrorStatus:
 
 
 def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
-    """Read the state of the mirror; changes nothing."""
     cluster.version()
     mirror_record = record.read(cluster, namespace)
     service = cluster.get("Service", NAME, namespace)
@@ -136,7 +135,6 @@ def _find_cache_trouble(
 
 
 def _find_version_trouble(image: str | None) -> Iterator[str]:
-    """Report an image that another version of this program built."""
     image_version, version = get_image_version(image or ""), _get_version()
     if image_version not in (None, version):
         yield f"the image is of version {image_version}, this command of {version}: run `mirror up`"

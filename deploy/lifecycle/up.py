@@ -14,13 +14,8 @@ from deploy.cluster.objects import get_name, is_ready
 from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
 from deploy.lifecycle.preflight import check_cluster
+from deploy.manifests import mirror_objects
 from deploy.manifests.entry_points import has_0_1_modules
-from deploy.manifests.mirror_objects import (
-    render_namespace,
-    render_objects,
-    render_secret,
-    render_service,
-)
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
 from deploy.manifests.record import MirrorRecord
 from mirror.core.errors import RefusedError
@@ -76,7 +71,7 @@ def bring_up(
     endpoint = _ensure_service(cluster, settings, new_record)
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
-    for obj in render_objects(settings):
+    for obj in mirror_objects.render_objects(settings):
         if obj["kind"] != "Namespace":  # `_ensure_namespace` leaves foreign namespaces alone
             cluster.apply(obj)
     rollout.delete_failed_pod(cluster, request.namespace)
@@ -110,7 +105,7 @@ def plan_up(
     The API server decides in a dry run whether an object would change.
     """
     settings, _, _ = _prepare(cluster, request, image_request, progress, dry_run=True)
-    objects = render_objects(settings)
+    objects = mirror_objects.render_objects(settings)
     plan = [
         PlannedObject(kind=obj["kind"], name=get_name(obj), action=_plan_action(cluster, obj))
         for obj in objects
@@ -161,20 +156,16 @@ def _prepare(
         reference = image.ensure_image(
             cluster, image_request, nodes, progress, previous=old_record.image, ca_pem=ca_pem
         )
+    address = None if request.new_address else old_record.cluster_ip
     new_record = replace(
-        old_record,
-        cluster_ip=None if request.new_address else old_record.cluster_ip,
-        port=settings.port,
-        image=reference,
-        settings=options,
+        old_record, cluster_ip=address, port=settings.port, image=reference, settings=options
     )
+    stateful_set = cluster.get("StatefulSet", NAME, request.namespace)
     settings = replace(
         settings,
         image=reference,
-        image_is_0_1=has_0_1_modules(
-            reference, cluster.get("StatefulSet", NAME, request.namespace)
-        ),
-        cluster_ip=new_record.cluster_ip,
+        image_is_0_1=has_0_1_modules(reference, stateful_set),
+        cluster_ip=address,
         ca_pem=ca_pem,
         cluster_cidrs=find_cluster_cidrs(cluster, nodes),
     )
@@ -194,7 +185,7 @@ def _ensure_service(
         # somebody made the Service again; its address cannot be changed in place
         cluster.delete("Service", NAME, settings.namespace)
     try:
-        service = cluster.apply(render_service(settings))
+        service = cluster.apply(mirror_objects.render_service(settings))
     except ApiError as error:
         if address and "already allocated" in error.why:
             raise _address_taken_error(cluster, address) from error
@@ -206,12 +197,12 @@ def _ensure_service(
 
 
 def _address_taken_error(cluster: Cluster, address: str) -> RefusedError:
-    holders = [
+    holders = (
         f"{service['metadata']['namespace']}/{get_name(service)}"
         for service in cluster.list("Service")
         if address in service["spec"].get("clusterIPs", [])
-    ]
-    holder = holders[0] if holders else "another Service"
+    )
+    holder = next(holders, "another Service")
     return RefusedError(
         f"the mirror's address {address} is used by Service {holder} now",
         why="workloads use this address, so the mirror must come back at the same one",
@@ -224,7 +215,7 @@ def _ensure_namespace(cluster: Cluster, name: str) -> None:
     """Create or update our namespace; a namespace that is not ours is used as it is."""
     namespace = cluster.get("Namespace", name)
     if namespace is None or is_ours(namespace):
-        cluster.apply(render_namespace(name))
+        cluster.apply(mirror_objects.render_namespace(name))
 
 
 def _ensure_secret(cluster: Cluster, namespace: str) -> None:
@@ -233,7 +224,7 @@ def _ensure_secret(cluster: Cluster, namespace: str) -> None:
         return
     values = {key: secrets.token_urlsafe(48) for key in ("root-password", "secretfile")}
     try:
-        cluster.create(render_secret(namespace, values))
+        cluster.create(mirror_objects.render_secret(namespace, values))
     except ApiError as error:
         if error.status != 409:
             raise

@@ -58,6 +58,5 @@ def render_warm_job(
 
 
 def render_request_map(settings: ClusterSettings, *, name: str, content: bytes) -> Object:
-    """Render the ConfigMap that a warm Job reads its request from."""
     config_map = new_object("v1", "ConfigMap", name, settings.namespace, component=WARM_COMPONENT)
     return config_map | {"binaryData": {REQUEST_KEY: base64.b64encode(content).decode()}}

@@ -63,7 +63,6 @@ def render_environment_map(namespace: str | None, endpoint: Endpoint) -> Object:
 
 
 def render_proxy_config(settings: ClusterSettings) -> Object:
-    """The ConfigMap with nginx's configuration."""
     config = nginx.render_config(
         listen=f"0.0.0.0:{settings.port}",
         devpi_port=devpi.DEVPI_PORT,

@@ -61,6 +61,5 @@ def parse_record(config_map: Object | None, namespace: str) -> MirrorRecord:
 
 
 def render_record(namespace: str, record: MirrorRecord) -> Object:
-    """Return the ConfigMap that holds a record."""
     document = json.dumps(asdict(record), sort_keys=True, indent=1)
     return render_config_map(namespace, RECORD_MAP, {_KEY: document})
