@@ -9,7 +9,7 @@ from deploy.evidence.access import AccessReview
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, warning
 
 CATEGORY = "api"
 RANK = 10  # its position in the report
@@ -18,51 +18,45 @@ _MIN_MINOR_VERSION = 27  # server-side apply and Pod Security work as this progr
 _MAX_SECONDS = 3.0
 
 
+@check("api.version", "this program supports the API server's version", Need.ACCESS)
 def check_version(evidence: Evidence) -> Iterator[Finding]:
-    """Find a Kubernetes version that is too old."""
     version = require_seen(evidence.access).version
     match = re.match(r"v?1\.(\d+)", version)
     if match and int(match[1]) < _MIN_MINOR_VERSION:
         channel = f"1.{_MIN_MINOR_VERSION + 5}/stable"
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"Kubernetes {version} is older than what this program was made for",
+        yield warning(
+            f"Kubernetes {version} is older than what this program was made for",
+            Remedy(
+                "Upgrade the cluster, one minor version at a time.",
+                "cluster",
+                f"sudo snap refresh microk8s --channel={channel}"
+                if remedies.is_microk8s(evidence)
+                else "",
+            ),
             evidence=(f"the oldest supported version is v1.{_MIN_MINOR_VERSION}",),
             why="Server-side apply and Pod Security behave differently in this version.",
-            remedies=(
-                Remedy(
-                    text="Upgrade the cluster, one minor version at a time.",
-                    scope="cluster",
-                    command=f"sudo snap refresh microk8s --channel={channel}"
-                    if remedies.is_microk8s(evidence)
-                    else "",
-                ),
-            ),
         )
 
 
+@check("api.answers", "the API server answers quickly", Need.ACCESS)
 def check_response_time(evidence: Evidence) -> Iterator[Finding]:
-    """Find an API server that answers slowly."""
     seconds = require_seen(evidence.access).seconds
     if seconds > _MAX_SECONDS:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"the API server took {seconds:.1f} s for its version",
+        yield warning(
+            f"the API server took {seconds:.1f} s for its version",
+            Remedy(
+                "Ask it again, and check the load of its machine.",
+                "cluster",
+                "kubectl get --raw '/readyz?verbose'",
+            ),
             evidence=(f"context {evidence.context}, {evidence.server}",),
             why="Its datastore is slow (a busy disk), or the connection to it is. Everything that "
             "watches the cluster lags behind, including DNS.",
-            remedies=(
-                Remedy(
-                    text="Ask it again, and check the load of its machine.",
-                    scope="cluster",
-                    command="kubectl get --raw '/readyz?verbose'",
-                ),
-            ),
         )
 
 
+@check("api.rights", "this user may see everything that doctor needs", Need.ACCESS)
 def check_rights(evidence: Evidence) -> Iterator[Finding]:
-    """Find missing permissions, without which doctor could not see something."""
     missing = [review for review in require_seen(evidence.access).rights if not review.allowed]
     if not missing:
         return
@@ -71,18 +65,15 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
         if remedies.is_microk8s(evidence)
         else ""
     )
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
-        evidence=tuple(f"not allowed: {_describe(review)}" for review in missing),
-        why="What cannot be seen is never reported as ok; such checks are “not observed”.",
-        remedies=(
-            Remedy(
-                text="Ask an admin for these permissions; docs/rights.md has the role." + hint,
-                scope="cluster",
-                command=_format_grant(missing),
-            ),
+    yield warning(
+        f"context {evidence.context} lacks {len(missing)} of the rights that doctor needs",
+        Remedy(
+            "Ask an admin for these permissions; docs/rights.md has the role." + hint,
+            "cluster",
+            _format_grant(missing),
         ),
+        evidence=(f"not allowed: {_describe(review)}" for review in missing),
+        why="What cannot be seen is never reported as ok; such checks are “not observed”.",
     )
 
 
@@ -101,25 +92,4 @@ def _format_grant(missing: list[AccessReview]) -> str:
     return f"kubectl create {role} --verb={verbs} --resource={resources}"
 
 
-_ACCESS = frozenset({Need.ACCESS})
-
-CHECKS = (
-    DoctorCheck(
-        id="api.version",
-        fact="this program supports the API server's version",
-        needs=_ACCESS,
-        find=check_version,
-    ),
-    DoctorCheck(
-        id="api.answers",
-        fact="the API server answers quickly",
-        needs=_ACCESS,
-        find=check_response_time,
-    ),
-    DoctorCheck(
-        id="api.rights",
-        fact="this user may see everything that doctor needs",
-        needs=_ACCESS,
-        find=check_rights,
-    ),
-)
+CHECKS = (check_version, check_response_time, check_rights)

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from deploy.evidence.fixes import FixStatus
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, warning
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 
 CATEGORY = "fixes"
 RANK = 75  # its position in the report
 
 
+@check("fixes.drift", "no fix has been reverted", Need.FIXES)
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
-    """Find fixes that something has reverted."""
     for status in require_seen(evidence.fixes):
         if status.state == "drifted":
             yield _report(
@@ -27,8 +27,8 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
+@check("fixes.partial", "every fix is complete", Need.FIXES)
 def check_partial(evidence: Evidence) -> Iterator[Finding]:
-    """Find fixes and rollbacks that were started and not finished."""
     for status in require_seen(evidence.fixes):
         if status.state == "partial":
             name = status.fix if status.fix != "(rollback)" else "a rollback"
@@ -39,64 +39,41 @@ def check_partial(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
+@check("fixes.keeper", "the reconciler of the fixes runs, if there is one", Need.RECONCILER)
 def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
-    """Find a reconciler that exists but does not run."""
     reconciler = require_seen(evidence.reconciler)
     if reconciler is None or reconciler.running:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause="the keeper of the fixes does not run",
+    yield warning(
+        "the keeper of the fixes does not run",
+        Remedy(
+            "Start it again, with an image that the nodes have.", "cluster", "mirror fix --keep"
+        ),
+        Remedy("Or remove it; the fixes stay as they are.", "cluster", "mirror fix --no-keep"),
         evidence=(
             f"Deployment {SYSTEM_NAMESPACE}/{RECONCILER_NAME}: "
             + (reconciler.trouble or "none of its pods is Ready"),
         ),
         why="Until it runs, reverted fixes stay reverted in the cluster. The agents go on "
         "reconciling what is on nodes.",
-        remedies=(
-            Remedy(
-                text="Start it again, with an image that the nodes have.",
-                scope="cluster",
-                command="mirror fix --keep",
-            ),
-            Remedy(
-                text="Or remove it; the fixes stay as they are.",
-                scope="cluster",
-                command="mirror fix --no-keep",
-            ),
-        ),
     )
 
 
 def _report(status: FixStatus, cause: str, why: str) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        cause=cause,
-        evidence=tuple(
+    return warning(
+        cause,
+        Remedy(
+            "Apply it again; the command first looks at the current state.",
+            "cluster",
+            status.reapply_command,
+        ),
+        evidence=(
             f"{target.target}: {target.detail or target.state}"
             for target in status.targets
             if target.state in {"drifted", "partial"}
         ),
         why=why,
-        remedies=(
-            Remedy(
-                text="Apply it again; the command first looks at the current state.",
-                scope="cluster",
-                command=status.reapply_command,
-            ),
-        ),
     )
 
 
-_FIXES = frozenset({Need.FIXES})
-
-CHECKS = (
-    DoctorCheck(id="fixes.drift", fact="no fix has been reverted", needs=_FIXES, find=check_drift),
-    DoctorCheck(id="fixes.partial", fact="every fix is complete", needs=_FIXES, find=check_partial),
-    DoctorCheck(
-        id="fixes.keeper",
-        fact="the reconciler of the fixes runs, if there is one",
-        needs=frozenset({Need.RECONCILER}),
-        find=check_reconciler,
-    ),
-)
+CHECKS = (check_drift, check_partial, check_reconciler)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen, require_seen
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.formats.conflist import ConflistError, disables_ipv6
 from mirror.probe.model import PodDns
 
@@ -18,35 +18,28 @@ CATEGORY = "hosts"
 RANK = 65  # its position in the report
 
 _SYSCTL_FILE = "zz-pypi-mirror-ipv6.conf"
-_REAPPLY = Remedy(
-    text="Apply the fix to the nodes again.",
-    scope="nodes",
-    command="mirror fix pod-sysctl host-sysctl",
-)
-_ROLL_BACK = Remedy(
-    text="Roll the fix back.", scope="nodes", command="mirror rollback pod-sysctl ippool"
-)
+_REAPPLY = Remedy("Apply the fix to the nodes again.", "nodes", "mirror fix pod-sysctl host-sysctl")
+_ROLL_BACK = Remedy("Roll the fix back.", "nodes", "mirror rollback pod-sysctl ippool")
 
 
+@check("hosts.start", "new pods start on every node", Need.POD_DNS, Need.HOSTS)
 def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes where a new pod did not start."""
     reasons = {
         node: view.reason
         for node, _, view in _iter_nodes(evidence)
         if isinstance(view, Unseen) and "not Ready" not in view.reason
     }
     if reasons:
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"a new pod does not start on {', '.join(reasons)}",
-            nodes=tuple(reasons),
-            evidence=tuple(f"{node}: {reason}" for node, reason in reasons.items()),
-            remedies=(_ROLL_BACK,),
+        yield error(
+            f"a new pod does not start on {', '.join(reasons)}",
+            _ROLL_BACK,
+            nodes=reasons,
+            evidence=(f"{node}: {reason}" for node, reason in reasons.items()),
         )
 
 
+@check("hosts.pods", "new pods have no IPv6 where the CNI turns it off", Need.POD_DNS, Need.HOSTS)
 def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose new pods have IPv6 although the CNI should turn it off."""
     with_ipv6 = {
         node: view.ipv6_addresses
         for node, host, view in _iter_nodes(evidence)
@@ -55,20 +48,19 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
         and (view.ipv6_addresses or view.ipv6_disabled is False)
     }
     if with_ipv6:
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(with_ipv6)}",
-            nodes=tuple(with_ipv6),
-            evidence=tuple(
+        yield error(
+            f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(with_ipv6)}",
+            _REAPPLY,
+            nodes=with_ipv6,
+            evidence=(
                 f"{node}: {', '.join(addresses) or 'IPv6 is on'}"
                 for node, addresses in with_ipv6.items()
             ),
-            remedies=(_REAPPLY,),
         )
 
 
+@check("hosts.off", "hosts that turn IPv6 off have none", Need.HOSTS)
 def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
-    """Find hosts that turn IPv6 off at boot but have it now."""
     with_ipv6 = {
         node: host
         for node, host in _iter_hosts(evidence)
@@ -76,47 +68,44 @@ def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
         and (host.get_disable_ipv6("all") == "0" or _list_addresses(host))
     }
     if with_ipv6:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"IPv6 is off at boot, and on now: {', '.join(with_ipv6)}",
-            nodes=tuple(with_ipv6),
-            evidence=tuple(
+        yield warning(
+            f"IPv6 is off at boot, and on now: {', '.join(with_ipv6)}",
+            _REAPPLY,
+            nodes=with_ipv6,
+            evidence=(
                 f"{node}: all.disable_ipv6 = {host.get_disable_ipv6('all')}, "
                 f"{', '.join(_list_addresses(host)) or 'no address'}"
                 for node, host in with_ipv6.items()
             ),
-            remedies=(_REAPPLY,),
         )
 
 
+@check("hosts.covered", "fixes reached every node", Need.HOSTS)
 def check_coverage(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes that the agent could not see, and nodes that a fix has not reached."""
     unseen = {
         host.node: host.view.reason
         for host in require_seen(evidence.hosts)
         if isinstance(host.view, Unseen)
     }
     if unseen:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"not reached: {', '.join(unseen)}",
-            nodes=tuple(unseen),
-            evidence=tuple(f"{node}: {reason}" for node, reason in unseen.items()),
+        yield warning(
+            f"not reached: {', '.join(unseen)}",
+            _REAPPLY,
+            nodes=unseen,
+            evidence=(f"{node}: {reason}" for node, reason in unseen.items()),
             why="Settings at boot, and the files that calico-node writes, follow by themselves "
             "when the node is back; the rest needs the same command again.",
-            remedies=(_REAPPLY,),
         )
     disabled = {node: _disables_ipv6(host) for node, host in _iter_hosts(evidence)}
     missing = [node for node, is_disabled in disabled.items() if not is_disabled]
     if any(disabled.values()) and missing:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"new pods get IPv6 on {', '.join(missing)}, and on the other nodes they do not",
-            nodes=tuple(missing),
-            evidence=tuple(f"{node}: its CNI does not turn IPv6 off" for node in missing),
+        yield warning(
+            f"new pods get IPv6 on {', '.join(missing)}, and on the other nodes they do not",
+            _REAPPLY,
+            nodes=missing,
+            evidence=(f"{node}: its CNI does not turn IPv6 off" for node in missing),
             why="The node joined after the fix, or was rolled back on its own because pods did not "
             "start.",
-            remedies=(_REAPPLY,),
         )
 
 
@@ -147,25 +136,4 @@ def _list_addresses(host: HostView) -> list[str]:
     return [address for address in host.addresses if not address.startswith("lo ")]
 
 
-_HOSTS, _PODS = frozenset({Need.HOSTS}), frozenset({Need.HOSTS, Need.POD_DNS})
-
-CHECKS = (
-    DoctorCheck(
-        id="hosts.covered", fact="fixes reached every node", needs=_HOSTS, find=check_coverage
-    ),
-    DoctorCheck(
-        id="hosts.off",
-        fact="hosts that turn IPv6 off have none",
-        needs=_HOSTS,
-        find=check_host_ipv6,
-    ),
-    DoctorCheck(
-        id="hosts.start", fact="new pods start on every node", needs=_PODS, find=check_pod_start
-    ),
-    DoctorCheck(
-        id="hosts.pods",
-        fact="new pods have no IPv6 where the CNI turns it off",
-        needs=_PODS,
-        find=check_pod_ipv6,
-    ),
-)
+CHECKS = (check_coverage, check_host_ipv6, check_pod_start, check_pod_ipv6)

@@ -9,7 +9,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
 from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.findings.phrases import join_names, on_nodes
 from mirror.probe.model import PodDns
 
@@ -17,8 +17,13 @@ CATEGORY = "ippools"
 RANK = 50  # its position in the report
 
 
+@check(
+    "ippools.assign-ipv6",
+    "every family that the CNI assigns has an enabled pool",
+    Need.IP_POOLS,
+    Need.CALICO,
+)
 def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
-    """Find address families that calico-ipam assigns although no pool of them is enabled."""
     calico, pools = require_seen(evidence.calico), require_seen(evidence.ip_pools)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
@@ -28,10 +33,10 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
             continue
         disabled = [pool for pool in pools if pool.family == family]
         key = f"assign_ipv{family}"
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"no new pod can start: the CNI asks for IPv{family} addresses ({key} is true) "
+        yield error(
+            f"no new pod can start: the CNI asks for IPv{family} addresses ({key} is true) "
             f"and no IPv{family} pool is enabled",
+            *_restore_family(calico, family, disabled),
             evidence=(
                 f'ConfigMap {calico.namespace}/calico-config: "{key}": "true"',
                 *(_describe_pools(pools) or ("there is no IPPool",)),
@@ -39,31 +44,36 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
             why="calico-ipam rejects the whole pod if one family has no pool: `cannot find a "
             "qualified ippool`. Running pods keep their addresses, so the failure only shows at "
             f"the next restart. {key} has to be false before the pool is removed.",
-            remedies=tuple(_restore_family(calico, family, disabled)),
         )
 
 
 def _restore_family(calico: Calico, family: int, disabled: list[IpPool]) -> Iterator[Remedy]:
     if disabled:
         yield Remedy(
-            text=f"Enable pool {disabled[0].name} again." + _explain_operator(calico),
-            scope="cluster",
-            command=_format_patch(disabled[0], '{"spec":{"disabled":false}}'),
+            f"Enable pool {disabled[0].name} again." + _explain_operator(calico),
+            "cluster",
+            _format_patch(disabled[0], '{"spec":{"disabled":false}}'),
             side_effect="pods get IPv6 addresses again" if family == 6 else "",
         )
     if family == 6:
         yield remedies.IPPOOL
     else:
         yield Remedy(
-            text="Create an IPv4 pool; `mirror rollback ippool` restores a pool that `mirror fix` "
+            "Create an IPv4 pool; `mirror rollback ippool` restores a pool that `mirror fix` "
             "disabled." + _explain_operator(calico),
-            scope="cluster",
-            command="kubectl get ippools -o yaml",
+            "cluster",
+            "kubectl get ippools -o yaml",
         )
 
 
+@check(
+    "ippools.ipv6-pool",
+    "pods only get IPv6 addresses if they can reach IPv6 networks",
+    Need.POD_DNS,
+    Need.IP_POOLS,
+    Need.CALICO,
+)
 def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
-    """Find an enabled IPv6 pool in a cluster whose pods cannot reach anything over IPv6."""
     calico = require_seen(evidence.calico)
     pools = _list_enabled(evidence, 6)
     if calico is None or not pools or (calico.conflist and not calico.conflist.assign_ipv6):
@@ -71,28 +81,25 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
     nodes = [node for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)]
     if not nodes:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"pods get IPv6 addresses from pool {join_names(pool.name for pool in pools)}, and "
+    yield warning(
+        f"pods get IPv6 addresses from pool {join_names(pool.name for pool in pools)}, and "
         f"no IPv6 leads out of the cluster {on_nodes(nodes)}",
-        nodes=tuple(nodes),
+        remedies.attach_workload(),
+        remedies.USE_MIRROR,
+        remedies.POD_SYSCTL,
+        remedies.IPPOOL,
+        nodes=nodes,
         evidence=_describe_pools(pools),
         why="A program with its own IPv6 address tries IPv6 first if DNS returns it. A program "
         "that falls back to IPv4 (curl) is slow; one that does not reports `Network unreachable "
         "(os error 101)`. Deleting the pool by hand breaks every new pod while assign_ipv6 is "
         "true, and calico-node recreates a deleted pool when it starts; a disabled pool stays "
         "disabled." + _explain_operator(calico),
-        remedies=(
-            remedies.attach_workload(),
-            remedies.USE_MIRROR,
-            remedies.POD_SYSCTL,
-            remedies.IPPOOL,
-        ),
     )
 
 
+@check("ippools.recreated", "a deleted IPv6 pool stays deleted", Need.IP_POOLS, Need.CALICO)
 def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
-    """Find a deleted IPv6 pool that calico-node will recreate when it starts."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.operator:
         return
@@ -102,30 +109,33 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
     cidr = calico.get_env("CALICO_IPV6POOL_CIDR")
     if has_ipv6_pool or not creates_pools or ip6 == "none" or cidr == "none":
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause="there is no IPv6 pool, and calico-node makes default-ipv6-ippool again the next "
+    yield warning(
+        "there is no IPv6 pool, and calico-node makes default-ipv6-ippool again the next "
         "time it starts",
+        Remedy(
+            "Keep calico-node from creating pools.",
+            "cluster",
+            f"kubectl -n {calico.namespace} set env daemonset/calico-node "
+            "NO_DEFAULT_POOLS=true IP6=none",
+            side_effect="calico-node restarts, node by node",
+        ),
         evidence=(
             f"calico-node: IP6={ip6}, NO_DEFAULT_POOLS is not true",
             f"CALICO_IPV6POOL_CIDR: {cidr or 'a random private range'}",
         ),
         why="When calico-node starts, it creates a pool for each enabled family that has none. A "
         "pool with `disabled: true` counts; a deleted one does not.",
-        remedies=(
-            Remedy(
-                text="Keep calico-node from creating pools.",
-                scope="cluster",
-                command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
-                "NO_DEFAULT_POOLS=true IP6=none",
-                side_effect="calico-node restarts, node by node",
-            ),
-        ),
     )
 
 
+@check(
+    "ippools.nat",
+    "pods get answers from outside the cluster",
+    Need.POD_DNS,
+    Need.IP_POOLS,
+    Need.CALICO,
+)
 def check_nat(evidence: Evidence) -> Iterator[Finding]:
-    """Find pods without connections out of the cluster whose pool is not masqueraded."""
     calico = require_seen(evidence.calico)
     pools = tuple(pool for pool in _list_enabled(evidence, 4) if not pool.nat_outgoing)
     if calico is None or not pools:
@@ -133,27 +143,24 @@ def check_nat(evidence: Evidence) -> Iterator[Finding]:
     nodes = [node for node, view in iter_probe_views(evidence) if _has_no_ipv4(view)]
     if not nodes:
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"pool {join_names(pool.name for pool in pools)} has natOutgoing off, and pods get "
+    yield error(
+        f"pool {join_names(pool.name for pool in pools)} has natOutgoing off, and pods get "
         f"no IPv4 connection out {on_nodes(nodes)}",
-        nodes=tuple(nodes),
+        remedies.USE_MIRROR,
+        Remedy(
+            "Let the nodes masquerade packets that leave the cluster.",
+            "cluster",
+            _format_patch(pools[0], '{"spec":{"natOutgoing":true}}'),
+        ),
+        nodes=nodes,
         evidence=_describe_pools(pools),
         why="Packets leave with the pod's private address, to which no answer can be routed, "
         "unless your routers learn it by BGP." + _explain_operator(calico),
-        remedies=(
-            remedies.USE_MIRROR,
-            Remedy(
-                text="Let the nodes masquerade packets that leave the cluster.",
-                scope="cluster",
-                command=_format_patch(pools[0], '{"spec":{"natOutgoing":true}}'),
-            ),
-        ),
     )
 
 
+@check("ippools.enabled", "an address pool is enabled", Need.IP_POOLS, Need.CALICO)
 def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
-    """Find a running calico-node without any pool for pods."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.conflist is not None:
         return  # with a conflist, ippools.assign-ipv6 reports it
@@ -161,18 +168,11 @@ def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
         return
     if _list_enabled(evidence, 4) or _list_enabled(evidence, 6):
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause="Calico runs, and no address pool is enabled: new pods get no address",
+    yield error(
+        "Calico runs, and no address pool is enabled: new pods get no address",
+        Remedy("Enable or create a pool.", "cluster", "kubectl get ippools -o yaml"),
         evidence=_describe_pools(evidence.ip_pools) or ("there is no IPPool",),
         why="Their events say `cannot find a qualified ippool`." + _explain_operator(calico),
-        remedies=(
-            Remedy(
-                text="Enable or create a pool.",
-                scope="cluster",
-                command="kubectl get ippools -o yaml",
-            ),
-        ),
     )
 
 
@@ -221,37 +221,10 @@ def _format_patch(pool: IpPool, patch: str) -> str:
     return f"kubectl patch {pool.resource} {pool.name} --type=merge -p '{patch}'"
 
 
-_CALICO = frozenset({Need.IP_POOLS, Need.CALICO})
-
 CHECKS = (
-    DoctorCheck(
-        id="ippools.enabled",
-        fact="an address pool is enabled",
-        needs=_CALICO,
-        find=check_enabled_pool,
-    ),
-    DoctorCheck(
-        id="ippools.assign-ipv6",
-        fact="every family that the CNI assigns has an enabled pool",
-        needs=_CALICO,
-        find=check_assigned_families,
-    ),
-    DoctorCheck(
-        id="ippools.ipv6-pool",
-        fact="pods only get IPv6 addresses if they can reach IPv6 networks",
-        needs=_CALICO | {Need.POD_DNS},
-        find=check_ipv6_pool,
-    ),
-    DoctorCheck(
-        id="ippools.recreated",
-        fact="a deleted IPv6 pool stays deleted",
-        needs=_CALICO,
-        find=check_recreated_pool,
-    ),
-    DoctorCheck(
-        id="ippools.nat",
-        fact="pods get answers from outside the cluster",
-        needs=_CALICO | {Need.POD_DNS},
-        find=check_nat,
-    ),
+    check_enabled_pool,
+    check_assigned_families,
+    check_ipv6_pool,
+    check_recreated_pool,
+    check_nat,
 )

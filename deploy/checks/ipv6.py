@@ -8,7 +8,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, ipv6_connections, iter_probe_views
 from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, warning
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 from mirror.probe.model import PodDns
 
@@ -16,41 +16,39 @@ CATEGORY = "ipv6"
 RANK = 40  # its position in the report
 
 
+@check("ipv6.pods", "pods with IPv6 reach IPv6 networks", Need.POD_DNS)
 def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose pods have IPv6 addresses but cannot reach anything over IPv6."""
     views = {node: view for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)}
     if not views:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(views)}",
-        nodes=tuple(views),
+    yield warning(
+        f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(views)}",
+        remedies.attach_workload(),
+        remedies.USE_MIRROR,
+        remedies.filter_ipv6_answers(),
+        remedies.POD_SYSCTL,
+        *_change_pools(evidence),
+        nodes=views,
         evidence=group_by_line({node: _describe_ipv6(view) for node, view in views.items()}),
         why="A program with an IPv6 address assumes that IPv6 works: it asks for AAAA records and "
         "tries their addresses first. curl and browsers try both families in parallel and work. A "
         "program that tries addresses one by one waits, or fails with `Network unreachable (os "
         "error 101)`. Sysctls of the nodes do not affect pods: each pod has its own.",
-        remedies=(
-            remedies.attach_workload(),
-            remedies.USE_MIRROR,
-            remedies.filter_ipv6_answers(),
-            remedies.POD_SYSCTL,
-            *_change_pools(evidence),
-        ),
     )
 
 
+@check("ipv6.same", "pods have IPv6 on all nodes or on none", Need.POD_DNS)
 def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
-    """Find clusters whose pods have IPv6 on some nodes only."""
     views = dict(iter_probe_views(evidence))
     with_ipv6 = [node for node, view in views.items() if view.ipv6_addresses]
     without = [node for node in views if node not in with_ipv6]
     if not with_ipv6 or not without:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"new pods get an IPv6 address {on_nodes(with_ipv6)} and none {on_nodes(without)}",
-        nodes=tuple(with_ipv6 if len(with_ipv6) <= len(without) else without),
+    yield warning(
+        f"new pods get an IPv6 address {on_nodes(with_ipv6)} and none {on_nodes(without)}",
+        remedies.POD_SYSCTL,
+        *_change_pools(evidence),
+        nodes=with_ipv6 if len(with_ipv6) <= len(without) else without,
         evidence=group_by_line(
             {
                 node: join_names(view.ipv6_addresses, 2)
@@ -60,7 +58,6 @@ def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
         ),
         why="Pods of one Deployment behave differently from node to node. A fix reached only some "
         "nodes, or the CNI configuration differs.",
-        remedies=(remedies.POD_SYSCTL, *_change_pools(evidence)),
     )
 
 
@@ -79,19 +76,4 @@ def _change_pools(evidence: Evidence) -> tuple[Remedy, ...]:
     return (remedies.IPPOOL,) if has_calico else ()
 
 
-_PODS = frozenset({Need.POD_DNS})
-
-CHECKS = (
-    DoctorCheck(
-        id="ipv6.pods",
-        fact="pods with IPv6 reach IPv6 networks",
-        needs=_PODS,
-        find=check_pod_ipv6,
-    ),
-    DoctorCheck(
-        id="ipv6.same",
-        fact="pods have IPv6 on all nodes or on none",
-        needs=_PODS,
-        find=check_ipv6_on_all_nodes,
-    ),
-)
+CHECKS = (check_pod_ipv6, check_ipv6_on_all_nodes)

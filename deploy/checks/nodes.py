@@ -9,7 +9,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, note, warning
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"
@@ -18,8 +18,8 @@ RANK = 20  # its position in the report
 _MAX_SEARCH, _MAX_SERVERS = 6, 3  # the limits of musl and older glibc
 
 
+@check("nodes.ready", "every node is Ready", Need.NODES)
 def check_ready(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes that are not Ready."""
     nodes = [node for node in require_seen(evidence.nodes) if not node.ready]
     if not nodes:
         return
@@ -29,31 +29,24 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
         if remedies.is_microk8s(evidence)
         else "sudo systemctl restart kubelet"
     )
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"{join_names(names)} {'is' if len(names) == 1 else 'are'} not Ready",
-        nodes=tuple(names),
+    yield error(
+        f"{join_names(names)} {'is' if len(names) == 1 else 'are'} not Ready",
+        Remedy(
+            "On that node, check that the kubelet runs and reaches the API server, then "
+            "restart it.",
+            "nodes",
+            restart,
+        ),
+        Remedy("See what the control plane reports.", "nodes", f"kubectl describe node {names[0]}"),
+        nodes=names,
         evidence=group_by_line({node.name: node.trouble or "not Ready" for node in nodes}),
         why="Their pods are gone or no longer watched, and so is everything that only such a node "
         "has: a local volume, or the only DNS pod.",
-        remedies=(
-            Remedy(
-                text="On that node, check that the kubelet runs and reaches the API server, then "
-                "restart it.",
-                scope="nodes",
-                command=restart,
-            ),
-            Remedy(
-                text="See what the control plane reports.",
-                scope="nodes",
-                command=f"kubectl describe node {names[0]}",
-            ),
-        ),
     )
 
 
+@check("nodes.pressure", "no node is short of disk, memory or process IDs", Need.NODES)
 def check_pressure(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes that are short of disk, memory or process IDs."""
     pressures = {
         node.name: join_names(node.pressures)
         for node in require_seen(evidence.nodes)
@@ -62,10 +55,14 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
     if not pressures:
         return
     short_of_disk = any("Disk" in kinds for kinds in pressures.values())
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"nodes are short of room {on_nodes(pressures)}",
-        nodes=tuple(pressures),
+    yield warning(
+        f"nodes are short of room {on_nodes(pressures)}",
+        Remedy(
+            "Free space on the node (unused images: crictl rmi --prune).",
+            "nodes",
+            f"kubectl describe node {next(iter(pressures))}",
+        ),
+        nodes=pressures,
         evidence=group_by_line(pressures),
         why="The kubelet evicts pods there and accepts no new ones"
         + (
@@ -74,63 +71,50 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
             if short_of_disk
             else "."
         ),
-        remedies=(
-            Remedy(
-                text="Free space on the node (unused images: crictl rmi --prune).",
-                scope="nodes",
-                command=f"kubectl describe node {next(iter(pressures))}",
-            ),
-        ),
     )
 
 
+@check("nodes.cordoned", "every node accepts pods", Need.NODES)
 def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes that accept no new pods."""
     names = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
     if names:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"no new pod is put {on_nodes(names)} (cordoned)",
-            nodes=tuple(names),
-            evidence=tuple(f"{name}: spec.unschedulable is true" for name in names),
-            why="A pod whose volume is on such a node stays Pending after its next restart.",
-            remedies=(
-                Remedy(
-                    text="Allow pods again when the maintenance is done.",
-                    scope="nodes",
-                    command=f"kubectl uncordon {' '.join(names)}",
-                ),
+        yield warning(
+            f"no new pod is put {on_nodes(names)} (cordoned)",
+            Remedy(
+                "Allow pods again when the maintenance is done.",
+                "nodes",
+                f"kubectl uncordon {' '.join(names)}",
             ),
+            nodes=names,
+            evidence=(f"{name}: spec.unschedulable is true" for name in names),
+            why="A pod whose volume is on such a node stays Pending after its next restart.",
         )
 
 
+@check("nodes.ipv6-only", "every node has an IPv4 address", Need.NODES)
 def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes without an IPv4 address."""
     addresses = {
         node.name: join_names(node.addresses)
         for node in require_seen(evidence.nodes)
         if node.addresses and all(":" in address for address in node.addresses)
     }
     if addresses:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"the InternalIP is an IPv6 address only {on_nodes(addresses)}",
-            nodes=tuple(addresses),
+        yield warning(
+            f"the InternalIP is an IPv6 address only {on_nodes(addresses)}",
+            Remedy(
+                "Give its kubelet an IPv4 address first (--node-ip).",
+                "nodes",
+                f"kubectl get node {next(iter(addresses))} -o wide",
+            ),
+            nodes=addresses,
             evidence=group_by_line(addresses),
             why="The API server, the other nodes and Calico reach such a node over IPv6. Turning "
             "IPv6 off on hosts (host-sysctl) would take it out of the cluster and is refused.",
-            remedies=(
-                Remedy(
-                    text="Give its kubelet an IPv4 address first (--node-ip).",
-                    scope="nodes",
-                    command=f"kubectl get node {next(iter(addresses))} -o wide",
-                ),
-            ),
         )
 
 
+@check("nodes.resolv-conf", "pods inherit the same short search list on every node", Need.POD_DNS)
 def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose pods inherit too much from resolv.conf, or not the same as others."""
     configs = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
     too_long = {
         node: f"{len(config.search)} search domains, {len(config.nameservers)} servers"
@@ -138,15 +122,14 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
         if len(config.search) > _MAX_SEARCH or len(config.nameservers) > _MAX_SERVERS
     }
     if too_long:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"pods inherit more search domains than every C library reads "
-            f"{on_nodes(too_long)}",
-            nodes=tuple(too_long),
+        yield warning(
+            f"pods inherit more search domains than every C library reads {on_nodes(too_long)}",
+            remedies.set_ndots(),
+            _edit_resolv_conf("domains that are not needed"),
+            nodes=too_long,
             evidence=group_by_line(too_long),
             why="Old glibc reads six domains and ignores the rest; musl reads what fits into 256 "
             "characters. So programs in one pod use different lists.",
-            remedies=(remedies.set_ndots(), _edit_resolv_conf("domains that are not needed")),
         )
     # the cluster's own domains differ between pods only by the pod's namespace
     node_domains = {
@@ -158,79 +141,51 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
         return
     usual, _ = counts.most_common(1)[0]
     others = [node for node, domains in node_domains.items() if domains != usual]
-    yield Finding(
-        severity=Severity.NOTE,
-        cause=f"pods have another search list {on_nodes(others)} than on the other nodes",
-        nodes=tuple(others),
+    yield note(
+        f"pods have another search list {on_nodes(others)} than on the other nodes",
+        remedies.set_ndots(),
+        _edit_resolv_conf("domains that the other nodes do not have"),
+        nodes=others,
         evidence=group_by_line(
             {node: join_names(domains) or "no domain" for node, domains in node_domains.items()}
         ),
         why="The same pod may resolve a name on one node and not on another: the list comes from "
         "the node's own /etc/resolv.conf (the file in the kubelet's resolvConf setting).",
-        remedies=(
-            remedies.set_ndots(),
-            _edit_resolv_conf("domains that the other nodes do not have"),
-        ),
     )
 
 
 def _edit_resolv_conf(domains: str) -> Remedy:
     return Remedy(
-        text=f"Remove {domains} from /etc/resolv.conf of these nodes (netplan, DHCP client, "
+        f"Remove {domains} from /etc/resolv.conf of these nodes (netplan, DHCP client, "
         "systemd-resolved); pods get the new list when they restart.",
-        scope="nodes",
+        "nodes",
     )
 
 
+@check("nodes.gai-conf", "no gai.conf hides problems with IPv6", Need.POD_DNS)
 def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
-    """Find pods with a gai.conf, which only glibc reads."""
     configs = {
         node: "; ".join(view.gai_conf) for node, view in iter_probe_views(evidence) if view.gai_conf
     }
     if configs:
-        yield Finding(
-            severity=Severity.NOTE,
-            cause="/etc/gai.conf in the pod changes the order of addresses, for glibc alone",
-            nodes=tuple(configs),
+        yield note(
+            "/etc/gai.conf in the pod changes the order of addresses, for glibc alone",
+            remedies.attach_workload(),
+            remedies.USE_MIRROR,
+            nodes=configs,
             evidence=group_by_line(configs),
             why="glibc's getaddrinfo sorts addresses by it (`precedence ::ffff:0:0/96 100` puts "
             "IPv4 first). musl (static uv, Alpine) and Go's own resolver never read it, and a "
             "gai.conf of the node does not affect pods: each image has its own. So it may fix curl "
             "and not uv.",
-            remedies=(remedies.attach_workload(), remedies.USE_MIRROR),
         )
 
 
-_PODS = frozenset({Need.POD_DNS})
-_NODES = frozenset({Need.NODES})
-
 CHECKS = (
-    DoctorCheck(id="nodes.ready", fact="every node is Ready", needs=_NODES, find=check_ready),
-    DoctorCheck(
-        id="nodes.pressure",
-        fact="no node is short of disk, memory or process IDs",
-        needs=_NODES,
-        find=check_pressure,
-    ),
-    DoctorCheck(
-        id="nodes.cordoned", fact="every node accepts pods", needs=_NODES, find=check_cordoned
-    ),
-    DoctorCheck(
-        id="nodes.ipv6-only",
-        fact="every node has an IPv4 address",
-        needs=_NODES,
-        find=check_ipv6_only,
-    ),
-    DoctorCheck(
-        id="nodes.resolv-conf",
-        fact="pods inherit the same short search list on every node",
-        needs=_PODS,
-        find=check_resolv_conf,
-    ),
-    DoctorCheck(
-        id="nodes.gai-conf",
-        fact="no gai.conf hides problems with IPv6",
-        needs=_PODS,
-        find=check_gai_conf,
-    ),
+    check_ready,
+    check_pressure,
+    check_cordoned,
+    check_ipv6_only,
+    check_resolv_conf,
+    check_gai_conf,
 )

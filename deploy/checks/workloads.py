@@ -20,7 +20,7 @@ from deploy.evidence.startup import (
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, note, warning
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
@@ -41,8 +41,8 @@ _DOWNLOAD_ERROR = re.compile(
 _NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
 
 
+@check("workloads.failing", "no workload fails because of a download", Need.WORKLOADS)
 def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
-    """Find failing pods whose logs report failed downloads."""
     for workload in require_seen(evidence.workloads):
         failing = [pod for pod in workload.pods if pod.is_failing]
         lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
@@ -54,10 +54,10 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         )
         if not failing or not lines or not downloads:
             continue
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"{workload.title} fails: what it downloads does not come",
-            nodes=tuple(dict.fromkeys(pod.node for pod in failing if pod.node)),
+        yield error(
+            f"{workload.title} fails: what it downloads does not come",
+            *_choose_remedies(workload, log),
+            nodes=dict.fromkeys(pod.node for pod in failing if pod.node),
             evidence=(
                 *(
                     f"pod {pod.name} {on_nodes([pod.node])}: {pod.trouble or pod.phase}, "
@@ -68,7 +68,6 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
                 *(f"log: {line}" for line in dict.fromkeys((*lines[:1], *lines[-3:]))),
             ),
             why=_explain_failure(log),
-            remedies=_choose_remedies(workload, log),
         )
 
 
@@ -100,30 +99,30 @@ def _choose_remedies(workload: Workload, log: str) -> tuple[Remedy, ...]:
     )
 
 
+@check("workloads.config", "no workload waits for the mirror's ConfigMap", Need.WORKLOADS)
 def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
-    """Find pods that wait for the mirror's ConfigMap."""
     for workload in require_seen(evidence.workloads):
         waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
         if waiting and any("pypi-mirror-env" in each.env_maps for each in workload.containers):
-            yield Finding(
-                severity=Severity.ERROR,
-                cause=f"{workload.title} does not start: it takes the ConfigMap pypi-mirror-env",
-                nodes=tuple(dict.fromkeys(pod.node for pod in waiting)),
-                evidence=tuple(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
+            yield error(
+                f"{workload.title} does not start: it takes the ConfigMap pypi-mirror-env",
+                Remedy(
+                    "Publish it there.", "namespace", f"mirror env --publish {workload.namespace}"
+                ),
+                nodes=dict.fromkeys(pod.node for pod in waiting),
+                evidence=(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:3]),
                 why="Its containers get their environment from this ConfigMap (envFrom), and their "
                 "namespace does not have it.",
-                remedies=(
-                    Remedy(
-                        text="Publish it there.",
-                        scope="namespace",
-                        command=f"mirror env --publish {workload.namespace}",
-                    ),
-                ),
             )
 
 
+@check(
+    "workloads.mirror",
+    "workloads that install packages use the mirror",
+    Need.MIRROR,
+    Need.WORKLOADS,
+)
 def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
-    """Find workloads that install packages, but not from the mirror."""
     mirror = get_mirror(evidence)
     for workload in require_seen(evidence.workloads):
         shown = find_package_installs(workload)
@@ -142,9 +141,11 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
             ]
             is_mirror_ready = bool(mirror and mirror.ready)
             publish = remedies.publish_environment([workload.namespace])
-            yield Finding(
-                severity=Severity.WARNING,
-                cause=f"{workload.title} installs packages, and not from the mirror",
+            yield warning(
+                f"{workload.title} installs packages, and not from the mirror",
+                remedies.attach_workload(format_target(workload), workload.namespace),
+                remedies.build_image(workload.title),
+                *(() if is_mirror_ready else (publish,)),
                 evidence=(*shown[:3], *indexes[:2]),
                 why="Each start depends on the public index, on DNS and on the network."
                 + (
@@ -152,34 +153,26 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                     if any(sets_index_in_command(container) for container in unmirrored)
                     else ""
                 ),
-                remedies=(
-                    remedies.attach_workload(format_target(workload), workload.namespace),
-                    remedies.build_image(workload.title),
-                    *(() if is_mirror_ready else (publish,)),
-                ),
             )
             continue
         frozen = [container.name for container in workload.containers if ignores_index(container)]
         if frozen:
-            yield Finding(
-                severity=Severity.WARNING,
-                cause=f"{workload.title} was given the mirror and passes it by: --frozen",
+            yield warning(
+                f"{workload.title} was given the mirror and passes it by: --frozen",
+                remedies.build_image(workload.title),
+                Remedy(
+                    "Or drop --frozen (uv.lock must be writable), or export the lock and "
+                    "install with --require-hashes: docs/workloads.md.",
+                    "workload",
+                ),
                 evidence=shown[:3],
                 why="`uv run --frozen` and `uv sync --frozen` download from the URLs in uv.lock "
                 f"and ignore every index setting (container {join_names(frozen)}).",
-                remedies=(
-                    remedies.build_image(workload.title),
-                    Remedy(
-                        text="Or drop --frozen (uv.lock must be writable), or export the lock and "
-                        "install with --require-hashes: docs/workloads.md.",
-                        scope="workload",
-                    ),
-                ),
             )
 
 
+@check("workloads.other", "no workload fails for another reason", Need.WORKLOADS)
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
-    """Find failing pods whose logs say nothing about downloads; reported together."""
     failures = []
     for workload in require_seen(evidence.workloads):
         failing = [
@@ -190,48 +183,17 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
             failures.append((workload, failing[0].trouble or failing[0].phase))
     if failures:
         first = failures[0][0]
-        yield Finding(
-            severity=Severity.NOTE,
-            cause=f"{len(failures)} workload{'s fail' if failures[1:] else ' fails'} for other "
+        yield note(
+            f"{len(failures)} workload{'s fail' if failures[1:] else ' fails'} for other "
             "reasons than downloads",
-            evidence=tuple(f"{workload.title}: {reason}" for workload, reason in failures[:8]),
-            why="Their logs report no failed downloads, so the mirror is probably not involved.",
-            remedies=(
-                Remedy(
-                    text="Read their logs.",
-                    scope="workload",
-                    command=f"kubectl -n {first.namespace} logs {format_target(first)} "
-                    "--previous --tail=50",
-                ),
+            Remedy(
+                "Read their logs.",
+                "workload",
+                f"kubectl -n {first.namespace} logs {format_target(first)} --previous --tail=50",
             ),
+            evidence=(f"{workload.title}: {reason}" for workload, reason in failures[:8]),
+            why="Their logs report no failed downloads, so the mirror is probably not involved.",
         )
 
 
-_WORKLOADS = frozenset({Need.WORKLOADS})
-
-CHECKS = (
-    DoctorCheck(
-        id="workloads.failing",
-        fact="no workload fails because of a download",
-        needs=_WORKLOADS,
-        find=check_failing_downloads,
-    ),
-    DoctorCheck(
-        id="workloads.config",
-        fact="no workload waits for the mirror's ConfigMap",
-        needs=_WORKLOADS,
-        find=check_missing_config,
-    ),
-    DoctorCheck(
-        id="workloads.mirror",
-        fact="workloads that install packages use the mirror",
-        needs=_WORKLOADS | {Need.MIRROR},
-        find=check_unmirrored,
-    ),
-    DoctorCheck(
-        id="workloads.other",
-        fact="no workload fails for another reason",
-        needs=_WORKLOADS,
-        find=check_other_failures,
-    ),
-)
+CHECKS = (check_failing_downloads, check_missing_config, check_unmirrored, check_other_failures)

@@ -106,18 +106,13 @@ def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
 def _judge_category(
     evidence: Evidence, category: CheckCategory
 ) -> Iterator[tuple[CheckResult, tuple[Finding, ...]]]:
-    stopped_by = ""  # the fatal check that found something
     for check in category.checks:
         gaps = tuple(
             dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
         )
         findings: tuple[Finding, ...] = ()
-        if stopped_by:
-            gaps = (f"skipped because of {stopped_by}",)
-        elif not any(evidence.is_unseen(need) for need in check.needs):
+        if not any(evidence.is_unseen(need) for need in check.needs):
             findings = tuple(replace(finding, check=check.id) for finding in check.find(evidence))
-            if findings and check.fatal:
-                stopped_by = check.id
         result = CheckResult(
             category=category.name,
             check=check.id,

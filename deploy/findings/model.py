@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Literal, TypeAlias
 
 from deploy.evidence.model import Evidence, Need
@@ -22,13 +23,14 @@ class Severity(StrEnum):
 Scope: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Remedy:
     """One way to fix a cause. ``scope`` says what it changes, ``side_effect`` what it costs."""
 
     text: str
     scope: Scope = field(metadata=json_key("reach"))
     command: str = ""
+    _: KW_ONLY
     side_effect: str = field(default="", metadata=json_key("price"))
 
 
@@ -46,7 +48,8 @@ class Finding:
     """A cause, the evidence for it, and its remedies, the least invasive first.
 
     ``why`` explains how the cause makes programs fail, and why some programs are not affected.
-    ``check`` is the id of the check that found it; the runner sets it.
+    ``check`` is the id of the check that found it; the runner sets it. Checks create findings with
+    `error`, `warning` and `note`, or with `report` if the severity depends on the evidence.
     """
 
     check: str = ""
@@ -59,19 +62,50 @@ class Finding:
     remedies: tuple[Remedy, ...] = field(default=(), metadata=json_key("mends"))
 
 
+def report(
+    severity: Severity,
+    cause: str,
+    *remedies: Remedy,
+    nodes: Iterable[str] = (),
+    evidence: Iterable[str] = (),
+    why: str = "",
+    table: Table | None = None,
+) -> Finding:
+    """Return a Finding, without the check that found it."""
+    return Finding(
+        severity=severity,
+        cause=cause,
+        nodes=tuple(nodes),
+        evidence=tuple(evidence),
+        why=why,
+        table=table,
+        remedies=remedies,
+    )
+
+
+error = partial(report, Severity.ERROR)
+warning = partial(report, Severity.WARNING)
+note = partial(report, Severity.NOTE)
+
+Find: TypeAlias = Callable[[Evidence], Iterable[Finding]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
     """One question about the evidence. ``fact`` is the statement that is true if it holds.
 
-    ``find`` is pure. It is called only if some of the evidence of every need was seen. If a
-    ``fatal`` check finds something, the rest of its category is skipped.
+    ``find`` is pure. It is called only if some of the evidence of every need was seen.
     """
 
     id: str
     fact: str
     needs: frozenset[Need]
-    find: Callable[[Evidence], Iterable[Finding]]
-    fatal: bool = False
+    find: Find
+
+
+def check(check_id: str, fact: str, *needs: Need) -> Callable[[Find], DoctorCheck]:
+    """Return a decorator that makes a function the ``find`` of a check."""
+    return lambda find: DoctorCheck(id=check_id, fact=fact, needs=frozenset(needs), find=find)
 
 
 CheckOutcome: TypeAlias = Literal["ok", "found", "skipped"]

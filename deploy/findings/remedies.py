@@ -20,9 +20,9 @@ def set_ndots(
 ) -> Remedy:
     """Return the remedy that one workload looks names up before it tries search domains."""
     return Remedy(
-        text=text or "Let one workload look names up as they are first (ndots 1).",
-        scope="workload",
-        command=f"mirror attach {workload} -n {namespace} --ndots --no-index",
+        text or "Let one workload look names up as they are first (ndots 1).",
+        "workload",
+        f"mirror attach {workload} -n {namespace} --ndots --no-index",
         side_effect="short names such as service.namespace no longer resolve there (use "
         "service.namespace.svc.cluster.local); its pods restart",
     )
@@ -33,10 +33,10 @@ def attach_workload(
 ) -> Remedy:
     """Return the remedy that one workload uses the mirror."""
     return Remedy(
-        text="Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
+        "Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
         "no DNS lookup and no way out of the cluster is needed.",
-        scope="workload",
-        command=f"mirror attach {workload} -n {namespace}",
+        "workload",
+        f"mirror attach {workload} -n {namespace}",
         side_effect="its pods restart",
     )
 
@@ -44,20 +44,20 @@ def attach_workload(
 def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) -> Remedy:
     """Return the remedy that the workloads of namespaces can use the mirror."""
     return Remedy(
-        text="Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
+        "Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
         "cluster, so no DNS lookup and no way out of the cluster is needed.",
-        scope="namespace",
-        command="mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
+        "namespace",
+        "mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
     )
 
 
 def build_image(workload: str, path: str = "PATH") -> Remedy:
     """Return the remedy that a workload's image contains its packages."""
     return Remedy(
-        text=f"Build an image that contains what {workload} downloads: it then starts without a "
+        f"Build an image that contains what {workload} downloads: it then starts without a "
         "network.",
-        scope="workload",
-        command=f"build-image {path}",
+        "workload",
+        f"build-image {path}",
         side_effect="the image has to be rebuilt when its lock changes",
     )
 
@@ -65,9 +65,9 @@ def build_image(workload: str, path: str = "PATH") -> Remedy:
 def filter_ipv6_answers() -> Remedy:
     """Return the remedy that CoreDNS answers without AAAA records."""
     return Remedy(
-        text="Let CoreDNS remove IPv6 addresses from its answers.",
-        scope="cluster",
-        command=FIX_DNS_COMMAND,
+        "Let CoreDNS remove IPv6 addresses from its answers.",
+        "cluster",
+        FIX_DNS_COMMAND,
         side_effect="pods can no longer reach anything over IPv6 by name",
     )
 
@@ -77,16 +77,16 @@ FIX_DNS_COMMAND = "mirror fix dns"
 
 USE_MIRROR = publish_environment()
 POD_SYSCTL = Remedy(
-    text="Start new pods without IPv6 (a `tuning` plugin in the CNI configuration); running pods "
+    "Start new pods without IPv6 (a `tuning` plugin in the CNI configuration); running pods "
     "keep IPv6 until they restart.",
-    scope="nodes",
-    command="mirror fix pod-sysctl",
+    "nodes",
+    "mirror fix pod-sysctl",
     side_effect="pods have no IPv6, not even inside the cluster",
 )
 IPPOOL = Remedy(
-    text="Stop assigning IPv6 addresses to pods: turn `assign_ipv6` off, then disable the pool.",
-    scope="nodes",
-    command="mirror fix ippool",
+    "Stop assigning IPv6 addresses to pods: turn `assign_ipv6` off, then disable the pool.",
+    "nodes",
+    "mirror fix ippool",
     side_effect="new pods have no IPv6; running pods keep their address until they restart",
 )
 

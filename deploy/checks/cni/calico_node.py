@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, warning
 from deploy.findings.phrases import join_names, on_nodes
 
 
+@check("cni.felix", "Felix and the address pools agree on IPv6", Need.IP_POOLS, Need.CALICO)
 def check_felix(evidence: Evidence) -> Iterator[Finding]:
-    """Find IPv6 that is off in Felix but on in the pools: nothing routes such addresses."""
     calico = require_seen(evidence.calico)
     if calico is None:
         return
@@ -27,10 +27,16 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
     assigns = calico.conflist is not None and calico.conflist.assign_ipv6
     if not pools or not assigns or not (is_off or is_off_by_configuration):
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause="calico-node does nothing for IPv6 (FELIX_IPV6SUPPORT=false), and pods are given "
+    yield warning(
+        "calico-node does nothing for IPv6 (FELIX_IPV6SUPPORT=false), and pods are given "
         "IPv6 addresses all the same",
+        remedies.IPPOOL,
+        Remedy(
+            "Or let Felix route IPv6 again.",
+            "nodes",
+            f"kubectl -n {calico.namespace} set env daemonset/calico-node FELIX_IPV6SUPPORT=true",
+            side_effect="calico-node restarts, node by node",
+        ),
         evidence=(
             f"FELIX_IPV6SUPPORT={variable}"
             if is_off
@@ -40,21 +46,11 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
         why="FELIX_IPV6SUPPORT only controls whether Felix programs IPv6 routes and rules on the "
         "nodes; calico-ipam assigns the addresses. A pod's IPv6 address then leads nowhere, not "
         "even to the next pod, and programs that try it first wait or fail.",
-        remedies=(
-            remedies.IPPOOL,
-            Remedy(
-                text="Or let Felix route IPv6 again.",
-                scope="nodes",
-                command=f"kubectl -n {calico.namespace} set env daemonset/calico-node "
-                "FELIX_IPV6SUPPORT=true",
-                side_effect="calico-node restarts, node by node",
-            ),
-        ),
     )
 
 
+@check("cni.autodetect", "calico-node finds the addresses it looks for", Need.NODES, Need.CALICO)
 def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes without the IPv6 address that calico-node looks for."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
@@ -70,22 +66,19 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
     if not without or len(without) == len(evidence.nodes):
         return
     method = calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"
-    yield Finding(
-        severity=Severity.WARNING,
-        cause=f"calico-node is to find an IPv6 address (IP6=autodetect), and there is none "
+    yield warning(
+        f"calico-node is to find an IPv6 address (IP6=autodetect), and there is none "
         f"{on_nodes(without)}",
-        nodes=tuple(without),
+        Remedy(
+            "Tell calico-node not to look for an IPv6 address.",
+            "nodes",
+            f"kubectl -n {calico.namespace} set env daemonset/calico-node IP6=none",
+            side_effect="calico-node restarts, node by node; Calico no longer knows IPv6 "
+            "addresses of nodes",
+        ),
+        nodes=without,
         evidence=(f"calico-node: IP6=autodetect, IP6_AUTODETECTION_METHOD={method}",),
         why="On a node without a stored IPv6 address, calico-node fails at its next start with "
         "`failed to autodetect an IPv6 address`. Do not turn IPv6 off on hosts before this is "
         "fixed.",
-        remedies=(
-            Remedy(
-                text="Tell calico-node not to look for an IPv6 address.",
-                scope="nodes",
-                command=f"kubectl -n {calico.namespace} set env daemonset/calico-node IP6=none",
-                side_effect="calico-node restarts, node by node; Calico no longer knows IPv6 "
-                "addresses of nodes",
-            ),
-        ),
     )

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.evidence.calico import Calico
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.findings.phrases import on_nodes
 
 _MICROK8S_MANIFEST = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
 _MICROK8S_CONFLIST = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"
 
 
+@check("cni.conflist", "the CNI configuration is valid", Need.CALICO)
 def check_conflist(evidence: Evidence) -> Iterator[Finding]:
-    """Find a conflist template that is not valid JSON."""
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or not calico.conflist.broken:
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
+    yield error(
+        f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
+        Remedy(
+            "Correct the key cni_network_config, or roll back what `mirror fix` did.",
+            "cluster",
+            f"kubectl -n {calico.namespace} edit configmap calico-config",
+        ),
         evidence=(calico.conflist.broken,),
         why="calico-node writes it to each node when it starts; from then on no pod starts there.",
-        remedies=(
-            Remedy(
-                text="Correct the key cni_network_config, or roll back what `mirror fix` did.",
-                scope="cluster",
-                command=f"kubectl -n {calico.namespace} edit configmap calico-config",
-            ),
-        ),
     )
 
 
+@check("cni.drift", "new pods match the CNI configuration", Need.POD_DNS, Need.CALICO)
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose new pods do not match the conflist in the ConfigMap."""
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
@@ -77,11 +74,17 @@ def _report_drift(
     actual: str,
     command: str,
 ) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        cause=f"the CNI configuration in {calico.namespace}/calico-config {setting}, and new pods "
+    return warning(
+        f"the CNI configuration in {calico.namespace}/calico-config {setting}, and new pods "
         f"have {actual} {on_nodes(nodes)}",
-        nodes=tuple(nodes),
+        Remedy("Bring nodes and ConfigMap in line again.", "nodes", command),
+        Remedy(
+            "Or let calico-node write the file again.",
+            "nodes",
+            f"kubectl -n {calico.namespace} rollout restart daemonset/calico-node",
+            side_effect="new pods wait while it restarts, node by node",
+        ),
+        nodes=nodes,
         evidence=(f"a pod that was just started has {actual} ({on_nodes(nodes)})",),
         why="These nodes have a different file: calico-node only writes it when it starts"
         + (
@@ -89,14 +92,5 @@ def _report_drift(
             "applied again (by a refresh, or when a node joins), Calico is reset to what is in it."
             if remedies.is_microk8s(evidence)
             else ", and something else may have written it since."
-        ),
-        remedies=(
-            Remedy(text="Bring nodes and ConfigMap in line again.", scope="nodes", command=command),
-            Remedy(
-                text="Or let calico-node write the file again.",
-                scope="nodes",
-                command=f"kubectl -n {calico.namespace} rollout restart daemonset/calico-node",
-                side_effect="new pods wait while it restarts, node by node",
-            ),
         ),
     )

@@ -6,47 +6,43 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from deploy.evidence.events import WarningEvents
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error
 from deploy.findings.phrases import join_names, on_nodes
 
 _MAX_AGE = timedelta(minutes=15)
 
 
+@check("cni.pods", "Calico is Ready on every node it runs on", Need.CALICO)
 def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose calico-node is not Ready."""
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
     not_ready = {pod.node or "no node": pod for pod in calico.pods if not pod.ready}
     if not not_ready and calico.pods:
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"calico-node is not ready {on_nodes(not_ready)}"
+    yield error(
+        f"calico-node is not ready {on_nodes(not_ready)}"
         if not_ready
         else "no pod of calico-node runs",
-        nodes=tuple(node for node in not_ready if node != "no node"),
-        evidence=tuple(
+        Remedy(
+            "Read its log.",
+            "nodes",
+            f"kubectl -n {calico.namespace} logs daemonset/calico-node -c calico-node --tail=50",
+        ),
+        nodes=(node for node in not_ready if node != "no node"),
+        evidence=(
             f"pod {pod.name} {on_nodes([node])}: {pod.trouble or 'not Ready'}"
             for node, pod in not_ready.items()
         ),
         why="New pods there get no network, and routes and rules are no longer updated.",
-        remedies=(
-            Remedy(
-                text="Read its log.",
-                scope="nodes",
-                command=f"kubectl -n {calico.namespace} logs daemonset/calico-node -c calico-node "
-                "--tail=50",
-            ),
-        ),
     )
 
 
+@check("cni.sandbox", "no pod waits for its network", Need.WORKLOADS, Need.WARNING_EVENTS)
 def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
-    """Find pods that do not start because their network cannot be created."""
     for events in _iter_recent(evidence, "FailedCreatePodSandBox"):
         pending = _list_pending(evidence, events)
         if not pending:
@@ -65,18 +61,17 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
         else:
             why = "The kubelet keeps trying: the pods start as soon as the cause is gone."
         describe = Remedy(
-            text="Read the whole message.",
-            scope="workload",
-            command=f"kubectl -n {events.namespace} describe pod {pending[0]}",
+            "Read the whole message.",
+            "workload",
+            f"kubectl -n {events.namespace} describe pod {pending[0]}",
         )
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"pods in {events.namespace} do not start, their network cannot be made: "
+        yield error(
+            f"pods in {events.namespace} do not start, their network cannot be made: "
             f"{join_names(pending, 3)}",
+            *((describe, remedies.IPPOOL) if has_no_pool else (describe,)),
             nodes=events.nodes,
             evidence=(_shorten(events.message),),
             why=why,
-            remedies=(describe, remedies.IPPOOL) if has_no_pool else (describe,),
         )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from deploy.checks.dns.wording import describe_answers, iter_name_views, quote_program
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, Severity, check, error, report, warning
 from deploy.findings.phrases import group_by_line, on_nodes
 from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
 
@@ -22,8 +22,8 @@ _WHY = {
 }
 
 
+@check("dns.names", "the index's name has an IPv4 address", Need.POD_DNS)
 def check_names(evidence: Evidence) -> Iterator[Finding]:
-    """Find names without an IPv4 address, looked up without the search list."""
     names: dict[str, dict[str, SearchStep]] = {}
     for node, view in iter_name_views(evidence):
         step = next(step for step in view.steps if not step.suffix)
@@ -31,30 +31,27 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
             names.setdefault(view.name, {})[node] = step
     for name, steps in names.items():
         code = next(iter(steps.values())).a.code
-        yield Finding(
-            severity=Severity.ERROR,
-            cause=f"{name} has no IPv4 address {on_nodes(steps)}",
-            nodes=tuple(steps),
+        yield error(
+            f"{name} has no IPv4 address {on_nodes(steps)}",
+            Remedy("Check the spelling of the name.", "workload"),
+            remedies.USE_MIRROR,
+            Remedy(
+                "See which server CoreDNS forwards to (`forward`), and query it yourself.",
+                "cluster",
+                "kubectl -n kube-system get configmap coredns -o yaml",
+            ),
+            nodes=steps,
             evidence=group_by_line(
                 {node: describe_answers(step.a, step.aaaa) for node, step in steps.items()}
             ),
             why=_WHY.get(
                 code, "The DNS servers of the nodes return an answer without an IPv4 address."
             ),
-            remedies=(
-                Remedy(text="Check the spelling of the name.", scope="workload"),
-                remedies.USE_MIRROR,
-                Remedy(
-                    text="See which server CoreDNS forwards to (`forward`), and query it yourself.",
-                    scope="cluster",
-                    command="kubectl -n kube-system get configmap coredns -o yaml",
-                ),
-            ),
         )
 
 
+@check("dns.ipv6-answers", "DNS only returns IPv6 addresses that pods can reach", Need.POD_DNS)
 def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
-    """Find AAAA answers whose addresses cannot be reached."""
     names: dict[str, dict[str, NameView]] = {}
     for node, view in iter_name_views(evidence):
         ipv6, ipv4 = _split_families(view)
@@ -69,11 +66,12 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
             severity = Severity.WARNING
         else:
             severity = Severity.ERROR if failed_runs else Severity.NOTE
-        yield Finding(
-            severity=severity,
-            cause=f"{name} is answered with IPv6 addresses, and no IPv6 leads there "
-            f"{on_nodes(views)}",
-            nodes=tuple(views),
+        yield report(
+            severity,
+            f"{name} is answered with IPv6 addresses, and no IPv6 leads there {on_nodes(views)}",
+            remedies.USE_MIRROR,
+            remedies.filter_ipv6_answers(),
+            nodes=views,
             evidence=(
                 *(f"{connection.address}: {connection.text}" for connection in ipv6),
                 *(quote_program(run) for run in failed_runs),
@@ -84,12 +82,11 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
             else "Programs try the IPv6 address first and report `Network unreachable (os error "
             "101)` about it. Here IPv4 does not work either (dns.egress), so that message "
             "misleads.",
-            remedies=(remedies.USE_MIRROR, remedies.filter_ipv6_answers()),
         )
 
 
+@check("dns.egress", "pods reach the index over IPv4", Need.POD_DNS)
 def check_egress(evidence: Evidence) -> Iterator[Finding]:
-    """Find names that resolve to IPv4 addresses to which no connection succeeds."""
     hosts: dict[str, dict[str, ConnectionAttempt]] = {}
     for node, view in iter_name_views(evidence):
         _, ipv4 = _split_families(view)
@@ -97,10 +94,10 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
             hosts.setdefault(f"{view.name}:{view.port}", {})[node] = ipv4[0]
     for host, attempts in hosts.items():
         outcomes = {attempt.outcome for attempt in attempts.values()}
-        yield Finding(
-            severity=Severity.WARNING,
-            cause=f"pods do not get through to {host} over IPv4 {on_nodes(attempts)}",
-            nodes=tuple(attempts),
+        yield warning(
+            f"pods do not get through to {host} over IPv4 {on_nodes(attempts)}",
+            remedies.USE_MIRROR,
+            nodes=attempts,
             evidence=group_by_line(
                 {node: f"{attempt.address}: {attempt.text}" for node, attempt in attempts.items()}
             ),
@@ -111,7 +108,6 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
                 else "A firewall, a NetworkPolicy or a missing route blocks it. If that is "
                 "intended, use the mirror."
             ),
-            remedies=(remedies.USE_MIRROR,),
         )
 
 

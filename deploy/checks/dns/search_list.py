@@ -12,9 +12,9 @@ from deploy.checks.dns.wording import (
     iter_name_views,
     quote_program,
 )
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, Table
+from deploy.findings.model import Finding, Remedy, Severity, Table, check, report, warning
 from deploy.findings.phrases import on_nodes
 from mirror.probe.model import DnsAnswer, NameView
 
@@ -22,8 +22,8 @@ _UV_ERROR = "failed to lookup address information: Name has no usable address"
 _STOPPED = {"stops", "finds"}  # musl does not get to the name itself
 
 
+@check("dns.search-domains", "no search domain answers for names that do not exist", Need.POD_DNS)
 def check_search_domains(evidence: Evidence) -> Iterator[Finding]:
-    """Find search domains that do not answer NXDOMAIN for names that cannot exist."""
     domains: dict[str, dict[str, DnsAnswer]] = {}
     for node, view in iter_answered_views(evidence):
         for suffix in view.suffixes:
@@ -46,14 +46,14 @@ def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAns
     lines = [f"a made-up name under {domain}: {describe_answer(answer)} ({on_nodes(answers)})"]
     if affected:
         lines += _quote_programs(evidence, affected[0][1].name, set(answers))
-    return Finding(
-        severity=Severity.ERROR if affected else Severity.WARNING,
-        cause=cause,
-        nodes=tuple(answers),
-        evidence=tuple(lines),
+    return report(
+        Severity.ERROR if affected else Severity.WARNING,
+        cause,
+        *_list_remedies(domain, _describe_ndots_result([view for _, view in affected])),
+        nodes=answers,
+        evidence=lines,
         why=why,
         table=_build_table(*affected[0]) if affected else None,
-        remedies=_list_remedies(domain, _describe_ndots_result([view for _, view in affected])),
     )
 
 
@@ -137,24 +137,23 @@ def _list_remedies(domain: str, ndots_result: str) -> tuple[Remedy, ...]:
         ),
         remedies.USE_MIRROR,
         Remedy(
-            text=f"Let CoreDNS answer NXDOMAIN for the names that search lists create under "
-            f"{domain}.",
-            scope="cluster",
-            command=remedies.FIX_SEARCH_DOMAINS_COMMAND,
+            f"Let CoreDNS answer NXDOMAIN for the names that search lists create under {domain}.",
+            "cluster",
+            remedies.FIX_SEARCH_DOMAINS_COMMAND,
             side_effect=f"hosts a.b.{domain} no longer resolve in pods (host.{domain} still does; "
             "--keep-name NAME excludes others)",
         ),
         Remedy(
-            text=f"Remove {domain} from the search list on every node (netplan, DHCP client, "
+            f"Remove {domain} from the search list on every node (netplan, DHCP client, "
             "systemd-resolved), then restart the kubelets and the pods.",
-            scope="nodes",
+            "nodes",
             side_effect="the nodes' own short names under it no longer resolve",
         ),
     )
 
 
+@check("dns.programs", "musl, glibc and busybox programs resolve the same names", Need.POD_DNS)
 def check_programs(evidence: Evidence) -> Iterator[Finding]:
-    """Find names that glibc resolves and musl does not, without a search domain as the cause."""
     for node, view in iter_name_views(evidence):
         if any(step.suffix and step.musl in _STOPPED for step in view.steps):
             continue  # dns.search-domains reports it
@@ -163,13 +162,12 @@ def check_programs(evidence: Evidence) -> Iterator[Finding]:
             run for run in view.programs if run.libc == "glibc" and run.outcome == "resolves"
         ]
         if gave_up and resolved:
-            yield Finding(
-                severity=Severity.WARNING,
-                cause=f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
+            yield warning(
+                f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
+                remedies.USE_MIRROR,
                 nodes=(node,),
-                evidence=tuple(quote_program(run) for run in view.programs),
+                evidence=(quote_program(run) for run in view.programs),
                 why="A DNS server answers only one of the two questions (A and AAAA), or does not "
                 "always answer: musl gives up at the first bad answer.",
                 table=_build_table(node, view),
-                remedies=(remedies.USE_MIRROR,),
             )

@@ -6,40 +6,41 @@ import re
 from collections.abc import Iterator
 
 from deploy.checks.dns.wording import is_silent
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.findings.phrases import on_nodes
 
 _FORWARD = re.compile(r"^\s*(forward|proxy)\s", re.MULTILINE)
 
 
+@check("dns.service", "the DNS Service has Ready pods", Need.DNS_SERVICE, Need.DNS_PODS)
 def check_service(evidence: Evidence) -> Iterator[Finding]:
-    """Find a missing DNS Service, or one without Ready pods."""
     service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None:
-        yield Finding(
-            severity=Severity.WARNING,
-            cause="there is no Service kube-dns or coredns in kube-system",
+        yield warning(
+            "there is no Service kube-dns or coredns in kube-system",
+            Remedy(
+                "Enable the cluster's DNS.",
+                "cluster",
+                remedies.enable_addon_command(evidence, "dns", ""),
+            ),
             why="Pods normally send every question to that Service. If DNS runs in another way, "
             "rely on what the pods themselves see.",
-            remedies=(
-                Remedy(
-                    text="Enable the cluster's DNS.",
-                    scope="cluster",
-                    command=remedies.enable_addon_command(evidence, "dns", ""),
-                ),
-            ),
         )
         return
     if any(pod.ready for pod in pods):
         return
     namespace = service.name.partition("/")[0]
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"no pod behind the DNS Service {service.name} is Ready",
+    yield error(
+        f"no pod behind the DNS Service {service.name} is Ready",
+        Remedy(
+            "See why they are not Ready.",
+            "cluster",
+            f"kubectl -n {namespace} describe pods -l {service.selector}",
+        ),
         evidence=tuple(
             f"pod {pod.name} on {pod.node or 'no node'}: not Ready"
             + (f" ({pod.trouble})" if pod.trouble else "")
@@ -47,49 +48,42 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
         )
         or (f"no pod has the labels {service.selector}",),
         why="No name resolves in any pod until one of them is Ready.",
-        remedies=(
-            Remedy(
-                text="See why they are not Ready.",
-                scope="cluster",
-                command=f"kubectl -n {namespace} describe pods -l {service.selector}",
-            ),
-        ),
     )
 
 
+@check("dns.forward", "CoreDNS forwards questions about names outside the cluster", Need.COREFILE)
 def check_forward(evidence: Evidence) -> Iterator[Finding]:
-    """Find a Corefile without `forward`: it only resolves the cluster's own names."""
     corefile = require_seen(evidence.corefile)
     if corefile is None or _FORWARD.search(corefile.text) or "import" in corefile.text:
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no "
-        "questions",
-        why="Names of the cluster resolve; all other names do not.",
-        remedies=(
-            Remedy(
-                text="Add `forward . /etc/resolv.conf` to its server block.",
-                scope="cluster",
-                command=f"kubectl -n {corefile.namespace} edit configmap {corefile.name}",
-            ),
+    yield error(
+        f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no questions",
+        Remedy(
+            "Add `forward . /etc/resolv.conf` to its server block.",
+            "cluster",
+            f"kubectl -n {corefile.namespace} edit configmap {corefile.name}",
         ),
+        why="Names of the cluster resolve; all other names do not.",
     )
 
 
+@check("dns.answers", "DNS answers pods on every node", Need.POD_DNS)
 def check_answers(evidence: Evidence) -> Iterator[Finding]:
-    """Find nodes whose pods got no answer at all."""
     views = dict(iter_probe_views(evidence))
     servers = {
         node: view.resolv_conf.nameservers for node, view in views.items() if is_silent(view)
     }
     if not servers:
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause=f"DNS does not answer pods {on_nodes(servers)}",
-        nodes=tuple(servers),
-        evidence=tuple(
+    yield error(
+        f"DNS does not answer pods {on_nodes(servers)}",
+        Remedy(
+            "Check the DNS pods, and the network pods of these nodes.",
+            "cluster",
+            "kubectl -n kube-system get pods -o wide",
+        ),
+        nodes=servers,
+        evidence=(
             f"{node}: no answer from {', '.join(addresses) or 'any server (none in resolv.conf)'}"
             for node, addresses in servers.items()
         ),
@@ -98,12 +92,5 @@ def check_answers(evidence: Evidence) -> Iterator[Finding]:
             "All nodes are affected: check the DNS pods and the network to the Service."
             if len(servers) == len(views)
             else "Other nodes get answers: check kube-proxy and the pod network of these nodes."
-        ),
-        remedies=(
-            Remedy(
-                text="Check the DNS pods, and the network pods of these nodes.",
-                scope="cluster",
-                command="kubectl -n kube-system get pods -o wide",
-            ),
         ),
     )

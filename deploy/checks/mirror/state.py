@@ -6,60 +6,52 @@ from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import describe_users, run_mirror_up
 from deploy.evidence.mirror import MirrorState
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen, require_seen
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, Severity, check, error, report, warning
 
 
+@check("mirror.running", "the mirror runs, if there is one", Need.NODES, Need.MIRROR)
 def check_running(evidence: Evidence) -> Iterator[Finding]:
-    """Find a mirror that is stopped or not Ready, or whose record cannot be read."""
     state = require_seen(evidence.mirror)
     if state.record_trouble:
-        yield Finding(
-            severity=Severity.ERROR,
-            cause="the mirror's record cannot be read: it holds the address that workloads use",
-            evidence=(state.record_trouble,),
-            remedies=(
-                Remedy(
-                    text="Restore it. Only if no workload uses the mirror yet, delete it and start "
-                    "over.",
-                    scope="namespace",
-                    command=f"kubectl -n {state.namespace} get configmap -o yaml",
-                ),
+        yield error(
+            "the mirror's record cannot be read: it holds the address that workloads use",
+            Remedy(
+                "Restore it. Only if no workload uses the mirror yet, delete it and start over.",
+                "namespace",
+                f"kubectl -n {state.namespace} get configmap -o yaml",
             ),
+            evidence=(state.record_trouble,),
         )
         return
     if not state.ever_existed or state.ready:
         return
     if not state.replicas:
         problem = "does not exist" if state.replicas is None else "has 0 replicas"
-        yield Finding(
-            severity=Severity.ERROR if state.published else Severity.WARNING,
-            cause="the mirror is stopped"
-            + (", and workloads are sent to it" if state.published else ""),
+        yield report(
+            Severity.ERROR if state.published else Severity.WARNING,
+            "the mirror is stopped" + (", and workloads are sent to it" if state.published else ""),
+            run_mirror_up("Start it again."),
             evidence=(
                 f"StatefulSet {state.namespace}/pypi-mirror {problem}",
                 *describe_users(state),
             ),
             why="Its packages and its address are kept: workloads that use it work again once it "
             "runs.",
-            remedies=(run_mirror_up("Start it again."),),
         )
         return
-    yield Finding(
-        severity=Severity.ERROR,
-        cause="the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
+    yield error(
+        "the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
+        run_mirror_up("Start it again; if that fails, the command says why."),
+        Remedy(
+            "See why it does not start.",
+            "namespace",
+            f"kubectl -n {state.namespace} describe pod pypi-mirror-0",
+        ),
         nodes=(state.node,) if state.node else (),
         evidence=state.trouble[:8],
         why=_explain_not_ready(evidence, state),
-        remedies=(
-            run_mirror_up("Start it again; if that fails, the command says why."),
-            Remedy(
-                text="See why it does not start.",
-                scope="namespace",
-                command=f"kubectl -n {state.namespace} describe pod pypi-mirror-0",
-            ),
-        ),
     )
 
 
@@ -75,15 +67,14 @@ def _explain_not_ready(evidence: Evidence, state: MirrorState) -> str:
     return ""
 
 
+@check("mirror.image", "it runs the image that `mirror up` set", Need.MIRROR)
 def check_image(evidence: Evidence) -> Iterator[Finding]:
-    """Find a mirror whose image was changed after `mirror up`."""
     state = require_seen(evidence.mirror)
     if not state.image or not state.recorded_image or state.image == state.recorded_image:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        cause="the mirror runs another image than `mirror up` gave it",
+    yield warning(
+        "the mirror runs another image than `mirror up` gave it",
+        run_mirror_up("Restore the recorded image."),
         evidence=(f"runs {state.image}", f"recorded is {state.recorded_image}"),
         why="Somebody changed the StatefulSet. The next `mirror up` restores the recorded image.",
-        remedies=(run_mirror_up("Restore the recorded image."),),
     )

@@ -6,29 +6,26 @@ from collections.abc import Iterator
 
 from deploy.checks.mirror.wording import run_mirror_up
 from deploy.evidence.mirror import MirrorState, VolumeClaim
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity
+from deploy.findings.model import Finding, Remedy, Severity, check, error, report
 
 _MIN_FREE = 0.05  # of the volume's size
 
 
+@check("mirror.volume", "its volume is bound to a node that works", Need.NODES, Need.MIRROR)
 def check_bound(evidence: Evidence) -> Iterator[Finding]:
-    """Find a volume claim that is missing or not bound, or bound to a node that is away."""
     state = require_seen(evidence.mirror)
     claim = state.volume
     if claim is None:
         if state.replicas and not state.ready:
-            yield Finding(
-                severity=Severity.ERROR,
-                cause="the mirror's volume claim is gone, and its packages with it",
+            yield error(
+                "the mirror's volume claim is gone, and its packages with it",
+                run_mirror_up("Create a new one; private packages have to be added again."),
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
-                remedies=(
-                    run_mirror_up("Create a new one; private packages have to be added again."),
-                ),
             )
         return
     if claim.phase != "Bound":
@@ -58,27 +55,30 @@ def _report_node(
         bring_back = "Bring the node back."
     is_ready = node is not None and node.ready
     still_runs = state.ready and is_ready
-    return Finding(
-        severity=Severity.WARNING if still_runs else Severity.ERROR,
-        cause=f"the mirror's packages are on node {name}, which {problem}",
+    return report(
+        Severity.WARNING if still_runs else Severity.ERROR,
+        f"the mirror's packages are on node {name}, which {problem}",
+        Remedy(
+            bring_back,
+            "nodes",
+            f"kubectl uncordon {name}" if is_ready else f"kubectl describe node {name}",
+        ),
         nodes=(name,) if node else (),
         evidence=(f"claim {claim.claim} ({claim.size}, {claim.storage_class}) is bound to {name}",),
         why="A local volume cannot move: the mirror runs on that node or not at all."
         + (" It still runs; after its next restart its pod stays Pending." if still_runs else ""),
-        remedies=(
-            Remedy(
-                text=bring_back,
-                scope="nodes",
-                command=f"kubectl uncordon {name}" if is_ready else f"kubectl describe node {name}",
-            ),
-        ),
     )
 
 
 def _report_unbound(evidence: Evidence, state: MirrorState, claim: VolumeClaim) -> Finding:
-    return Finding(
-        severity=Severity.ERROR,
-        cause=f"the mirror's volume claim is {claim.phase}: there is no volume for its packages",
+    return error(
+        f"the mirror's volume claim is {claim.phase}: there is no volume for its packages",
+        Remedy(
+            "Check that the storage class exists and its provisioner runs (MicroK8s: the "
+            "hostpath-storage add-on).",
+            "cluster",
+            remedies.enable_addon_command(evidence, "hostpath-storage", "kubectl get storageclass"),
+        ),
         evidence=(
             f"claim {state.namespace}/{claim.claim}: {claim.size} of storage class "
             f"{claim.storage_class or '(none)'}",
@@ -86,21 +86,11 @@ def _report_unbound(evidence: Evidence, state: MirrorState, claim: VolumeClaim) 
         ),
         why="There is no such storage class, or its provisioner does not work. The mirror's pod "
         "waits for the volume.",
-        remedies=(
-            Remedy(
-                text="Check that the storage class exists and its provisioner runs (MicroK8s: the "
-                "hostpath-storage add-on).",
-                scope="cluster",
-                command=remedies.enable_addon_command(
-                    evidence, "hostpath-storage", "kubectl get storageclass"
-                ),
-            ),
-        ),
     )
 
 
+@check("mirror.room", "its volume has free space", Need.POD_DNS, Need.MIRROR)
 def check_free_space(evidence: Evidence) -> Iterator[Finding]:
-    """Find a volume that is full or nearly full."""
     state = require_seen(evidence.mirror)
     lines = [*state.error_lines]
     is_low = is_full = False
@@ -122,23 +112,20 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
     if not is_low and not is_full:
         return
     claim = f"claim {state.volume.claim}, {state.volume.size}" if state.volume else "no claim"
-    yield Finding(
-        severity=Severity.ERROR if is_full else Severity.WARNING,
-        cause=f"the mirror's volume ({claim}) is {'full' if is_full else 'nearly full'}",
+    yield report(
+        Severity.ERROR if is_full else Severity.WARNING,
+        f"the mirror's volume ({claim}) is {'full' if is_full else 'nearly full'}",
+        Remedy(
+            "Request a larger volume, if the storage class can expand one.",
+            "namespace",
+            "mirror up --size 50Gi",
+        ),
+        Remedy(
+            f"Or free space on the disk of {'node ' + state.node if state.node else 'its node'}.",
+            "nodes",
+        ),
         nodes=(state.node,) if state.node else (),
-        evidence=tuple(lines),
+        evidence=lines,
         why="Cached packages are still served, but nothing new is stored and uploads fail. A "
         "hostPath volume shares its disk with the node: other files on it use the same space.",
-        remedies=(
-            Remedy(
-                text="Request a larger volume, if the storage class can expand one.",
-                scope="namespace",
-                command="mirror up --size 50Gi",
-            ),
-            Remedy(
-                text="Or free space on the disk of "
-                f"{'node ' + state.node if state.node else 'its node'}.",
-                scope="nodes",
-            ),
-        ),
     )

@@ -8,7 +8,7 @@ from deploy.findings.model import Remedy
 
 def run_mirror_up(text: str) -> Remedy:
     """Return the remedy that restores the mirror as it was recorded."""
-    return Remedy(text=text, scope="namespace", command="mirror up")
+    return Remedy(text, "namespace", "mirror up")
 
 
 def describe_users(state: MirrorState) -> tuple[str, ...]:

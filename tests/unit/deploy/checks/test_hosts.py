@@ -15,7 +15,7 @@ def test_names_a_node_that_joined_after_a_fix() -> None:
     (first, *others) = evidence.hosts if isinstance(evidence.hosts, tuple) else ()
     fixed = replace(HOST, conflists=(ConflistFile(path=PATH, text=disable_ipv6(TEXT)),))
     hosts = (replace(first, view=fixed), *others)
-    (finding,) = check_coverage(replace(evidence, hosts=hosts))
+    (finding,) = check_coverage.find(replace(evidence, hosts=hosts))
     assert finding.nodes == ("babel",)
     assert "new pods get IPv6 on babel" in finding.cause
-    assert list(check_coverage(evidence)) == []
+    assert list(check_coverage.find(evidence)) == []

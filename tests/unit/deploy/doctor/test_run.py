@@ -10,7 +10,7 @@ from deploy.doctor.run import CheckCategory, judge, load_categories
 from deploy.evidence.dns import NodeDns
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity
+from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity, check
 from mirror.core.errors import InputError
 
 EMPTY = Evidence(context="c", server="s", taken="t")
@@ -35,12 +35,9 @@ def must_not_run(_: Evidence) -> Iterator[Finding]:
 
 
 def build_check(
-    check_id: str,
-    find: Callable[[Evidence], Iterator[Finding]],
-    *needs: Need,
-    fatal: bool = False,
+    check_id: str, find: Callable[[Evidence], Iterator[Finding]], *needs: Need
 ) -> DoctorCheck:
-    return DoctorCheck(id=check_id, fact=check_id, needs=frozenset(needs), find=find, fatal=fatal)
+    return check(check_id, check_id, *needs)(find)
 
 
 def run(evidence: Evidence, *checks: DoctorCheck) -> list[tuple[str, tuple[str, ...]]]:
@@ -55,15 +52,6 @@ def test_a_check_is_ok_found_or_skipped() -> None:
         build_check("b", find_one, Need.NODES),
         build_check("c", must_not_run, Need.NODES, Need.COREFILE),
     ) == [("ok", ()), ("found", ()), ("skipped", ("no check asked for it",))]
-
-
-def test_skips_the_checks_after_a_fatal_finding() -> None:
-    outcomes = run(
-        EVIDENCE,
-        build_check("a", find_one, Need.NODES, fatal=True),
-        build_check("b", must_not_run, Need.NODES),
-    )
-    assert outcomes == [("found", ()), ("skipped", ("skipped because of a",))]
 
 
 def test_a_check_is_not_ok_if_a_node_was_not_seen() -> None:
@@ -103,7 +91,7 @@ def test_loads_named_categories() -> None:
 
 
 def test_check_ids_are_unique_and_start_with_their_category() -> None:
-    checks = [check for category in load_categories() for check in category.checks]
-    assert len({check.id for check in checks}) == len(checks)
+    ids = [each.id for category in load_categories() for each in category.checks]
+    assert len(set(ids)) == len(ids)
     for category in load_categories():
-        assert all(check.id.startswith(f"{category.name}.") for check in category.checks)
+        assert all(each.id.startswith(f"{category.name}.") for each in category.checks)
