@@ -20,7 +20,7 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
         if status.state == "drifted":
             yield _report(
                 status,
-                f"{status.fix} was made, and changed back since",
+                f"{status.fix} was applied and has been reverted since",
                 "Enabling an add-on again, a refresh or a deployment of the workload overwrites "
                 "it silently. `mirror fix --keep` leaves a reconciler in the cluster that applies "
                 "it again.",
@@ -34,7 +34,7 @@ def check_partial(evidence: Evidence) -> Iterator[Finding]:
             name = status.fix if status.fix != "(rollback)" else "a rollback"
             yield _report(
                 status,
-                f"{name} was begun and not finished",
+                f"{name} was started and not finished",
                 "The command was killed, or lost its connection.",
             )
 
@@ -45,7 +45,7 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     if reconciler is None or reconciler.running:
         return
     yield warning(
-        "the keeper of the fixes does not run",
+        "the reconciler of the fixes does not run",
         Remedy(
             "Start it again, with an image that the nodes have.", "cluster", "mirror fix --keep"
         ),

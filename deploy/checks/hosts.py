@@ -49,7 +49,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     }
     if with_ipv6:
         yield error(
-            f"the CNI is to turn IPv6 off, and new pods have it on {', '.join(with_ipv6)}",
+            f"new pods have IPv6 on {', '.join(with_ipv6)} although the CNI should turn it off",
             _REAPPLY,
             nodes=with_ipv6,
             evidence=(
@@ -89,7 +89,7 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
     }
     if unseen:
         yield warning(
-            f"not reached: {', '.join(unseen)}",
+            f"the node agent does not reach {', '.join(unseen)}",
             _REAPPLY,
             nodes=unseen,
             evidence=(f"{node}: {reason}" for node, reason in unseen.items()),

@@ -56,7 +56,7 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
         return
     short_of_disk = any("Disk" in kinds for kinds in pressures.values())
     yield warning(
-        f"nodes are short of room {on_nodes(pressures)}",
+        f"nodes are short of resources {on_nodes(pressures)}",
         Remedy(
             "Free space on the node (unused images: crictl rmi --prune).",
             "nodes",
@@ -79,7 +79,7 @@ def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
     names = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
     if names:
         yield warning(
-            f"no new pod is put {on_nodes(names)} (cordoned)",
+            f"no new pod is scheduled {on_nodes(names)} (cordoned)",
             Remedy(
                 "Allow pods again when the maintenance is done.",
                 "nodes",

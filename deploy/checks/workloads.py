@@ -55,7 +55,7 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         if not failing or not lines or not downloads:
             continue
         yield error(
-            f"{workload.title} fails: what it downloads does not come",
+            f"{workload.title} fails because its downloads fail",
             *_choose_remedies(workload, log),
             nodes=dict.fromkeys(pod.node for pod in failing if pod.node),
             evidence=(
@@ -158,7 +158,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
         frozen = [container.name for container in workload.containers if ignores_index(container)]
         if frozen:
             yield warning(
-                f"{workload.title} was given the mirror and passes it by: --frozen",
+                f"{workload.title} is configured to use the mirror but bypasses it: --frozen",
                 remedies.build_image(workload.title),
                 Remedy(
                     "Or drop --frozen (uv.lock must be writable), or export the lock and "

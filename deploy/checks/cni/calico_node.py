@@ -67,7 +67,7 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
         return
     method = calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"
     yield warning(
-        f"calico-node is to find an IPv6 address (IP6=autodetect), and there is none "
+        f"calico-node looks for an IPv6 address (IP6=autodetect), and there is none "
         f"{on_nodes(without)}",
         Remedy(
             "Tell calico-node not to look for an IPv6 address.",

@@ -22,7 +22,7 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
     if calico is None or calico.conflist is None or not calico.conflist.broken:
         return
     yield error(
-        f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is no JSON",
+        f"the CNI configuration in ConfigMap {calico.namespace}/calico-config is not valid JSON",
         Remedy(
             "Correct the key cni_network_config, or roll back what `mirror fix` did.",
             "cluster",

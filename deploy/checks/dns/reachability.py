@@ -95,7 +95,7 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
     for host, attempts in hosts.items():
         outcomes = {attempt.outcome for attempt in attempts.values()}
         yield warning(
-            f"pods do not get through to {host} over IPv4 {on_nodes(attempts)}",
+            f"pods cannot connect to {host} over IPv4 {on_nodes(attempts)}",
             remedies.USE_MIRROR,
             nodes=attempts,
             evidence=group_by_line(

@@ -45,7 +45,7 @@ def _report_node(
 ) -> Finding:
     """Report a volume whose node is cordoned, not Ready, or not in the cluster (None)."""
     if node is None:
-        problem = "is no node of the cluster"
+        problem = "is not a node of the cluster"
         bring_back = (
             "Bring the node back under its name; or give the packages up and start over (mirror "
             "down --purge, mirror up)."
