@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -149,15 +149,13 @@ def load_methods() -> tuple[DeliveryMethod, ...]:
     return tuple(sorted(methods, key=lambda method: method.order))
 
 
-def choose_method(
-    cluster: Cluster, options: DeliveryOptions, *, methods: Sequence[DeliveryMethod] | None = None
-) -> DeliveryMethod:
+def choose_method(cluster: Cluster, options: DeliveryOptions) -> DeliveryMethod:
     """The method that the options name, else the first usable one.
 
     Raises InputError for an unknown name, DeliveryError that says for every method why it cannot
     be used and what would make it usable.
     """
-    known = load_methods() if methods is None else methods
+    known = load_methods()
     candidates = [method for method in known if options.method in (None, method.name)]
     if not candidates:
         raise InputError(
