@@ -144,7 +144,8 @@ def parse_requirements(text: str, source: str = "requirements") -> LockFile:
             skipped.append(line)
         else:
             pins.append(_parse_requirement(line, f"{source}, requirement {number}"))
-            skipped += _find_other_options(line)
+            _, dashes, options = _HASH.sub("", line).partition(" --")
+            skipped += [dashes.strip() + options] if dashes else []
     return LockFile(pins=tuple(pins), skipped=tuple(skipped))
 
 
@@ -201,11 +202,6 @@ def _parse_requirement(line: str, label: str) -> PinnedDistribution:
         hashes=_find_hashes(line),
         origin=requirement.url or "",
     )
-
-
-def _find_other_options(line: str) -> list[str]:
-    _, dashes, options = _HASH.sub("", line).partition(" --")
-    return [dashes.strip() + options] if dashes else []
 
 
 def _find_hashes(line: str) -> tuple[str, ...]:

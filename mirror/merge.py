@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -80,10 +80,8 @@ def _lacks_all_added_lines(
 
 
 def _build_whole_conflict(ours: bytes | None, theirs: bytes | None) -> MergeConflict:
-    def decode(content: bytes | None) -> str:
-        return "(absent)" if content is None else content.decode(errors="replace")
-
-    return MergeConflict(place="everything", ours=decode(ours), theirs=decode(theirs))
+    sides = ["(absent)" if s is None else s.decode(errors="replace") for s in (ours, theirs)]
+    return MergeConflict(place="everything", ours=sides[0], theirs=sides[1])
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -260,10 +258,7 @@ def _merge_items(
         for items in lists
     ]
     merged = _merge_lines(*texts)
-    conflicts += [
-        MergeConflict(place=place, ours=conflict.ours, theirs=conflict.theirs)
-        for conflict in merged.conflicts
-    ]
+    conflicts += [replace(conflict, place=place) for conflict in merged.conflicts]
     return [json.loads(line) for line in (merged.content or b"").splitlines()]
 
 

@@ -90,8 +90,8 @@ def render_config(
         "    keepalive_requests 10000;",
         f"    client_max_body_size {MAX_UPLOAD_BYTES};",
         "    default_type application/octet-stream;",
-        *_render_upstream("devpi", devpi_port, keepalive=8),
-        *_render_upstream("public", cache_port, keepalive=32),
+        f"    upstream devpi {{ server 127.0.0.1:{devpi_port} max_fails=0; keepalive 8; }}",
+        f"    upstream public {{ server 127.0.0.1:{cache_port} max_fails=0; keepalive 32; }}",
         f"    map $http_accept $kind {{ default html; ~{_JSON_PATTERN} json; }}",
         f"    map $kind $accept {{ default text/html; json {SIMPLE_JSON}; }}",
         *(_render_health_server(health) if health else ()),
@@ -157,15 +157,6 @@ def _render_location(match: str, *directives: str) -> tuple[str, ...]:
         pattern = f'"{pattern}"'
     body = (f"            {line}{'' if line.endswith('}') else ';'}" for line in directives)
     return (f"        location {pattern} {{", *body, "        }")
-
-
-def _render_upstream(name: str, port: int, *, keepalive: int) -> tuple[str, ...]:
-    return (
-        f"    upstream {name} {{",
-        f"        server 127.0.0.1:{port} max_fails=0;",
-        f"        keepalive {keepalive};",
-        "    }",
-    )
 
 
 def _render_health_server(listen: str) -> tuple[str, ...]:

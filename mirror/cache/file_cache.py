@@ -129,11 +129,10 @@ class FileCache:
             if source is None:
                 raise NotFoundError(f"{project} has no such file")
             self._download(download, source)
+        except (NotFoundError, UnavailableError) as error:
+            self._finish(download, error)
         except Exception as error:  # noqa: BLE001 - the waiting clients get it
-            known = isinstance(error, NotFoundError | UnavailableError)
-            self._finish(
-                download, error if known else UnavailableError(f"{type(error).__name__}: {error}")
-            )
+            self._finish(download, UnavailableError(f"{type(error).__name__}: {error}"))
         else:
             self._finish(download, None)
 

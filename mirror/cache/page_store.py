@@ -134,11 +134,8 @@ class PageStore:
         """Look up a file's source on the stored page, or on an ``unsaved`` one (volume full)."""
         name = filename.removesuffix(METADATA_SUFFIX)
         try:
-            links = (
-                unsaved.links.encode()
-                if unsaved
-                else volume.links_path(self.root, project).read_bytes()
-            )
+            stored = volume.links_path(self.root, project)
+            links = unsaved.links.encode() if unsaved else stored.read_bytes()
         except OSError:
             return None
         start = links.find(f"\n{folder} {quote_filename(name)} ".encode())

@@ -75,10 +75,14 @@ class BackgroundProcesses:
         self.folder = folder
         self._records_path = folder / "processes.json"
 
-    def start(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
-        """Start a process that outlives this one. Its output replaces ``<name>.log``."""
+    def start(self, name: str, argv: tuple[str, ...], env: Mapping[str, str] | None = None) -> None:
+        """Start a process that outlives this one, with ``env`` added to our environment.
+
+        Its output replaces ``<name>.log``.
+        """
         log = self.log_path(name)
         log.unlink(missing_ok=True)
+        env = {**os.environ, **(env or {})}
         pid = process.spawn(argv, log=log, env=env, cwd=self.folder)
         records = self.read_records()
         records[name] = ProcessRecord(pid=pid, created=psutil.Process(pid).create_time())

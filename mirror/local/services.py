@@ -81,8 +81,7 @@ class LocalServices:
             port=port,
             markers=self._paths.data_dir / volume.PRIVATE,
         )
-        env = {**os.environ, **devpi.build_ca_environment(settings.ca_bundle)}
-        self.processes.start("devpi", argv, env)
+        self.processes.start("devpi", argv, devpi.build_ca_environment(settings.ca_bundle))
 
     def _start_cache(self, settings: LocalSettings, port: int) -> None:
         argv = devpi.build_cache_argv(
@@ -92,8 +91,7 @@ class LocalServices:
             upstream=settings.upstream,
             ca_bundle=settings.ca_bundle,
         )
-        env = {**os.environ, **devpi.build_cache_environment()}
-        self.processes.start("public", argv, env)
+        self.processes.start("public", argv, devpi.build_cache_environment())
 
     def _start_nginx(self, program: str, port: int, devpi_port: int, cache_port: int) -> None:
         scratch = self._paths.nginx_dir
@@ -108,7 +106,7 @@ class LocalServices:
             user="root" if os.getuid() == 0 else None,
         )
         write_atomically(config, text)
-        self.processes.start("nginx", nginx.build_argv(program, scratch, config), dict(os.environ))
+        self.processes.start("nginx", nginx.build_argv(program, scratch, config))
 
     def _wait_until_ready(self, client: IndexClient, deadline: Deadline) -> None:
         def is_ready() -> bool:

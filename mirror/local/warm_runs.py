@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from mirror.local.mirror import LocalMirror
@@ -31,7 +30,7 @@ class WarmRuns:
         path.write_bytes(request.to_bytes())
         options = ("--index", endpoint.url, "--order", str(path), "--at-once", str(concurrency))
         argv = (sys.executable, "-m", "mirror.warm", *options)
-        self._processes.start(name, argv, dict(os.environ))
+        self._processes.start(name, argv)
         return name
 
     def find_latest(self) -> str | None:
