@@ -38,12 +38,12 @@ def run_in_pod(
         )
         end = time.monotonic() + limit
         stream.write_stdin(stdin + "\n")
-        is_open = True
-        while is_open and time.monotonic() < end:
+        while stream.is_open() and time.monotonic() < end:
             stream.update(timeout=1)
-            is_open = stream.is_open()
             output += stream.read_stdout() if stream.peek_stdout() else ""
             errors += stream.read_stderr() if stream.peek_stderr() else ""
+        output += stream.read_stdout() if stream.peek_stdout() else ""
+        errors += stream.read_stderr() if stream.peek_stderr() else ""
         if stream.is_open():
             stream.close()
             raise ClusterError(
