@@ -62,6 +62,11 @@ def build_image(workload: str, path: str = "PATH") -> Remedy:
     )
 
 
+def run_mirror_up(text: str) -> Remedy:
+    """Return the remedy that restores the mirror as it was recorded."""
+    return Remedy(text, "namespace", "mirror up")
+
+
 def filter_ipv6_answers() -> Remedy:
     """Return the remedy that CoreDNS answers without AAAA records."""
     return Remedy(

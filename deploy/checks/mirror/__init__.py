@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from deploy.checks.mirror import published, reachability, state, volume
+from deploy.checks.mirror import reachability, state, volume
 
 CATEGORY = "mirror"
 RANK = 70  # its position in the report
 
 CHECKS = (
     state.check_running,
-    published.check_address,
+    state.check_address,
     volume.check_bound,
     volume.check_free_space,
     state.check_image,
-    published.check_published,
+    state.check_published,
     reachability.check_reached,
     reachability.check_upstream,
 )

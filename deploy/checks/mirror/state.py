@@ -1,14 +1,15 @@
-"""Whether the mirror runs, and which image."""
+"""The mirror: whether it runs, with its image, at its address, and the published ConfigMaps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.checks.mirror.wording import describe_users, run_mirror_up
 from deploy.evidence.mirror import MirrorState
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen, require_seen
-from deploy.findings.model import Finding, Remedy, Severity, check, error, report, warning
+from deploy.findings import remedies
+from deploy.findings.model import Finding, Remedy, Severity, check, error, note, report, warning
+from deploy.findings.phrases import join_names
 
 
 @check("mirror.running", "the mirror runs, if there is one", Need.NODES, Need.MIRROR)
@@ -32,10 +33,10 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         yield report(
             Severity.ERROR if state.published else Severity.WARNING,
             "the mirror is stopped" + (", and workloads are sent to it" if state.published else ""),
-            run_mirror_up("Start it again."),
+            remedies.run_mirror_up("Start it again."),
             evidence=(
                 f"StatefulSet {state.namespace}/pypi-mirror {problem}",
-                *describe_users(state),
+                *_describe_users(state),
             ),
             why="Its packages and its address are kept: workloads that use it work again once it "
             "runs.",
@@ -43,7 +44,7 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
         return
     yield error(
         "the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
-        run_mirror_up("Start it again; if that fails, the command says why."),
+        remedies.run_mirror_up("Start it again; if that fails, the command says why."),
         Remedy(
             "See why it does not start.",
             "namespace",
@@ -74,7 +75,79 @@ def check_image(evidence: Evidence) -> Iterator[Finding]:
         return
     yield warning(
         "the mirror runs another image than `mirror up` gave it",
-        run_mirror_up("Restore the recorded image."),
+        remedies.run_mirror_up("Restore the recorded image."),
         evidence=(f"runs {state.image}", f"recorded is {state.recorded_image}"),
         why="Somebody changed the StatefulSet. The next `mirror up` restores the recorded image.",
     )
+
+
+@check("mirror.address", "it has the address that workloads use", Need.MIRROR)
+def check_address(evidence: Evidence) -> Iterator[Finding]:
+    state = require_seen(evidence.mirror)
+    if not state.recorded_address or not state.replicas:
+        return
+    if state.service_address == state.recorded_address:
+        return
+    actual = f"has {state.service_address}" if state.service_address else "is gone"
+    yield error(
+        f"workloads were given {state.recorded_address}, and the mirror's Service {actual}",
+        remedies.run_mirror_up("Restore the Service with its address."),
+        evidence=(
+            f"Service {state.namespace}/pypi-mirror {actual}",
+            *_describe_users(state),
+        ),
+        why="Workloads that use the mirror get no answer, although the mirror itself works. The "
+        "address is recorded; `mirror up` requests it again.",
+    )
+
+
+@check("mirror.published", "the published ConfigMaps are right", Need.MIRROR)
+def check_published(evidence: Evidence) -> Iterator[Finding]:
+    state = require_seen(evidence.mirror)
+    wrong = {
+        config_map.namespace: config_map
+        for config_map in state.published
+        if config_map.state != "right"
+    }
+    deleted = [name for name, config_map in wrong.items() if config_map.state == "no namespace"]
+    broken = {name: config_map for name, config_map in wrong.items() if name not in deleted}
+    if broken and state.recorded_address:
+        foreign = [name for name, config_map in broken.items() if config_map.state == "foreign"]
+        yield error(
+            "the environment that workloads take is not the mirror's in namespace "
+            + join_names(broken),
+            Remedy(
+                f"Rename or remove the other ConfigMap in {join_names(foreign)}, then publish."
+                if foreign
+                else "Publish it again, then restart the pods that use the old one.",
+                "namespace",
+                "mirror env --publish " + " ".join(broken),
+            ),
+            evidence=(
+                f"ConfigMap {name}/pypi-mirror-env "
+                + {
+                    "missing": "is missing",
+                    "foreign": "was not created by this program",
+                    "stale": f"contains {config_map.url or 'no index'}, the mirror is at "
+                    f"{state.url}",
+                }[config_map.state]
+                for name, config_map in broken.items()
+            ),
+            why="New pods there use an address where nothing answers; without the ConfigMap they "
+            "do not start at all (CreateContainerConfigError). Running pods keep their "
+            "environment.",
+        )
+    if deleted:
+        yield note(
+            f"the mirror was published in namespaces that are gone: {join_names(deleted)}",
+            remedies.run_mirror_up("Nothing has to be done; `mirror up` skips them."),
+            evidence=(f"no namespace {name}" for name in deleted),
+        )
+
+
+def _describe_users(state: MirrorState) -> tuple[str, ...]:
+    """Return the lines that say which workloads use the mirror."""
+    lines = [f"published in namespace {config_map.namespace}" for config_map in state.published]
+    if state.recorded_address:
+        lines.insert(0, f"workloads use {state.recorded_address}:{state.port}")
+    return tuple(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.checks.mirror.wording import run_mirror_up
 from deploy.evidence.mirror import MirrorState, VolumeClaim
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.nodes import NodeState
@@ -24,7 +23,9 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
         if state.replicas and not state.ready:
             yield error(
                 "the mirror's volume claim is gone, and its packages with it",
-                run_mirror_up("Create a new one; private packages have to be added again."),
+                remedies.run_mirror_up(
+                    "Create a new one; private packages have to be added again."
+                ),
                 evidence=(f"no claim pypi-mirror-data in namespace {state.namespace}",),
             )
         return
