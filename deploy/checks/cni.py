@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from deploy.evidence.calico import Calico
 from deploy.evidence.events import WarningEvents
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
@@ -50,46 +49,43 @@ def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
 
 @check("cni.sandbox", "no pod waits for its network", Need.WORKLOADS, Need.WARNING_EVENTS)
 def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
-    for events in _iter_recent(evidence, "FailedCreatePodSandBox"):
+    for events in _iter_recent_sandbox_failures(evidence):
         pending = _list_pending(evidence, events)
         if not pending:
             continue  # they have started in the meantime
         has_no_pool = any(
             text in events.message for text in ("qualified ippool", "no configured Calico pools")
         )
-        is_not_allowed = "sysctl" in events.message and "not allowed" in events.message
         if has_no_pool:
             why = "The CNI asks for an address of a family without an enabled pool: see ippools."
-        elif is_not_allowed:
+        elif "sysctl" in events.message and "not allowed" in events.message:
             why = (
                 "/etc/cni/tuning/allowlist.conf on the node does not allow the key: add it there, "
                 "or run `mirror rollback pod-sysctl`."
             )
         else:
             why = "The kubelet keeps trying: the pods start as soon as the cause is gone."
-        describe = Remedy(
-            "Read the whole message.",
-            "workload",
-            f"kubectl -n {events.namespace} describe pod {pending[0]}",
-        )
         yield error(
             f"pods in {events.namespace} do not start, their network cannot be made: "
             f"{join_names(pending, 3)}",
-            *((describe, remedies.IPPOOL) if has_no_pool else (describe,)),
+            Remedy(
+                "Read the whole message.",
+                "workload",
+                f"kubectl -n {events.namespace} describe pod {pending[0]}",
+            ),
+            *([remedies.IPPOOL] if has_no_pool else []),
             nodes=events.nodes,
             evidence=(_shorten(events.message),),
             why=why,
         )
 
 
-def _iter_recent(evidence: Evidence, reason: str) -> Iterator[WarningEvents]:
-    now = datetime.fromisoformat(evidence.taken)
+def _iter_recent_sandbox_failures(evidence: Evidence) -> Iterator[WarningEvents]:
+    oldest = datetime.fromisoformat(evidence.taken) - _MAX_AGE
     for events in require_seen(evidence.warning_events):
-        if events.reason != reason:
-            continue
-        if events.last and now - datetime.fromisoformat(events.last) > _MAX_AGE:
-            continue
-        yield events
+        is_recent = not events.last or datetime.fromisoformat(events.last) >= oldest
+        if events.reason == "FailedCreatePodSandBox" and is_recent:
+            yield events
 
 
 def _list_pending(evidence: Evidence, events: WarningEvents) -> list[str]:
@@ -130,46 +126,23 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
-    conflist = calico.conflist
-    not_tuned, assigned = [], []
-    for node, view in iter_probe_views(evidence):
-        if conflist.tunes_ipv6_off and view.ipv6_disabled is False:
-            not_tuned.append(node)
-        elif not conflist.assign_ipv6 and not conflist.tunes_ipv6_off and view.ipv6_addresses:
-            assigned.append(node)
-    if not_tuned:
-        yield _report_drift(
-            evidence,
-            calico,
-            not_tuned,
-            setting="switches IPv6 off in new pods (tuning)",
-            actual="disable_ipv6 = 0",
-            command="mirror fix pod-sysctl",
-        )
-    if assigned:
-        yield _report_drift(
-            evidence,
-            calico,
-            assigned,
-            setting="gives pods no IPv6 (assign_ipv6 is false)",
-            actual="an IPv6 address",
-            command="mirror fix ippool",
-        )
-
-
-def _report_drift(
-    evidence: Evidence,
-    calico: Calico,
-    nodes: list[str],
-    *,
-    setting: str,
-    actual: str,
-    command: str,
-) -> Finding:
-    return warning(
+    views = list(iter_probe_views(evidence))
+    if calico.conflist.tunes_ipv6_off:
+        setting, actual = "switches IPv6 off in new pods (tuning)", "disable_ipv6 = 0"
+        nodes = [node for node, view in views if view.ipv6_disabled is False]
+        fix = "pod-sysctl"
+    elif not calico.conflist.assign_ipv6:
+        setting, actual = "gives pods no IPv6 (assign_ipv6 is false)", "an IPv6 address"
+        nodes = [node for node, view in views if view.ipv6_addresses]
+        fix = "ippool"
+    else:
+        return
+    if not nodes:
+        return
+    yield warning(
         f"the CNI configuration in {calico.namespace}/calico-config {setting}, and new pods "
         f"have {actual} {on_nodes(nodes)}",
-        Remedy("Bring nodes and ConfigMap in line again.", "nodes", command),
+        Remedy("Bring nodes and ConfigMap in line again.", "nodes", f"mirror fix {fix}"),
         Remedy(
             "Or let calico-node write the file again.",
             "nodes",

@@ -25,7 +25,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
         f"pods have an IPv6 address, and no IPv6 leads out of the cluster {on_nodes(views)}",
         remedies.attach_workload(),
         remedies.USE_MIRROR,
-        remedies.filter_ipv6_answers(),
+        remedies.FILTER_IPV6_ANSWERS,
         remedies.POD_SYSCTL,
         *_change_pools(evidence),
         nodes=views,

@@ -90,12 +90,12 @@ def _explain_failure(log: str) -> str:
 
 def _choose_remedies(workload: Workload, log: str) -> tuple[Remedy, ...]:
     target = format_target(workload)
-    ndots = remedies.set_ndots(workload=target, namespace=workload.namespace)
+    ndots = remedies.set_ndots(target, workload.namespace)
     return (
         *((ndots,) if _NAME_ERROR.search(log) else ()),
         remedies.attach_workload(target, workload.namespace),
         remedies.build_image(workload.title),
-        remedies.publish_environment([workload.namespace]),
+        remedies.publish_environment(workload.namespace),
     )
 
 
@@ -140,7 +140,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 if (url := find_index_url(container))
             ]
             is_mirror_ready = bool(mirror and mirror.ready)
-            publish = remedies.publish_environment([workload.namespace])
+            publish = remedies.publish_environment(workload.namespace)
             yield warning(
                 f"{workload.title} installs packages, and not from the mirror",
                 remedies.attach_workload(format_target(workload), workload.namespace),

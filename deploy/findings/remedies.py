@@ -5,22 +5,17 @@ Ordered from the least invasive: they change one workload, a namespace, the clus
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import Remedy
 
-WORKLOAD_PLACEHOLDER = "deployment/NAME"
-NAMESPACE_PLACEHOLDER = "NAMESPACE"
-
 
 def set_ndots(
-    text: str = "", workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
+    workload: str = "deployment/NAME", namespace: str = "NAMESPACE", test_result: str = ""
 ) -> Remedy:
     """Return the remedy that one workload looks names up before it tries search domains."""
     return Remedy(
-        text or "Let one workload look names up as they are first (ndots 1).",
+        "Let one workload look names up as they are first (ndots 1)." + test_result,
         "workload",
         f"mirror attach {workload} -n {namespace} --ndots --no-index",
         side_effect="short names such as service.namespace no longer resolve there (use "
@@ -28,9 +23,7 @@ def set_ndots(
     )
 
 
-def attach_workload(
-    workload: str = WORKLOAD_PLACEHOLDER, namespace: str = NAMESPACE_PLACEHOLDER
-) -> Remedy:
+def attach_workload(workload: str = "deployment/NAME", namespace: str = "NAMESPACE") -> Remedy:
     """Return the remedy that one workload uses the mirror."""
     return Remedy(
         "Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
@@ -41,23 +34,23 @@ def attach_workload(
     )
 
 
-def publish_environment(namespaces: Iterable[str] = (NAMESPACE_PLACEHOLDER,)) -> Remedy:
-    """Return the remedy that the workloads of namespaces can use the mirror."""
+def publish_environment(namespace: str = "NAMESPACE") -> Remedy:
+    """Return the remedy that the workloads of a namespace can use the mirror."""
     return Remedy(
         "Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
         "cluster, so no DNS lookup and no way out of the cluster is needed.",
         "namespace",
-        "mirror up && mirror env --publish " + " ".join(dict.fromkeys(namespaces)),
+        f"mirror up && mirror env --publish {namespace}",
     )
 
 
-def build_image(workload: str, path: str = "PATH") -> Remedy:
+def build_image(workload: str) -> Remedy:
     """Return the remedy that a workload's image contains its packages."""
     return Remedy(
         f"Build an image that contains what {workload} downloads: it then starts without a "
         "network.",
         "workload",
-        f"build-image {path}",
+        "build-image PATH",
         side_effect="the image has to be rebuilt when its lock changes",
     )
 
@@ -67,20 +60,13 @@ def run_mirror_up(text: str) -> Remedy:
     return Remedy(text, "namespace", "mirror up")
 
 
-def filter_ipv6_answers() -> Remedy:
-    """Return the remedy that CoreDNS answers without AAAA records."""
-    return Remedy(
-        "Let CoreDNS remove IPv6 addresses from its answers.",
-        "cluster",
-        FIX_DNS_COMMAND,
-        side_effect="pods can no longer reach anything over IPv6 by name",
-    )
-
-
-FIX_SEARCH_DOMAINS_COMMAND = "mirror fix search-domains"
-FIX_DNS_COMMAND = "mirror fix dns"
-
 USE_MIRROR = publish_environment()
+FILTER_IPV6_ANSWERS = Remedy(
+    "Let CoreDNS remove IPv6 addresses from its answers.",
+    "cluster",
+    "mirror fix dns",
+    side_effect="pods can no longer reach anything over IPv6 by name",
+)
 POD_SYSCTL = Remedy(
     "Start new pods without IPv6 (a `tuning` plugin in the CNI configuration); running pods "
     "keep IPv6 until they restart.",

@@ -70,7 +70,7 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
             severity,
             f"{name} is answered with IPv6 addresses, and no IPv6 leads there {on_nodes(views)}",
             remedies.USE_MIRROR,
-            remedies.filter_ipv6_answers(),
+            remedies.FILTER_IPV6_ANSWERS,
             nodes=views,
             evidence=(
                 *(f"{connection.address}: {connection.text}" for connection in ipv6),

@@ -132,14 +132,12 @@ def _describe_ndots_result(views: list[NameView]) -> str:
 
 def _list_remedies(domain: str, ndots_result: str) -> tuple[Remedy, ...]:
     return (
-        remedies.set_ndots(
-            "Let one workload look names up as they are first (ndots 1)." + ndots_result
-        ),
+        remedies.set_ndots(test_result=ndots_result),
         remedies.USE_MIRROR,
         Remedy(
             f"Let CoreDNS answer NXDOMAIN for the names that search lists create under {domain}.",
             "cluster",
-            remedies.FIX_SEARCH_DOMAINS_COMMAND,
+            "mirror fix search-domains",
             side_effect=f"hosts a.b.{domain} no longer resolve in pods (host.{domain} still does; "
             "--keep-name NAME excludes others)",
         ),
