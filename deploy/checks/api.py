@@ -72,14 +72,9 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
             "cluster",
             _format_grant(missing),
         ),
-        evidence=(f"not allowed: {_describe(review)}" for review in missing),
+        evidence=(f"not allowed: {review} ({review.purpose})" for review in missing),
         why="What cannot be seen is never reported as ok; such checks are “not observed”.",
     )
-
-
-def _describe(review: AccessReview) -> str:
-    where = f" in {review.namespace}" if review.namespace else " in the whole cluster"
-    return f"{review.verb} {review.resource}{where} ({review.purpose})"
 
 
 def _format_grant(missing: list[AccessReview]) -> str:

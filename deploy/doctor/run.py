@@ -6,7 +6,7 @@ file of evidence gives the same report as the cluster it came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import deploy.checks
@@ -50,17 +50,6 @@ def load_categories(names: Iterable[str] = ()) -> tuple[CheckCategory, ...]:
     return tuple(known[name] for name in selected)
 
 
-def diagnose(
-    cluster: Cluster,
-    categories: Iterable[CheckCategory],
-    options: CollectOptions,
-    progress: Progress = SILENT,
-) -> DoctorReport:
-    """Collect the evidence that these categories need, and judge it."""
-    selected = tuple(categories)
-    return judge(observe(cluster, selected, options, progress), selected)
-
-
 def observe(
     cluster: Cluster,
     categories: Iterable[CheckCategory],
@@ -80,9 +69,20 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
     results: list[CheckResult] = []
     findings: list[Finding] = []
     for category in categories:
-        for result, found in _judge_category(evidence, category):
-            results.append(result)
+        for check in category.checks:
+            gaps = dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
+            found: list[Finding] = []
+            if not any(evidence.is_unseen(need) for need in check.needs):
+                found = [replace(finding, check=check.id) for finding in check.find(evidence)]
             findings += found
+            result = CheckResult(
+                category=category.name,
+                check=check.id,
+                fact=check.fact,
+                outcome="found" if found else "skipped" if gaps else "ok",
+                gaps=tuple(gaps),
+            )
+            results.append(result)
     order = tuple(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
@@ -101,23 +101,3 @@ def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
         if target.state == "unknown"
     ]
     return replace(evidence, fixes=statuses, left_out=(*evidence.left_out, *gaps))
-
-
-def _judge_category(
-    evidence: Evidence, category: CheckCategory
-) -> Iterator[tuple[CheckResult, tuple[Finding, ...]]]:
-    for check in category.checks:
-        gaps = tuple(
-            dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
-        )
-        findings: tuple[Finding, ...] = ()
-        if not any(evidence.is_unseen(need) for need in check.needs):
-            findings = tuple(replace(finding, check=check.id) for finding in check.find(evidence))
-        result = CheckResult(
-            category=category.name,
-            check=check.id,
-            fact=check.fact,
-            outcome="found" if findings else "skipped" if gaps else "ok",
-            gaps=gaps,
-        )
-        yield result, findings

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.cluster.access import Permission, review_permissions
 from deploy.cluster.client import Cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessReview:
+class AccessReview(Permission):
     """Whether this user has a permission. ``purpose`` is what cannot be seen without it."""
 
-    verb: str
-    resource: str  # plural, with its subresource: pods/log
-    namespace: str | None  # None: all namespaces
     allowed: bool
     purpose: str = ""
 
@@ -57,25 +54,18 @@ def read_access(cluster: Cluster, namespace: str) -> Access:
     start = time.monotonic()
     version = cluster.version()
     seconds = time.monotonic() - start
-    permissions = [
-        Permission(
+    reviews = [
+        AccessReview(
             verb=verb,
             resource=resource,
             namespace=namespace if scope == _MIRROR_NAMESPACE else scope,
-        )
-        for verb, resource, scope, _ in REQUIRED_ACCESS
-    ]
-    granted = review_permissions(cluster, permissions)
-    reviews = tuple(
-        AccessReview(
-            verb=permission.verb,
-            resource=permission.resource,
-            namespace=permission.namespace,
-            allowed=is_granted,
+            allowed=False,
             purpose=purpose,
         )
-        for permission, is_granted, (*_, purpose) in zip(
-            permissions, granted, REQUIRED_ACCESS, strict=True
-        )
+        for verb, resource, scope, purpose in REQUIRED_ACCESS
+    ]
+    granted = review_permissions(cluster, reviews)
+    rights = tuple(
+        replace(review, allowed=allowed) for review, allowed in zip(reviews, granted, strict=True)
     )
-    return Access(version=version, seconds=round(seconds, 2), rights=reviews)
+    return Access(version=version, seconds=round(seconds, 2), rights=rights)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
-from typing import TypeVar
 
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.calico import CALICO_NAMESPACES, CALICO_NODE, list_calico_objects
@@ -80,8 +79,6 @@ class Calico:
         return get_variable(self.env, name)
 
 
-T = TypeVar("T")
-
 _PLACEHOLDER = re.compile(r"__\w+?__")
 _CONFIG_MAP, _CONFIG_KEY = "calico-config", "cni_network_config"
 _VARIABLES = {
@@ -113,9 +110,14 @@ def read_ip_pools(cluster: Cluster) -> MaybeSeen[tuple[IpPool, ...]]:
 
 def read_calico(cluster: Cluster) -> Calico | None:
     """Return Calico's state; None if the cluster has nothing of Calico."""
-    operator = bool(_allow_not_found(lambda: cluster.list("Installation")))
     _, felix = list_calico_objects(cluster, "FelixConfiguration") or ("", [])
-    felix_ipv6 = next((_get_ipv6_support(obj) for obj in felix if get_name(obj) == "default"), None)
+    ipv6_support = {get_name(obj): obj.get("spec", {}).get("ipv6Support") for obj in felix}
+    calico = Calico(
+        namespace=CALICO_NAMESPACES[0],
+        operator=_has_operator(cluster),
+        installed=False,
+        felix_ipv6=ipv6_support.get("default"),
+    )
     for namespace in CALICO_NAMESPACES:
         daemon_set = cluster.get("DaemonSet", CALICO_NODE, namespace)
         config_map = cluster.get("ConfigMap", _CONFIG_MAP, namespace)
@@ -123,25 +125,24 @@ def read_calico(cluster: Cluster) -> Calico | None:
             continue
         container = get_container(daemon_set, CALICO_NODE) if daemon_set else {}
         pods = list_pods(cluster, daemon_set, namespace) if daemon_set else []
-        template = (config_map or {}).get("data", {}).get(_CONFIG_KEY)
-        return Calico(
+        config = (config_map or {}).get("data") or {}
+        template = config.get(_CONFIG_KEY)
+        return replace(
+            calico,
             namespace=namespace,
-            operator=operator,
             installed=daemon_set is not None,
             image=container.get("image", ""),
-            env=_read_variables(container),
-            felix_ipv6=felix_ipv6,
+            env=tuple(
+                f"{variable['name']}={variable.get('value', '')}"
+                for variable in container.get("env", ())
+                if variable["name"] in _VARIABLES
+            ),
             config=template,
-            etcd=_read_etcd_endpoints(config_map or {}),
+            etcd=_split_etcd_endpoints(config.get("etcd_endpoints", "")),
             conflist=parse_conflist(template) if template is not None else None,
             pods=tuple(read_pod_state(pod) for pod in pods),
         )
-    if operator or felix:
-        namespace = CALICO_NAMESPACES[0]
-        return Calico(
-            namespace=namespace, operator=operator, installed=False, felix_ipv6=felix_ipv6
-        )
-    return None
+    return calico if calico.operator or felix else None
 
 
 def parse_conflist(text: str) -> ConflistSettings:
@@ -151,8 +152,8 @@ def parse_conflist(text: str) -> ConflistSettings:
         plugins = [plugin for plugin in document["plugins"] if isinstance(plugin, dict)]
     except (ValueError, KeyError, TypeError) as error:
         return ConflistSettings(broken=f"{type(error).__name__}: {error}")
-    ipams = [plugin["ipam"] for plugin in plugins if isinstance(plugin.get("ipam"), dict)]
-    ipam: Object = ipams[0] if ipams else {}
+    ipams = (plugin["ipam"] for plugin in plugins if isinstance(plugin.get("ipam"), dict))
+    ipam: Object = next(ipams, {})
     sysctls = [plugin.get("sysctl") or {} for plugin in plugins if plugin.get("type") == "tuning"]
     return ConflistSettings(
         plugins=tuple(str(plugin.get("type", "")) for plugin in plugins),
@@ -197,13 +198,7 @@ def _find_pods_in(cidr: str, pods: list[Object]) -> Iterator[str]:
             yield f"{pod['metadata']['namespace']}/{get_name(pod)}"
 
 
-def _get_ipv6_support(felix: Object) -> bool | None:
-    support: bool | None = felix.get("spec", {}).get("ipv6Support")
-    return support
-
-
-def _read_etcd_endpoints(config_map: Object) -> tuple[str, ...]:
-    endpoints = (config_map.get("data") or {}).get("etcd_endpoints", "")
+def _split_etcd_endpoints(endpoints: str) -> tuple[str, ...]:
     # the manifest for the other datastore contains a placeholder in angle brackets
     return tuple(
         endpoint.strip()
@@ -212,16 +207,10 @@ def _read_etcd_endpoints(config_map: Object) -> tuple[str, ...]:
     )
 
 
-def _read_variables(container: Object) -> tuple[str, ...]:
-    pairs = ((env["name"], env.get("value", "")) for env in container.get("env", ()))
-    return tuple(f"{name}={value}" for name, value in pairs if name in _VARIABLES)
-
-
-def _allow_not_found(read: Callable[[], T]) -> T | None:
-    """Return None if the API does not know such resources."""
+def _has_operator(cluster: Cluster) -> bool:
     try:
-        return read()
+        return bool(cluster.list("Installation"))
     except ApiError as error:
-        if error.status == 404:
-            return None
+        if error.status == 404:  # the API does not know such resources
+            return False
         raise

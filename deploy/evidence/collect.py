@@ -6,14 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns, read_corefile
 from deploy.evidence.dns import (
-    DnsProbeRequest,
     NodeDns,
     probe_dns,
     read_dns_pods,
@@ -70,9 +69,7 @@ def collect(
             subjects[Need.POD_DNS.value] = _read_pod_dns(cluster, options, nodes, progress)
         if Need.HOSTS in needs:
             nodes = futures[Need.NODES].result()
-            subjects[Need.HOSTS.value] = _read(
-                lambda cluster: _read_hosts(cluster, options, nodes, progress), cluster
-            )
+            subjects[Need.HOSTS.value] = _read(_read_hosts, cluster, options, nodes, progress)
         subjects |= {need.value: future.result() for need, future in futures.items()}
     return Evidence(
         context=cluster.context,
@@ -83,10 +80,9 @@ def collect(
     )
 
 
-Reader: TypeAlias = Callable[[Cluster], Any]
-
-
-def _build_readers(options: CollectOptions, left_out: list[EvidenceGap]) -> dict[Need, Reader]:
+def _build_readers(
+    options: CollectOptions, left_out: list[EvidenceGap]
+) -> dict[Need, Callable[[Cluster], Any]]:
     """Return the reader of each subject that is in the API; gaps are added to ``left_out``."""
 
     def read_all_workloads(cluster: Cluster) -> Any:
@@ -111,9 +107,9 @@ def _build_readers(options: CollectOptions, left_out: list[EvidenceGap]) -> dict
     }
 
 
-def _read(reader: Reader, cluster: Cluster) -> Any:
+def _read(reader: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return reader(cluster)
+        return reader(*arguments)
     except ApiError as error:
         return Unseen(reason=error.why or str(error))
 
@@ -170,13 +166,9 @@ def _read_pod_dns(
                 next_step="choose one of them with --node",
             )
         not_ready = {node.name for node in nodes if not node.ready}
-    request = DnsProbeRequest(
-        image=options.image,
-        namespace=options.namespace,
-        names=options.names,
-        mirror=options.mirror,
-    )
     ready = tuple(name for name in selected if name not in not_ready)
-    views = probe_dns(cluster, request, ready, progress)
+    views = probe_dns(
+        cluster, options.image, options.namespace, ready, options.names, options.mirror, progress
+    )
     unseen = Unseen(reason="the node is not Ready")
     return tuple(NodeDns(node=name, view=views.get(name, unseen)) for name in selected)

@@ -40,7 +40,7 @@ class CustomFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoreDns:
+class CoreDns(CorefileConfigMap):
     """CoreDNS' configuration: the Corefile's ConfigMap, and everything that affects it.
 
     ``workload`` is the Deployment or DaemonSet that runs it, as KIND/NAME. ``owner`` is a manager
@@ -49,9 +49,6 @@ class CoreDns:
     ConfigMap. ``node_cache``: NodeLocal DNSCache answers pods first.
     """
 
-    namespace: str
-    name: str
-    text: str
     workload: str = ""
     owner: str = ""
     imports: bool = False

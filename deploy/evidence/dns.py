@@ -37,16 +37,6 @@ class NodeDns:
     view: MaybeSeen[PodDns]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsProbeRequest:
-    """What probe pods look up. They run in ``namespace`` if it exists."""
-
-    image: str
-    namespace: str
-    names: tuple[str, ...]  # HOST or HOST:PORT
-    mirror: str | None = None  # ADDRESS:PORT
-
-
 def read_dns_service(cluster: Cluster) -> DnsService | None:
     """Return the DNS Service; None if there is no Service of a known name."""
     for name in _SERVICES:
@@ -71,21 +61,30 @@ def read_dns_pods(cluster: Cluster) -> tuple[PodState, ...]:
 
 
 def probe_dns(
-    cluster: Cluster, request: DnsProbeRequest, nodes: Sequence[str], progress: Progress
+    cluster: Cluster,
+    image: str,
+    namespace: str,
+    nodes: Sequence[str],
+    names: Sequence[str],
+    mirror: str | None,
+    progress: Progress,
 ) -> Mapping[str, MaybeSeen[PodDns]]:
-    """Return node → what a pod there sees."""
+    """Return node → what a pod there sees of ``names`` (HOST or HOST:PORT) and of the mirror.
+
+    ``mirror`` is its ADDRESS:PORT. The pods run in ``namespace`` if it exists.
+    """
     if not nodes:
         return {}
-    progress.step(f"look up {', '.join(request.names)} in a pod on each node")
+    progress.step(f"look up {', '.join(names)} in a pod on each node")
     command = ["dns"]
-    for name in request.names:
+    for name in names:
         command += ["--name", name]
-    if request.mirror:
-        command += ["--mirror", request.mirror]
+    if mirror:
+        command += ["--mirror", mirror]
     return run_probe(
         cluster,
-        image=request.image,
-        namespace=request.namespace,
+        image=image,
+        namespace=namespace,
         nodes=nodes,
         command=command,
         result=PodDns,

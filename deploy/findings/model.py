@@ -137,8 +137,3 @@ class DoctorReport:
     def skipped(self) -> tuple[CheckResult, ...]:
         """The checks that did not see everything."""
         return tuple(result for result in self.results if result.outcome == "skipped")
-
-    def worst_severity(self) -> Severity | None:
-        """Return the severity that decides the exit code; None if there are no findings."""
-        severities = {finding.severity for finding in self.findings}
-        return next((severity for severity in Severity if severity in severities), None)

@@ -13,7 +13,6 @@ from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity, check
 from mirror.core.errors import InputError
 
-EMPTY = Evidence(context="c", server="s", taken="t")
 EVIDENCE = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
 
 
@@ -74,8 +73,6 @@ def test_sorts_findings_by_severity() -> None:
     report = judge(EVIDENCE, (CheckCategory(name="c", checks=checks),))
     assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
     assert {finding.check for finding in report.findings} == {"a"}
-    assert report.worst_severity() is Severity.ERROR
-    assert judge(EMPTY, ()).worst_severity() is None
 
 
 def test_loads_all_categories_by_rank() -> None:

@@ -193,14 +193,12 @@ def test_passes_names_and_the_mirror_to_the_probe(monkeypatch: pytest.MonkeyPatc
         return {}
 
     monkeypatch.setattr(dns, "run_probe", run_probe)
-    request = dns.DnsProbeRequest(
-        image="image", namespace="home", names=("index.example:80",), mirror="10.152.183.7:3141"
-    )
-    dns.probe_dns(cast("Cluster", FakeOneNodeCluster()), request, ("ra",), SILENT)
+    cluster = cast("Cluster", FakeOneNodeCluster())
+    names, mirror = ("index.example:80",), "10.152.183.7:3141"
+    dns.probe_dns(cluster, "image", "home", ("ra",), names, mirror, SILENT)
     assert commands == [["dns", "--name", "index.example:80", "--mirror", "10.152.183.7:3141"]]
 
 
 def test_creates_no_pods_if_no_node_is_ready() -> None:
     cluster = cast("Cluster", FakeOneNodeCluster("Namespace", "Pod"))
-    request = dns.DnsProbeRequest(image="image", namespace="home", names=("index.example",))
-    assert dns.probe_dns(cluster, request, (), SILENT) == {}
+    assert dns.probe_dns(cluster, "image", "home", (), ("index.example",), None, SILENT) == {}
