@@ -23,6 +23,7 @@ from tests.unit.mirror.agent.agent_client import (
 from tests.unit.mirror.agent.reconciling import (
     disable_ipv6_path,
     make_settings_read_only,
+    needs_root,
     write_defaults_file,
 )
 
@@ -148,6 +149,7 @@ def test_does_not_follow_symbolic_links(host: HostPaths, tmp_path: Path) -> None
     assert "refused" in request_read(host, "/etc/sysctl.conf")
 
 
+@needs_root
 def test_applies_node_defaults_once_and_reverts_them(host: HostPaths, defaults_file: Path) -> None:
     before = read_tree(host)
     assert len(node_defaults.apply_defaults(host, defaults_file)) == 3
@@ -160,6 +162,7 @@ def test_applies_node_defaults_once_and_reverts_them(host: HostPaths, defaults_f
     assert not (host.root / "etc/pypi-mirror").exists()
 
 
+@needs_root
 def test_reverts_withdrawn_node_defaults_at_the_start(host: HostPaths, defaults_file: Path) -> None:
     before = read_tree(host)
     node_defaults.apply_defaults(host, defaults_file)
@@ -168,6 +171,7 @@ def test_reverts_withdrawn_node_defaults_at_the_start(host: HostPaths, defaults_
     assert read_tree(host) == before
 
 
+@needs_root
 def test_keeps_and_names_a_default_that_was_edited_since(
     host: HostPaths, defaults_file: Path
 ) -> None:

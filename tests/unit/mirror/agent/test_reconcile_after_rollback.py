@@ -27,6 +27,7 @@ from tests.unit.mirror.agent.reconciling import (
     apply_and_keep_fix,
     build_desired_target,
     disable_ipv6_path,
+    needs_root,
     request_keep,
     write_defaults_file,
 )
@@ -84,6 +85,7 @@ def test_does_not_restore_after_a_rollback_that_was_killed_at_any_change(
     assert read_tree(host) == before
 
 
+@needs_root
 def test_does_not_restore_defaults_after_a_release_that_was_killed_at_any_change(
     host: HostPaths, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
