@@ -6,16 +6,14 @@ deploy.manifests.application.PROOF_ANNOTATION) are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.startup import (
-    find_model_downloads,
-    find_package_installs,
-    find_python_downloads,
-    format_target,
+    DownloadKind,
+    find_downloads,
     get_mirror,
-    iter_installers,
+    list_installers,
     uses_mirror,
 )
 from deploy.evidence.unseen import require_seen
@@ -35,8 +33,8 @@ RANK = 90  # its position in the report
 )
 def check_packages(evidence: Evidence) -> Iterator[Finding]:
     mirror = get_mirror(evidence)
-    for workload, shown in _iter_downloading(evidence, find_package_installs):
-        from_mirror = all(uses_mirror(container, mirror) for container in iter_installers(workload))
+    for workload, shown in _iter_downloading(evidence, "packages"):
+        from_mirror = all(uses_mirror(container, mirror) for container in list_installers(workload))
         yield note(
             f"{workload.title} installs packages each time it starts"
             + (", from the mirror" if from_mirror else ""),
@@ -50,14 +48,14 @@ def check_packages(evidence: Evidence) -> Iterator[Finding]:
 
 @check("downloads.python", "no workload downloads Python itself", Need.WORKLOADS)
 def check_python(evidence: Evidence) -> Iterator[Finding]:
-    for workload, shown in _iter_downloading(evidence, find_python_downloads):
+    for workload, shown in _iter_downloading(evidence, "python"):
         yield warning(
             f"{workload.title} downloads Python itself when it starts",
             Remedy(
                 "Use an image with a Python that fits the project's requires-python, and "
                 "tell uv to use it.",
                 "workload",
-                f"kubectl -n {workload.namespace} set env {format_target(workload)} "
+                f"kubectl -n {workload.namespace} set env {workload.target} "
                 "UV_PYTHON_DOWNLOADS=never",
                 side_effect="if the image has no suitable Python, it fails at once with a "
                 "clear message",
@@ -71,7 +69,7 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
 
 @check("downloads.models", "no workload downloads models", Need.WORKLOADS)
 def check_models(evidence: Evidence) -> Iterator[Finding]:
-    for workload, shown in _iter_downloading(evidence, find_model_downloads):
+    for workload, shown in _iter_downloading(evidence, "models"):
         yield warning(
             f"{workload.title} downloads models when it starts",
             Remedy(
@@ -88,10 +86,10 @@ def check_models(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _iter_downloading(
-    evidence: Evidence, find_evidence: Callable[[Workload], tuple[str, ...]]
+    evidence: Evidence, kind: DownloadKind
 ) -> Iterator[tuple[Workload, tuple[str, ...]]]:
     for workload in require_seen(evidence.workloads):
-        shown = find_evidence(workload)[:4]
+        shown = find_downloads(workload, kind)[:4]
         if shown and not workload.is_proved:
             if workload.runs_other_image:
                 shown = (*shown, "its pods are annotated with the proof of another image")

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from deploy.evidence.log_lines import classify_line, filter_lines
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.startup import (
+    find_downloads,
     find_index_url,
-    find_package_installs,
-    format_target,
     get_mirror,
     ignores_index,
-    iter_installers,
+    list_installers,
     sets_index_in_command,
     uses_mirror,
 )
@@ -48,7 +47,7 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
         log = "\n".join(lines)
         downloads = (
-            bool(find_package_installs(workload))
+            bool(find_downloads(workload, "packages"))
             or _DOWNLOAD_ERROR.search(log)
             or _MUSL_ERROR.search(log)
         )
@@ -89,7 +88,7 @@ def _explain_failure(log: str) -> str:
 
 
 def _choose_remedies(workload: Workload, log: str) -> tuple[Remedy, ...]:
-    target = format_target(workload)
+    target = workload.target
     ndots = remedies.set_ndots(target, workload.namespace)
     return (
         *((ndots,) if _NAME_ERROR.search(log) else ()),
@@ -125,12 +124,12 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
 def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
     mirror = get_mirror(evidence)
     for workload in require_seen(evidence.workloads):
-        shown = find_package_installs(workload)
+        shown = find_downloads(workload, "packages")
         if not shown or workload.is_proved:
             continue
         unmirrored = [
             container
-            for container in iter_installers(workload)
+            for container in list_installers(workload)
             if not uses_mirror(container, mirror)
         ]
         if unmirrored:
@@ -143,7 +142,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
             publish = remedies.publish_environment(workload.namespace)
             yield warning(
                 f"{workload.title} installs packages, and not from the mirror",
-                remedies.attach_workload(format_target(workload), workload.namespace),
+                remedies.attach_workload(workload.target, workload.namespace),
                 remedies.build_image(workload.title),
                 *(() if is_mirror_ready else (publish,)),
                 evidence=(*shown[:3], *indexes[:2]),
@@ -189,7 +188,7 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
             Remedy(
                 "Read their logs.",
                 "workload",
-                f"kubectl -n {first.namespace} logs {format_target(first)} --previous --tail=50",
+                f"kubectl -n {first.namespace} logs {first.target} --previous --tail=50",
             ),
             evidence=(f"{workload.title}: {reason}" for workload, reason in failures[:8]),
             why="Their logs report no failed downloads, so the mirror is probably not involved.",

@@ -12,12 +12,7 @@ from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns, read_corefile
-from deploy.evidence.dns import (
-    NodeDns,
-    probe_dns,
-    read_dns_pods,
-    read_dns_service,
-)
+from deploy.evidence.dns import NodeDns, probe_dns, read_dns_pods, read_dns_service
 from deploy.evidence.events import read_warning_events
 from deploy.evidence.fixes import read_reconciler
 from deploy.evidence.hosts import NodeHost, read_hosts

@@ -15,12 +15,7 @@ from mirror.core.codec import json_key
 from mirror.core.errors import RefusedError
 from mirror.settings import Endpoint
 
-_DISK_ERRORS = (
-    "No space left",
-    "database or disk is full",
-    "disk I/O error",
-    "readonly database",
-)
+_DISK_ERRORS = ("No space left", "database or disk is full", "disk I/O error", "readonly database")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

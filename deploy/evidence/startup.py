@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 from deploy.evidence.log_lines import filter_lines
 from deploy.evidence.mirror import MirrorState
@@ -11,6 +12,8 @@ from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.evidence.workloads import Workload, WorkloadContainer
 from deploy.manifests.model import ENV_MAP
+
+DownloadKind: TypeAlias = Literal["packages", "python", "models"]
 
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _TRUE = {"1", "true", "yes", "on"}
@@ -28,48 +31,45 @@ _MODELS = re.compile(
     r"\b(spacy\s+download|huggingface-cli\s+download|hf\s+download|nltk\.downloader"
     r"|whisper(\s|$)|from_pretrained|snapshot_download|hf_hub_download)"
 )
+_MAX_COMMAND = 120  # characters that are shown
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-def find_package_installs(workload: Workload) -> tuple[str, ...]:
-    """Return the evidence that a workload installs packages when it starts; empty if none."""
-    evidence = []
-    for container in workload.containers:
-        command = _join_command(container)
-        match = _INSTALLS.search(command)
-        if not match or _NO_DOWNLOADS.search(command) or _is_enabled(container, "UV_OFFLINE"):
-            continue
-        if _UV_SYNCS.match(match[0]) and _is_enabled(container, "UV_NO_SYNC"):
-            continue
-        evidence.append(_describe_start(container))
-    return (*evidence, *filter_lines(workload.log_lines, "packages")[:3])
+def find_downloads(workload: Workload, kind: DownloadKind) -> tuple[str, ...]:
+    """Return the evidence that a workload downloads when it starts; empty if there is none."""
+    downloads = _DOWNLOADS[kind]
+    starts = (_describe_start(each) for each in workload.containers if downloads(each))
+    return (*starts, *filter_lines(workload.log_lines, kind)[:3])
 
 
-def find_python_downloads(workload: Workload) -> tuple[str, ...]:
-    """Return the evidence that a workload downloads Python itself when it starts."""
-    evidence = [
-        _describe_start(container)
-        for container in workload.containers
-        if _PYTHON.search(_join_command(container))
-        and container.get_env("UV_PYTHON_DOWNLOADS") != "never"
-    ]
-    return (*evidence, *filter_lines(workload.log_lines, "python")[:3])
+def _downloads_packages(container: WorkloadContainer) -> bool:
+    command = container.command_line
+    match = _INSTALLS.search(command)
+    if not match or _NO_DOWNLOADS.search(command) or _is_enabled(container, "UV_OFFLINE"):
+        return False
+    return not (_UV_SYNCS.match(match[0]) and _is_enabled(container, "UV_NO_SYNC"))
 
 
-def find_model_downloads(workload: Workload) -> tuple[str, ...]:
-    """Return the evidence that a workload downloads models when it starts."""
-    evidence = [
-        _describe_start(container)
-        for container in workload.containers
-        if _MODELS.search(_join_command(container))
-        and not any(_is_enabled(container, name) for name in _OFFLINE)
-    ]
-    return (*evidence, *filter_lines(workload.log_lines, "models")[:3])
+def _downloads_python(container: WorkloadContainer) -> bool:
+    is_allowed = container.get_env("UV_PYTHON_DOWNLOADS") != "never"
+    return is_allowed and bool(_PYTHON.search(container.command_line))
+
+
+def _downloads_models(container: WorkloadContainer) -> bool:
+    is_offline = any(_is_enabled(container, name) for name in _OFFLINE)
+    return not is_offline and bool(_MODELS.search(container.command_line))
+
+
+_DOWNLOADS: dict[DownloadKind, Callable[[WorkloadContainer], bool]] = {
+    "packages": _downloads_packages,
+    "python": _downloads_python,
+    "models": _downloads_models,
+}
 
 
 def find_index_url(container: WorkloadContainer) -> str | None:
     """Return the index that a container installs from: its command overrides its variables."""
-    match = _INDEX.search(_join_command(container))
+    match = _INDEX.search(container.command_line)
     if match:
         return match[1]
     urls = (container.get_env(name) for name in INDEX_VARIABLES)
@@ -78,7 +78,7 @@ def find_index_url(container: WorkloadContainer) -> str | None:
 
 def sets_index_in_command(container: WorkloadContainer) -> bool:
     """Whether its command names an index, which overrides the environment."""
-    return bool(_INDEX.search(_join_command(container)))
+    return bool(_INDEX.search(container.command_line))
 
 
 def uses_mirror(container: WorkloadContainer, mirror: MirrorState | None) -> bool:
@@ -91,18 +91,16 @@ def uses_mirror(container: WorkloadContainer, mirror: MirrorState | None) -> boo
 
 def ignores_index(container: WorkloadContainer) -> bool:
     """Whether it runs `uv … --frozen`, which downloads from the URLs in the lock."""
-    command = _join_command(container)
+    command = container.command_line
     is_frozen = _FROZEN.search(command) or _is_enabled(container, "UV_FROZEN")
     syncs = _UV_SYNCS.search(command) and not _NO_DOWNLOADS.search(command)
     return bool(is_frozen and syncs) and not _is_enabled(container, "UV_NO_SYNC")
 
 
-def iter_installers(workload: Workload) -> Iterator[WorkloadContainer]:
-    """Yield the containers that install packages; all of them if only the logs show it."""
-    installers = [
-        container for container in workload.containers if _INSTALLS.search(_join_command(container))
-    ]
-    yield from installers or workload.containers
+def list_installers(workload: Workload) -> Sequence[WorkloadContainer]:
+    """Return the containers that install packages; all of them if only the logs show it."""
+    installers = [each for each in workload.containers if _INSTALLS.search(each.command_line)]
+    return installers or workload.containers
 
 
 def get_mirror(evidence: Evidence) -> MirrorState | None:
@@ -110,21 +108,12 @@ def get_mirror(evidence: Evidence) -> MirrorState | None:
     return None if isinstance(evidence.mirror, Unseen) else evidence.mirror
 
 
-def format_target(workload: Workload) -> str:
-    """Return KIND/NAME, as commands take it."""
-    return f"{workload.kind.lower()}/{workload.name}"
-
-
-def _join_command(container: WorkloadContainer) -> str:
-    return " ".join(container.command)
-
-
 def _is_enabled(container: WorkloadContainer, name: str) -> bool:
     return (container.get_env(name) or "").lower() in _TRUE
 
 
-def _describe_start(container: WorkloadContainer, max_length: int = 120) -> str:
-    command = " ".join(_join_command(container).split())
-    if len(command) > max_length:
-        command = command[:max_length] + " …"
+def _describe_start(container: WorkloadContainer) -> str:
+    command = " ".join(container.command_line.split())
+    if len(command) > _MAX_COMMAND:
+        command = command[:_MAX_COMMAND] + " …"
     return f"container {container.name} starts: {command}"

@@ -37,6 +37,11 @@ class WorkloadContainer:
     env_maps: tuple[str, ...] = ()
     init: bool = False
 
+    @property
+    def command_line(self) -> str:
+        """Its command and arguments, separated by spaces."""
+        return " ".join(self.command)
+
     def get_env(self, name: str) -> str | None:
         """Return the value of an environment variable; None if it is not set."""
         return get_variable(self.env, name)
@@ -57,9 +62,8 @@ class WorkloadPod:
     @property
     def is_failing(self) -> bool:
         """Whether it failed, cannot start, or restarted and is not Ready."""
-        return (
-            self.phase == "Failed" or bool(self.trouble) or (self.restarts > 0 and not self.ready)
-        )
+        restarts = self.restarts > 0 and not self.ready
+        return restarts or self.phase == "Failed" or bool(self.trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +90,14 @@ class Workload:
         return bool(self.proof) and not self.runs_other_image
 
     @property
+    def target(self) -> str:
+        """KIND/NAME, as commands take it."""
+        return f"{self.kind.lower()}/{self.name}"
+
+    @property
     def title(self) -> str:
         """NAMESPACE/KIND/NAME."""
-        return f"{self.namespace}/{self.kind.lower()}/{self.name}"
+        return f"{self.namespace}/{self.target}"
 
     @property
     def log_lines(self) -> tuple[str, ...]:
@@ -139,12 +148,11 @@ def _is_workload(pod: Object, mirror_namespace: str) -> bool:
     """Whether the pod is neither part of the mirror nor a static pod of a node."""
     metadata = pod["metadata"]
     labels = metadata.get("labels", {})
-    is_mirror = (
-        labels.get("app.kubernetes.io/name") == NAME and metadata["namespace"] == mirror_namespace
-    )
+    is_named = labels.get("app.kubernetes.io/name") == NAME
     is_managed = labels.get("app.kubernetes.io/managed-by") == NAME
     is_static = "kubernetes.io/config.mirror" in metadata.get("annotations", {})
-    return not (is_mirror or is_managed or is_static)
+    is_mirror = is_managed or (is_named and metadata["namespace"] == mirror_namespace)
+    return not (is_mirror or is_static)
 
 
 def _read_workload(
@@ -178,9 +186,7 @@ def _runs_other_image(pod: Object, proof: str) -> bool:
     """
     proved = set(_DIGEST.findall(proof))
     statuses = pod.get("status", {}).get("containerStatuses", ())
-    running = {
-        digest for status in statuses for digest in _DIGEST.findall(status.get("imageID", ""))
-    }
+    running = set(_DIGEST.findall(" ".join(status.get("imageID", "") for status in statuses)))
     return bool(proved and running) and not proved & running
 
 
@@ -188,15 +194,18 @@ def _read_containers(spec: Object) -> Iterator[WorkloadContainer]:
     for key in ("initContainers", "containers"):
         for container in spec.get(key, ()):
             maps = [source.get("configMapRef") or {} for source in container.get("envFrom", ())]
-            command = [*(container.get("command") or ()), *(container.get("args") or ())]
             yield WorkloadContainer(
                 name=container["name"],
                 image=container.get("image", ""),
-                command=tuple(word[:2000] for word in mask_command(command)),
+                command=tuple(word[:2000] for word in mask_command(_get_command(container))),
                 env=tuple(_read_variables(container)),
                 env_maps=tuple(ref["name"] for ref in maps if "name" in ref),
                 init=key == "initContainers",
             )
+
+
+def _get_command(container: Object) -> list[str]:
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
 
 
 def _read_variables(container: Object) -> Iterator[str]:
@@ -270,13 +279,11 @@ def _read_logs(
 def _select_containers(pod: Object) -> Iterator[Object]:
     """Yield the statuses of the containers that have started and may have downloaded."""
     spec = pod["spec"]
-    containers = {
-        container["name"]: container
-        for container in [*spec.get("initContainers", ()), *spec["containers"]]
-    }
+    all_containers = (*spec.get("initContainers", ()), *spec["containers"])
+    containers = {container["name"]: container for container in all_containers}
     for status in get_container_statuses(pod):
         container = containers.get(status["name"], {})
-        command = " ".join([*(container.get("command") or ()), *(container.get("args") or ())])
+        command = " ".join(_get_command(container))
         is_configured = any(
             DOWNLOAD_VARIABLES.fullmatch(variable["name"]) for variable in container.get("env", ())
         )

@@ -92,10 +92,7 @@ def check_address(evidence: Evidence) -> Iterator[Finding]:
     yield error(
         f"workloads were given {state.recorded_address}, and the mirror's Service {actual}",
         remedies.run_mirror_up("Restore the Service with its address."),
-        evidence=(
-            f"Service {state.namespace}/pypi-mirror {actual}",
-            *_describe_users(state),
-        ),
+        evidence=(f"Service {state.namespace}/pypi-mirror {actual}", *_describe_users(state)),
         why="Workloads that use the mirror get no answer, although the mirror itself works. The "
         "address is recorded; `mirror up` requests it again.",
     )

@@ -6,9 +6,7 @@ import pytest
 
 from deploy.evidence.mirror import MirrorState
 from deploy.evidence.startup import (
-    find_model_downloads,
-    find_package_installs,
-    find_python_downloads,
+    find_downloads,
     ignores_index,
     uses_mirror,
 )
@@ -41,7 +39,7 @@ def build_workload(command: str, *env: str, log_lines: tuple[str, ...] = ()) -> 
     ],
 )
 def test_finds_package_installs(command: str) -> None:
-    assert find_package_installs(build_workload(command))
+    assert find_downloads(build_workload(command), "packages")
 
 
 @pytest.mark.parametrize(
@@ -59,23 +57,22 @@ def test_finds_package_installs(command: str) -> None:
     ],
 )
 def test_finds_no_package_installs(command: str, env: tuple[str, ...]) -> None:
-    assert not find_package_installs(build_workload(command, *env))
+    assert not find_downloads(build_workload(command, *env), "packages")
 
 
 def test_finds_package_installs_in_the_log() -> None:
-    assert find_package_installs(
-        build_workload("/start.sh", log_lines=("Installed 12 packages in 3s",))
-    )
+    workload = build_workload("/start.sh", log_lines=("Installed 12 packages in 3s",))
+    assert find_downloads(workload, "packages")
 
 
 def test_finds_python_and_model_downloads() -> None:
-    assert find_python_downloads(build_workload("uv python install 3.12"))
-    assert not find_python_downloads(
-        build_workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never")
+    assert find_downloads(build_workload("uv python install 3.12"), "python")
+    assert not find_downloads(
+        build_workload("uv python install 3.12", "UV_PYTHON_DOWNLOADS=never"), "python"
     )
-    assert find_model_downloads(build_workload("python -m spacy download en_core_web_sm"))
-    assert not find_model_downloads(
-        build_workload("python -m spacy download x", "HF_HUB_OFFLINE=1")
+    assert find_downloads(build_workload("python -m spacy download en_core_web_sm"), "models")
+    assert not find_downloads(
+        build_workload("python -m spacy download x", "HF_HUB_OFFLINE=1"), "models"
     )
 
 
