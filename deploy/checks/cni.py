@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from deploy.evidence.events import WarningEvents
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
-from deploy.evidence.unseen import Unseen, require_seen
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.findings.phrases import join_names, on_nodes
@@ -53,9 +53,8 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
         pending = _list_pending(evidence, events)
         if not pending:
             continue  # they have started in the meantime
-        has_no_pool = any(
-            text in events.message for text in ("qualified ippool", "no configured Calico pools")
-        )
+        no_pool = ("qualified ippool", "no configured Calico pools")
+        has_no_pool = any(text in events.message for text in no_pool)
         if has_no_pool:
             why = "The CNI asks for an address of a family without an enabled pool: see ippools."
         elif "sysctl" in events.message and "not allowed" in events.message:
@@ -169,11 +168,8 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
     variable = calico.get_env("FELIX_IPV6SUPPORT")
     is_off = variable is not None and variable.lower() in {"false", "0", "no"}
     is_off_by_configuration = variable is None and calico.felix_ipv6 is False
-    pools = [
-        pool.name
-        for pool in require_seen(evidence.ip_pools)
-        if pool.family == 6 and not pool.disabled
-    ]
+    all_pools = require_seen(evidence.ip_pools)
+    pools = [pool.name for pool in all_pools if pool.family == 6 and not pool.disabled]
     assigns = calico.conflist is not None and calico.conflist.assign_ipv6
     if not pools or not assigns or not (is_off or is_off_by_configuration):
         return
@@ -204,16 +200,12 @@ def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
         return
-    ip6 = (calico.get_env("IP6") or "none").lower()
-    if ip6 != "autodetect" or isinstance(evidence.nodes, Unseen):
+    if (calico.get_env("IP6") or "").lower() != "autodetect":
         return
-    without = [
-        node.name
-        for node in evidence.nodes
-        if not any(":" in address for address in node.addresses)
-    ]
+    nodes = require_seen(evidence.nodes)
+    without = [node.name for node in nodes if not any(":" in ip for ip in node.addresses)]
     # a single-stack cluster reports one InternalIP per node, so only a mix means anything
-    if not without or len(without) == len(evidence.nodes):
+    if not without or len(without) == len(nodes):
         return
     method = calico.get_env("IP6_AUTODETECTION_METHOD") or "first-found"
     yield warning(

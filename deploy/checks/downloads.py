@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deploy.evidence import startup
 from deploy.evidence.model import Evidence, Need
-from deploy.evidence.startup import (
-    DownloadKind,
-    find_downloads,
-    get_mirror,
-    list_installers,
-    uses_mirror,
-)
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
@@ -32,9 +26,12 @@ RANK = 90  # its position in the report
     Need.WORKLOADS,
 )
 def check_packages(evidence: Evidence) -> Iterator[Finding]:
-    mirror = get_mirror(evidence)
+    mirror = startup.get_mirror(evidence)
     for workload, shown in _iter_downloading(evidence, "packages"):
-        from_mirror = all(uses_mirror(container, mirror) for container in list_installers(workload))
+        from_mirror = all(
+            startup.uses_mirror(container, mirror)
+            for container in startup.list_installers(workload)
+        )
         yield note(
             f"{workload.title} installs packages each time it starts"
             + (", from the mirror" if from_mirror else ""),
@@ -86,10 +83,10 @@ def check_models(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _iter_downloading(
-    evidence: Evidence, kind: DownloadKind
+    evidence: Evidence, kind: startup.DownloadKind
 ) -> Iterator[tuple[Workload, tuple[str, ...]]]:
     for workload in require_seen(evidence.workloads):
-        shown = find_downloads(workload, kind)[:4]
+        shown = startup.find_downloads(workload, kind)[:4]
         if shown and not workload.is_proved:
             if workload.runs_other_image:
                 shown = (*shown, "its pods are annotated with the proof of another image")

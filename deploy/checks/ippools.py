@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from deploy.evidence.calico import Calico, IpPool
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
-from deploy.evidence.unseen import Unseen, require_seen
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, check, error, warning
 from deploy.findings.phrases import join_names, on_nodes
@@ -27,8 +27,8 @@ def check_assigned_families(evidence: Evidence) -> Iterator[Finding]:
     calico, pools = require_seen(evidence.calico), require_seen(evidence.ip_pools)
     if calico is None or calico.conflist is None or calico.conflist.broken:
         return
-    settings = ((4, calico.conflist.assign_ipv4), (6, calico.conflist.assign_ipv6))
-    for family, is_assigned in settings:
+    assigned = {4: calico.conflist.assign_ipv4, 6: calico.conflist.assign_ipv6}
+    for family, is_assigned in assigned.items():
         if not is_assigned or _list_enabled(evidence, family):
             continue
         disabled = [pool for pool in pools if pool.family == family]
@@ -164,14 +164,12 @@ def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.conflist is not None:
         return  # with a conflist, ippools.assign-ipv6 reports it
-    if isinstance(evidence.ip_pools, Unseen):
-        return
     if _list_enabled(evidence, 4) or _list_enabled(evidence, 6):
         return
     yield error(
         "Calico runs, and no address pool is enabled: new pods get no address",
         Remedy("Enable or create a pool.", "cluster", "kubectl get ippools -o yaml"),
-        evidence=_describe_pools(evidence.ip_pools) or ("there is no IPPool",),
+        evidence=_describe_pools(require_seen(evidence.ip_pools)) or ("there is no IPPool",),
         why="Their events say `cannot find a qualified ippool`." + _explain_operator(calico),
     )
 
@@ -189,15 +187,9 @@ def _list_enabled(evidence: Evidence, family: int) -> tuple[IpPool, ...]:
 
 def _has_no_ipv4(view: PodDns) -> bool:
     """Whether a pod tried IPv4 connections, and none succeeded."""
-    connections = [
-        connection
-        for name in view.names
-        for connection in name.connections
-        if ":" not in connection.address
-    ]
-    return bool(connections) and not any(
-        connection.outcome == "connects" for connection in connections
-    )
+    attempts = [attempt for name in view.names for attempt in name.connections]
+    outcomes = {attempt.outcome for attempt in attempts if ":" not in attempt.address}
+    return bool(outcomes) and "connects" not in outcomes
 
 
 def _describe_pools(pools: tuple[IpPool, ...]) -> tuple[str, ...]:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from deploy.evidence import startup
 from deploy.evidence.log_lines import classify_line, filter_lines
 from deploy.evidence.model import Evidence, Need
-from deploy.evidence.startup import (
-    find_downloads,
-    find_index_url,
-    get_mirror,
-    ignores_index,
-    list_installers,
-    sets_index_in_command,
-    uses_mirror,
-)
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
@@ -47,7 +39,7 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
         log = "\n".join(lines)
         downloads = (
-            bool(find_downloads(workload, "packages"))
+            bool(startup.find_downloads(workload, "packages"))
             or _DOWNLOAD_ERROR.search(log)
             or _MUSL_ERROR.search(log)
         )
@@ -122,21 +114,21 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
     Need.WORKLOADS,
 )
 def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
-    mirror = get_mirror(evidence)
+    mirror = startup.get_mirror(evidence)
     for workload in require_seen(evidence.workloads):
-        shown = find_downloads(workload, "packages")
+        shown = startup.find_downloads(workload, "packages")
         if not shown or workload.is_proved:
             continue
         unmirrored = [
             container
-            for container in list_installers(workload)
-            if not uses_mirror(container, mirror)
+            for container in startup.list_installers(workload)
+            if not startup.uses_mirror(container, mirror)
         ]
         if unmirrored:
             indexes = [
                 f"container {container.name} uses {url}"
                 for container in unmirrored
-                if (url := find_index_url(container))
+                if (url := startup.find_index_url(container))
             ]
             is_mirror_ready = bool(mirror and mirror.ready)
             publish = remedies.publish_environment(workload.namespace)
@@ -149,12 +141,14 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
                 why="Each start depends on the public index, on DNS and on the network."
                 + (
                     " An --index-url in its command overrides the environment: remove it first."
-                    if any(sets_index_in_command(container) for container in unmirrored)
+                    if any(startup.sets_index_in_command(container) for container in unmirrored)
                     else ""
                 ),
             )
             continue
-        frozen = [container.name for container in workload.containers if ignores_index(container)]
+        frozen = [
+            container.name for container in workload.containers if startup.ignores_index(container)
+        ]
         if frozen:
             yield warning(
                 f"{workload.title} is configured to use the mirror but bypasses it: --frozen",

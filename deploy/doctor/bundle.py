@@ -102,22 +102,22 @@ def _collect_files(cluster: Cluster, namespace: str) -> dict[str, str]:
     def read_log(container: tuple[str, str, str]) -> str:
         return "" if deadline.expired else cluster.tail_log(*container, lines=_LOG_LINES)
 
+    listed: list[tuple[str, str | None]] = [  # kind, namespace or None for the whole cluster
+        *((kind, None) for kind in _CLUSTER_KINDS),
+        *((kind, _SYSTEM) for kind in _SYSTEM_KINDS),
+        *((kind, namespace) for kind in _MIRROR_KINDS),
+    ]
     with ThreadPoolExecutor(8) as pool:
-        listings = pool.map(
-            lambda listing: _list_objects(cluster, listing[0], listing[1], missing),
-            _build_listings(namespace),
-        )
+        listings = pool.map(lambda each: _list_objects(cluster, *each, missing), listed)
         config_maps = pool.map(lambda name: _get_config_map(cluster, name, missing), _CONFIG_MAPS)
         objects = [obj for listing in (*listings, *config_maps) for obj in listing]
         pods = [obj for obj in objects if obj["kind"] == "Pod"]
         containers = list(_iter_containers(pods, namespace))
         logs = dict(zip(containers, pool.map(read_log, containers), strict=True))
 
+    events = [obj for obj in objects if obj["kind"] == "Event" and obj.get("type") != "Normal"]
     files = dict(_format_objects(obj for obj in objects if obj["kind"] != "Event"))
-    events = [obj for obj in objects if obj["kind"] == "Event"]
-    files["events.json"] = _format_json(
-        [mask_object(event) for event in events if event.get("type") != "Normal"]
-    )
+    files["events.json"] = _format_json([mask_object(event) for event in events])
     for (pod_namespace, pod, container), log in logs.items():
         files[f"logs/{pod_namespace}/{pod}/{container}.log"] = mask_text(log)
     if missing:
@@ -125,27 +125,15 @@ def _collect_files(cluster: Cluster, namespace: str) -> dict[str, str]:
     return files
 
 
-def _build_listings(namespace: str) -> list[tuple[str, str | None]]:
-    """Return (kind, namespace or None for the whole cluster) of everything to list."""
-    return [
-        *((kind, None) for kind in _CLUSTER_KINDS),
-        *((kind, _SYSTEM) for kind in _SYSTEM_KINDS),
-        *((kind, namespace) for kind in _MIRROR_KINDS),
-    ]
-
-
 def _list_objects(
     cluster: Cluster, kind: str, namespace: str | None, missing: list[str]
 ) -> list[Object]:
-    where = f"{kind} in {namespace or 'the cluster'}"
     try:
         return [{**obj, "kind": kind} for obj in cluster.list(kind, namespace)]
-    except ApiError as error:
-        if error.status != 404:
-            missing.append(f"{where}: {error.why}")
     except ClusterError as error:
-        missing.append(f"{where}: {error}")
-    return []
+        if not isinstance(error, ApiError) or error.status != 404:
+            missing.append(f"{kind} in {namespace or 'the cluster'}: {error.why or error}")
+        return []
 
 
 def _get_config_map(cluster: Cluster, name: str, missing: list[str]) -> list[Object]:
@@ -180,16 +168,14 @@ def _format_json(value: Any) -> str:
 
 def _write_archive(path: Path, files: Mapping[str, str]) -> None:
     folder = path.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, text in files.items():
-            content = text.encode()
-            entry = tarfile.TarInfo(f"{folder}/{name}")
-            entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
-            archive.addfile(entry, io.BytesIO(content))
     try:
         path.touch(mode=0o600)
         path.chmod(0o600)
-        path.write_bytes(buffer.getvalue())
+        with tarfile.open(path, "w:gz") as archive:
+            for name, text in files.items():
+                content = text.encode()
+                entry = tarfile.TarInfo(f"{folder}/{name}")
+                entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
+                archive.addfile(entry, io.BytesIO(content))
     except OSError as error:
         raise InputError(f"cannot write {path}", why=str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deploy.evidence.mirror import MirrorState
 from deploy.evidence.model import Evidence, Need
-from deploy.evidence.unseen import Unseen, require_seen
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity, check, error, note, report, warning
 from deploy.findings.phrases import join_names
@@ -62,7 +62,7 @@ def _explain_not_ready(evidence: Evidence, state: MirrorState) -> str:
         return "Its volume does not exist yet: see mirror.volume."
     if "ImagePull" in trouble or "ErrImage" in trouble:
         return "The node does not have its image and cannot pull it: `mirror up` delivers it."
-    nodes = () if isinstance(evidence.nodes, Unseen) else evidence.nodes
+    nodes = require_seen(evidence.nodes)
     if any(node.name == state.node and not node.ready for node in nodes):
         return f"Its node {state.node} is not Ready."
     return ""

@@ -8,7 +8,7 @@ from deploy.evidence.mirror import MirrorState, VolumeClaim
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.probe_views import iter_probe_views
-from deploy.evidence.unseen import Unseen, require_seen
+from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity, check, error, report
 
@@ -32,10 +32,8 @@ def check_bound(evidence: Evidence) -> Iterator[Finding]:
     if claim.phase != "Bound":
         yield _report_unbound(evidence, state, claim)
         return
-    if isinstance(evidence.nodes, Unseen) or not claim.nodes:
-        return
-    nodes = [node for node in evidence.nodes if node.name in claim.nodes]
-    if not any(node.ready and not node.cordoned for node in nodes):
+    nodes = [node for node in require_seen(evidence.nodes) if node.name in claim.nodes]
+    if claim.nodes and not any(node.ready and not node.cordoned for node in nodes):
         name = claim.nodes[0]
         node = next((node for node in nodes if node.name == name), nodes[0] if nodes else None)
         yield _report_node(state, claim, name, node)
@@ -95,14 +93,8 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     lines = [*state.error_lines]
     is_low = is_full = False
-    view = next(
-        (
-            view.mirror
-            for _, view in iter_probe_views(evidence)
-            if view.mirror and view.mirror.volume_free is not None and view.mirror.volume_size
-        ),
-        None,
-    )
+    views = (view.mirror for _, view in iter_probe_views(evidence) if view.mirror)
+    view = next((view for view in views if view.volume_free is not None and view.volume_size), None)
     if view is not None:
         free, size = view.volume_free or 0, view.volume_size or 1
         is_low, is_full = free / size < _MIN_FREE, view.volume_full
