@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.evidence.fixes import FixStatus
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.findings.model import Finding, Remedy, check, warning
@@ -16,27 +15,19 @@ RANK = 75  # its position in the report
 
 @check("fixes.drift", "no fix has been reverted", Need.FIXES)
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
-    for status in require_seen(evidence.fixes):
-        if status.state == "drifted":
-            yield _report(
-                status,
-                f"{status.fix} was applied and has been reverted since",
-                "Enabling an add-on again, a refresh or a deployment of the workload overwrites "
-                "it silently. `mirror fix --keep` leaves a reconciler in the cluster that applies "
-                "it again.",
-            )
+    return _report_fixes(
+        evidence,
+        "drifted",
+        "was applied and has been reverted since",
+        "Enabling an add-on again, a refresh or a deployment of the workload overwrites it "
+        "silently. `mirror fix --keep` leaves a reconciler in the cluster that applies it again.",
+    )
 
 
 @check("fixes.partial", "every fix is complete", Need.FIXES)
 def check_partial(evidence: Evidence) -> Iterator[Finding]:
-    for status in require_seen(evidence.fixes):
-        if status.state == "partial":
-            name = status.fix if status.fix != "(rollback)" else "a rollback"
-            yield _report(
-                status,
-                f"{name} was started and not finished",
-                "The command was killed, or lost its connection.",
-            )
+    why = "The command was killed, or lost its connection."
+    return _report_fixes(evidence, "partial", "was started and not finished", why)
 
 
 @check("fixes.keeper", "the reconciler of the fixes runs, if there is one", Need.RECONCILER)
@@ -59,21 +50,26 @@ def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _report(status: FixStatus, cause: str, why: str) -> Finding:
-    return warning(
-        cause,
-        Remedy(
-            "Apply it again; the command first looks at the current state.",
-            "cluster",
-            status.reapply_command,
-        ),
-        evidence=(
-            f"{target.target}: {target.detail or target.state}"
-            for target in status.targets
-            if target.state in {"drifted", "partial"}
-        ),
-        why=why,
-    )
+def _report_fixes(evidence: Evidence, state: str, cause: str, why: str) -> Iterator[Finding]:
+    """Report the fixes, and rollbacks, in a state; ``cause`` completes a sentence about one."""
+    for status in require_seen(evidence.fixes):
+        if status.state != state:
+            continue
+        name = status.fix if status.fix != "(rollback)" else "a rollback"
+        yield warning(
+            f"{name} {cause}",
+            Remedy(
+                "Apply it again; the command first looks at the current state.",
+                "cluster",
+                status.reapply_command,
+            ),
+            evidence=(
+                f"{target.target}: {target.detail or target.state}"
+                for target in status.targets
+                if target.state in {"drifted", "partial"}
+            ),
+            why=why,
+        )
 
 
 CHECKS = (check_drift, check_partial, check_reconciler)

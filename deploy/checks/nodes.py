@@ -47,11 +47,8 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
 
 @check("nodes.pressure", "no node is short of disk, memory or process IDs", Need.NODES)
 def check_pressure(evidence: Evidence) -> Iterator[Finding]:
-    pressures = {
-        node.name: join_names(node.pressures)
-        for node in require_seen(evidence.nodes)
-        if node.pressures
-    }
+    nodes = require_seen(evidence.nodes)
+    pressures = {node.name: join_names(node.pressures) for node in nodes if node.pressures}
     if not pressures:
         return
     short_of_disk = any("Disk" in kinds for kinds in pressures.values())

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 from deploy.evidence import startup
-from deploy.evidence.log_lines import classify_line, filter_lines
+from deploy.evidence.log_lines import filter_lines
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
-from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, check, error, note, warning
 from deploy.findings.phrases import join_names, on_nodes
@@ -38,16 +37,17 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
         failing = [pod for pod in workload.pods if pod.is_failing]
         lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
         log = "\n".join(lines)
-        downloads = (
-            bool(startup.find_downloads(workload, "packages"))
-            or _DOWNLOAD_ERROR.search(log)
-            or _MUSL_ERROR.search(log)
-        )
-        if not failing or not lines or not downloads:
+        reports_download = _DOWNLOAD_ERROR.search(log) or _MUSL_ERROR.search(log)
+        if not lines or not (reports_download or startup.find_downloads(workload, "packages")):
             continue
+        target, namespace = workload.target, workload.namespace
+        ndots = [remedies.set_ndots(target, namespace)] if _NAME_ERROR.search(log) else []
         yield error(
             f"{workload.title} fails because its downloads fail",
-            *_choose_remedies(workload, log),
+            *ndots,
+            remedies.attach_workload(target, namespace),
+            remedies.build_image(workload.title),
+            remedies.publish_environment(namespace),
             nodes=dict.fromkeys(pod.node for pod in failing if pod.node),
             evidence=(
                 *(
@@ -79,17 +79,6 @@ def _explain_failure(log: str) -> str:
     return "The index did not answer, or cannot be reached: see dns.egress and mirror."
 
 
-def _choose_remedies(workload: Workload, log: str) -> tuple[Remedy, ...]:
-    target = workload.target
-    ndots = remedies.set_ndots(target, workload.namespace)
-    return (
-        *((ndots,) if _NAME_ERROR.search(log) else ()),
-        remedies.attach_workload(target, workload.namespace),
-        remedies.build_image(workload.title),
-        remedies.publish_environment(workload.namespace),
-    )
-
-
 @check("workloads.config", "no workload waits for the mirror's ConfigMap", Need.WORKLOADS)
 def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
     for workload in require_seen(evidence.workloads):
@@ -119,36 +108,30 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
         shown = startup.find_downloads(workload, "packages")
         if not shown or workload.is_proved:
             continue
-        unmirrored = [
-            container
-            for container in startup.list_installers(workload)
-            if not startup.uses_mirror(container, mirror)
-        ]
+        installers = startup.list_installers(workload)
+        unmirrored = [each for each in installers if not startup.uses_mirror(each, mirror)]
         if unmirrored:
             indexes = [
                 f"container {container.name} uses {url}"
                 for container in unmirrored
                 if (url := startup.find_index_url(container))
             ]
-            is_mirror_ready = bool(mirror and mirror.ready)
             publish = remedies.publish_environment(workload.namespace)
             yield warning(
                 f"{workload.title} installs packages, and not from the mirror",
                 remedies.attach_workload(workload.target, workload.namespace),
                 remedies.build_image(workload.title),
-                *(() if is_mirror_ready else (publish,)),
+                *([] if mirror and mirror.ready else [publish]),
                 evidence=(*shown[:3], *indexes[:2]),
                 why="Each start depends on the public index, on DNS and on the network."
                 + (
                     " An --index-url in its command overrides the environment: remove it first."
-                    if any(startup.sets_index_in_command(container) for container in unmirrored)
+                    if any(map(startup.sets_index_in_command, unmirrored))
                     else ""
                 ),
             )
             continue
-        frozen = [
-            container.name for container in workload.containers if startup.ignores_index(container)
-        ]
+        frozen = [each.name for each in workload.containers if startup.ignores_index(each)]
         if frozen:
             yield warning(
                 f"{workload.title} is configured to use the mirror but bypasses it: --frozen",
@@ -168,11 +151,10 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     failures = []
     for workload in require_seen(evidence.workloads):
-        failing = [
-            pod for pod in workload.pods if pod.is_failing and pod.trouble not in _NOT_STARTED
-        ]
-        lines = [line for pod in failing for line in pod.log_lines]
-        if failing and not any("failed" in classify_line(line) for line in lines):
+        pods = [pod for pod in workload.pods if pod.trouble not in _NOT_STARTED]
+        failing = [pod for pod in pods if pod.is_failing]
+        lines = (line for pod in failing for line in pod.log_lines)
+        if failing and not filter_lines(lines, "failed"):
             failures.append((workload, failing[0].trouble or failing[0].phase))
     if failures:
         first = failures[0][0]

@@ -108,7 +108,7 @@ def _collect_files(cluster: Cluster, namespace: str) -> dict[str, str]:
         *((kind, namespace) for kind in _MIRROR_KINDS),
     ]
     with ThreadPoolExecutor(8) as pool:
-        listings = pool.map(lambda each: _list_objects(cluster, *each, missing), listed)
+        listings = pool.map(lambda each: _list_objects(cluster, missing, *each), listed)
         config_maps = pool.map(lambda name: _get_config_map(cluster, name, missing), _CONFIG_MAPS)
         objects = [obj for listing in (*listings, *config_maps) for obj in listing]
         pods = [obj for obj in objects if obj["kind"] == "Pod"]
@@ -126,7 +126,7 @@ def _collect_files(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 def _list_objects(
-    cluster: Cluster, kind: str, namespace: str | None, missing: list[str]
+    cluster: Cluster, missing: list[str], kind: str, namespace: str | None
 ) -> list[Object]:
     try:
         return [{**obj, "kind": kind} for obj in cluster.list(kind, namespace)]

@@ -20,6 +20,7 @@ _WHY = {
     "TIMEOUT": "CoreDNS answers for the cluster, but not for this name: the server it forwards to "
     "does not answer.",
 }
+_OTHER_WHY = "The DNS servers of the nodes return an answer without an IPv4 address."
 
 
 @check("dns.names", "the index's name has an IPv4 address", Need.POD_DNS)
@@ -30,7 +31,7 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
         if not step.a.addresses and step.a.code in _CODES:
             names.setdefault(view.name, {})[node] = step
     for name, steps in names.items():
-        code = next(iter(steps.values())).a.code
+        why = _WHY.get(next(iter(steps.values())).a.code, _OTHER_WHY)
         yield error(
             f"{name} has no IPv4 address {on_nodes(steps)}",
             Remedy("Check the spelling of the name.", "workload"),
@@ -44,9 +45,7 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(
                 {node: describe_answers(step.a, step.aaaa) for node, step in steps.items()}
             ),
-            why=_WHY.get(
-                code, "The DNS servers of the nodes return an answer without an IPv4 address."
-            ),
+            why=why,
         )
 
 
@@ -62,12 +61,10 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
         view = next(iter(views.values()))
         ipv6, ipv4 = _split_families(view)
         failed_runs = [run for run in view.programs if run.libc == "musl" and "nreach" in run.text]
-        if not _any_connects(ipv4):
-            severity = Severity.WARNING
-        else:
-            severity = Severity.ERROR if failed_runs else Severity.NOTE
+        connects = _any_connects(ipv4)
+        severity = Severity.ERROR if failed_runs else Severity.NOTE
         yield report(
-            severity,
+            severity if connects else Severity.WARNING,
             f"{name} is answered with IPv6 addresses, and no IPv6 leads there {on_nodes(views)}",
             remedies.USE_MIRROR,
             remedies.FILTER_IPV6_ANSWERS,
@@ -78,7 +75,7 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
             ),
             why="Programs that fall back to IPv4, such as uv and curl, work; others report "
             "`Network unreachable (os error 101)`."
-            if _any_connects(ipv4)
+            if connects
             else "Programs try the IPv6 address first and report `Network unreachable (os error "
             "101)` about it. Here IPv4 does not work either (dns.egress), so that message "
             "misleads.",
@@ -113,10 +110,8 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
 
 def _split_families(view: NameView) -> tuple[list[ConnectionAttempt], list[ConnectionAttempt]]:
     """Return the connections over IPv6 and those over IPv4."""
-    ipv6 = [
-        connection for connection in view.connections if ip_address(connection.address).version == 6
-    ]
-    return ipv6, [connection for connection in view.connections if connection not in ipv6]
+    ipv6 = [each for each in view.connections if ip_address(each.address).version == 6]
+    return ipv6, [each for each in view.connections if each not in ipv6]
 
 
 def _any_connects(connections: list[ConnectionAttempt]) -> bool:

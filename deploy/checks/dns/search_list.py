@@ -49,7 +49,21 @@ def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAns
     return report(
         Severity.ERROR if affected else Severity.WARNING,
         cause,
-        *_list_remedies(domain, _describe_ndots_result([view for _, view in affected])),
+        remedies.set_ndots(test_result=_describe_ndots_result([view for _, view in affected])),
+        remedies.USE_MIRROR,
+        Remedy(
+            f"Let CoreDNS answer NXDOMAIN for the names that search lists create under {domain}.",
+            "cluster",
+            "mirror fix search-domains",
+            side_effect=f"hosts a.b.{domain} no longer resolve in pods (host.{domain} still does; "
+            "--keep-name NAME excludes others)",
+        ),
+        Remedy(
+            f"Remove {domain} from the search list on every node (netplan, DHCP client, "
+            "systemd-resolved), then restart the kubelets and the pods.",
+            "nodes",
+            side_effect="the nodes' own short names under it no longer resolve",
+        ),
         nodes=answers,
         evidence=lines,
         why=why,
@@ -130,35 +144,13 @@ def _describe_ndots_result(views: list[NameView]) -> str:
     )
 
 
-def _list_remedies(domain: str, ndots_result: str) -> tuple[Remedy, ...]:
-    return (
-        remedies.set_ndots(test_result=ndots_result),
-        remedies.USE_MIRROR,
-        Remedy(
-            f"Let CoreDNS answer NXDOMAIN for the names that search lists create under {domain}.",
-            "cluster",
-            "mirror fix search-domains",
-            side_effect=f"hosts a.b.{domain} no longer resolve in pods (host.{domain} still does; "
-            "--keep-name NAME excludes others)",
-        ),
-        Remedy(
-            f"Remove {domain} from the search list on every node (netplan, DHCP client, "
-            "systemd-resolved), then restart the kubelets and the pods.",
-            "nodes",
-            side_effect="the nodes' own short names under it no longer resolve",
-        ),
-    )
-
-
 @check("dns.programs", "musl, glibc and busybox programs resolve the same names", Need.POD_DNS)
 def check_programs(evidence: Evidence) -> Iterator[Finding]:
     for node, view in iter_name_views(evidence):
         if any(step.suffix and step.musl in _STOPPED for step in view.steps):
             continue  # dns.search-domains reports it
         gave_up = [run for run in view.programs if run.libc == "musl" and run.outcome in GAVE_UP]
-        resolved = [
-            run for run in view.programs if run.libc == "glibc" and run.outcome == "resolves"
-        ]
+        resolved = any(run.libc == "glibc" and run.outcome == "resolves" for run in view.programs)
         if gave_up and resolved:
             yield warning(
                 f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
