@@ -111,9 +111,8 @@ def _read(reader: Callable[..., Any], *arguments: Any) -> Any:
 
 def _read_api_addresses(cluster: Cluster) -> tuple[str, ...]:
     """Return the addresses of the API servers behind the Service `kubernetes`."""
-    slices = cluster.list(
-        "EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"
-    )
+    labels = "kubernetes.io/service-name=kubernetes"
+    slices = cluster.list("EndpointSlice", "default", labels=labels)
     addresses = {
         address
         for endpoint_slice in slices

@@ -75,12 +75,11 @@ def read_hosts(
     pods = ensure_agents(cluster, image, nodes, progress)
     if not pods:
         return Unseen(reason="no node agent: pass --image REF, or start the mirror (mirror up)")
-
-    def read_host(node: NodeState) -> NodeHost:
-        return NodeHost(node=node.name, view=_read_view(cluster, node, pods.get(node.name)))
-
     with ThreadPoolExecutor(8) as pool:
-        return tuple(pool.map(read_host, nodes))
+        views = pool.map(lambda node: _read_view(cluster, node, pods.get(node.name)), nodes)
+        return tuple(
+            NodeHost(node=node.name, view=view) for node, view in zip(nodes, views, strict=True)
+        )
 
 
 def _read_view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostView]:

@@ -47,10 +47,9 @@ def ensure_agents(
         agents.update(_list_running(cluster, image))
         return ready_nodes <= agents.keys()
 
+    deadline = cluster.deadline.within(_START_SECONDS)
     try:
-        wait_until(
-            all_run, deadline=cluster.deadline.within(_START_SECONDS), what="the node agents"
-        )
+        wait_until(all_run, deadline=deadline, what="the node agents")
     except WaitTimeout:
         progress.note(f"no node agent on {', '.join(sorted(ready_nodes - agents.keys()))}")
     return {node: pod for node, pod in agents.items() if node in ready_nodes}

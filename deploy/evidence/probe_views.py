@@ -18,12 +18,8 @@ def iter_probe_views(evidence: Evidence) -> Iterator[tuple[str, PodDns]]:
 
 def ipv6_connections(view: PodDns) -> tuple[ConnectionAttempt, ...]:
     """Return the connections to IPv6 addresses outside the cluster that a pod tried."""
-    return tuple(
-        connection
-        for name in view.names
-        for connection in name.connections
-        if ":" in connection.address
-    )
+    attempts = (attempt for name in view.names for attempt in name.connections)
+    return tuple(attempt for attempt in attempts if ":" in attempt.address)
 
 
 def has_unreachable_ipv6(view: PodDns) -> bool:
@@ -32,9 +28,5 @@ def has_unreachable_ipv6(view: PodDns) -> bool:
     False if DNS returned no IPv6 address: nothing was tried then. IPv6 addresses that only serve
     the cluster itself are no problem.
     """
-    connections = ipv6_connections(view)
-    return bool(
-        view.ipv6_addresses
-        and connections
-        and all(connection.outcome in {"unreachable", "timeout"} for connection in connections)
-    )
+    outcomes = {attempt.outcome for attempt in ipv6_connections(view)}
+    return bool(view.ipv6_addresses and outcomes) and outcomes <= {"unreachable", "timeout"}

@@ -163,7 +163,7 @@ def _read_workload(
     newest = pods[0]  # as the template is now
     spec, metadata = newest["spec"], newest["metadata"]
     options = (spec.get("dnsConfig") or {}).get("options") or ()
-    ndots = [option.get("value") for option in options if option.get("name") == "ndots"]
+    ndots = {option.get("name"): str(option.get("value")) for option in options}.get("ndots", "")
     marks = {**metadata.get("labels", {}), **metadata.get("annotations", {})}
     proof = str(marks.get(PROOF_ANNOTATION, ""))
     return Workload(
@@ -172,7 +172,7 @@ def _read_workload(
         name=name,
         containers=tuple(_read_containers(spec)),
         pods=tuple(_read_pod(pod, logs) for pod in pods),
-        ndots=int(ndots[0]) if ndots and str(ndots[0]).isdigit() else None,
+        ndots=int(ndots) if ndots.isdigit() else None,
         host_network=bool(spec.get("hostNetwork")),
         proof=proof,
         runs_other_image=_runs_other_image(newest, proof),

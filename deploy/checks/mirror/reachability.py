@@ -60,11 +60,8 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
 @check("mirror.upstream", "it reaches the index that it mirrors", Need.POD_DNS, Need.MIRROR)
 def check_upstream(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
-    nodes = [
-        node
-        for node, view in iter_probe_views(evidence)
-        if view.mirror and view.mirror.upstream == "away"
-    ]
+    views = [(node, view.mirror) for node, view in iter_probe_views(evidence) if view.mirror]
+    nodes = [node for node, view in views if view.upstream == "away"]
     if not nodes:
         return
     yield warning(
