@@ -48,6 +48,11 @@ def get_containers(obj: Object) -> list[Object]:
     return containers
 
 
+def get_all_containers(spec: Object) -> list[Object]:
+    """The containers of a pod spec, init containers first."""
+    return [*(spec.get("initContainers") or ()), *spec["containers"]]
+
+
 def get_container(obj: Object, name: str) -> Object:
     """The container of this name in a pod or a pod template; the first one if there is none."""
     containers = get_containers(obj)

@@ -18,7 +18,7 @@ from typing import Any
 
 from deploy.cluster.api_resources import API_RESOURCES, kind_name
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_name
+from deploy.cluster.objects import get_all_containers, get_name
 from deploy.evidence.masking import mask_object, mask_text
 from deploy.evidence.model import Evidence
 from deploy.findings.model import DoctorReport
@@ -155,10 +155,10 @@ def _format_objects(objects: Iterable[Object]) -> Iterator[tuple[str, str]]:
 def _iter_containers(pods: list[Object], namespace: str) -> Iterator[tuple[str, str, str]]:
     """Yield (namespace, pod, container) of the mirror's, CoreDNS' and Calico's logs."""
     for pod in pods:
-        name, spec = get_name(pod), pod["spec"]
+        name = get_name(pod)
         is_mirror = pod["metadata"]["namespace"] == namespace
         if is_mirror or name.startswith(_LOGGED_PODS):
-            for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+            for container in get_all_containers(pod["spec"]):
                 yield pod["metadata"]["namespace"], name, container["name"]
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_container_statuses, get_name, is_ready
+from deploy.cluster.objects import get_all_containers, get_container_statuses, get_name, is_ready
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
 from deploy.evidence.pods import get_variable
@@ -278,9 +278,7 @@ def _read_logs(
 
 def _select_containers(pod: Object) -> Iterator[Object]:
     """Yield the statuses of the containers that have started and may have downloaded."""
-    spec = pod["spec"]
-    all_containers = (*spec.get("initContainers", ()), *spec["containers"])
-    containers = {container["name"]: container for container in all_containers}
+    containers = {container["name"]: container for container in get_all_containers(pod["spec"])}
     for status in get_container_statuses(pod):
         container = containers.get(status["name"], {})
         command = " ".join(_get_command(container))

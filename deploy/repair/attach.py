@@ -11,6 +11,8 @@ from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, require_no_conflicts
 from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster, Object
+from deploy.cluster.objects import get_all_containers
+from deploy.evidence.startup import INDEX_VARIABLES
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
 from deploy.registry import build_engine
@@ -28,7 +30,6 @@ _UNSUPPORTED = {
     "Pod": "a pod cannot be changed: attach the workload that creates it",
     "ReplicaSet": "its Deployment would replace it: attach the Deployment",
 }
-_INDEX_VARIABLES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
 _OWNER_ANNOTATIONS = {
     "meta.helm.sh/release-name": "Helm",
     "argocd.argoproj.io/tracking-id": "Argo CD",
@@ -229,11 +230,11 @@ def _check_owner(target: ObjectSpec, obj: Object) -> None:
 def _notes(target: ObjectSpec, obj: Object, request: AttachRequest) -> Iterable[str]:
     """Yield what in the workload itself overrides or reverts the attachment."""
     pod = get_pod_spec(target.kind, obj["spec"])
-    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+    for container in get_all_containers(pod):
         variables = [
             variable["name"]
             for variable in container.get("env") or []
-            if variable["name"] in _INDEX_VARIABLES
+            if variable["name"] in INDEX_VARIABLES
         ]
         if request.index and variables:
             yield (
