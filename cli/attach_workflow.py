@@ -1,4 +1,4 @@
-"""What `mirror attach` and `mirror detach` share: choosing workloads, confirming, printing."""
+"""Code that `mirror attach` and `detach` share: choosing workloads, confirming, printing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def workload_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-l", "--selector", default="", metavar="LABELS", help="Workloads with these labels."
         ),
         click.option(
-            "-n", "--namespace", "workload_namespace", metavar="NS", help="Of the workloads."
+            "-n", "--namespace", "workload_namespace", metavar="NS", help="Their namespace."
         ),
         click.argument("names", nargs=-1, metavar="[KIND/NAME]..."),
     ):
@@ -38,10 +38,10 @@ def build_request(
     selector: str,
     **flags: bool,
 ) -> AttachRequest:
-    """Return which workloads are meant. Raises InputError where none, or both ways, are given."""
+    """Return the workloads to change. Raises InputError unless exactly one way names them."""
     if not names and not selector and not workload_namespace:
         raise InputError(
-            "no workload is named",
+            "no workload was named",
             next_step="give KIND/NAME, or --selector, or --namespace for all in it",
         )
     if names and selector:

@@ -1,4 +1,4 @@
-"""From the shared options to a connected cluster."""
+"""Connect to the cluster that the shared options name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The course of a fix on the command line: options, plan, confirmation, apply."""
+"""Run fixes from the command line: options, plan, confirmation, apply."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def apply_all(
     *,
     yes: bool,
 ) -> None:
-    """Apply every fix by one plan; the result is added to ``document`` for programs."""
+    """Apply every fix in one plan; the result is added to ``document`` for programs."""
     cluster = connect(target)  # a deadline of its own
     request = _request_all(cluster, target, image)
     with without_idle_agents(cluster):
@@ -122,7 +122,7 @@ def _request_all(cluster: Cluster, target: ClusterOptions, image: str | None) ->
 
 
 def confirm(plan: RepairPlan, *, yes: bool, force: bool) -> None:
-    """Ask before anything is written. Raises click.Abort for a no."""
+    """Ask before anything is written. Raises click.Abort if the user declines."""
     if yes or (any(diff.drops for diff in plan.diffs) and not force):
         return  # a plan that would discard edits is refused next: nothing to ask
     check_can_ask(_CHANGES, yes=yes)
@@ -130,7 +130,7 @@ def confirm(plan: RepairPlan, *, yes: bool, force: bool) -> None:
 
 
 def check_answerable(*, yes: bool) -> None:
-    """Raise InputError if fixes need a confirmation that nobody can give."""
+    """Raise InputError if fixes need a confirmation but nobody can be asked."""
     check_can_ask(_CHANGES, yes=yes)
 
 
@@ -138,8 +138,8 @@ def check_answerable(*, yes: bool) -> None:
 def without_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> Iterator[None]:
     """Remove node agents that nothing needs when the block ends, however it ends.
 
-    If the block fails, agents are brought up to date with the ledger first: a change that was
-    interrupted is reconciled as it was left. ``rolled_back``: the block rolled fixes back. Raises
+    If the block fails, the agents are first brought up to date with the ledger, so that they keep
+    an interrupted change as it was left. ``rolled_back``: the block rolled fixes back. Raises
     FixProofError if a node could not be reached for that.
     """
     remaining: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Run `build-image`: its options become a recipe and a request, its report is printed."""
+"""Run `build-image`: turn its options into a recipe and a request, and print the report."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def _deliver(
 def _write_deployments(
     path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str
 ) -> None:
-    """Write the application's objects; pods name each digest by which nodes know the image."""
+    """Write the application's objects; pods are annotated with every digest of the image."""
     from deploy.manifests.application import render_application
 
     digests = [report.id, *image.partition("@")[2:]]

@@ -68,7 +68,7 @@ def cluster_options(
             type=click.Path(path_type=Path),
             help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config]",
         ),
-        click.option("--context", help="Context of the kubeconfig.  [default: the current]"),
+        click.option("--context", help="Context of the kubeconfig.  [default: the current one]"),
         click.option(
             *mirror_flags,
             "namespace",

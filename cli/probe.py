@@ -1,4 +1,4 @@
-"""From shared options to what the collector asks: which image, names and nodes probe pods use."""
+"""Turn the shared options into collector options: the image, names and nodes of probe pods."""
 
 from __future__ import annotations
 

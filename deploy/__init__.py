@@ -1,1 +1,1 @@
-"""What happens on a cluster: one file a verb, each a straight line."""
+"""Everything that works with a cluster: `up`, `fix`, `doctor` and what they use."""

@@ -1,1 +1,1 @@
-"""Images: recipes are data, the build is a straight line."""
+"""Build images from recipes, and prove that they start without a network."""

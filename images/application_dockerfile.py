@@ -119,7 +119,7 @@ def render_application_dockerfile(
         f"USER {owner}",
         f"WORKDIR {recipe.folder}",
         f"CMD {json.dumps(command)}",
-        # a change of the source rebuilds only the layers from here on
+        # a change to the source rebuilds only the layers from here on
         copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/", owner=owner),
         copy("/project/", f"{venv}/", stage="project"),
         "",

@@ -94,7 +94,7 @@ def build_application(
 ) -> BuildReport:
     """Build, prove and name an image.
 
-    Raises InputError for a mistake of the project or the user, EngineError with the log for a
+    Raises InputError for a mistake in the project or the options, EngineError with the log for a
     failed build, ImageProofError for a failed proof. In every case, an earlier image keeps its name
     until the new one has passed.
     """
@@ -318,7 +318,7 @@ def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str
 
 
 def _check_tag(engine: EngineClient, tag: str, recipe: ApplicationRecipe) -> None:
-    """Raise RefusedError if an image of something else has the name."""
+    """Raise RefusedError if the name belongs to an image that was not built from this recipe."""
     image = engine.find(tag)
     if image and image.labels.get(RECIPE_LABEL) != recipe.name:
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""What the builds of both kinds of images share: the base image, and one logged build."""
+"""Code that the builds of both kinds of images share: the base image, and one logged build."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def build_unnamed(
 ) -> str:
     """Build files (with a Dockerfile) and a source; return the id of the unnamed image.
 
-    The build writes a log file, whose path is part of the error if it fails; ``append_log`` keeps
-    the content of the log before.
+    The build writes a log file, whose path is part of the error if it fails; ``append_log`` appends
+    to an existing log.
     """
     path = _build_log_path()
     mode = "a" if append_log else "w"

@@ -48,7 +48,7 @@ def make_report(
     relayed: int,
     elsewhere: int,
 ) -> BuildReport:
-    """Return the report on an image; docs of the arguments: BuildReport."""
+    """Return the report on an image. BuildReport documents the arguments."""
     image = subject.engine.get(subject.image)
     files, environment = inspection.files, inspection.environment
     installed = environment["distributions"]
@@ -113,7 +113,7 @@ def _list_distributions(
 def _list_layers(
     recipe: ApplicationRecipe, base: EngineImage, below: Mapping[str, int]
 ) -> Iterator[Layer]:
-    """Yield the base image as one layer, the others by the size of their files.
+    """Yield the base image as one layer, then each other layer with the size of its files.
 
     The engine's own sizes of layers are wrong if the base image has layers without a history.
     """

@@ -16,9 +16,9 @@ from mirror.core.errors import InputError
 def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[str]:
     """Yield each requirement of a pyproject.toml that its uv.lock was not made for, and vice versa.
 
-    uv records in `package.metadata.requires-dist` what it has locked. The comparison is by name,
-    extra and specifier; a requirement with a source has no specifier there. Raises TypeError,
-    KeyError, AttributeError or ValueError if one of the documents is malformed.
+    uv records the requirements that it has locked in `package.metadata.requires-dist`. The
+    comparison is by name, extra and specifier; a requirement with a source has no specifier there.
+    Raises TypeError, KeyError, AttributeError or ValueError if one of the documents is malformed.
     """
     table = project.get("project", {})
     name = canonicalize_name(str(table.get("name", "")))

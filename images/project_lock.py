@@ -1,4 +1,4 @@
-"""Read a project's lock: what to install from the index, and what is part of the source.
+"""Read a project's lock: what to install from the index, and what belongs to the source.
 
 mirror/lock.py parses the files, `uv export` selects from a uv.lock. Nothing is resolved again.
 """
@@ -108,7 +108,7 @@ def resolve_pin(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistr
     if not pin.origin and not pin.version:
         raise InputError(
             f"{pin.name} is not pinned in {lock}",
-            why=f"{(pin.name + pin.specifier)[:80]!r} names no single version",
+            why=f"{(pin.name + pin.specifier)[:80]!r} does not name a single version",
             next_step="lock it: uv lock, or uv pip compile --generate-hashes",
         )
     return pin

@@ -45,7 +45,7 @@ class NetworkAttempt:
     """A host outside of the sandbox that a program tried to reach.
 
     ``kind`` is "dns" (a name was looked up; ``port`` is 0), "connect" (a packet was seen) or
-    "python" (Python's audit hook reported it; only then there are ``modules``, innermost first).
+    "python" (Python's audit hook reported it; ``modules`` is only set for these, innermost first).
     """
 
     kind: str
@@ -120,7 +120,7 @@ class Sandbox:
 
 
 def _read_events(container: EngineContainer) -> Iterator[dict[str, Any]]:
-    """Yield what monitor.py has printed: one JSON object a line."""
+    """Yield what monitor.py has printed: one JSON object per line."""
     for line in container.read_log(stderr=False).splitlines():
         if line.startswith("{"):
             yield json.loads(line)

@@ -217,7 +217,7 @@ def _check_wheel(wheel: Path, pin: PinnedDistribution) -> str:
     if not any(tag.platform == "any" or "linux" in tag.platform for tag in tags):
         raise InputError(
             f"{wheel.name} is for another platform only",
-            why="the image is Linux",
+            why="the image runs Linux",
             next_step=f"give a Linux wheel: --vendor {pin.name}=WHEEL",
         )
     return str(version)

@@ -1,1 +1,1 @@
-"""The mirror itself: settings, processes, client. Knows nothing of clusters."""
+"""The mirror itself: settings, processes, client. Independent of any cluster."""

@@ -25,7 +25,7 @@ class Backoff:
         return now - last >= delay
 
     def record(self, name: str, now: datetime) -> None:
-        """Record a restoration: double the delay, or reset it if the last one is long ago."""
+        """Record a restoration: double the delay, or reset it if the last one was long ago."""
         last, delay = self._restored.get(name, (_NEVER, _INITIAL_DELAY))
         recent = now - last < 2 * _MAX_DELAY
         self._restored[name] = (now, min(2 * delay, _MAX_DELAY) if recent else _INITIAL_DELAY)

@@ -15,7 +15,7 @@ DriftState: TypeAlias = Literal["fine", "reverted", "unclear"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftVerdict:
-    """``content`` restores a reverted target; ``why`` says what makes it unclear how to."""
+    """``content`` restores a reverted target; ``why`` says why it is unclear how to."""
 
     state: DriftState
     content: bytes = b""
@@ -49,7 +49,7 @@ def detect_drift(
 
 
 def describe_loss(why: str, fixes: Iterable[str]) -> str:
-    """Return the message about a target that is not restored, with the commands that do it."""
+    """Return the message about a target that is not restored, with the commands that restore it."""
     commands = ", ".join(f"mirror fix {fix}" for fix in fixes)
     return f"{why}; not restored: run {commands}"
 

@@ -20,9 +20,9 @@ class WriteConflict(Exception):
 class Snapshot:
     """What a target contains; None where it does not exist.
 
-    ``version`` differs whenever the target may have been written in between. ``metadata`` is JSON
-    that is needed besides the content to create a deleted target as it was (labels of an object,
-    mode and owner of a file).
+    Two snapshots have the same ``version`` only if the target was not written in between.
+    ``metadata`` is JSON that is needed in addition to the content to create a deleted target
+    as it was (labels of an object, mode and owner of a file).
     """
 
     content: bytes | None
@@ -36,7 +36,7 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> Snapshot:
-        """Read such an answer. Raises KeyError, ValueError."""
+        """Read an answer that to_json returned. Raises KeyError, ValueError."""
         content = decode_content(answer["content"])
         return cls(content=content, version=answer["version"], metadata=answer["frame"])
 

@@ -37,7 +37,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def encode_form(fields: Mapping[str, Any], path: Path) -> tuple[Iterator[bytes], Mapping[str, str]]:
-    """Encode an upload form that is sent in blocks: a wheel may be larger than the memory."""
+    """Encode an upload form, sent in blocks because a wheel may not fit into memory."""
     boundary = choose_boundary()
     pairs = [
         (name, item)

@@ -82,7 +82,7 @@ def find_distributions(paths: tuple[Path, ...]) -> Iterator[Path]:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
         if not files:
-            raise InputError(f"no wheel and no sdist in {path}", next_step="build some: uv build")
+            raise InputError(f"no wheels or sdists in {path}", next_step="build some: uv build")
         for file in files:
             if file.resolve() not in yielded:
                 yielded.add(file.resolve())

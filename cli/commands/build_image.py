@@ -38,7 +38,7 @@ _PATH = click.Path(path_type=Path)
     help="Use this instead of a locked source that cannot be reached.",
 )
 @click.option("--no-proof", is_flag=True, help="Skip the proof; a label says so.")
-@click.option("--no-cache", is_flag=True, help="Use no layer of an earlier build.")
+@click.option("--no-cache", is_flag=True, help="Do not reuse layers of earlier builds.")
 @click.option(
     "--print",
     "preview",

@@ -59,7 +59,7 @@ from mirror.core.errors import InputError
     show_default=True,
     help="Exit with 1 for a finding of this severity or worse.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Also show the facts that hold.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show the checks that passed.")
 @output_option
 def doctor(
     target: ClusterOptions,

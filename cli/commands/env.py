@@ -53,7 +53,7 @@ def env(
     if local:
         if publish:
             raise InputError(
-                "--publish: not with --local",
+                "--publish cannot be used with --local",
                 why="pods cannot reach a mirror on this machine's loopback address",
                 next_step="mirror up, then mirror env --publish NAMESPACE",
             )

@@ -125,10 +125,10 @@ def fix(
 def _parse_restart(
     selector: str | None, fixes: tuple[Fix, ...], target: ClusterOptions, *, system: bool
 ) -> workload_restart.RestartRequest | None:
-    """Return which workloads to restart, or None. Raises InputError for a useless combination."""
+    """Return which workloads to restart, or None. Raises InputError for a missing option."""
     if selector is None:
         if system:
-            raise InputError("--restart-system without --restart", next_step="give --restart all")
+            raise InputError("--restart-system needs --restart", next_step="give --restart all")
         return None
     if workload_restart.FIX_NAME not in {fix.name for fix in fixes}:
         raise InputError(
@@ -136,7 +136,7 @@ def _parse_restart(
             next_step=f"mirror fix pod-sysctl --restart {selector}",
         )
     if not selector.strip():
-        raise InputError("--restart: no selector", next_step="such as app=backend, or all")
+        raise InputError("--restart needs a selector", next_step="such as app=backend, or all")
     return workload_restart.RestartRequest(
         selector=selector, system=system, namespace=target.namespace
     )

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--node", metavar="NAME", help="Run on this node.  [default: any]")
 @click.option("--node-port", type=int, help="Also serve on this port of every node.")
 @click.option("--new-address", is_flag=True, help="Do not keep the recorded ClusterIP.")
-@click.option("--with-fixes", is_flag=True, help="Then apply every fix, as `mirror fix all`.")
+@click.option("--with-fixes", is_flag=True, help="Then apply every fix, as `mirror fix all` does.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask about the fixes.")
 @click.option("--image", metavar="REF", help="Use this image instead of building one.")
 @click.option("--base", metavar="IMAGE", help="Build on this base image.")
@@ -179,7 +179,7 @@ def _refuse_with_local(options: Mapping[str, Any]) -> None:
     names = [f"--{name.replace('_', '-')}" for name in given_options(options)]
     if names:
         raise InputError(
-            f"{', '.join(names)}: not with --local",
+            f"{', '.join(names)} cannot be used with --local",
             why="a mirror on this machine has no nodes and no volumes",
             next_step="leave it out, or leave --local out",
         )

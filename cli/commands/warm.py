@@ -50,16 +50,16 @@ _STEP_TITLES = {"pages": "fetch the project pages", "files": "fetch the files"}
     "versions",
     multiple=True,
     metavar="X.Y",
-    help="Wheels for this Python; repeatable.  [default: all that the lock allows]",
+    help="Fetch wheels for this Python; repeatable.  [default: all that the lock allows]",
 )
 @click.option(
     "--machine",
     "machines",
     multiple=True,
     type=click.Choice(sorted(WHEEL_ARCHITECTURES)),
-    help="Wheels for this architecture.  [default: those of the nodes]",
+    help="Fetch wheels for this architecture.  [default: those of the nodes]",
 )
-@click.option("--musl", is_flag=True, help="Also wheels for musl (Alpine images).")
+@click.option("--musl", is_flag=True, help="Also fetch wheels for musl (Alpine images).")
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),

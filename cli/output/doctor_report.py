@@ -29,7 +29,7 @@ _MIN_WIDTH, _MAX_WIDTH = 60, 100  # columns of prose
 
 
 def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) -> None:
-    """Print the categories and the facts that do not hold, then every finding."""
+    """Print each category with the checks that did not pass, then every finding."""
     out.print(Text(title, style="bold"))
     numbers: dict[str, list[int]] = {}
     for number, finding in enumerate(report.findings, start=1):

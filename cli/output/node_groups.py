@@ -1,4 +1,4 @@
-"""Targets on nodes grouped for people: what is equal on several nodes is printed once. Pure."""
+"""Group targets on nodes, so that what is the same on several nodes is printed once. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DiffGroup:
 
 
 def group_targets(targets: Iterable[str]) -> list[str]:
-    """Return `file X on node a`, `file X on node b` as `file X on nodes a, b`, in first order."""
+    """Return `file X on node a`, `file X on node b` as `file X on nodes a, b`; order is kept."""
     nodes_by_place: dict[str, list[str]] = {}
     for target in targets:
         place, _, node = target.partition(_ON_NODE)
@@ -31,7 +31,7 @@ def group_targets(targets: Iterable[str]) -> list[str]:
 
 
 def group_diffs(diffs: Sequence[TargetDiff]) -> list[DiffGroup]:
-    """Return the differences with equal ones together, in the order of their first."""
+    """Group equal differences. Groups are ordered by where they first appear."""
     nodes_by_key: dict[tuple[str, DiffGroup], list[str]] = {}
     for diff in diffs:
         place, _, node = diff.target.partition(_ON_NODE)

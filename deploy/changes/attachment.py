@@ -49,7 +49,7 @@ class AttachmentEditor:
         return encode_spec(spec)
 
     def reapply_command(self, target: Target, edit: Edit) -> str:
-        """Return the command for this workload, with the options of then."""
+        """Return the command for this workload, with the options it was attached with."""
         assert isinstance(target, ObjectSpec)
         options = " --ndots" if edit.options["ndots"] else ""
         options += "" if edit.options["index"] else " --no-index"

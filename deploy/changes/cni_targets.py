@@ -37,7 +37,7 @@ def list_nodes(evidence: Evidence) -> tuple[NodeState, ...]:
 
 
 def describe_missing_nodes(evidence: Evidence) -> str:
-    """Return the addition to a reason that names nodes which are left out; empty if none."""
+    """Return a clause that names the nodes that are left out, to add to a reason; empty if none."""
     missing = [node.name for node in list_nodes(evidence) if not node.ready]
     if not missing:
         return ""

@@ -15,7 +15,7 @@ from mirror.probe.model import ExpectedAnswer
 
 
 def require_coredns(evidence: Evidence, otherwise: str) -> CoreDns | Refusal:
-    """Return CoreDNS, or a Refusal; ``otherwise`` is its next step without a Corefile."""
+    """Return CoreDNS, or a Refusal; its next step is ``otherwise`` if there is no Corefile."""
     coredns = evidence.coredns
     if isinstance(coredns, Unseen):
         return Refusal(reason=f"the configuration of CoreDNS could not be read: {coredns.reason}")
@@ -25,7 +25,7 @@ def require_coredns(evidence: Evidence, otherwise: str) -> CoreDns | Refusal:
 
 
 def choose_target(coredns: CoreDns) -> ConfigMapKey:
-    """Return coredns-custom if it is imported and in use, or the Corefile would be reverted."""
+    """Return the Corefile, or coredns-custom if it is imported and is the safer place."""
     if coredns.imports and (coredns.custom is not None or coredns.owner):
         return ConfigMapKey(
             namespace=coredns.namespace, name="coredns-custom", key="pypi-mirror.override"
@@ -34,7 +34,7 @@ def choose_target(coredns: CoreDns) -> ConfigMapKey:
 
 
 def read_target_text(coredns: CoreDns, target: ConfigMapKey) -> bytes | None:
-    """Return the content of a target as it is in the evidence."""
+    """Return the content of a target from the evidence."""
     if target.key == "Corefile":
         return coredns.text.encode()
     return next(
@@ -57,7 +57,7 @@ def try_edit(
 
 
 def describe_caveats(coredns: CoreDns) -> str:
-    """Return what may limit a change of this CoreDNS; empty if nothing."""
+    """Return what may limit a change to this CoreDNS; empty if nothing does."""
     text = ""
     if coredns.node_cache:
         text += (

@@ -1,15 +1,15 @@
-"""The only way to change what is not ours: plan an update, store it, write it, settle it; and back.
+"""The only way to change what is not ours: plan, store, write and settle an update; or undo one.
 
 Each target has one ledger entry: its base and the edits on top, applied in the order of their
 editors. An update takes a target from its current content to the planned one, with its entry:
 
 1. store the entry with the intended content, marked as pending;
-2. write the target, if it still is what was read;
+2. write the target, if it is still what was read;
 3. settle the entry: the written content is the current one. An entry without edits is removed.
 
 After a kill between two of these, the content of the target shows which one it was, and the same
-command or a rollback continues from there. Edits that somebody made to the target since are merged
-into the base (merge.py). If they touch ours, the update has a conflict and needs force.
+command or a rollback continues from there. Edits that somebody has made to the target since then
+are merged into the base (merge.py). If they touch ours, the update has a conflict and needs force.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from deploy.cluster.client import Cluster
 from mirror.core.errors import ClusterError, RefusedError
 from mirror.snapshot import WriteConflict
 
-_MAX_TRIES = 5  # writes of others between our read and our write
+_MAX_TRIES = 5  # in case others write between our read and our write
 
 
 class ChangeEngine:
     """Plans updates and applies them.
 
-    ``editors`` by name compute the edits. ``drivers`` by type of target are those besides the
-    Kubernetes API's own.
+    ``editors`` maps names to the editors that compute edits. ``drivers`` maps types of targets to
+    their drivers, in addition to the driver for the Kubernetes API.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class ChangeEngine:
     def plan(self, changes: Sequence[Change]) -> list[TargetUpdate]:
         """Return the updates that make these changes, one per target.
 
-        ``changes`` must hold all changes of a fix on a target; its edits of other targets stay.
-        Raises RefusedError if an editor cannot edit a target.
+        ``changes`` must hold all changes that a fix makes to a target. Its edits to other targets
+        stay. Raises RefusedError if an editor cannot edit a target.
         """
         edits: dict[Target, list[AppliedEdit]] = {}
         steps = {change.edit.fix: 0 for change in changes}
@@ -194,7 +194,7 @@ class ChangeEngine:
         after = self._apply_edits(edits, target, base.content)
         settled = entry is not None and not entry.pending and edits == entry.edits and edits
         if settled and base.is_clean and after != snapshot.content:
-            # our edits may all be there, only in another order than ours: then leave it alone
+            # if all our edits are there, but in a different order, leave the target alone
             again = self._apply_edits(edits, target, snapshot.content)
             after = snapshot.content if again == snapshot.content else after
         return TargetUpdate(
@@ -224,9 +224,9 @@ class ChangeEngine:
     def check_permissions(
         self, targets: Iterable[Target], extra: Iterable[Permission] = ()
     ) -> None:
-        """Raise ClusterError that names every permission we lack. Writes nothing.
+        """Raise ClusterError with every missing permission. Writes nothing.
 
-        Needed are those of the ledger, the Lease and these targets, and ``extra``.
+        Checks the permissions for the ledger, the Lease, these targets, and ``extra``.
         """
         needed = {*PERMISSIONS, *lease.PERMISSIONS, *extra}
         for target in targets:
@@ -245,7 +245,7 @@ class ChangeEngine:
         return lease.hold(self._cluster)
 
     def apply(self, update: TargetUpdate, *, force: bool = False) -> TargetUpdate:
-        """Apply one update completely. Returns it as applied, with later writes of others merged.
+        """Apply one update completely. Returns it as applied, with later writes by others merged.
 
         Raises RefusedError for a conflict, unless ``force``.
         """
@@ -259,7 +259,7 @@ class ChangeEngine:
                 update = self._plan_target(update.target, partial(_keep_edits, update.edits))
         raise RefusedError(
             f"{update.target} keeps changing: another controller is writing it",
-            why=f"tried {_MAX_TRIES} times; their content is kept",
+            why=f"tried {_MAX_TRIES} times; the other controller's content is kept",
             next_step="find out which one (managedFields of the object), then run this again",
         )
 

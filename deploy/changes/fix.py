@@ -29,7 +29,7 @@ class FixOption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a fix changes nothing in this cluster. ``objects`` are the reasons one by one.
+    """Why a fix changes nothing in this cluster. ``objects`` lists the reasons one by one.
 
     ``needless`` means that there is nothing to fix; otherwise the fix would do harm.
     """

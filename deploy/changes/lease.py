@@ -1,7 +1,7 @@
-"""One writer at a time: a Lease in kube-system that names the writer and is renewed meanwhile.
+"""One writer at a time: a Lease in kube-system names the writer, who keeps renewing it.
 
-The Lease of a killed writer is taken over: at once if it was a process of this machine that has
-ended, otherwise when it was not renewed for its duration. Even if clocks are wrong, the
+The Lease of a killed writer is taken over: at once if the writer was a process on this machine that
+has ended, otherwise once it has not been renewed for its duration. Even if clocks are wrong, the
 compare-and-swap of the ledger and of the targets protects the data.
 """
 
@@ -23,7 +23,7 @@ from mirror.core.errors import ClusterError, RefusedError
 
 NAMESPACE = "kube-system"
 LEASE_NAME = f"{NAME}-changes"
-DURATION_SECONDS = 15  # without a renewal for so long, a Lease is free
+DURATION_SECONDS = 15  # a Lease that has not been renewed for this long is free
 PERMISSIONS = list_permissions("get create update delete", "leases", NAMESPACE)
 
 
@@ -88,7 +88,7 @@ def _held_by_other(spec: Object) -> RefusedError:
 
 
 def _is_free(spec: Object) -> bool:
-    """Return whether the holder has ended or did not renew the Lease in time."""
+    """Return whether the holder has ended or has not renewed the Lease in time."""
     if _has_ended(spec.get("holderIdentity") or ""):
         return True
     try:
@@ -100,9 +100,9 @@ def _is_free(spec: Object) -> bool:
 
 
 def _has_ended(holder: str) -> bool:
-    """Return whether the holder was a process of this machine that has ended.
+    """Return whether the holder was a process on this machine that has ended.
 
-    The stamp tells it from a later process with the same pid.
+    The stamp distinguishes it from a later process with the same pid.
     """
     user, _, rest = holder.partition(" pid ")
     pid, _, stamp = rest.partition(" start ")

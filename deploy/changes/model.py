@@ -88,7 +88,7 @@ class TargetDriver(Protocol):
         """Return all permissions that reading, writing and restoring the target need."""
 
     def read(self, target: Target) -> Snapshot:
-        """Return the target's content now. Raises ClusterError if it cannot be known."""
+        """Return the target's content now. Raises ClusterError if it cannot be read."""
 
     def write(
         self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
@@ -96,7 +96,7 @@ class TargetDriver(Protocol):
         """Replace ``expected`` with ``content`` (None removes it) and return what is there then.
 
         Compare-and-swap: raises WriteConflict, and writes nothing, if the target is not
-        ``expected`` any more. ``metadata`` belongs to the base and serves to create the target
+        ``expected`` any more. ``metadata`` belongs to the base and is used to create the target
         again. Atomic: after a kill the target is either old or new.
         """
 
@@ -117,7 +117,7 @@ class CannotEdit(Exception):
 
 
 class Editor(Protocol):
-    """Whatever edits targets: a fix, or `mirror attach`. Edits of one target apply by ``order``."""
+    """Edits targets: a fix, or `mirror attach`. Edits to one target apply by ``order``."""
 
     @property
     def name(self) -> str: ...
@@ -168,10 +168,10 @@ class AppliedEdit:
 class LedgerEntry:
     """Everything known about one target: its base, the edits over it, and what was written.
 
-    ``base`` is the content without our edits; later edits of others that do not touch ours are
-    part of it. ``written`` is what the last finished write left, ``intended`` what an unfinished
-    write would leave; ``pending`` says whether there is one. ``at`` is a UTC time (ISO 8601),
-    ``by`` the user.
+    ``base`` is the content without our edits; later edits by others that do not touch ours are part
+    of it. ``written`` is what the last finished write left, ``intended`` what an unfinished write
+    would leave; ``pending`` says whether there is one. ``at`` is a UTC time (ISO 8601), ``by`` the
+    user.
     """
 
     target: Target

@@ -25,8 +25,9 @@ _CONTROLLER_PREFIXES = ("deployment.kubernetes.io/", "autoscaling.alpha.kubernet
 class ApiDriver:
     """Reads and writes targets inside an object, compare-and-swap by its resourceVersion.
 
-    A write of others to a different part of the object (its status, its labels, another key) is no
-    conflict: the object is written as it is now, as long as the target is as expected.
+    A write by others to a different part of the object (its status, its labels, another key) is not
+    a conflict: as long as the target is as expected, the rest of the object is written as it is
+    now.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -38,7 +39,7 @@ class ApiDriver:
     def required_permissions(self, target: Target) -> Sequence[Permission]:
         located = self._locate(target)
         kind = _kind(located)
-        # `mirror attach` changes specs of namespaces that belong to users: it needs no more
+        # `mirror attach` changes specs in namespaces that belong to users: it needs no more
         is_spec = isinstance(located, ObjectSpec) and API_RESOURCES[kind].namespaced
         verbs = "get update" if is_spec else "get create update delete"
         return list_permissions(verbs, get_permission_name(kind), located.namespace)

@@ -1,4 +1,4 @@
-"""One target's way from its current content to the planned one, merged with edits of others."""
+"""Update one target to the planned content, merged with the edits of others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mirror.snapshot import Snapshot
 class TargetUpdate:
     """The planned content of one target (``after``) and the ``edits`` of its ledger entry.
 
-    ``keeps_foreign_edits``: ``after`` has edits that somebody else made since. ``conflicts`` are
-    the places where such edits touch ours, so that ``after`` drops them.
+    ``keeps_foreign_edits``: ``after`` has edits that somebody else has made since. ``conflicts``
+    are the places where such edits touch ours, so that ``after`` drops them.
     """
 
     target: Target
@@ -71,7 +71,7 @@ def _indent(text: str) -> list[str]:
 
 
 def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
-    """Return the stored base with the edits that others made to the target since."""
+    """Return the stored base with the edits that others have made to the target since."""
     candidates = [entry.written, *([entry.intended] if entry.pending else [])]
     if content in candidates:
         return MergeResult(content=entry.base)
@@ -81,7 +81,7 @@ def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
 
 
 def initial_base(stored_template: StoredEntry | None, content: bytes | None) -> MergeResult:
-    """Return the base of a target without an entry: its content without a template's fix."""
+    """Return the base of a target that has no entry: its content, minus the fix in its template."""
     if stored_template:
         entry = stored_template.entry
         fixed = entry.intended if entry.pending else entry.written

@@ -1,1 +1,1 @@
-"""The door to the cluster."""
+"""Access to the cluster's API."""

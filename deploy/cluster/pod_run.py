@@ -71,7 +71,7 @@ def run_pods(
             wait_until(check_pods, deadline=deadline, what="pods", max_interval=0.5)
         for name in pods_by_name.keys() - results.keys():
             pod = pods_by_name[name]
-            results[name] = _build_result(cluster, pod, None, cause="not ended in time")
+            results[name] = _build_result(cluster, pod, None, cause="did not end in time")
     return [results[get_name(pod)] for pod in pods]
 
 

@@ -1,4 +1,4 @@
-"""The methods that bring an image to the nodes, one module each, and how one is chosen.
+"""The methods that bring an image to the nodes, one module each, and the choice of one.
 
 Each module of this package defines a method as `DELIVERY`. Of several usable methods the one with
 the lowest order is taken: methods that need an option come before methods that are detected.
@@ -143,7 +143,7 @@ class CommandDelivery:
 
 
 def load_methods() -> tuple[DeliveryMethod, ...]:
-    """All methods, the preferred first."""
+    """All methods, in order of preference."""
     modules = load_extensions(sys.modules[__name__])
     methods: list[DeliveryMethod] = [module.DELIVERY for module in modules]
     return tuple(sorted(methods, key=lambda method: method.order))

@@ -29,7 +29,7 @@ class IpPool:
     node_selector: str = ""
     # Workload, Tunnel; empty: both
     allowed_uses: tuple[str, ...] = field(default=(), metadata=json_key("uses"))
-    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of the pods with an address of the pool
+    pods: tuple[str, ...] = ()  # NAMESPACE/NAME of the pods with an address from the pool
     kind: str = "IPPool"
 
     @property
@@ -109,7 +109,7 @@ def read_ip_pools(cluster: Cluster) -> MaybeSeen[tuple[IpPool, ...]]:
 
 
 def read_calico(cluster: Cluster) -> Calico | None:
-    """Return Calico's state; None if the cluster has nothing of Calico."""
+    """Return Calico's state; None if the cluster does not have Calico."""
     _, felix = list_calico_objects(cluster, "FelixConfiguration") or ("", [])
     ipv6_support = {get_name(obj): obj.get("spec", {}).get("ipv6Support") for obj in felix}
     calico = Calico(

@@ -105,8 +105,8 @@ def await_answers(
 ) -> Mapping[str, MaybeSeen[ExpectationReport]]:
     """Return node → the answers that a pod there still does not get after at most ``seconds``.
 
-    The pod asks its own nameserver and ``servers``: each DNS pod by address, because each of them
-    reloads its configuration at its own time.
+    The pod asks its own nameserver and ``servers``: each DNS pod by address, because they reload
+    their configuration at different times.
     """
     if not nodes or not expected:
         return {}

@@ -37,10 +37,10 @@ class SysctlLine:
 class HostView:
     """One host.
 
-    ``conflists`` are in the order of their names; the container runtime uses the first one.
-    ``links`` are (link, its disable_ipv6), including `all` and `default`; empty if the kernel has
-    no IPv6. ``addresses`` are IPv6 addresses that are not link-local, as LINK ADDRESS/PREFIX.
-    ``reconciled`` is what the node defaults changed there.
+    ``conflists`` are sorted by name; the container runtime uses the first one. ``links`` are (link,
+    disable_ipv6 of the link), including `all` and `default`; empty if the kernel has no IPv6.
+    ``addresses`` are IPv6 addresses that are not link-local, as LINK ADDRESS/PREFIX. ``reconciled``
+    lists what the node defaults changed there.
     """
 
     net_d: str

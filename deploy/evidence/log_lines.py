@@ -41,7 +41,7 @@ LINE_PATTERNS: dict[str, re.Pattern[str]] = {
 
 
 def classify_line(line: str) -> set[str]:
-    """Return the kinds of a line: packages, python, models, failed; empty if it is none."""
+    """Return the kinds of a line: packages, python, models, failed; empty if it has none."""
     return {kind for kind, pattern in LINE_PATTERNS.items() if pattern.search(line)}
 
 

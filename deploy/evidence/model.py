@@ -43,7 +43,7 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceGap:
-    """A part of a subject that could not be seen while the rest of it was."""
+    """A part of a subject that could not be observed, although the rest was."""
 
     need: Need
     reason: str

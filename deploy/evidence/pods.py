@@ -1,4 +1,4 @@
-"""What the evidence about pods of different subjects has in common."""
+"""Evidence about pods that several subjects share."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def ipv6_connections(view: PodDns) -> tuple[ConnectionAttempt, ...]:
 def has_unreachable_ipv6(view: PodDns) -> bool:
     """Whether a pod has an IPv6 address, and every IPv6 connection out of the cluster failed.
 
-    False if DNS returned no IPv6 address: nothing was tried then. IPv6 addresses that only serve
-    the cluster itself are no problem.
+    False if DNS returned no IPv6 address: nothing was tried then. IPv6 addresses that are only used
+    inside the cluster are not a problem.
     """
     outcomes = {attempt.outcome for attempt in ipv6_connections(view)}
     return bool(view.ipv6_addresses and outcomes) and outcomes <= {"unreachable", "timeout"}

@@ -21,7 +21,7 @@ NOT_COLLECTED = Unseen(reason="no check asked for it")
 
 
 def require_seen(value: MaybeSeen[T]) -> T:
-    """Return the evidence itself. Checks are only run if everything they need was seen."""
+    """Return the evidence, which was seen: a check only runs if everything it needs was."""
     if isinstance(value, Unseen):
         raise LookupError(f"evidence is missing: {value.reason}")
     return value

@@ -160,7 +160,7 @@ def _read_workload(
 ) -> Workload:
     namespace, kind, name = owner
     pods.sort(key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
-    newest = pods[0]  # as the template is now
+    newest = pods[0]  # the one that matches the current template
     spec, metadata = newest["spec"], newest["metadata"]
     options = (spec.get("dnsConfig") or {}).get("options") or ()
     ndots = {option.get("name"): str(option.get("value")) for option in options}.get("ndots", "")

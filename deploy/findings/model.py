@@ -113,7 +113,7 @@ CheckOutcome: TypeAlias = Literal["ok", "found", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The outcome of one check. ``gaps`` says why it, or a part of it, was not seen.
+    """The outcome of one check. ``gaps`` says why evidence for it, or a part of it, was not seen.
 
     A check that finds nothing but did not see everything is "skipped", never "ok".
     """

@@ -13,7 +13,7 @@ from deploy.findings.model import Remedy
 def set_ndots(
     workload: str = "deployment/NAME", namespace: str = "NAMESPACE", test_result: str = ""
 ) -> Remedy:
-    """Return the remedy that one workload looks names up before it tries search domains."""
+    """Return the remedy that makes one workload look up a name before it tries search domains."""
     return Remedy(
         "Let one workload look names up as they are first (ndots 1)." + test_result,
         "workload",
@@ -24,7 +24,7 @@ def set_ndots(
 
 
 def attach_workload(workload: str = "deployment/NAME", namespace: str = "NAMESPACE") -> Remedy:
-    """Return the remedy that one workload uses the mirror."""
+    """Return the remedy that makes one workload use the mirror."""
     return Remedy(
         "Let the workload use the mirror: its URL is an IPv4 address inside the cluster, so "
         "no DNS lookup and no way out of the cluster is needed.",
@@ -35,7 +35,7 @@ def attach_workload(workload: str = "deployment/NAME", namespace: str = "NAMESPA
 
 
 def publish_environment(namespace: str = "NAMESPACE") -> Remedy:
-    """Return the remedy that the workloads of a namespace can use the mirror."""
+    """Return the remedy that lets the workloads of a namespace use the mirror."""
     return Remedy(
         "Publish the mirror in a whole namespace: its URL is an IPv4 address inside the "
         "cluster, so no DNS lookup and no way out of the cluster is needed.",
@@ -45,7 +45,7 @@ def publish_environment(namespace: str = "NAMESPACE") -> Remedy:
 
 
 def build_image(workload: str) -> Remedy:
-    """Return the remedy that a workload's image contains its packages."""
+    """Return the remedy that puts a workload's packages into its image."""
     return Remedy(
         f"Build an image that contains what {workload} downloads: it then starts without a "
         "network.",

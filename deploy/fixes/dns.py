@@ -29,7 +29,7 @@ NAME = "dns"
 def plan_changes(
     evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """Return one change: of the Corefile, or of a file of coredns-custom."""
+    """Return one change, to the Corefile or to a file of coredns-custom."""
     edit_options = _edit_options(options)
     if applied and not any(edit_options.values()):
         return applied
@@ -69,7 +69,7 @@ def _parse_address(text: str) -> str:
         return str(ip_address(text))
     except ValueError as error:
         raise InputError(
-            f"--forward {text!r} is no IP address",
+            f"--forward {text!r} is not an IP address",
             why="CoreDNS cannot look up the name of a DNS server",
             next_step="give an address, such as --forward 8.8.8.8",
         ) from error
@@ -113,7 +113,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
             text = _edit_forward(text, block, options)
             templates = [t for t in _list_templates(text, block) if _answers_no_aaaa(t, block)]
             if not templates:
-                # an edit of `forward` does not move the first line of its block
+                # an edit to `forward` does not move the first line of its block
                 block = _find_block_at(text, block.line)
                 text = template_plugin.insert_block(text, block, lines, before=("forward", "proxy"))
             elif options["keep_aaaa"] and not any(_keeps(t, options) for t in templates):
@@ -153,7 +153,7 @@ def _render_template(keep: list[str]) -> tuple[str, ...]:
 
 
 def _answers_no_aaaa(template: Directive, block: CorefileBlock) -> bool:
-    """Return whether a template answers AAAA of all names empty: ours, or one like it."""
+    """Return whether a template (maybe not ours) answers all AAAA queries without records."""
     zones = template_plugin.get_zones(template, block) or (".",)
     return (
         template_plugin.answers_only(template, "AAAA", "NOERROR")
@@ -166,7 +166,7 @@ def _answers_no_aaaa(template: Directive, block: CorefileBlock) -> bool:
 
 
 def _keeps(template: Directive, options: FixOptions) -> bool:
-    """Return whether it excludes exactly the names to keep, as an earlier edit of ours."""
+    """Return whether it excludes exactly the names to keep, as an earlier edit of ours does."""
     pattern = template_plugin.match_outside(options["keep_aaaa"])
     return template_plugin.get_patterns(template) == (pattern,)
 
@@ -211,7 +211,7 @@ def _add_prefer_udp(text: str, forward: Directive) -> str:
 
 
 def expected_answers(changes: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
-    """Expect NOERROR for a name that nobody has, which was NXDOMAIN before."""
+    """Expect NOERROR for a name that does not exist; before the fix it was NXDOMAIN."""
     kept = [name for change in changes for name in change.edit.options["keep_aaaa"]]
     proof = ExpectedAnswer(name="pypi-mirror-proof.invalid", qtype="AAAA", answer="empty")
     return (*(() if "invalid" in kept else (proof,)), *expect_cluster_names(evidence))

@@ -45,7 +45,7 @@ def plan_changes(
     options: FixOptions,
     applied: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
-    """Return changes of calico-node, of the defaults for nodes that join, then of each node."""
+    """Return changes to calico-node, to the defaults for nodes that join, then to each node."""
     views = read_ready_nodes(evidence)
     if isinstance(views, Refusal):
         return views
@@ -104,7 +104,7 @@ def _node_targets(node: str, view: HostView, *, adopt: bool) -> Iterable[tuple[T
 
 
 def _describe_manual_lines(lines: list[SysctlLine]) -> str:
-    """Return a note on lines that are read after ours and say the same; empty if none."""
+    """Return a note on lines that are read after ours and set the same; empty if none."""
     if not lines:
         return ""
     note = "; lines that were added to /etc/sysctl.conf by hand stay"

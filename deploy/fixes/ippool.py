@@ -45,7 +45,7 @@ _CONFLICTING = ("CALICO_IPV4POOL_CIDR", "CALICO_IPV6POOL_CIDR")
 def plan_changes(
     evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """Return changes of everything that requests addresses, on all nodes; then of the pools."""
+    """Return changes to everything that requests addresses, on all nodes; then to the pools."""
     refusal = refuse_operator(evidence)
     if refusal:
         return refusal
@@ -75,7 +75,7 @@ def plan_changes(
             reason=f"{len(used)} running pods use addresses of the pool",
             objects=tuple(used),
             next_step="restart these pods after `mirror fix ippool` (it disables the pool, which "
-            "harms none of them), or delete it nevertheless with --force-pool: new pods stop "
+            "harms none of them), or delete it anyway with --force-pool: new pods stop "
             "requesting addresses first, and these pods keep theirs until they end",
         )
     views = read_ready_nodes(evidence)

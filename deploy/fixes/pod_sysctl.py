@@ -31,7 +31,7 @@ def plan_changes(
     options: FixOptions,  # noqa: ARG001 - it has none
     applied: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
 ) -> tuple[Change, ...] | Refusal:
-    """Return a change of Calico's template, then one of each node's file."""
+    """Return a change to Calico's template, then one to each node's file."""
     refusal = refuse_operator(evidence)
     if refusal:
         return refusal

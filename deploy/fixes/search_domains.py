@@ -35,7 +35,7 @@ _STOPS = frozenset({"NOERROR", "SERVFAIL", "REFUSED"})  # response codes at whic
 def plan_changes(
     evidence: Evidence, options: FixOptions, applied: tuple[Change, ...]
 ) -> tuple[Change, ...] | Refusal:
-    """Return one change for all search domains: of the Corefile, or a file of coredns-custom."""
+    """Return one change for all search domains, to the Corefile or to a file of coredns-custom."""
     coredns = require_coredns(
         evidence, "mirror attach KIND/NAME --ndots fixes one workload without it"
     )
@@ -96,7 +96,7 @@ def _parse_kept_names(names: Iterable[str], suffixes: list[str]) -> list[str]:
     for name in kept:
         if not any(name.endswith(f".{suffix}") for suffix in suffixes):
             raise InputError(
-                f"--keep-name {name} is under no guarded search domain",
+                f"--keep-name {name} is not under a guarded search domain",
                 why="guarded: " + ", ".join(suffixes),
                 next_step=f"give a name such as nas.{suffixes[0]}, or leave it out",
             )
@@ -164,7 +164,7 @@ def _find_serving_blocks(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
 
 
 def _is_guard(directive: Directive, block: CorefileBlock, suffix: str) -> bool:
-    """Return whether a template answers expanded names with NXDOMAIN: ours, or one like it."""
+    """Return whether a template answers expanded names with NXDOMAIN: ours, or a similar one."""
     if directive.name != "template":
         return False
     if not template_plugin.answers_only(directive, "A", "NXDOMAIN"):

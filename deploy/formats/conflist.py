@@ -1,6 +1,6 @@
 """Edit CNI configuration lists in place: everything that is not changed keeps its bytes. Pure.
 
-Calico's template (calico-config) is no JSON before its placeholders are filled in, some of which
+Calico's template (calico-config) is not JSON until its placeholders are filled in, some of which
 are unquoted (``"mtu": __CNI_MTU__``). They are read as values like any other.
 """
 
@@ -29,7 +29,7 @@ _MAX_DEPTH = 50
 
 
 class ConflistError(ValueError):
-    """The text is no CNI configuration list. The message says where and why."""
+    """The text is not a CNI configuration list. The message says where and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +116,13 @@ def _parse_plugins(text: str) -> tuple[JsonSpan, ...]:
     if plugins is None or not plugins.items:
         raise ConflistError('it has no list of "plugins"')
     if any(text[plugin.start] != "{" for plugin in plugins.items):
-        raise ConflistError("one of its plugins is no object")
+        raise ConflistError("one of its plugins is not an object")
     return plugins.items
 
 
 def _parse_value(text: str, at: int, depth: int) -> JsonSpan:
     if depth > _MAX_DEPTH:
-        raise ConflistError(f"{_locate(text, at)}: nested too deep")
+        raise ConflistError(f"{_locate(text, at)}: nested too deeply")
     if text.startswith("{", at):
         return _parse_object(text, at, depth)
     if text.startswith("[", at):
@@ -143,7 +143,7 @@ def _parse_object(text: str, start: int, depth: int) -> JsonSpan:
         at = _skip_space(text, _expect(text, _skip_space(text, key.end()), ":"))
         name = key[0][1:-1]
         if name in fields:
-            raise ConflistError(f"{_locate(text, at)}: {key[0]} is there twice")
+            raise ConflistError(f"{_locate(text, at)}: {key[0]} appears twice")
         fields[name] = _parse_value(text, at, depth + 1)
         at = _skip_comma(text, fields[name].end, "}")
     return JsonSpan(start=start, end=at + 1, fields=fields)

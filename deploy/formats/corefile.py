@@ -45,7 +45,7 @@ class CorefileBlock:
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The zones it serves, in lower case without the last dot; `.` is the root."""
+        """The zones it serves, in lower case without the trailing dot; `.` is the root."""
         return tuple(parse_zone(key) for key in self.keys)
 
     def find(self, *names: str) -> tuple[Directive, ...]:
@@ -241,7 +241,7 @@ def insert_lines(text: str, at: int, lines: Sequence[str], indent: str) -> str:
 
 
 def find_indent(text: str, block: CorefileBlock) -> str:
-    """Return the white space before the first directive that begins a line."""
+    """Return the whitespace before the first directive that begins a line."""
     for directive in block.directives:
         at = directive.tokens[0].begin
         begin = text.rfind("\n", 0, at) + 1

@@ -55,7 +55,7 @@ def _lex(text: str) -> Iterator[Token]:
 
 
 def _read_word(text: str, at: int) -> tuple[str, int]:
-    """Read up to a space other than a carriage return. Nothing counts after a `#`."""
+    """Read up to a space other than a carriage return; ignore everything after a `#`."""
     value, in_comment = list[str](), False
     while at < len(text):
         char = text[at]
@@ -71,7 +71,7 @@ def _read_word(text: str, at: int) -> tuple[str, int]:
 
 
 def _read_quoted(text: str, at: int) -> tuple[str | None, int]:
-    """Read up to the closing quotes or the end of the text, where nothing is no token."""
+    """Read up to the closing quotes or the end of the text; None for an unclosed empty word."""
     value, escaped = list[str](), False
     at += 1
     while at < len(text):

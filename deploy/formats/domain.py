@@ -12,7 +12,7 @@ _NAME = re.compile(
 
 
 def parse_domain(text: str) -> str:
-    """Return the name in lower case without the last dot. Raises InputError."""
+    """Return the name in lower case without the trailing dot. Raises InputError."""
     name = text.lower().removesuffix(".")
     if not _NAME.match(name):
         raise InputError(

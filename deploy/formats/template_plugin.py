@@ -121,7 +121,7 @@ def _build_tree(names: Sequence[str]) -> _LabelTree:
 
 
 def _match_other_names(tree: _LabelTree, *, min_labels: int) -> str:
-    """Match names of ``min_labels`` or more, without the last dot, that end no path of the tree."""
+    """Match names of ``min_labels`` or more, without the trailing dot, that are not in the tree."""
     repeat = "+" if min_labels > 1 else "*"
     branches = [rf"([^.]+\.){repeat}{_match_other_label(sorted(tree))}"]
     for label, children in sorted(tree.items()):

@@ -1,1 +1,1 @@
-"""The mirror's own life in a cluster: up, down, status, and their steps."""
+"""The mirror's life cycle in a cluster: up, down, status, and their steps."""

@@ -54,6 +54,6 @@ def read_root_password(cluster: Cluster, namespace: str) -> str:
         raise ClusterError(
             f"the Secret {namespace}/{NAME} is missing",
             why="it holds the password of the index's user root",
-            next_step="restore it; a new password does not fit the stored packages",
+            next_step="restore it; a new password does not match the stored packages",
         )
     return base64.b64decode(secret["data"]["root-password"]).decode()

@@ -33,7 +33,7 @@ def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]
                 why=f"it does not carry the label {MANAGED_BY}={NAME}",
                 next_step="rename or remove it, then publish again",
             )
-    # recorded first: an interruption leaves a name too many, never an unrecorded ConfigMap
+    # recorded first: an interruption may leave an unused name, never an unrecorded ConfigMap
     old = record.read(cluster, namespace)
     published = tuple(sorted({*old.published, *targets}))
     record.write(cluster, namespace, replace(old, published=published))

@@ -17,7 +17,7 @@ from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.core.errors import UnfitError
 from mirror.core.wait import wait_until
 
-_MAX_RESTARTS = 3  # after so many restarts a container's failure is final
+_MAX_RESTARTS = 3  # after this many restarts a container's failure is final
 
 
 def delete_failed_pod(cluster: Cluster, namespace: str) -> None:

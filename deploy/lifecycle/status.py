@@ -148,7 +148,7 @@ def _get_version() -> str:
 
 
 def _estimate_probe_requests(pod: Object | None) -> float:
-    """About how many requests to the proxy were the kubelet's probes since the proxy started."""
+    """Estimate how many requests the kubelet's probes have sent since the proxy started."""
     for status in get_container_statuses(pod or {}):
         running = status.get("state", {}).get("running")
         if status["name"] == "front" and running:

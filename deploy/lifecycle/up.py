@@ -1,4 +1,4 @@
-"""`mirror up`: start the mirror, or bring it to new settings, and prove it from every node."""
+"""`mirror up`: start the mirror, or change its settings, and prove it from every node."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PlannedObject:
 def bring_up(
     cluster: Cluster, request: UpRequest, image_request: image.ImageRequest, progress: Progress
 ) -> UpResult:
-    """Bring the mirror to the requested settings and prove it from every node; idempotent.
+    """Start the mirror with the requested settings and prove it from every node; idempotent.
 
     Nothing is written to the cluster before the nodes have the image, or can pull it.
     """
@@ -182,7 +182,7 @@ def _ensure_service(
     address = new_record.cluster_ip
     service = cluster.get("Service", NAME, settings.namespace)
     if service and address and service["spec"].get("clusterIP") != address:
-        # somebody made the Service again; its address cannot be changed in place
+        # somebody recreated the Service; its address cannot be changed in place
         cluster.delete("Service", NAME, settings.namespace)
     try:
         service = cluster.apply(mirror_objects.render_service(settings))

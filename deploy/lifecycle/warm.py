@@ -41,7 +41,7 @@ def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrenc
     if len(content) > _MAX_REQUEST_BYTES:
         raise RefusedError(
             f"too many releases for one warm run: {len(request.releases)}",
-            why=f"the list has {len(content)} bytes, a ConfigMap holds {_MAX_REQUEST_BYTES}",
+            why=f"the list has {len(content)} bytes; the maximum is {_MAX_REQUEST_BYTES}",
             next_step="warm one lock at a time",
         )
     name = f"{NAME}-warm-{request.digest}"
@@ -107,7 +107,7 @@ def follow_job(cluster: Cluster, namespace: str, name: str) -> Iterator[WarmProg
 
     timeout_error = WaitTimeout(
         f"{title} is still running",
-        why="the time of this command is over; the Job continues",
+        why="this command timed out; the Job continues",
         next_step="mirror warm --follow",
     )
     return follow_run(

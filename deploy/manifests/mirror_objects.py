@@ -47,7 +47,7 @@ def render_namespace(name: str) -> Object:
 
 
 def render_secret(namespace: str, values: Mapping[str, str]) -> Object:
-    """The Secret with root's password and devpi's secretfile, for a single creation."""
+    """The Secret with root's password and devpi's secretfile, which is created once."""
     secret = new_object("v1", "Secret", NAME, namespace)
     return secret | {"type": "Opaque", "stringData": dict(values)}
 

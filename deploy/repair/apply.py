@@ -1,4 +1,4 @@
-"""Apply the plan of `mirror fix`: refuse, write, prove by the effect, restart, report."""
+"""Apply the plan of `mirror fix`: refuse or write, prove the effect, restart, report."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _handle_failure(
         progress.note("it does harm: roll it back")
         roll_back(cluster, plan_rollback(cluster, names), progress, force=False)
         return FixProofError(
-            f"fix {fix} did harm and was rolled back", why=why, next_step="mirror doctor"
+            f"fix {fix} harmed pods and was rolled back", why=why, next_step="mirror doctor"
         )
     if proof.harmed_nodes:
         with engine.hold_lease():
@@ -106,5 +106,5 @@ def _handle_failure(
     return FixProofError(
         f"fix {fix} was written, but it does not have the expected effect",
         why=why,
-        next_step=f"mirror rollback {fix} restores what was there; mirror doctor looks further",
+        next_step=f"mirror rollback {fix} restores what was there; mirror doctor shows more",
     )

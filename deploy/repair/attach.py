@@ -65,7 +65,7 @@ class AttachPlan:
 
 
 def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
-    """Plan the change of each workload. Raises InputError, or RefusedError for one with an owner.
+    """Plan the change to each workload. Raises InputError, or RefusedError for one with an owner.
 
     Each workload is attached, and later detached, on its own.
     """

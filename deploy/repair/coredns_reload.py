@@ -1,4 +1,4 @@
-"""How CoreDNS gets a changed Corefile: by reload or restart, and proved by pods on every node."""
+"""Make CoreDNS load a changed Corefile, by reload or restart; pods on every node prove it."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def restart_permissions(coredns: CoreDns, workload: str) -> tuple[Permission, ..
 
 
 def trigger_reload(cluster: Cluster, coredns: CoreDns, workload: str, progress: Progress) -> None:
-    """Restart the workload (KIND/NAME) if there is one, else hasten the mounted ConfigMap.
+    """Restart the workload (KIND/NAME) if there is one, else make kubelets update its ConfigMap.
 
-    A kubelet updates a pod's volumes when the pod changes: an annotation saves up to a minute. It
-    is left out if pods may not be changed.
+    A kubelet updates a pod's volumes when the pod changes, so setting an annotation saves up to a
+    minute. It is skipped if this user may not change pods.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if workload:

@@ -95,7 +95,7 @@ def _render_config_map(
 
 
 def _render_pod(template: Object, namespace: str, name: str, names: Mapping[str, str]) -> Object:
-    """Return a pod of the template that mounts the copies; ``names`` maps original → copy."""
+    """Return a pod from the template that mounts the copies; ``names`` maps original → copy."""
     spec = copy.deepcopy(template["spec"])
     spec |= {"restartPolicy": "Never", "hostNetwork": False, "terminationGracePeriodSeconds": 0}
     spec.pop("topologySpreadConstraints", None)

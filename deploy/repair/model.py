@@ -19,7 +19,7 @@ from mirror.core.errors import MirrorError
 
 
 class FixProofError(MirrorError):
-    """A fix was written, but its effect did not come."""
+    """A fix was written, but did not have the expected effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,13 @@ class RepairPlan:
 
     @property
     def blocking(self) -> tuple[FixDecision, ...]:
-        """The fixes that must not be applied here. One that is not needed blocks nothing."""
+        """The fixes that must not be applied here. A fix that is not needed does not block."""
         return tuple(d for d in self.decisions if d.refusal and not d.refusal.needless)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramOutcome:
-    """What a program on a node made of a name before and after."""
+    """How a program on a node resolved a name before and after the fix."""
 
     node: str
     name: str

@@ -1,7 +1,7 @@
-"""Have the node agents keep what the ledger says about their nodes, and end them when idle.
+"""Have the node agents keep what the ledger says about their nodes; remove idle agents.
 
-An agent must not keep what a rollback undoes meanwhile. So the version of each target is read
-first, then its ledger entry, and the agent accepts the entry only if the target still has that
+An agent must not keep what a rollback undoes at the same time. So the version of each target is
+read first, then its ledger entry, and the agent accepts the entry only if the target still has that
 version. A rollback before that has made the entry pending or removed it; a rollback after that
 makes the agent drop the target.
 """
@@ -78,9 +78,9 @@ def stop_agents(cluster: Cluster, pods: Mapping[str, str]) -> None:
 
 
 def remove_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> tuple[str, ...]:
-    """End the node agents if no change needs them. Returns what they could not undo.
+    """Remove the node agents if no change needs them. Returns what they could not undo.
 
-    ``rolled_back``: agents that go on running undo what they did by the node defaults.
+    ``rolled_back``: agents that keep running undo what the node defaults changed.
     """
     targets = [entry.target for entry in build_engine(cluster).entries()]
     if not any(isinstance(target, NodeFile | NodeSysctl) for target in targets):

@@ -23,7 +23,7 @@ _COVERED = "hosts.covered"  # the check for nodes that the fix did not reach
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixProof:
-    """The result of a proof. ``failures`` state the effects that did not come.
+    """The result of a proof. ``failures`` lists the expected effects that are missing.
 
     ``is_harmful``: pods cannot work anywhere. ``harmed_nodes``: new pods do not start there.
     ``missing_nodes`` could not be reached.
@@ -59,7 +59,7 @@ def prove(
         findings = _find_unresolved(after, fixes)
         if find_harmed_nodes(findings, fixes) or all(f.check == _COVERED for f in findings):
             break
-        # a lost DNS question is no failure of the fix: a real effect shows the next time
+        # a lost DNS query does not mean that the fix failed: a real failure shows again next time
     return FixProof(
         failures=(*unmet.failures, *(finding.cause for finding in findings)),
         is_harmful=unmet.cluster_names_lost,
@@ -76,7 +76,7 @@ def prove(
 def find_startup_failures(
     cluster: Cluster, options: CollectOptions, fixes: Sequence[Fix], progress: Progress
 ) -> list[Finding]:
-    """Return the findings of new pods on every node for which these fixes are rolled back."""
+    """Start a pod on every node; return the findings that make these fixes roll back."""
     strict = [fix for fix in fixes if fix.rollback_on_failure]
     evidence = collect(cluster, needs_for_proof(strict), options, progress)
     findings = _find_unresolved(evidence, strict)
@@ -91,7 +91,7 @@ def needs_for_proof(fixes: Iterable[Fix]) -> frozenset[Need]:
 
 
 def find_harmed_nodes(findings: Iterable[Finding], fixes: Iterable[Fix]) -> tuple[str, ...]:
-    """Return the nodes with an error for which one of these fixes is rolled back."""
+    """Return the nodes with an error that makes one of these fixes roll back."""
     ids = _resolved_checks(fix for fix in fixes if fix.rollback_on_failure)
     errors = [f for f in findings if f.check in ids and f.severity is Severity.ERROR]
     return tuple(sorted({node for finding in errors for node in finding.nodes}))
@@ -114,7 +114,7 @@ def _find_unresolved(evidence: Evidence, fixes: Iterable[Fix]) -> list[Finding]:
 
 
 def _compare_programs(before: Evidence, after: Evidence) -> tuple[ProgramOutcome, ...]:
-    """Return what the same programs made of the same names before and after."""
+    """Return how the same programs resolved the same names before and after the fix."""
     earlier, later = _read_programs(before), _read_programs(after)
     return tuple(
         ProgramOutcome(

@@ -1,6 +1,6 @@
-"""`mirror fix --keep`: install the reconciler, which puts fixes back, refresh and uninstall it.
+"""`mirror fix --keep`: install, refresh and uninstall the reconciler, which restores fixes.
 
-Objects of the API are kept by its Deployment, what is on nodes by the node agents.
+Its Deployment keeps objects of the API; the node agents keep what is on nodes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ReconcilerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Desired:
-    """What the ledger says has to be kept."""
+    """The objects and the targets on nodes that the reconciler must keep, as the ledger says."""
 
     objects: tuple[ReconciledObject, ...]
     nodes: Mapping[NodeTarget, LedgerEntry]
@@ -76,7 +76,7 @@ class _Desired:
     def describe(
         self, objects: Iterable[str], nodes: Iterable[NodeTarget], *, running: bool
     ) -> ReconcilerStatus:
-        """Split everything by whether it is kept: ``objects`` by their argument, and ``nodes``."""
+        """Return the status if ``objects`` (their arguments) and ``nodes`` are the kept ones."""
         kept_objects, kept_nodes = set(objects), set(nodes)
         targets = [(obj.title, obj.argument in kept_objects) for obj in self.objects]
         targets += [(str(e.target), target in kept_nodes) for target, e in self.nodes.items()]
@@ -99,7 +99,7 @@ def preview(cluster: Cluster) -> ReconcilerStatus:
 
 
 def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> ReconcilerStatus:
-    """Install the reconciler, or update it to the ledger, and wait until it runs.
+    """Install the reconciler, or update it to match the ledger, and wait until it runs.
 
     Raises InputError if there is nothing to keep, UnfitError without an image.
     """
@@ -123,7 +123,7 @@ def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) ->
 
 
 def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
-    """Update an installed reconciler to the ledger; uninstall it if nothing is left to keep."""
+    """Update an installed reconciler to match the ledger; uninstall it if nothing is to be kept."""
     deployment = _try_get_deployment(cluster)
     if deployment is None:
         return

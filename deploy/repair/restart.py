@@ -65,7 +65,7 @@ class StalePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleWorkload:
-    """The stale pods of one workload. ``restarts``: it is to be restarted; ``why_not`` if not."""
+    """The stale pods of one workload. ``restarts``: it will be restarted; ``why_not`` if not."""
 
     kind: str
     namespace: str
@@ -123,7 +123,7 @@ def find_stale_workloads(
 def try_find_stale_workloads(
     cluster: Cluster, changed: Mapping[str, datetime], request: RestartRequest | None = None
 ) -> tuple[tuple[StaleWorkload, ...], str]:
-    """Return the same with "", or nothing with the reason if this user may not list pods.
+    """Return the workloads and "", or none and the reason if this user may not list pods.
 
     Raises the error if a restart was requested.
     """
@@ -140,7 +140,7 @@ def restart_workloads(
 ) -> tuple[str, ...]:
     """Restart workloads in parallel, as `kubectl rollout restart` does, and wait for the end.
 
-    Raises WaitTimeout that names the unfinished ones when the command's time is over.
+    Raises WaitTimeout that names the unfinished ones at the command's deadline.
     """
     chosen = [workload for workload in workloads if workload.restarts]
     if not chosen:
@@ -174,7 +174,7 @@ def restart_workloads(
 
 
 def _check_pod(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
-    """Return what the pod keeps of IPv6; None if nothing, if it has ended or is on hostNetwork."""
+    """Return the IPv6 that the pod keeps; None if it has none, has ended or is on hostNetwork."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
     has_ended = "deletionTimestamp" in meta or status.get("phase") in {"Succeeded", "Failed"}
     if has_ended or spec.get("hostNetwork") or not status.get("startTime"):
@@ -183,7 +183,7 @@ def _check_pod(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
     addresses = tuple(ip["ip"] for ip in status.get("podIPs", ()) if ":" in ip["ip"])
     changed_at = changed.get(node)
     if changed_at is None:
-        # the fix did not reach the node: all we know are the addresses from Calico
+        # the fix did not reach the node: all we know is the addresses from Calico
         is_fixed = not addresses
     else:
         is_fixed = datetime.fromisoformat(status["startTime"]) > changed_at + _WRITE_LAG
@@ -200,7 +200,7 @@ def _select_workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str
         except ApiError as error:
             if error.status == 400 and labels:
                 raise InputError(
-                    f"--restart {selector!r} is no label selector",
+                    f"--restart {selector!r} is not a label selector",
                     why=error.why,
                     next_step="such as app=backend, or all",
                 ) from error

@@ -1,4 +1,4 @@
-"""`mirror rollback`: restore what was there before the fixes; and single nodes after a failure."""
+"""`mirror rollback`: undo fixes, or roll back single nodes after a failure."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def write_plan(
     written: list[str] = []
     with engine.hold_lease():
         if coredns:
-            # a Corefile that a rollback puts back has run before, unless others edited it since
+            # a Corefile that a rollback restores has run before, unless others have edited it since
             untried = {
                 target: text
                 for target, text in corefiles.items()

@@ -200,7 +200,7 @@ class EngineClient:
 
     def discard_last_build(self) -> None:
         """Remove the unnamed images of the last build, so that no later build reuses them."""
-        self.api.timeout = 30  # also after the deadline
+        self.api.timeout = 30  # even after the deadline
         for image in reversed(self._last_build.intermediate_images):
             with suppress(*ENGINE_FAILURES):  # already removed, or used by another image
                 details: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]

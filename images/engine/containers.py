@@ -126,7 +126,7 @@ def run_container(engine: EngineClient, spec: ContainerSpec) -> Iterator[EngineC
         yield EngineContainer(engine, name)
     finally:
         with suppress(*ENGINE_FAILURES):
-            api.timeout = 30  # also after the deadline
+            api.timeout = 30  # even after the deadline
             api.remove_container(name, force=True, v=True)
 
 

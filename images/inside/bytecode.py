@@ -3,7 +3,7 @@
 usage: bytecode.py FOLDER [FINAL]   compile FOLDER; code objects name files as if it were at FINAL
 
 CPython writes equal sets of strings in a module once or several times, depending on the strings
-that the process has seen before, so on what it compiled before and in which order. Here every
+that the process has seen before, and so on what it compiled before and in which order. Here every
 module is compiled by a process that has compiled only other modules of its package, always in the
 same order; the process is a fork of one that has compiled nothing. PYTHONHASHSEED must be constant
 too.

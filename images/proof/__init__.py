@@ -1,7 +1,7 @@
 """Prove that an image starts with no network, before it gets its name.
 
 Each check is a module of this package with ``ORDER`` and ``check(subject) -> ProofResult``. This
-module has what the checks share: running programs of the image in a sandbox, and describing
+module contains what the checks share: running programs of the image in a sandbox, and describing
 attempts to reach hosts that the recipe does not expect.
 """
 
@@ -109,8 +109,8 @@ class ProofRun:
 class ProofResult:
     """The result of a check. It has passed if ``faults`` is empty.
 
-    ``attempts`` are all hosts that programs tried to reach, also the expected ones; ``seconds`` is
-    how long the check took.
+    ``attempts`` are all hosts that programs tried to reach, including the expected ones;
+    ``seconds`` is how long the check took.
     """
 
     check: str
@@ -155,7 +155,7 @@ def describe_unexpected(
         process = f" by {attempt.process}" if attempt.process else ""
         modules = f" in {' < '.join(attempt.modules)}" if attempt.modules else ""
         line = f"it tries to reach {attempt.host}{port}{process}{modules}"
-        # several kinds of attempts report the same host: the longest line has most details
+        # several kinds of attempts report the same host: the longest line has the most details
         if len(line) > len(lines.get(attempt.host, "")):
             lines[attempt.host] = line
     return tuple(lines.values())

@@ -1,8 +1,8 @@
 """The desired state of this node: the targets that the agent restores when they are reverted.
 
 It is one file that survives the agent. Only targets in it are ever restored, so whoever writes or
-reverts a target first removes it from the file, under the same lock: nothing that was rolled back
-comes back, whichever process dies in between.
+reverts a target first removes it from the file, under the same lock: a rollback is never undone,
+even if one of the processes dies in between.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _MAX_LENGTH = 900  # characters; an Event's message has at most 1024, including 
 
 
 def queue_event(message: str, queue: Path = EVENT_QUEUE) -> None:
-    """Append a message to what the probe has not reported yet; truncate that to 900 characters."""
+    """Add a message to the queue that the probe reports; truncate the queue to 900 characters."""
     if not queue.parent.is_dir():
         return  # a pod of an older version has no such volume; the message is in its log
     pending = queue.read_text() if queue.exists() else ""

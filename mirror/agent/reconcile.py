@@ -49,11 +49,11 @@ def _read_versions(host: HostPaths, targets: Collection[str]) -> dict[str, str]:
 def set_desired_state(
     host: HostPaths, requested: Collection[dict[str, Any]], *, include_defaults: bool
 ) -> dict[str, Any]:
-    """Replace the desired state by the requested targets, and the node defaults if asked to.
+    """Replace the desired state with the requested targets, and the node defaults if asked to.
 
     A target whose version is not the one ``seen`` before its ledger entry was read is left out:
-    somebody may have rolled it back. If a node default had written a target before the fix came,
-    the fix found it as it should be; its base is then the one that the default recorded.
+    somebody may have rolled it back. If a node default wrote a target before the fix was applied,
+    the fix found nothing to change; the target's base is then the one that the default recorded.
     """
     defaults = node_defaults.read_applied(host) if include_defaults else []
     by_target = {record["target"]: record for record in defaults}
@@ -148,7 +148,7 @@ class NodeReconciler:
 
 
 def _detect_drift(desired: DesiredTarget, content: bytes | None) -> DriftVerdict:
-    """As for objects of the cluster; but a setting is one value, and a conflist must stay JSON."""
+    """Like mirror.drift, except that a setting is one value and a conflist must stay JSON."""
     if not is_file(desired.target):
         if content is None:
             return DriftVerdict(state="unclear", why="the kernel no longer has this setting")

@@ -72,7 +72,7 @@ def read_link_settings(host: HostPaths) -> dict[str, str]:
     for path in sorted(folder.glob("*/disable_ipv6")) if folder.exists() else ():
         try:
             settings[path.parent.name] = path.read_text().strip()
-        except OSError:  # the link was removed meanwhile
+        except OSError:  # the link was removed in the meantime
             continue
     return settings
 

@@ -51,7 +51,7 @@ class Download:
         return self._wait_for(lambda: False, seconds)
 
     def wait_for_start(self, seconds: float) -> None:
-        """Wait until the length is known; raises the download's error or that of a timeout."""
+        """Wait until the length is known; raises the download's error, or one on a timeout."""
         if not self._wait_for(lambda: self.started, seconds):
             raise UpstreamUnavailableError(f"no byte of the file within {seconds:.0f} s")
 
@@ -181,7 +181,7 @@ class FileCache:
 
     @contextmanager
     def _report_disk_errors(self, size: int) -> Iterator[None]:
-        """Do not blame our disk's errors on the upstream; ``size`` bytes needed space."""
+        """Report disk errors as ours, not as the upstream's; ``size`` bytes were needed."""
         try:
             yield
         except OSError as error:

@@ -45,5 +45,5 @@ def quote_filename(name: str) -> str:
 
 
 def is_http_url(text: str) -> bool:
-    """Check that a text is an absolute http or https URL without spaces and fragment."""
+    """Check that a text is an absolute http or https URL without spaces or a fragment."""
     return _URL.match(text) is not None

@@ -120,7 +120,7 @@ class PageCache:
         del self._missing_since[project]
 
     def _publish(self, project: str, kind: str, seconds: float) -> Path | bytes:
-        """Let nginx serve the page by itself for some seconds."""
+        """Let nginx serve the page without asking the cache, for a few seconds."""
         page = self._find_form(project, kind)
         if isinstance(page, Path):
             with suppress(OSError):  # the volume is full: nginx asks again next time
@@ -141,7 +141,7 @@ class PageCache:
 
 
 class _Expiry:
-    """Unpublish pages when their time is over, in a thread of its own."""
+    """Unpublish pages when they expire, in its own thread."""
 
     def __init__(self, store: PageStore) -> None:
         self._store = store

@@ -21,7 +21,7 @@ from mirror.cache.project_page import ProjectPage, load_document, render_html
 from mirror.store.inventory import count_files
 from mirror.volume import GZIP_SUFFIX, METADATA_SUFFIX, PAGE_KINDS
 
-MIN_FREE_BYTES = 1024**2  # with less the volume counts as full: hardly a page fits
+MIN_FREE_BYTES = 1024**2  # with less free space the volume counts as full: hardly any page fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ class PageStore:
     def find_source(
         self, project: str, folder: str, filename: str, unsaved: ProjectPage | None = None
     ) -> FileSource | None:
-        """Look up a file's source on the stored page, or on an ``unsaved`` one (volume full)."""
+        """Look up a file's source on its stored page, or on one ``unsaved`` on a full volume."""
         name = filename.removesuffix(METADATA_SUFFIX)
         try:
             stored = volume.links_path(self.root, project)

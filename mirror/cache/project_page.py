@@ -40,7 +40,7 @@ class ProjectPage:
     """A project page with links to the mirror.
 
     ``document`` is the PEP 691 document, ``body`` the same as JSON. ``links`` records where the
-    files come from, one a line: folder, filename as in a URL, the upstream's URL, and the SHA-256
+    files come from, one per line: folder, filename as in a URL, the upstream's URL, and the SHA-256
     of the core metadata (``?`` if they have no hash, ``-`` if there are none).
     """
 

@@ -1,7 +1,7 @@
 """Check everything on the volume again and again, slowly, to find files that were corrupted.
 
-A wrong file of the cache is removed and fetched with the next request; a wrong upload is moved to
-``damaged/``, as `mirror verify --repair` does.
+A damaged cached file is removed, and fetched again with the next request; a damaged upload is moved
+to ``damaged/``, as with `mirror verify --repair`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Scrubber:
         return sorted({path.name for path in list(self._lost) if not path.exists()})
 
     def run_round(self) -> None:
-        """Check everything once. It starts at a random file: restarts leave none unchecked."""
+        """Check everything once. Starts at a random file, so that restarts do not favor any."""
         self._lost = {file.path for file in iter_uploads(self._data) if not file.path.exists()}
         number = sum(1 for _ in iter_stored_files(self._data))
         start = random.randrange(number) if number else 0

@@ -122,7 +122,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
     def _send_page(self, name: str) -> None:
         project = canonicalize_name(name)
         if not is_normalized(project):
-            raise NotFoundError("no project can have this name")
+            raise NotFoundError("this is not a project name")
         has_slash = self.path.partition("?")[0].endswith("/")
         if project != name or not has_slash:
             location = f"{'../' if has_slash else ''}{project}/"
@@ -141,7 +141,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
             and is_file_folder(folder)
             and is_distribution_filename(filename.removesuffix(METADATA_SUFFIX))
         ):
-            raise NotFoundError("no file can have this name")
+            raise NotFoundError("this is not the name of a file")
         file = self.server.service.files.get(project, folder, filename)
         if not isinstance(file, Download):
             self._redirect_nginx(file)

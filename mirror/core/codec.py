@@ -49,7 +49,7 @@ def dump(value: Any) -> Any:
 def load(kind: type[T], value: Any, where: str = "$") -> T:
     """Return a JSON value as ``kind``, strictly: no conversions, no unknown keys.
 
-    Of a union, the first alternative of the right shape is taken; dataclasses are distinguished
+    For a union, the first alternative of the right shape is used; dataclasses are distinguished
     by their keys. Raises DecodeError.
     """
     return typing.cast("T", _load(kind, value, where))

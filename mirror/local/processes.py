@@ -1,7 +1,7 @@
 """Background processes that outlive the command that started them.
 
 A record on disk identifies each process by its pid and start time, so a later command finds it
-again and never signals a process of somebody else.
+again and never signals somebody else's process.
 """
 
 from __future__ import annotations

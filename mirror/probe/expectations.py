@@ -1,4 +1,4 @@
-"""Waits until DNS servers give the expected answers: the proof that a change of DNS works."""
+"""Waits until DNS servers give the expected answers, which proves that a DNS change works."""
 
 from __future__ import annotations
 

@@ -110,6 +110,6 @@ class _PodObserver:
 
 
 def _choose_decisive(answers: AddressAnswers) -> DnsAnswer:
-    """Return the answer that musl decides by, in all its versions: the one to A."""
+    """Return the answer that every version of musl decides by: the one to the A query."""
     a, aaaa = answers
     return aaaa if aaaa.addresses and not a.addresses else a

@@ -87,7 +87,7 @@ def _run(
 
 
 def classify_output(text: str) -> LookupOutcome:
-    """Return the outcome that the output of a failed program means."""
+    """Return the outcome that the output of a failed program indicates."""
     return next((outcome for pattern, outcome in _OUTCOMES if pattern in text), "failed")
 
 

@@ -1,1 +1,1 @@
-"""What runs beside the data."""
+"""Programs that work on the mirror's volume: prepare, verify, back up."""

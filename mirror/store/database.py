@@ -32,7 +32,7 @@ class DatabaseFile:
 
     @property
     def is_private(self) -> bool:
-        """Whether no upstream has the file: only those of the pull-through index can be fetched."""
+        """Whether no upstream has the file: only files of the pull-through index can be fetched."""
         return self.index != MIRROR_INDEX
 
 
@@ -132,14 +132,14 @@ def _finish_last_transaction(
             missing.append(target)
     if not missing:
         return frozenset(pending)
-    for name in renames:  # devpi will not do this any more
+    for name in renames:  # devpi will skip this transaction, so finish its renames here
         source, target = serverdir / name, _rename_target(serverdir, name)
         if target is None:
             source.unlink(missing_ok=True)
         elif source in pending:
             source.replace(target)
     connection.execute("BEGIN IMMEDIATE")
-    values = (serial + 1, bytes(dumps(({}, []))))  # a transaction without changes and files
+    values = (serial + 1, bytes(dumps(({}, []))))  # a transaction without changes or files
     connection.execute("INSERT INTO changelog (serial, data) VALUES (?, ?)", values)
     connection.execute("COMMIT")
     for path in missing:

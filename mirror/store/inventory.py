@@ -37,7 +37,7 @@ class StoredFile:
 
 
 def iter_stored_files(data: Path) -> Iterator[StoredFile]:
-    """Yield what should be there; for a folder named by a hash without its file, the folder."""
+    """Yield what should be there; for a folder whose distribution is missing, the folder."""
     yield from _iter_cached_files(data / volume.PUBLIC)
     yield from _iter_pages(data / volume.PUBLIC)
     yield from _iter_devpi_files(data)

@@ -115,7 +115,7 @@ def _create_private_folder(path: Path) -> None:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Replace a file by one that only its owner can read."""
+    """Replace a file with one that only its owner can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(content)

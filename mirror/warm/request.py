@@ -80,7 +80,7 @@ class WarmRequest:
 def build_warm_request(
     pins: Sequence[PinnedDistribution], target: TargetEnvironment
 ) -> tuple[WarmRequest, tuple[MissingDistribution, ...]]:
-    """Return a request for what ``target`` needs of an index, and the pins no index can have."""
+    """Return a request for what ``target`` needs from an index, and the pins that no index has."""
     releases: dict[RequestedRelease, None] = {}
     missing = []
     for pin in pins:

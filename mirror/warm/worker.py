@@ -161,7 +161,7 @@ def _find_release_files(
 def _select_newest(files: Sequence[IndexFile], specifier: str) -> list[IndexFile]:
     """Return the files of the newest release that a specifier allows. Raises _NotAvailable."""
     allowed = SpecifierSet(specifier)
-    # False, not None: `contains` would otherwise accept a prerelease that it sees by itself
+    # False, not None: with None, `contains` accepts a prerelease that is passed on its own
     allow_prereleases = specifier.startswith("==") or bool(allowed.prereleases)
     versions = {
         file: version
@@ -189,7 +189,7 @@ def _read_page(url: str) -> list[IndexFile] | None:
     if response.status != 200:
         raise MirrorError("the page", why=f"the mirror responds with status {response.status}")
     if not isinstance(page, dict):
-        raise MirrorError("the page", why="the mirror responds with something else")
+        raise MirrorError("the page", why="the mirror's response is not a project page")
     return _parse_page(final_url(response, url), page)
 
 
@@ -223,7 +223,7 @@ def _download(file: IndexFile) -> DownloadCheck:
 
 
 def main() -> int:
-    """Run a request; print its progress and at last its report as lines of JSON."""
+    """Run a request; print its progress and finally its report as lines of JSON."""
     parser = argparse.ArgumentParser(prog="mirror.warm", description=__doc__)
     parser.add_argument("--index", required=True, help="URL of the simple index")
     parser.add_argument("--order", type=Path, required=True, help="the request, as a file")

@@ -125,7 +125,7 @@ def _build_table(node: str, view: NameView) -> Table:
 
 
 def _describe_ndots_result(views: list[NameView]) -> str:
-    """Return what happened without the search list (as with ndots 1): a name with a final dot."""
+    """Return what happened without the search list (as with ndots 1): a trailing dot skips it."""
     runs = [
         run
         for view in views

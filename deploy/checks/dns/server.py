@@ -27,7 +27,7 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
                 "cluster",
                 remedies.enable_addon_command(evidence, "dns", ""),
             ),
-            why="Pods normally send every question to that Service. If DNS runs in another way, "
+            why="Pods normally send every query to that Service. If DNS runs in another way, "
             "rely on what the pods themselves see.",
         )
         return
@@ -51,13 +51,13 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("dns.forward", "CoreDNS forwards questions about names outside the cluster", Need.COREFILE)
+@check("dns.forward", "CoreDNS forwards queries for names outside the cluster", Need.COREFILE)
 def check_forward(evidence: Evidence) -> Iterator[Finding]:
     corefile = require_seen(evidence.corefile)
     if corefile is None or _FORWARD.search(corefile.text) or "import" in corefile.text:
         return
     yield error(
-        f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no questions",
+        f"the Corefile in ConfigMap {corefile.namespace}/{corefile.name} forwards no queries",
         Remedy(
             "Add `forward . /etc/resolv.conf` to its server block.",
             "cluster",
@@ -87,7 +87,7 @@ def check_answers(evidence: Evidence) -> Iterator[Finding]:
             f"{node}: no answer from {', '.join(addresses) or 'any server (none in resolv.conf)'}"
             for node, addresses in servers.items()
         ),
-        why="None of the questions was answered, so no program there resolves any name. "
+        why="None of the queries was answered, so no program there resolves any name. "
         + (
             "All nodes are affected: check the DNS pods and the network to the Service."
             if len(servers) == len(views)

@@ -1,4 +1,4 @@
-"""What the DNS checks share: the views that got answers, and descriptions of answers."""
+"""Helpers of the DNS checks: the views that got answers, and descriptions of answers."""
 
 from __future__ import annotations
 

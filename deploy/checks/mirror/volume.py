@@ -100,7 +100,7 @@ def check_free_space(evidence: Evidence) -> Iterator[Finding]:
         is_low, is_full = free / size < _MIN_FREE, view.volume_full
         if is_low or is_full:
             lines.append(f"{free / 1e9:.1f} GB of {size / 1e9:.1f} GB are free")
-    if is_low or view is None:  # otherwise the errors in the log are of the past
+    if is_low or view is None:  # otherwise the errors in the log are old
         is_full = is_full or any("full" in line or "No space" in line for line in state.error_lines)
     if not is_low and not is_full:
         return

@@ -146,7 +146,7 @@ def test_rolls_everything_back_if_the_fix_is_harmful(
     give_proof(monkeypatch, calls, failures=("no names",), is_harmful=True)
     monkeypatch.setattr(apply, "plan_rollback", lambda *_: make_plan())
     monkeypatch.setattr(apply, "roll_back", lambda *_, **__: calls.append("roll back"))
-    with pytest.raises(FixProofError, match="did harm and was rolled back"):
+    with pytest.raises(FixProofError, match="harmed pods and was rolled back"):
         apply.apply_plan(CLUSTER, make_request(), make_plan(make_update(COREFILE)))
     assert calls[-1] == "roll back"
 

@@ -143,7 +143,7 @@ def test_decides_which_workloads_restart(
 
 
 def test_rejects_a_bad_selector() -> None:
-    with pytest.raises(InputError, match="no label selector"):
+    with pytest.raises(InputError, match="not a label selector"):
         find(pod(), RestartRequest(selector="("))
 
 
