@@ -239,7 +239,7 @@ def test_secrets_are_in_no_argv_environment_or_log(home: MirrorHome) -> None:
     [
         (("up", "--port", "80"), "not a usable port"),
         (("up", "--upstream", "nonsense"), "not an index URL"),
-        (("up", "--size", "5Gi"), "not with --local"),
+        (("up", "--size", "5Gi"), "cannot be used with --local"),
         (("up", "--ca-bundle", "/nonexistent.pem"), "bad CA file"),
         (("env",), "no mirror runs"),
         (("add", "/nonexistent.whl"), "no such file"),
