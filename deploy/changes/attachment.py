@@ -29,7 +29,7 @@ def plan_attachments(
 
 @dataclass(frozen=True, slots=True)
 class AttachmentEditor:
-    """The editor of attachments, next to the fixes in the engine."""
+    """Edits workloads for `mirror attach`. The engine uses it as it uses the fixes."""
 
     name: str = NAME
     order: int = 5
