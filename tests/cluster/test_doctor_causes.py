@@ -205,7 +205,7 @@ def test_finds_a_deleted_ipv6_pool_while_assign_ipv6_is_on(mirror: MirrorLab) ->
         "cni.sandbox", "qualified ippool", "starts-", fix_command="mirror fix ippool"
     )
     assert diagnosis.get_outcome("dns.search-domains") == "skipped"
-    assert "network cannot be made" in diagnosis.get_gaps("dns.search-domains")
+    assert "network cannot be set up" in diagnosis.get_gaps("dns.search-domains")
 
 
 def _has_sandbox_event(mirror: MirrorLab) -> bool:
