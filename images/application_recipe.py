@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from images.recipes import RECIPES
 from images.toml_file import file_error, read_toml
@@ -14,9 +14,17 @@ from mirror.core.codec import DecodeError, load
 from mirror.core.errors import InputError
 
 KIND = "application"  # value of the key ``kind`` in such a file
-_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*\Z")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9]+)?\Z")
-_HOST = re.compile(r"[A-Za-z0-9._:*-]+\Z")
+_ALLOWED = {  # key → pattern of its values
+    "name": r"[a-z0-9]+([._-][a-z0-9]+)*",
+    "base": r"[^\s\"'\\$]+",
+    "user": r"[a-z_][a-z0-9_-]{0,30}",
+    "folder": r"(/[A-Za-z0-9._-]+)+",
+    "packages": r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9]+)?",
+    "extras": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "writable": r"[A-Za-z0-9._/-]+",
+    "environment": r"[A-Za-z_][A-Za-z0-9_]*",
+    "expected_hosts": r"[A-Za-z0-9._:*-]+",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +89,12 @@ def load_application_recipe(path: Path) -> ApplicationRecipe:
 
 def parse_application_recipe(document: Mapping[str, Any], path: Path) -> ApplicationRecipe:
     """Return the recipe in a TOML document. ``path`` is for error messages."""
-    document = dict(document)
-    tables = document.pop("starts", [])
-    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
-        raise _recipe_error(path, "starts is not an array of tables ([[starts]])")
-    starts = tuple(
-        StartCommand(**_load_fields(StartCommand, table, path, "starts.")) for table in tables
-    )
-    recipe = ApplicationRecipe(**_load_fields(ApplicationRecipe, document, path, ""), starts=starts)
-    _check_values(recipe, path)
+    try:
+        recipe = load(ApplicationRecipe, document, "recipe")
+    except DecodeError as error:
+        raise _recipe_error(path, str(error)) from error
+    for key, value in _find_invalid(recipe):
+        raise _recipe_error(path, f"{key}: {value!r} is not allowed")
     return recipe
 
 
@@ -97,61 +102,36 @@ def _recipe_error(path: Path, why: str) -> InputError:
     return file_error(path, why, "correct the file; docs/recipes.md has every key")
 
 
-def _load_fields(
-    kind: type[Any], table: Mapping[str, Any], path: Path, prefix: str
-) -> dict[str, Any]:
-    """Return a table as arguments of a dataclass: known keys, right types, none missing."""
-    hints = get_type_hints(kind)
-    for known in fields(kind):
-        is_required = known.default is MISSING and known.default_factory is MISSING
-        if is_required and known.name not in table:
-            raise _recipe_error(path, f"{prefix}{known.name} is missing")
-    arguments = {}
-    for key, value in table.items():
-        if key not in hints:
-            raise _recipe_error(path, f"unknown key {prefix}{key}; known: {', '.join(hints)}")
-        try:
-            arguments[key] = load(hints[key], value, prefix + key)
-        except DecodeError as error:
-            expected = next(str(known.type) for known in fields(kind) if known.name == key)
-            raise _recipe_error(path, f"{error}, not {expected}") from error
-    return arguments
-
-
-def _check_values(recipe: ApplicationRecipe, path: Path) -> None:
-    """Refuse values that a Dockerfile, a tag or a package manager could misread."""
-
-    def require(is_valid: bool, key: str, value: object) -> None:
-        if not is_valid:
-            raise _recipe_error(path, f"{key}: {value!r} is not allowed")
-
-    def matches(pattern: str, value: str) -> bool:
-        return bool(re.fullmatch(pattern, value))
-
-    def is_inside(value: str) -> bool:
-        return ".." not in Path(value).parts and not value.startswith("/")
-
-    require(bool(_NAME.match(recipe.name)), "name", recipe.name)
-    require(matches(r"[^\s\"'\\$]+", recipe.base), "base", recipe.base)
-    require(0 < recipe.user_id < 2**31, "user_id", recipe.user_id)
-    require(matches(r"[a-z_][a-z0-9_-]{0,30}", recipe.user), "user", recipe.user)
-    require(matches(r"(/[A-Za-z0-9._-]+)+", recipe.folder), "folder", recipe.folder)
-    for package in (*recipe.build_packages, *recipe.run_packages):
-        require(bool(_PACKAGE.match(package)), "packages", package)
-    for name in (*recipe.extras, *recipe.groups):
-        require(matches(r"[A-Za-z0-9][A-Za-z0-9._-]*", name), "extras", name)
-    for place in (*recipe.writable, *recipe.proof_files):
-        is_plain = matches(r"[A-Za-z0-9._/-]+", place)
-        require(is_plain and is_inside(place), "writable", place)
-    require(is_inside(recipe.subdirectory), "subdirectory", recipe.subdirectory)
-    for key, value in (*recipe.environment.items(), *recipe.proof_environment.items()):
-        is_plain = matches(r"[A-Za-z_][A-Za-z0-9_]*", key) and value.isprintable()
-        require(is_plain, "environment", f"{key}={value}")
-    services = [host for start in recipe.starts for host in start.services]
-    for host in (*recipe.expected_hosts, *services):
-        require(bool(_HOST.match(host)), "expected_hosts", host)
+def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
+    """Yield key and value that a Dockerfile, a tag or a package manager could misread."""
+    places = (*recipe.writable, *recipe.proof_files)
+    environment = (*recipe.environment.items(), *recipe.proof_environment.items())
+    services = (host for start in recipe.starts for host in start.services)
+    values = {
+        "name": (recipe.name,),
+        "base": (recipe.base,),
+        "user": (recipe.user,),
+        "folder": (recipe.folder,),
+        "packages": (*recipe.build_packages, *recipe.run_packages),
+        "extras": (*recipe.extras, *recipe.groups),
+        "writable": places,
+        "environment": (variable for variable, _ in environment),
+        "expected_hosts": (*recipe.expected_hosts, *services),
+    }
+    for key, texts in values.items():
+        yield from ((key, text) for text in texts if not re.fullmatch(_ALLOWED[key], text))
+    for place in (*places, recipe.subdirectory):
+        if place.startswith("/") or ".." in Path(place).parts:
+            yield "writable or subdirectory", place
+    for variable, text in environment:
+        if not text.isprintable():
+            yield "environment", f"{variable}={text}"
+    if not 0 < recipe.user_id < 2**31:
+        yield "user_id", recipe.user_id
     for start in recipe.starts:
-        require(bool(start.argv), f"starts.{start.name}.argv", start.argv)
-        if start.health:
-            require(0 < start.port < 65536, f"starts.{start.name}.port", start.port)
-            require(start.health.startswith("/"), "health", start.health)
+        if not start.argv:
+            yield f"starts.{start.name}.argv", start.argv
+        if start.health and not 0 < start.port < 65536:
+            yield f"starts.{start.name}.port", start.port
+        if start.health and not start.health.startswith("/"):
+            yield "health", start.health

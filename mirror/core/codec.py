@@ -73,13 +73,19 @@ def _load(kind: Any, value: Any, where: str) -> Any:
         return kind(value)
     if type(value) is kind:
         return value
-    raise DecodeError(f"{where} is {type(value).__name__} {str(value)[:60]!r}")
+    expected = getattr(kind, "__name__", str(kind))
+    raise DecodeError(f"{where} is {type(value).__name__} {str(value)[:60]!r}, not {expected}")
 
 
 def _load_dataclass(kind: type, value: Any, where: str) -> Any:
+    names = _names(kind)
     if not _has_shape(kind, value):
-        raise DecodeError(f"{where} does not match {kind.__name__}")
-    hints, fields = _hints(kind), [(_names(kind)[key], key, item) for key, item in value.items()]
+        keys = value.keys() if isinstance(value, Mapping) else set()
+        faults = [f"{key} is missing" for key in _required(kind) - keys]
+        faults += [f"unknown key {key}; known: {', '.join(names)}" for key in keys - names.keys()]
+        why = "; ".join(sorted(faults)) or f"it is a {type(value).__name__}"
+        raise DecodeError(f"{where} does not match {kind.__name__}: {why}")
+    hints, fields = _hints(kind), [(names[key], key, item) for key, item in value.items()]
     return kind(**{name: _load(hints[name], item, f"{where}.{key}") for name, key, item in fields})
 
 

@@ -46,8 +46,11 @@ def test_a_rendered_recipe_reads_as_the_same_recipe(tmp_path: Path) -> None:
         ({"name": "x", "user_id": True}, "user_id is bool 'True', not int"),
         ({"name": "x", "user_id": 0}, "user_id: 0 is not allowed"),
         ({"name": "x", "extras": "web"}, "extras is str 'web', not tuple"),
-        ({"name": "x", "starts": "web"}, "starts is not an array of tables"),
-        ({"name": "x", "starts": [{"name": "a"}]}, "starts.argv is missing"),
+        ({"name": "x", "starts": "web"}, "starts is str 'web', not tuple"),
+        (
+            {"name": "x", "starts": [{"name": "a"}]},
+            "starts[0] does not match StartCommand: argv is missing",
+        ),
         ({"name": "x", "starts": [{"name": "a", "argv": ["x"], "health": "/h"}]}, "port"),
         ({"name": "x", "base": "debian\nRUN evil"}, "base"),
         ({"name": "X Y"}, "name"),
