@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO
 
 from images.application_dockerfile import EMPTY_FOLDER, SOURCE_FOLDER
@@ -42,29 +44,20 @@ def pack_context(files: Mapping[str, bytes], source: ProjectSource | None = None
 
 
 def _add_source(archive: tarfile.TarFile, source: ProjectSource) -> None:
-    folders: set[str] = set()
-    for folder in (EMPTY_FOLDER, SOURCE_FOLDER):
-        _add_folder(archive, folder, folders)
-    for name, file in sorted(source.files.items()):
-        path = f"{SOURCE_FOLDER}/{name}"
-        parts = path.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            _add_folder(archive, "/".join(parts[:depth]), folders)
-        entry = tarfile.TarInfo(path)
-        if file.link is not None:
-            entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+    parents = {str(parent) for name in source.files for parent in Path(SOURCE_FOLDER, name).parents}
+    for folder in sorted({EMPTY_FOLDER, SOURCE_FOLDER, *parents} - {"."}):
+        entry = tarfile.TarInfo(folder)
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(entry)
+    for name in source.files:
+        path, entry = source.folder / name, tarfile.TarInfo(f"{SOURCE_FOLDER}/{name}")
+        if path.is_symlink():
+            entry.type = tarfile.SYMTYPE
+            entry.linkname = os.readlink(path)  # noqa: PTH115 - the text, not normalized
             archive.addfile(entry)
             continue
-        entry.mode = 0o755 if file.executable else 0o644
-        with file.path.open("rb") as content:
+        entry.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+        with path.open("rb") as content:
             entry.size = content.seek(0, io.SEEK_END)
             content.seek(0)
             archive.addfile(entry, content)
-
-
-def _add_folder(archive: tarfile.TarFile, name: str, added: set[str]) -> None:
-    if name not in added:
-        added.add(name)
-        entry = tarfile.TarInfo(name)
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        archive.addfile(entry)

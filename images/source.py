@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,26 +24,18 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """A regular file, or a symbolic link if ``link`` (its target) is not None."""
-
-    path: Path
-    link: str | None
-    executable: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSource:
     """A project.
 
     ``revision`` is the git commit, with "-dirty" if files are modified, None outside git;
-    ``files`` maps paths in the project to files; ``left_out`` lists files that were omitted because
-    of their name, as they probably contain secrets.
+    ``files`` are the paths below ``folder`` of regular files and symbolic links, sorted;
+    ``left_out`` lists files that were omitted because of their name, as they probably contain
+    secrets.
     """
 
     folder: Path
     revision: str | None
-    files: Mapping[str, SourceFile]
+    files: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
@@ -78,21 +70,21 @@ def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
     rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     included = list_context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
     requested = {line[1:].lstrip("/") for line in rules if line.startswith("!")}
-    files, left_out = {}, []
+    files, left_out = [], []
     for name in sorted(included):
-        path, parts = root / name, Path(name).parts
-        if set(parts) & set(_NEVER) or name.endswith((".pyc", ".sock")):
+        path = root / name
+        if not set(_NEVER).isdisjoint(Path(name).parts) or name.endswith((".pyc", ".sock")):
             continue
-        if _is_secret(parts[-1] if parts else "") and name not in requested:
+        base = Path(name).name
+        if _SECRET.match(base) and not _SAMPLE.search(base) and name not in requested:
             left_out.append(name)
-        elif path.is_symlink():
-            files[name] = SourceFile(path=path, link=_read_link(root, path), executable=False)
-        elif path.is_file():
-            files[name] = SourceFile(path=path, link=None, executable=os.access(path, os.X_OK))
+        elif path.is_symlink() or path.is_file():
+            _check_link(root, path)
+            files.append(name)
     return ProjectSource(
         folder=root,
         revision=describe_revision(root, deadline.within(10)),
-        files=files,
+        files=tuple(files),
         left_out=tuple(left_out),
     )
 
@@ -157,22 +149,20 @@ def _find_project(folder: Path, subdirectory: str) -> Path:
     return inner if subdirectory and (inner / "pyproject.toml").is_file() else folder
 
 
-def _is_secret(name: str) -> bool:
-    return bool(_SECRET.match(name)) and not _SAMPLE.search(name)
-
-
-def _read_link(root: Path, link: Path) -> str:
-    """Return the target of a symbolic link. Raises InputError if it leads out of the project."""
-    target = os.readlink(link)  # noqa: PTH115 - the text, not the resolved path
-    normalized = Path(os.path.normpath(link.parent / target))
-    if Path(target).is_absolute() or not normalized.is_relative_to(root):
+def _check_link(root: Path, path: Path) -> None:
+    """Raise InputError for a symbolic link that leads out of the project."""
+    if not path.is_symlink():
+        return
+    target = path.readlink()
+    normalized = Path(os.path.normpath(path.parent / target))
+    if target.is_absolute() or not normalized.is_relative_to(root):
         why = f"its target {target} is not part of the source"
-    elif not link.resolve().is_relative_to(root):
+    elif not path.resolve().is_relative_to(root):
         why = "another link on its path does"
     else:
-        return target
+        return
     raise InputError(
-        f"{link.relative_to(root)} is a link that leads out of the project",
+        f"{path.relative_to(root)} is a link that leads out of the project",
         why=why,
         next_step="copy the file into the project, or exclude the link in .dockerignore",
     )
