@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -128,54 +128,37 @@ def _read_events(container: EngineContainer) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def open_sandbox(
-    engine: EngineClient, image: str, deadline: Deadline, route: MirrorRoute | None
+    engine: EngineClient, image: str, route: MirrorRoute | None = None
 ) -> Iterator[Sandbox]:
     """Run a sandbox for the length of a block. Without a route it leads nowhere.
 
     ``image`` must have python3.
     """
-    if route is None:
-        with run_container(engine, _monitor_spec(image, 0, None)) as monitor:
-            _wait_ready(monitor, deadline)
-            yield Sandbox(monitor)
-        return
-    with create_volume(engine) as volume:
-        relay_spec = _program_spec(
-            image,
-            ("relay", _SOCKET, route.address, str(route.port)),
-            volume=(volume, _SHARED),
-            network_mode="host",
-        )
-        monitor_spec = _monitor_spec(image, RELAY_PORT, volume)
-        with (
-            run_container(engine, relay_spec) as relay,
-            run_container(engine, monitor_spec) as monitor,
-        ):
-            _wait_ready(relay, deadline)
-            _wait_ready(monitor, deadline)
-            yield Sandbox(monitor, relay)
+    with ExitStack() as stack:
+        volume = (stack.enter_context(create_volume(engine)), _SHARED) if route else None
 
+        def start(*arguments: str, **options: Any) -> EngineContainer:
+            """Start monitor.py; ``options`` are fields of ContainerSpec."""
+            spec = ContainerSpec(
+                image=image,
+                argv=("python3", _PROGRAM, *arguments),
+                files={_PROGRAM: read_program("monitor.py")},
+                user="0",
+                workdir="/",
+                volume=volume,
+                **options,
+            )
+            return stack.enter_context(run_container(engine, spec))
 
-def _monitor_spec(image: str, port: int, volume: str | None) -> ContainerSpec:
-    return _program_spec(
-        image,
-        (str(port), _SOCKET) if volume else (str(port),),
-        volume=(volume, _SHARED) if volume else None,
-        capabilities=_CAPABILITIES,
-        loopback_dns=True,
-    )
-
-
-def _program_spec(image: str, arguments: tuple[str, ...], **options: Any) -> ContainerSpec:
-    """Return how to run monitor.py; ``options`` are fields of ContainerSpec."""
-    return ContainerSpec(
-        image=image,
-        argv=("python3", _PROGRAM, *arguments),
-        files={_PROGRAM: read_program("monitor.py")},
-        user="0",
-        workdir="/",
-        **options,
-    )
+        relay, port = None, 0
+        if route:
+            port, target = RELAY_PORT, (route.address, str(route.port))
+            relay = start("relay", _SOCKET, *target, network_mode="host")
+        monitor = start(str(port), _SOCKET, capabilities=_CAPABILITIES, loopback_dns=True)
+        for container in (relay, monitor):
+            if container:
+                _wait_ready(container, engine.deadline)
+        yield Sandbox(monitor, relay)
 
 
 def _wait_ready(container: EngineContainer, deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from images.archive import pack_files
 from images.engine import ENGINE_FAILURES, EngineClient
 from images.engine.leftovers import OWNER_LABEL, current_owner
-from mirror.core.wait import Deadline, wait_until
+from mirror.core.wait import wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class ContainerResult:
     """A program that ended in a container; ``output`` combines stdout and stderr."""
 
     exit_code: int
+    stdout: str
     output: str
 
 
@@ -70,20 +71,13 @@ class EngineContainer:
         state = details["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
-    def wait_for_exit(self, name: str, deadline: Deadline) -> int:
-        """Wait until the container has ended; return its exit code. ``name`` is for errors."""
-        return wait_until(
-            self.exit_code, deadline=deadline, what=name, interval=0.05, max_interval=0.15
-        )
-
-    def run(self, argv: Sequence[str], *, user: str | None = None) -> ContainerResult:
-        """Run a program in the container and wait for its end."""
+    def run(self, argv: Sequence[str]) -> int:
+        """Run a program in the container, wait for its end and return its exit code."""
         with self._engine.api_call(f"run {argv[0]} in a container"):
             api = self._engine.api
-            process: Any = api.exec_create(self.id, list(argv), user=user or "")
-            output: bytes = api.exec_start(process["Id"])
-            exit_code = api.exec_inspect(process["Id"])["ExitCode"]
-        return ContainerResult(exit_code=int(exit_code), output=output.decode(errors="replace"))
+            process: Any = api.exec_create(self.id, list(argv))
+            api.exec_start(process["Id"])
+            return int(api.exec_inspect(process["Id"])["ExitCode"])
 
 
 @contextmanager
@@ -130,14 +124,20 @@ def run_container(engine: EngineClient, spec: ContainerSpec) -> Iterator[EngineC
             api.remove_container(name, force=True, v=True)
 
 
-def run_program(
-    engine: EngineClient, image: str, argv: Sequence[str], *, user: str | None = None
+def run_to_end(
+    engine: EngineClient, spec: ContainerSpec, name: str, *, seconds: float = 300
 ) -> ContainerResult:
-    """Run a program without a network and with a read-only root; return its result."""
-    spec = ContainerSpec(image=image, argv=tuple(argv), user=user, read_only=True)
+    """Run a container until its program ends, at most for ``seconds``; ``name`` is for errors."""
     with run_container(engine, spec) as container:
-        exit_code = container.wait_for_exit(argv[0], engine.deadline.within(60))
-        return ContainerResult(exit_code=exit_code, output=container.read_log())
+        exit_code = wait_until(
+            container.exit_code,
+            deadline=engine.deadline.within(seconds),
+            what=name,
+            interval=0.05,
+            max_interval=0.15,
+        )
+        stdout, output = container.read_log(stderr=False), container.read_log()
+        return ContainerResult(exit_code=exit_code, stdout=stdout, output=output)
 
 
 @contextmanager

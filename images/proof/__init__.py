@@ -10,21 +10,19 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Protocol, cast
 
 from images.application_recipe import ApplicationRecipe
 from images.engine import EngineClient
-from images.engine.containers import ContainerSpec, EngineContainer, run_container
+from images.engine.containers import ContainerResult, ContainerSpec, run_to_end
 from images.inside import read_program
 from images.project_lock import ProjectLock
 from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
 from mirror.core.codec import json_key
 from mirror.core.progress import Progress
-from mirror.core.wait import Deadline
 
 _HOOK = "/pypi-mirror/hook"
 
@@ -42,17 +40,11 @@ class ProofSubject:
     lock: ProjectLock
     packages: tuple[str, ...]
     progress: Progress
-    deadline: Deadline
 
-    def open_network(self) -> AbstractContextManager[Sandbox]:
-        """Open a sandbox that leads nowhere."""
-        return open_sandbox(self.engine, self.image, self.deadline, None)
-
-    @contextmanager
-    def run_program(
-        self, sandbox: Sandbox | None, argv: Sequence[str], script: str = "", **env: str
-    ) -> Iterator[EngineContainer]:
-        """Run a program of the image as a pod would, in a sandbox or without any network.
+    def describe_program(
+        self, argv: Sequence[str], script: str = "", sandbox: Sandbox | None = None, **env: str
+    ) -> ContainerSpec:
+        """Return how to run a program of the image as a pod would, in a sandbox or no network.
 
         With ``script``, a program of images/inside, ``argv`` are its arguments.
         """
@@ -64,7 +56,7 @@ class ProofSubject:
             files[f"{self.recipe.folder}/{path}"] = text.encode()
         recipe_path = self.recipe.environment.get("PYTHONPATH", "")
         python_path = _HOOK + (f":{recipe_path}" if recipe_path else "")
-        spec = ContainerSpec(
+        return ContainerSpec(
             image=self.image,
             argv=tuple(argv),
             network_mode=sandbox.network if sandbox else "none",
@@ -72,37 +64,17 @@ class ProofSubject:
             environment={**self.recipe.proof_environment, **env, "PYTHONPATH": python_path},
             files=files,
         )
-        with run_container(self.engine, spec) as container:
-            yield container
 
-    def run_to_end(
-        self, argv: Sequence[str], name: str, *, script: str = "", in_sandbox: bool = False
-    ) -> ProofRun:
-        """Run a program as run_program does, and wait for its end; ``name`` is for errors.
+    def run_in_sandbox(
+        self, argv: Sequence[str], name: str, script: str = ""
+    ) -> tuple[ContainerResult, tuple[NetworkAttempt, ...]]:
+        """Run a program to its end; return also its attempts to reach hosts.
 
-        Only in a sandbox, its attempts to reach hosts are recorded.
+        ``name`` is for errors.
         """
-        with ExitStack() as stack:
-            sandbox = stack.enter_context(self.open_network()) if in_sandbox else None
-            with self.run_program(sandbox, argv, script) as container:
-                exit_code = container.wait_for_exit(name, self.deadline.within(300))
-                stdout, output = container.read_log(stderr=False), container.read_log()
-            return ProofRun(
-                exit_code=exit_code,
-                stdout=stdout,
-                output=output,
-                attempts=sandbox.attempts() if sandbox else (),
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProofRun:
-    """A program of an image that has ended. ``output`` combines stdout and stderr."""
-
-    exit_code: int
-    stdout: str
-    output: str
-    attempts: tuple[NetworkAttempt, ...]
+        with open_sandbox(self.engine, self.image) as sandbox:
+            spec = self.describe_program(argv, script, sandbox)
+            return run_to_end(self.engine, spec, name), sandbox.attempts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,13 @@ def check(subject: ProofSubject) -> ProofResult:
     attempts: list[NetworkAttempt] = []
     last_lines: list[str] = []
     for argv in subject.recipe.checks:
-        run = subject.run_to_end(argv, argv[0], in_sandbox=True)
+        run, tried = subject.run_in_sandbox(argv, argv[0])
         lines = run.output.strip().splitlines()
         if run.exit_code != 0:
             command = " ".join(argv)[:80]
             faults.append(f"{command} ended with {run.exit_code}: " + "\n".join(lines[-5:]))
-        faults += describe_unexpected(run.attempts, subject.recipe.expected_hosts)
-        attempts += run.attempts
+        faults += describe_unexpected(tried, subject.recipe.expected_hosts)
+        attempts += tried
         last_lines += lines[-1:]
     return ProofResult(
         check="checks",

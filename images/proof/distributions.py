@@ -8,6 +8,7 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
+from images.engine.containers import run_to_end
 from images.proof import ProofResult, ProofSubject
 
 ORDER = 1
@@ -35,7 +36,8 @@ def check(subject: ProofSubject) -> ProofResult:
 
 def read_environment(subject: ProofSubject) -> dict[str, Any]:
     """Return what images/inside/environment.py prints in the image; empty lists if it fails."""
-    run = subject.run_to_end((), "the list of distributions", script="environment.py")
+    spec = subject.describe_program((), "environment.py")
+    run = run_to_end(subject.engine, spec, "the list of distributions")
     if run.exit_code != 0:
         return {"markers": {}, "distributions": [], "built": [], "builders": []}
     return dict(json.loads(run.stdout))

@@ -15,7 +15,7 @@ def check(subject: ProofSubject) -> ProofResult:
         return ProofResult(
             check="imports", summary="the project has no packages of its own", faults=()
         )
-    run = subject.run_to_end(packages, "the imports", script="imports.py", in_sandbox=True)
+    run, attempts = subject.run_in_sandbox(packages, "the imports", "imports.py")
     errors: dict[str, str] = {}  # module → error, empty if it imports
     for line in run.stdout.splitlines():
         if line.startswith("{"):
@@ -35,11 +35,9 @@ def check(subject: ProofSubject) -> ProofResult:
     ]
     if run.exit_code != 0:
         faults.append(f"the interpreter ended with {run.exit_code}")
-    faults += describe_unexpected(run.attempts, subject.recipe.expected_hosts)
+    faults += describe_unexpected(attempts, subject.recipe.expected_hosts)
     failed = sum(1 for error in errors.values() if error)
     summary = f"{len(errors) - failed} modules import"
     if failed:
         summary += f", {failed} fail as listed"
-    return ProofResult(
-        check="imports", summary=summary, faults=tuple(faults), attempts=run.attempts
-    )
+    return ProofResult(check="imports", summary=summary, faults=tuple(faults), attempts=attempts)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from images.application_recipe import StartCommand
-from images.engine.containers import EngineContainer
+from images.engine.containers import EngineContainer, run_container
 from images.proof import ProofResult, ProofSubject, describe_unexpected
-from images.sandbox import NetworkAttempt, Sandbox
+from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import wait_until
 
@@ -24,8 +24,9 @@ def check(subject: ProofSubject) -> ProofResult:
     summaries: list[str] = []
     for number, start in enumerate(subject.recipe.starts):
         subject.progress.count(number, len(subject.recipe.starts), start.name)
-        with subject.open_network() as sandbox:
-            with subject.run_program(sandbox, start.argv, **start.environment) as container:
+        with open_sandbox(subject.engine, subject.image) as sandbox:
+            spec = subject.describe_program(start.argv, sandbox=sandbox, **start.environment)
+            with run_container(subject.engine, spec) as container:
                 fault, summary = _watch_start(subject, start, sandbox, container)
             tried = sandbox.attempts()
         allowed = (*subject.recipe.expected_hosts, *start.services)
@@ -53,7 +54,7 @@ def _watch_start(
         code = container.exit_code()
         after = f"after {time.monotonic() - started:.1f} s"
         hosts = {attempt.host for attempt in sandbox.attempts()} if start.services else set()
-        if start.health and _is_healthy(sandbox, url):
+        if start.health and sandbox.monitor.run(("python3", "-c", _REQUEST, url)) == 0:
             return "", f"serves {start.health} {after}"
         if awaited := sorted(hosts & set(start.services)):
             return "", f"waits for {', '.join(awaited)} {after}"
@@ -64,7 +65,7 @@ def _watch_start(
         return fault, f"ended with {code}"
 
     try:
-        deadline = subject.deadline.within(start.seconds)
+        deadline = subject.engine.deadline.within(start.seconds)
         return wait_until(
             find_outcome, deadline=deadline, what=start.name, interval=0.1, max_interval=0.5
         )
@@ -74,10 +75,6 @@ def _watch_start(
         goal = start.health or " or ".join(start.services)
         fault = f"neither ended nor reached {goal} in {start.seconds:.0f} s"
         return f"{fault}:\n{_log_tail(container)}", "hangs"
-
-
-def _is_healthy(sandbox: Sandbox, url: str) -> bool:
-    return sandbox.monitor.run(("python3", "-c", _REQUEST, url)).exit_code == 0
 
 
 def _log_tail(container: EngineContainer) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from images.build_mirror import INPUTS_LABEL
 from images.engine import EngineClient
-from images.engine.containers import run_program
+from images.engine.containers import ContainerSpec, run_to_end
 from tests.cluster.engine import DockerEngine
 from tests.images.conftest import BuiltMirrorImage
 
@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.index]
 def run(
     engine: EngineClient, mirror_image: BuiltMirrorImage, *argv: str, user: str | None = None
 ) -> str:
-    result = run_program(engine, mirror_image.image.reference, argv, user=user)
+    image = mirror_image.image.reference
+    spec = ContainerSpec(image=image, argv=argv, user=user, read_only=True)
+    result = run_to_end(engine, spec, argv[0], seconds=60)
     assert result.exit_code == 0, result.output
     return result.output
 

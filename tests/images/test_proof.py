@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from images.engine import EngineClient
 from images.project_lock import ProjectLock
 from images.proof import ProofSubject, distributions
 from mirror.core.progress import SILENT
-from mirror.core.wait import Deadline
 from mirror.lock import PinnedDistribution
 from tests.images.projects import RECIPE, BuildEnvironment, with_recipe
 
@@ -129,11 +127,10 @@ def test_reports_missing_and_wrong_distributions(
     subject = ProofSubject(
         engine=engine,
         image=report["id"],
-        recipe=replace(recipe),
+        recipe=recipe,
         lock=ProjectLock(file="uv.lock", sha256="", pins=pins, members=()),
         packages=("hello",),
         progress=SILENT,
-        deadline=Deadline.after(60),
     )
     faults = distributions.check(subject).faults
     assert faults[0] == "not-installed 1.0 is locked and not installed"
