@@ -23,7 +23,7 @@ from images.application_recipe import (
 )
 from images.build_application import BuildRequest, build_application, preview_dockerfile
 from images.build_mirror import build_mirror
-from images.builder import BuiltImage
+from images.builder import describe_image
 from images.derived_recipe import derive_recipe, render_recipe
 from images.engine import EngineClient
 from images.mirror_recipe import load_mirror_recipe
@@ -120,7 +120,7 @@ def run_application_build(
         engine = EngineClient.connect(deadline)
         with open_build_index(options.mirror_url, target, deadline) as index:
             request = replace(request, index=index.url)
-            report = build_application(engine, request, index.upload, progress, deadline)
+            report = build_application(engine, request, index.upload, progress)
         if options.archive:
             progress.step(f"write {options.archive}")
             _save_archive(engine, report.reference, options.archive)
@@ -239,13 +239,7 @@ def _deliver(
     cluster = connect(target)
     method = choose_method(cluster, delivery)
     check_architecture(report.architecture, cluster.list("Node"))
-    image = BuiltImage(
-        reference=report.reference,
-        id=report.id,
-        architecture=report.architecture,
-        size=report.size,
-        built=True,
-    )
+    image = describe_image(engine, report.reference, built=True)
     return method.deliver(image, engine, cluster, delivery, progress).reference
 
 

@@ -30,17 +30,19 @@ from images.engine import EngineClient, EngineImage
 from images.engine.build_log import shorten_step
 from images.engine.leftovers import remove_leftovers
 from images.inside import read_program
-from images.inspect import inspect_image, make_report
+from images.inspect import inspect_image
 from images.project_lock import ProjectLock, read_project_lock
 from images.proof import ProofResult, ProofSubject, run_proof
 from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
 from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.source import ProjectSource, open_source
-from images.vendor import Upload, VendoredDistribution, vendor
+from images.vendor import Upload, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
+
+_SCRATCH = "pypi-mirror-vendor-"
 
 
 class ImageProofError(MirrorError):
@@ -74,23 +76,8 @@ class BuildRequest:
     no_cache: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _BuildInputs:
-    """What a build has prepared before the engine builds the image."""
-
-    source: ProjectSource
-    lock: ProjectLock
-    vendored: tuple[VendoredDistribution, ...]
-    build_base: EngineImage
-    run_base: EngineImage
-
-
 def build_application(
-    engine: EngineClient,
-    request: BuildRequest,
-    upload: Upload,
-    progress: Progress,
-    deadline: Deadline,
+    engine: EngineClient, request: BuildRequest, upload: Upload, progress: Progress
 ) -> BuildReport:
     """Build, prove and name an image.
 
@@ -98,46 +85,57 @@ def build_application(
     failed build, ImageProofError for a failed proof. In every case, an earlier image keeps its name
     until the new one has passed.
     """
-    recipe, timer = request.recipe, _Timer()
+    recipe, deadline, timer = request.recipe, engine.deadline, _Timer()
     route = MirrorRoute.parse(request.index)
     remove_leftovers(engine)
     if request.tag:
         _check_tag(engine, request.tag, recipe)
     with open_source(request.source, recipe.subdirectory, deadline) as source:
-        inputs = _prepare(engine, request, source, upload, progress, deadline, timer)
-        with (
-            timer.measure("build"),
-            open_sandbox(engine, inputs.run_base.id, deadline, route) as sandbox,
-        ):
-            image = _build_in_sandbox(engine, request, inputs, route, sandbox, progress)
+        progress.step("read the lock")
+        lock = _read_lock(request, source, deadline)
+        with timer.measure("vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
+            lock, vendored = vendor(
+                lock,
+                request.vendor_sources,
+                Path(scratch),
+                index=request.index,
+                upload=upload,
+                progress=progress,
+                deadline=deadline,
+            )
+        with timer.measure("system"):
+            build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
+        dockerfile = _render(recipe, source, lock, route, build_base.id, run_base.id)
+        with timer.measure("build"), open_sandbox(engine, run_base.id, route) as sandbox:
+            progress.step("build")
+            steps = BuildProgress(progress, sandbox)
+            files = _collect_files(dockerfile, lock)
+            image = _build_in_sandbox(engine, files, source, steps, sandbox, request.no_cache)
             relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
-        packages = find_packages(source.folder, inputs.lock.members)
+        packages = find_packages(source.folder, lock.members)
     subject = ProofSubject(
-        engine=engine,
-        image=image,
-        recipe=recipe,
-        lock=inputs.lock,
-        packages=packages,
-        progress=progress,
-        deadline=deadline,
+        engine=engine, image=image, recipe=recipe, lock=lock, packages=packages, progress=progress
     )
     reference = request.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
     with ThreadPoolExecutor(1) as executor:  # the proof mostly waits
-        inspection = executor.submit(inspect_image, subject)
-        proof = _prove(subject, reference, timer) if request.prove else ()
+        inspection = executor.submit(inspect_image, subject, run_base)
+        proof: tuple[ProofResult, ...] = ()
+        if request.prove:
+            with timer.measure("proof"):
+                proof = run_proof(subject)
+            if any(result.faults for result in proof):
+                raise ImageProofError(reference, proof)
         with timer.measure("bill"):
             progress.step("inspect the image")
-            report = make_report(
-                subject,
+            report = replace(
                 inspection.result(),
-                reference,
-                proof=proof,
-                vendored=inputs.vendored,
-                source=inputs.source,
-                base=inputs.run_base,
-                seconds={},
+                reference=reference,
+                vendored=vendored,
+                revision=source.revision,
                 relayed=relayed,
                 elsewhere=elsewhere,
+                left_out=source.left_out,
+                proof=proof,
             )
             labels = report_labels(report, recipe.name, recipe.title or recipe.name)
             image = _add_labels(engine, image, labels)
@@ -152,13 +150,7 @@ def preview_dockerfile(request: BuildRequest, deadline: Deadline) -> str:
     with open_source(request.source, recipe.subdirectory, deadline) as source:
         lock = _read_lock(request, source, deadline)
         route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
-        return render_application_dockerfile(
-            recipe,
-            build_base=recipe.base,
-            run_base=recipe.base,
-            index=route.sandbox_url,
-            members=_list_members(source, lock),
-        )
+        return _render(recipe, source, lock, route, recipe.base, recipe.base)
 
 
 def prepare_base_images(
@@ -203,83 +195,56 @@ def _prepare_base_image(
     return engine.get(reference)
 
 
-def _prepare(
-    engine: EngineClient,
-    request: BuildRequest,
-    source: ProjectSource,
-    upload: Upload,
-    progress: Progress,
-    deadline: Deadline,
-    timer: _Timer,
-) -> _BuildInputs:
-    """Read the lock, put everything into an index, and get the base images."""
-    progress.step("read the lock")
-    lock = _read_lock(request, source, deadline)
-    with (
-        timer.measure("vendor"),
-        tempfile.TemporaryDirectory(prefix="pypi-mirror-vendor-") as scratch,
-    ):
-        lock, vendored = vendor(
-            lock,
-            request.vendor_sources,
-            Path(scratch),
-            index=request.index,
-            upload=upload,
-            progress=progress,
-            deadline=deadline,
-        )
-    with timer.measure("system"):
-        build_base, run_base = prepare_base_images(
-            engine, request.recipe, request.apt_mirror, progress
-        )
-    return _BuildInputs(
-        source=source, lock=lock, vendored=vendored, build_base=build_base, run_base=run_base
-    )
-
-
 def _read_lock(request: BuildRequest, source: ProjectSource, deadline: Deadline) -> ProjectLock:
     names = frozenset(request.vendor_sources)
     return read_project_lock(source.folder, request.recipe, deadline, vendored=names)
 
 
-def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
-    """Return the folders to install from the source: the project itself and the lock's members."""
-    return ((".",) if is_installable(source.folder) else ()) + lock.members
-
-
-def _build_in_sandbox(
-    engine: EngineClient,
-    request: BuildRequest,
-    inputs: _BuildInputs,
+def _render(
+    recipe: ApplicationRecipe,
+    source: ProjectSource,
+    lock: ProjectLock,
     route: MirrorRoute,
-    sandbox: Sandbox,
-    progress: Progress,
+    build_base: str,
+    run_base: str,
 ) -> str:
-    """Return the image's id. EngineError if a step tried to reach anything but the mirror."""
-    dockerfile = render_application_dockerfile(
-        request.recipe,
-        build_base=inputs.build_base.id,
-        run_base=inputs.run_base.id,
+    return render_application_dockerfile(
+        recipe,
+        build_base=build_base,
+        run_base=run_base,
         index=route.sandbox_url,
-        members=_list_members(inputs.source, inputs.lock),
+        members=((".",) if is_installable(source.folder) else ()) + lock.members,
     )
-    files = {
+
+
+def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:
+    """Return the build context (path → content) without the source."""
+    return {
         "Dockerfile": dockerfile.encode(),
-        REQUIREMENTS: inputs.lock.requirements_text.encode(),
+        REQUIREMENTS: lock.requirements_text.encode(),
         UV_REQUIREMENTS: (RECIPES / "mirror-probe.txt").read_bytes(),
         BUILD_CONSTRAINTS: (RECIPES / BUILD_CONSTRAINTS).read_bytes(),
         **{name: read_program(name) for name in (INSTALLER, BYTECODE_COMPILER)},
     }
-    progress.step("build")
-    steps = BuildProgress(progress, sandbox)
+
+
+def _build_in_sandbox(
+    engine: EngineClient,
+    files: Mapping[str, bytes],
+    source: ProjectSource,
+    steps: BuildProgress,
+    sandbox: Sandbox,
+    no_cache: bool,
+) -> str:
+    """Return the image's id. EngineError if a step tried to reach anything but the mirror."""
     try:
         image = build_unnamed(
             engine,
             files,
             steps,
-            source=inputs.source,
+            source=source,
             network_mode=sandbox.network,
-            no_cache=request.no_cache,
+            no_cache=no_cache,
         )
         steps.record_attempts()
     except EngineError as error:
@@ -298,15 +263,6 @@ def _build_in_sandbox(
             next_step="everything must come from the mirror: lock it, or --vendor NAME=WHEEL",
         )
     return image
-
-
-def _prove(subject: ProofSubject, reference: str, timer: _Timer) -> tuple[ProofResult, ...]:
-    """Run the proof. Raises ImageProofError if it fails."""
-    with timer.measure("proof"):
-        results = run_proof(subject)
-    if any(result.faults for result in results):
-        raise ImageProofError(reference, results)
-    return results
 
 
 def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str:

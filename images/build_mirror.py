@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 import mirror
-from images.builder import BuiltImage, build_unnamed, get_base_image
-from images.engine import EngineClient, EngineImage
-from images.engine.containers import run_program
+from images.builder import BuiltImage, build_unnamed, describe_image, get_base_image
+from images.engine import EngineClient
+from images.engine.containers import ContainerSpec, run_to_end
 from images.mirror_dockerfile import CA_FILE, SYSTEM_SCRIPT, render_mirror_dockerfile
 from images.mirror_recipe import MirrorRecipe, load_mirror_recipe
 from images.recipes import RECIPES
@@ -59,14 +59,14 @@ def build_mirror(
     end of the log if the build fails; then neither a name nor a container is left behind.
     """
     plan = plan_mirror(engine, base=base, progress=progress)
-    if existing := engine.find(plan.reference):
-        return _describe_image(plan, existing, built=False)
+    if engine.find(plan.reference):
+        return describe_image(engine, plan.reference, built=False)
     progress.step(f"build {plan.reference}")
     image = _build(engine, plan, ca, progress)
     progress.step(f"check {plan.reference}")
     _check_programs(engine, plan.recipe, image)
     engine.tag(image, plan.reference)
-    return _describe_image(plan, engine.get(plan.reference), built=True)
+    return describe_image(engine, plan.reference, built=True)
 
 
 def plan_mirror(
@@ -160,23 +160,14 @@ def _build(engine: EngineClient, plan: MirrorImagePlan, ca: str | None, progress
 
 def _check_programs(engine: EngineClient, recipe: MirrorRecipe, image: str) -> None:
     for argv in recipe.checks:
-        result = run_program(engine, image, argv)
+        spec = ContainerSpec(image=image, argv=argv, read_only=True)
+        result = run_to_end(engine, spec, argv[0], seconds=60)
         if result.exit_code != 0:
             raise EngineError(
                 f"the image was built, but {argv[0]} does not run in it ({result.exit_code})",
                 why=result.output[-1500:].strip(),
                 next_step="is the base image Debian with Python 3.13? choose another with --base",
             )
-
-
-def _describe_image(plan: MirrorImagePlan, image: EngineImage, *, built: bool) -> BuiltImage:
-    return BuiltImage(
-        reference=plan.reference,
-        id=image.id,
-        architecture=image.architecture,
-        size=image.size,
-        built=built,
-    )
 
 
 def _hash_inputs(inputs: Mapping[str, bytes]) -> str:

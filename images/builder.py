@@ -29,6 +29,18 @@ class BuiltImage:
     built: bool
 
 
+def describe_image(engine: EngineClient, reference: str, *, built: bool) -> BuiltImage:
+    """Return a named image that the engine has."""
+    image = engine.get(reference)
+    return BuiltImage(
+        reference=reference,
+        id=image.id,
+        architecture=image.architecture,
+        size=image.size,
+        built=built,
+    )
+
+
 def get_base_image(engine: EngineClient, name: str, progress: Progress) -> EngineImage:
     """Return a base image; pull it if the engine does not have it."""
     if image := engine.find(name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -45,29 +45,29 @@ class BuildReport:
 
     ``relayed`` counts the build's connections to the mirror, ``elsewhere`` its connections and
     look-ups of anything else. ``built_with`` are the distributions that ran in the build.
-    ``seconds`` is by part of the build.
+    ``seconds`` is by part of the build. The fields with a default are what the image does not show.
     """
 
-    reference: str
+    reference: str = ""
     id: str
     architecture: str
     base: str
     size: int
     layers: tuple[Layer, ...]
     distributions: tuple[Distribution, ...]
-    vendored: tuple[VendoredDistribution, ...]
+    vendored: tuple[VendoredDistribution, ...] = ()
     built_from_sdist: tuple[str, ...]
     built_with: tuple[str, ...]
     lock: str
     lock_sha256: str
-    revision: str | None
+    revision: str | None = None
     files_sha256: str
     files: int
-    relayed: int
-    elsewhere: int
-    left_out: tuple[str, ...]
-    proof: tuple[ProofResult, ...]
-    seconds: Mapping[str, float]
+    relayed: int = 0
+    elsewhere: int = 0
+    left_out: tuple[str, ...] = ()
+    proof: tuple[ProofResult, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def report_labels(report: BuildReport, recipe: str, title: str) -> dict[str, str]:

@@ -80,14 +80,8 @@ def vendor(
         version = _check_wheel(wheel, pin)
         wheel = _add_build_tag(wheel, folder)
         digest = upload(wheel)
-        pins.append(
-            PinnedDistribution(
-                name=pin.name,
-                specifier=f"=={version}",
-                marker=pin.marker,
-                hashes=(f"sha256:{digest}",),
-            )
-        )
+        pinned = (f"sha256:{digest}",)
+        pins.append(replace(pin, specifier=f"=={version}", hashes=pinned, origin=""))
         vendored.append(
             VendoredDistribution(
                 name=pin.name,
@@ -157,10 +151,14 @@ def _download(pin: PinnedDistribution, url: str, folder: Path, deadline: Deadlin
     return path
 
 
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _check_hash(pin: PinnedDistribution, url: str, path: Path, hashes: set[str]) -> None:
     """Raise InputError if SHA-256 hashes are locked and the file has none of them."""
-    with path.open("rb") as file:
-        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    digest = f"sha256:{_hash_file(path)}"
     locked = {locked for locked in hashes if locked.startswith("sha256:")}
     if locked and digest not in locked:
         raise InputError(
@@ -205,8 +203,7 @@ def _check_wheel(wheel: Path, pin: PinnedDistribution) -> str:
         raise InputError(f"not a wheel: {wheel.name}", why=str(error)) from error
     if canonicalize_name(name) != pin.name:
         raise InputError(
-            f"{wheel.name} is not {pin.name}",
-            next_step="give a distribution with the locked name",
+            f"{wheel.name} is not {pin.name}", next_step="give a distribution with the locked name"
         )
     if pin.version and str(version) != pin.version:
         raise InputError(
@@ -230,9 +227,7 @@ def _add_build_tag(wheel: Path, folder: Path) -> Path:
     the wheel whose hash is pinned.
     """
     parts = wheel.name.removesuffix(".whl").split("-")
-    with wheel.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    name = "-".join([*parts[:2], f"0_{digest[:12]}", *parts[-3:]]) + ".whl"
+    name = "-".join([*parts[:2], f"0_{_hash_file(wheel)[:12]}", *parts[-3:]]) + ".whl"
     target = folder / "upload" / name
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(wheel, target)
