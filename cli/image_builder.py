@@ -16,20 +16,16 @@ from cli.connect import connect
 from cli.delivery_options import DeliveryFlags
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
-from images.application_recipe import (
-    ApplicationRecipe,
-    is_application_recipe,
-    load_application_recipe,
-)
+from images.application_recipe import ApplicationRecipe, load_application_recipe
 from images.build_application import BuildRequest, build_application, preview_dockerfile
 from images.build_mirror import build_mirror
 from images.builder import describe_image
 from images.derived_recipe import derive_recipe, render_recipe
 from images.engine import EngineClient
-from images.mirror_recipe import load_mirror_recipe
 from images.recipes import RECIPES, list_recipe_names
 from images.report import BuildReport, render_sbom
 from images.source import open_source
+from images.toml_file import read_toml
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, UnfitError
 from mirror.core.progress import Progress
@@ -64,10 +60,7 @@ class BuildOptions:
 def list_recipes() -> Iterator[tuple[str, str]]:
     """Yield name and title of each recipe."""
     for name in list_recipe_names():
-        if is_application_recipe(name):
-            yield name, load_application_recipe(RECIPES / f"{name}.toml").title
-        else:
-            yield name, load_mirror_recipe(name).title
+        yield name, read_toml(RECIPES / f"{name}.toml")["title"]
 
 
 def run_mirror_build(

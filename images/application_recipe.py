@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from images.recipes import RECIPES
 from images.toml_file import file_error, read_toml
 from mirror.core.codec import DecodeError, load
 from mirror.core.errors import InputError
@@ -72,11 +71,6 @@ class ApplicationRecipe:
     proof_environment: Mapping[str, str] = field(default_factory=dict)  # only in the proof
     proof_files: Mapping[str, str] = field(default_factory=dict)  # path below ``folder`` → text
     starts: tuple[StartCommand, ...] = ()
-
-
-def is_application_recipe(name: str) -> bool:
-    """Whether one of our own recipes is an application's, not the mirror's."""
-    return bool(read_toml(RECIPES / f"{name}.toml").get("kind") == KIND)
 
 
 def load_application_recipe(path: Path) -> ApplicationRecipe:

@@ -85,7 +85,8 @@ def build_application(
     failed build, ImageProofError for a failed proof. In every case, an earlier image keeps its name
     until the new one has passed.
     """
-    recipe, deadline, timer = request.recipe, engine.deadline, _Timer()
+    recipe, deadline = request.recipe, engine.deadline
+    seconds: dict[str, float] = {}
     route = MirrorRoute.parse(request.index)
     remove_leftovers(engine)
     if request.tag:
@@ -93,7 +94,7 @@ def build_application(
     with open_source(request.source, recipe.subdirectory, deadline) as source:
         progress.step("read the lock")
         lock = _read_lock(request, source, deadline)
-        with timer.measure("vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
+        with _measure(seconds, "vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
             lock, vendored = vendor(
                 lock,
                 request.vendor_sources,
@@ -103,10 +104,10 @@ def build_application(
                 progress=progress,
                 deadline=deadline,
             )
-        with timer.measure("system"):
+        with _measure(seconds, "system"):
             build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
         dockerfile = _render(recipe, source, lock, route, build_base.id, run_base.id)
-        with timer.measure("build"), open_sandbox(engine, run_base.id, route) as sandbox:
+        with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
             progress.step("build")
             steps = BuildProgress(progress, sandbox)
             files = _collect_files(dockerfile, lock)
@@ -121,11 +122,11 @@ def build_application(
         inspection = executor.submit(inspect_image, subject, run_base)
         proof: tuple[ProofResult, ...] = ()
         if request.prove:
-            with timer.measure("proof"):
+            with _measure(seconds, "proof"):
                 proof = run_proof(subject)
             if any(result.faults for result in proof):
                 raise ImageProofError(reference, proof)
-        with timer.measure("bill"):
+        with _measure(seconds, "bill"):
             progress.step("inspect the image")
             report = replace(
                 inspection.result(),
@@ -141,7 +142,7 @@ def build_application(
             image = _add_labels(engine, image, labels)
             _check_tag(engine, reference, recipe)  # it may have been taken during the build
             engine.tag(image, reference)
-    return replace(report, id=image, seconds=timer.seconds)
+    return replace(report, id=image, seconds=seconds)
 
 
 def preview_dockerfile(request: BuildRequest, deadline: Deadline) -> str:
@@ -162,37 +163,26 @@ def prepare_base_images(
     build with access to the host's network.
     """
     base = get_base_image(engine, recipe.base, progress)
+    script = (RECIPES / SYSTEM_SCRIPT).read_bytes()
+
+    def prepare(packages: tuple[str, ...]) -> EngineImage:
+        # the mirror of the packages is not part of the image's identity
+        identity = render_base_dockerfile(recipe, base=base.id, packages=packages, apt_mirror=None)
+        digest = hashlib.sha256(script + identity.encode()).hexdigest()[:12]
+        reference = f"pypi-mirror-base:{digest}"
+        if existing := engine.find(reference):
+            return existing
+        progress.step("system packages: " + (" ".join(packages) or "none"))
+        dockerfile = render_base_dockerfile(
+            recipe, base=base.id, packages=packages, apt_mirror=apt_mirror
+        )
+        files = {SYSTEM_SCRIPT: script, "Dockerfile": dockerfile.encode()}
+        engine.tag(build_unnamed(engine, files, progress), reference)
+        return engine.get(reference)
+
     run_packages = tuple(sorted(set(recipe.run_packages)))
     build_packages = tuple(sorted({*recipe.build_packages, *run_packages}))
-    images = {
-        packages: _prepare_base_image(engine, recipe, base, packages, apt_mirror, progress)
-        for packages in {run_packages, build_packages}
-    }
-    return images[build_packages], images[run_packages]
-
-
-def _prepare_base_image(
-    engine: EngineClient,
-    recipe: ApplicationRecipe,
-    base: EngineImage,
-    packages: tuple[str, ...],
-    apt_mirror: str | None,
-    progress: Progress,
-) -> EngineImage:
-    script = (RECIPES / SYSTEM_SCRIPT).read_bytes()
-    # the mirror of the packages is not part of the image's identity
-    identity = render_base_dockerfile(recipe, base=base.id, packages=packages, apt_mirror=None)
-    digest = hashlib.sha256(script + identity.encode()).hexdigest()[:12]
-    reference = f"pypi-mirror-base:{digest}"
-    if existing := engine.find(reference):
-        return existing
-    progress.step("system packages: " + (" ".join(packages) or "none"))
-    dockerfile = render_base_dockerfile(
-        recipe, base=base.id, packages=packages, apt_mirror=apt_mirror
-    )
-    files = {SYSTEM_SCRIPT: script, "Dockerfile": dockerfile.encode()}
-    engine.tag(build_unnamed(engine, files, progress), reference)
-    return engine.get(reference)
+    return prepare(build_packages), prepare(run_packages)
 
 
 def _read_lock(request: BuildRequest, source: ProjectSource, deadline: Deadline) -> ProjectLock:
@@ -284,16 +274,9 @@ def _check_tag(engine: EngineClient, tag: str, recipe: ApplicationRecipe) -> Non
         )
 
 
-class _Timer:
-    """Measures parts of a build, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, part: str) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[part] = round(time.monotonic() - start, 2)
+@contextmanager
+def _measure(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Add how long a block takes."""
+    start = time.monotonic()
+    yield
+    seconds[part] = round(time.monotonic() - start, 2)

@@ -15,7 +15,7 @@ import tomli_w
 from packaging.utils import canonicalize_name
 
 from images.application_recipe import KIND, ApplicationRecipe, parse_application_recipe
-from images.toml_file import read_toml
+from images.toml_file import read_pyproject, read_toml
 from mirror.core.codec import dump
 from mirror.core.errors import InputError
 
@@ -68,21 +68,18 @@ def find_packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
     packages: list[str] = []
     for root in (folder, *(folder / member for member in members)):
         for top in (root / "src", root):
-            names = [
-                path.parent.name
-                for path in sorted(top.glob("*/__init__.py"))
-                if path.parent.name not in _NOT_PACKAGES and path.parent.name.isidentifier()
-            ]
-            packages += names
-            if names:
+            names = sorted(path.parent.name for path in top.glob("*/__init__.py"))
+            if names := [
+                name for name in names if name.isidentifier() and name not in _NOT_PACKAGES
+            ]:
+                packages += names
                 break
     return tuple(dict.fromkeys(packages))
 
 
 def is_installable(folder: Path) -> bool:
     """Whether uv would install the project itself: tool.uv.package, else a build system."""
-    path = folder / "pyproject.toml"
-    document = read_toml(path) if path.exists() else {}
+    document = read_pyproject(folder)
     package = document.get("tool", {}).get("uv", {}).get("package")
     return bool(package) if package is not None else "build-system" in document
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mirror.core.errors import InputError
@@ -22,28 +22,30 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
     """
     table = project.get("project", {})
     name = canonicalize_name(str(table.get("name", "")))
-    roots = [
-        package for package in lock.get("package", []) if canonicalize_name(package["name"]) == name
-    ]
-    if not roots:
+    packages = lock.get("package", [])
+    root = next((entry for entry in packages if canonicalize_name(entry["name"]) == name), None)
+    if root is None:
         if name:
             yield f"the project {name} itself"
         return
-    required = {_parse_key(line) for line in table.get("dependencies", [])}
-    for extra, lines in table.get("optional-dependencies", {}).items():
-        required |= {(*_parse_key(line)[:2], canonicalize_name(extra)) for line in lines}
+    by_extra = {"": table.get("dependencies", []), **table.get("optional-dependencies", {})}
+    requirements = [
+        (_parse_requirement(line), canonicalize_name(extra))
+        for extra, lines in by_extra.items()
+        for line in lines
+    ]
+    required = {
+        (canonicalize_name(requirement.name), str(requirement.specifier), extra)
+        for requirement, extra in requirements
+    }
     locked = set()
-    for entry in roots[0].get("metadata", {}).get("requires-dist", []):
+    for entry in root.get("metadata", {}).get("requires-dist", []):
         match = re.search(r"extra == '([^']+)'", entry.get("marker", ""))
-        specifier = _normalize_specifier(entry.get("specifier", ""))
+        specifier = str(SpecifierSet(entry.get("specifier", "")))
         locked.add((canonicalize_name(entry["name"]), specifier, match[1] if match else ""))
     sources = project.get("tool", {}).get("uv", {}).get("sources", {})
-    with_source = {canonicalize_name(source) for source in sources}
-    with_source |= {
-        canonicalize_name(Requirement(line).name)
-        for line in table.get("dependencies", [])
-        if Requirement(line).url
-    }
+    direct = (requirement.name for requirement, _ in requirements if requirement.url)
+    with_source = {canonicalize_name(source) for source in (*sources, *direct)}
     locked_names = {(name, extra) for name, _, extra in locked}
     for required_name, specifier, extra in sorted(required - locked):
         if required_name in with_source and (required_name, extra) in locked_names:
@@ -55,22 +57,12 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
             yield f"no longer {locked_name}"
 
 
-def _parse_key(line: str) -> tuple[str, str, str]:
-    """Return name, specifier and an empty extra of a requirement in pyproject.toml."""
+def _parse_requirement(line: str) -> Requirement:
     try:
-        requirement = Requirement(line)
+        return Requirement(line)
     except InvalidRequirement as error:
         raise InputError(
             f"not a requirement in pyproject.toml: {line[:80]!r}",
             why=str(error).splitlines()[0],
             next_step="correct it, and lock again: uv lock",
         ) from error
-    name = canonicalize_name(requirement.name)
-    return name, _normalize_specifier(str(requirement.specifier)), ""
-
-
-def _normalize_specifier(text: str) -> str:
-    try:
-        return ",".join(sorted(str(specifier) for specifier in SpecifierSet(text)))
-    except InvalidSpecifier:
-        return text

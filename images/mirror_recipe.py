@@ -37,6 +37,6 @@ class MirrorRecipe:
     checks: tuple[tuple[str, ...], ...]
 
 
-def load_mirror_recipe(name: str = "mirror") -> MirrorRecipe:
-    """Read ``images/recipes/<name>.toml``. Raises DecodeError if its keys do not fit."""
-    return load(MirrorRecipe, tomllib.loads((RECIPES / f"{name}.toml").read_text()))
+def load_mirror_recipe() -> MirrorRecipe:
+    """Read ``images/recipes/mirror.toml``. Raises DecodeError if its keys do not fit."""
+    return load(MirrorRecipe, tomllib.loads((RECIPES / "mirror.toml").read_text()))

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from images.application_recipe import ApplicationRecipe
 from images.lock_drift import find_drift
-from images.toml_file import read_toml
+from images.toml_file import read_pyproject, read_toml
 from images.uv import export_lock
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
@@ -127,8 +127,7 @@ def _read_lock_file(
 
 def _check_up_to_date(folder: Path) -> None:
     """Raise InputError if uv.lock was made for another pyproject.toml."""
-    lock = read_toml(folder / "uv.lock")
-    project = read_toml(folder / "pyproject.toml")
+    lock, project = read_toml(folder / "uv.lock"), read_toml(folder / "pyproject.toml")
     try:
         drift = list(find_drift(project, lock))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
@@ -150,14 +149,8 @@ def _check_extras(folder: Path, extras: Sequence[str]) -> None:
 
     Locks other than uv.lock must already contain what the extras need.
     """
-    if not extras:
-        return
-    path = folder / "pyproject.toml"
-    project = read_toml(path).get("project", {}) if path.is_file() else {}
-    known = project.get("optional-dependencies", {})
-    if unknown := {canonicalize_name(extra) for extra in extras} - set(
-        map(canonicalize_name, known)
-    ):
+    known = read_pyproject(folder).get("project", {}).get("optional-dependencies", {})
+    if unknown := {*map(canonicalize_name, extras)} - {*map(canonicalize_name, known)}:
         raise InputError(
             f"{folder} has no extra {', '.join(sorted(unknown))}",
             why="pyproject.toml has " + (", ".join(known) or "none"),
@@ -190,6 +183,4 @@ def _read_name(path: Path) -> str:
     """Return the name of the distribution in a folder, a wheel or an sdist."""
     if not path.is_dir():
         return canonicalize_name(path.name.split("-")[0])
-    pyproject = path / "pyproject.toml"
-    project = read_toml(pyproject).get("project", {}) if pyproject.exists() else {}
-    return canonicalize_name(str(project.get("name", path.name)))
+    return canonicalize_name(str(read_pyproject(path).get("project", {}).get("name", path.name)))

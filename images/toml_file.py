@@ -23,6 +23,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise file_error(path, f"not TOML: {error}"[:300]) from error
 
 
+def read_pyproject(folder: Path) -> dict[str, Any]:
+    """Return the content of a folder's pyproject.toml, empty if there is none."""
+    path = folder / "pyproject.toml"
+    return read_toml(path) if path.is_file() else {}
+
+
 def file_error(path: Path, why: str, next_step: str = "correct the file") -> InputError:
     """Return the error for a file that cannot be used."""
     return InputError(f"cannot use {path}", why=why, next_step=next_step)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,34 +32,25 @@ def remove_leftovers(engine: EngineClient) -> tuple[str, ...]:
     with engine.api_call("look for leftovers of earlier builds"):
         containers: Any = engine.api.containers(all=True)
         volumes: Any = engine.api.volumes(filters={"label": OWNER_LABEL})["Volumes"] or []
-    orphans = [
-        container
-        for container in containers
-        if _is_orphan((container["Labels"] or {}).get(OWNER_LABEL))
-    ]
+    orphans = [container for container in containers if _is_orphan(container)]
     networks = {f"container:{container['Id']}" for container in orphans}
     # the engine's containers for build steps have no label, but share the network of an orphan
-    steps = [
-        container
-        for container in containers
-        if container["HostConfig"].get("NetworkMode") in networks
-    ]
+    steps = [entry for entry in containers if entry["HostConfig"].get("NetworkMode") in networks]
     removed = []
     for container in (*steps, *orphans):
         with suppress(*ENGINE_FAILURES):
             engine.api.remove_container(container["Id"], force=True, v=True)
             removed.append(container["Names"][0].lstrip("/"))
-    for volume in volumes:
-        if _is_orphan((volume["Labels"] or {}).get(OWNER_LABEL)):
-            with suppress(*ENGINE_FAILURES):
-                engine.api.remove_volume(volume["Name"], force=True)
-                removed.append(volume["Name"])
+    for volume in filter(_is_orphan, volumes):
+        with suppress(*ENGINE_FAILURES):
+            engine.api.remove_volume(volume["Name"], force=True)
+            removed.append(volume["Name"])
     return tuple(removed)
 
 
-def _is_orphan(owner: str | None) -> bool:
-    """Whether a label names a process of this machine that has ended."""
-    machine, *numbers = (owner or "").split("/")
+def _is_orphan(thing: Mapping[str, Any]) -> bool:
+    """Whether the label of a container or volume names a process of this machine that has ended."""
+    machine, *numbers = ((thing["Labels"] or {}).get(OWNER_LABEL) or "").split("/")
     if len(numbers) != 2 or machine != _machine_id() or not "".join(numbers).isdigit():
         return False
     pid, started = map(int, numbers)

@@ -10,6 +10,7 @@ fails every query, and the relay is the only other listener. Each attempt is a J
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -17,6 +18,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 HOOK_SOCKET = b"\0pypi-mirror-proof"  # abstract: belongs to the network namespace, not to a folder
@@ -24,9 +26,12 @@ _reported: set[str] = set()
 _lock = threading.Lock()
 
 
-def report(**event: object) -> None:
+def report(
+    kind: str, host: str, port: int = 0, process: str = "", modules: Sequence[str] = ()
+) -> None:
     """Print an event unless the same one was printed before."""
-    line = json.dumps(event, sort_keys=True)
+    event = {"kind": kind, "host": host, "port": port, "process": process, "modules": modules}
+    line = json.dumps(event)
     with _lock:
         if line not in _reported:
             _reported.add(line)
@@ -89,7 +94,7 @@ def serve_dns() -> None:
             labels.append(query[offset + 1 : offset + 1 + query[offset]].decode(errors="replace"))
             offset += query[offset] + 1
         host = ".".join(labels)
-        report(kind="dns", host=host, port=0, process=find_process("udp", client[1]), modules=[])
+        report("dns", host, process=find_process("udp", client[1]))
         # SERVFAIL, the answer of a cluster's DNS that cannot reach its upstream
         server.sendto(query[:2] + b"\x81\x82" + query[4:], client)
 
@@ -117,8 +122,7 @@ def watch_packets() -> None:
         if protocol == 6 and packet[offset + 13] & 0x12 != 2:  # SYN without ACK
             continue
         process = find_process("tcp" if protocol == 6 else "udp", source_port)
-        host = socket.inet_ntop(family, destination)
-        report(kind="connect", host=host, port=port, process=process, modules=[])
+        report("connect", socket.inet_ntop(family, destination), port, process)
 
 
 def receive_hook_messages() -> None:
@@ -154,19 +158,17 @@ def connect_sockets(client: socket.socket, server: socket.socket) -> None:
 
 def serve_relay(listener: socket.socket, family: int, target: str | tuple[str, int]) -> None:
     """Relay every connection to the target, and report each."""
-    count = 0
-    while True:
+    for count in itertools.count(1):
         client, _ = listener.accept()
         server = socket.socket(family, socket.SOCK_STREAM)
         try:
             server.connect(target)
         except OSError as error:
             host = target if isinstance(target, str) else f"{target[0]}:{target[1]}"
-            report(kind="broken", host=host, port=0, process=str(error), modules=[])
+            report("broken", host, process=str(error))
             client.close()
             continue
-        count += 1
-        report(kind="relay", host="mirror", port=count, process="", modules=[])
+        report("relay", "mirror", count)
         threading.Thread(target=connect_sockets, args=(client, server), daemon=True).start()
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Protocol, cast
 
 from images.application_recipe import ApplicationRecipe
 from images.engine import EngineClient
@@ -79,40 +78,33 @@ class ProofSubject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofResult:
-    """The result of a check. It has passed if ``faults`` is empty.
+    """The result of a check. It has passed if ``faults`` is empty. `run_proof` sets ``check``.
 
     ``attempts`` are all hosts that programs tried to reach, including the expected ones;
     ``seconds`` is how long the check took.
     """
 
-    check: str
+    check: str = ""
     summary: str = field(metadata=json_key("said"))
     faults: tuple[str, ...]
     attempts: tuple[NetworkAttempt, ...] = field(default=(), metadata=json_key("tried"))
     seconds: float = 0
 
 
-class ProofCheck(Protocol):
-    """A module of this package."""
-
-    __name__: str
-    ORDER: int
-
-    def check(self, subject: ProofSubject) -> ProofResult: ...
-
-
 def run_proof(subject: ProofSubject) -> tuple[ProofResult, ...]:
     """Run every check, in order. A fault of the image is a result, never an exception."""
-    names = [info.name for info in pkgutil.iter_modules(__path__)]
-    checks = [cast("ProofCheck", importlib.import_module(f"{__name__}.{name}")) for name in names]
-    return tuple(_run_check(check, subject) for check in sorted(checks, key=lambda c: c.ORDER))
-
-
-def _run_check(check: ProofCheck, subject: ProofSubject) -> ProofResult:
-    subject.progress.step(f"proof: {check.__name__.rpartition('.')[2]}")
-    start = time.monotonic()
-    result = check.check(subject)
-    return replace(result, seconds=round(time.monotonic() - start, 2))
+    modules = {
+        info.name: importlib.import_module(f"{__name__}.{info.name}")
+        for info in pkgutil.iter_modules(__path__)
+    }
+    results = []
+    for name, module in sorted(modules.items(), key=lambda item: item[1].ORDER):
+        subject.progress.step(f"proof: {name}")
+        start = time.monotonic()
+        result: ProofResult = module.check(subject)
+        seconds = round(time.monotonic() - start, 2)
+        results.append(replace(result, check=name, seconds=seconds))
+    return tuple(results)
 
 
 def describe_unexpected(

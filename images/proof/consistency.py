@@ -16,4 +16,4 @@ def check(subject: ProofSubject) -> ProofResult:
         lines = run.output.strip().splitlines()
         faults = [line for line in lines if line and not line.startswith("Using")][:20]
         faults = faults or [f"uv pip check ended with {run.exit_code}"]
-    return ProofResult(check="consistency", summary="uv pip check", faults=tuple(faults))
+    return ProofResult(summary="uv pip check", faults=tuple(faults))

@@ -31,7 +31,7 @@ def check(subject: ProofSubject) -> ProofResult:
         elif version != pin.version:
             faults.append(f"{pin.name} is installed as {version}, locked as {pin.version}")
     summary = f"{count} locked distributions at their versions"
-    return ProofResult(check="distributions", summary=summary, faults=tuple(faults))
+    return ProofResult(summary=summary, faults=tuple(faults))
 
 
 def read_environment(subject: ProofSubject) -> dict[str, Any]:

@@ -12,9 +12,7 @@ ORDER = 3
 def check(subject: ProofSubject) -> ProofResult:
     packages = subject.recipe.imports or subject.packages
     if not packages:
-        return ProofResult(
-            check="imports", summary="the project has no packages of its own", faults=()
-        )
+        return ProofResult(summary="the project has no packages of its own", faults=())
     run, attempts = subject.run_in_sandbox(packages, "the imports", "imports.py")
     errors: dict[str, str] = {}  # module → error, empty if it imports
     for line in run.stdout.splitlines():
@@ -40,4 +38,4 @@ def check(subject: ProofSubject) -> ProofResult:
     summary = f"{len(errors) - failed} modules import"
     if failed:
         summary += f", {failed} fail as listed"
-    return ProofResult(check="imports", summary=summary, faults=tuple(faults), attempts=attempts)
+    return ProofResult(summary=summary, faults=tuple(faults), attempts=attempts)

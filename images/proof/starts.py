@@ -36,7 +36,6 @@ def check(subject: ProofSubject) -> ProofResult:
         attempts += tried
         summaries.append(f"{start.name} {summary}")
     return ProofResult(
-        check="starts",
         summary=", ".join(summaries) or "the recipe has no start command: nothing was started",
         faults=tuple(faults),
         attempts=tuple(attempts),

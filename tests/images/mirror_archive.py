@@ -32,7 +32,7 @@ def ensure_mirror_archive() -> Path:
             with target.open("wb") as out:
                 engine.save(image.reference, out)
 
-    recipe = load_mirror_recipe("mirror")
+    recipe = load_mirror_recipe()
     parts = {
         **collect_context_files(recipe),
         "Dockerfile": render_mirror_dockerfile(

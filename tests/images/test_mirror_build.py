@@ -119,7 +119,7 @@ def test_an_image_that_fails_its_checks_gets_no_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (mirror_copy / "other.py").write_text('"""Makes another image."""\n')
-    broken = replace(load_mirror_recipe("mirror"), checks=(("false",),))
+    broken = replace(load_mirror_recipe(), checks=(("false",),))
     monkeypatch.setattr(build_mirror_module, "load_mirror_recipe", lambda: broken)
     before = list_images(docker)
     with pytest.raises(EngineError, match="false does not run in it"):

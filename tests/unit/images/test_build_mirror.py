@@ -35,7 +35,7 @@ def plan(image: EngineImage = BASE, base: str | None = None) -> build_mirror.Mir
 
 
 def test_the_context_has_the_code_but_no_bytecode() -> None:
-    names = collect_context_files(load_mirror_recipe("mirror")).keys()
+    names = collect_context_files(load_mirror_recipe()).keys()
     assert "mirror/store/prepare.py" in names
     assert "system.sh" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]

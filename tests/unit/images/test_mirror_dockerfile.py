@@ -14,7 +14,7 @@ from images.recipes import RECIPES
 
 @pytest.fixture
 def recipe() -> MirrorRecipe:
-    return load_mirror_recipe("mirror")
+    return load_mirror_recipe()
 
 
 def split_stages(text: str) -> list[str]:

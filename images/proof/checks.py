@@ -22,7 +22,6 @@ def check(subject: ProofSubject) -> ProofResult:
         attempts += tried
         last_lines += lines[-1:]
     return ProofResult(
-        check="checks",
         summary="; ".join(last_lines)[:200] or "the recipe has none",
         faults=tuple(faults),
         attempts=tuple(attempts),
