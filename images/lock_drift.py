@@ -29,7 +29,7 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
             yield f"the project {name} itself"
         return
     by_extra = {"": table.get("dependencies", []), **table.get("optional-dependencies", {})}
-    requirements = [
+    requirements: list[tuple[Requirement, str]] = [
         (_parse_requirement(line), canonicalize_name(extra))
         for extra, lines in by_extra.items()
         for line in lines

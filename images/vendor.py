@@ -71,12 +71,12 @@ def vendor(
             pins.append(pin)
             continue
         progress.step(f"vendor {pin.name}")
-        origin = sources.get(pin.name, pin.origin)
         folder = scratch / pin.name
         folder.mkdir(parents=True, exist_ok=True)
-        # the locked hashes do not apply to a stand-in
-        hashes = () if pin.name in sources else pin.hashes
-        wheel = _get_wheel(pin, origin, hashes, folder, index=index, deadline=deadline)
+        wanted = pin
+        if pin.name in sources:  # the locked hashes do not apply to a stand-in
+            wanted = replace(pin, origin=sources[pin.name], hashes=())
+        wheel = _get_wheel(wanted, folder, index, deadline)
         version = _check_wheel(wheel, pin)
         wheel = _add_build_tag(wheel, folder)
         digest = upload(wheel)
@@ -95,19 +95,11 @@ def vendor(
     return replace(lock, pins=tuple(pins)), tuple(vendored)
 
 
-def _get_wheel(
-    pin: PinnedDistribution,
-    origin: str,
-    hashes: tuple[str, ...],
-    folder: Path,
-    *,
-    index: str,
-    deadline: Deadline,
-) -> Path:
-    """Fetch what is at an origin; build a wheel if it is not one."""
-    parts = urlsplit(origin)
-    url, fragment = urldefrag(origin)
-    if origin.startswith("git+") or parts.path.endswith(".git"):
+def _get_wheel(pin: PinnedDistribution, folder: Path, index: str, deadline: Deadline) -> Path:
+    """Fetch what is at a pin's origin; build a wheel if it is not one."""
+    parts = urlsplit(pin.origin)
+    url, fragment = urldefrag(pin.origin)
+    if pin.source == "git" or parts.path.endswith(".git"):
         checkout = folder / "checkout"
         checkout.mkdir()
         clone(url, checkout, deadline)
@@ -117,18 +109,16 @@ def _get_wheel(
     if parts.scheme in ("http", "https"):
         path = _download(pin, url, folder, deadline)
     else:
-        path = Path(unquote(urlsplit(url).path) if parts.scheme == "file" else origin)
+        path = Path(unquote(urlsplit(url).path) if parts.scheme == "file" else pin.origin)
     if not path.exists():
         raise InputError(
-            f"cannot vendor {pin.name}: {origin} does not exist",
+            f"cannot vendor {pin.name}: {pin.origin} does not exist",
             next_step="give a wheel, a folder or a URL",
         )
     if path.is_file():
         in_url = re.findall(r"sha256=([0-9a-f]{64})", fragment)
-        _check_hash(pin, url, path, {*hashes, *(f"sha256:{digest}" for digest in in_url)})
-    if path.suffix == ".whl":
-        return path
-    return _build_wheel(pin, path, folder, index, deadline)
+        _check_hash(pin, url, path, pin.sha256_digests | {*in_url})
+    return path if path.suffix == ".whl" else _build_wheel(pin, path, folder, index, deadline)
 
 
 def _download(pin: PinnedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
@@ -156,14 +146,12 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_hash(pin: PinnedDistribution, url: str, path: Path, hashes: set[str]) -> None:
-    """Raise InputError if SHA-256 hashes are locked and the file has none of them."""
-    digest = f"sha256:{_hash_file(path)}"
-    locked = {locked for locked in hashes if locked.startswith("sha256:")}
-    if locked and digest not in locked:
+def _check_hash(pin: PinnedDistribution, url: str, path: Path, locked: frozenset[str]) -> None:
+    """Raise InputError if SHA-256 digests are locked and the file has none of them."""
+    if locked and (digest := _hash_file(path)) not in locked:
         raise InputError(
             f"{pin.name} from {redact_credentials(url)} is not what was locked",
-            why=f"it is {digest}, the lock has {', '.join(sorted(locked))}",
+            why=f"its SHA-256 is {digest}, the lock has {', '.join(sorted(locked))}",
             next_step="find out why the file changed; if the change is intended, lock again",
         )
 

@@ -46,12 +46,12 @@ class ContainerResult:
     output: str
 
 
+@dataclass(frozen=True, slots=True)
 class EngineContainer:
     """A container that was started."""
 
-    def __init__(self, engine: EngineClient, name: str) -> None:
-        self._engine = engine
-        self.id = name
+    engine: EngineClient
+    id: str
 
     @property
     def shared_namespace(self) -> str:
@@ -60,21 +60,21 @@ class EngineContainer:
 
     def read_log(self, *, stderr: bool = True) -> str:
         """Return what the container has printed so far: stdout, and stderr if wanted."""
-        with self._engine.api_call("read a container's log"):
-            log: bytes = self._engine.api.logs(self.id, stdout=True, stderr=stderr)
+        with self.engine.api_call("read a container's log"):
+            log: bytes = self.engine.api.logs(self.id, stdout=True, stderr=stderr)
         return log.decode(errors="replace")
 
     def exit_code(self) -> int | None:
         """Return the exit code, None while the container runs."""
-        with self._engine.api_call("inspect a container"):
-            details: Any = self._engine.api.inspect_container(self.id)
+        with self.engine.api_call("inspect a container"):
+            details: Any = self.engine.api.inspect_container(self.id)
         state = details["State"]
         return None if state["Running"] else int(state["ExitCode"])
 
     def run(self, argv: Sequence[str]) -> int:
         """Run a program in the container, wait for its end and return its exit code."""
-        with self._engine.api_call(f"run {argv[0]} in a container"):
-            api = self._engine.api
+        with self.engine.api_call(f"run {argv[0]} in a container"):
+            api = self.engine.api
             process: Any = api.exec_create(self.id, list(argv))
             api.exec_start(process["Id"])
             return int(api.exec_inspect(process["Id"])["ExitCode"])
