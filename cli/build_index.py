@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from cli.options import ClusterOptions
+from images.vendor import PrivateIndex
 from mirror.client import IndexClient
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildIndex:
-    """``url`` is the simple index; ``upload`` adds a file to it and returns its SHA-256."""
-
-    url: str
-    upload: Callable[[Path], str]
-
-
 @contextmanager
 def open_build_index(
     url: str | None, target: ClusterOptions, deadline: Deadline
-) -> Iterator[BuildIndex]:
+) -> Iterator[PrivateIndex]:
     """Yield the index of the given URL, else of this machine's mirror, else of the cluster's.
 
     It is logged in if its password is known. Raises UnfitError if there is no mirror.
@@ -38,13 +30,15 @@ def open_build_index(
     if endpoint and url in (None, endpoint.url):
         with IndexClient(endpoint.root_url, deadline) as client:
             client.login("root", local.read_root_password())
-            yield BuildIndex(url=endpoint.url, upload=lambda path: client.upload(path).sha256)
+            yield PrivateIndex(url=endpoint.url, upload=lambda path: client.upload(path).sha256)
         return
     if url:
-        yield BuildIndex(url=url, upload=_refuse_upload(url))
+        yield PrivateIndex(url=url, upload=_refuse_upload(url))
         return
     with _open_cluster_client(target) as (client, path):
-        yield BuildIndex(url=client.root_url + path, upload=lambda path: client.upload(path).sha256)
+        yield PrivateIndex(
+            url=client.root_url + path, upload=lambda path: client.upload(path).sha256
+        )
 
 
 @contextmanager

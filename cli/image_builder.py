@@ -99,7 +99,6 @@ def run_application_build(
     request = BuildRequest(
         recipe=recipe,
         source=source,
-        index="",
         tag=options.tag,
         apt_mirror=options.apt_mirror,
         vendor_sources=_parse_vendors(options.vendors),
@@ -112,8 +111,7 @@ def run_application_build(
     with terminal.progress() as progress:
         engine = EngineClient.connect(deadline)
         with open_build_index(options.mirror_url, target, deadline) as index:
-            request = replace(request, index=index.url)
-            report = build_application(engine, request, index.upload, progress)
+            report = build_application(engine, request, index, progress)
         if options.archive:
             progress.step(f"write {options.archive}")
             _save_archive(engine, report.reference, options.archive)

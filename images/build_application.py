@@ -37,7 +37,7 @@ from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
 from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.source import ProjectSource, open_source
-from images.vendor import Upload, vendor
+from images.vendor import PrivateIndex, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
@@ -63,12 +63,11 @@ class ImageProofError(MirrorError):
 class BuildRequest:
     """What to build. ``vendor_sources`` maps canonical names to WHEEL, DIR or URL.
 
-    ``source`` is DIR or GIT_URL[@REV], ``index`` the URL of the mirror's index.
+    ``source`` is DIR or GIT_URL[@REV].
     """
 
     recipe: ApplicationRecipe
     source: str
-    index: str
     tag: str | None = None
     apt_mirror: str | None = None
     vendor_sources: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +76,7 @@ class BuildRequest:
 
 
 def build_application(
-    engine: EngineClient, request: BuildRequest, upload: Upload, progress: Progress
+    engine: EngineClient, request: BuildRequest, index: PrivateIndex, progress: Progress
 ) -> BuildReport:
     """Build, prove and name an image.
 
@@ -87,7 +86,7 @@ def build_application(
     """
     recipe, deadline = request.recipe, engine.deadline
     seconds: dict[str, float] = {}
-    route = MirrorRoute.parse(request.index)
+    route = MirrorRoute.parse(index.url)
     remove_leftovers(engine)
     if request.tag:
         _check_tag(engine, request.tag, recipe)
@@ -96,13 +95,7 @@ def build_application(
         lock = _read_lock(request, source, deadline)
         with _measure(seconds, "vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
             lock, vendored = vendor(
-                lock,
-                request.vendor_sources,
-                Path(scratch),
-                index=request.index,
-                upload=upload,
-                progress=progress,
-                deadline=deadline,
+                lock, request.vendor_sources, Path(scratch), index, progress, deadline
             )
         with _measure(seconds, "system"):
             build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
@@ -229,12 +222,7 @@ def _build_in_sandbox(
     """Return the image's id. EngineError if a step tried to reach anything but the mirror."""
     try:
         image = build_unnamed(
-            engine,
-            files,
-            steps,
-            source=source,
-            network_mode=sandbox.network,
-            no_cache=no_cache,
+            engine, files, steps, source=source, network_mode=sandbox.network, no_cache=no_cache
         )
         steps.record_attempts()
     except EngineError as error:

@@ -103,15 +103,31 @@ def resolve_pin(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistr
     ``lock`` is the name of the lock file. Raises InputError for a pin without a version and for a
     path that does not exist.
     """
-    if pin.source == "path":
-        return _resolve_path(pin, folder, lock)
-    if not pin.origin and not pin.version:
+    if pin.source != "path":
+        if pin.origin or pin.version:
+            return pin
         raise InputError(
             f"{pin.name} is not pinned in {lock}",
             why=f"{(pin.name + pin.specifier)[:80]!r} does not name a single version",
             next_step="lock it: uv lock, or uv pip compile --generate-hashes",
         )
-    return pin
+    if "\0" in pin.origin:
+        raise InputError(
+            f"{lock} has an invalid path",
+            why=f"{pin.origin[:80]!r} contains a NUL byte",
+            next_step="lock again: uv lock, or uv pip compile --generate-hashes",
+        )
+    root = folder.resolve()
+    path = (folder / pin.origin.removeprefix("file://")).resolve()
+    if path.is_dir() and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    if not pin.name and not path.exists():
+        raise InputError(
+            f"{lock} needs {pin.origin}, which does not exist",
+            why=f"there is no file or folder {path}",
+            next_step="give the whole repository that contains the project, or lock again",
+        )
+    return replace(pin, name=pin.name or _read_name(path), origin=str(path))
 
 
 def _read_lock_file(
@@ -156,27 +172,6 @@ def _check_extras(folder: Path, extras: Sequence[str]) -> None:
             why="pyproject.toml has " + (", ".join(known) or "none"),
             next_step="give one of these with --extra, or none",
         )
-
-
-def _resolve_path(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistribution | str:
-    """Return the folder of a project within the source, else a pin that has to be vendored."""
-    if "\0" in pin.origin:
-        raise InputError(
-            f"{lock} has an invalid path",
-            why=f"{pin.origin[:80]!r} contains a NUL byte",
-            next_step="lock again: uv lock, or uv pip compile --generate-hashes",
-        )
-    root = folder.resolve()
-    path = (folder / pin.origin.removeprefix("file://")).resolve()
-    if path.is_dir() and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    if not pin.name and not path.exists():
-        raise InputError(
-            f"{lock} needs {pin.origin}, which does not exist",
-            why=f"there is no file or folder {path}",
-            next_step="give the whole repository that contains the project, or lock again",
-        )
-    return replace(pin, name=pin.name or _read_name(path), origin=str(path))
 
 
 def _read_name(path: Path) -> str:

@@ -17,12 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from images.engine import EngineClient
-from images.engine.containers import (
-    ContainerSpec,
-    EngineContainer,
-    create_volume,
-    run_container,
-)
+from images.engine.containers import ContainerSpec, EngineContainer, create_volume, run_container
 from images.inside import read_program
 from mirror.core.errors import EngineError, InputError
 from mirror.core.wait import Deadline, wait_until

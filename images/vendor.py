@@ -41,16 +41,19 @@ class VendoredDistribution:
     stand_in: bool
 
 
-Upload = Callable[[Path], str]  # uploads a wheel to the private index; returns its SHA-256
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateIndex:
+    """``url`` is the simple index; ``upload`` adds a file to it and returns its SHA-256."""
+
+    url: str
+    upload: Callable[[Path], str]
 
 
 def vendor(
     lock: ProjectLock,
     sources: Mapping[str, str],
     scratch: Path,
-    *,
-    index: str,
-    upload: Upload,
+    index: PrivateIndex,
     progress: Progress,
     deadline: Deadline,
 ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
@@ -76,12 +79,12 @@ def vendor(
         wanted = pin
         if pin.name in sources:  # the locked hashes do not apply to a stand-in
             wanted = replace(pin, origin=sources[pin.name], hashes=())
-        wheel = _get_wheel(wanted, folder, index, deadline)
+        wheel = _get_wheel(wanted, folder, index.url, deadline)
         version = _check_wheel(wheel, pin)
         wheel = _add_build_tag(wheel, folder)
-        digest = upload(wheel)
-        pinned = (f"sha256:{digest}",)
-        pins.append(replace(pin, specifier=f"=={version}", hashes=pinned, origin=""))
+        digest = index.upload(wheel)
+        hashes = (f"sha256:{digest}",)
+        pins.append(replace(pin, specifier=f"=={version}", hashes=hashes, origin=""))
         vendored.append(
             VendoredDistribution(
                 name=pin.name,

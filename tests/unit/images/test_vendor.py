@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from images.project_lock import ProjectLock
-from images.vendor import VendoredDistribution, vendor
+from images.vendor import PrivateIndex, VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -58,10 +58,9 @@ def vendor_pin(tmp_path: Path) -> Vendor:
             ProjectLock(file="uv.lock", sha256="", pins=(pin,), members=()),
             sources,
             tmp_path / "scratch",
-            index="http://127.0.0.1:9/simple/",
-            upload=sha256,
-            progress=SILENT,
-            deadline=Deadline.after(60),
+            PrivateIndex(url="http://127.0.0.1:9/simple/", upload=sha256),
+            SILENT,
+            Deadline.after(60),
         )
 
     return run
