@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 from images.application_dockerfile import INSTALLER, SOURCE_FOLDER
+from images.engine.build_log import shorten_step
 from images.sandbox import NetworkAttempt, Sandbox
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 
-_MAX_LENGTH = 50
 _DESCRIPTIONS = {  # part of a Dockerfile's line → what it does
     f'{INSTALLER}", "install"': "install the packages, compile their bytecode",
     f'{INSTALLER}", "project"': "install the project",
@@ -71,10 +71,8 @@ class BuildProgress:
 
 def describe_step(step: str) -> str:
     """Return what a line of our Dockerfiles does; any other line is shortened."""
-    for part, description in _DESCRIPTIONS.items():
-        if part in step:
-            return description
-    return step if len(step) <= _MAX_LENGTH else step[: _MAX_LENGTH - 1] + "…"
+    described = (text for part, text in _DESCRIPTIONS.items() if part in step)
+    return next(described, shorten_step(step, 50))
 
 
 def describe_attempts(attempts: Sequence[NetworkAttempt]) -> str:

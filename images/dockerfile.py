@@ -10,7 +10,6 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def run(*argv: str) -> str:
-    """Return a RUN instruction."""
     return f"RUN {json.dumps(argv)}"
 
 

@@ -37,11 +37,6 @@ class ProjectLock:
     members: tuple[str, ...]
 
     @property
-    def off_index(self) -> tuple[PinnedDistribution, ...]:
-        """The distributions that no index has: from git, a URL, or a path outside the source."""
-        return tuple(pin for pin in self.pins if pin.origin)
-
-    @property
     def requirements_text(self) -> str:
         """The lock as a requirements file, once every pin is in an index."""
         return "".join(f"{pin.requirement}\n" for pin in self.pins)

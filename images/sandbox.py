@@ -81,12 +81,17 @@ class MirrorRoute:
         return cls(address=address, port=port, path=parts.path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A running sandbox. Containers join it with the mode ``network``."""
+    """A running sandbox."""
 
-    def __init__(self, monitor: EngineContainer, relay: EngineContainer | None = None) -> None:
-        self.monitor, self._relay = monitor, relay
-        self.network = monitor.shared_namespace
+    monitor: EngineContainer
+    relay: EngineContainer | None
+
+    @property
+    def network(self) -> str:
+        """The network_mode or pid_mode by which containers join it."""
+        return f"container:{self.monitor.id}"
 
     def attempts(self) -> tuple[NetworkAttempt, ...]:
         """Return every attempt to reach anything but the mirror, in order."""
@@ -108,7 +113,7 @@ class Sandbox:
 
     def relay_error(self) -> str:
         """Return why the relay could not reach the mirror, or an empty string."""
-        for event in _read_events(self._relay) if self._relay else ():
+        for event in _read_events(self.relay) if self.relay else ():
             if event["kind"] == "broken":
                 return f"the mirror at {event['host']} could not be reached: {event['process']}"
         return ""
@@ -153,7 +158,7 @@ def open_sandbox(
         for container in (relay, monitor):
             if container:
                 _wait_ready(container, engine.deadline)
-        yield Sandbox(monitor, relay)
+        yield Sandbox(monitor=monitor, relay=relay)
 
 
 def _wait_ready(container: EngineContainer, deadline: Deadline) -> None:

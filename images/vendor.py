@@ -66,7 +66,7 @@ def vendor(
         raise InputError(
             f"--vendor {unknown[0]}: {lock.file} has no such distribution",
             why="the image would not contain it",
-            next_step="name one of: " + ", ".join(pin.name for pin in lock.off_index),
+            next_step="name one of: " + ", ".join(pin.name for pin in lock.pins if pin.origin),
         )
     pins, vendored = [], []
     for pin in lock.pins:

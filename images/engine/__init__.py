@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import urllib3
 from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
-from docker.utils import kwargs_from_env
+from docker.utils import kwargs_from_env, parse_repository_tag
 
 from images.engine.build_log import BuildLog, disk_full_advice, shorten_step
 from images.engine.docker_context import read_docker_context
@@ -26,12 +26,6 @@ from mirror.core.wait import Deadline
 _CALL_SECONDS = 60.0  # limit of a call that needs no work
 _STREAM_SECONDS = 1800.0  # limit between two messages of a build, pull, push or save
 ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
-_NO_ENGINE = (
-    "start Docker (or set DOCKER_HOST to another engine), or give a built image with --image"
-)
-_ENGINE_GONE = (
-    "start it again (systemctl start docker), then run the same command: it removes the leftovers"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +58,8 @@ class EngineClient:
             raise EngineError(
                 f"no Docker engine to build with: {address} does not answer",
                 why=_reason(error),
-                next_step=_NO_ENGINE,
+                next_step="start Docker (or set DOCKER_HOST to another engine), or give a built "
+                "image with --image",
             ) from error
         return cls(api, deadline)
 
@@ -98,9 +93,8 @@ class EngineClient:
     def pull(self, reference: str, progress: Progress) -> EngineImage:
         """Pull an image from its registry."""
         progress.step(f"pull {reference}")
-        name, tag = _split_reference(reference)
         with self.api_call(f"pull {reference}", _STREAM_SECONDS):
-            events = self.api.pull(name, tag=tag, stream=True, decode=True)
+            events = self.api.pull(reference, stream=True, decode=True)
             self._follow(events, f"pull {reference}", progress)
         return self.get(reference)
 
@@ -181,8 +175,7 @@ class EngineClient:
             with closing(cast("Any", stream)):
                 for event in stream:
                     self.check_deadline(f"build ({build_log.step})")
-                    fields = ("error", "stream", "status")
-                    text = next((str(event[key]) for key in fields if event.get(key)), "")
+                    text = event.get("error") or event.get("stream") or event.get("status") or ""
                     log.write(text)
                     if position := build_log.append(text):
                         progress.count(*position, build_log.step)
@@ -234,7 +227,8 @@ class EngineClient:
                 raise EngineError(
                     f"the Docker engine went away: could not {action}",
                     why=why,
-                    next_step=_ENGINE_GONE,
+                    next_step="start it again (systemctl start docker), then run the same command: "
+                    "it removes the leftovers",
                 ) from error
             raise EngineError(
                 f"the Docker engine could not {action}", why=why, next_step=disk_full_advice(why)
@@ -249,14 +243,12 @@ class EngineClient:
 
 
 def _limit(deadline: Deadline, seconds: float) -> int:
-    """Return the timeout of a call in whole seconds, at least 1."""
     return max(1, math.ceil(min(seconds, deadline.remaining())))
 
 
 def _split_reference(reference: str) -> tuple[str, str]:
-    """Split a reference into name and tag; a colon before the last slash is a registry's port."""
-    name, colon, tag = reference.rpartition(":")
-    return (name, tag) if colon and "/" not in tag else (reference, "latest")
+    name, tag = parse_repository_tag(reference)
+    return name, tag or "latest"
 
 
 def _reason(error: BaseException) -> str:

@@ -42,9 +42,9 @@ class BuildLog:
         return "\n".join(printed[-_TAIL_LINES:])
 
 
-def shorten_step(step: str) -> str:
-    """Return a Dockerfile's line, cut to 100 characters."""
-    return step if len(step) < 100 else f"{step[:100]} …"
+def shorten_step(step: str, length: int = 100) -> str:
+    """Return a Dockerfile's line, cut to a number of characters."""
+    return step if len(step) <= length else f"{step[: length - 1]}…"
 
 
 def disk_full_advice(why: str) -> str:

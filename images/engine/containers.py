@@ -53,11 +53,6 @@ class EngineContainer:
     engine: EngineClient
     id: str
 
-    @property
-    def shared_namespace(self) -> str:
-        """The network_mode or pid_mode by which another container joins this one."""
-        return f"container:{self.id}"
-
     def read_log(self, *, stderr: bool = True) -> str:
         """Return what the container has printed so far: stdout, and stderr if wanted."""
         with self.engine.api_call("read a container's log"):
@@ -65,7 +60,7 @@ class EngineContainer:
         return log.decode(errors="replace")
 
     def exit_code(self) -> int | None:
-        """Return the exit code, None while the container runs."""
+        """Return None while the container runs."""
         with self.engine.api_call("inspect a container"):
             details: Any = self.engine.api.inspect_container(self.id)
         state = details["State"]

@@ -17,7 +17,6 @@ class TransferProgress:
         self._shown = (0, 0)
 
     def update(self, event: Mapping[str, Any]) -> None:
-        """Read an event of the engine."""
         layer, detail = str(event.get("id", "")), event.get("progressDetail") or {}
         if event.get("status") in {"Downloading", "Pushing"} and detail.get("total"):
             total = int(detail["total"])

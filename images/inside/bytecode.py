@@ -58,7 +58,6 @@ def compile_modules(paths: list[str], folder: str, final: str) -> int:
 
 
 def compile_folder(folder: str, final: str) -> None:
-    """Compile every module of a folder, one process for each processor."""
     warnings.simplefilter("ignore")
     gc.disable()  # every process is short-lived
     processors = len(os.sched_getaffinity(0))

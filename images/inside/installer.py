@@ -94,7 +94,6 @@ def compile_bytecode(folder: Path, venv: Path) -> None:
 
 
 def install_locked(venv: Path, argv: list[str]) -> None:
-    """Install the distributions of the lock."""
     built, builders = run_uv(venv, argv)
     write_sorted(venv / "built-from-sdist", built)
     write_sorted(venv / "built-with", builders)
