@@ -91,7 +91,7 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
             return False
         names = {name.strip().lower() for name in self.headers}
         if names & {"content-length", "transfer-encoding"} or self.headers.defects:
-            self.close_connection = True
+            # send_error also closes the connection
             self.send_error(HTTPStatus.BAD_REQUEST, "no request body is accepted here")
             return False
         return True

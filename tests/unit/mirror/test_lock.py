@@ -279,3 +279,8 @@ def test_any_package_is_parsed_or_rejected(package: dict[str, object], is_pylock
             _parse_uv_lock({"package": [package]}, "uv.lock")
     except InputError as refusal:
         assert refusal.why
+
+
+def test_sha256_digests_leave_out_other_algorithms() -> None:
+    pin = PinnedDistribution(name="x", hashes=("sha512:" + "a" * 128, "sha256:" + "b" * 64))
+    assert pin.sha256_digests == {"b" * 64}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +45,84 @@ def test_adding_markers_removes_none(tmp_path: Path) -> None:
     plugin.remove_marker("acme")
     plugin.remove_marker("acme")
     assert {path.name for path in tmp_path.iterdir()} == {"billing"}
+
+
+class FakeDevpi:
+    """What the plugin uses of devpi: its database with one index, and its WSGI application."""
+
+    def __init__(self, projects: set[str], status: str = "200 OK") -> None:
+        self.projects, self.status = projects, status
+        self.keyfs = self.model = self
+
+    @contextmanager
+    def read_transaction(self, *, allow_reuse: bool) -> Iterator[None]:
+        yield
+
+    def getstage(self, index: str) -> FakeDevpi:
+        assert index == "workloads/stable"
+        return self
+
+    def list_projects_perstage(self) -> set[str]:
+        return self.projects
+
+    def create_app(self) -> Callable[..., list[bytes]]:
+        return self.respond
+
+    def respond(self, environ: Mapping[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        start(self.status, [])
+        return [b"done"]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Callable[[FakeDevpi], Callable[[str, str], list[str]]]:
+    """Return a function that starts devpi with the plugin; it returns one that sends requests."""
+
+    def start(devpi: FakeDevpi) -> Callable[[str, str], list[str]]:
+        PrivateNamesPlugin(tmp_path).devpiserver_cmdline_run(devpi)
+        app = devpi.create_app()
+
+        def send(method: str, path: str) -> list[str]:
+            statuses: list[str] = []
+            environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
+            assert app(environ, lambda status, *_: statuses.append(status)) == [b"done"]
+            assert statuses == [devpi.status]
+            return sorted(marker.name for marker in tmp_path.iterdir())
+
+        return send
+
+    return start
+
+
+Start = Callable[[FakeDevpi], Callable[[str, str], list[str]]]
+
+
+def test_a_start_adds_missing_markers_and_keeps_all(started: Start, tmp_path: Path) -> None:
+    (tmp_path / "emptied").touch()
+    send = started(FakeDevpi({"acme"}))
+    assert send("GET", "/workloads/stable/acme") == ["acme", "emptied"]
+
+
+def test_an_upload_is_marked_before_its_answer(started: Start) -> None:
+    devpi = FakeDevpi(set())
+    send = started(devpi)
+    devpi.projects = {"acme"}
+    assert send("POST", "/workloads/stable/") == ["acme"]
+
+
+def test_a_deleted_project_releases_its_own_name_only(started: Start) -> None:
+    devpi = FakeDevpi({"acme", "billing"})
+    send = started(devpi)
+    devpi.projects = set()
+    assert send("DELETE", "/workloads/stable/Acme") == ["billing"]
+
+
+def test_a_project_that_still_exists_keeps_its_name(started: Start) -> None:
+    assert started(FakeDevpi({"acme"}))("DELETE", "/workloads/stable/acme") == ["acme"]
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found", "500 x"])
+def test_a_refused_deletion_releases_nothing(started: Start, status: str) -> None:
+    devpi = FakeDevpi({"acme"})
+    send = started(devpi)
+    devpi.status, devpi.projects = status, set()
+    assert send("DELETE", "/workloads/stable/acme") == ["acme"]
