@@ -185,10 +185,7 @@ FIX = Fix(
             help="Delete the IPv6 pool instead of disabling it; calico-node restarts, so that it "
             "does not create the pool again.",
         ),
-        FixOption(
-            name="force-pool",
-            help="With --delete: even if running pods use its addresses.",
-        ),
+        FixOption(name="force-pool", help="With --delete: even if running pods use its addresses."),
     ),
     rollback_on_failure=True,
 )

@@ -79,11 +79,7 @@ def _read_template(cluster: Cluster, workload: str, namespace: str) -> Object:
 
 
 def _render_config_map(
-    cluster: Cluster,
-    namespace: str,
-    original: str,
-    name: str,
-    texts: Mapping[ConfigMapKey, bytes],
+    cluster: Cluster, namespace: str, original: str, name: str, texts: Mapping[ConfigMapKey, bytes]
 ) -> Object:
     """Return a copy of the original ConfigMap with the new texts."""
     obj = cluster.get("ConfigMap", original, namespace) or {}

@@ -29,9 +29,7 @@ def select_fixes(names: Iterable[str]) -> tuple[Fix, ...]:
     for name in selected:
         if name != "all" and name not in fixes:
             raise InputError(
-                f"no fix {name!r}",
-                why="the fixes are: " + ", ".join(fixes),
-                next_step="mirror fix",
+                f"no fix {name!r}", why="the fixes are: " + ", ".join(fixes), next_step="mirror fix"
             )
     return tuple(fix for fix in fixes.values() if fix.name in selected or "all" in selected)
 

@@ -105,8 +105,7 @@ def _find_unresolved(evidence: Evidence, fixes: Iterable[Fix]) -> list[Finding]:
     ids = _resolved_checks(fixes)
     categories = tuple(
         run.CheckCategory(
-            name=category.name,
-            checks=tuple(check for check in category.checks if check.id in ids),
+            name=category.name, checks=tuple(check for check in category.checks if check.id in ids)
         )
         for category in run.load_categories()
     )
