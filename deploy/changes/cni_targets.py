@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from deploy.changes.fix import Refusal
-from deploy.changes.model import CannotEdit, ConfigMapKey, NodeFile, Target
+from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, NodeFile
 from deploy.evidence.hosts import ConflistFile, HostView
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import Unseen
 from deploy.formats.conflist import ConflistError, read_plugin_types
 
-CONFIG_MAP, CONFIG_KEY = "calico-config", "cni_network_config"
+CONFIG_MAP = "calico-config"
 
 
 def read_ready_nodes(evidence: Evidence) -> dict[str, HostView] | Refusal:
@@ -59,13 +59,17 @@ def refuse_operator(evidence: Evidence) -> Refusal | None:
     )
 
 
-def find_conflists(evidence: Evidence, views: dict[str, HostView]) -> tuple[Target, ...] | Refusal:
-    """Return Calico's template, then the file of each node; or a Refusal for an unusable file.
+def plan_conflists(
+    evidence: Evidence, views: Mapping[str, HostView], edit: Edit, why: str
+) -> tuple[Change, ...] | Refusal:
+    """Return a change to Calico's template, then one to the file of each node.
 
-    calico-node writes the files from the template; changing a file works at once.
+    calico-node writes the files from the template; changing a file works at once. Returns a
+    Refusal if a file cannot be edited.
     """
-    template = find_template(evidence)
-    targets: list[Target] = [template] if template else []
+    template = _find_template(evidence)
+    why += describe_missing_nodes(evidence)
+    changes = [Change(target=template, edit=edit, why=why)] if template else []
     unusable = []
     for node, view in views.items():
         conflist = find_active_conflist(view)
@@ -78,7 +82,8 @@ def find_conflists(evidence: Evidence, views: dict[str, HostView]) -> tuple[Targ
             read_plugin_types(conflist.text)
         except ConflistError as error:
             unusable.append(f"node {node}: {conflist.path}: {error}")
-        targets.append(NodeFile(node=node, path=conflist.path))
+        target = NodeFile(node=node, path=conflist.path)
+        changes.append(Change(target=target, edit=edit, why=why, template=template))
     if unusable:
         return Refusal(
             reason="the CNI configuration of a node cannot be edited safely",
@@ -86,15 +91,15 @@ def find_conflists(evidence: Evidence, views: dict[str, HostView]) -> tuple[Targ
             next_step="repair the file (calico-node writes its own again when it starts), then "
             "run this again",
         )
-    return tuple(targets)
+    return tuple(changes)
 
 
-def find_template(evidence: Evidence) -> ConfigMapKey | None:
+def _find_template(evidence: Evidence) -> ConfigMapKey | None:
     """Return the template that calico-node writes files from, if Calico came by manifest."""
     calico = evidence.calico
     if isinstance(calico, Unseen) or calico is None or calico.config is None:
         return None
-    return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY)
+    return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key="cni_network_config")
 
 
 def find_active_conflist(view: HostView) -> ConflistFile | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deploy.changes.fix import Refusal
-from deploy.changes.model import CannotEdit, ConfigMapKey, Edit, Target
+from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
@@ -42,18 +42,21 @@ def read_target_text(coredns: CoreDns, target: ConfigMapKey) -> bytes | None:
     )
 
 
-def try_edit(
-    edit_text: Callable[[Edit, Target, bytes | None], bytes | None],
-    edit: Edit,
-    target: ConfigMapKey,
+def try_change(
+    edit: Callable[[Edit, Target, bytes | None], bytes | None],
+    change: Change,
     coredns: CoreDns,
-) -> bool | Refusal:
-    """Return whether the edit changes the target, or a Refusal if it is not possible."""
+    applied: tuple[Change, ...],
+) -> tuple[Change, ...] | Refusal:
+    """Return the change, nothing if somebody else has made it, or a Refusal if it cannot be made."""
+    target = change.target
+    assert isinstance(target, ConfigMapKey)
     before = read_target_text(coredns, target)
     try:
-        return edit_text(edit, target, before) != before
+        differs = edit(change.edit, target, before) != before
     except CannotEdit as error:
         return Refusal(reason=str(error), objects=(str(target),))
+    return (change,) if differs or applied else ()
 
 
 def describe_caveats(coredns: CoreDns) -> str:

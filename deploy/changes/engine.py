@@ -15,6 +15,7 @@ are merged into the base (merge.py). If they touch ours, the update has a confli
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from functools import partial
 from importlib.metadata import version as installed_version
 
 from deploy.changes import lease
-from deploy.changes.ledger import PERMISSIONS, Ledger, StoredEntry
+from deploy.changes.ledger import PERMISSIONS, Ledger
 from deploy.changes.model import (
     AppliedEdit,
     CannotEdit,
@@ -68,11 +69,8 @@ class ChangeEngine:
         self._cluster = cluster
         self._editors = editors
         api = ApiDriver(cluster)
-        self._drivers: Mapping[type, TargetDriver] = {
-            ConfigMapKey: api,
-            ObjectSpec: api,
-            **(drivers or {}),
-        }
+        self._drivers: dict[type, TargetDriver] = {ConfigMapKey: api, ObjectSpec: api}
+        self._drivers |= drivers or {}
         self._ledger = Ledger(cluster)
 
     # -- reading --------------------------------------------------------------------------------
@@ -109,8 +107,7 @@ class ChangeEngine:
         stay. Raises RefusedError if an editor cannot edit a target.
         """
         edits: dict[Target, list[AppliedEdit]] = {}
-        steps = {change.edit.fix: 0 for change in changes}
-        totals = {fix: sum(change.edit.fix == fix for change in changes) for fix in steps}
+        steps, totals = Counter[str](), Counter(change.edit.fix for change in changes)
         for change in changes:
             fix = change.edit.fix
             steps[fix] += 1
@@ -133,23 +130,21 @@ class ChangeEngine:
     ) -> list[TargetUpdate]:
         """Return the updates that remove these fixes' edits (of these targets), last one first."""
         removed = set(fixes)
-        entries = [e for e in self.entries() if targets is None or e.target in targets]
-        positions = [
-            (
-                max(self._position(edit) for edit in entry.edits if edit.edit.fix in removed),
-                entry.target,
-            )
-            for entry in entries
-            if entry.has_edit_of(removed)
-        ]
+
+        def position(entry: LedgerEntry) -> tuple[int, int]:
+            ours = [applied for applied in entry.edits if applied.edit.fix in removed]
+            return max(((self._order(applied), applied.step) for applied in ours), default=(-1, 0))
+
+        def keep(edits: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
+            return tuple(applied for applied in edits if applied.edit.fix not in removed)
+
         # an entry whose rollback was interrupted has no edits left, and must still be finished
-        positions += [((-1, 0), entry.target) for entry in entries if not entry.edits]
-        positions.sort(key=lambda pair: pair[0], reverse=True)
+        entries = [e for e in self.entries() if not e.edits or e.has_edit_of(removed)]
+        ordered = [e.target for e in sorted(entries, key=position, reverse=True)]
         # workloads restart, and read the rest when they start: they come last
-        positions.sort(key=lambda pair: isinstance(pair[1], ObjectSpec) and bool(pair[1].namespace))
-        return [
-            self._plan_target(target, partial(_remove_edits, removed)) for _, target in positions
-        ]
+        ordered.sort(key=lambda target: isinstance(target, ObjectSpec) and bool(target.namespace))
+        selected = [target for target in ordered if targets is None or target in targets]
+        return [self._plan_target(target, keep) for target in selected]
 
     def plan_template_change(self, template: TargetUpdate, target: Target) -> TargetUpdate:
         """Return the update of a target without an entry that applies its template's change."""
@@ -163,9 +158,6 @@ class ChangeEngine:
             edits=(),
             after=after,
         )
-
-    def _position(self, applied: AppliedEdit) -> tuple[int, int]:
-        return self._order(applied), applied.step
 
     def _order(self, applied: AppliedEdit) -> int:
         editor = self._editors.get(applied.edit.fix)
@@ -249,6 +241,7 @@ class ChangeEngine:
 
         Raises RefusedError for a conflict, unless ``force``.
         """
+        edits = update.edits
         for _ in range(_MAX_TRIES):
             if not force:
                 require_no_conflicts(update)
@@ -256,7 +249,7 @@ class ChangeEngine:
                 self._write(update)
                 return update
             except WriteConflict:
-                update = self._plan_target(update.target, partial(_keep_edits, update.edits))
+                update = self._plan_target(update.target, lambda _: edits)
         raise RefusedError(
             f"{update.target} keeps changing: another controller is writing it",
             why=f"tried {_MAX_TRIES} times; the other controller's content is kept",
@@ -272,8 +265,9 @@ class ChangeEngine:
     def _write(self, update: TargetUpdate) -> None:
         if update.is_noop:
             return
-        stored, written = update.stored, update.after
-        metadata = _base_metadata(update)
+        stored, written, metadata = update.stored, update.after, update.snapshot.metadata
+        if stored and stored.entry.base is not None:
+            metadata = stored.entry.metadata  # it was read with the base
         entry = LedgerEntry(
             target=update.target,
             base=update.base,
@@ -301,14 +295,6 @@ class ChangeEngine:
         return self._drivers[type(target)]
 
 
-def _base_metadata(update: TargetUpdate) -> str:
-    """Return the metadata that belongs to the base: stored with it, or read with it now."""
-    stored: StoredEntry | None = update.stored
-    if stored and stored.entry.base is not None:
-        return stored.entry.metadata
-    return update.snapshot.metadata
-
-
 def _add_edits(
     added: Sequence[AppliedEdit], edits: Sequence[AppliedEdit]
 ) -> tuple[AppliedEdit, ...]:
@@ -320,13 +306,3 @@ def _add_edits(
         old = existing.get((new.edit.fix, new.step, new.steps))
         chosen.append(old if old and old.edit == new.edit else new)
     return (*(old for old in edits if old.edit.fix not in replaced), *chosen)
-
-
-def _keep_edits(
-    planned: tuple[AppliedEdit, ...], _: Sequence[AppliedEdit]
-) -> tuple[AppliedEdit, ...]:
-    return planned
-
-
-def _remove_edits(fixes: set[str], edits: Iterable[AppliedEdit]) -> tuple[AppliedEdit, ...]:
-    return tuple(applied for applied in edits if applied.edit.fix not in fixes)

@@ -40,10 +40,6 @@ class Refusal:
     needless: bool = False
 
 
-def _expect_nothing(_: tuple[Change, ...], __: Evidence) -> tuple[ExpectedAnswer, ...]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
     """One fix. A module of deploy/fixes defines it as ``FIX``.
@@ -69,7 +65,7 @@ class Fix:
     resolved_checks: tuple[str, ...] = ()
     options: tuple[FixOption, ...] = ()
     expected_answers: Callable[[tuple[Change, ...], Evidence], tuple[ExpectedAnswer, ...]] = (
-        _expect_nothing
+        lambda _changes, _evidence: ()
     )
     rollback_on_failure: bool = False
 

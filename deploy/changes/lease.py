@@ -48,7 +48,7 @@ def hold(cluster: Cluster) -> Iterator[None]:
         while not done.wait(DURATION_SECONDS / 3):
             # the next turn tries again; the data is safe even without the Lease
             with suppress(ClusterError):
-                lease = cluster.replace(_renewed(lease))
+                lease = cluster.replace({**lease, "spec": {**lease["spec"], "renewTime": _now()}})
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -138,10 +138,6 @@ def _render(holder: str) -> Object:
         "renewTime": now,
     }
     return new_object("coordination.k8s.io/v1", "Lease", LEASE_NAME, NAMESPACE) | {"spec": spec}
-
-
-def _renewed(lease: Object) -> Object:
-    return {**lease, "spec": {**lease["spec"], "renewTime": _now()}}
 
 
 def _now() -> str:

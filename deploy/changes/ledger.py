@@ -24,7 +24,7 @@ from deploy.changes.model import (
 )
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.manifests.model import MANAGED_BY, NAME, build_labels
+from deploy.manifests.model import MANAGED_BY, NAME, new_object
 from mirror.core.codec import dump
 from mirror.core.errors import MirrorError, RefusedError
 from mirror.ledger import CONTENT_NAMES, DamagedEntryError, decode_entry, encode_entry
@@ -116,27 +116,15 @@ def _encode(entry: LedgerEntry) -> Object:
         "by": entry.by,
         "tool_version": entry.tool_version,
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": config_map_name(entry.target),
-            "namespace": NAMESPACE,
-            "labels": build_labels(_COMPONENT),
-            "annotations": {"pypi-mirror/target": str(entry.target)},
-        },
-        **encode_entry(fields, contents),
-    }
+    name = config_map_name(entry.target)
+    config_map = new_object("v1", "ConfigMap", name, NAMESPACE, component=_COMPONENT)
+    config_map["metadata"]["annotations"] = {"pypi-mirror/target": str(entry.target)}
+    return config_map | encode_entry(fields, contents)
 
 
 def _encode_edit(applied: AppliedEdit) -> Object:
-    return {
-        "fix": applied.edit.fix,
-        "options": dict(applied.edit.options),
-        "step": applied.step,
-        "steps": applied.steps,
-        "why": applied.why,
-    }
+    fields: Object = dump(applied)
+    return {**fields.pop("edit"), **fields}
 
 
 def _decode_edit(fields: Object) -> AppliedEdit:
@@ -159,17 +147,13 @@ def _decode(config_map: Object) -> StoredEntry:
             tool_version=fields["tool_version"],
             **stored.contents,
         )
-    except DamagedEntryError as error:
-        raise _damaged(meta["name"], str(error)) from error
-    except (KeyError, TypeError, ValueError, MirrorError) as error:
-        raise _damaged(meta["name"], f"it cannot be read ({error})") from error
+    except (DamagedEntryError, KeyError, TypeError, ValueError, MirrorError) as error:
+        why = str(error) if isinstance(error, DamagedEntryError) else f"it cannot be read ({error})"
+        name = meta["name"]
+        raise RefusedError(
+            f"the stored copy in ConfigMap {NAMESPACE}/{name} is damaged",
+            why=f"{why}; nothing is changed based on it",
+            next_step="restore the ConfigMap from a backup of the cluster; or, if its target is as "
+            f"you want it, kubectl -n {NAMESPACE} delete configmap {name}",
+        ) from error
     return StoredEntry(entry=entry, version=meta["resourceVersion"])
-
-
-def _damaged(name: str, why: str) -> RefusedError:
-    return RefusedError(
-        f"the stored copy in ConfigMap {NAMESPACE}/{name} is damaged",
-        why=f"{why}; nothing is changed based on it",
-        next_step="restore the ConfigMap from a backup of the cluster; or, if its target is as "
-        f"you want it, kubectl -n {NAMESPACE} delete configmap {name}",
-    )

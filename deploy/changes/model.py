@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from deploy.cluster.access import Permission
 from mirror.snapshot import Snapshot
-
-EditOptions: TypeAlias = Mapping[str, Any]  # JSON values by name: stored in the ledger, replayed
-
 
 # -- targets --------------------------------------------------------------------------------------
 # The ledger stores the names of these classes and of their fields: they cannot be renamed.
@@ -25,6 +22,7 @@ EditOptions: TypeAlias = Mapping[str, Any]  # JSON values by name: stored in the
 class ConfigMapKey:
     """One key of a ConfigMap. Its bytes are the value in UTF-8."""
 
+    kind: ClassVar[str] = "ConfigMap"
     namespace: str
     name: str
     key: str
@@ -109,7 +107,7 @@ class Edit:
     """What one editor does to one target: its name and options, so that it can be replayed."""
 
     fix: str
-    options: EditOptions = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # JSON values: the ledger stores them
 
 
 class CannotEdit(Exception):

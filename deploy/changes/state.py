@@ -11,6 +11,8 @@ from deploy.evidence.fixes import TargetStatus
 from mirror.core.codec import json_key
 from mirror.core.errors import MirrorError
 
+_WORST_FIRST: tuple[StateName, ...] = ("drifted", "partial", "unknown", "applied")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixState:
@@ -57,16 +59,12 @@ def _read_fix(
     if not edits:
         return FixState(fix=name, state="absent")
     edits.sort(key=lambda pair: pair[0].step)
-    states = {id(entry): targets[id(entry)].state for _, entry in edits}
-    state: StateName = "applied"
-    if "drifted" in states.values():
-        state = "drifted"
-    elif "partial" in states.values() or len(edits) < max(applied.steps for applied, _ in edits):
-        state = "partial"
-    elif "unknown" in states.values():
-        state = "unknown"
+    states = [targets[id(entry)].state for _, entry in edits]
+    is_complete = len(edits) >= max(applied.steps for applied, _ in edits)
+    found = {*states, "applied" if is_complete else "partial"}
+    state: StateName = next(s for s in _WORST_FIRST if s in found)
     last = max((entry for _, entry in edits), key=lambda entry: entry.at)
-    applied, entry = next((pair for pair in edits if states[id(pair[1])] == state), edits[0])
+    applied, entry = edits[states.index(state) if state in states else 0]
     return FixState(
         fix=name,
         state=state,
@@ -80,19 +78,21 @@ def _read_fix(
 
 
 def _read_target(engine: ChangeEngine, entry: LedgerEntry) -> TargetStatus:
-    name = str(entry.target)
+    state, detail = _compare_target(engine, entry)
+    return TargetStatus(target=str(entry.target), state=state, detail=detail)
+
+
+def _compare_target(engine: ChangeEngine, entry: LedgerEntry) -> tuple[StateName, str]:
+    """Return the state of a target, and in what it differs."""
     if entry.pending:
-        return TargetStatus(
-            target=name, state="partial", detail="a write was started but not finished"
-        )
+        return "partial", "a write was started but not finished"
     try:
         update = engine.plan_entry(entry)
     except MirrorError as error:
-        return TargetStatus(target=name, state="unknown", detail=str(error))
+        return "unknown", str(error)
     if update.conflicts:
-        return TargetStatus(target=name, state="drifted", detail="edited where the fix changed it")
+        return "drifted", "edited where the fix changed it"
     if update.changes_target:
-        detail = "as it was before the fix" if update.before == update.base else "changed back"
-        return TargetStatus(target=name, state="drifted", detail=detail)
-    detail = "later edits by others are kept" if update.keeps_foreign_edits else ""
-    return TargetStatus(target=name, state="applied", detail=detail)
+        is_reverted = update.before == update.base
+        return "drifted", "as it was before the fix" if is_reverted else "changed back"
+    return "applied", "later edits by others are kept" if update.keeps_foreign_edits else ""

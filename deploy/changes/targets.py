@@ -38,11 +38,10 @@ class ApiDriver:
 
     def required_permissions(self, target: Target) -> Sequence[Permission]:
         located = self._locate(target)
-        kind = _kind(located)
         # `mirror attach` changes specs in namespaces that belong to users: it needs no more
-        is_spec = isinstance(located, ObjectSpec) and API_RESOURCES[kind].namespaced
+        is_spec = isinstance(located, ObjectSpec) and API_RESOURCES[located.kind].namespaced
         verbs = "get update" if is_spec else "get create update delete"
-        return list_permissions(verbs, get_permission_name(kind), located.namespace)
+        return list_permissions(verbs, get_permission_name(located.kind), located.namespace)
 
     def read(self, target: Target) -> Snapshot:
         located = self._locate(target)
@@ -72,11 +71,11 @@ class ApiDriver:
         return replace(target, kind=find_current_kind(self._cluster, target.kind))
 
     def _get(self, target: ConfigMapKey | ObjectSpec) -> Object | None:
-        return self._cluster.get(_kind(target), target.name, target.namespace)
+        return self._cluster.get(target.kind, target.name, target.namespace)
 
     def _delete(self, target: ConfigMapKey | ObjectSpec, obj: Object) -> None:
         version = obj["metadata"]["resourceVersion"]
-        self._cluster.delete(_kind(target), target.name, target.namespace, resource_version=version)
+        self._cluster.delete(target.kind, target.name, target.namespace, resource_version=version)
 
     def _put_key(
         self, target: ConfigMapKey, content: bytes | None, obj: Object | None
@@ -116,10 +115,6 @@ class ApiDriver:
         if target.namespace:
             meta["namespace"] = target.namespace
         return self._cluster.create(_with_type({"metadata": meta, "spec": spec}, target.kind))
-
-
-def _kind(target: ConfigMapKey | ObjectSpec) -> str:
-    return "ConfigMap" if isinstance(target, ConfigMapKey) else target.kind
 
 
 def _take_snapshot(target: ConfigMapKey | ObjectSpec, obj: Object | None) -> Snapshot:

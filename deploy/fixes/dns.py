@@ -11,7 +11,7 @@ from deploy.changes.coredns_target import (
     describe_caveats,
     expect_cluster_names,
     require_coredns,
-    try_edit,
+    try_change,
 )
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
@@ -46,13 +46,14 @@ def plan_changes(
             objects=(f"ConfigMap {coredns.namespace}/{coredns.name}",),
             next_step="leave out --prefer-udp and --forward; the AAAA answers go to coredns-custom",
         )
-    change = Edit(fix=NAME, options=edit_options)
-    differs = try_edit(edit, change, target, coredns)
-    if isinstance(differs, Refusal):
-        return differs
-    if not differs and not applied:
-        return Refusal(reason=_describe_existing(coredns), objects=(str(target),), needless=True)
-    return (Change(target=target, edit=change, why=_reason(coredns, edit_options)),)
+    change = Change(
+        target=target,
+        edit=Edit(fix=NAME, options=edit_options),
+        why=_reason(edit_options) + describe_caveats(coredns),
+    )
+    return try_change(edit, change, coredns, applied) or Refusal(
+        reason=_describe_existing(coredns), objects=(str(target),), needless=True
+    )
 
 
 def _edit_options(options: FixOptions) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _parse_address(text: str) -> str:
         ) from error
 
 
-def _reason(coredns: CoreDns, edit_options: Mapping[str, Any]) -> str:
+def _reason(edit_options: Mapping[str, Any]) -> str:
     parts = ["AAAA queries are answered NOERROR without records"]
     if edit_options["keep_aaaa"]:
         parts.append(f"except under {', '.join(edit_options['keep_aaaa'])}")
@@ -83,7 +84,7 @@ def _reason(coredns: CoreDns, edit_options: Mapping[str, Any]) -> str:
         parts.append(f"queries are forwarded to {', '.join(edit_options['forward'])}")
     if edit_options["prefer_udp"]:
         parts.append("over UDP")
-    return ", ".join(parts) + describe_caveats(coredns)
+    return ", ".join(parts)
 
 
 def _describe_existing(coredns: CoreDns) -> str:
@@ -143,12 +144,10 @@ def _list_templates(text: str, block: CorefileBlock) -> tuple[Directive, ...]:
 
 
 def _render_template(keep: list[str]) -> tuple[str, ...]:
-    if not keep:
-        return template_plugin.render_block(
-            NAME, "no IPv6 addresses", "IN AAAA .", ["rcode NOERROR"]
-        )
-    body = [f"match {template_plugin.match_outside(keep)}", "rcode NOERROR", "fallthrough"]
-    title = f"no IPv6 addresses, but under {', '.join(keep)}"  # part of applied Corefiles
+    title, body = "no IPv6 addresses", ["rcode NOERROR"]  # part of applied Corefiles
+    if keep:
+        title += f", but under {', '.join(keep)}"
+        body = [f"match {template_plugin.match_outside(keep)}", *body, "fallthrough"]
     return template_plugin.render_block(NAME, title, "IN AAAA .", body)
 
 

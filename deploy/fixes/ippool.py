@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from deploy.changes.cni_targets import (
-    describe_missing_nodes,
     edit_conflist,
     find_active_conflist,
-    find_conflists,
-    find_template,
+    plan_conflists,
     read_ready_nodes,
     refuse_operator,
 )
@@ -29,7 +26,7 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.evidence.calico import Calico, IpPool
+from deploy.evidence.calico import Calico
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
@@ -84,19 +81,28 @@ def plan_changes(
     # if a pool was deleted by hand, the CNI still requests its addresses and no pod starts
     if not selected and not applied and not _requests_ipv6(calico, views):
         return Refusal(reason="no IPv6 pool is enabled, and no pod requests one", needless=True)
-    targets = find_conflists(evidence, views)
-    if isinstance(targets, Refusal):
-        return targets
+    why = "assign_ipv6 false: no pod requests IPv6"
+    conflists = plan_conflists(evidence, views, _edit(delete=False), why)
+    if isinstance(conflists, Refusal):
+        return conflists
     delete = bool(options.get("delete")) or any(c.edit.options.get("delete") for c in applied)
-    changes = _plan_conflists(evidence, targets)
+    changes = [*conflists]
     if delete and calico.installed:
-        changes.append(_plan_calico_node(calico))
-    note = f"; {len(used)} running pods keep their addresses" if used else ""
+        target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
+        why = "NO_DEFAULT_POOLS, IP6=none: it does not create the pool again; it restarts"
+        changes.append(Change(target=target, edit=_edit(delete=False), why=why))
+    effect = (
+        "is deleted; its stored copy serves to create it again"
+        if delete
+        else "gives no more addresses; calico-node does not create it again"
+    )
+    effect += f"; {len(used)} running pods keep their addresses" if used else ""
     for pool in selected:
         # a change through one of Calico's APIs is continued through the same one
         target = recorded.get(pool.name, ObjectSpec(kind=pool.kind, name=pool.name))
-        change = _change(target, _pool_reason(pool, delete=delete) + note, delete=delete)
-        changes.append(replace(change, needs_proof_first=True))
+        why = f"the pool {pool.cidr} {effect}"
+        change = Change(target=target, edit=_edit(delete=delete), why=why, needs_proof_first=True)
+        changes.append(change)
     return tuple(changes)
 
 
@@ -119,29 +125,8 @@ def _assigns_ipv6(text: str) -> bool:
         return True  # the edit will report what is broken
 
 
-def _plan_conflists(evidence: Evidence, targets: tuple[Target, ...]) -> list[Change]:
-    why = "assign_ipv6 false: no pod requests IPv6" + describe_missing_nodes(evidence)
-    template = find_template(evidence)
-    return [
-        replace(_change(target, why), template=None if target == template else template)
-        for target in targets
-    ]
-
-
-def _plan_calico_node(calico: Calico) -> Change:
-    target = ObjectSpec(kind="DaemonSet", namespace=calico.namespace, name="calico-node")
-    why = "NO_DEFAULT_POOLS, IP6=none: it does not create the pool again; it restarts"
-    return _change(target, why)
-
-
-def _change(target: Target, why: str, *, delete: bool = False) -> Change:
-    return Change(target=target, edit=Edit(fix=NAME, options={"delete": delete}), why=why)
-
-
-def _pool_reason(pool: IpPool, *, delete: bool) -> str:
-    if delete:
-        return f"the pool {pool.cidr} is deleted; its stored copy serves to create it again"
-    return f"the pool {pool.cidr} gives no more addresses; calico-node does not create it again"
+def _edit(*, delete: bool) -> Edit:
+    return Edit(fix=NAME, options={"delete": delete})
 
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:

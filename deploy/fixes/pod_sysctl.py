@@ -6,13 +6,9 @@ each pod has its own network namespace, which only the CNI sets up.
 
 from __future__ import annotations
 
-import re
-
 from deploy.changes.cni_targets import (
-    describe_missing_nodes,
     edit_conflist,
-    find_conflists,
-    find_template,
+    plan_conflists,
     read_ready_nodes,
     refuse_operator,
 )
@@ -21,6 +17,7 @@ from deploy.changes.model import Change, Edit, Target
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
+from deploy.formats.go_regex import matches
 
 NAME = "pod-sysctl"
 _SYSCTLS = tuple(key for plugin in TUNING_PLUGINS for key in plugin["sysctl"])
@@ -46,22 +43,10 @@ def plan_changes(
             next_step="install the CNI's standard plugins there, add the keys to allowlist.conf, "
             "then run this again",
         )
-    targets = find_conflists(evidence, views)
-    if isinstance(targets, Refusal):
-        return targets
     if not views:
         return Refusal(reason="no node is Ready")
     why = "new pods get disable_ipv6 = 1 and keep ::1; running pods stay as they are"
-    template = find_template(evidence)
-    return tuple(
-        Change(
-            target=target,
-            edit=Edit(fix=NAME),
-            why=why + describe_missing_nodes(evidence),
-            template=None if target == template else template,
-        )
-        for target in targets
-    )
+    return plan_conflists(evidence, views, Edit(fix=NAME), why)
 
 
 def _find_obstacles(node: str, view: HostView) -> list[str]:
@@ -72,17 +57,10 @@ def _find_obstacles(node: str, view: HostView) -> list[str]:
     if view.allowlist is None:
         return []
     patterns = [line.strip() for line in view.allowlist.splitlines() if line.strip()]
-    refused = [key for key in _SYSCTLS if not any(_matches(pattern, key) for pattern in patterns)]
+    refused = [key for key in _SYSCTLS if not any(matches(pattern, key) for pattern in patterns)]
     if not refused:
         return []
     return [f"node {node}: /etc/cni/tuning/allowlist.conf does not allow {', '.join(refused)}"]
-
-
-def _matches(pattern: str, key: str) -> bool:
-    try:
-        return re.search(pattern, key) is not None
-    except re.error:
-        return False
 
 
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # noqa: ARG001

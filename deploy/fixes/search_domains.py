@@ -7,7 +7,6 @@ before the search domain are guarded: single-label hosts of a home domain still 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from deploy.changes.coredns_target import (
@@ -16,7 +15,7 @@ from deploy.changes.coredns_target import (
     expect_cluster_names,
     find_cluster_zones,
     require_coredns,
-    try_edit,
+    try_change,
 )
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
@@ -25,6 +24,7 @@ from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
 from deploy.formats.domain import parse_domain
+from deploy.formats.go_regex import matches
 from mirror.core.errors import InputError
 from mirror.probe.model import ExpectedAnswer, PodDns
 
@@ -62,19 +62,14 @@ def plan_changes(
     names = options.get("keep-name") or [n for c in applied for n in c.edit.options["keep"]]
     keep = _parse_kept_names(names, suffixes)
     target = choose_target(coredns)
-    change = Edit(fix=NAME, options={"suffixes": suffixes, "keep": keep})
-    differs = try_edit(edit, change, target, coredns)
-    if isinstance(differs, Refusal):
-        return differs
-    if not differs and not applied:
-        return Refusal(
-            reason=f"{', '.join(suffixes)}: guarded in {target} already, but CoreDNS has not "
-            "loaded it",
-            next_step="restart CoreDNS: kubectl -n kube-system rollout restart deployment/coredns",
-            needless=True,
-        )
+    edit_options = {"suffixes": suffixes, "keep": keep}
     why = _reason(answering, suffixes, keep) + describe_caveats(coredns)
-    return (Change(target=target, edit=change, why=why),)
+    change = Change(target=target, edit=Edit(fix=NAME, options=edit_options), why=why)
+    return try_change(edit, change, coredns, applied) or Refusal(
+        reason=f"{', '.join(suffixes)}: guarded in {target} already, but CoreDNS has not loaded it",
+        next_step="restart CoreDNS: kubectl -n kube-system rollout restart deployment/coredns",
+        needless=True,
+    )
 
 
 def _find_answering(
@@ -165,24 +160,17 @@ def _find_serving_blocks(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
 
 def _is_guard(directive: Directive, block: CorefileBlock, suffix: str) -> bool:
     """Return whether a template answers expanded names with NXDOMAIN: ours, or a similar one."""
-    if directive.name != "template":
-        return False
-    if not template_plugin.answers_only(directive, "A", "NXDOMAIN"):
-        return False
     zones = template_plugin.get_zones(directive, block)
-    if not any(template_plugin.is_zone_of(zone, suffix) for zone in zones):
+    if (
+        directive.name != "template"
+        or not template_plugin.answers_only(directive, "A", "NXDOMAIN")
+        or not any(template_plugin.is_zone_of(zone, suffix) for zone in zones)
+    ):
         return False
     return template_plugin.matches_everything(directive) or any(
-        _matches(pattern, f"{_proof_name(suffix)}.")
+        matches(pattern, f"{_proof_name(suffix)}.")
         for pattern in template_plugin.get_patterns(directive)
     )
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.search(pattern, name) is not None
-    except re.error:  # the syntax of Go differs from Python's
-        return False
 
 
 def _proof_name(suffix: str) -> str:
@@ -192,13 +180,8 @@ def _proof_name(suffix: str) -> str:
 def expected_answers(changes: tuple[Change, ...], evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
     """Expect NXDOMAIN for an expanded name, and an address for the cluster's own name."""
     suffixes = [suffix for change in changes for suffix in change.edit.options["suffixes"]]
-    return (
-        *(
-            ExpectedAnswer(name=_proof_name(suffix), qtype="A", answer="NXDOMAIN")
-            for suffix in suffixes
-        ),
-        *expect_cluster_names(evidence),
-    )
+    proofs = [ExpectedAnswer(name=_proof_name(s), qtype="A", answer="NXDOMAIN") for s in suffixes]
+    return (*proofs, *expect_cluster_names(evidence))
 
 
 FIX = Fix(
