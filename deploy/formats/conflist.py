@@ -22,7 +22,6 @@ TUNING_PLUGINS: tuple[Mapping[str, Any], ...] = (
     {"type": "tuning", "sysctl": {"net.ipv6.conf.lo.disable_ipv6": "0"}},
 )
 
-_SPACE = re.compile(r"[ \t\r\n]*")
 _BARE = re.compile(r"__[A-Z0-9_]+__|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _MAX_DEPTH = 50
@@ -41,6 +40,10 @@ class JsonSpan:
     fields: Mapping[str, JsonSpan] = field(default_factory=dict)
     items: tuple[JsonSpan, ...] = ()
 
+    def find(self, outer: str, inner: str) -> JsonSpan | None:
+        group = self.fields.get(outer)
+        return group.fields.get(inner) if group else None
+
 
 def disable_ipv6(text: str) -> str:
     """Insert tuning after the first plugin, which creates the interface. Raises ConflistError."""
@@ -58,49 +61,37 @@ def disable_ipv6(text: str) -> str:
 
 def disables_ipv6(text: str) -> bool:
     """Return whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
-    for plugin in _parse_plugins(text):
-        sysctl = plugin.fields.get("sysctl")
-        if _read_type(text, plugin) == "tuning" and sysctl is not None:
-            value = sysctl.fields.get(DISABLE_IPV6_KEY)
-            if value and text[value.start : value.end].strip('"') == "1":
-                return True
-    return False
+    return any(
+        _read_scalar(text, plugin.fields.get("type")) == "tuning"
+        and _read_scalar(text, plugin.find("sysctl", DISABLE_IPV6_KEY)) == "1"
+        for plugin in _parse_plugins(text)
+    )
 
 
 def assigns_ipv6(text: str) -> bool:
     """Return whether calico-ipam is asked for IPv6 addresses. Raises ConflistError."""
-    return any(_is_true(text, value) for value in _find_assign_ipv6(text))
+    return bool(_find_true_assign_ipv6(text))
 
 
 def stop_assigning_ipv6(text: str) -> str:
     """Set every ``assign_ipv6`` that is true to false. Raises ConflistError."""
-    for value in reversed(_find_assign_ipv6(text)):
-        if _is_true(text, value):
-            old = text[value.start : value.end]
-            text = text[: value.start] + old.replace("true", "false") + text[value.end :]
+    for value in reversed(_find_true_assign_ipv6(text)):
+        old = text[value.start : value.end]
+        text = text[: value.start] + old.replace("true", "false") + text[value.end :]
     return text
 
 
 def read_plugin_types(text: str) -> tuple[str, ...]:
     """Return the types of the plugins in order. Raises ConflistError."""
-    return tuple(_read_type(text, plugin) for plugin in _parse_plugins(text))
+    return tuple(_read_scalar(text, plugin.fields.get("type")) for plugin in _parse_plugins(text))
 
 
-def _find_assign_ipv6(text: str) -> list[JsonSpan]:
-    ipams = [plugin.fields.get("ipam") for plugin in _parse_plugins(text)]
-    return [
-        ipam.fields["assign_ipv6"]
-        for ipam in ipams
-        if ipam is not None and "assign_ipv6" in ipam.fields
-    ]
+def _find_true_assign_ipv6(text: str) -> list[JsonSpan]:
+    values = [plugin.find("ipam", "assign_ipv6") for plugin in _parse_plugins(text)]
+    return [value for value in values if value and _read_scalar(text, value).lower() == "true"]
 
 
-def _is_true(text: str, value: JsonSpan) -> bool:
-    return text[value.start : value.end].strip('"').lower() == "true"
-
-
-def _read_type(text: str, plugin: JsonSpan) -> str:
-    value = plugin.fields.get("type")
+def _read_scalar(text: str, value: JsonSpan | None) -> str:
     return text[value.start : value.end].strip('"') if value else ""
 
 
@@ -123,61 +114,54 @@ def _parse_plugins(text: str) -> tuple[JsonSpan, ...]:
 def _parse_value(text: str, at: int, depth: int) -> JsonSpan:
     if depth > _MAX_DEPTH:
         raise ConflistError(f"{_locate(text, at)}: nested too deeply")
-    if text.startswith("{", at):
-        return _parse_object(text, at, depth)
-    if text.startswith("[", at):
-        return _parse_array(text, at, depth)
+    if text.startswith(("{", "["), at):
+        return _parse_group(text, at, depth)
     match = _STRING.match(text, at) or _BARE.match(text, at)
     if match is None:
         raise ConflistError(f"{_locate(text, at)}: expected a value")
     return JsonSpan(start=at, end=match.end())
 
 
-def _parse_object(text: str, start: int, depth: int) -> JsonSpan:
+def _parse_group(text: str, start: int, depth: int) -> JsonSpan:
+    """Parse an object or an array."""
+    end = "}" if text[start] == "{" else "]"
     fields: dict[str, JsonSpan] = {}
-    at = _skip_space(text, start + 1)
-    while not text.startswith("}", at):
-        key = _STRING.match(text, at)
-        if key is None:
-            raise ConflistError(f"{_locate(text, at)}: expected a key")
-        at = _skip_space(text, _expect(text, _skip_space(text, key.end()), ":"))
-        name = key[0][1:-1]
-        if name in fields:
-            raise ConflistError(f"{_locate(text, at)}: {key[0]} appears twice")
-        fields[name] = _parse_value(text, at, depth + 1)
-        at = _skip_comma(text, fields[name].end, "}")
-    return JsonSpan(start=start, end=at + 1, fields=fields)
-
-
-def _parse_array(text: str, start: int, depth: int) -> JsonSpan:
     items: list[JsonSpan] = []
     at = _skip_space(text, start + 1)
-    while not text.startswith("]", at):
-        items.append(_parse_value(text, at, depth + 1))
-        at = _skip_comma(text, items[-1].end, "]")
-    return JsonSpan(start=start, end=at + 1, items=tuple(items))
+    while not text.startswith(end, at):
+        name = ""
+        if end == "}":
+            key = _STRING.match(text, at)
+            if key is None:
+                raise ConflistError(f"{_locate(text, at)}: expected a key")
+            at, name = _skip_sign(text, key.end(), ":"), key[0][1:-1]
+            if name in fields:
+                raise ConflistError(f"{_locate(text, at)}: {key[0]} appears twice")
+        value = _parse_value(text, at, depth + 1)
+        if end == "}":
+            fields[name] = value
+        else:
+            items.append(value)
+        at = _skip_space(text, value.end)
+        if not text.startswith(end, at):
+            at = _skip_sign(text, at, ",")
+            if text.startswith(end, at):
+                raise ConflistError(f"{_locate(text, at)}: nothing after a comma")
+    return JsonSpan(start=start, end=at + 1, fields=fields, items=tuple(items))
 
 
-def _skip_comma(text: str, at: int, end: str) -> int:
-    """Return the position of the next entry after a comma, or of ``end``."""
+def _skip_sign(text: str, at: int, sign: str) -> int:
+    """Return the position after the sign and the whitespace around it."""
     at = _skip_space(text, at)
-    if text.startswith(end, at):
-        return at
-    at = _skip_space(text, _expect(text, at, ","))
-    if text.startswith(end, at):
-        raise ConflistError(f"{_locate(text, at)}: nothing after a comma")
-    return at
-
-
-def _expect(text: str, at: int, sign: str) -> int:
     if not text.startswith(sign, at):
         raise ConflistError(f"{_locate(text, at)}: expected {sign}")
-    return at + 1
+    return _skip_space(text, at + 1)
 
 
 def _skip_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+    while text[at : at + 1] in {" ", "\t", "\r", "\n"}:
+        at += 1
+    return at
 
 
 def _locate(text: str, at: int) -> str:

@@ -123,7 +123,7 @@ def _build_tree(names: Sequence[str]) -> _LabelTree:
 def _match_other_names(tree: _LabelTree, *, min_labels: int) -> str:
     """Match names of ``min_labels`` or more, without the trailing dot, that are not in the tree."""
     repeat = "+" if min_labels > 1 else "*"
-    branches = [rf"([^.]+\.){repeat}{_match_other_label(sorted(tree))}"]
+    branches = [rf"([^.]+\.){repeat}{_match_other(sorted(tree))}"]
     for label, children in sorted(tree.items()):
         if "" not in children:
             branches += [_escape(label)] if min_labels == 1 else []
@@ -131,30 +131,15 @@ def _match_other_names(tree: _LabelTree, *, min_labels: int) -> str:
     return "|".join(branches)
 
 
-def _match_other_label(labels: Sequence[str]) -> str:
-    """Match a label that is none of these."""
-    return f"({'|'.join(_branch_by_letter(labels))})"
-
-
-def _match_other_rest(rests: Sequence[str]) -> str:
-    """Match what may follow a prefix so that the label is none of those with these rests."""
-    return f"({'|'.join(_branch_by_letter(rests))})" + ("" if "" in rests else "?")
-
-
-def _branch_by_letter(words: Sequence[str]) -> list[str]:
-    letters = _first_letters(words)
-    return [
-        f"[^.{letters}][^.]*",
-        *(
-            letter + _match_other_rest([word[1:] for word in words if word[:1] == letter])
-            for letter in letters
-        ),
-    ]
-
-
-def _first_letters(words: Sequence[str]) -> str:
-    """Return the letters for a character class; `-` comes last, where it is literal."""
-    return "".join(sorted({word[0] for word in words if word}, reverse=True))
+def _match_other(words: Sequence[str]) -> str:
+    """Match a label, or the rest of one, that is not empty and none of these."""
+    # `-` comes last in the character class, where it is literal
+    letters = "".join(sorted({word[0] for word in words if word}, reverse=True))
+    branches = [f"[^.{letters}][^.]*"]
+    for letter in letters:
+        rests = [word[1:] for word in words if word[:1] == letter]
+        branches.append(letter + _match_other(rests) + ("" if "" in rests else "?"))
+    return f"({'|'.join(branches)})"
 
 
 def _escape(name: str) -> str:
