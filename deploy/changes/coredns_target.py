@@ -48,7 +48,7 @@ def try_change(
     coredns: CoreDns,
     applied: tuple[Change, ...],
 ) -> tuple[Change, ...] | Refusal:
-    """Return the change, nothing if somebody else has made it, or a Refusal if it cannot be made."""
+    """Return the change; nothing if others have made it already; a Refusal if it is impossible."""
     target = change.target
     assert isinstance(target, ConfigMapKey)
     before = read_target_text(coredns, target)

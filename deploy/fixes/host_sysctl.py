@@ -35,7 +35,8 @@ BOOT_TEXT = (
     "# IPv6 off but for ::1: `mirror fix host-sysctl`; `mirror rollback host-sysctl` removes it\n"
     f"{ALL_KEY} = 1\n{DEFAULT_KEY} = 1\nnet.ipv6.conf.lo.disable_ipv6 = 0\n"
 )
-RUNBOOK_DAEMONSET = ("DaemonSet", "kube-system", "disable-ipv6")  # installed by hand
+# installed by hand
+_RUNBOOK_DAEMONSET = ObjectSpec(kind="DaemonSet", namespace="kube-system", name="disable-ipv6")
 _SYSCTL_CONF = "/etc/sysctl.conf"  # read after everything in sysctl.d
 _ENTRY = re.compile(r"^\s*-?net[./]ipv6[./]conf[./](all|default|lo)[./]disable_ipv6\s*=\s*(\d)\s*$")
 
@@ -80,11 +81,7 @@ def _cluster_targets(evidence: Evidence, *, adopt: bool) -> Iterable[tuple[Targe
             "restarts, node by node",
         )
     if adopt:
-        kind, namespace, name = RUNBOOK_DAEMONSET
-        yield (
-            ObjectSpec(kind=kind, namespace=namespace, name=name),
-            "the runbook's DaemonSet is removed: this fix replaces it",
-        )
+        yield _RUNBOOK_DAEMONSET, "the runbook's DaemonSet is removed: this fix replaces it"
     yield (
         ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY),
         "nodes that join later get the same when their agent starts",
@@ -95,10 +92,8 @@ def _node_targets(node: str, view: HostView, *, adopt: bool) -> Iterable[tuple[T
     manual = [line for line in view.sysctl_lines if line.path == _SYSCTL_CONF]
     yield NodeFile(node=node, path=BOOT_FILE), f"off at boot{_describe_manual_lines(manual)}"
     if manual and adopt:
-        yield (
-            NodeFile(node=node, path=_SYSCTL_CONF),
-            "the runbook's lines are removed: sysctl.d has them",
-        )
+        sysctl_conf = NodeFile(node=node, path=_SYSCTL_CONF)
+        yield sysctl_conf, "the runbook's lines are removed: sysctl.d has them"
     yield NodeSysctl(node=node, key=DEFAULT_KEY), "off on future links"
     yield NodeSysctl(node=node, key=ALL_KEY), "off now; ::1 stays"
 
@@ -121,8 +116,9 @@ def _refuse_ipv6_cluster(evidence: Evidence) -> Refusal | None:
     """Refuse if nodes, the API server or Calico's datastore would become unreachable."""
     endpoints = evidence.api_addresses
     if isinstance(endpoints, Unseen):
-        reason = f"how nodes reach the API server could not be seen: {endpoints.reason}"
-        return Refusal(reason=reason)
+        return Refusal(
+            reason=f"how nodes reach the API server could not be seen: {endpoints.reason}"
+        )
     lost = [
         f"node {node.name}: InternalIP {node.addresses[0]}"
         for node in list_nodes(evidence)
@@ -130,11 +126,8 @@ def _refuse_ipv6_cluster(evidence: Evidence) -> Refusal | None:
     ]
     if _is_ipv6(urlsplit(evidence.server).hostname or ""):
         lost.append(f"API server: {evidence.server}")
-    lost += [
-        f"API server behind the Service kubernetes: {address}"
-        for address in endpoints
-        if _is_ipv6(address)
-    ]
+    ipv6 = [address for address in endpoints if _is_ipv6(address)]
+    lost += [f"API server behind the Service kubernetes: {address}" for address in ipv6]
     calico = evidence.calico
     etcd = () if isinstance(calico, Unseen) or calico is None else calico.etcd
     lost += [f"Calico's etcd: {url}" for url in etcd if _is_ipv6(urlsplit(url).hostname or "")]
@@ -177,7 +170,8 @@ def _refuse_overrides(views: dict[str, HostView], *, adopt: bool) -> Refusal | N
         f"node {node}: {line.path}: {line.line.strip()}"
         for node, view in views.items()
         for line in view.sysctl_lines
-        if _is_read_later(line.path, adopt=adopt) and _contradicts(line.line)
+        if (not adopt if line.path == _SYSCTL_CONF else line.path > BOOT_FILE)
+        and _contradicts(line.line)
     ]
     if not lines:
         return None
@@ -186,12 +180,6 @@ def _refuse_overrides(views: dict[str, HostView], *, adopt: bool) -> Refusal | N
         objects=tuple(lines),
         next_step="remove these lines, or take those of /etc/sysctl.conf over with --adopt",
     )
-
-
-def _is_read_later(path: str, *, adopt: bool) -> bool:
-    if path == _SYSCTL_CONF:
-        return not adopt
-    return path > BOOT_FILE
 
 
 def _contradicts(line: str) -> bool:
@@ -215,7 +203,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
             return b"1\n"
         case ConfigMapKey():
             return render_defaults().encode()
-        case ObjectSpec(name=name) if name == RUNBOOK_DAEMONSET[2]:
+        case ObjectSpec(name=_RUNBOOK_DAEMONSET.name):
             return None
         case ObjectSpec():
             return _disable_autodetection(content)

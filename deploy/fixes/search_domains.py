@@ -20,6 +20,7 @@ from deploy.changes.coredns_target import (
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
 from deploy.evidence.model import Evidence, Need
+from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
 from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
@@ -43,7 +44,7 @@ def plan_changes(
         return coredns
     if isinstance(evidence.pod_dns, Unseen):
         return Refusal(reason=f"no pod could query made-up names: {evidence.pod_dns.reason}")
-    views = {p.node: p.view for p in evidence.pod_dns if not isinstance(p.view, Unseen)}
+    views = dict(iter_probe_views(evidence))
     unseen = [f"{p.node}: {p.view.reason}" for p in evidence.pod_dns if isinstance(p.view, Unseen)]
     if not views:
         return Refusal(reason="no pod could query made-up names on any node", objects=tuple(unseen))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deploy.changes.attachment import IMPACT, NAME, get_pod_spec, plan_attachments
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, require_no_conflicts
-from deploy.cluster.access import Permission, list_permissions
+from deploy.cluster.access import list_permissions
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.objects import get_all_containers
+from deploy.cluster.objects import get_all_containers, get_name
 from deploy.evidence.startup import INDEX_VARIABLES
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
@@ -74,17 +74,18 @@ def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
             "nothing to do: --no-index without --ndots", next_step="leave out --no-index"
         )
     workloads = _find_workloads(cluster, request)
-    for target, obj in workloads:
+    for target, obj in workloads.items():
         _check_owner(target, obj)
-    targets = [target for target, _ in workloads]
     engine = build_engine(cluster)
-    changes = plan_attachments(targets, index=request.index, ndots=request.ndots)
+    changes = plan_attachments(tuple(workloads), index=request.index, ndots=request.ndots)
     updates = [update for change in changes for update in engine.plan([change])]
     return AttachPlan(
-        workloads=tuple(map(str, targets)),
+        workloads=tuple(map(str, workloads)),
         diffs=tuple(build_diff(update, changes) for update in updates),
         impact=IMPACT,
-        notes=tuple(note for target, obj in workloads for note in _notes(target, obj, request)),
+        notes=tuple(
+            note for target, obj in workloads.items() for note in _notes(target, obj, request)
+        ),
         updates=tuple(updates),
     )
 
@@ -94,8 +95,10 @@ def attach(
 ) -> tuple[str, ...]:
     """Publish the index if it is needed, then write. Returns the workloads that were changed."""
     engine = build_engine(cluster)
+    if not request.force:
+        require_no_conflicts(*plan.updates)
     publishing = list_permissions("get patch", "configmaps", request.namespace)
-    _check(engine, plan, progress, publishing if request.index else (), force=request.force)
+    check_permissions(engine, plan.updates, progress, publishing if request.index else ())
     if request.index:
         progress.step(f"publish the index in {request.namespace}")
         publish.publish_environment(cluster, request.mirror_namespace, [request.namespace])
@@ -111,7 +114,7 @@ def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
     if request.names:
         requested = [_parse_name(name, request.namespace) for name in request.names]
     else:
-        requested = [target for target, _ in _match_workloads(cluster, request)]
+        requested = list(_match_workloads(cluster, request))
     updates = engine.plan_rollback([NAME], [target for target in requested if target in attached])
     return AttachPlan(
         workloads=tuple(str(update.target) for update in updates),
@@ -126,22 +129,10 @@ def detach(
 ) -> tuple[str, ...]:
     """Restore the specs as they were. Returns the workloads that were changed."""
     engine = build_engine(cluster)
-    _check(engine, plan, progress, (), force=force)
-    return _write(engine, plan, progress, force=force)
-
-
-def _check(
-    engine: ChangeEngine,
-    plan: AttachPlan,
-    progress: Progress,
-    extra: Iterable[Permission],
-    *,
-    force: bool,
-) -> None:
-    """Raise RefusedError for a conflict, ClusterError for missing permissions."""
     if not force:
         require_no_conflicts(*plan.updates)
-    check_permissions(engine, plan.updates, progress, extra)
+    check_permissions(engine, plan.updates, progress)
+    return _write(engine, plan, progress, force=force)
 
 
 def _write(
@@ -160,13 +151,11 @@ def _write(
 # -- the workloads --------------------------------------------------------------------------------
 
 
-def _find_workloads(
-    cluster: Cluster, request: AttachRequest
-) -> Sequence[tuple[ObjectSpec, Object]]:
+def _find_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[ObjectSpec, Object]:
     """Return the requested workloads. Raises InputError if there are none."""
     if request.names:
         targets = [_parse_name(name, request.namespace) for name in request.names]
-        return [(target, _get_workload(cluster, target)) for target in dict.fromkeys(targets)]
+        return {target: _get_workload(cluster, target) for target in targets}
     workloads = _match_workloads(cluster, request)
     if not workloads:
         raise InputError(
@@ -179,13 +168,13 @@ def _find_workloads(
     return workloads
 
 
-def _match_workloads(cluster: Cluster, request: AttachRequest) -> list[tuple[ObjectSpec, Object]]:
+def _match_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[ObjectSpec, Object]:
     namespace = request.namespace
-    return [
-        (ObjectSpec(kind=kind, name=obj["metadata"]["name"], namespace=namespace), obj)
+    return {
+        ObjectSpec(kind=kind, name=get_name(obj), namespace=namespace): obj
         for kind in _KINDS
         for obj in cluster.list(kind, namespace, labels=request.selector)
-    ]
+    }
 
 
 def _parse_name(text: str, namespace: str) -> ObjectSpec:

@@ -16,8 +16,7 @@ from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import format_selector, is_ready, is_stuck
-from deploy.manifests.mirror_objects import render_config_map
-from deploy.manifests.model import NAME, build_labels
+from deploy.manifests.model import NAME, build_labels, new_object
 from mirror.core.errors import RefusedError, UnfitError, WaitTimeout
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
@@ -85,9 +84,12 @@ def _render_config_map(
     obj = cluster.get("ConfigMap", original, namespace) or {}
     data = dict(obj.get("data") or {})
     data |= {target.key: text.decode() for target, text in texts.items() if target.name == original}
-    config_map = render_config_map(namespace, name, data)
-    config_map["metadata"]["labels"] = build_labels(_COMPONENT)
-    return config_map | ({"binaryData": obj["binaryData"]} if obj.get("binaryData") else {})
+    config_map = new_object("v1", "ConfigMap", name, namespace, component=_COMPONENT)
+    return (
+        config_map
+        | {"data": data}
+        | ({"binaryData": obj["binaryData"]} if obj.get("binaryData") else {})
+    )
 
 
 def _render_pod(template: Object, namespace: str, name: str, names: Mapping[str, str]) -> Object:
@@ -107,10 +109,10 @@ def _render_pod(template: Object, namespace: str, name: str, names: Mapping[str,
             config_map = source.get("configMap")
             if config_map and config_map.get("name") in names:
                 config_map["name"] = names[config_map["name"]]
-    annotations = template.get("metadata", {}).get("annotations") or {}
-    meta: Object = {"name": name, "namespace": namespace, "labels": build_labels(_COMPONENT)}
-    meta |= {"annotations": annotations} if annotations else {}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    pod = new_object("v1", "Pod", name, namespace, component=_COMPONENT) | {"spec": spec}
+    if annotations := template.get("metadata", {}).get("annotations"):
+        pod["metadata"]["annotations"] = annotations
+    return pod
 
 
 def _wait_until_loaded(cluster: Cluster, pod: Object) -> None:

@@ -64,9 +64,9 @@ def sync_agents(
     desired = {}
     for node, response in responses.items():
         pages = [
-            _render_page(target, recorded[node, target], version)
+            _render_page(target, entry, version)
             for target, version in response["versions"].items()
-            if (node, target) in recorded
+            if (entry := recorded.get((node, target)))
         ]
         desired[node] = {"do": "keep", "pages": pages, "orders": has_defaults}
     return _ask_all(cluster, pods, desired)[1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.changes.fix import Fix
 from deploy.cluster.client import Cluster
 from deploy.doctor import run
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import Evidence, Need
+from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import Finding, Severity
 from deploy.repair import coredns_reload
@@ -103,12 +104,10 @@ def _resolved_checks(fixes: Iterable[Fix]) -> frozenset[str]:
 
 def _find_unresolved(evidence: Evidence, fixes: Iterable[Fix]) -> list[Finding]:
     ids = _resolved_checks(fixes)
-    categories = tuple(
-        run.CheckCategory(
-            name=category.name, checks=tuple(check for check in category.checks if check.id in ids)
-        )
+    categories = [
+        replace(category, checks=tuple(check for check in category.checks if check.id in ids))
         for category in run.load_categories()
-    )
+    ]
     return list(run.judge(evidence, categories).findings)
 
 
@@ -134,10 +133,9 @@ def _read_programs(evidence: Evidence) -> dict[tuple[str, str, str, str], str]:
     if isinstance(evidence.pod_dns, Unseen):
         return {}
     return {
-        (probe.node, name.name, program.program, program.libc): program.text or program.outcome
-        for probe in evidence.pod_dns
-        if not isinstance(probe.view, Unseen)
-        for name in probe.view.names
+        (node, name.name, program.program, program.libc): program.text or program.outcome
+        for node, view in iter_probe_views(evidence)
+        for name in view.names
         for program in name.programs
         if not program.asked.endswith(".") and program.outcome != "absent"
     }

@@ -16,7 +16,7 @@ from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.objects import get_image, is_rolled_out
+from deploy.cluster.objects import get_image, get_name, is_rolled_out
 from deploy.evidence import node_agent
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
@@ -73,11 +73,14 @@ class _Desired:
     def is_empty(self) -> bool:
         return not self.objects and not self.nodes
 
+    @property
+    def arguments(self) -> set[str]:
+        return {obj.argument for obj in self.objects}
+
     def describe(
-        self, objects: Iterable[str], nodes: Iterable[NodeTarget], *, running: bool
+        self, kept_objects: set[str], kept_nodes: set[NodeTarget], *, running: bool
     ) -> ReconcilerStatus:
-        """Return the status if ``objects`` (their arguments) and ``nodes`` are the kept ones."""
-        kept_objects, kept_nodes = set(objects), set(nodes)
+        """Return the status if these objects (by their arguments) and node targets are kept."""
         targets = [(obj.title, obj.argument in kept_objects) for obj in self.objects]
         targets += [(str(e.target), target in kept_nodes) for target, e in self.nodes.items()]
         return ReconcilerStatus(
@@ -91,11 +94,8 @@ def preview(cluster: Cluster) -> ReconcilerStatus:
     """Return what a reconciler would keep now. Writes nothing."""
     desired = _read_desired(build_engine(cluster))
     agents = _find_agents(cluster)
-    return desired.describe(
-        (obj.argument for obj in desired.objects),
-        (target for target in desired.nodes if target[0] in agents),
-        running=False,
-    )
+    reachable = {target for target in desired.nodes if target[0] in agents}
+    return desired.describe(desired.arguments, reachable, running=False)
 
 
 def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> ReconcilerStatus:
@@ -119,7 +119,7 @@ def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) ->
     if desired.nodes:
         node_agent.ensure_agents(cluster, image, read_nodes(cluster), progress)
     kept = _sync_agents(cluster, engine, desired)
-    return desired.describe((obj.argument for obj in desired.objects), kept, running=True)
+    return desired.describe(desired.arguments, kept, running=True)
 
 
 def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
@@ -132,7 +132,7 @@ def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
     if desired.is_empty:
         uninstall(cluster)
         return
-    if read_targets(deployment) != {obj.argument for obj in desired.objects}:
+    if read_targets(deployment) != desired.arguments:
         _deploy(cluster, engine, desired.objects, get_image(deployment), progress)
     _sync_agents(cluster, engine, desired)
 
@@ -160,9 +160,8 @@ def read_status(cluster: Cluster) -> ReconcilerStatus | None:
     if deployment is None:
         return None
     desired = _read_desired(build_engine(cluster))
-    kept: set[NodeTarget] = set()
-    if desired.nodes:
-        kept = node_agents.read_kept_targets(cluster, _find_agents(cluster))
+    agents = _find_agents(cluster) if desired.nodes else {}
+    kept = node_agents.read_kept_targets(cluster, agents)
     return desired.describe(read_targets(deployment), kept, running=is_running(deployment))
 
 
@@ -179,15 +178,12 @@ def select_objects(entries: Iterable[LedgerEntry]) -> tuple[ReconciledObject, ..
 
 def _read_desired(engine: ChangeEngine) -> _Desired:
     entries = engine.entries()
-    return _Desired(
-        objects=select_objects(entries),
-        nodes=node_agents.select_node_entries(entries, load_fixes()),
-    )
+    nodes = node_agents.select_node_entries(entries, load_fixes())
+    return _Desired(objects=select_objects(entries), nodes=nodes)
 
 
 def _reconciled_object(target: ConfigMapKey | ObjectSpec) -> ReconciledObject:
-    kind = "ConfigMap" if isinstance(target, ConfigMapKey) else target.kind
-    resource = API_RESOURCES[kind]
+    resource = API_RESOURCES[target.kind]
     namespace = target.namespace or None
     return ReconciledObject(
         title=str(target),
@@ -207,10 +203,16 @@ def _deploy(
     image: str,
     progress: Progress,
 ) -> None:
-    manifests = render_reconciler_objects(
-        image, objects, image_is_0_1=_has_0_1_modules(cluster, image)
-    )
-    engine.check_permissions((), _required_permissions(manifests))
+    mirror = None
+    with suppress(ApiError):  # this user may not read the mirror
+        mirror = cluster.get("StatefulSet", NAME, NAME)
+    is_0_1 = has_0_1_modules(image, mirror, _get_deployment(cluster))
+    manifests = render_reconciler_objects(image, objects, image_is_0_1=is_0_1)
+    permissions: set[Permission] = set()
+    for obj in manifests:
+        resource, namespace = API_RESOURCES[obj["kind"]].plural, obj["metadata"].get("namespace")
+        permissions.update(list_permissions("get create patch delete", resource, namespace))
+    engine.check_permissions((), permissions)
     progress.step("start the reconciler")
     generation = 0
     for obj in manifests:
@@ -224,13 +226,6 @@ def _deploy(
         next_step=f"kubectl -n {SYSTEM_NAMESPACE} describe deployment {RECONCILER_NAME}; "
         "mirror fix --no-keep removes it",
     )
-
-
-def _has_0_1_modules(cluster: Cluster, image: str) -> bool:
-    stateful_set = None
-    with suppress(ApiError):  # this user may not read the mirror
-        stateful_set = cluster.get("StatefulSet", NAME, NAME)
-    return has_0_1_modules(image, stateful_set, _get_deployment(cluster))
 
 
 def _sync_agents(cluster: Cluster, engine: ChangeEngine, desired: _Desired) -> set[NodeTarget]:
@@ -261,22 +256,12 @@ def _try_get_deployment(cluster: Cluster) -> Object | None:
         raise
 
 
-def _required_permissions(manifests: Iterable[Object]) -> set[Permission]:
-    permissions: set[Permission] = set()
-    for obj in manifests:
-        resource, namespace = API_RESOURCES[obj["kind"]].plural, obj["metadata"].get("namespace")
-        permissions.update(list_permissions("get create patch delete", resource, namespace))
-    return permissions
-
-
 def _prune(cluster: Cluster, manifests: Iterable[Object]) -> None:
     """Delete roles and bindings that were needed for earlier targets."""
-    current = {
-        (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
-        for obj in manifests
-    }
-    for kind, namespace, name in _list_objects(cluster):
-        if (kind, namespace, name) not in current:
+    current = {_key(obj["kind"], obj) for obj in manifests}
+    for key in _list_objects(cluster):
+        if key not in current:
+            kind, namespace, name = key
             cluster.delete(kind, name, namespace)
 
 
@@ -292,12 +277,14 @@ def _list_objects(cluster: Cluster) -> list[tuple[str, str | None, str]]:
             namespace = SYSTEM_NAMESPACE if API_RESOURCES[kind].namespaced else None
             obj = cluster.get(kind, RECONCILER_NAME, namespace)
             objects = [obj] if obj else []
-        for obj in objects:
-            meta = obj["metadata"]
-            keys.append((kind, meta.get("namespace"), meta["name"]))
+        keys += [_key(kind, obj) for obj in objects]
     return keys
+
+
+def _key(kind: str, obj: Object) -> tuple[str, str | None, str]:
+    return kind, obj["metadata"].get("namespace"), get_name(obj)
 
 
 def _explain_pods(cluster: Cluster) -> str:
     pods = cluster.list("Pod", SYSTEM_NAMESPACE, labels=_LABELS)
-    return "\n".join(explain_pod(cluster, SYSTEM_NAMESPACE, p["metadata"]["name"]) for p in pods)
+    return "\n".join(explain_pod(cluster, SYSTEM_NAMESPACE, get_name(p)) for p in pods)

@@ -7,7 +7,7 @@ addresses do not: Calico still gives new pods an IPv6 address that the kernel do
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from deploy.changes.model import LedgerEntry, NodeFile
@@ -15,7 +15,7 @@ from deploy.changes.update import TargetUpdate
 from deploy.cluster.access import list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import is_rolled_out
+from deploy.cluster.objects import get_name, is_rolled_out
 from deploy.evidence.workloads import find_owner
 from deploy.findings.phrases import join_names
 from mirror.core.errors import InputError
@@ -70,7 +70,7 @@ class StaleWorkload:
     kind: str
     namespace: str
     name: str
-    pods: tuple[StalePod, ...] = field(default=())
+    pods: tuple[StalePod, ...] = ()
     restarts: bool = False
     why_not: str = ""
 
@@ -110,14 +110,18 @@ def find_stale_workloads(
         stale = _check_pod(pod, changed)
         if stale:
             pods.setdefault(find_owner(pod), []).append(stale)
-    stale_workloads = [
+    workloads = [
         StaleWorkload(kind=kind, namespace=namespace, name=name, pods=tuple(stale_pods))
         for (namespace, kind, name), stale_pods in sorted(pods.items())
     ]
-    if request is None:
-        return tuple(stale_workloads)
-    selected = _select_workloads(cluster, request.selector)
-    return tuple(_decide(workload, selected, request) for workload in stale_workloads)
+    if request:
+        selected = _select_workloads(cluster, request.selector)
+        obstacles = [_find_obstacle(workload, selected, request) for workload in workloads]
+        workloads = [
+            replace(workload, restarts=not obstacle, why_not=obstacle)
+            for workload, obstacle in zip(workloads, obstacles, strict=True)
+        ]
+    return tuple(workloads)
 
 
 def try_find_stale_workloads(
@@ -193,7 +197,7 @@ def _check_pod(pod: Object, changed: Mapping[str, datetime]) -> StalePod | None:
 def _select_workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str, str], Object]:
     """Return the matching workloads by kind, namespace and name."""
     labels = "" if selector == ALL_WORKLOADS else selector
-    selected = {}
+    selected: dict[tuple[str, str, str], Object] = {}
     for kind in _KINDS:
         try:
             objects = cluster.list(kind, labels=labels)
@@ -205,18 +209,8 @@ def _select_workloads(cluster: Cluster, selector: str) -> Mapping[tuple[str, str
                     next_step="such as app=backend, or all",
                 ) from error
             raise
-        for obj in objects:
-            selected[kind, obj["metadata"]["namespace"], obj["metadata"]["name"]] = obj
+        selected |= {(kind, obj["metadata"]["namespace"], get_name(obj)): obj for obj in objects}
     return selected
-
-
-def _decide(
-    workload: StaleWorkload,
-    selected: Mapping[tuple[str, str, str], Object],
-    request: RestartRequest,
-) -> StaleWorkload:
-    why_not = _find_obstacle(workload, selected, request)
-    return replace(workload, restarts=not why_not, why_not=why_not)
 
 
 def _find_obstacle(
