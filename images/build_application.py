@@ -48,16 +48,6 @@ _SCRATCH = "pypi-mirror-vendor-"
 class ImageProofError(MirrorError):
     """The image was built, but failed its proof. It has no name."""
 
-    def __init__(self, reference: str, results: tuple[ProofResult, ...]) -> None:
-        faults = [f"{result.check}: {fault}" for result in results for fault in result.faults]
-        super().__init__(
-            f"{reference} did not pass its proof and was given no name",
-            why="\n".join(faults),
-            next_step="add what is downloaded at the start to the image; add a host that the "
-            "application itself needs to the recipe's expected_hosts (docs/proof.md)",
-        )
-        self.results = results
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
@@ -117,8 +107,15 @@ def build_application(
         if request.prove:
             with _measure(seconds, "proof"):
                 proof = run_proof(subject)
-            if any(result.faults for result in proof):
-                raise ImageProofError(reference, proof)
+            if faults := [
+                f"{result.check}: {fault}" for result in proof for fault in result.faults
+            ]:
+                raise ImageProofError(
+                    f"{reference} did not pass its proof and was given no name",
+                    why="\n".join(faults),
+                    next_step="add what is downloaded at the start to the image; add a host that "
+                    "the application itself needs to the recipe's expected_hosts (docs/proof.md)",
+                )
         with _measure(seconds, "bill"):
             progress.step("inspect the image")
             report = replace(
