@@ -106,16 +106,7 @@ def build_application(
         proof: tuple[ProofResult, ...] = ()
         if request.prove:
             with _measure(seconds, "proof"):
-                proof = run_proof(subject)
-            if faults := [
-                f"{result.check}: {fault}" for result in proof for fault in result.faults
-            ]:
-                raise ImageProofError(
-                    f"{reference} did not pass its proof and was given no name",
-                    why="\n".join(faults),
-                    next_step="add what is downloaded at the start to the image; add a host that "
-                    "the application itself needs to the recipe's expected_hosts (docs/proof.md)",
-                )
+                proof = _prove(subject, reference)
         with _measure(seconds, "bill"):
             progress.step("inspect the image")
             report = replace(
@@ -238,6 +229,18 @@ def _build_in_sandbox(
             next_step="everything must come from the mirror: lock it, or --vendor NAME=WHEEL",
         )
     return image
+
+
+def _prove(subject: ProofSubject, reference: str) -> tuple[ProofResult, ...]:
+    results = run_proof(subject)
+    if faults := [f"{result.check}: {fault}" for result in results for fault in result.faults]:
+        raise ImageProofError(
+            f"{reference} did not pass its proof and was given no name",
+            why="\n".join(faults),
+            next_step="add what is downloaded at the start to the image; add a host that the "
+            "application itself needs to the recipe's expected_hosts (docs/proof.md)",
+        )
+    return results
 
 
 def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str:
