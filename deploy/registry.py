@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import deploy.fixes
-from deploy.changes.attachment import AttachmentEditor
+from deploy.changes import attachment
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix
 from deploy.changes.model import Editor, NodeFile, NodeSysctl
@@ -27,8 +27,7 @@ def load_fixes() -> Mapping[str, Fix]:
 
 def load_editors() -> Mapping[str, Editor]:
     """Return everything that edits targets, by name: the fixes and `mirror attach`."""
-    attachment = AttachmentEditor()
-    return {attachment.name: attachment, **load_fixes()}
+    return {attachment.NAME: attachment.AttachmentEditor(), **load_fixes()}
 
 
 def build_engine(

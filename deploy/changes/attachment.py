@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from deploy.changes.model import CannotEdit, Change, Edit, ObjectSpec, Target
+from deploy.cluster.objects import get_all_containers
 from deploy.manifests.model import ENV_MAP
 from mirror.merge import decode_spec, encode_spec
 
@@ -27,12 +27,10 @@ def plan_attachments(
     return tuple(Change(target=target, edit=edit, why=", ".join(reasons)) for target in targets)
 
 
-@dataclass(frozen=True, slots=True)
 class AttachmentEditor:
     """Edits workloads for `mirror attach`. The engine uses it as it uses the fixes."""
 
-    name: str = NAME
-    order: int = 5
+    order = 5
 
     def edit(self, edit: Edit, target: Target, content: bytes | None) -> bytes | None:
         """Return the spec with envFrom in every container, and with dnsConfig."""
@@ -42,7 +40,7 @@ class AttachmentEditor:
         spec = decode_spec(content)
         pod = get_pod_spec(target.kind, spec)
         if edit.options["index"]:
-            for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            for container in get_all_containers(pod):
                 _add_index(container)
         if edit.options["ndots"]:
             _set_ndots(pod)

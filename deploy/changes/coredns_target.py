@@ -26,20 +26,16 @@ def require_coredns(evidence: Evidence, otherwise: str) -> CoreDns | Refusal:
 
 def choose_target(coredns: CoreDns) -> ConfigMapKey:
     """Return the Corefile, or coredns-custom if it is imported and is the safer place."""
+    name, key = coredns.name, "Corefile"
     if coredns.imports and (coredns.custom is not None or coredns.owner):
-        return ConfigMapKey(
-            namespace=coredns.namespace, name="coredns-custom", key="pypi-mirror.override"
-        )
-    return ConfigMapKey(namespace=coredns.namespace, name=coredns.name, key="Corefile")
+        name, key = "coredns-custom", "pypi-mirror.override"
+    return ConfigMapKey(namespace=coredns.namespace, name=name, key=key)
 
 
 def read_target_text(coredns: CoreDns, target: ConfigMapKey) -> bytes | None:
     """Return the content of a target from the evidence."""
-    if target.key == "Corefile":
-        return coredns.text.encode()
-    return next(
-        (file.text.encode() for file in coredns.custom or () if file.key == target.key), None
-    )
+    texts = {file.key: file.text for file in coredns.custom or ()} | {"Corefile": coredns.text}
+    return texts[target.key].encode() if target.key in texts else None
 
 
 def try_change(
@@ -91,10 +87,6 @@ def find_cluster_zones(text: str) -> tuple[str, ...]:
         parsed = corefile.parse(text)
     except CorefileError:
         return ()
-    zones = [
-        zone.lower().rstrip(".")
-        for block in parsed.blocks
-        for directive in block.find("kubernetes")
-        for zone in directive.args
-    ]
+    directives = [found for block in parsed.blocks for found in block.find("kubernetes")]
+    zones = [zone.lower().rstrip(".") for directive in directives for zone in directive.args]
     return tuple(dict.fromkeys(zone for zone in zones if not zone.endswith(".arpa")))

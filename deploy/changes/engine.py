@@ -81,13 +81,9 @@ class ChangeEngine:
 
     def applied_changes(self, fix: str) -> tuple[Change, ...]:
         """Return the changes of a fix that are in the ledger, in the order they were made."""
-        changes = [
-            (applied.step, Change(target=entry.target, edit=applied.edit, why=applied.why))
-            for entry in self.entries()
-            for applied in entry.edits
-            if applied.edit.fix == fix
-        ]
-        return tuple(change for _, change in sorted(changes, key=lambda pair: pair[0]))
+        edits = [(entry.target, edit) for entry in self.entries() for edit in entry.edits]
+        ours = sorted((e for e in edits if e[1].edit.fix == fix), key=lambda pair: pair[1].step)
+        return tuple(Change(target=target, edit=e.edit, why=e.why) for target, e in ours)
 
     def reapply_command(self, target: Target, edit: Edit) -> str:
         """Return the command that makes this edit again."""

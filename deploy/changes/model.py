@@ -118,9 +118,6 @@ class Editor(Protocol):
     """Edits targets: a fix, or `mirror attach`. Edits to one target apply by ``order``."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
     def order(self) -> int: ...
 
     @property

@@ -53,27 +53,24 @@ def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, .
 def _read_fix(
     engine: ChangeEngine, name: str, entries: list[LedgerEntry], targets: dict[int, TargetStatus]
 ) -> FixState:
-    edits = [
-        (applied, entry) for entry in entries for applied in entry.edits if applied.edit.fix == name
-    ]
+    pairs = [(applied, entry) for entry in entries for applied in entry.edits]
+    edits = sorted((p for p in pairs if p[0].edit.fix == name), key=lambda pair: pair[0].step)
     if not edits:
         return FixState(fix=name, state="absent")
-    edits.sort(key=lambda pair: pair[0].step)
     states = [targets[id(entry)].state for _, entry in edits]
     is_complete = len(edits) >= max(applied.steps for applied, _ in edits)
     found = {*states, "applied" if is_complete else "partial"}
     state: StateName = next(s for s in _WORST_FIRST if s in found)
     last = max((entry for _, entry in edits), key=lambda entry: entry.at)
     applied, entry = edits[states.index(state) if state in states else 0]
+    again = "" if state == "applied" else engine.reapply_command(entry.target, applied.edit)
     return FixState(
         fix=name,
         state=state,
         at=last.at,
         by=last.by,
         targets=tuple(targets[id(entry)] for _, entry in edits),
-        reapply_command=""
-        if state == "applied"
-        else engine.reapply_command(entry.target, applied.edit),
+        reapply_command=again,
     )
 
 

@@ -174,21 +174,16 @@ def _edit_forward(text: str, block: CorefileBlock, options: FixOptions) -> str:
     """Return the text with the servers and prefer_udp of the block's `forward .`."""
     if not options["forward"] and not options["prefer_udp"]:
         return text
-    forwards = [forward for forward in block.find("forward") if forward.args[:1] == (".",)]
-    if not forwards:
+    forward = next((f for f in block.find("forward") if f.args[:1] == (".",)), None)
+    if forward is None:
         raise CannotEdit(f"line {block.line}: the server block has no `forward .` to change")
-    forward = forwards[0]
     settings = {line[0] for line in forward.body if line}
     if options["prefer_udp"] and "force_tcp" in settings:
         raise CannotEdit(f"line {forward.line}: `forward` has force_tcp, against --prefer-udp")
     if options["prefer_udp"] and "prefer_udp" not in settings:
         text = _add_prefer_udp(text, forward)
     if options["forward"] and list(forward.args[1:]) != options["forward"]:
-        servers = [
-            token
-            for token in forward.tokens[2:]
-            if not forward.brace or token.end <= forward.brace.begin
-        ]
+        servers = forward.tokens[2 : len(forward.args) + 1]
         begin, end = servers[0].begin, servers[-1].end
         text = text[:begin] + " ".join(options["forward"]) + text[end:]
     return text

@@ -66,10 +66,8 @@ def plan_changes(
     targets = [*_cluster_targets(evidence, adopt=adopt)]
     for node, view in with_ipv6.items():
         targets += _node_targets(node, view, adopt=adopt)
-    missing = describe_missing_nodes(evidence)
-    return tuple(
-        Change(target=target, edit=Edit(fix=NAME), why=why + missing) for target, why in targets
-    )
+    edit, missing = Edit(fix=NAME), describe_missing_nodes(evidence)
+    return tuple(Change(target=target, edit=edit, why=why + missing) for target, why in targets)
 
 
 def _cluster_targets(evidence: Evidence, *, adopt: bool) -> Iterable[tuple[Target, str]]:

@@ -54,11 +54,9 @@ class CorefileBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCorefile:
-    """The blocks of a Corefile, and its imports outside of blocks."""
+    """The blocks of a Corefile, without its imports outside of blocks."""
 
-    text: str
     blocks: tuple[CorefileBlock, ...]
-    imports: tuple[str, ...]
 
     @property
     def server_blocks(self) -> tuple[CorefileBlock, ...]:
@@ -66,12 +64,12 @@ class ParsedCorefile:
 
     def effective_directives(self, block: CorefileBlock) -> tuple[Directive, ...]:
         """Return the directives of a block, with those of the snippets that it imports."""
-        snippets = {block.keys[0][1:-1]: block for block in self.blocks if block.is_snippet}
+        snippets = {b.keys[0][1:-1]: b.directives for b in self.blocks if b.is_snippet}
         directives: list[Directive] = []
         for directive in block.directives:
             is_import = directive.name == "import" and directive.args
             snippet = snippets.get(directive.args[0]) if is_import else None
-            directives += snippet.directives if snippet else (directive,)
+            directives += (directive,) if snippet is None else snippet
         return tuple(directives)
 
 
@@ -89,32 +87,31 @@ def parse_zone(key: str) -> str:
 
 def parse(text: str) -> ParsedCorefile:
     """Parse a Corefile. Raises CorefileError if CoreDNS would reject its structure."""
-    parser = _Parser(tokenize(text), len(text))
-    blocks, imports = list[CorefileBlock](), list[str]()
+    parser = _Parser(text)
+    blocks = []
     while not parser.is_at_end:
         if parser.text == "import":
-            imports += [token.text for token in parser.read_line()[1:]]
+            parser.skip_line()
             continue
         block = parser.read_block()
         if block.keys:
             blocks.append(block)
-    return ParsedCorefile(text=text, blocks=tuple(blocks), imports=tuple(imports))
+    return ParsedCorefile(blocks=tuple(blocks))
 
 
 def parse_fragment(text: str) -> CorefileBlock:
     """Parse the directives of a file that a server block imports."""
-    parser = _Parser(tokenize(text), len(text))
-    directives = parser.read_directives(until_brace=False)
+    directives = _Parser(text).read_directives(until_brace=False)
     return CorefileBlock(keys=(), directives=directives, line=1, insert_at=len(text))
 
 
 class _Parser:
     """Reads the tokens in the way of CoreDNS's parser (caddyfile/parse.go)."""
 
-    def __init__(self, tokens: Sequence[Token], size: int) -> None:
-        self._tokens = tokens
+    def __init__(self, text: str) -> None:
+        self._tokens = tokenize(text)
         self._at = 0
-        self._size = size
+        self._size = len(text)
 
     @property
     def is_at_end(self) -> bool:
@@ -136,12 +133,10 @@ class _Parser:
         self._at += 1
         return self._tokens[self._at - 1]
 
-    def read_line(self) -> list[Token]:
-        """Read the tokens up to the end of the line."""
-        tokens = [self._next()]
+    def skip_line(self) -> None:
+        self._next()
         while not self.is_at_end and not self._is_new_line:
-            tokens.append(self._next())
-        return tokens
+            self._next()
 
     def read_block(self) -> CorefileBlock:
         line = self._line

@@ -146,25 +146,21 @@ def wait_for_answers(
         TIMEOUT_SECONDS,
         progress,
     )
-    failures, not_seen, proved, lost = list[str](), list[str](), list[str](), False
-    for node, report in reports.items():
-        if isinstance(report, Unseen):
-            not_seen.append(f"{node}: {report.reason}")
-            continue
-        for unmet in report.unmet:
-            answer = ", ".join(unmet.addresses) or unmet.code
-            failures.append(
-                f"{node}: {unmet.server} answers {answer} to {unmet.qtype} {unmet.name}, "
-                f"not {unmet.expected}"
-            )
-            lost = lost or unmet.expected == "exists"
-        if not report.unmet:
-            proved.append(node)
+    seen = {n: report.unmet for n, report in reports.items() if not isinstance(report, Unseen)}
+    unmet = [(node, answer) for node, answers in seen.items() for answer in answers]
     return UnmetAnswers(
-        failures=tuple(failures),
-        cluster_names_lost=lost,
-        proved_nodes=tuple(proved),
-        not_seen=tuple(not_seen),
+        failures=tuple(
+            f"{node}: {a.server} answers {', '.join(a.addresses) or a.code} to {a.qtype} {a.name}, "
+            f"not {a.expected}"
+            for node, a in unmet
+        ),
+        cluster_names_lost=any(answer.expected == "exists" for _, answer in unmet),
+        proved_nodes=tuple(node for node, answers in seen.items() if not answers),
+        not_seen=tuple(
+            f"{node}: {report.reason}"
+            for node, report in reports.items()
+            if isinstance(report, Unseen)
+        ),
     )
 
 

@@ -86,7 +86,7 @@ class RepairPlan:
         return tuple(d for d in self.decisions if d.refusal and not d.refusal.needless)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ProgramOutcome:
     """How a program on a node resolved a name before and after the fix."""
 

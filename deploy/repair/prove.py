@@ -115,16 +115,9 @@ def _compare_programs(before: Evidence, after: Evidence) -> tuple[ProgramOutcome
     """Return how the same programs resolved the same names before and after the fix."""
     earlier, later = _read_programs(before), _read_programs(after)
     return tuple(
-        ProgramOutcome(
-            node=node,
-            name=name,
-            program=program,
-            libc=libc,
-            before=earlier[node, name, program, libc],
-            after=later[node, name, program, libc],
-        )
-        for node, name, program, libc in earlier
-        if (node, name, program, libc) in later
+        ProgramOutcome(*key, before=outcome, after=later[key])
+        for key, outcome in earlier.items()
+        if key in later
     )
 
 

@@ -93,11 +93,8 @@ def roll_back_nodes(
 ) -> FixProofError:
     """Roll these nodes back at once; the other nodes keep the fix. Returns the error to raise."""
     names = [fix.name for fix in fixes if fix.rollback_on_failure]
-    targets = [
-        entry.target
-        for entry in engine.entries()
-        if isinstance(entry.target, NodeFile | NodeSysctl) and entry.target.node in nodes
-    ]
+    recorded = [entry.target for entry in engine.entries()]
+    targets = [t for t in recorded if isinstance(t, NodeFile | NodeSysctl) and t.node in nodes]
     for update in engine.plan_rollback(names, targets):
         progress.step(f"roll back {update.target}: new pods there do not work")
         engine.apply(update)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Target
 from deploy.changes.update import TargetUpdate
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
@@ -40,11 +39,12 @@ def write_plan(
     written: list[str] = []
     with engine.hold_lease():
         if coredns:
+            edited = [update.target for update in updates if update.keeps_foreign_edits]
             # a Corefile that a rollback restores has run before, unless others have edited it since
             untried = {
                 target: text
                 for target, text in corefiles.items()
-                if plan.decisions or _has_foreign_edits(updates, target)
+                if plan.decisions or target in edited
             }
             corefile_trial.try_corefile(cluster, coredns.workload, untried, progress)
         is_proved = False
@@ -76,7 +76,3 @@ def write_update(
     progress.step(f"write {update.target}")
     applied = engine.apply(update, force=force)
     return [str(update.target)] if applied.changes_target else []
-
-
-def _has_foreign_edits(updates: Iterable[TargetUpdate], target: Target) -> bool:
-    return any(update.keeps_foreign_edits for update in updates if update.target == target)
