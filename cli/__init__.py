@@ -1,1 +1,1 @@
-"""The command line. It may import everything; nothing imports it."""
+"""The command line. It may import all other packages; no other package imports it."""

@@ -38,14 +38,16 @@ def build_request(
     selector: str,
     **flags: bool,
 ) -> AttachRequest:
-    """Return the workloads to change. Raises InputError unless exactly one way names them."""
+    """Return the workloads to change. Raises InputError for none, or two ways of naming them."""
     if not names and not selector and not workload_namespace:
         raise InputError(
             "no workload was named",
             next_step="give KIND/NAME, or --selector, or --namespace for all in it",
         )
     if names and selector:
-        raise InputError("KIND/NAME and --selector together", next_step="give one of them")
+        raise InputError(
+            "KIND/NAME and --selector cannot be combined", next_step="give only one of them"
+        )
     return AttachRequest(
         names=names,
         namespace=workload_namespace or "default",

@@ -1,4 +1,4 @@
-"""Options about the delivery of an image to the nodes."""
+"""Options for delivering an image to the nodes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DeliveryFlags:
 def delivery_options(default: str) -> Callable[[F], F]:
     """Add the options as ``delivery: DeliveryFlags``.
 
-    ``default`` tells in the help what happens without --deliver.
+    ``default`` is the text that the help shows as the default of --deliver.
     """
     return option_group(
         "delivery",

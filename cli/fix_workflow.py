@@ -124,7 +124,7 @@ def _request_all(cluster: Cluster, target: ClusterOptions, image: str | None) ->
 def confirm(plan: RepairPlan, *, yes: bool, force: bool) -> None:
     """Ask before anything is written. Raises click.Abort if the user declines."""
     if yes or (any(diff.drops for diff in plan.diffs) and not force):
-        return  # a plan that would discard edits is refused next: nothing to ask
+        return  # a plan that would discard edits is refused later, so there is nothing to confirm
     check_can_ask(_CHANGES, yes=yes)
     click.confirm("\nwrite this?", abort=True, err=True)
 
@@ -136,7 +136,7 @@ def check_answerable(*, yes: bool) -> None:
 
 @contextmanager
 def without_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> Iterator[None]:
-    """Remove node agents that nothing needs when the block ends, however it ends.
+    """When the block ends, even with an error, remove node agents that nothing needs.
 
     If the block fails, the agents are first brought up to date with the ledger, so that they keep
     an interrupted change as it was left. ``rolled_back``: the block rolled fixes back. Raises

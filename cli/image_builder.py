@@ -136,10 +136,10 @@ def _find_project(options: BuildOptions) -> str:
     available = "there are: " + ", ".join(names)
     project = options.project or (options.source if options.recipe_file else None)
     if project is None:
-        raise InputError("which recipe?", why=available, next_step="build-image --help")
+        raise InputError("no recipe was named", why=available, next_step="build-image --help")
     if project in names and options.source is None:
         raise InputError(
-            f"where is the source of {project}?",
+            f"recipe {project} needs the source of the project",
             why="the recipe describes how to build it, not where it is",
             next_step=f"build-image {project} --source DIR (or a git URL, with @REV)",
         )
@@ -153,7 +153,7 @@ def _find_project(options: BuildOptions) -> str:
 
 
 def _check_files(options: BuildOptions) -> None:
-    """Raise InputError before minutes of work if a result cannot be written."""
+    """Raise InputError if a result cannot be written, before the build spends minutes on it."""
     for path in (options.archive, options.deployment, options.report, options.sbom):
         if path and (path.is_dir() or not path.parent.is_dir()):
             raise InputError(

@@ -21,7 +21,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Which cluster and namespace, and the time limit in seconds."""
+    """The cluster and namespace to use, and the time limit in seconds."""
 
     kubeconfig: Path | None
     context: str | None
@@ -122,7 +122,7 @@ def check_can_ask(subject: str, *, yes: bool) -> None:
     """Raise InputError if a confirmation is needed and standard input is not a terminal."""
     if not yes and not sys.stdin.isatty():
         raise InputError(
-            f"{subject}, and there is nobody to ask",
+            f"{subject}, and nobody can confirm it",
             why="standard input is not a terminal",
             next_step="look at the plan with --dry-run, then give --yes",
         )

@@ -226,7 +226,7 @@ def _build_in_sandbox(
         raise EngineError(
             f"a step of the build tried to reach {first.host}: {shorten_step(step)}",
             why=describe_attempts([attempt for _, attempt in steps.attempts]),
-            next_step="everything must come from the mirror: lock it, or --vendor NAME=WHEEL",
+            next_step="builds can only use the mirror: add it to the lock, or --vendor NAME=WHEEL",
         )
     return image
 
@@ -235,7 +235,7 @@ def _prove(subject: ProofSubject, reference: str) -> tuple[ProofResult, ...]:
     results = run_proof(subject)
     if faults := [f"{result.check}: {fault}" for result in results for fault in result.faults]:
         raise ImageProofError(
-            f"{reference} did not pass its proof and was given no name",
+            f"{reference} failed its proof, so it was not tagged",
             why="\n".join(faults),
             next_step="add what is downloaded at the start to the image; add a host that the "
             "application itself needs to the recipe's expected_hosts (docs/proof.md)",

@@ -166,7 +166,7 @@ def _check_programs(engine: EngineClient, recipe: MirrorRecipe, image: str) -> N
             raise EngineError(
                 f"the image was built, but {argv[0]} does not run in it ({result.exit_code})",
                 why=result.output[-1500:].strip(),
-                next_step="is the base image Debian with Python 3.13? choose another with --base",
+                next_step="choose a base image with Debian and Python 3.13: --base",
             )
 
 

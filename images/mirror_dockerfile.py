@@ -70,6 +70,6 @@ def render_mirror_dockerfile(
 
 
 def _compile(folder: str) -> str:
-    """Return the RUN that compiles bytecode which stays valid whatever the files' times are."""
+    """Return the RUN instruction that compiles bytecode; it does not depend on file times."""
     options = ("-q", "-j", "0", "--invalidation-mode", "unchecked-hash", folder)
     return run("python3", "-m", "compileall", *options)

@@ -79,7 +79,7 @@ def read_project_lock(
         if not resolved.origin and not resolved.hashes and resolved.name not in vendored:
             raise InputError(
                 f"{resolved.name} {resolved.version} has no hash in {name}",
-                why="without it, nothing shows that the installed file is the locked one",
+                why="without a hash, the installed file cannot be compared with the locked one",
                 next_step="lock it with hashes (uv lock, or uv pip compile --generate-hashes), "
                 f"or give a file for it: --vendor {resolved.name}=WHEEL",
             )

@@ -45,7 +45,7 @@ class BuildReport:
 
     ``relayed`` counts the build's connections to the mirror, ``elsewhere`` its connections and
     look-ups of anything else. ``built_with`` are the distributions that ran in the build.
-    ``seconds`` is by part of the build. The fields with a default are what the image does not show.
+    ``seconds`` is by part of the build. The fields with a default cannot be read from the image.
     """
 
     reference: str = ""

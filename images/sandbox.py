@@ -1,8 +1,8 @@
-"""A network whose only route leads to the mirror, and that records every other attempt.
+"""A network that can only reach the mirror and records every other connection attempt.
 
-Two containers of one image make it. The monitor owns a network namespace with only a loopback
-interface; builds and proofs join it. The relay runs in the engine's host network. A Unix socket on
-a shared volume connects them.
+It consists of two containers that run the same image. The monitor owns a network namespace with
+only a loopback interface; builds and proofs join it. The relay runs in the engine's host network. A
+Unix socket on a shared volume connects them.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _wait_ready(container: EngineContainer, deadline: Deadline) -> None:
             raise EngineError(
                 "the build's network could not be set up",
                 why=container.read_log()[-1500:],
-                next_step="does the base image have python3? choose another with --base",
+                next_step="choose a base image that has python3: --base",
             )
         return "ready" in container.read_log()
 

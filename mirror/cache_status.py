@@ -29,7 +29,7 @@ class CacheStatus:
     asked: int
     fetched: int
     upstream: str
-    upstream_away: str  # why the upstream does not answer; empty if it does
+    upstream_away: str  # why the upstream does not answer; empty if it answers
     upstream_since: str
     free: int
     volume: int

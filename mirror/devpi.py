@@ -79,7 +79,7 @@ def build_cache_argv(
 
 
 def build_cache_environment() -> dict[str, str]:
-    """Tune glibc's allocator: after 146 pages (65 MB), 50 MB stay allocated, not 120 to 180."""
+    """Tune glibc's allocator, so that 50 MB instead of 120 to 180 MB stay allocated over time."""
     return {
         "MALLOC_ARENA_MAX": "2",
         "MALLOC_MMAP_THRESHOLD_": "65536",
@@ -95,7 +95,7 @@ def build_ca_environment(ca_bundle: str | None) -> dict[str, str]:
 
 
 def build_mirror_index_config(upstream: str) -> dict[str, object]:
-    """Return the settings of root/pypi. The list of all names costs minutes, so it is left out."""
+    """Return the settings of root/pypi. Fetching all names takes minutes, so that is disabled."""
     return {
         "type": "mirror",
         "volatile": False,

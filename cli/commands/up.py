@@ -181,5 +181,5 @@ def _refuse_with_local(options: Mapping[str, Any]) -> None:
         raise InputError(
             f"{', '.join(names)} cannot be used with --local",
             why="a mirror on this machine has no nodes and no volumes",
-            next_step="leave it out, or leave --local out",
+            next_step="omit it, or omit --local",
         )

@@ -1,4 +1,4 @@
-"""Group targets on nodes, so that what is the same on several nodes is printed once. Pure."""
+"""Group targets on nodes, so that identical targets are printed once. Pure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> Non
     """Print objects as YAML documents, on stdout by default."""
     writer, stream = YAML(), stream or sys.stdout
     writer.default_flow_style = False
-    writer.representer.ignore_aliases = lambda _: True  # kubectl reads them, people should not
+    writer.representer.ignore_aliases = lambda _: True  # for kubectl, not for people
     writer.indent(mapping=2, sequence=4, offset=2)
     for number, obj in enumerate(objects):
         if number:

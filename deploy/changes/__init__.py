@@ -1,4 +1,4 @@
-"""Changes to objects that are not ours: stored before they are made, and undone exactly.
+"""Changes to objects of others: the original is stored first, and can be restored exactly.
 
 The engine plans an update of each target and applies it; nothing else in deploy writes what is not
 ours. `model` defines targets, edits and the ledger's entries, `fix` what a fix is. The drivers in

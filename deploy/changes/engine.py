@@ -1,4 +1,4 @@
-"""The only way to change what is not ours: plan, store, write and settle an update; or undo one.
+"""The only code that changes objects of others: plans, stores, writes, settles and undoes updates.
 
 Each target has one ledger entry: its base and the edits on top, applied in the order of their
 editors. An update takes a target from its current content to the planned one, with its entry:
@@ -7,9 +7,10 @@ editors. An update takes a target from its current content to the planned one, w
 2. write the target, if it is still what was read;
 3. settle the entry: the written content is the current one. An entry without edits is removed.
 
-After a kill between two of these, the content of the target shows which one it was, and the same
-command or a rollback continues from there. Edits that somebody has made to the target since then
-are merged into the base (merge.py). If they touch ours, the update has a conflict and needs force.
+If the process is killed between two steps, the content of the target shows which step was the
+last, and the same command or a rollback continues from there. Edits that somebody has made to the
+target since then are merged into the base (merge.py). If they touch ours, the update has a conflict
+and needs force.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One writer at a time: a Lease in kube-system names the writer, who keeps renewing it.
+"""Allow one writer at a time. A Lease in kube-system names the writer, which keeps renewing it.
 
 The Lease of a killed writer is taken over: at once if the writer was a process on this machine that
 has ended, otherwise once it has not been renewed for its duration. Even if clocks are wrong, the

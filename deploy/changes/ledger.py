@@ -102,8 +102,8 @@ def _encode(entry: LedgerEntry) -> Object:
     size = sum(len(content) for content in contents.values() if content is not None)
     if size > _MAX_BYTES:
         raise RefusedError(
-            f"{entry.target} is too large to store before it is changed",
-            why=f"{size} bytes; a ConfigMap holds 1 MiB",
+            f"{entry.target} is too large to be stored in the ledger",
+            why=f"it has {size} bytes, and a ConfigMap holds at most 1 MiB",
             next_step="edit it by hand",
         )
     fields = {

@@ -16,7 +16,7 @@ _WORST_FIRST: tuple[StateName, ...] = ("drifted", "partial", "unknown", "applied
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixState:
-    """The state of one fix. drifted: something was changed back. partial: not finished.
+    """The state of one fix: drifted if something was changed back, partial if it is not finished.
 
     ``reapply_command`` repairs it; empty if it is applied.
     """

@@ -73,7 +73,7 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
             _format_grant(missing),
         ),
         evidence=(f"not allowed: {review} ({review.purpose})" for review in missing),
-        why="What cannot be seen is never reported as ok; such checks are “not observed”.",
+        why="Checks that need these permissions are reported as “not observed”, never as ok.",
     )
 
 

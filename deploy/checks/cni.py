@@ -65,7 +65,7 @@ def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
         else:
             why = "The kubelet keeps trying: the pods start as soon as the cause is gone."
         yield error(
-            f"pods in {events.namespace} do not start, their network cannot be made: "
+            f"pods in {events.namespace} do not start because their network cannot be set up: "
             f"{join_names(pending, 3)}",
             Remedy(
                 "Read the whole message.",

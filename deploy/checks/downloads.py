@@ -1,6 +1,6 @@
 """Workloads that download when they start: packages, Python itself, models.
 
-Their start depends on the network. Workloads with a proved image (see
+Their start depends on the network. Workloads with a proven image (see
 deploy.manifests.application.PROOF_ANNOTATION) are skipped.
 """
 
@@ -59,7 +59,7 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
             ),
             remedies.build_image(workload.title),
             evidence=shown,
-            why="uv downloads interpreters from the release files of a code host. That is not a "
+            why="uv downloads interpreters from GitHub releases by default. That is not a "
             "package index, so neither a mirror nor an index setting helps.",
         )
 

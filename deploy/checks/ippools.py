@@ -110,8 +110,8 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
     if has_ipv6_pool or not creates_pools or ip6 == "none" or cidr == "none":
         return
     yield warning(
-        "there is no IPv6 pool, and calico-node makes default-ipv6-ippool again the next "
-        "time it starts",
+        "there is no IPv6 pool, and calico-node will recreate default-ipv6-ippool when it "
+        "next starts",
         Remedy(
             "Keep calico-node from creating pools.",
             "cluster",

@@ -13,7 +13,7 @@ _MAX_LOG_LINES = 10
 
 
 def explain_pod(cluster: Cluster, namespace: str, name: str) -> str:
-    """Several lines for the `why` of an error. Never raises, to not hide the error itself."""
+    """Return several lines for the `why` of an error. Never raises: that would hide the error."""
     try:
         pod = cluster.get("Pod", name, namespace)
         lines = list(_describe_states(pod)) if pod else [f"pod {name}: does not exist"]
@@ -29,7 +29,7 @@ def explain_pod(cluster: Cluster, namespace: str, name: str) -> str:
 
 
 def explain_claim(cluster: Cluster, namespace: str, name: str) -> str:
-    """The same for a PersistentVolumeClaim; empty if it is bound."""
+    """Explain, in several lines, why a PersistentVolumeClaim is not bound; empty if it is."""
     try:
         claim = cluster.get("PersistentVolumeClaim", name, namespace)
         if claim is None:

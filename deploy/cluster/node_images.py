@@ -38,7 +38,7 @@ def has_image(node: Object, reference: str) -> bool | None:
 
 
 def list_nodes_without_image(cluster: Cluster, reference: str) -> tuple[str, ...]:
-    """Names of the nodes that surely lack the image and cannot pull it.
+    """Names of the nodes that are known to lack the image and cannot pull it.
 
     Kubelets report images up to a minute late, and only some of many; a node that may have the
     image is left out. Do not call this right after a delivery.

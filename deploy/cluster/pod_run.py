@@ -101,7 +101,7 @@ def _build_result(
 
 
 def _list_pods_without_network(cluster: Cluster, namespace: str) -> set[str]:
-    """Names of pods whose sandbox has failed more than once: waiting for them is useless."""
+    """Names of pods whose sandbox has failed repeatedly, so that waiting for them is pointless."""
     try:
         events = cluster.list("Event", namespace, fields="reason=FailedCreatePodSandBox")
     except ApiError:

@@ -25,7 +25,7 @@ from mirror.core.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOptions:
-    """The options about delivery; None: not given."""
+    """The delivery options of a command; None if an option was not given."""
 
     method: str | None = None  # name of a method
     registry: str | None = None  # HOST[:PORT][/PATH]

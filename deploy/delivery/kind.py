@@ -22,7 +22,7 @@ _SCHEME = "kind://"  # of a node's providerID: kind://docker/CLUSTER/NODE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindDelivery:
-    """The name of the kind cluster comes from its nodes, not from the context."""
+    """Loads with `kind`. The cluster's name is read from its nodes, not from the context."""
 
     name: str = "kind"
     order: int = 40
@@ -47,7 +47,7 @@ class KindDelivery:
         _options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
-        """Load an archive: kind may use another engine than the one that has the image."""
+        """Load the image as an archive, since kind may use a different engine from the one here."""
         reference = normalize_reference(image.reference)
         nodes = tuple(map(get_name, list_target_nodes(cluster, reference, progress)))
         if nodes:

@@ -24,7 +24,7 @@ _REPORT_SECONDS = 90.0  # kubelets report a new image within a minute
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroK8sDelivery:
-    """Usable on a machine that is a node of the cluster."""
+    """Imports with the `microk8s` command of a machine that is a node of the cluster."""
 
     name: str = "microk8s"
     order: int = 30
@@ -51,7 +51,7 @@ class MicroK8sDelivery:
         _options: DeliveryOptions,
         progress: Progress,
     ) -> DeliveredImage:
-        """The exit code says nothing about other nodes, so their reports are awaited."""
+        """Import, and wait until each node reports the image: the exit code covers one node."""
         reference = normalize_reference(image.reference)
         nodes = tuple(map(get_name, list_target_nodes(cluster, reference, progress)))
         if nodes:
@@ -78,7 +78,7 @@ class MicroK8sDelivery:
         progress: Progress,
     ) -> None:
         def list_failed_nodes() -> list[str]:
-            """The targets that report all their images, and not this one."""
+            """The target nodes whose complete list of images does not include this one."""
             nodes = [node for node in cluster.list("Node") if get_name(node) in targets]
             failed = [each for each in nodes if has_image(each, reference) is False]
             return [get_name(node) for node in failed if is_ready(node)]

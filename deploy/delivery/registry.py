@@ -35,7 +35,7 @@ _REGISTRY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryDelivery:
-    """Pods name the image by tag and digest, so that they get exactly the pushed image."""
+    """Pushes to a registry. Pods use tag and digest, so that they get exactly the pushed image."""
 
     name: str = "registry"
     order: int = 20

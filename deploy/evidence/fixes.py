@@ -47,7 +47,7 @@ def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
     if is_running(deployment):
         return ReconcilerState(running=True)
     reasons: set[str] = set()
-    with suppress(ApiError):  # without the reasons it still does not run
+    with suppress(ApiError):  # the reasons are optional: it is reported as not running in any case
         for pod in list_pods(cluster, deployment, SYSTEM_NAMESPACE):
             reasons.update(get_waiting_reasons(pod).values())
     return ReconcilerState(running=False, trouble=", ".join(sorted(reasons)))

@@ -83,7 +83,7 @@ class Evidence:
     left_out: tuple[EvidenceGap, ...] = ()
 
     def gaps(self, need: Need) -> tuple[str, ...]:
-        """Return why (parts of) this subject were not seen; empty if all of it was."""
+        """Return why parts of this subject were not seen; empty if all of it was seen."""
         value = getattr(self, need.value)
         if isinstance(value, Unseen):
             return (value.reason,)

@@ -62,7 +62,7 @@ def find_running_agents(cluster: Cluster, nodes: tuple[NodeState, ...]) -> Mappi
 
 
 def ask_agent(cluster: Cluster, pod: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Send one request to one agent. Raises ClusterError if it does not answer, or refuses."""
+    """Send one request to one agent. Raises ClusterError if it refuses or does not answer."""
     # the agent's own command ends with the CNI folder of its host
     agent = cluster.get("Pod", pod, SYSTEM_NAMESPACE)
     cni_dir = get_containers(agent)[0]["command"][-1] if agent else ""
@@ -78,7 +78,9 @@ def ask_agent(cluster: Cluster, pod: str, request: Mapping[str, Any]) -> dict[st
         ) from None
     if "refused" in response:
         node = agent["spec"].get("nodeName", "") if agent else ""
-        raise ClusterError(f"the agent on node {node} refused", why=str(response["refused"]))
+        raise ClusterError(
+            f"the agent on node {node} refused the request", why=str(response["refused"])
+        )
     return response
 
 

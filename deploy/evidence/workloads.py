@@ -70,7 +70,7 @@ class WorkloadPod:
 class Workload:
     """The pods of one owner, or one pod without an owner; described by its newest pod.
 
-    ``proof`` is the pods' annotation about a proved image, empty if there is none.
+    ``proof`` is the pods' annotation about a proven image, empty if there is none.
     ``runs_other_image``: the annotation names another image than the one that runs.
     """
 

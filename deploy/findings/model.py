@@ -1,4 +1,4 @@
-"""What a check is, and what it concludes. Data only."""
+"""Data classes of checks, and of the findings that they report."""
 
 from __future__ import annotations
 

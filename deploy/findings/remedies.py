@@ -1,6 +1,6 @@
 """The remedies that several checks offer, and the commands in them. Pure.
 
-Ordered from the least invasive: they change one workload, a namespace, the cluster, the nodes.
+Ordered from the least invasive to the most: a workload, a namespace, the cluster, the nodes.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def _answers_no_aaaa(template: Directive, block: CorefileBlock) -> bool:
 
 
 def _keeps(template: Directive, options: FixOptions) -> bool:
-    """Return whether it excludes exactly the names to keep, as an earlier edit of ours does."""
+    """Return whether the template excludes exactly the names to keep, as our own edits do."""
     pattern = template_plugin.match_outside(options["keep_aaaa"])
     return template_plugin.get_patterns(template) == (pattern,)
 

@@ -97,7 +97,7 @@ def _node_targets(node: str, view: HostView, *, adopt: bool) -> Iterable[tuple[T
 
 
 def _describe_manual_lines(lines: list[SysctlLine]) -> str:
-    """Return a note on lines that are read after ours and set the same; empty if none."""
+    """Return a note on later lines that set the same values as ours; empty if there are none."""
     if not lines:
         return ""
     note = "; lines that were added to /etc/sysctl.conf by hand stay"
@@ -209,7 +209,7 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
 
 
 def render_defaults() -> str:
-    """Return what an agent applies by itself when it starts (mirror.agent.node_defaults)."""
+    """Return the node defaults that each agent applies when it starts (see mirror.agent)."""
     defaults = [
         {"target": BOOT_FILE, "content": BOOT_TEXT},
         {"target": DEFAULT_KEY, "content": "1\n"},

@@ -122,7 +122,7 @@ def _assigns_ipv6(text: str) -> bool:
     try:
         return assigns_ipv6(text)
     except ConflistError:
-        return True  # the edit will report what is broken
+        return True  # assume that it does: editing the file then reports the error
 
 
 def _edit(*, delete: bool) -> Edit:

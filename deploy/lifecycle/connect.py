@@ -1,4 +1,4 @@
-"""Talk to the mirror: at its address if that answers from here, else through the API server."""
+"""Connect to the mirror: at its address if it is reachable, else through the API server."""
 
 from __future__ import annotations
 

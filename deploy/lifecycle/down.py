@@ -78,7 +78,7 @@ def _refuse_if_changes_remain(cluster: Cluster) -> None:
     remaining = [state for state in states if state.state != "absent"]
     if remaining:
         raise RefusedError(
-            "not purged: changes to objects that are not the mirror's are in place",
+            "cannot purge: fixes or attachments are still applied",
             why="; ".join(f"{state.fix} is {state.state}" for state in remaining),
             next_step="undo fixes with `mirror rollback` and attachments with `mirror detach`, "
             "then purge again",

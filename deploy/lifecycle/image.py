@@ -20,7 +20,7 @@ from mirror.core.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """The options about the image; None: not given."""
+    """The image options of a command; None if an option was not given."""
 
     image: str | None = None
     base: str | None = None

@@ -85,7 +85,7 @@ def _has_failed(status: Object) -> bool:
 
 
 def _check_can_start(cluster: Cluster, pod: Object, explain: Callable[[], str]) -> None:
-    """Raise UnfitError if waiting longer for the pod is useless."""
+    """Raise UnfitError if the pod cannot become Ready, so that waiting is pointless."""
     namespace = pod["metadata"]["namespace"]
     node = pod["spec"].get("nodeName", "?")
     waiting = get_waiting_reasons(pod)

@@ -1,1 +1,1 @@
-"""Settings → Kubernetes objects. Pure."""
+"""Render Kubernetes objects from settings. Pure functions."""

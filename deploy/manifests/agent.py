@@ -22,7 +22,7 @@ def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
     """Render a DaemonSet with one pod on every node, whatever its taints, and without a token.
 
     The pods use the host's network and mount its /etc and its CNI directory. They are privileged
-    because /proc/sys is read-only otherwise; write access to /etc gives the same power anyway.
+    because /proc/sys is read-only otherwise; write access to /etc is just as powerful anyway.
     """
     cni = MICROK8S_CNI_DIR if microk8s else CNI_DIR
     mounts = [

@@ -114,7 +114,7 @@ def render_service(settings: ClusterSettings) -> Object:
 
 
 def render_network_policy(settings: ClusterSettings) -> Object:
-    """Allows the index and the health checks in; DNS and IPv4 outside of the cluster out."""
+    """The NetworkPolicy: index and health checks in; DNS and IPv4 outside the cluster out."""
     excluded = sorted({*settings.cluster_cidrs, _LINK_LOCAL})
     spec: Object = {
         "podSelector": {"matchLabels": build_selector()},

@@ -158,7 +158,7 @@ def _render_prepare_container(settings: ClusterSettings) -> Object:
 
 
 def _render_devpi_container(settings: ClusterSettings) -> Object:
-    """No liveness or readiness probe: devpi has few threads, and the proxy answers for the pod."""
+    """Render devpi's container, without probes: it has few threads, and the proxy has probes."""
     server = ServerSettings(upstream=settings.upstream)
     markers = DATA_DIR / volume.PRIVATE
     command = devpi.build_server_argv(

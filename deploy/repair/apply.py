@@ -85,7 +85,7 @@ def _handle_failure(
     proof: FixProof,
     progress: Progress,
 ) -> FixProofError:
-    """Roll back what harms pods: everything, or single nodes. Returns the error to raise."""
+    """Roll back changes that harm pods, everywhere or on single nodes. Returns the error."""
     names = [fix.name for fix in fixes]
     fix, why = " ".join(names), "\n".join(proof.failures)
     if proof.is_harmful:

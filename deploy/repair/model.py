@@ -46,9 +46,10 @@ class FixDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetDiff:
-    """The difference in one target; the text is empty if at most its ledger entry changes.
+    """The difference in one target; ``text`` is empty if only its ledger entry changes, or nothing.
 
-    ``keeps_foreign_edits``: later edits by others are kept. ``drops`` are those that would be lost.
+    ``keeps_foreign_edits`` is true if later edits by others are kept; ``drops`` lists those that
+    would be lost.
     """
 
     target: str

@@ -56,7 +56,7 @@ def sync_agents(
         node: {"do": "seen", "targets": [t for at, t in recorded if at == node]} for node in pods
     }
     responses, _ = _ask_all(cluster, pods, requests)
-    entries = engine.entries()  # read after the versions
+    entries = engine.entries()  # read after the versions, as the module's docstring explains
     recorded = select_node_entries(entries, fixes)
     has_defaults = any(
         _is_node_defaults(entry.target) and _is_applied(entry, fixes) for entry in entries

@@ -225,7 +225,7 @@ class EngineClient:
             why = _reason(error)
             if not isinstance(error, APIError) and not self._is_alive():
                 raise EngineError(
-                    f"the Docker engine went away: could not {action}",
+                    f"lost the connection to the Docker engine: could not {action}",
                     why=why,
                     next_step="start it again (systemctl start docker), then run the same command: "
                     "it removes the leftovers",

@@ -1,4 +1,4 @@
-"""Programs that run inside containers: standard library only, never imported by this package."""
+"""Programs that run inside containers. They use the standard library; we never import them."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ def main() -> None:
         module = sys.modules.get(name)
         paths = getattr(module, "__path__", None)
         if paths is None and module is None:
-            # the package does not import: its modules are loaded all the same
+            # the package does not import, but its modules are checked anyway
             spec = importlib.util.find_spec(name) if "." not in name else None
             paths = spec.submodule_search_locations if spec else None
         for info in pkgutil.iter_modules(paths) if paths else ():

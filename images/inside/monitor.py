@@ -1,4 +1,4 @@
-"""Own a network namespace that leads nowhere, and report every attempt to leave it.
+"""Hold a network namespace without a way out, and report every attempt to leave it.
 
 usage: monitor.py PORT|0 [SOCKET]            in the namespace: relay PORT, the only route, to SOCKET
        monitor.py relay SOCKET ADDRESS PORT  outside: relay SOCKET to the mirror

@@ -1,4 +1,4 @@
-"""Reports to the cluster without a token: the readiness probe prints the queued messages.
+"""Report to the cluster without a token: the readiness probe prints the queued messages.
 
 The kubelet runs the pod's readiness probe every few seconds, in a plain shell (it starts no
 Python). If messages are queued, the probe prints them, empties the queue and fails, once. The

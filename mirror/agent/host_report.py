@@ -16,7 +16,7 @@ _DISABLE_IPV6 = re.compile(r"^\s*-?net[./]ipv6[./]conf[./]\S+[./]disable_ipv6\s*
 
 
 def describe_host(host: HostPaths) -> dict[str, Any]:
-    """Return a host as JSON, in the shape of deploy.evidence.host_view.HostView."""
+    """Return a host as JSON, in the shape of deploy.evidence.hosts.HostView."""
     microk8s = host.cni == CNI_DIRECTORIES[1]
     net_d = str(host.cni / "args/cni-network") if microk8s else str(ETC / "cni/net.d")
     plugins = str(host.cni / "opt/cni/bin") if microk8s else str(host.cni)

@@ -2,5 +2,5 @@
 
 nginx serves what is on the volume and asks this program (``python3 -m mirror.cache``) only for
 what is missing or expired. It runs in the pod on the standard library, urllib3 and packaging;
-docs/front.md describes how the parts work together.
+docs/proxy.md describes how the parts work together.
 """

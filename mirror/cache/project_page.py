@@ -180,7 +180,7 @@ def _describe_metadata(file: Mapping[str, Any]) -> str:
 
 
 def _replace_urls(body: bytes, new_urls: Mapping[bytes, bytes]) -> bytes:
-    """Replace the URLs in a JSON text: half the cost of serializing the document again."""
+    """Replace the URLs in a JSON text. This costs half as much as serializing it again."""
     return _JSON_URL.sub(lambda match: b'"url":"%s"' % new_urls.get(match[1], match[1]), body)
 
 

@@ -1,4 +1,4 @@
-"""Runs programs: without a shell, with a deadline, with captured output. The only such module."""
+"""Run programs without a shell, with a deadline and captured output. No other module does."""
 
 from __future__ import annotations
 

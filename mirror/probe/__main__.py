@@ -19,7 +19,7 @@ from mirror.probe.search_list import read_resolv_conf
 
 
 def main(argv: list[str]) -> int:
-    """Print the report and return 0, whatever is wrong with the network."""
+    """Print the report and return 0, even if the network does not work."""
     options = _build_parser().parse_args(argv)
     if options.command == "expect":
         servers = (*read_resolv_conf(options.resolv_conf).nameservers, *options.servers)

@@ -35,7 +35,7 @@ _OUTCOMES: tuple[tuple[str, LookupOutcome], ...] = (
     ("Host is unreachable", "unreachable"),
     ("onnection refused", "refused"),
     ("timed out", "timeout"),
-    ("certificate", "connects"),  # intercepted TLS is a connection, too
+    ("certificate", "connects"),  # a certificate error means that the connection was made
     ("was not found in the package registry", "connects"),
     ("HTTP status", "connects"),
     ("404", "connects"),

@@ -66,7 +66,7 @@ def _simulate(
     move: Callable[[DnsAnswer, DnsAnswer], ResolverMove],
     skips: Callable[[int, bool], bool],
 ) -> list[ResolverMove]:
-    """Return the move of a library at each candidate.
+    """Return what a library does after each candidate.
 
     ``move`` maps the answers for A and AAAA to a move; ``skips`` gets a candidate's index and
     whether the search has stopped.

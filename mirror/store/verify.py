@@ -33,7 +33,7 @@ RepairOutcome = Literal["found", "fetched again", "removed", "set aside", "lost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flaw:
-    """A wrong file, and what was done about it. ``file`` is relative to the data folder.
+    """A damaged or missing file, and what was done about it. ``file`` is relative to ``data``.
 
     ``outcome``: found (nothing was done), fetched again, removed (the next request fetches it),
     set aside (a private file with wrong bytes, moved to ``damaged/``), lost (private and missing).

@@ -75,7 +75,7 @@ def test_survives_a_full_disk_and_an_engine_that_dies(
 
         child = start_build(small, folder, TAG)
         output = stop_build(child, lambda: os.kill(small.engine.pid, signal.SIGKILL), code=3)
-        assert "the Docker engine went away" in output
+        assert "lost the connection to the Docker engine" in output
         assert "next: start it again" in output
         assert "Traceback" not in output
 

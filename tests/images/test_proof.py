@@ -51,7 +51,7 @@ def build_refused(build_env: BuildEnvironment, project: Path, recipe: str = RECI
     arguments = (*with_recipe(project), "--tag", "hello:refused")
     result = build_env.build(*arguments)
     assert result.returncode == 1, result.stderr
-    assert "did not pass its proof and was given no name" in result.stderr
+    assert "failed its proof, so it was not tagged" in result.stderr
     assert "Traceback" not in result.stderr
     assert "hello:refused" not in build_env.list_images()
     return result.stderr

@@ -125,7 +125,7 @@ def _build_table(node: str, view: NameView) -> Table:
 
 
 def _describe_ndots_result(views: list[NameView]) -> str:
-    """Return what happened without the search list (as with ndots 1): a trailing dot skips it."""
+    """Return what happened to the name with a trailing dot, which skips the search list."""
     runs = [
         run
         for view in views

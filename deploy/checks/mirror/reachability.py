@@ -37,7 +37,7 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
             evidence=group_by_line(unreached),
             why="The mirror is Ready. "
             + (
-                "Pods on no node reach it: its Service has no endpoints, or a NetworkPolicy "
+                "No pod on any node reaches it: its Service has no endpoints, or a NetworkPolicy "
                 "blocks them."
                 if len(unreached) == len(views)
                 else "Pods on other nodes do: check kube-proxy and the pod network of these nodes, "

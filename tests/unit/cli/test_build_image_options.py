@@ -75,9 +75,9 @@ def test_prints_the_dockerfile_of_the_build(project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ((), "which recipe"),
+        ((), "no recipe was named"),
         (("nonsense",), "no recipe 'nonsense'"),
-        (("chronicle",), "where is the source of chronicle"),
+        (("chronicle",), "recipe chronicle needs the source"),
         ((".", "--output", "/nowhere/x.tar"), "cannot write /nowhere/x.tar"),
         ((".", "--report", "/"), "cannot write /"),
         ((".", "--vendor", "x"), "not NAME=WHEEL|DIR|URL"),

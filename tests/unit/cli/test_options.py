@@ -48,7 +48,7 @@ def test_asks_only_on_a_terminal(is_terminal: bool) -> None:
     if is_terminal:
         check_can_ask("this changes workloads", yes=False)
     else:
-        with pytest.raises(InputError, match="nobody to ask"):
+        with pytest.raises(InputError, match="nobody can confirm it"):
             check_can_ask("this changes workloads", yes=False)
 
 
@@ -62,7 +62,7 @@ def test_a_plan_is_asked_about(is_terminal: bool, questions: list[str]) -> None:
         fix_workflow.confirm(EMPTY, yes=False, force=False)
         assert questions == ["\nwrite this?"]
     else:
-        with pytest.raises(InputError, match="nobody to ask"):
+        with pytest.raises(InputError, match="nobody can confirm it"):
             fix_workflow.confirm(EMPTY, yes=False, force=False)
         assert questions == []
 
