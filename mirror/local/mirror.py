@@ -22,7 +22,7 @@ from mirror.local.services import LocalServices, find_nginx
 from mirror.local.settings import LocalPaths, LocalSettings
 from mirror.settings import Endpoint
 from mirror.store.inventory import count_files
-from mirror.store.prepare import prepare_server, write_private_file
+from mirror.store.prepare import create_private_folder, prepare_server, write_private_file
 
 # in the data directory; `down --purge` removes these and nothing else
 _DATA_FOLDERS = (*volume.DATA_FOLDERS, "secrets")
@@ -136,9 +136,9 @@ class LocalMirror:
     def _prepare(self, settings: LocalSettings, progress: Progress) -> None:
         """Create the directories, secrets and devpi's server directory, and save the settings."""
         paths = self.paths
-        for folder in (paths.data_dir, paths.state_dir, paths.settings_path.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        paths.secrets_dir.mkdir(mode=0o700, exist_ok=True)
+        folders = (paths.data_dir, paths.state_dir, paths.settings_path.parent)
+        for folder in (*folders, paths.secrets_dir):
+            create_private_folder(folder)
         for name in ("root-password", "secretfile"):
             if not (paths.secrets_dir / name).exists():
                 secret = secrets.token_urlsafe(48).encode()
@@ -155,7 +155,7 @@ class LocalMirror:
     def _purge(self) -> None:
         paths = self.paths
         folders = [paths.data_dir / name for name in _DATA_FOLDERS]
-        for folder in (*folders, paths.run_dir, paths.nginx_dir):
+        for folder in (*folders, paths.run_dir, paths.nginx_dir, paths.warm_dir):
             shutil.rmtree(folder, ignore_errors=True)
         for log in paths.state_dir.glob("*.log"):
             log.unlink()

@@ -66,6 +66,11 @@ class LocalPaths:
     def nginx_dir(self) -> Path:
         return self.state_dir / "nginx"
 
+    @property
+    def warm_dir(self) -> Path:
+        """Requests and logs of warm runs."""
+        return self.state_dir / "warm"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:

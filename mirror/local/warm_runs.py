@@ -16,7 +16,7 @@ class WarmRuns:
     """The warm runs of this user's local mirror, each named by the digest of its request."""
 
     def __init__(self, local_mirror: LocalMirror) -> None:
-        self._folder = local_mirror.paths.state_dir / "warm"
+        self._folder = local_mirror.paths.warm_dir
         self._processes = BackgroundProcesses(self._folder)
 
     def start(self, endpoint: Endpoint, request: WarmRequest, concurrency: int) -> str:

@@ -40,7 +40,7 @@ def prepare_server(
     read or whose folder the group can write, as in a Secret volume with fsGroup. Raises UnfitError
     if the volume is not writable, RefusedError if the folder holds something else.
     """
-    _create_private_folder(run_dir)
+    create_private_folder(run_dir)
     paths = DevpiPaths(serverdir=serverdir, run_dir=run_dir)
     write_private_file(Path(paths.secretfile), _read_secret(secrets / "secretfile"))
     _check_writable(serverdir.parent, report)
@@ -59,7 +59,7 @@ def prepare_server(
     # created under another name and renamed: a kill in between leaves no incomplete folder
     unfinished = serverdir.with_name(serverdir.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    _create_private_folder(unfinished)
+    create_private_folder(unfinished)
     paths = DevpiPaths(serverdir=unfinished, run_dir=run_dir)
     config = Path(paths.init_config)
     password = _read_secret(secrets / "root-password").decode()
@@ -109,7 +109,8 @@ def _read_secret(path: Path) -> bytes:
         raise UnfitError(f"a secret cannot be read: {path}", why=str(error)) from error
 
 
-def _create_private_folder(path: Path) -> None:
+def create_private_folder(path: Path) -> None:
+    """Create a folder that only its owner can enter, or make an existing one so."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
 
