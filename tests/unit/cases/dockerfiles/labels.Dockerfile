@@ -1,0 +1,2 @@
+FROM app:1
+LABEL a="one two" b="quote \" and \$HOME"
