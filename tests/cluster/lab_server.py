@@ -117,8 +117,8 @@ class LabServer:
             with opener.open(registry, timeout=2) as response:
                 return bool(response.status == 200)
 
-        wait_for("CoreDNS, storage and registry", available, timeout=120, interval=0.3)
-        wait_for("the registry's node port", answers, timeout=30, interval=0.2)
+        wait_for("CoreDNS, storage and registry", available, timeout=300, interval=0.3)
+        wait_for("the registry's node port", answers, timeout=90, interval=0.2)
 
     def _start_dns(self) -> None:
         argv = (sys.executable, "-m", "tests.cluster.dns", str(self._site.folder))
