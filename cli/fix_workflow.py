@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from cli import reconciler_workflow
+from cli.collect_options import build_collect_options
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, check_can_ask
 from cli.output import fix_plan, terminal
-from cli.probe import build_collect_options
 from deploy.changes.fix import Fix, FixOption
 from deploy.cluster.client import Cluster
-from deploy.registry import load_fixes
+from deploy.fix_registry import load_fixes
 from deploy.repair.apply import apply_plan
 from deploy.repair.model import FixProofError, FixRequest, RepairPlan, RepairResult
 from deploy.repair.node_agents import remove_idle_agents

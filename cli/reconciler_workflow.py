@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from cli.collect_options import build_collect_options
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
 from cli.output.node_groups import group_targets
-from cli.probe import build_collect_options
 from deploy.cluster.client import Cluster
 from deploy.repair import reconciler
 from deploy.repair.reconciler import ReconcilerStatus

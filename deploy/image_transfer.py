@@ -11,8 +11,8 @@ from pathlib import Path
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.node_images import has_image
 from deploy.cluster.objects import get_name, is_ready
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import DeliveryError, ProgramError
 from mirror.core.process import run
 from mirror.core.progress import Progress

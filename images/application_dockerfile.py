@@ -14,7 +14,7 @@ BUILD_CONSTRAINTS = "build-backends.txt"
 UV_REQUIREMENTS = "uv.txt"
 INSTALLER = "installer.py"
 BYTECODE_COMPILER = "bytecode.py"
-SYSTEM_SCRIPT = "application.sh"
+SYSTEM_SCRIPT = "application_system.sh"
 # folders of the build context
 SOURCE_FOLDER = "source"
 EMPTY_FOLDER = "empty"

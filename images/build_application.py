@@ -24,7 +24,6 @@ from images.application_dockerfile import (
 )
 from images.application_recipe import ApplicationRecipe
 from images.build_progress import BuildProgress, describe_attempts, explain_failure
-from images.builder import build_unnamed, get_base_image
 from images.derived_recipe import find_packages, is_installable
 from images.engine import EngineClient, EngineImage
 from images.engine.build_log import shorten_step
@@ -36,6 +35,7 @@ from images.proof import ProofResult, ProofSubject, run_proof
 from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
 from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
+from images.shared_build import build_unnamed, get_base_image
 from images.source import ProjectSource, open_source
 from images.vendor import PrivateIndex, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
@@ -193,7 +193,7 @@ def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:
     return {
         "Dockerfile": dockerfile.encode(),
         REQUIREMENTS: lock.requirements_text.encode(),
-        UV_REQUIREMENTS: (RECIPES / "mirror-probe.txt").read_bytes(),
+        UV_REQUIREMENTS: (RECIPES / "uv.txt").read_bytes(),
         BUILD_CONSTRAINTS: (RECIPES / BUILD_CONSTRAINTS).read_bytes(),
         **{name: read_program(name) for name in (INSTALLER, BYTECODE_COMPILER)},
     }

@@ -13,12 +13,12 @@ from importlib import metadata
 from pathlib import Path
 
 import mirror
-from images.builder import BuiltImage, build_unnamed, describe_image, get_base_image
 from images.engine import EngineClient
 from images.engine.containers import ContainerSpec, run_to_end
 from images.mirror_dockerfile import CA_FILE, SYSTEM_SCRIPT, render_mirror_dockerfile
 from images.mirror_recipe import MirrorRecipe, load_mirror_recipe
 from images.recipes import RECIPES
+from images.shared_build import BuiltImage, build_unnamed, describe_image, get_base_image
 from images.source import describe_revision
 from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import Progress

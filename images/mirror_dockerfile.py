@@ -9,7 +9,7 @@ VENV_PATH = "/opt/mirror"
 APP_PATH = f"{VENV_PATH}/app"  # the mirror's own code
 PROBE_PATH = "/opt/probe"
 CA_FILE = "ca.pem"
-SYSTEM_SCRIPT = "system.sh"
+SYSTEM_SCRIPT = "mirror_system.sh"
 
 _PIP = f"{BUILD_PATH}/pip/bin/python3"
 

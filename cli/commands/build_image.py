@@ -94,17 +94,18 @@ def build_image(
     build-image . --print recipe > my.toml   ... then edit it: build-image . --recipe my.toml
     build-image . --vendor mylib=../mylib --deliver nodes
     """
-    from cli import image_builder
+    from cli import build_workflow
 
     if list_recipes:
-        for name, title in image_builder.list_recipes():
+        for name, title in build_workflow.list_recipes():
             click.echo(f"{name:<12} {title}")
     elif project == "mirror":
         _refuse_options(options | dump(delivery))
-        image_builder.run_mirror_build(target, base, read_ca_option(ca_bundle), output)
+        build_workflow.run_mirror_build(target, base, read_ca_option(ca_bundle), output)
     else:
-        build = image_builder.BuildOptions(project=project, base=base, delivery=delivery, **options)
-        image_builder.run_application_build(build, target, output)
+        options |= {"project": project, "base": base, "delivery": delivery}
+        build = build_workflow.BuildOptions(**options)
+        build_workflow.run_application_build(build, target, output)
 
 
 def _refuse_options(options: dict[str, Any]) -> None:

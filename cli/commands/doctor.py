@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from cli.collect_options import build_collect_options
 from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from cli.output import terminal
 from cli.output.doctor_report import print_report
-from cli.probe import build_collect_options
 from deploy.doctor import run
 from deploy.doctor.bundle import write_bundle
 from deploy.evidence.model import Evidence

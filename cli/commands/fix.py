@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import fix_workflow, reconciler_workflow
+from cli.collect_options import build_collect_options
 from cli.connect import connect
 from cli.options import (
     ClusterOptions,
@@ -17,9 +18,8 @@ from cli.options import (
     yes_option,
 )
 from cli.output import fix_plan
-from cli.probe import build_collect_options
 from deploy.changes.fix import Fix
-from deploy.registry import load_fixes, read_fix_states
+from deploy.fix_registry import load_fixes, read_fix_states
 from deploy.repair import restart as workload_restart
 from deploy.repair.model import FixRequest
 from deploy.repair.plan import select_fixes

@@ -44,7 +44,7 @@ def manifests(
     \b
     mirror manifests --image registry.example/pypi-mirror:1 > mirror.yaml
     """
-    from deploy.manifests.entry_points import has_0_1_modules
+    from deploy.manifests.image_versions import has_0_1_modules
     from deploy.manifests.mirror_objects import render_objects
     from deploy.manifests.model import ClusterSettings
 

@@ -13,7 +13,7 @@ from cli.output.node_groups import DiffGroup, group_diffs, group_targets
 from deploy.changes.fix import Fix
 from deploy.changes.state import FixState
 from deploy.cluster.client import Cluster
-from deploy.registry import read_fix_states
+from deploy.fix_registry import read_fix_states
 from deploy.repair.model import FixDecision, RepairPlan, RepairResult, TargetDiff
 from deploy.repair.reconciler import ReconcilerStatus
 from deploy.repair.restart import StaleWorkload

@@ -17,8 +17,8 @@ from deploy.cluster.node_images import normalize_reference
 from deploy.cluster.objects import get_internal_ips, get_name
 from deploy.extensions import load_extensions
 from deploy.image_transfer import import_on_nodes, list_target_nodes, temporary_tar
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import Progress
 

@@ -11,8 +11,8 @@ from deploy.cluster.node_images import has_image, normalize_reference
 from deploy.cluster.objects import get_name, is_ready
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from deploy.image_transfer import list_target_nodes, temporary_tar
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import ClusterError, DeliveryError, ProgramError, WaitTimeout
 from mirror.core.process import run
 from mirror.core.progress import Progress

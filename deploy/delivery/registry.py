@@ -16,8 +16,8 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.objects import format_selector, get_containers, get_name, is_ready
 from deploy.cluster.port_forward import forward_port
 from deploy.delivery import DeliveredImage, DeliveryOptions
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import ClusterError, DeliveryError, EngineError, InputError
 from mirror.core.progress import Progress
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import deploy.checks
-from deploy import registry
+from deploy import fix_registry
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import Evidence, EvidenceGap, Need
@@ -91,7 +91,7 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
 def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:
     """Add the state of the fixes, which only the ledger knows."""
     try:
-        statuses = registry.read_applied_fixes(cluster)
+        statuses = fix_registry.read_applied_fixes(cluster)
     except MirrorError as error:
         return replace(evidence, fixes=Unseen(reason=str(error)))
     gaps = [

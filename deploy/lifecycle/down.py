@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.objects import format_selector, get_name
+from deploy.fix_registry import read_fix_states
 from deploy.lifecycle import publish
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
@@ -18,7 +19,6 @@ from deploy.manifests.model import (
     build_selector,
     is_ours,
 )
-from deploy.registry import read_fix_states
 from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until

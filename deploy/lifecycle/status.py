@@ -11,7 +11,7 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_container_statuses, get_image, is_ready, read_volume_nodes
 from deploy.lifecycle import connect, record
-from deploy.manifests.entry_points import get_image_version
+from deploy.manifests.image_versions import get_image_version
 from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError

@@ -15,7 +15,7 @@ from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
 from deploy.lifecycle.preflight import check_cluster
 from deploy.manifests import mirror_objects
-from deploy.manifests.entry_points import has_0_1_modules
+from deploy.manifests.image_versions import has_0_1_modules
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
 from deploy.manifests.record import MirrorRecord
 from mirror.core.errors import RefusedError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from deploy.manifests.entry_points import adapt_command
+from deploy.manifests.image_versions import adapt_command
 from deploy.manifests.model import (
     CA_MAP,
     CLAIM_NAME,

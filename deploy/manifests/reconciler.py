@@ -39,7 +39,7 @@ def render_reconciler_objects(
 ) -> tuple[Object, ...]:
     """Render the marker for the node agents, the account, its permissions and the Deployment.
 
-    ``image_is_0_1``: the image has the module names of version 0.1, see `entry_points`.
+    ``image_is_0_1``: the image has the module names of version 0.1, see `image_versions`.
     They are in the order of application. If all targets are on nodes, the Deployment has no
     replicas; it still records that the reconciler is installed.
     """

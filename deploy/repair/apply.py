@@ -9,7 +9,7 @@ from deploy.changes.fix import Fix
 from deploy.changes.state import read_states
 from deploy.changes.update import require_no_conflicts
 from deploy.cluster.client import Cluster
-from deploy.registry import build_engine, load_fixes
+from deploy.fix_registry import build_engine, load_fixes
 from deploy.repair import restart
 from deploy.repair.model import FixProofError, FixRequest, RepairPlan, RepairResult
 from deploy.repair.plan import leaves_stale_pods

@@ -13,9 +13,9 @@ from deploy.cluster.access import list_permissions
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.objects import get_all_containers, get_name
 from deploy.evidence.startup import INDEX_VARIABLES
+from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
-from deploy.registry import build_engine
 from deploy.repair.model import TargetDiff
 from deploy.repair.plan import build_diff
 from deploy.repair.write import check_permissions, write_update

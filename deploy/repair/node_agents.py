@@ -23,8 +23,8 @@ from deploy.changes.model import (
 )
 from deploy.cluster.client import Cluster
 from deploy.evidence.node_agent import ask_agent, remove_agents, revert_node_defaults
+from deploy.fix_registry import build_engine
 from deploy.manifests.agent import NODE_DEFAULTS_MAP
-from deploy.registry import build_engine
 from mirror.core.errors import MirrorError
 from mirror.snapshot import encode_content
 

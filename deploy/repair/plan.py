@@ -13,7 +13,7 @@ from deploy.cluster.client import Cluster
 from deploy.evidence.collect import collect
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
-from deploy.registry import build_engine, load_fixes
+from deploy.fix_registry import build_engine, load_fixes
 from deploy.repair import restart
 from deploy.repair.coredns_reload import find_restart
 from deploy.repair.model import FixDecision, FixRequest, RepairPlan, TargetDiff

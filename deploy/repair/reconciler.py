@@ -20,8 +20,9 @@ from deploy.cluster.objects import get_image, get_name, is_rolled_out
 from deploy.evidence import node_agent
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
+from deploy.fix_registry import build_engine, load_fixes
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
-from deploy.manifests.entry_points import has_0_1_modules
+from deploy.manifests.image_versions import has_0_1_modules
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.manifests.reconciler import (
     RECONCILER_COMPONENT,
@@ -29,7 +30,6 @@ from deploy.manifests.reconciler import (
     read_targets,
     render_reconciler_objects,
 )
-from deploy.registry import build_engine, load_fixes
 from deploy.repair import node_agents
 from deploy.repair.node_agents import NodeTarget
 from mirror.core.codec import json_key

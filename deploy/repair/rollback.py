@@ -15,7 +15,7 @@ from deploy.evidence.coredns import read_coredns
 from deploy.evidence.hosts import read_hosts
 from deploy.evidence.nodes import read_nodes
 from deploy.evidence.unseen import Unseen
-from deploy.registry import build_engine, load_fixes
+from deploy.fix_registry import build_engine, load_fixes
 from deploy.repair.coredns_reload import find_restart
 from deploy.repair.model import FixProofError, RepairPlan, RepairResult
 from deploy.repair.plan import build_diff, select_fixes

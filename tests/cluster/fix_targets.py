@@ -18,7 +18,7 @@ from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix, Refusal
 from deploy.changes.model import Change, ConfigMapKey, Edit, Editor, ObjectSpec, Target
 from deploy.cluster.client import Cluster
-from deploy.registry import load_editors
+from deploy.fix_registry import load_editors
 from mirror.core.wait import Deadline
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.hosts import HostView, NodeHost
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
-from deploy.registry import load_editors, load_fixes
+from deploy.fix_registry import load_editors, load_fixes
 from deploy.repair import node_agents, reconciler
 from mirror.core.codec import load
 from mirror.reconciler.reconcile import ObjectReconciler

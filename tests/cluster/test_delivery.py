@@ -18,8 +18,8 @@ from deploy.cluster.node_images import (
 from deploy.cluster.pod_run import run_pods
 from deploy.delivery import DeliveredImage, DeliveryOptions, choose_method
 from images.build_mirror import build_mirror
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import DeliveryError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline, wait_until

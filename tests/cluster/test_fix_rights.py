@@ -10,7 +10,7 @@ from deploy.changes import lease, ledger
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
-from deploy.registry import load_fixes
+from deploy.fix_registry import load_fixes
 from deploy.repair import apply
 from deploy.repair.corefile_trial import required_permissions as trial_rights
 from deploy.repair.model import FixRequest

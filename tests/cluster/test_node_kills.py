@@ -17,8 +17,8 @@ from deploy.changes import node_target
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Refusal
 from deploy.changes.model import NodeFile, NodeSysctl
+from deploy.fix_registry import load_editors, load_fixes
 from deploy.fixes.host_sysctl import BOOT_FILE
-from deploy.registry import load_editors, load_fixes
 from deploy.repair import node_agents
 from deploy.repair.model import FixProofError
 from deploy.repair.rollback import report_unreachable

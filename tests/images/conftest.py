@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from images.build_mirror import build_mirror, read_ca_bundle
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.progress import SILENT
 from tests.cluster.engine import DockerEngine, docker_engine
 from tests.cluster.images import ensure_base_image

@@ -13,7 +13,7 @@ import pytest
 from cli.commands.build_image import build_image
 from cli.mirror import mirror
 from deploy.doctor.run import load_categories
-from deploy.registry import load_fixes
+from deploy.fix_registry import load_fixes
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -129,7 +129,7 @@ def test_escapes_values_for_the_builder() -> None:
 def test_passes_system_packages_as_arguments() -> None:
     recipe = parse_application_recipe({"name": "x"}, PATH)
     text = render_base_dockerfile(recipe, base="debian", packages=("curl",), apt_mirror=None)
-    assert 'RUN ["sh", "/build/application.sh", "app", "10001", "-", "curl"]' in text
+    assert 'RUN ["sh", "/build/application_system.sh", "app", "10001", "-", "curl"]' in text
 
 
 def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:

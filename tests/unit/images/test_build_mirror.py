@@ -37,7 +37,7 @@ def plan(image: EngineImage = BASE, base: str | None = None) -> build_mirror.Mir
 def test_the_context_has_the_code_but_no_bytecode() -> None:
     names = collect_context_files(load_mirror_recipe()).keys()
     assert "mirror/store/prepare.py" in names
-    assert "system.sh" in names
+    assert "mirror_system.sh" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("/")]
 
 
@@ -47,7 +47,7 @@ def test_every_input_changes_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan().reference == first.reference
     others = [plan(replace(BASE, id="sha256:2")), plan(base="other:1")]
     files = collect_context_files(first.recipe)
-    for changed in ("system.sh", "mirror/settings.py", "mirror-requirements.txt"):
+    for changed in ("mirror_system.sh", "mirror/settings.py", "mirror-requirements.txt"):
         with monkeypatch.context() as patched:
             more = {**files, changed: files[changed] + b"\n"}
             patched.setattr(build_mirror, "collect_context_files", lambda _, more=more: more)

@@ -67,7 +67,7 @@ def test_the_code_comes_last(recipe: MirrorRecipe) -> None:
     assert lines[-3:] == ["USER 10001:10001", "WORKDIR /", "STOPSIGNAL SIGINT"]
 
 
-@pytest.mark.parametrize("name", ["mirror-requirements.txt", "mirror-probe.txt"])
+@pytest.mark.parametrize("name", ["mirror-requirements.txt", "uv.txt"])
 def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
     text = (RECIPES / name).read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

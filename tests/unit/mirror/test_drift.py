@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.changes.model import ConfigMapKey, Edit
-from deploy.registry import load_editors
+from deploy.fix_registry import load_editors
 from mirror.drift import detect_drift
 from mirror.merge import encode_spec
 

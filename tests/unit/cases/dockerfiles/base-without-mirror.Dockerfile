@@ -1,4 +1,4 @@
 FROM base:1
 ENTRYPOINT []
-COPY ["application.sh", "/build/"]
-RUN ["sh", "/build/application.sh", "app", "10001", "-"]
+COPY ["application_system.sh", "/build/"]
+RUN ["sh", "/build/application_system.sh", "app", "10001", "-"]

@@ -1,16 +1,16 @@
 FROM base:1 AS packages
-COPY ["mirror-requirements.txt", "mirror-probe.txt", "/build/"]
+COPY ["mirror-requirements.txt", "uv.txt", "/build/"]
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN ["python3", "-m", "venv", "/build/pip"]
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/mirror"]
 RUN ["/build/pip/bin/python3", "-m", "pip", "--python", "/opt/mirror/bin/python3", "install", "--require-hashes", "--only-binary", ":all:", "--no-cache-dir", "--no-compile", "--requirement", "/build/mirror-requirements.txt"]
-RUN ["/build/pip/bin/python3", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-cache-dir", "--no-compile", "--no-deps", "--target", "/build/probe", "--platform", "musllinux_1_1_x86_64", "--requirement", "/build/mirror-probe.txt"]
+RUN ["/build/pip/bin/python3", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-cache-dir", "--no-compile", "--no-deps", "--target", "/build/probe", "--platform", "musllinux_1_1_x86_64", "--requirement", "/build/uv.txt"]
 RUN ["python3", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "/opt/mirror/lib"]
 
 FROM base:1
 ENTRYPOINT []
-COPY ["system.sh", "/build/"]
-RUN ["sh", "/build/system.sh", "mirror", "10001", "busybox-static", "ca-certificates", "nginx"]
+COPY ["mirror_system.sh", "/build/"]
+RUN ["sh", "/build/mirror_system.sh", "mirror", "10001", "busybox-static", "ca-certificates", "nginx"]
 COPY --from=packages ["/build/probe/bin/uv", "/opt/probe/uv"]
 RUN ["ln", "-s", "/usr/bin/busybox", "/opt/probe/busybox"]
 COPY --from=packages ["/opt/mirror", "/opt/mirror"]

@@ -14,7 +14,7 @@ from deploy.changes.model import Change, ConfigMapKey, Edit, ObjectSpec, Target
 from deploy.changes.state import read_states
 from deploy.changes.update import TargetUpdate
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.registry import load_editors
+from deploy.fix_registry import load_editors
 from mirror.core.errors import RefusedError
 
 COREFILE = b".:53 {\n    errors\n    forward . 9.9.9.9\n    cache 30\n}\n"

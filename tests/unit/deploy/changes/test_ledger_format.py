@@ -15,7 +15,7 @@ import pytest
 from deploy.changes.ledger import Ledger, config_map_name
 from deploy.changes.model import LedgerEntry
 from deploy.cluster.client import Cluster
-from deploy.registry import load_editors
+from deploy.fix_registry import load_editors
 from mirror.core.errors import RefusedError
 
 PATH = Path(__file__).parents[2] / "cases" / "ledger" / "version-0.1.0.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import IO, Any, cast
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from images.builder import BuiltImage
 from images.engine import EngineClient
+from images.shared_build import BuiltImage
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline

@@ -16,7 +16,7 @@ from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.findings.model import Finding, Severity
-from deploy.registry import load_fixes
+from deploy.fix_registry import load_fixes
 from deploy.repair import apply, coredns_reload, corefile_trial
 from deploy.repair.model import FixDecision, FixProofError, FixRequest, RepairPlan
 from deploy.repair.prove import FixProof

@@ -19,11 +19,11 @@ from cli.output import terminal
 from images.application_recipe import ApplicationRecipe, load_application_recipe
 from images.build_application import BuildRequest, build_application, preview_dockerfile
 from images.build_mirror import build_mirror
-from images.builder import describe_image
 from images.derived_recipe import derive_recipe, render_recipe
 from images.engine import EngineClient
 from images.recipes import RECIPES, list_recipe_names
 from images.report import BuildReport, render_sbom
+from images.shared_build import describe_image
 from images.source import open_source
 from images.toml_file import read_toml
 from mirror.core.codec import dump

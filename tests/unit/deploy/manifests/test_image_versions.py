@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.manifests.entry_points import get_image_version, has_0_1_modules
+from deploy.manifests.image_versions import get_image_version, has_0_1_modules
 from deploy.manifests.mirror_objects import render_objects
 from deploy.manifests.model import ClusterSettings
 from deploy.manifests.reconciler import render_reconciler_objects

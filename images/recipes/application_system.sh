@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages of a recipe and create the image's user, in one layer.
-# usage: application.sh USER USER-ID APT-MIRROR|- PACKAGE...
+# usage: application_system.sh USER USER-ID APT-MIRROR|- PACKAGE...
 set -eu
 user=$1 id=$2 mirror=$3
 shift 3

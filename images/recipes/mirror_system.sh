@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install Debian packages and create the image's user, in one layer.
-# usage: system.sh USER USER-ID PACKAGE...
+# usage: mirror_system.sh USER USER-ID PACKAGE...
 set -eu
 user=$1 id=$2
 shift 2
