@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.delivery import DeliveryOptions
-from deploy.delivery.import_command import DELIVERY
+from deploy.delivery.nodes import DELIVERY
 from mirror.core.errors import DeliveryError, InputError
 from mirror.core.progress import SILENT
 from tests.unit.deploy.delivery.fakes import IMAGE, FakeImageEngine, make_cluster, make_node
