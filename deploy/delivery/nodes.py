@@ -1,4 +1,4 @@
-"""Method `nodes`: import the image on each node by a command of the user that reads a tar from standard input.
+"""Method `nodes`: import the image on each node by a command that reads a tar from its input.
 
 Example: --import-command 'ssh {address} sudo ctr -n k8s.io images import -'.
 """
