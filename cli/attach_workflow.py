@@ -7,18 +7,15 @@ from typing import Any
 
 import click
 
-from cli.options import OutputFormat, check_can_ask, dry_run_option, yes_option
+from cli.options import WriteOptions
 from cli.output import fix_plan, terminal
 from deploy.repair.attach import AttachPlan, AttachRequest
 from mirror.core.errors import InputError
 
 
 def workload_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the arguments and options that choose workloads, and those that confirm."""
+    """Add the arguments and options that choose workloads."""
     for option in (
-        yes_option,
-        dry_run_option,
-        click.option("--force", is_flag=True, help="Discard later edits of these workloads."),
         click.option(
             "-l", "--selector", default="", metavar="LABELS", help="Workloads with these labels."
         ),
@@ -57,35 +54,33 @@ def build_request(
     )
 
 
-def show_and_confirm(
-    plan: AttachPlan, output: OutputFormat, *, dry_run: bool, yes: bool, force: bool
-) -> bool:
+def show_and_confirm(plan: AttachPlan, write: WriteOptions) -> bool:
     """Print the plan and ask; returns whether to write it."""
-    if dry_run and output != "table":
+    if write.dry_run and write.output != "table":
         document = {"workloads": plan.workloads, "targets": plan.diffs, "notes": plan.notes}
-        terminal.document(document, output)
+        terminal.document(document, write.output)
         return False
-    if output == "table":
+    if write.output == "table":
         fix_plan.print_diffs(plan.diffs)
         for note in plan.notes:
             click.echo(f"note: {note}")
-        if dry_run:
+        if write.dry_run:
             click.echo("\nnothing was written")
             return False
     drops = any(diff.drops for diff in plan.diffs)
-    if yes or plan.is_noop or (drops and not force):
+    if write.yes or plan.is_noop or (drops and not write.force):
         return True
-    check_can_ask("this changes workloads", yes=yes)
+    write.check_can_ask("this changes workloads")
     click.confirm(f"\n{plan.impact}\nwrite this?", abort=True, err=True)
     return True
 
 
 def print_result(
-    plan: AttachPlan, written: tuple[str, ...], output: OutputFormat, undo: str = ""
+    plan: AttachPlan, written: tuple[str, ...], write: WriteOptions, undo: str = ""
 ) -> None:
     """Print which workloads were written; ``undo`` is the command that reverts them."""
-    if output != "table":
-        terminal.document({"written": written, "notes": plan.notes}, output)
+    if write.output != "table":
+        terminal.document({"written": written, "notes": plan.notes}, write.output)
         return
     for name in written:
         click.echo(f"written: {name}")

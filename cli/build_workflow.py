@@ -11,9 +11,8 @@ from tempfile import NamedTemporaryFile
 import click
 from packaging.utils import canonicalize_name
 
-from cli.build_index import open_build_index
-from cli.connect import connect
 from cli.delivery_options import DeliveryFlags
+from cli.index_session import open_build_index
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
 from images.application_recipe import ApplicationRecipe, load_application_recipe
@@ -227,7 +226,7 @@ def _deliver(
     from deploy.delivery import choose_method
 
     delivery = options.delivery.to_delivery_options()
-    cluster = connect(target)
+    cluster = target.connect()
     method = choose_method(cluster, delivery)
     check_architecture(report.architecture, cluster.list("Node"))
     image = describe_image(engine, report.reference, built=True)

@@ -10,20 +10,17 @@ import click
 
 from cli import reconciler_workflow
 from cli.collect_options import build_collect_options
-from cli.connect import connect
-from cli.options import ClusterOptions, OutputFormat, check_can_ask
+from cli.options import ClusterOptions, WriteOptions
 from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix, FixOption
 from deploy.cluster.client import Cluster
 from deploy.fix_registry import load_fixes
 from deploy.repair.apply import apply_plan
-from deploy.repair.model import FixProofError, FixRequest, RepairPlan, RepairResult
+from deploy.repair.model import FixProofError, FixRequest, RepairPlan
 from deploy.repair.node_agents import remove_idle_agents
 from deploy.repair.plan import plan_fixes
 from deploy.repair.reconciler import refresh_agents
 from mirror.core.errors import InputError, MirrorError
-
-_CHANGES = "this changes objects that are not the mirror's own"
 
 
 def fix_options(function: Any) -> Any:
@@ -62,76 +59,60 @@ def check_options(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
             )
 
 
-def make_plan(cluster: Cluster, request: FixRequest, output: OutputFormat) -> RepairPlan:
-    """Observe the cluster and plan; print the plan unless the output is for a program."""
-    with terminal.progress() as progress:
-        plan = plan_fixes(cluster, request, progress)
-    if output == "table":
-        fix_plan.print_plan(plan)
-    return plan
-
-
-def apply(cluster: Cluster, request: FixRequest, plan: RepairPlan, *, yes: bool) -> RepairResult:
-    """Ask for confirmation if the plan writes anything, then apply and prove it."""
-    restarts = any(workload.restarts for workload in plan.stale_workloads)
-    if (restarts or not plan.is_noop) and not plan.blocking:
-        confirm(plan, yes=yes, force=request.force)
-    with terminal.progress() as progress:
-        return apply_plan(cluster, request, plan, progress)
-
-
-def preview_all(
-    target: ClusterOptions, image: str | None, document: Mapping[str, Any], output: OutputFormat
-) -> None:
-    """Print the plan of every fix, added to ``document`` for programs; write nothing."""
-    cluster = connect(target)
-    with without_idle_agents(cluster):
-        plan = make_plan(cluster, _request_all(cluster, target, image), output)
-    if output != "table":
-        terminal.document({**document, "fixes": fix_plan.plan_document(plan)}, output)
-
-
-def apply_all(
-    target: ClusterOptions,
-    image: str,
-    document: Mapping[str, Any],
-    output: OutputFormat,
+def run_fixes(
+    cluster: Cluster,
+    request: FixRequest,
+    write: WriteOptions,
     *,
-    yes: bool,
-) -> None:
-    """Apply every fix in one plan; the result is added to ``document`` for programs."""
-    cluster = connect(target)  # a deadline of its own
-    request = _request_all(cluster, target, image)
+    undo: str,
+    install_reconciler: bool | None = None,
+) -> Any:
+    """Plan, confirm, apply and prove fixes, and print it; return it for programs.
+
+    ``undo`` is the command that reverts them. ``install_reconciler`` None follows the ledger.
+    """
     with without_idle_agents(cluster):
-        plan = make_plan(cluster, request, output)
-        result = apply(cluster, request, plan, yes=yes)
-        status = reconciler_workflow.update(cluster)
-    if output != "table":
-        terminal.document({**document, "fixes": result}, output)
-    else:
-        fix_plan.print_result(result, output, undo="mirror rollback", reconciler=status)
+        with terminal.progress() as progress:
+            plan = plan_fixes(cluster, request, progress)
+        if write.output == "table":
+            fix_plan.print_plan(plan)
+        if write.dry_run:
+            if write.output == "table":
+                click.echo("\nnothing was written")
+            return fix_plan.plan_document(plan)
+        restarts = any(workload.restarts for workload in plan.stale_workloads)
+        if (restarts or not plan.is_noop) and not plan.blocking:
+            confirm(plan, write)
+        with terminal.progress() as progress:
+            result = apply_plan(cluster, request, plan, progress)
+        status = reconciler_workflow.update(cluster, request.look.image, install=install_reconciler)
+    if write.output == "table":
+        fix_plan.print_result(result, undo=undo, reconciler=status)
+    return fix_plan.result_document(result, status)
 
 
-def _request_all(cluster: Cluster, target: ClusterOptions, image: str | None) -> FixRequest:
-    """Return a request for every fix, with the defaults of its options."""
+def run_all_fixes(target: ClusterOptions, image: str | None, write: WriteOptions) -> Any:
+    """Run every fix with the defaults of its options, in one plan with a deadline of its own."""
+    cluster = target.connect()
     defaults: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
     fixes = tuple(load_fixes().values())
     options = {option.name: defaults[option.kind] for fix in fixes for option in fix.options}
     look = build_collect_options(cluster, target, image=image)
-    return FixRequest(fixes=fixes, options=options, look=look)
+    request = FixRequest(fixes=fixes, options=options, look=look)
+    return run_fixes(cluster, request, write, undo="mirror rollback")
 
 
-def confirm(plan: RepairPlan, *, yes: bool, force: bool) -> None:
+def confirm(plan: RepairPlan, write: WriteOptions) -> None:
     """Ask before anything is written. Raises click.Abort if the user declines."""
-    if yes or (any(diff.drops for diff in plan.diffs) and not force):
+    if write.yes or (any(diff.drops for diff in plan.diffs) and not write.force):
         return  # a plan that would discard edits is refused later, so there is nothing to confirm
-    check_can_ask(_CHANGES, yes=yes)
+    check_answerable(write)
     click.confirm("\nwrite this?", abort=True, err=True)
 
 
-def check_answerable(*, yes: bool) -> None:
+def check_answerable(write: WriteOptions) -> None:
     """Raise InputError if fixes need a confirmation but nobody can be asked."""
-    check_can_ask(_CHANGES, yes=yes)
+    write.check_can_ask("this changes objects that are not the mirror's own")
 
 
 @contextmanager

@@ -3,30 +3,106 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from cli import completion, inputs
+from cli.inputs import Checked
 from mirror.core.errors import InputError
+from mirror.core.wait import Deadline
+from mirror.settings import check_dns_label, check_index_url, check_port
+
+if TYPE_CHECKING:
+    from deploy.cluster.client import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
-OutputFormat = Literal["table", "json", "yaml"]
+OutputFormat = Literal["table", "json", "yaml", "name"]
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+FILE = click.Path(path_type=Path)
+DURATION = Checked("duration", inputs.parse_duration)
+NAMESPACE = Checked(
+    "namespace", partial(check_dns_label, what="namespace"), completion.list_namespaces
+)
+IMAGE = Checked("image", inputs.check_image)
+RESOURCE = Checked("name", inputs.check_resource_name)
+
+
+class AliasedOption(click.Option):
+    """An option with old spellings, which work but are not in the help."""
+
+    def __init__(self, names: Sequence[str], old: Sequence[str] = (), **attributes: Any) -> None:
+        super().__init__([*names, *old], **attributes)
+        self._shown = [flag for flag in self.opts if flag not in old]
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        every, self.opts = self.opts, self._shown
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """The cluster and namespace to use, and the time limit in seconds."""
+    """The cluster and the mirror's namespace, and the time limit in seconds."""
 
     kubeconfig: Path | None
     context: str | None
     namespace: str
     timeout: float
+
+    def connect(self) -> Cluster:
+        """Return the cluster of the chosen context; its deadline begins now."""
+        # imported here: the Kubernetes client takes half a second, and --local does not need it
+        from deploy.cluster.client import Cluster
+
+        return Cluster.connect(
+            kubeconfig=self.kubeconfig,
+            context=self.context,
+            deadline=Deadline.after(self.timeout),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """How a command that changes objects asks, writes and reports."""
+
+    force: bool
+    dry_run: bool
+    yes: bool
+    output: OutputFormat
+
+    def check_can_ask(self, subject: str) -> None:
+        check_can_ask(subject, yes=self.yes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorOptions:
+    """The settings of a mirror that `up` and `manifests` take; None if not given."""
+
+    port: int | None
+    upstream: str | None
+    ca_bundle: Path | None
+    size: str | None
+    storage_class: str | None
+    node: str | None
+    node_port: int | None
+
+    def list_given(self) -> dict[str, Any]:
+        """Return the given ones by name, without the CA bundle."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given_options(values).items() if name != "ca_bundle"}
+
+    def read_ca(self) -> str | None:
+        """Return the PEM text of --ca-bundle, or None. Raises InputError for an unusable file."""
+        return read_ca_option(self.ca_bundle)
 
 
 def option_group(
@@ -53,57 +129,164 @@ def option_group(
 
 
 def cluster_options(
-    default_timeout: float = 300, *, mirror_flags: tuple[str, ...] = ("-n", "--namespace")
+    default_timeout: str = "5m", *, about_workloads: bool = False
 ) -> Callable[[F], F]:
-    """Add --kubeconfig, --context, --namespace, --timeout as ``target: ClusterOptions``.
+    """Add --kubeconfig, --context, --mirror-namespace, --timeout as ``target: ClusterOptions``.
 
-    ``mirror_flags`` are the flags of the mirror's namespace, for commands in which --namespace is
-    the namespace of workloads.
+    The mirror's namespace can be given as -n and --namespace too, its old spellings, unless the
+    command is ``about_workloads``: there they are the namespace of workloads, as in kubectl.
     """
     return option_group(
         "target",
         ClusterOptions,
         click.option(
             "--kubeconfig",
-            type=click.Path(path_type=Path),
+            type=FILE,
+            metavar="FILE",
             help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config]",
         ),
-        click.option("--context", help="Context of the kubeconfig.  [default: the current one]"),
         click.option(
-            *mirror_flags,
+            "--context",
+            metavar="NAME",
+            shell_complete=completion.complete(completion.list_contexts),
+            help="Context of the kubeconfig.  [default: the current one]",
+        ),
+        click.option(
+            "--mirror-namespace",
             "namespace",
+            cls=AliasedOption,
+            old=() if about_workloads else ("-n", "--namespace"),
+            type=NAMESPACE,
             default="pypi-mirror",
             show_default=True,
+            metavar="NAME",
             help="Namespace of the mirror.",
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=1),
+            type=DURATION,
             default=default_timeout,
             show_default=True,
-            metavar="SECONDS",
-            help="Stop after this long.",
+            metavar="DURATION",
+            help="Stop after this long: 90, 90s, 5m, 1h.",
         ),
     )
 
 
+def mirror_options(function: F) -> F:
+    """Add the settings of a mirror as ``settings: MirrorOptions``."""
+    return option_group(
+        "settings",
+        MirrorOptions,
+        click.option(
+            "--port",
+            type=int,
+            callback=_if_given(check_port),
+            metavar="PORT",
+            help="Port of the index.  [default: 3141]",
+        ),
+        click.option(
+            "--upstream",
+            type=Checked("url", check_index_url),
+            metavar="URL",
+            help="Index to mirror.  [default: devpi's own]",
+        ),
+        click.option(
+            "--ca-bundle",
+            type=FILE,
+            metavar="FILE",
+            help="CA certificates (PEM) to trust, where the network intercepts TLS.",
+        ),
+        click.option(
+            "--size",
+            type=Checked("size", inputs.check_quantity),
+            metavar="QUANTITY",
+            help="Size of the volume.  [default: 20Gi]",
+        ),
+        click.option(
+            "--storage-class",
+            type=RESOURCE,
+            metavar="NAME",
+            help="[default: the cluster's default]",
+        ),
+        click.option(
+            "--node", type=RESOURCE, metavar="NAME", help="Run on this node.  [default: any]"
+        ),
+        click.option(
+            "--node-port",
+            type=Checked("port", inputs.check_node_port),
+            metavar="PORT",
+            help="Also serve on this port of every node.",
+        ),
+    )(function)
+
+
+def write_options(function: F) -> F:
+    """Add --force, --dry-run, --yes and --output as ``write: WriteOptions``."""
+    return option_group(
+        "write",
+        WriteOptions,
+        click.option(
+            "--force", is_flag=True, help="Discard later edits that overlap; the plan names them."
+        ),
+        dry_run_option,
+        yes_option,
+        output_option,
+    )(function)
+
+
 def output_option(function: F) -> F:
     """Add -o table|json|yaml as ``output``."""
+    return _output_option(("table", "json", "yaml"))(function)
+
+
+def list_output_option(function: F) -> F:
+    """Add -o table|json|yaml|name as ``output``, for commands that list things."""
+    return _output_option(("table", "json", "yaml", "name"))(function)
+
+
+def _output_option(formats: Sequence[str]) -> Callable[[F], F]:
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json", "yaml"]),
+        type=click.Choice(formats),
         default="table",
         show_default=True,
         help="Format of the result; progress goes to stderr.",
-    )(function)
+    )
 
 
 def local_option(function: F) -> F:
-    """Add --local as ``local``."""
+    """Add --local as ``local``; place it above `cluster_options`, which it excludes."""
+
+    @wraps(function)
+    def with_local(*args: Any, local: bool, **kwargs: Any) -> Any:
+        if local:
+            _refuse_cluster_options(click.get_current_context())
+        return function(*args, local=local, **kwargs)
+
     return click.option(
         "--local", is_flag=True, help="Use the mirror on this machine, not one in a cluster."
-    )(function)
+    )(with_local)  # type: ignore[return-value]
+
+
+def _refuse_cluster_options(context: click.Context) -> None:
+    flags = {
+        "kubeconfig": "--kubeconfig",
+        "context": "--context",
+        "namespace": "--mirror-namespace",
+    }
+    given = [
+        flag
+        for name, flag in flags.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)} cannot be used with --local",
+            why="the mirror on this machine is in no cluster",
+            next_step="omit it, or omit --local",
+        )
 
 
 def dry_run_option(function: F) -> F:
@@ -140,3 +323,7 @@ def read_ca_option(path: Path | None) -> str | None:
     from images.build_mirror import read_ca_bundle
 
     return read_ca_bundle(path)
+
+
+def _if_given(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    return lambda _context, _parameter, value: None if value is None else check(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.collect_options import build_collect_options
-from cli.options import ClusterOptions, OutputFormat
+from cli.options import ClusterOptions, OutputFormat, WriteOptions
 from cli.output import terminal
 from cli.output.node_groups import group_targets
 from deploy.cluster.client import Cluster
@@ -40,20 +40,21 @@ def install_or_remove(
     cluster: Cluster,
     image: str | None,
     target: ClusterOptions,
-    output: OutputFormat,
+    write: WriteOptions,
     *,
     install: bool,
-    dry_run: bool,
 ) -> None:
     """Run `mirror fix --keep` or `--no-keep` without naming a fix."""
-    if dry_run:
+    if write.dry_run:
         status = reconciler.preview(cluster) if install else reconciler.read_status(cluster)
-        _print_status(status, output, "would reapply" if install else "would be removed: reapplies")
+        _print_status(
+            status, write.output, "would reapply" if install else "would be removed: reapplies"
+        )
         return
     if not install:
         removed = reconciler.uninstall(cluster)
-        if output != "table":
-            terminal.document({"removed": removed}, output)
+        if write.output != "table":
+            terminal.document({"removed": removed}, write.output)
         else:
             lines = "\n".join(f"removed {name}" for name in removed)
             click.echo(lines or "there is no reconciler")
@@ -61,7 +62,7 @@ def install_or_remove(
     with terminal.progress() as progress:
         options = build_collect_options(cluster, target, image=image)
         status = reconciler.install(cluster, options.image, progress)
-    _print_status(status, output, "reapplies")
+    _print_status(status, write.output, "reapplies")
 
 
 def read_status(cluster: Cluster) -> ReconcilerStatus | None:

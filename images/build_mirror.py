@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
-import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import mirror
@@ -23,9 +20,9 @@ from images.source import describe_revision
 from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
+from mirror.version import read_version
 
 INPUTS_LABEL = "io.github.pypi-mirror.inputs"
-_PROJECT = "pypi-mirror"
 _ROOT = Path(__file__).parents[1]
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -92,7 +89,7 @@ def plan_mirror(
         base=base,
         architecture=image.architecture,
         files=files,
-        version=_read_version(),
+        version=read_version(),
         inputs_sha256=_hash_inputs(inputs),
     )
 
@@ -175,9 +172,3 @@ def _hash_inputs(inputs: Mapping[str, bytes]) -> str:
     for name, content in sorted(inputs.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
-
-
-def _read_version() -> str:
-    with suppress(metadata.PackageNotFoundError):
-        return metadata.version(_PROJECT)
-    return str(tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"])

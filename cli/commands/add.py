@@ -19,7 +19,7 @@ _SUFFIXES = (".whl", ".tar.gz", ".zip")
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=600)
+@cluster_options("10m")
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHEEL|SDIST|DIR..."
 )

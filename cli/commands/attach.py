@@ -5,18 +5,17 @@ from __future__ import annotations
 import click
 
 from cli.attach_workflow import build_request, print_result, show_and_confirm, workload_options
-from cli.connect import connect
-from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
+from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
 from cli.output import terminal
 from deploy.repair import attach as attachment
 
 
 @click.command()
-@cluster_options(default_timeout=60, mirror_flags=("--mirror-namespace",))
+@cluster_options("1m", about_workloads=True)
 @click.option("--ndots", is_flag=True, help="Also set dnsConfig ndots 1.")
 @click.option("--no-index", is_flag=True, help="Only set --ndots; needs no mirror.")
 @workload_options
-@output_option
+@write_options
 def attach(
     target: ClusterOptions,
     names: tuple[str, ...],
@@ -24,10 +23,7 @@ def attach(
     selector: str,
     ndots: bool,
     no_index: bool,
-    force: bool,
-    dry_run: bool,
-    yes: bool,
-    output: OutputFormat,
+    write: WriteOptions,
 ) -> None:
     """Let workloads use the mirror: its environment in every container, by envFrom.
 
@@ -41,7 +37,7 @@ def attach(
     mirror attach -l app=speech -n chronicle --ndots
     mirror attach sts/worker -n chronicle --ndots --no-index
     """
-    cluster = connect(target)
+    cluster = target.connect()
     request = build_request(
         target.namespace,
         names,
@@ -49,11 +45,11 @@ def attach(
         selector,
         index=not no_index,
         ndots=ndots,
-        force=force,
+        force=write.force,
     )
     plan = attachment.plan_attach(cluster, request)
-    if not show_and_confirm(plan, output, dry_run=dry_run, yes=yes, force=force):
+    if not show_and_confirm(plan, write):
         return
     with terminal.progress() as progress:
         written = attachment.attach(cluster, request, plan, progress)
-    print_result(plan, written, output, undo="mirror detach")
+    print_result(plan, written, write, undo="mirror detach")

@@ -61,7 +61,7 @@ _PATH = click.Path(path_type=Path)
     metavar="FILE",
     help="CA certificates (PEM) to trust while building the mirror's image.",
 )
-@cluster_options(default_timeout=1800)
+@cluster_options("30m")
 @click.option(
     "-o",
     "--format",

@@ -5,25 +5,21 @@ from __future__ import annotations
 import click
 
 from cli.attach_workflow import build_request, print_result, show_and_confirm, workload_options
-from cli.connect import connect
-from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
+from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
 from cli.output import terminal
 from deploy.repair import attach as attachment
 
 
 @click.command()
-@cluster_options(default_timeout=60, mirror_flags=("--mirror-namespace",))
+@cluster_options("1m", about_workloads=True)
 @workload_options
-@output_option
+@write_options
 def detach(
     target: ClusterOptions,
     names: tuple[str, ...],
     workload_namespace: str | None,
     selector: str,
-    force: bool,
-    dry_run: bool,
-    yes: bool,
-    output: OutputFormat,
+    write: WriteOptions,
 ) -> None:
     """Restore workloads as they were before `mirror attach`.
 
@@ -33,11 +29,13 @@ def detach(
     mirror detach deployment/backend -n chronicle
     mirror detach -n chronicle                   every attached workload in it
     """
-    cluster = connect(target)
-    request = build_request(target.namespace, names, workload_namespace, selector, force=force)
+    cluster = target.connect()
+    request = build_request(
+        target.namespace, names, workload_namespace, selector, force=write.force
+    )
     plan = attachment.plan_detach(cluster, request)
-    if not show_and_confirm(plan, output, dry_run=dry_run, yes=yes, force=force):
+    if not show_and_confirm(plan, write):
         return
     with terminal.progress() as progress:
-        written = attachment.detach(cluster, plan, progress, force=force)
-    print_result(plan, written, output)
+        written = attachment.detach(cluster, plan, progress, force=write.force)
+    print_result(plan, written, write)

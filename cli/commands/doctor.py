@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from cli.collect_options import build_collect_options
-from cli.connect import connect
 from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
 from cli.output import terminal
 from cli.output.doctor_report import print_report
@@ -22,7 +21,7 @@ from mirror.core.errors import InputError
 
 
 @click.command()
-@cluster_options(default_timeout=60)
+@cluster_options("1m")
 @click.option("--category", "category_names", multiple=True, metavar="NAME", help="[default: all]")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="[default: all]")
 @click.option(
@@ -95,7 +94,7 @@ def doctor(
     if source is not None:
         evidence = _read_evidence(source)
     else:
-        cluster = connect(target)
+        cluster = target.connect()
         options = build_collect_options(
             cluster, target, image=image, names=names, nodes=nodes, ask_mirror=True
         )

@@ -11,7 +11,7 @@ from mirror.local.mirror import LocalMirror
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=120)
+@cluster_options("2m")
 @click.option("--purge", is_flag=True, help="Remove packages, settings and secrets too.")
 @output_option
 def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat) -> None:
@@ -27,11 +27,10 @@ def down(local: bool, target: ClusterOptions, purge: bool, output: OutputFormat)
         else:
             click.echo("stopped" if stopped else "nothing was running")
         return
-    from cli.connect import connect
     from deploy.lifecycle.down import take_down
 
     with terminal.progress() as progress:
-        result = take_down(connect(target), target.namespace, purge=purge, progress=progress)
+        result = take_down(target.connect(), target.namespace, purge=purge, progress=progress)
     if output != "table":
         terminal.document(result, output)
         return

@@ -20,7 +20,7 @@ from mirror.settings import Endpoint
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=30)
+@cluster_options("30s")
 @click.option(
     "--format",
     "environment_format",
@@ -60,15 +60,14 @@ def env(
         endpoint = LocalMirror().require_endpoint(Deadline.after(target.timeout))
     else:
         # imported here: the Kubernetes client takes a second to load, and --local does not need it
-        from cli.connect import connect
         from deploy.lifecycle.connect import read_endpoint
         from deploy.lifecycle.publish import publish_environment
 
         if publish:
-            endpoint = publish_environment(connect(target), target.namespace, namespaces)
+            endpoint = publish_environment(target.connect(), target.namespace, namespaces)
             _print_published(endpoint, namespaces)
             return
-        endpoint = read_endpoint(connect(target), target.namespace)
+        endpoint = read_endpoint(target.connect(), target.namespace)
     if environment_format == "configmap":
         terminal.yaml_documents([render_environment_map(None, endpoint)])
     else:

@@ -8,16 +8,8 @@ import click
 
 from cli import fix_workflow, reconciler_workflow
 from cli.collect_options import build_collect_options
-from cli.connect import connect
-from cli.options import (
-    ClusterOptions,
-    OutputFormat,
-    cluster_options,
-    dry_run_option,
-    output_option,
-    yes_option,
-)
-from cli.output import fix_plan
+from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
+from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix
 from deploy.fix_registry import load_fixes, read_fix_states
 from deploy.repair import restart as workload_restart
@@ -28,7 +20,7 @@ from mirror.core.errors import InputError
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@cluster_options(default_timeout=420)
+@cluster_options("7m")
 @click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
 @click.option(
     "--name",
@@ -54,12 +46,7 @@ from mirror.core.errors import InputError
     default=None,
     help="Leave a reconciler in the cluster that reapplies reverted fixes, or remove it.",
 )
-@click.option(
-    "--force", is_flag=True, help="Discard edits that overlap with the fix; the plan names them."
-)
-@dry_run_option
-@yes_option
-@output_option
+@write_options
 def fix(
     names: tuple[str, ...],
     target: ClusterOptions,
@@ -68,10 +55,7 @@ def fix(
     restart: str | None,
     restart_system: bool,
     reconcile: bool | None,
-    force: bool,
-    dry_run: bool,
-    yes: bool,
-    output: OutputFormat,
+    write: WriteOptions,
     **options: Any,
 ) -> None:
     """Remove a cause that makes pods fail, in a way that can be undone.
@@ -89,15 +73,13 @@ def fix(
     mirror fix pod-sysctl --restart all --dry-run    running pods too
     mirror fix all --keep                reapply what an add-on reverts; --no-keep stops that
     """
-    cluster = connect(target)
+    cluster = target.connect()
     fixes = select_fixes(names)
     if not fixes:
         if reconcile is not None:
-            reconciler_workflow.install_or_remove(
-                cluster, image, target, output, install=reconcile, dry_run=dry_run
-            )
+            reconciler_workflow.install_or_remove(cluster, image, target, write, install=reconcile)
         else:
-            fix_plan.print_states(read_fix_states(cluster), output, load_fixes())
+            fix_plan.print_states(read_fix_states(cluster), write.output, load_fixes())
         return
     options = {name.replace("_", "-"): value for name, value in options.items()}
     fix_workflow.check_options(options, fixes)
@@ -106,20 +88,17 @@ def fix(
         fixes=fixes,
         options=options,
         look=build_collect_options(cluster, target, image=image, names=hosts),
-        force=force,
+        force=write.force,
         restart=restart_request,
     )
-    with fix_workflow.without_idle_agents(cluster):
-        plan = fix_workflow.make_plan(cluster, request, output)
-        if dry_run:
-            fix_plan.print_dry_run(plan, output)
-            if reconcile and output == "table":
-                click.echo("a reconciler would stay in the cluster: docs/fixes.md lists its rights")
-            return
-        result = fix_workflow.apply(cluster, request, plan, yes=yes)
-        status = reconciler_workflow.update(cluster, request.look.image, install=reconcile)
-        undo = f"mirror rollback {' '.join(fix.name for fix in fixes)}"
-        fix_plan.print_result(result, output, undo=undo, reconciler=status)
+    undo = f"mirror rollback {' '.join(fix.name for fix in fixes)}"
+    document = fix_workflow.run_fixes(
+        cluster, request, write, undo=undo, install_reconciler=reconcile
+    )
+    if write.output != "table":
+        terminal.document(document, write.output)
+    elif write.dry_run and reconcile:
+        click.echo("a reconciler would stay in the cluster: docs/fixes.md lists its rights")
 
 
 def _parse_restart(

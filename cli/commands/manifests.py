@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import click
 
-from cli.options import ClusterOptions, cluster_options, given_options, read_ca_option
+from cli.inputs import Checked, check_cidr, check_cluster_ip
+from cli.options import IMAGE, ClusterOptions, MirrorOptions, cluster_options, mirror_options
 from cli.output import terminal
 
 
 @click.command()
-@cluster_options(default_timeout=30)
-@click.option("--image", required=True, help="Image reference that the nodes can pull.")
-@click.option("--port", type=int, default=3141, show_default=True, help="Port of the index.")
-@click.option("--cluster-ip", help="Address of the Service.  [default: the cluster chooses]")
-@click.option("--size", default="20Gi", show_default=True, help="Size of the volume.")
-@click.option("--storage-class", help="[default: the cluster's default]")
-@click.option("--node", help="Run on this node.")
-@click.option("--node-port", type=int, help="Also serve on this port of every node.")
-@click.option("--upstream", metavar="URL", help="Index to mirror.  [default: devpi's own]")
-@click.option("--ca-bundle", type=click.Path(path_type=Path), metavar="FILE")
+@cluster_options("30s")
+@click.option(
+    "--image", required=True, type=IMAGE, metavar="REF", help="Image that the nodes can pull."
+)
+@mirror_options
+@click.option(
+    "--cluster-ip",
+    type=Checked("address", check_cluster_ip),
+    metavar="IPV4",
+    help="Address of the Service.  [default: the cluster chooses]",
+)
 @click.option(
     "--inside",
     multiple=True,
+    type=Checked("cidr", check_cidr),
     metavar="CIDR",
     help="Address range of the cluster that the mirror must not connect to.",
 )
 def manifests(
     target: ClusterOptions,
     image: str,
-    ca_bundle: Path | None,
+    settings: MirrorOptions,
+    cluster_ip: str | None,
     inside: tuple[str, ...],
-    **options: Any,
 ) -> None:
     """Print the mirror's objects as YAML, for GitOps.
 
@@ -48,12 +48,15 @@ def manifests(
     from deploy.manifests.mirror_objects import render_objects
     from deploy.manifests.model import ClusterSettings
 
-    settings = ClusterSettings(
-        image=image,
-        image_is_0_1=has_0_1_modules(image),
-        namespace=target.namespace,
-        ca_pem=read_ca_option(ca_bundle),
-        cluster_cidrs=inside,
-        **given_options(options),
+    objects = render_objects(
+        ClusterSettings(
+            image=image,
+            image_is_0_1=has_0_1_modules(image),
+            namespace=target.namespace,
+            ca_pem=settings.read_ca(),
+            cluster_ip=cluster_ip,
+            cluster_cidrs=inside,
+            **settings.list_given(),
+        )
     )
-    terminal.yaml_documents(render_objects(settings))
+    terminal.yaml_documents(objects)

@@ -12,7 +12,7 @@ from mirror.settings import normalize_project_name
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=60)
+@cluster_options("1m")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @output_option
 def reserve(

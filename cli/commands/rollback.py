@@ -5,34 +5,16 @@ from __future__ import annotations
 import click
 
 from cli import fix_workflow, reconciler_workflow
-from cli.connect import connect
-from cli.options import (
-    ClusterOptions,
-    OutputFormat,
-    cluster_options,
-    dry_run_option,
-    output_option,
-    yes_option,
-)
+from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
 from cli.output import fix_plan, terminal
 from deploy.repair.rollback import plan_rollback, roll_back
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@cluster_options(default_timeout=180)
-@click.option("--force", is_flag=True, help="Discard later edits; the plan names them.")
-@dry_run_option
-@yes_option
-@output_option
-def rollback(
-    names: tuple[str, ...],
-    target: ClusterOptions,
-    force: bool,
-    dry_run: bool,
-    yes: bool,
-    output: OutputFormat,
-) -> None:
+@cluster_options("3m")
+@write_options
+def rollback(names: tuple[str, ...], target: ClusterOptions, write: WriteOptions) -> None:
     """Undo fixes: restore what was there before them, byte for byte.
 
     Later edits are kept where they do not overlap with the fix. Where they overlap, nothing is
@@ -42,22 +24,27 @@ def rollback(
     mirror rollback dns --dry-run        show the difference only
     mirror rollback                      undo everything, the last fix first
     """
-    cluster = connect(target)
-    with fix_workflow.without_idle_agents(cluster, rolled_back=not dry_run):
+    cluster = target.connect()
+    with fix_workflow.without_idle_agents(cluster, rolled_back=not write.dry_run):
         plan = plan_rollback(cluster, names)
-        if output == "table":
+        if write.output == "table":
             fix_plan.print_plan(plan)
-        if dry_run:
-            fix_plan.print_dry_run(plan, output)
-            return
-        if not plan.updates and not plan.unreachable:
-            reconciler_workflow.update(cluster)
-            if output == "table":
-                click.echo("nothing to undo")
+        if write.dry_run:
+            if write.output == "table":
+                click.echo("\nnothing was written")
             else:
-                fix_plan.print_result(roll_back(cluster, plan, force=force), output)
+                terminal.document(fix_plan.plan_document(plan), write.output)
             return
-        fix_workflow.confirm(plan, yes=yes, force=force)
-        with terminal.progress() as progress:
-            result = roll_back(cluster, plan, progress, force=force)
-        fix_plan.print_result(result, output, reconciler=reconciler_workflow.update(cluster))
+        has_work = bool(plan.updates or plan.unreachable)
+        if has_work:
+            fix_workflow.confirm(plan, write)
+        if has_work or write.output != "table":
+            with terminal.progress() as progress:
+                result = roll_back(cluster, plan, progress, force=write.force)
+        reconciler = reconciler_workflow.update(cluster)
+    if write.output != "table":
+        terminal.document(fix_plan.result_document(result, reconciler), write.output)
+    elif has_work:
+        fix_plan.print_result(result, reconciler=reconciler)
+    else:
+        click.echo("nothing to undo")

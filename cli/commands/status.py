@@ -17,7 +17,7 @@ from mirror.local.mirror import LocalMirror
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=30)
+@cluster_options("30s")
 @output_option
 def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
     """Show whether the mirror is healthy, where it runs, and what it stores.
@@ -45,11 +45,10 @@ def _show_local(deadline: Deadline, output: OutputFormat) -> None:
 
 def _show_cluster(target: ClusterOptions, output: OutputFormat) -> None:
     from cli import reconciler_workflow
-    from cli.connect import connect
     from cli.output import fix_plan
     from deploy.lifecycle.status import read_status
 
-    cluster = connect(target)
+    cluster = target.connect()
     mirror_status = read_status(cluster, target.namespace)
     fixes = fix_plan.try_read_states(cluster)
     reconciler = reconciler_workflow.read_status(cluster)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.delivery_options import DeliveryFlags, delivery_options
 from cli.options import (
+    IMAGE,
     ClusterOptions,
+    MirrorOptions,
     OutputFormat,
+    WriteOptions,
     cluster_options,
     dry_run_option,
     given_options,
     local_option,
+    mirror_options,
     output_option,
-    read_ca_option,
+    yes_option,
 )
 from cli.output import mirror_state, terminal
 from mirror.core.codec import dump
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
-from mirror.settings import check_index_url, check_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,37 +37,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=600)
-@click.option("--port", type=int, help="Port of the index.  [default: 3141]")
-@click.option("--upstream", metavar="URL", help="Index to mirror.  [default: devpi's own]")
-@click.option(
-    "--ca-bundle",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="CA certificates (PEM) to trust, where the network intercepts TLS.",
-)
-@click.option("--size", metavar="QUANTITY", help="Size of the volume.  [default: 20Gi]")
-@click.option("--storage-class", metavar="NAME", help="[default: the cluster's default]")
-@click.option("--node", metavar="NAME", help="Run on this node.  [default: any]")
-@click.option("--node-port", type=int, help="Also serve on this port of every node.")
+@cluster_options("10m")
+@mirror_options
 @click.option("--new-address", is_flag=True, help="Do not keep the recorded ClusterIP.")
 @click.option("--with-fixes", is_flag=True, help="Then apply every fix, as `mirror fix all` does.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask about the fixes.")
-@click.option("--image", metavar="REF", help="Use this image instead of building one.")
-@click.option("--base", metavar="IMAGE", help="Build on this base image.")
+@yes_option
+@click.option("--image", type=IMAGE, metavar="REF", help="Use this image instead of building one.")
+@click.option("--base", type=IMAGE, metavar="IMAGE", help="Build on this base image.")
 @delivery_options("the first that can be used")
 @dry_run_option
 @output_option
 def up(
     local: bool,
     target: ClusterOptions,
-    port: int | None,
-    upstream: str | None,
-    ca_bundle: Path | None,
-    size: str | None,
-    storage_class: str | None,
-    node: str | None,
-    node_port: int | None,
+    settings: MirrorOptions,
     new_address: bool,
     with_fixes: bool,
     yes: bool,
@@ -88,43 +73,36 @@ def up(
     mirror up --dry-run -o yaml             the objects, nothing written
     mirror up --with-fixes                  then apply every fix; the plan is shown first
     """
-    common = {"port": port, "upstream": upstream}
-    if port is not None:
-        check_port(port)
-    if upstream is not None:
-        check_index_url(upstream)
-    cluster_only = {
-        "size": size,
-        "storage_class": storage_class,
-        "node": node,
-        "node_port": node_port,
-    }
-    ca_pem = read_ca_option(ca_bundle)
+    ca_pem = settings.read_ca()
     if local:
-        flags = {"dry_run": dry_run, "new_address": new_address, "with_fixes": with_fixes}
-        given = {name: value or None for name, value in flags.items()}
-        _refuse_with_local(cluster_only | {"image": image, "base": base} | dump(delivery) | given)
-        settings = common | {"ca_bundle": str(ca_bundle.resolve()) if ca_bundle else None}
+        _refuse_with_local(
+            {
+                **settings.list_given(),
+                **{"image": image, "base": base, **dump(delivery)},
+                **{"new_address": new_address or None, "with_fixes": with_fixes or None},
+            }
+        )
+        ca_bundle = str(settings.ca_bundle.resolve()) if settings.ca_bundle else None
         with terminal.progress() as progress:
             status = LocalMirror().up(
-                overrides=given_options(settings),
+                overrides={**settings.list_given(), **given_options({"ca_bundle": ca_bundle})},
                 progress=progress,
                 deadline=Deadline.after(target.timeout),
             )
         mirror_state.print_local(status, None, output)
         return
     from cli import fix_workflow
-    from cli.connect import connect
     from deploy.lifecycle.image import ImageRequest
     from deploy.lifecycle.up import UpRequest, bring_up, plan_up
 
+    write = WriteOptions(force=False, dry_run=dry_run, yes=yes, output=output)
     if with_fixes and not dry_run:
-        fix_workflow.check_answerable(yes=yes)  # before anything is written
-    cluster = connect(target)
+        fix_workflow.check_answerable(write)  # before anything is written
+    cluster = target.connect()
     image_request = ImageRequest(image=image, base=base, delivery=delivery.to_delivery_options())
     request = UpRequest(
         namespace=target.namespace,
-        options=given_options(common | cluster_only),
+        options=settings.list_given(),
         ca_pem=ca_pem,
         new_address=new_address,
     )
@@ -136,18 +114,18 @@ def up(
     if dry_run:
         if output == "table" or not with_fixes:
             _show_plan(steps, objects, output)
-        if with_fixes:
-            fix_workflow.preview_all(target, image, {"objects": steps}, output)
-        return
-    document = {**dump(result), "url": result.endpoint.url}
-    if output == "table":
-        _show_result(result)
-    if with_fixes:
-        fix_workflow.apply_all(target, result.image, document, output, yes=yes)
-    elif output != "table":
-        terminal.document(document, output)
+        document: dict[str, Any] = {"objects": steps}
     else:
+        document = {**dump(result), "url": result.endpoint.url}
+        image = result.image
+        if output == "table":
+            _show_result(result)
+    if with_fixes:
+        document["fixes"] = fix_workflow.run_all_fixes(target, image, write)
+    elif not dry_run and output == "table":
         click.echo("\nnext: mirror env --publish NAMESPACE   gives it to the pods of a namespace")
+    if output != "table" and (with_fixes or not dry_run):
+        terminal.document(document, output)
 
 
 def _show_result(result: UpResult) -> None:
@@ -176,10 +154,12 @@ def _show_plan(
 
 
 def _refuse_with_local(options: Mapping[str, Any]) -> None:
-    names = [f"--{name.replace('_', '-')}" for name in given_options(options)]
+    """Raise InputError for options that only a mirror in a cluster has."""
+    names = [name for name in given_options(options) if name not in {"port", "upstream"}]
     if names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise InputError(
-            f"{', '.join(names)} cannot be used with --local",
-            why="a mirror on this machine has no nodes and no volumes",
+            f"{flags} cannot be used with --local",
+            why="it is about nodes, volumes and images, and the mirror on this machine has none",
             next_step="omit it, or omit --local",
         )

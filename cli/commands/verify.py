@@ -15,7 +15,7 @@ from mirror.store.verify import VerifyReport, verify_files
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=3600)
+@cluster_options("1h")
 @click.option("--repair", is_flag=True, help="Repair what is wrong; never deletes an upload.")
 @output_option
 def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputFormat) -> None:
@@ -36,10 +36,9 @@ def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputForm
         if local:
             report = _verify_local(repair, progress, Deadline.after(target.timeout))
         else:
-            from cli.connect import connect
             from deploy.lifecycle.verify import verify_volume
 
-            cluster = connect(target)
+            cluster = target.connect()
             report = verify_volume(cluster, target.namespace, repair=repair, progress=progress)
     if output != "table":
         terminal.document({**dump(report), "sound": report.is_sound}, output)

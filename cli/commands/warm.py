@@ -41,7 +41,7 @@ _STEP_TITLES = {"pages": "fetch the project pages", "files": "fetch the files"}
 
 @click.command()
 @local_option
-@cluster_options(default_timeout=6 * 3600)
+@cluster_options("6h")
 @click.argument("sources", nargs=-1, metavar="LOCK|REQUIREMENTS|PACKAGE...")
 @click.option("--follow", is_flag=True, help="Follow the latest run instead of starting one.")
 @click.option("--detach", is_flag=True, help="Start it and return.")
@@ -132,9 +132,8 @@ class _ClusterBackend:
     """Runs as Jobs in the cluster."""
 
     def __init__(self, target: ClusterOptions) -> None:
-        from cli.connect import connect
 
-        self._cluster, self._namespace = connect(target), target.namespace
+        self._cluster, self._namespace = target.connect(), target.namespace
 
     def list_machines(self) -> tuple[str, ...]:
         from deploy.lifecycle.warm import list_machines

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.options import OutputFormat
 from cli.output import terminal
-from cli.output.node_groups import DiffGroup, group_diffs, group_targets
+from cli.output.node_groups import group_diffs, group_targets
 from deploy.changes.fix import Fix
 from deploy.changes.state import FixState
 from deploy.cluster.client import Cluster
@@ -51,14 +51,6 @@ def plan_document(plan: RepairPlan) -> dict[str, object]:
     }
 
 
-def print_dry_run(plan: RepairPlan, output: OutputFormat) -> None:
-    """Print the end of a dry run."""
-    if output != "table":
-        terminal.document(plan_document(plan), output)
-    else:
-        click.echo("\nnothing was written")
-
-
 def _decision_document(decision: FixDecision) -> dict[str, object]:
     return {
         "fix": decision.fix,
@@ -96,18 +88,18 @@ def print_diffs(diffs: Sequence[TargetDiff]) -> None:
             terminal.prose(title, "  ", "dim")
 
 
-def _print_group(group: DiffGroup) -> None:
+def _print_group(group: TargetDiff) -> None:
     click.echo()
-    terminal.prose(group.title, "", "bold")
+    terminal.prose(group.target, "", "bold")
     for why in group.why:
         terminal.prose(why, "  ")
-    if group.kept:
+    if group.keeps_foreign_edits:
         terminal.prose("it was edited since; those edits are kept", "  ", "cyan")
     for drop in group.drops:
         terminal.prose("an edit overlaps with the fix; --force discards it:", "  ", "red")
         for line in drop.splitlines():
             terminal.out.print(Text(f"    {line}", style="red"))
-    for line in group.lines:
+    for line in group.text.splitlines():
         color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
         terminal.out.print(Text(f"  {line}", style=color))
 
@@ -142,18 +134,17 @@ def _summarize(addresses: list[str]) -> str:
     return addresses[0] + rest if addresses else "link-local only"
 
 
+def result_document(
+    result: RepairResult, reconciler: ReconcilerStatus | None = None
+) -> dict[str, object]:
+    """Return the result for programs."""
+    return {**dump(result), "keeper": dump(reconciler)}
+
+
 def print_result(
-    result: RepairResult,
-    output: OutputFormat,
-    *,
-    undo: str = "",
-    reconciler: ReconcilerStatus | None = None,
+    result: RepairResult, *, undo: str = "", reconciler: ReconcilerStatus | None = None
 ) -> None:
     """Print what was written and what the probe programs report now."""
-    if output != "table":
-        document = {**dump(result), "keeper": dump(reconciler)}
-        terminal.document(document, output)
-        return
     click.echo()
     for name in group_targets(result.written):
         terminal.prose(f"written: {name}", "")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
@@ -15,10 +15,9 @@ from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.config.kube_config import list_kube_config_contexts
 
 from deploy.cluster.api_resources import API_RESOURCES, get_api_resource, split_permission_name
+from mirror.core.codec import Object as Object
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
-
-Object: TypeAlias = dict[str, Any]  # a Kubernetes object as JSON
 
 FIELD_MANAGER = "pypi-mirror"
 _CALL_SECONDS = 15.0  # the longest a call may take

@@ -70,12 +70,34 @@ class MirrorState:
         return bool(self.recorded_address or self.replicas is not None or self.record_trouble)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorObjects:
+    """The mirror's objects; None for one that does not exist."""
+
+    record_map: Object | None
+    service: Object | None
+    stateful_set: Object | None
+    pod: Object | None
+    claim: Object | None
+
+
+def read_mirror_objects(cluster: Cluster, namespace: str) -> MirrorObjects:
+    """Return the objects of the mirror in this namespace."""
+    return MirrorObjects(
+        record_map=cluster.get("ConfigMap", RECORD_MAP, namespace),
+        service=cluster.get("Service", NAME, namespace),
+        stateful_set=cluster.get("StatefulSet", NAME, namespace),
+        pod=cluster.get("Pod", POD_NAME, namespace),
+        claim=cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace),
+    )
+
+
 def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
     """Return all that the API shows about the mirror in this namespace."""
-    record, record_trouble = _read_record(cluster, namespace)
-    service = (cluster.get("Service", NAME, namespace) or {}).get("spec", {})
-    stateful_set = cluster.get("StatefulSet", NAME, namespace)
-    pod = cluster.get("Pod", POD_NAME, namespace)
+    objects = read_mirror_objects(cluster, namespace)
+    record, record_trouble = _parse_record(objects.record_map, namespace)
+    service = (objects.service or {}).get("spec", {})
+    stateful_set, pod = objects.stateful_set, objects.pod
     ready = bool(stateful_set and stateful_set.get("status", {}).get("readyReplicas"))
     replicas = stateful_set["spec"].get("replicas", 1) if stateful_set else None
     explanation = explain_pod(cluster, namespace, POD_NAME) if replicas and not ready else ""
@@ -93,16 +115,16 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
         recorded_image=record.image or "",
         trouble=tuple(mask_text(line) for line in explanation.splitlines()),
         error_lines=tuple(_read_disk_errors(cluster, pod)) if pod else (),
-        volume=_read_claim(cluster, namespace),
+        volume=_describe_claim(cluster, objects.claim) if objects.claim else None,
         published=tuple(_read_published(cluster, record.published, record.endpoint)),
         record_trouble=record_trouble,
     )
 
 
-def _read_record(cluster: Cluster, namespace: str) -> tuple[MirrorRecord, str]:
+def _parse_record(record_map: Object | None, namespace: str) -> tuple[MirrorRecord, str]:
     """Return the record of `mirror up`, and why it cannot be read."""
     try:
-        return parse_record(cluster.get("ConfigMap", RECORD_MAP, namespace), namespace), ""
+        return parse_record(record_map, namespace), ""
     except RefusedError as error:
         return MirrorRecord(), f"ConfigMap {namespace}/{RECORD_MAP}: {error.why}"
 
@@ -116,10 +138,7 @@ def _read_disk_errors(cluster: Cluster, pod: Object) -> Iterator[str]:
         yield from (f"{container['name']}: {mask_text(line.strip())[:200]}" for line in lines[-2:])
 
 
-def _read_claim(cluster: Cluster, namespace: str) -> VolumeClaim | None:
-    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
-    if claim is None:
-        return None
+def _describe_claim(cluster: Cluster, claim: Object) -> VolumeClaim:
     phase = claim.get("status", {}).get("phase", "Unknown")
     return VolumeClaim(
         claim=CLAIM_NAME,
@@ -127,7 +146,9 @@ def _read_claim(cluster: Cluster, namespace: str) -> VolumeClaim | None:
         size=claim["spec"].get("resources", {}).get("requests", {}).get("storage", ""),
         storage_class=claim["spec"].get("storageClassName", ""),
         nodes=read_volume_nodes(cluster, claim),
-        trouble="" if phase == "Bound" else explain_claim(cluster, namespace, CLAIM_NAME),
+        trouble=""
+        if phase == "Bound"
+        else explain_claim(cluster, claim["metadata"]["namespace"], CLAIM_NAME),
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_container_statuses, get_image, is_ready, read_volume_nodes
-from deploy.lifecycle import connect, record
+from deploy.evidence.mirror import read_mirror_objects
+from deploy.lifecycle import connect
 from deploy.manifests.image_versions import get_image_version
-from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME
+from deploy.manifests.model import CLAIM_NAME, POD_NAME
+from deploy.manifests.record import parse_record
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
 from mirror.settings import Endpoint
+from mirror.version import read_version
 
 _PROBES_PER_SECOND = 1 / 2 + 1 / 10  # readiness and liveness probe of the proxy's container
 
@@ -45,11 +47,9 @@ class MirrorStatus:
 
 def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
     cluster.version()
-    mirror_record = record.read(cluster, namespace)
-    service = cluster.get("Service", NAME, namespace)
-    claim = cluster.get("PersistentVolumeClaim", CLAIM_NAME, namespace)
-    pod = cluster.get("Pod", POD_NAME, namespace)
-    stateful_set = cluster.get("StatefulSet", NAME, namespace)
+    objects = read_mirror_objects(cluster, namespace)
+    mirror_record = parse_record(objects.record_map, namespace)
+    claim, pod, stateful_set = objects.claim, objects.pod, objects.stateful_set
     trouble: list[str] = []
     if stateful_set is None:
         state = "stopped" if mirror_record.cluster_ip else "absent"
@@ -59,7 +59,7 @@ def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
         state = "starting"
         trouble += explain_pod(cluster, namespace, POD_NAME).splitlines()
         trouble += explain_claim(cluster, namespace, CLAIM_NAME).splitlines()
-    address = service["spec"].get("clusterIP") if service else None
+    address = (objects.service or {}).get("spec", {}).get("clusterIP")
     if mirror_record.cluster_ip and address != mirror_record.cluster_ip:
         state = "drifted"
         trouble.append(
@@ -92,7 +92,7 @@ def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
         node=node,
         volume=_describe_volume(claim) if claim else None,
         holder=holder,
-        command=_get_version(),
+        command=read_version(),
         figures=cache,
         published=mirror_record.published,
         trouble=tuple(trouble),
@@ -135,16 +135,9 @@ def _find_cache_trouble(
 
 
 def _find_version_trouble(image: str | None) -> Iterator[str]:
-    image_version, version = get_image_version(image or ""), _get_version()
+    image_version, version = get_image_version(image or ""), read_version()
     if image_version not in (None, version):
         yield f"the image is of version {image_version}, this command of {version}: run `mirror up`"
-
-
-def _get_version() -> str:
-    try:
-        return metadata.version("pypi-mirror")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _estimate_probe_requests(pod: Object | None) -> float:

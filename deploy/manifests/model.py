@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
+from mirror.core.codec import Object as Object
 from mirror.settings import DEFAULT_PORT
-
-Object: TypeAlias = dict[str, Any]  # a Kubernetes object as JSON
 
 NAME = "pypi-mirror"  # of most objects, and the value of app.kubernetes.io/name
 CLAIM_NAME = f"{NAME}-data"

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Object: TypeAlias = dict[str, Any]  # a JSON object, such as one of the Kubernetes API
 
 _KEY = "json_key"
 

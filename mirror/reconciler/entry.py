@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
+from mirror.core.codec import Object
 from mirror.ledger import DamagedEntryError, decode_entry
 from mirror.merge import encode_spec
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The console scripts as a person meets them; nothing here needs a cluster."""
+"""The console scripts as users run them; no test here needs a cluster."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
+def test_every_command_has_help(command: str) -> None:
     done = CliRunner().invoke(mirror, [command, "--help"], prog_name="mirror")
     assert done.exit_code == 0
     assert done.stdout.startswith(f"Usage: mirror {command}")
     assert len(done.stdout.splitlines()) > 8
 
 
-def test_the_overview_says_what_every_command_does() -> None:
-    """Its sentences are those of the commands, which it does not load."""
+def test_the_overview_lists_the_first_sentence_of_every_command() -> None:
+    """The overview has its own copy of the sentences, so that it loads no command."""
     shown = CliRunner().invoke(mirror, ["--help"], terminal_width=120).stdout
     for name in COMMANDS:
         command = mirror.get_command(click.Context(mirror), name)
@@ -40,7 +40,7 @@ def test_the_overview_says_what_every_command_does() -> None:
         assert re.search(rf"^  {name} +{re.escape(sentence)}$", shown, re.MULTILINE), name
 
 
-def test_the_overview_does_not_wait_for_what_commands_need() -> None:
+def test_the_overview_imports_no_command() -> None:
     script = (
         "import sys; from cli.mirror import mirror; mirror(['--help'], standalone_mode=False); "
     )
@@ -49,11 +49,11 @@ def test_the_overview_does_not_wait_for_what_commands_need() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert "Commands:" in done.stdout
-    assert not [one for one in done.stdout.split() if one.startswith(("cli.commands", "deploy"))]
+    assert not [name for name in done.stdout.split() if name.startswith(("cli.commands", "deploy"))]
 
 
-def test_no_command_waits_for_the_client_s_generated_classes() -> None:
-    """They take half a second to import, and nothing of ours needs them."""
+def test_no_command_imports_the_generated_classes_of_the_client() -> None:
+    """They take half a second to import, and no command needs them."""
     script = (
         "import cli.mirror, deploy.doctor.run, deploy.lifecycle.up, sys; "
         "print(*sys.modules, sep=chr(10))"
@@ -80,7 +80,7 @@ def test_no_command_waits_for_the_client_s_generated_classes() -> None:
         ("build-image", "nonsense"),
     ],
 )
-def test_bad_usage_ends_with_2_and_without_a_traceback(
+def test_bad_usage_exits_with_2_and_no_traceback(
     program: RunProgram, words: tuple[str, ...]
 ) -> None:
     done = program(*words)
@@ -94,7 +94,7 @@ def test_the_recipes_are_listed(program: RunProgram) -> None:
     assert [line.split()[0] for line in listed.splitlines()] == ["chronicle", "mirror"]
 
 
-def test_without_a_cluster_the_local_way_is_named(program: RunProgram, tmp_path: Path) -> None:
+def test_without_a_kubeconfig_the_error_suggests_local(program: RunProgram, tmp_path: Path) -> None:
     env = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
     done = program("mirror", "status", env=env)
     assert done.returncode == 3
@@ -116,20 +116,20 @@ def test_status_as_json_is_json_even_when_absent(program: RunProgram, tmp_path: 
     assert json.loads(done.stdout)["state"] == "absent"
 
 
-def test_the_rights_page_names_every_right() -> None:
+def test_the_rights_page_lists_every_permission_of_up() -> None:
     page = (DOCS / "rights.md").read_text().partition("## Fixes")[0]
     for permission in list_required_permissions("pypi-mirror"):
         verb, resource = permission.verb, permission.resource
-        (line,) = [one for one in page.splitlines() if f"resources: [{resource}]" in one]
+        (line,) = [row for row in page.splitlines() if f"resources: [{resource}]" in row]
         assert verb in line
 
 
-def test_the_rights_page_names_every_right_of_the_fixes() -> None:
+def test_the_rights_page_lists_every_permission_of_the_fixes() -> None:
     page = (DOCS / "rights.md").read_text().partition("## Fixes")[2]
     for right in (
         *ledger.PERMISSIONS,
         *lease.PERMISSIONS,
         *corefile_trial.required_permissions("kube-system"),
     ):
-        (line,) = [one for one in page.splitlines() if f"resources: [{right.resource}]" in one]
+        (line,) = [row for row in page.splitlines() if f"resources: [{right.resource}]" in row]
         assert right.verb in line

@@ -1,4 +1,4 @@
-"""Every command of ours that a page shows is one that the program knows, option by option."""
+"""Every command that a page shows is known to the program, with all its options."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _SPAN = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _START = re.compile(r"(?:^|\$\(|&& |; |sudo )(?:\.venv/bin/)?(mirror|build-image)(?=\s)")
-# where a command ends in a line: a remark, the shell's own signs, the end of a substitution
+# where a command ends in a line: a comment, a shell operator, the end of a substitution
 _END = re.compile(r"\s#|\s{2,}\S|&&|[|;](?=\s)|\s>|\)\"|\)$|,\s|:\s")
 
 
 def commands(page: str) -> Iterator[str]:
-    """Command lines in spans of code and in blocks of it, without what stands behind them."""
+    """Yield the command lines in code spans and code blocks, without trailing comments."""
     spans = _SPAN.findall(_FENCE.sub("", page))
     blocks = [line.strip() for block in _FENCE.findall(page) for line in block.splitlines()[1:-1]]
     blocks += [line.strip() for line in page.splitlines() if line.startswith("    ")]
@@ -44,13 +44,13 @@ def list_commands(page: Path) -> list[str]:
 
 
 def words(line: str) -> list[str]:
-    """As a person would type a synopsis: [OPTION] given, the first of A|B, no dots of omission."""
+    """Return a synopsis as words to type: [OPTION] is given, of A|B the first, dots are omitted."""
     plain = re.sub(r"[\[\]…]", "", line.replace("...", ""))
     return [re.sub(r"\|.*", "", word) for word in shlex.split(plain) if word not in {"\\", "…"}]
 
 
 def parse(line: str) -> tuple[str, list[str]]:
-    """The subcommand and its arguments. Raises UsageError for what the program does not know."""
+    """Return the subcommand and its arguments. Raises UsageError for unknown ones."""
     program, *rest = words(line)
     if program == "build-image":
         command: click.Command = build_image
@@ -78,11 +78,11 @@ def test_every_command_is_known(page: Path) -> None:
             assert not wrong_names, f"{page.name}: `{line}`"
         if name == "doctor" and "--category" in line:
             chosen = line.partition("--category")[2].split()[0]
-            assert chosen in {one.name for one in load_categories()} | {"NAME"}, line
+            assert chosen in {category.name for category in load_categories()} | {"NAME"}, line
 
 
-def test_the_pages_are_read() -> None:
-    """What is found in them is most of what there is."""
+def test_the_pages_have_commands() -> None:
+    """The search above finds most commands of the pages."""
     seen = {parse(line)[0] for page in PAGES for line in list_commands(page)}
     assert seen >= {"up", "status", "env", "warm", "fix", "rollback", "doctor", "build-image"}
     assert sum(len(list_commands(page)) for page in PAGES) > 100
@@ -92,18 +92,18 @@ def test_the_pages_are_read() -> None:
     "line",
     ["mirror nonsense", "mirror fix dns --nonsense", "build-image PATH --nonsense"],
 )
-def test_what_the_program_does_not_know_is_found(line: str) -> None:
+def test_an_unknown_command_is_reported(line: str) -> None:
     (found,) = commands(f"try `{line}` here")
     with pytest.raises(click.UsageError):
         parse(found)
 
 
-def test_a_remark_is_no_argument() -> None:
+def test_a_comment_is_no_argument() -> None:
     text = "    mirror fix dns --dry-run   the plan\n\n    sudo mirror status  # how it is\n"
     assert list(commands(text)) == ["mirror fix dns --dry-run", "mirror status"]
 
 
-def test_tests_that_are_named_as_proof_exist() -> None:
+def test_tests_named_in_the_docs_exist() -> None:
     named = {
         name for page in PAGES for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
     }

@@ -1,4 +1,4 @@
-"""`mirror fix`, `rollback`, `attach`: what is said of bad words, and of no cluster."""
+"""`mirror fix`, `rollback`, `attach`: errors for wrong arguments, and without a cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nowhere(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["fix", "nope"], 2, "no fix 'nope'"),
         (
@@ -50,7 +50,7 @@ def nowhere(tmp_path: Path) -> str:
         (["fix", "pod-sysctl", "--restart", " "], 2, "needs a selector"),
         (["fix", "pod-sysctl", "--restart-system"], 2, "needs --restart"),
         (["up", "--with-fixes"], 2, "nobody can confirm it"),
-        (["up", "--with-fixes", "--local"], 2, "--with-fixes cannot be used with --local"),
+        (["up", "--with-fixes", "--local"], 2, "--kubeconfig cannot be used with --local"),
         (["up", "--with-fixes", "--yes"], 3, "does not answer"),
         (["attach"], 2, "no workload was named"),
         (["attach", "deployment/x", "-l", "a=b"], 2, "cannot be combined"),
@@ -62,12 +62,12 @@ def nowhere(tmp_path: Path) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_one_clear_error(nowhere: str, words: list[str], code: int, said: str) -> None:
+def test_reports_one_clear_error(nowhere: str, words: list[str], code: int, message: str) -> None:
     argv = [*words, "--kubeconfig", nowhere, "--timeout", "10"]
     done = CliRunner().invoke(mirror, argv)
     assert isinstance(done.exception, MirrorError)
     assert done.exception.exit_code == code
-    assert said in done.exception.what
+    assert message in done.exception.what
 
 
 @pytest.mark.parametrize("command", ["fix", "rollback", "attach", "detach"])
@@ -77,8 +77,8 @@ def test_help_has_examples(command: str) -> None:
     assert f"mirror {command}" in done.output
 
 
-def test_agents_learn_what_a_failed_change_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They dropped what was being written; what is still applied is reconciled all the same."""
+def test_agents_are_refreshed_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They forgot the interrupted change; what is still applied is reconciled."""
     calls: list[str] = []
     monkeypatch.setattr(fix_workflow, "refresh_agents", lambda _: calls.append("refresh"))
 

@@ -1,4 +1,4 @@
-"""What is the same on several nodes is said once."""
+"""Targets that are equal on several nodes are printed once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def diff(target: str, before: str, after: str) -> TargetDiff:
     return TargetDiff(target=target, text=text, why=("off now",))
 
 
-def test_alike_ones_stand_together_and_others_do_not() -> None:
-    found = group_diffs(
+def test_equal_differences_are_grouped() -> None:
+    groups = group_diffs(
         [
             diff("sysctl x on node anubis", "0", "1"),
             diff("ConfigMap a/b key c", "y", "z"),
@@ -20,14 +20,14 @@ def test_alike_ones_stand_together_and_others_do_not() -> None:
             diff("sysctl x on node ra", "0", "1"),
         ]
     )
-    assert [(one.title, one.lines) for one in found] == [
-        ("sysctl x on nodes anubis, ra", ("0 → 1",)),
-        ("ConfigMap a/b key c", ("y → z",)),
-        ("sysctl x on node babel", ("2 → 1",)),
+    assert [(group.target, group.text) for group in groups] == [
+        ("sysctl x on nodes anubis, ra", "0 → 1"),
+        ("ConfigMap a/b key c", "y → z"),
+        ("sysctl x on node babel", "2 → 1"),
     ]
 
 
-def test_names_of_what_was_written() -> None:
+def test_written_targets_are_grouped_by_place() -> None:
     written = [
         "ConfigMap a/b key c",
         "file /x on node ra",

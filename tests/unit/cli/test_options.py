@@ -6,12 +6,16 @@ import click
 import pytest
 
 from cli import fix_workflow
-from cli.options import check_can_ask, given_options
+from cli.options import WriteOptions, check_can_ask, given_options
 from deploy.repair.model import RepairPlan, TargetDiff
 from mirror.core.errors import InputError
 
 EMPTY = RepairPlan(decisions=(), updates=(), diffs=())
 OVERLAP = TargetDiff(target="ConfigMap a/b key c", text="", why=(), drops=("their line",))
+
+
+def write(*, yes: bool = False, force: bool = False) -> WriteOptions:
+    return WriteOptions(force=force, dry_run=False, yes=yes, output="table")
 
 
 class Terminal:
@@ -53,17 +57,17 @@ def test_asks_only_on_a_terminal(is_terminal: bool) -> None:
 
 
 def test_nothing_is_asked_with_yes(is_terminal: bool, questions: list[str]) -> None:
-    fix_workflow.confirm(EMPTY, yes=True, force=False)
+    fix_workflow.confirm(EMPTY, write(yes=True))
     assert questions == []
 
 
 def test_a_plan_is_asked_about(is_terminal: bool, questions: list[str]) -> None:
     if is_terminal:
-        fix_workflow.confirm(EMPTY, yes=False, force=False)
+        fix_workflow.confirm(EMPTY, write())
         assert questions == ["\nwrite this?"]
     else:
         with pytest.raises(InputError, match="nobody can confirm it"):
-            fix_workflow.confirm(EMPTY, yes=False, force=False)
+            fix_workflow.confirm(EMPTY, write())
         assert questions == []
 
 
@@ -71,8 +75,8 @@ def test_discarding_edits_is_asked_about_only_with_force(
     is_terminal: bool, questions: list[str]
 ) -> None:
     plan = RepairPlan(decisions=(), updates=(), diffs=(OVERLAP,))
-    fix_workflow.confirm(plan, yes=False, force=False)  # it is refused next
+    fix_workflow.confirm(plan, write())  # it is refused next
     assert questions == []
     if is_terminal:
-        fix_workflow.confirm(plan, yes=False, force=True)
+        fix_workflow.confirm(plan, write(force=True))
         assert len(questions) == 1
