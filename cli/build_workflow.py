@@ -172,7 +172,7 @@ def _load_recipe(
         recipe = load_application_recipe(RECIPES / f"{project}.toml")
     else:
         with open_source(source, "", deadline) as opened:
-            recipe = derive_recipe(opened.folder)
+            recipe = derive_recipe(opened, base=options.base)
     return replace(
         recipe,
         base=options.base or recipe.base,

@@ -29,12 +29,19 @@ _OFFLINE = {
     "UV_FROZEN": "1",
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_NO_CACHE": "1",
+    # `uv run` must not ask for another uv or another Python than the image has
+    "UV_NO_CONFIG": "1",
 }
 
 
 def venv_path(recipe: ApplicationRecipe) -> str:
     """Return where uv expects the environment of the project."""
     return f"{recipe.folder}/.venv"
+
+
+def workdir_path(recipe: ApplicationRecipe) -> str:
+    """Return the folder that the application starts in."""
+    return f"{recipe.folder}/{recipe.workdir}".rstrip("/")
 
 
 def render_base_dockerfile(
@@ -62,11 +69,13 @@ def render_application_dockerfile(
     run_base: str,
     index: str,
     members: tuple[str, ...],
+    versions: Mapping[str, str] | None = None,
 ) -> str:
     """Return the Dockerfile with the stages builder, project and run.
 
     ``index`` is the mirror's URL in the sandbox. ``members`` are the folders of the source to
-    install ("." is the project itself), empty for none.
+    install ("." is the project itself), empty for none. ``versions`` are the variables that give
+    build backends a version, since the image has no git repository.
     """
     venv, uv = venv_path(recipe), f"{BUILD_PATH}/uv/bin/uv"
     install = (
@@ -81,6 +90,11 @@ def render_application_dockerfile(
     install_project = (*install, f"{BUILD_PATH}/cache-project", *targets) if targets else ()
     environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"VIRTUAL_ENV": venv, "HOME": "/tmp", **recipe.environment}
+    building = {**(versions or {}), **recipe.build_environment}
+    steps = [
+        run("env", *(f"{key}={value}" for key, value in recipe.build_environment.items()), *step)
+        for step in recipe.build_steps
+    ]
     owner = f"{recipe.user_id}:{recipe.user_id}"
     command = recipe.starts[0].argv if recipe.starts else ("python3",)
     lines = [
@@ -103,6 +117,7 @@ def render_application_dockerfile(
         run("python3", f"{BUILD_PATH}/{INSTALLER}", "install", venv, *install, *locked),
         "",
         "FROM builder AS project",
+        *((f"ENV {assign(building)}",) if building else ()),
         copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/"),
         run("python3", f"{BUILD_PATH}/{INSTALLER}", "project", venv, "/project", *install_project),
         "",
@@ -114,14 +129,15 @@ def render_application_dockerfile(
         f"ENV PATH={venv}/bin:{SEARCH_PATH} " + assign(environment),
         *(
             copy(f"{EMPTY_FOLDER}/", f"{recipe.folder}/{folder}/", owner=owner)
-            for folder in recipe.writable
+            for folder in (*recipe.writable, *filter(None, [recipe.workdir]))
         ),
         f"USER {owner}",
-        f"WORKDIR {recipe.folder}",
+        f"WORKDIR {workdir_path(recipe)}",
         f"CMD {json.dumps(command)}",
         # a change to the source rebuilds only the layers from here on
         copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/", owner=owner),
         copy("/project/", f"{venv}/", stage="project"),
+        *steps,
         "",
     ]
     return "\n".join(lines)

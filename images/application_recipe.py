@@ -60,10 +60,14 @@ class ApplicationRecipe:
     groups: tuple[str, ...] = ()
     editable: bool = True
     folder: str = "/app"
+    workdir: str = ""  # where it starts, below ``folder``
     user: str = "app"
     user_id: int = 10001
     writable: tuple[str, ...] = ()  # folders below ``folder`` that the user owns
     environment: Mapping[str, str] = field(default_factory=dict)
+    # programs of the project that make files, run in the sandbox after it is installed
+    build_steps: tuple[tuple[str, ...], ...] = ()
+    build_environment: Mapping[str, str] = field(default_factory=dict)  # only while it is built
     imports: tuple[str, ...] = ()  # packages to import; empty for the project's own packages
     import_failures: Mapping[str, str] = field(default_factory=dict)  # module → reason
     checks: tuple[tuple[str, ...], ...] = ()  # programs that must exit with 0 without a network
@@ -99,7 +103,11 @@ def _recipe_error(path: Path, why: str) -> InputError:
 def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     """Yield key and value that a Dockerfile, a tag or a package manager could misread."""
     places = (*recipe.writable, *recipe.proof_files)
-    environment = (*recipe.environment.items(), *recipe.proof_environment.items())
+    environment = (
+        *recipe.environment.items(),
+        *recipe.build_environment.items(),
+        *recipe.proof_environment.items(),
+    )
     services = (host for start in recipe.starts for host in start.services)
     values = {
         "name": (recipe.name,),
@@ -108,15 +116,18 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
         "folder": (recipe.folder,),
         "packages": (*recipe.build_packages, *recipe.run_packages),
         "extras": (*recipe.extras, *recipe.groups),
-        "writable": places,
+        "writable": (*places, *filter(None, [recipe.workdir])),
         "environment": (variable for variable, _ in environment),
         "expected_hosts": (*recipe.expected_hosts, *services),
     }
     for key, texts in values.items():
         yield from ((key, text) for text in texts if not re.fullmatch(_ALLOWED[key], text))
-    for place in (*places, recipe.subdirectory):
+    for place in (*places, recipe.subdirectory, recipe.workdir):
         if place.startswith("/") or ".." in Path(place).parts:
-            yield "writable or subdirectory", place
+            yield "writable, workdir or subdirectory", place
+    for step in recipe.build_steps:
+        if not step or not all(word.isprintable() for word in step):
+            yield "build_steps", step
     for variable, text in environment:
         if not text.isprintable():
             yield "environment", f"{variable}={text}"

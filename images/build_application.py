@@ -184,8 +184,15 @@ def _render(
         build_base=build_base,
         run_base=run_base,
         index=route.sandbox_url,
-        members=((".",) if is_installable(source.folder) else ()) + lock.members,
+        members=_list_members(source, lock),
     )
+
+
+def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
+    """Return the folders of the source to install: the project itself, and what its lock names."""
+    own = source.project or "."
+    installed = (own,) if is_installable(source.folder / source.project) else ()
+    return tuple(dict.fromkeys((*installed, *lock.members)))
 
 
 def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:

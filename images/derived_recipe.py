@@ -1,46 +1,59 @@
-"""Derive a recipe from a project's pyproject.toml, Dockerfile and Procfile; write one as TOML."""
+"""Derive a recipe from a project's files; write one as TOML; find a project's packages."""
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-from collections.abc import Iterator
 from dataclasses import fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from packaging.utils import canonicalize_name
 
-from images.application_recipe import KIND, ApplicationRecipe, parse_application_recipe
-from images.toml_file import read_pyproject, read_toml
+from images.application_recipe import KIND, ApplicationRecipe
+from images.project.reader import read_project
+from images.project.reading import ProjectReading
+from images.source import ProjectSource
+from images.toml_file import read_pyproject
 from mirror.core.codec import dump
 from mirror.core.errors import InputError
 
 _NOT_PACKAGES = {"tests", "test", "docs", "examples", "scripts", "build", "dist", "benchmarks"}
-_COMPILERS = {"build-essential", "gcc", "g++", "make", "git", "cmake", "pkg-config", "python3-dev"}
+# one of these makes a folder a project
+_PROJECT_FILES = (
+    *("pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "Pipfile.lock", "requirements.txt"),
+    *("requirements", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Procfile"),
+)
 
 
-def derive_recipe(folder: Path, name: str | None = None) -> ApplicationRecipe:
-    """Return a recipe for a project. Raises InputError if there is no pyproject.toml."""
-    path = folder / "pyproject.toml"
-    if not path.is_file():
+def read_source_project(source: ProjectSource, base: str | None = None) -> ProjectReading:
+    """Return what a project's files say. Raises InputError for a folder that is no project.
+
+    ``base`` is the user's base image.
+    """
+    folder = source.folder / source.project
+    if not any((folder / name).exists() for name in _PROJECT_FILES):
         raise InputError(
             f"no pyproject.toml in {folder}",
-            why="the name and the start command of the project are unknown",
+            why="there is no requirements.txt, Pipfile or lock either: it is no Python project",
             next_step="give the folder of a project, or a recipe: build-image --list",
         )
-    project = read_toml(path).get("project", {})
-    document: dict[str, Any] = {
-        "name": name or _to_image_name(str(project.get("name") or folder.name)),
-        "title": str(project.get("description", ""))[:200],
-        **_read_dockerfile(folder / "Dockerfile"),
-    }
-    if starts := list(_read_procfile(folder / "Procfile")):
-        document["starts"] = starts
-    return parse_application_recipe(document, path)
+    return read_project(source.folder, source.project, base=base)
+
+
+def derive_recipe(source: ProjectSource, base: str | None = None) -> ApplicationRecipe:
+    """Return a recipe for a project. Raises InputError for the first contradiction in its files."""
+    reading = read_source_project(source, base)
+    reading.check()
+    return reading.recipe
+
+
+def render_reading(reading: ProjectReading) -> str:
+    """Return the recipe of a project as TOML, with what it leaves out as comments above."""
+    comments = [f"# {line}" for line in (*map(str, reading.not_taken), *_unknown_lines(reading))]
+    return "".join(f"{line}\n" for line in comments) + render_recipe(reading.recipe)
+
+
+def _unknown_lines(reading: ProjectReading) -> list[str]:
+    return [f"unknown: {sentence}" for sentence in reading.unknown]
 
 
 def render_recipe(recipe: ApplicationRecipe) -> str:
@@ -82,73 +95,3 @@ def is_installable(folder: Path) -> bool:
     document = read_pyproject(folder)
     package = document.get("tool", {}).get("uv", {}).get("package")
     return bool(package) if package is not None else "build-system" in document
-
-
-def _to_image_name(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", canonicalize_name(name)).strip("-") or "application"
-
-
-def _read_dockerfile(path: Path) -> dict[str, Any]:
-    """Return the parts of a Dockerfile that a recipe can express; ignore the others."""
-    if not path.is_file():
-        return {}
-    text = re.sub(r"\\\n", " ", path.read_text(errors="replace"))
-    packages: list[str] = []
-    port, command = 0, None
-    environment: dict[str, str] = {}
-    for line in text.splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        match instruction.upper():
-            case "EXPOSE" if rest.split("/")[0].isdigit():
-                port = int(rest.split("/")[0])
-            case "CMD" | "ENTRYPOINT":
-                command = _parse_command(rest) or command
-            case "RUN" if "apt-get" in rest:
-                packages += _find_apt_packages(rest)
-            case "ENV":
-                environment |= re.findall(r"([A-Za-z_][A-Za-z0-9_]*)=([^\s\"']+)", rest)
-    document: dict[str, Any] = {
-        "build_packages": [name for name in packages if name in _COMPILERS],
-        "run_packages": [name for name in packages if name not in _COMPILERS],
-        "environment": {
-            key: value
-            for key, value in environment.items()
-            if not key.startswith(("UV_", "PATH", "PIP_")) and "$" not in value
-        },
-    }
-    if command:
-        document["starts"] = [{"name": "main", "argv": command, "port": port, "seconds": 10.0}]
-        options = pairwise(command)
-        document["extras"] = [extra for option, extra in options if option == "--extra"]
-    return document
-
-
-def _find_apt_packages(command: str) -> Iterator[str]:
-    """Yield the packages that a shell command installs with apt-get."""
-    for part in re.split(r"&&|;", command):
-        words = part.split()
-        if "apt-get" in words and "install" in words:
-            for word in words[words.index("install") + 1 :]:
-                if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word):
-                    yield word
-
-
-def _parse_command(text: str) -> list[str] | None:
-    """Return the argv of a command in exec or shell form, None if it cannot be parsed."""
-    text = text.strip()
-    try:
-        if text.startswith("["):
-            return [str(word) for word in json.loads(text)]
-        return shlex.split(text)
-    except ValueError:
-        return None
-
-
-def _read_procfile(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the commands of a Procfile as tables of ``starts``."""
-    if path.is_file():
-        for line in path.read_text(errors="replace").splitlines():
-            name, colon, command = line.partition(":")
-            argv = _parse_command(command)
-            if colon and argv and not name.startswith("#"):
-                yield {"name": name.strip(), "argv": argv, "seconds": 10.0}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.engine.docker_context import list_context_paths
+from images.project.metadata_files import list_metadata_files
+from images.project.workspace import Workspace, choose_member, find_workspace
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -27,13 +29,15 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 class ProjectSource:
     """A project.
 
-    ``revision`` is the git commit, with "-dirty" if files are modified, None outside git;
-    ``files`` are the paths below ``folder`` of regular files and symbolic links, sorted;
-    ``left_out`` lists files that were omitted because of their name, as they probably contain
-    secrets.
+    ``project`` is the folder of the project itself below ``folder``, if that is the root of a
+    workspace; "" for ``folder``. ``revision`` is the git commit, with "-dirty" if files are
+    modified, None outside git; ``files`` are the paths below ``folder`` of regular files and
+    symbolic links, sorted; ``left_out`` lists files that were omitted because of their name, as
+    they probably contain secrets.
     """
 
     folder: Path
+    project: str = ""
     revision: str | None
     files: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -56,7 +60,9 @@ def open_source(location: str, subdirectory: str, deadline: Deadline) -> Iterato
 def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
     """List the files of a project that .dockerignore does not exclude.
 
-    Raises InputError for a symbolic link that leads out of the project.
+    For a member of a workspace, these are the files of the root, without members that it does not
+    need. Files that its build backend reads are never excluded. Raises InputError for a symbolic
+    link that leads out of the project.
     """
     if not folder.is_dir():
         raise InputError(
@@ -64,11 +70,15 @@ def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
             why="there is no such folder",
             next_step="give a folder with a pyproject.toml, or a git URL",
         )
-    root = folder.resolve()
+    workspace = find_workspace(folder)
+    root = workspace.root if workspace else folder.resolve()
+    member = choose_member(workspace, folder) if workspace else ""
+    unneeded = workspace.find_unneeded(member) if workspace else ()
     ignore = root / ".dockerignore"
     lines = ignore.read_text(errors="replace").splitlines() if ignore.is_file() else []
     rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    included = list_context_paths(str(root), [*(f"**/{name}" for name in _NEVER), *rules])
+    ignored = [*(f"**/{name}" for name in _NEVER), *unneeded, *rules]
+    included = list_context_paths(str(root), ignored) | set(_list_kept(root, workspace, unneeded))
     requested = {line[1:].lstrip("/") for line in rules if line.startswith("!")}
     files, left_out = [], []
     for name in sorted(included):
@@ -83,10 +93,20 @@ def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
             files.append(name)
     return ProjectSource(
         folder=root,
+        project=member,
         revision=describe_revision(root, deadline.within(10)),
         files=tuple(files),
         left_out=tuple(left_out),
     )
+
+
+def _list_kept(root: Path, workspace: Workspace | None, unneeded: tuple[str, ...]) -> Iterator[str]:
+    """Yield the files that builds of the project and the members that it needs read."""
+    members = workspace.members.values() if workspace else ()
+    for folder in dict.fromkeys((".", *members)):
+        if folder not in unneeded:
+            names = list_metadata_files(root / folder)
+            yield from (name if folder == "." else f"{folder}/{name}" for name in names)
 
 
 def clone(location: str, target: Path, deadline: Deadline) -> str:

@@ -18,7 +18,9 @@ from images.application_recipe import (
 )
 from images.derived_recipe import derive_recipe, find_packages, is_installable, render_recipe
 from images.recipes import RECIPES
+from images.source import read_source
 from mirror.core.errors import InputError
+from mirror.core.wait import Deadline
 
 PATH = Path("recipe.toml")
 
@@ -132,6 +134,10 @@ def test_passes_system_packages_as_arguments() -> None:
     assert 'RUN ["sh", "/build/application_system.sh", "app", "10001", "-", "curl"]' in text
 
 
+def derive(folder: Path) -> ApplicationRecipe:
+    return derive_recipe(read_source(folder, Deadline.after(30)))
+
+
 def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "My_App"\ndescription = "Does it."\n[build-system]\nrequires = []\n'
@@ -142,7 +148,7 @@ def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:
         "ENV MODE=fast UV_X=1\nEXPOSE 8000/tcp\n"
         'CMD ["uv", "run", "--extra", "web", "python3", "main.py"]\n'
     )
-    recipe = derive_recipe(tmp_path)
+    recipe = derive(tmp_path)
     assert (recipe.name, recipe.title) == ("my-app", "Does it.")
     assert recipe.build_packages == ("build-essential",)
     assert recipe.run_packages == ("ffmpeg",)
@@ -151,7 +157,9 @@ def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:
     assert (recipe.starts[0].argv[-1], recipe.starts[0].port) == ("main.py", 8000)
     lines = ("# of old", "web: gunicorn app:app", "worker: python -m w 'a b'")
     (tmp_path / "Procfile").write_text("\n".join(lines))
-    assert [start.argv for start in derive_recipe(tmp_path).starts] == [
+    assert [start.argv[-1] for start in derive(tmp_path).starts] == ["main.py"], "a CMD is first"
+    (tmp_path / "Dockerfile").unlink()
+    assert [start.argv for start in derive(tmp_path).starts] == [
         ("gunicorn", "app:app"),
         ("python", "-m", "w", "a b"),
     ]

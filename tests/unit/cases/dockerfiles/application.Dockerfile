@@ -15,7 +15,7 @@ FROM run-base:1
 COPY --from=builder ["/build/uv/bin/uv", "/usr/local/bin/uv"]
 COPY --chown=10001:10001 ["empty/", "/app/"]
 COPY --from=builder ["/app/.venv", "/app/.venv"]
-ENV PATH=/app/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin UV_NO_SYNC="1" UV_OFFLINE="1" UV_FROZEN="1" UV_PYTHON_DOWNLOADS="never" UV_NO_CACHE="1" PYTHONDONTWRITEBYTECODE="1" PYTHONUNBUFFERED="1" VIRTUAL_ENV="/app/.venv" HOME="/tmp" HF_HUB_OFFLINE="1" TRANSFORMERS_OFFLINE="1" MEM0_TELEMETRY="False"
+ENV PATH=/app/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin UV_NO_SYNC="1" UV_OFFLINE="1" UV_FROZEN="1" UV_PYTHON_DOWNLOADS="never" UV_NO_CACHE="1" UV_NO_CONFIG="1" PYTHONDONTWRITEBYTECODE="1" PYTHONUNBUFFERED="1" VIRTUAL_ENV="/app/.venv" HOME="/tmp" HF_HUB_OFFLINE="1" TRANSFORMERS_OFFLINE="1" MEM0_TELEMETRY="False"
 COPY --chown=10001:10001 ["empty/", "/app/audio_chunks/"]
 COPY --chown=10001:10001 ["empty/", "/app/data/"]
 COPY --chown=10001:10001 ["empty/", "/app/debug_dir/"]
