@@ -1,0 +1,285 @@
+"""What the API server fills in, and what it refuses to create or to change."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import re
+from typing import Any
+
+from tests.kubernetes_api.errors import StatusError, forbidden, invalid
+from tests.kubernetes_api.resources import ResourceType
+
+SERVICE_RANGE = ipaddress.ip_network("10.152.183.0/24")
+IMMUTABLE = "field is immutable"
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_ROLES = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}  # any path segment
+_LABEL_NAMES = {"Namespace", "Service"}
+
+# StatefulSet: the only fields of `spec` that can change
+_STATEFUL_SET_FIELDS = {
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
+    *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
+}
+_POD_FIELDS = {"activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations"}
+
+
+# -- defaults -------------------------------------------------------------------------------------
+
+
+def set_defaults(obj: Any, old: Any | None, used_ips: set[str]) -> None:
+    """Fill in the defaults of a new or changed object, in place."""
+    kind, spec = obj["kind"], obj.get("spec")
+    match kind:
+        case "Service":
+            _set_service_defaults(spec, (old or {}).get("spec") or {}, used_ips)
+        case "Deployment" | "StatefulSet" | "ReplicaSet":
+            spec.setdefault("replicas", 1)
+            if kind != "ReplicaSet":
+                spec.setdefault("revisionHistoryLimit", 10)
+            _set_template_defaults(spec)
+            if kind == "Deployment":
+                rolling: Any = {"maxSurge": "25%", "maxUnavailable": "25%"}
+                strategy = spec.setdefault("strategy", {})
+                if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+                    strategy["rollingUpdate"] = rolling | (strategy.get("rollingUpdate") or {})
+                spec.setdefault("progressDeadlineSeconds", 600)
+            if kind == "StatefulSet":
+                spec.setdefault("podManagementPolicy", "OrderedReady")
+                spec.setdefault("serviceName", "")
+                strategy = spec.setdefault("updateStrategy", {})
+                if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+                    strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+                policy = {"whenDeleted": "Retain", "whenScaled": "Retain"}
+                spec.setdefault("persistentVolumeClaimRetentionPolicy", policy)
+        case "DaemonSet":
+            spec.setdefault("revisionHistoryLimit", 10)
+            strategy = spec.setdefault("updateStrategy", {})
+            if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+                rolling = {"maxSurge": 0, "maxUnavailable": 1}
+                strategy["rollingUpdate"] = rolling | (strategy.get("rollingUpdate") or {})
+            _set_template_defaults(spec)
+        case "Job":
+            for key, value in (("backoffLimit", 6), ("completions", 1), ("parallelism", 1)):
+                spec.setdefault(key, value)
+            spec.setdefault("completionMode", "NonIndexed")
+            spec.setdefault("suspend", False)
+            _set_job_selector(obj)
+            _set_template_defaults(spec)
+        case "Pod":
+            _set_pod_defaults(spec)
+            obj.setdefault("status", {}).setdefault("phase", "Pending")
+        case "PersistentVolumeClaim":
+            spec.setdefault("volumeMode", "Filesystem")
+            obj.setdefault("status", {}).setdefault("phase", "Pending")
+        case "Namespace":
+            obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+            obj.setdefault("status", {}).setdefault("phase", "Active")
+            labels = obj["metadata"].setdefault("labels", {})
+            labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+        case "Secret":
+            obj.setdefault("type", "Opaque")
+
+
+def _set_service_defaults(spec: Any, old: Any, used_ips: set[str]) -> None:
+    spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    for port in spec.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port["port"])
+    if spec["type"] == "ExternalName":
+        return
+    spec.setdefault("internalTrafficPolicy", "Cluster")
+    if not spec.get("clusterIP"):
+        spec["clusterIP"] = old.get("clusterIP") or next(
+            str(ip) for ip in list(SERVICE_RANGE.hosts())[1:] if str(ip) not in used_ips
+        )
+    if spec["clusterIP"] != "None":
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+    spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def _set_job_selector(obj: Any) -> None:
+    """Select the pods of the job by its uid, as the server does."""
+    spec, uid = obj["spec"], obj["metadata"].get("uid", "")
+    labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
+    names = {"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid}
+    names |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), obj["metadata"]["name"])
+    for key, value in names.items():
+        labels.setdefault(key, value)
+    selector = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    spec.setdefault("selector", selector)
+
+
+def _set_template_defaults(spec: Any) -> None:
+    template = spec.get("template") or {}
+    if template.get("spec"):
+        _set_pod_defaults(template["spec"])
+
+
+def _set_pod_defaults(spec: Any) -> None:
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("dnsPolicy", "ClusterFirst")
+    spec.setdefault("schedulerName", "default-scheduler")
+    spec.setdefault("securityContext", {})
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        container.setdefault("resources", {})
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        container.setdefault("terminationMessagePolicy", "File")
+        container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
+        for port in container.get("ports") or ():
+            port.setdefault("protocol", "TCP")
+
+
+def _pull_policy(image: str) -> str:
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "Always" if "@" not in image and tag in {"", "latest"} else "IfNotPresent"
+
+
+# -- validation -----------------------------------------------------------------------------------
+
+
+def validate(resource: ResourceType, obj: Any) -> None:
+    """Raise StatusError 422 for an object that the server would not store."""
+    name = obj["metadata"]["name"]
+    causes = _check_name(resource.kind, name)
+    match resource.kind:
+        case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet":
+            causes += _check_workload(obj["spec"])
+        case "Service":
+            causes += _check_service(obj["spec"])
+        case "ConfigMap":
+            both = (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys()
+            causes += [(f"data[{key}]", "duplicate of key present in binaryData") for key in both]
+    if causes:
+        raise invalid(resource, name, *causes)
+
+
+def _check_name(kind: str, name: str) -> list[tuple[str, str]]:
+    if kind in _ROLES:
+        is_valid = name not in {".", ".."} and not set("/%") & set(name)
+    else:
+        pattern, limit = (_LABEL, 63) if kind in _LABEL_NAMES else (_SUBDOMAIN, 253)
+        is_valid = pattern.fullmatch(name) is not None and len(name) <= limit
+    text = f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case '
+    text += "alphanumeric characters, '-' or '.'"
+    return [] if is_valid else [("metadata.name", text)]
+
+
+def _check_workload(spec: Any) -> list[tuple[str, str]]:
+    selector = (spec.get("selector") or {}).get("matchLabels") or {}
+    template = spec.get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    causes = []
+    if not spec.get("selector"):
+        causes.append(("spec.selector", "Required value"))
+    elif not selector.items() <= labels.items():
+        text = "Invalid value: `selector` does not match template `labels`"
+        causes.append(("spec.template.metadata.labels", text))
+    if not (template.get("spec") or {}).get("containers"):
+        causes.append(("spec.template.spec.containers", "Required value"))
+    return causes
+
+
+def _check_service(spec: Any) -> list[tuple[str, str]]:
+    ip = spec.get("clusterIP")
+    if not ip or ip == "None":
+        return []
+    try:
+        is_valid = ipaddress.ip_address(ip) in SERVICE_RANGE
+    except ValueError:
+        text = f"Invalid value: \"{ip}\": must be empty, 'None', or a valid IP address"
+        return [("spec.clusterIPs[0]", text)]
+    text = f'Invalid value: ["{ip}"]: failed to allocate IP {ip}: '
+    text += f"the provided IP ({ip}) is not in the valid range. "
+    text += f"The range of valid IPs is {SERVICE_RANGE}"
+    return [] if is_valid else [("spec.clusterIPs", text)]
+
+
+def validate_change(resource: ResourceType, new: Any, old: Any) -> None:
+    """Raise StatusError 422 for a change of a field that cannot change."""
+    name = new["metadata"]["name"]
+    spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
+    causes: list[tuple[str, str]] = []
+    match resource.kind:
+        case "StatefulSet":
+            if _without(spec, _STATEFUL_SET_FIELDS) != _without(old_spec, _STATEFUL_SET_FIELDS):
+                text = "Forbidden: updates to statefulset spec for fields other than 'replicas', "
+                text += "'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+                text += "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+                causes.append(("spec", text))
+        case "Deployment" | "DaemonSet" | "ReplicaSet":
+            causes += _compare(spec, old_spec, "selector")
+        case "Job":
+            causes += _compare(spec, old_spec, "selector", "template", "completions")
+        case "Service":
+            if spec.get("clusterIP") != old_spec.get("clusterIP") and (
+                old_spec.get("type") != "ExternalName" and spec.get("type") != "ExternalName"
+            ):
+                text = "Invalid value: may not change once set"
+                causes.append(("spec.clusterIPs[0]", text))
+        case "ConfigMap" | "Secret":
+            causes += _check_immutable(new, old)
+        case "Pod":
+            causes += _check_pod_change(spec, old_spec)
+        case "PersistentVolumeClaim":
+            changeable = {"resources", "volumeAttributesClassName", "volumeName"}
+            if _without(spec, changeable) != _without(old_spec, changeable):
+                text = "Forbidden: spec is immutable after creation except "
+                text += "resources.requests and volumeAttributesClassName for bound claims"
+                causes.append(("spec", text))
+        case "RoleBinding" | "ClusterRoleBinding":
+            if new.get("roleRef") != old.get("roleRef"):
+                causes.append(("roleRef", "Invalid value: cannot change roleRef"))
+        case "StorageClass":
+            causes += _compare(new, old, "parameters", "provisioner", "reclaimPolicy", prefix="")
+        case "IPPool" if resource.group == "projectcalico.org":
+            if spec.get("cidr") != old_spec.get("cidr"):
+                causes.append(("IPPool.Spec.CIDR", "Invalid value: IPPool CIDR cannot be modified"))
+    if causes:
+        raise invalid(resource, name, *causes)
+
+
+def _without(spec: Any, names: set[str]) -> Any:
+    return {key: value for key, value in spec.items() if key not in names}
+
+
+def _compare(new: Any, old: Any, *names: str, prefix: str = "spec.") -> list[tuple[str, str]]:
+    changed = [name for name in names if new.get(name) != old.get(name)]
+    return [(f"{prefix}{name}", f"Invalid value: {IMMUTABLE}") for name in changed]
+
+
+def _check_immutable(new: Any, old: Any) -> list[tuple[str, str]]:
+    text = f"Forbidden: {IMMUTABLE} when `immutable` is set"
+    causes = []
+    if old.get("immutable"):
+        names = ("immutable", "data", "binaryData")
+        causes = [(name, text) for name in names if new.get(name) != old.get(name)]
+    if new["kind"] == "Secret" and new.get("type") != old.get("type"):
+        causes.append(("type", f"Invalid value: {IMMUTABLE}"))
+    return causes
+
+
+def _check_pod_change(spec: Any, old: Any) -> list[tuple[str, str]]:
+    new, old = copy.deepcopy(_without(spec, _POD_FIELDS)), _without(old, _POD_FIELDS)
+    old = copy.deepcopy(old)
+    for each in (new, old):
+        for container in [*(each.get("initContainers") or ()), *(each.get("containers") or ())]:
+            container.pop("image", None)
+    text = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+    return [] if new == old else [("spec", text)]
+
+
+def require_namespace(resource: ResourceType, obj: Any, namespace: Any | None) -> None:
+    """Raise StatusError if the namespace of a new object does not exist or is being deleted."""
+    name = obj["metadata"]["namespace"]
+    if namespace is None:
+        details = {"name": name, "kind": "namespaces"}
+        raise StatusError(404, "NotFound", f'namespaces "{name}" not found', details)
+    if namespace["metadata"].get("deletionTimestamp"):
+        why = f"unable to create new content in namespace {name} because it is being terminated"
+        raise forbidden(resource, obj["metadata"]["name"], why)
