@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from deploy.changes.fix import Refusal
 from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, Target
-from deploy.evidence.coredns import CoreDns
+from deploy.evidence.coredns import OVERRIDE_SUFFIX, CoreDns, is_override_pattern
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
-from deploy.formats.corefile import CorefileError
+from deploy.formats.corefile import CorefileError, Directive
 from mirror.probe.model import ExpectedAnswer
 
 
@@ -20,7 +21,11 @@ def require_coredns(evidence: Evidence, otherwise: str) -> CoreDns | Refusal:
     if isinstance(coredns, Unseen):
         return Refusal(reason=f"the configuration of CoreDNS could not be read: {coredns.reason}")
     if coredns is None:
-        return Refusal(reason="no ConfigMap in kube-system has a Corefile", next_step=otherwise)
+        return Refusal(
+            reason="no Corefile was found in kube-system: the pods behind the DNS Service mount no "
+            "ConfigMap that has one, and there is no ConfigMap coredns",
+            next_step=otherwise,
+        )
     return coredns
 
 
@@ -55,6 +60,17 @@ def try_change(
     return (change,) if differs or applied else ()
 
 
+def is_override(key: str) -> bool:
+    """Whether a key of coredns-custom is imported into the server block of the root zone."""
+    return key.endswith(OVERRIDE_SUFFIX)
+
+
+def is_override_import(directive: Directive) -> bool:
+    """Whether a directive imports all such files."""
+    is_import = directive.name == "import" and bool(directive.args)
+    return is_import and is_override_pattern(directive.args[0])
+
+
 def describe_caveats(coredns: CoreDns) -> str:
     """Return what may limit a change to this CoreDNS; empty if nothing does."""
     text = ""
@@ -63,11 +79,37 @@ def describe_caveats(coredns: CoreDns) -> str:
             ". NodeLocal DNSCache (kube-system/node-local-dns) answers pods before CoreDNS does: "
             "names outside the cluster may never reach CoreDNS"
         )
-    if coredns.owner and choose_target(coredns).key == "Corefile":
-        text += (
-            f". {coredns.owner} may revert the Corefile: `mirror status` then reports it as drifted"
-        )
+    if choose_target(coredns).key == "Corefile":
+        comment = find_ownership_comment(coredns.text)
+        if coredns.owner:
+            text += (
+                f". {coredns.owner} may revert the Corefile: `mirror status` then reports it as "
+                "drifted"
+            )
+        elif comment:
+            text += (
+                f'. A comment in the Corefile says "{comment}": who wrote it may revert the '
+                "change, and `mirror status` then reports it as drifted"
+            )
     return text
+
+
+_OWNERSHIP = re.compile(
+    r"\b(managed|maintained|generated|kept|owned|controlled|rendered|written) (by|from|with)\b"
+    r"|\bdo not (edit|change|modify)\b|\bdon't (edit|change|modify)\b|\bauto-?generated\b"
+    r"|\b(will|may|can|might) be (lost|overwritten|replaced|reverted|undone)\b|\boverwrit"
+    r"|\boperator\b",
+    re.IGNORECASE,
+)
+
+
+def find_ownership_comment(text: str) -> str | None:
+    """Return the first comment line that says that something else writes this Corefile."""
+    for line in text.splitlines():
+        comment = line.strip().lstrip("#").strip()
+        if line.lstrip().startswith("#") and _OWNERSHIP.search(comment):
+            return comment
+    return None
 
 
 def expect_cluster_names(evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
@@ -77,16 +119,24 @@ def expect_cluster_names(evidence: Evidence) -> tuple[ExpectedAnswer, ...]:
         return ()
     return tuple(
         ExpectedAnswer(name=f"kubernetes.default.svc.{zone}", qtype="A", answer="exists")
-        for zone in find_cluster_zones(coredns.text)
+        for zone in find_cluster_zones(coredns)
     )
 
 
-def find_cluster_zones(text: str) -> tuple[str, ...]:
-    """Return the zones that the `kubernetes` plugin serves, without those for PTR records."""
+def find_cluster_zones(coredns: CoreDns) -> tuple[str, ...]:
+    """Return the zones that the `kubernetes` plugin serves, without those for PTR records.
+
+    Zones that are variables are read from the environment of CoreDNS, or left out.
+    """
     try:
-        parsed = corefile.parse(text)
+        parsed = corefile.parse(coredns.text)
     except CorefileError:
         return ()
     directives = [found for block in parsed.blocks for found in block.find("kubernetes")]
-    zones = [zone.lower().rstrip(".") for directive in directives for zone in directive.args]
+    words = [
+        corefile.replace_variables(word, coredns.environment)
+        for directive in directives
+        for word in directive.args
+    ]
+    zones = [zone.lower().rstrip(".") for zone in words if not corefile.find_variable(zone)]
     return tuple(dict.fromkeys(zone for zone in zones if not zone.endswith(".arpa")))

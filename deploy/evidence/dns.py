@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deploy.cluster.client import Cluster
-from deploy.cluster.objects import format_selector
+from deploy.cluster.client import Cluster, Object
+from deploy.cluster.objects import format_selector, get_name
 from deploy.evidence.pods import PodState, read_pod_state
 from deploy.evidence.probe_pods import run_probe
 from deploy.evidence.unseen import MaybeSeen
@@ -38,17 +38,35 @@ class NodeDns:
 
 
 def read_dns_service(cluster: Cluster) -> DnsService | None:
-    """Return the DNS Service; None if there is no Service of a known name."""
+    """Return the DNS Service: one of a known name, else the only one for UDP port 53."""
+    service = _find_service(cluster)
+    if service is None:
+        return None
+    spec = service["spec"]
+    return DnsService(
+        name=f"{_SYSTEM}/{get_name(service)}",
+        addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
+        selector=format_selector(spec.get("selector") or {}),
+    )
+
+
+def read_dns_labels(cluster: Cluster) -> Mapping[str, str]:
+    """Return the labels by which the DNS Service selects its pods; empty if there is none."""
+    labels: Mapping[str, str] = (_find_service(cluster) or {"spec": {}})["spec"].get("selector")
+    return labels or {}
+
+
+def _find_service(cluster: Cluster) -> Object | None:
     for name in _SERVICES:
-        service = cluster.get("Service", name, _SYSTEM)
-        if service:
-            spec = service["spec"]
-            return DnsService(
-                name=f"{_SYSTEM}/{name}",
-                addresses=tuple(spec.get("clusterIPs") or [spec["clusterIP"]]),
-                selector=format_selector(spec.get("selector") or {}),
-            )
-    return None
+        if service := cluster.get("Service", name, _SYSTEM):
+            return service
+    found = [
+        service
+        for service in cluster.list("Service", _SYSTEM)
+        if any(p["port"] == 53 and p.get("protocol") == "UDP" for p in service["spec"]["ports"])
+        and service["spec"].get("clusterIP") not in {None, "", "None"}
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def read_dns_pods(cluster: Cluster) -> tuple[PodState, ...]:

@@ -23,9 +23,9 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile, template_plugin
-from deploy.formats.corefile import CorefileBlock, CorefileError, Directive
+from deploy.formats.corefile import CorefileBlock, CorefileError, Directive, ExpandedDirectives
 from deploy.formats.domain import parse_domain
-from deploy.formats.go_regex import matches
+from deploy.formats.template_chain import find_answering
 from mirror.core.errors import InputError
 from mirror.probe.model import ExpectedAnswer, PodDns
 
@@ -48,7 +48,7 @@ def plan_changes(
     unseen = [f"{p.node}: {p.view.reason}" for p in evidence.pod_dns if isinstance(p.view, Unseen)]
     if not views:
         return Refusal(reason="no pod could query made-up names on any node", objects=tuple(unseen))
-    answering = _find_answering(views, find_cluster_zones(coredns.text))
+    answering = _find_answering(views, find_cluster_zones(coredns))
     guarded = {s for change in applied for s in change.edit.options["suffixes"]}
     suffixes = sorted({*answering, *guarded})
     if not suffixes:
@@ -61,7 +61,7 @@ def plan_changes(
             needless=True,
         )
     names = options.get("keep-name") or [n for c in applied for n in c.edit.options["keep"]]
-    keep = _parse_kept_names(names, suffixes)
+    keep = _parse_kept_names([*names, *_find_nested(views, suffixes)], suffixes)
     target = choose_target(coredns)
     edit_options = {"suffixes": suffixes, "keep": keep}
     why = _reason(answering, suffixes, keep) + describe_caveats(coredns)
@@ -85,6 +85,18 @@ def _find_answering(
             if search.expanded.code in _STOPS and not is_ours:
                 answering.setdefault(parse_domain(suffix), []).append(node)
     return answering
+
+
+def _find_nested(views: Mapping[str, PodDns], suffixes: list[str]) -> list[str]:
+    """Return search domains that answer properly, but are inside of one that has to be guarded."""
+    names = {
+        search.suffix.lower().rstrip(".") for view in views.values() for search in view.suffixes
+    }
+    return [
+        name
+        for name in sorted(names - set(suffixes))
+        if any(name.endswith(f".{suffix}") for suffix in suffixes)
+    ]
 
 
 def _parse_kept_names(names: Iterable[str], suffixes: list[str]) -> list[str]:
@@ -118,7 +130,9 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:
     text = (content or b"").decode()
     try:
         for suffix in edit.options["suffixes"]:
-            keep = [name for name in edit.options["keep"] if name.endswith(f".{suffix}")]
+            # a search domain inside another one has its own guard, and hosts of its own
+            kept = [*edit.options["keep"], *edit.options["suffixes"]]
+            keep = [name for name in kept if name.endswith(f".{suffix}")]
             text = _add_guard(text, suffix, keep, fragment=target.key != "Corefile")
     except CorefileError as error:
         raise CannotEdit(f"the Corefile cannot be read: {error}") from error
@@ -134,17 +148,29 @@ def _add_guard(text: str, suffix: str, keep: list[str], *, fragment: bool) -> st
     )
     if fragment:
         block = corefile.parse_fragment(text)
-        if any(_is_guard(template, block, suffix) for template in block.find("template")):
+        expanded: ExpandedDirectives = [(each, (each,)) for each in block.directives]
+        anchor = _find_first_template(expanded)
+        if _is_guarded(expanded, block, suffix):
             return text
-        return corefile.insert_lines(text, len(text), lines, "")
+        at = anchor.tokens[0].begin if anchor else len(text)
+        return corefile.insert_lines(text, at, lines, "")
     for block in reversed(_find_serving_blocks(text, suffix)):
-        directives = corefile.parse(text).effective_directives(block)
-        if not any(_is_guard(directive, block, suffix) for directive in directives):
+        expanded = corefile.parse(text).expand(block)
+        if not _is_guarded(expanded, block, suffix):
             # before other templates: one that answers every AAAA must not answer these names
-            text = template_plugin.insert_block(
-                text, block, lines, before=("template", "forward", "proxy")
-            )
+            anchor = _find_first_template(expanded)
+            text = template_plugin.insert_block(text, block, lines, anchor)
     return text
+
+
+def _find_first_template(
+    expanded: ExpandedDirectives,
+) -> Directive | None:
+    """Return the first template of a block, or the `import` of the snippet that has it."""
+    for directive, parts in expanded:
+        if any(part.name == "template" for part in parts):
+            return directive
+    return None
 
 
 def _find_serving_blocks(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
@@ -159,19 +185,13 @@ def _find_serving_blocks(text: str, suffix: str) -> tuple[CorefileBlock, ...]:
     return tuple(block for block in blocks if nearest in block.zones)
 
 
-def _is_guard(directive: Directive, block: CorefileBlock, suffix: str) -> bool:
-    """Return whether a template answers expanded names with NXDOMAIN: ours, or a similar one."""
-    zones = template_plugin.get_zones(directive, block)
-    if (
-        directive.name != "template"
-        or not template_plugin.answers_only(directive, "A", "NXDOMAIN")
-        or not any(template_plugin.is_zone_of(zone, suffix) for zone in zones)
-    ):
-        return False
-    return template_plugin.matches_everything(directive) or any(
-        matches(pattern, f"{_proof_name(suffix)}.")
-        for pattern in template_plugin.get_patterns(directive)
-    )
+def _is_guarded(expanded: ExpandedDirectives, block: CorefileBlock, suffix: str) -> bool:
+    """Return whether templates, ours or others, deny the names that search expansion makes.
+
+    Resolvers look at the answer for A first, and the fix `dns` changes that for AAAA.
+    """
+    found = find_answering(expanded, block, _proof_name(suffix), "A")
+    return found is not None and found[1].rcode == "NXDOMAIN"
 
 
 def _proof_name(suffix: str) -> str:

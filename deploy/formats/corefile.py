@@ -5,10 +5,14 @@ Every token (corefile_lexer.py) has its position; an edit inserts or replaces te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from deploy.formats.corefile_lexer import Token, tokenize
+
+_VARIABLE = re.compile(r"\{\$([^{}\s]+)\}|\{%([^{}%\s]+)%\}")  # of the environment
 
 
 class CorefileError(ValueError):
@@ -28,6 +32,9 @@ class Directive:
     @property
     def line(self) -> int:
         return self.tokens[0].line
+
+
+ExpandedDirectives: TypeAlias = Sequence[tuple[Directive, Sequence[Directive]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +71,41 @@ class ParsedCorefile:
 
     def effective_directives(self, block: CorefileBlock) -> tuple[Directive, ...]:
         """Return the directives of a block, with those of the snippets that it imports."""
+        return tuple(found for _, expanded in self.expand(block) for found in expanded)
+
+    def expand(self, block: CorefileBlock) -> ExpandedDirectives:
+        """Return each directive with what it stands for: an `import` for all of its snippet."""
         snippets = {b.keys[0][1:-1]: b.directives for b in self.blocks if b.is_snippet}
-        directives: list[Directive] = []
-        for directive in block.directives:
-            is_import = directive.name == "import" and directive.args
-            snippet = snippets.get(directive.args[0]) if is_import else None
-            directives += (directive,) if snippet is None else snippet
-        return tuple(directives)
+        return tuple((each, _expand(each, snippets, ())) for each in block.directives)
+
+
+def _expand(
+    directive: Directive, snippets: Mapping[str, tuple[Directive, ...]], inside: tuple[str, ...]
+) -> tuple[Directive, ...]:
+    """Return a directive, or those of the snippet that it imports; ``inside``: its importers."""
+    name = directive.args[0] if directive.name == "import" and directive.args else ""
+    if name not in snippets or name in inside:
+        return (directive,)
+    inner = snippets[name]
+    return tuple(found for each in inner for found in _expand(each, snippets, (*inside, name)))
+
+
+def find_variable(word: str) -> str | None:
+    """Return the first environment variable in a word, as it is written: `{$ZONE}`."""
+    found = _VARIABLE.search(word)
+    return found[0] if found else None
+
+
+def replace_variables(word: str, environment: Mapping[str, str]) -> str:
+    """Replace the variables that ``environment`` has, as CoreDNS does in keys and arguments."""
+    return _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], found[0]), word)
 
 
 def parse_zone(key: str) -> str:
     """Return the zone of a server block's key: `dns://Example.org.:1053` → `example.org`."""
     address = key.rpartition("://")[2]
     name, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
+    if colon and (port.isdigit() or _VARIABLE.fullmatch(port)):
         address = name
     return address.lower().rstrip(".") or "."
 

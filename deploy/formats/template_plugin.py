@@ -21,14 +21,11 @@ def render_block(fix: str, title: str, head: str, body: Sequence[str]) -> tuple[
 
 
 def insert_block(
-    text: str, block: CorefileBlock, lines: Sequence[str], *, before: Sequence[str]
+    text: str, block: CorefileBlock, lines: Sequence[str], anchor: Directive | None
 ) -> str:
-    """Insert lines before the first directive with one of these names, or at the block's end.
-
-    ``before`` is in order of preference.
-    """
-    anchors = [directive for name in before for directive in block.find(name)[:1]]
-    at = anchors[0].tokens[0].begin if anchors else block.insert_at
+    """Insert lines before a directive of the block; without one, before `forward` or at its end."""
+    anchor = anchor or next(iter(block.find("forward") or block.find("proxy")), None)
+    at = anchor.tokens[0].begin if anchor else block.insert_at
     return insert_lines(text, _skip_comments(text, at), lines, find_indent(text, block))
 
 
@@ -45,18 +42,6 @@ def _skip_comments(text: str, at: int) -> int:
     return begin
 
 
-def answers_only(template: Directive, qtype: str, rcode: str) -> bool:
-    """Return whether it answers all queries of this type with this rcode and no records."""
-    if len(template.args) < 2:
-        return False
-    if template.args[0] not in {"IN", "ANY"} or template.args[1] not in {qtype, "ANY"}:
-        return False
-    settings = {line[0]: line[1:] for line in template.body if line}
-    if settings.keys() & {"answer", "additional"}:
-        return False
-    return tuple(settings.get("rcode", ("NOERROR",))) == (rcode,)
-
-
 def get_zones(template: Directive, block: CorefileBlock) -> tuple[str, ...]:
     """Return the zones of a template: its own, or those of its server block."""
     zones = tuple(zone.lower().rstrip(".") or "." for zone in template.args[2:])
@@ -66,12 +51,6 @@ def get_zones(template: Directive, block: CorefileBlock) -> tuple[str, ...]:
 def get_patterns(template: Directive) -> tuple[str, ...]:
     """Return its regular expressions; without any, it matches every name."""
     return tuple(word for line in template.body if line and line[0] == "match" for word in line[1:])
-
-
-def matches_everything(template: Directive) -> bool:
-    """Return whether it matches every name of its zones."""
-    patterns = get_patterns(template)
-    return not patterns or bool({".*", ".", "^.*$"} & set(patterns))
 
 
 def is_zone_of(zone: str, suffix: str) -> bool:

@@ -36,7 +36,10 @@ NODE = {
         ],
     },
 }
-SERVICE = {"spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}}}
+SERVICE = {
+    "metadata": {"name": "kube-dns"},
+    "spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}},
+}
 POD = {
     "metadata": {"name": "coredns-1", "namespace": "kube-system", "uid": "1"},
     "spec": {"nodeName": "ra", "containers": [{"name": "c", "image": "i"}]},
