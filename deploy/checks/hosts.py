@@ -19,6 +19,12 @@ RANK = 65  # its position in the report
 
 _SYSCTL_FILE = "zz-pypi-mirror-ipv6.conf"
 _REAPPLY = Remedy("Apply the fix to the nodes again.", "nodes", "mirror fix pod-sysctl host-sysctl")
+_REPLACE = Remedy(
+    "Look who wrote it (managedFields of ConfigMap kube-system/pypi-mirror-node-orders), then have "
+    "the fix write it again.",
+    "nodes",
+    "mirror fix host-sysctl",
+)
 _ROLL_BACK = Remedy("Roll the fix back.", "nodes", "mirror rollback pod-sysctl ippool")
 
 
@@ -109,6 +115,20 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+@check("hosts.refused", "node agents were told only what fixes write", Need.HOSTS)
+def check_refused(evidence: Evidence) -> Iterator[Finding]:
+    rejected = {node: host.rejected for node, host in _iter_hosts(evidence) if host.rejected}
+    if rejected:
+        yield warning(
+            f"the node agent refuses what it was told on {', '.join(rejected)}",
+            _REPLACE,
+            nodes=rejected,
+            evidence=(f"{node}: {line}" for node, lines in rejected.items() for line in lines),
+            why="No fix writes this: somebody altered the node defaults or the agent's own files, "
+            "or they are of another version. The agent changed nothing because of it.",
+        )
+
+
 def _iter_hosts(evidence: Evidence) -> Iterator[tuple[str, HostView]]:
     for host in require_seen(evidence.hosts):
         if not isinstance(host.view, Unseen):
@@ -136,4 +156,4 @@ def _list_addresses(host: HostView) -> list[str]:
     return [address for address in host.addresses if not address.startswith("lo ")]
 
 
-CHECKS = (check_coverage, check_host_ipv6, check_pod_start, check_pod_ipv6)
+CHECKS = (check_coverage, check_host_ipv6, check_pod_start, check_pod_ipv6, check_refused)

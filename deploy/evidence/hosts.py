@@ -40,7 +40,8 @@ class HostView:
     ``conflists`` are sorted by name; the container runtime uses the first one. ``links`` are (link,
     disable_ipv6 of the link), including `all` and `default`; empty if the kernel has no IPv6.
     ``addresses`` are IPv6 addresses that are not link-local, as LINK ADDRESS/PREFIX. ``reconciled``
-    lists what the node defaults changed there.
+    lists what the node defaults changed there. ``rejected`` are lines about what the agent was
+    given and does not obey: no fix can have written it.
     """
 
     net_d: str
@@ -51,6 +52,7 @@ class HostView:
     addresses: tuple[str, ...]
     sysctl_lines: tuple[SysctlLine, ...]
     reconciled: tuple[str, ...] = field(default=(), metadata=json_key("kept"))
+    rejected: tuple[str, ...] = ()
 
     def get_disable_ipv6(self, link: str) -> str | None:
         """Return disable_ipv6 of a link; None if there is no such link."""

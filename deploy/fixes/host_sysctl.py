@@ -24,20 +24,24 @@ from deploy.evidence.hosts import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
 from deploy.manifests.agent import NODE_DEFAULTS_KEY, NODE_DEFAULTS_MAP, SYSTEM_NAMESPACE
+from mirror.agent.allowlist import (
+    BOOT_FILE,
+    DISABLE_IPV6_ALL,
+    DISABLE_IPV6_DEFAULT,
+    DISABLE_IPV6_LOOPBACK,
+    SYSCTL_CONF,
+    remove_ipv6_entries,
+)
 from mirror.merge import encode_spec
 
 NAME = "host-sysctl"
-ALL_KEY = "net.ipv6.conf.all.disable_ipv6"
-DEFAULT_KEY = "net.ipv6.conf.default.disable_ipv6"
-BOOT_FILE = "/etc/sysctl.d/zz-pypi-mirror-ipv6.conf"
 # nodes have this text: with another one, `mirror status` would call them drifted
 BOOT_TEXT = (
     "# IPv6 off but for ::1: `mirror fix host-sysctl`; `mirror rollback host-sysctl` removes it\n"
-    f"{ALL_KEY} = 1\n{DEFAULT_KEY} = 1\nnet.ipv6.conf.lo.disable_ipv6 = 0\n"
+    f"{DISABLE_IPV6_ALL} = 1\n{DISABLE_IPV6_DEFAULT} = 1\n{DISABLE_IPV6_LOOPBACK} = 0\n"
 )
 # installed by hand
 _RUNBOOK_DAEMONSET = ObjectSpec(kind="DaemonSet", namespace="kube-system", name="disable-ipv6")
-_SYSCTL_CONF = "/etc/sysctl.conf"  # read after everything in sysctl.d
 _ENTRY = re.compile(r"^\s*-?net[./]ipv6[./]conf[./](all|default|lo)[./]disable_ipv6\s*=\s*(\d)\s*$")
 
 
@@ -87,13 +91,13 @@ def _cluster_targets(evidence: Evidence, *, adopt: bool) -> Iterable[tuple[Targe
 
 
 def _node_targets(node: str, view: HostView, *, adopt: bool) -> Iterable[tuple[Target, str]]:
-    manual = [line for line in view.sysctl_lines if line.path == _SYSCTL_CONF]
+    manual = [line for line in view.sysctl_lines if line.path == SYSCTL_CONF]
     yield NodeFile(node=node, path=BOOT_FILE), f"off at boot{_describe_manual_lines(manual)}"
     if manual and adopt:
-        sysctl_conf = NodeFile(node=node, path=_SYSCTL_CONF)
+        sysctl_conf = NodeFile(node=node, path=SYSCTL_CONF)
         yield sysctl_conf, "the runbook's lines are removed: sysctl.d has them"
-    yield NodeSysctl(node=node, key=DEFAULT_KEY), "off on future links"
-    yield NodeSysctl(node=node, key=ALL_KEY), "off now; ::1 stays"
+    yield NodeSysctl(node=node, key=DISABLE_IPV6_DEFAULT), "off on future links"
+    yield NodeSysctl(node=node, key=DISABLE_IPV6_ALL), "off now; ::1 stays"
 
 
 def _describe_manual_lines(lines: list[SysctlLine]) -> str:
@@ -168,7 +172,7 @@ def _refuse_overrides(views: dict[str, HostView], *, adopt: bool) -> Refusal | N
         f"node {node}: {line.path}: {line.line.strip()}"
         for node, view in views.items()
         for line in view.sysctl_lines
-        if (not adopt if line.path == _SYSCTL_CONF else line.path > BOOT_FILE)
+        if (not adopt if line.path == SYSCTL_CONF else line.path > BOOT_FILE)
         and _contradicts(line.line)
     ]
     if not lines:
@@ -191,8 +195,8 @@ def _contradicts(line: str) -> bool:
 def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # noqa: ARG001
     """Return the new content of each kind of target."""
     match target:
-        case NodeFile(path=path) if path == _SYSCTL_CONF:
-            return _remove_entries(content)
+        case NodeFile(path=path) if path == SYSCTL_CONF:
+            return None if content is None else remove_ipv6_entries(content)
         case NodeFile():
             return BOOT_TEXT.encode()
         case NodeSysctl():
@@ -212,18 +216,10 @@ def render_defaults() -> str:
     """Return the node defaults that each agent applies when it starts (see mirror.agent)."""
     defaults = [
         {"target": BOOT_FILE, "content": BOOT_TEXT},
-        {"target": DEFAULT_KEY, "content": "1\n"},
-        {"target": ALL_KEY, "content": "1\n"},
+        {"target": DISABLE_IPV6_DEFAULT, "content": "1\n"},
+        {"target": DISABLE_IPV6_ALL, "content": "1\n"},
     ]
     return json.dumps(defaults, indent=1) + "\n"
-
-
-def _remove_entries(content: bytes | None) -> bytes | None:
-    if content is None:
-        return None
-    lines = content.decode(errors="surrogateescape").splitlines(keepends=True)
-    kept = "".join(line for line in lines if not _ENTRY.match(line.rstrip("\r\n")))
-    return kept.encode(errors="surrogateescape")
 
 
 def _disable_autodetection(content: bytes | None) -> bytes | None:

@@ -16,8 +16,9 @@ from deploy.changes.fix import Fix, FixOptions, Refusal
 from deploy.changes.model import Change, Edit, Target
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
-from deploy.formats.conflist import TUNING_PLUGINS, disable_ipv6
+from deploy.formats.conflist import disable_ipv6
 from deploy.formats.go_regex import matches
+from mirror.agent.allowlist import TUNING_PLUGINS
 
 NAME = "pod-sysctl"
 _SYSCTLS = tuple(key for plugin in TUNING_PLUGINS for key in plugin["sysctl"])

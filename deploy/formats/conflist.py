@@ -10,17 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-DISABLE_IPV6_KEY = "net.ipv6.conf.all.disable_ipv6"
-# two entries: the plugin sets its keys in no particular order, and `all` removes ::1
-TUNING_PLUGINS: tuple[Mapping[str, Any], ...] = (
-    {
-        "type": "tuning",
-        "sysctl": {DISABLE_IPV6_KEY: "1", "net.ipv6.conf.default.disable_ipv6": "1"},
-    },
-    {"type": "tuning", "sysctl": {"net.ipv6.conf.lo.disable_ipv6": "0"}},
-)
+from mirror.agent.allowlist import DISABLE_IPV6_ALL, TUNING_PLUGINS
 
 _BARE = re.compile(r"__[A-Z0-9_]+__|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -63,7 +54,7 @@ def disables_ipv6(text: str) -> bool:
     """Return whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
     return any(
         _read_scalar(text, plugin.fields.get("type")) == "tuning"
-        and _read_scalar(text, plugin.find("sysctl", DISABLE_IPV6_KEY)) == "1"
+        and _read_scalar(text, plugin.find("sysctl", DISABLE_IPV6_ALL)) == "1"
         for plugin in _parse_plugins(text)
     )
 

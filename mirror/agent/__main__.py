@@ -15,6 +15,8 @@ from mirror.core.wait import repeat_until_stopped
 from mirror.snapshot import WriteConflict, decode_content
 
 _SECONDS = 15.0  # between two reconciliations
+_MAX_REASON = 500  # characters
+_MAX_REQUEST = 8 << 20  # characters of a request: a file, and saved addresses and routes
 
 
 def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def handle_request(host: HostPaths, request: dict[str, Any]) -> dict[str, Any]:
         return {"moved": str(conflict)}
     except (TargetError, OSError) as error:
         return {"refused": str(error)}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        return {"refused": f"malformed request: {type(error).__name__}: {error}"[:_MAX_REASON]}
 
 
 def main(argv: list[str]) -> int:
@@ -59,7 +63,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     host = HostPaths(root=options.root, net=options.net, cni=options.cni)
     if options.command == "do":
-        request = json.loads(sys.stdin.readline())
+        request = _read_request()
         with host.lock():
             print(json.dumps(handle_request(host, request)))
     else:
@@ -67,7 +71,18 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _read_request() -> Any:
+    try:
+        return json.loads(sys.stdin.readline(_MAX_REQUEST))
+    except (ValueError, RecursionError):
+        return {"do": "a request that is not JSON, or too long"}
+
+
 def _serve(host: HostPaths) -> None:
+    """Apply the node defaults, then restore the desired state every 15 s.
+
+    What cannot be obeyed is reported, and the agent stands by for the next request.
+    """
     with host.lock():
         for line in node_defaults.apply_defaults(host):
             _log(line)
@@ -75,6 +90,8 @@ def _serve(host: HostPaths) -> None:
             reconcile.initialize_desired_state(host)
         except TargetError as error:
             _log(str(error))
+        for line in node_defaults.find_rejected(host):
+            events.queue_event(line)
     _log("ready")
     reconciler = reconcile.NodeReconciler(host, _log, events.queue_event)
     repeat_until_stopped(reconciler.reconcile, _SECONDS)

@@ -42,7 +42,7 @@ class DesiredTarget:
 
 def read(host: HostPaths) -> list[DesiredTarget]:
     """Return all desired targets. Raises TargetError if somebody edited the file."""
-    content = files.read_file(host.resolve_file(_FILE)).content
+    content = files.read_file(host, _FILE).content
     if content is None:
         return []
     try:
@@ -50,20 +50,19 @@ def read(host: HostPaths) -> list[DesiredTarget]:
         if _compute_digest(state["pages"]) != state["sha256"]:
             raise ValueError("its checksum does not match")
         return [DesiredTarget.from_json(data, data["fixes"]) for data in state["pages"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         why = f"{_FILE} was altered: {error}; run mirror fix --keep to write it again"
         raise TargetError(why) from None
 
 
 def write(host: HostPaths, desired: Collection[DesiredTarget]) -> None:
     """Replace the desired state; remove the file if nothing is desired."""
-    path = host.resolve_file(_FILE)
-    current = files.read_file(path)
+    current = files.read_file(host, _FILE)
     pages = [target.to_json() for target in desired]
     text = json.dumps({"pages": pages, "sha256": _compute_digest(pages)}, indent=1) + "\n"
     content = text.encode() if desired else None
     if content != current.content:
-        files.write_file(path, content, current.version)
+        files.write_file(host, _FILE, content, current.version)
 
 
 def remove(host: HostPaths, targets: Collection[str]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from mirror.agent import sysctls
-from mirror.agent.host_paths import CNI_DIRECTORIES, ETC, HostPaths
-from mirror.agent.node_defaults import read_applied
+from mirror.agent import files, node_defaults, reconcile, sysctls
+from mirror.agent.allowlist import MAX_SIZE
+from mirror.agent.host_paths import ETC, MICROK8S_CNI_DIRECTORY, HostPaths, TargetError
 
 _CNI_SUFFIXES = (".conf", ".conflist", ".json")  # files that a container runtime loads
 _DISABLE_IPV6 = re.compile(r"^\s*-?net[./]ipv6[./]conf[./]\S+[./]disable_ipv6\s*=", re.MULTILINE)
@@ -17,35 +17,46 @@ _DISABLE_IPV6 = re.compile(r"^\s*-?net[./]ipv6[./]conf[./]\S+[./]disable_ipv6\s*
 
 def describe_host(host: HostPaths) -> dict[str, Any]:
     """Return a host as JSON, in the shape of deploy.evidence.hosts.HostView."""
-    microk8s = host.cni == CNI_DIRECTORIES[1]
+    microk8s = host.cni == MICROK8S_CNI_DIRECTORY
     net_d = str(host.cni / "args/cni-network") if microk8s else str(ETC / "cni/net.d")
     plugins = str(host.cni / "opt/cni/bin") if microk8s else str(host.cni)
+    conflists, rejected = _read_conflists(host, net_d)
+    rejected += node_defaults.find_rejected(host) + reconcile.find_rejected(host)
     return {
         "net_d": net_d,
-        "conflists": [
-            {"path": f"{net_d}/{path.name}", "text": path.read_text(errors="replace")}
-            for path in _list_folder(host, net_d)
-            if path.suffix in _CNI_SUFFIXES and path.is_file()
-        ],
-        "plugins": sorted(path.name for path in _list_folder(host, plugins)),
+        "conflists": conflists,
+        "plugins": files.list_folder(host, plugins),
         "allowlist": _read_text(host.root / "etc/cni/tuning/allowlist.conf"),
         "links": [list(setting) for setting in sysctls.read_link_settings(host).items()],
         "addresses": _read_addresses(),
         "sysctl_lines": _read_sysctl_lines(host),
-        "kept": sorted(record["target"] for record in read_applied(host)),
+        "kept": sorted(record["target"] for record in node_defaults.read_applied(host)),
+        "rejected": rejected,  # not "refused": that is a request that failed
     }
 
 
-def _list_folder(host: HostPaths, folder: str) -> list[Path]:
-    path = PurePosixPath(folder)
-    top, name = (host.cni, "cni") if path.is_relative_to(host.cni) else (ETC, "etc")
-    mounted = host.root / name / path.relative_to(top)
-    return sorted(mounted.iterdir()) if mounted.is_dir() else []
+def _read_conflists(host: HostPaths, net_d: str) -> tuple[list[dict[str, str]], list[str]]:
+    """Return path and text of each file that the runtime loads, and what cannot be read."""
+    conflists, rejected = [], []
+    for name in files.list_folder(host, net_d):
+        path, content = f"{net_d}/{name}", b""
+        if not name.endswith(_CNI_SUFFIXES):
+            continue
+        try:
+            content = files.read_file(host, path).content or b""
+        except TargetError as error:
+            rejected.append(str(error))
+        conflists.append({"path": path, "text": content.decode(errors="replace")})
+    return conflists, rejected
 
 
 def _read_text(path: Path) -> str | None:
+    """Return the start of a regular file as text; None if it cannot be read."""
     try:
-        return path.read_text(errors="replace")
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(MAX_SIZE).decode(errors="replace")
     except OSError:
         return None
 

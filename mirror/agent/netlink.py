@@ -10,7 +10,7 @@ import base64
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypedDict
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -23,6 +23,13 @@ _ERROR, _DONE = 2, 3
 _OUT_LINK, _CACHE = 4, 12  # attributes of a route: its link; timers that cannot be set
 _PERMANENT = 0x80
 _LOCAL_TABLE, _UNICAST, _BY_KERNEL, _BY_ADVERTISEMENT, _ONLINK = 255, 1, 2, 9, 4
+_NEXT_HOP = struct.Struct("=HBBi")  # length, flags, hops, link; attributes follow
+_GATEWAY, _MULTIPATH = 5, 9
+# linux/if_addr.h: address, local, cacheinfo, flags, rt_priority, proto
+_ADDRESS_ATTRIBUTES = frozenset({1, 2, 6, 8, 9, 11})
+# linux/rtnetlink.h: dst, oif, gateway, priority, prefsrc, metrics, multipath, cacheinfo, table,
+# pref, expires, nh_id. No encapsulation, which can run programs
+_ROUTE_ATTRIBUTES = frozenset({1, 4, 5, 6, 7, 8, 9, 12, 15, 20, 23, 30})
 
 
 class NetlinkRecord(TypedDict):
@@ -37,8 +44,8 @@ def list_addresses() -> list[NetlinkRecord]:
     links = dict(socket.if_nameindex())
     records = []
     for body in _dump(_GET_ADDRESS):
-        _, _, flags, scope, link = _ADDRESS.unpack_from(body)
-        if scope == 0 and flags & _PERMANENT and link in links:
+        link = _ADDRESS.unpack_from(body)[-1]
+        if _is_saved_address(body) and link in links:
             records.append(_build_record(links[link], body))
     return records
 
@@ -48,13 +55,74 @@ def list_routes() -> list[NetlinkRecord]:
     links = dict(socket.if_nameindex())
     records = []
     for body in _dump(_GET_ROUTE):
-        _, _, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
-        automatic = protocol in (_BY_KERNEL, _BY_ADVERTISEMENT)
-        if table != _LOCAL_TABLE and kind == _UNICAST and not automatic:
+        if _is_saved_route(body):
             link = dict(_iterate_attributes(body, _ROUTE.size)).get(_OUT_LINK)
             name = links.get(struct.unpack("=I", link)[0], "") if link else ""
             records.append(_build_record(name, body))
     return records
+
+
+def check_address(record: NetlinkRecord) -> None:
+    """Raise ValueError unless list_addresses may have saved this."""
+    body = _decode(record, _ADDRESS, _ADDRESS_ATTRIBUTES)
+    if not _is_saved_address(body):
+        raise ValueError(f"the address on {record['link']!r:.40} is not a permanent global one")
+
+
+def check_route(record: NetlinkRecord) -> None:
+    """Raise ValueError unless list_routes may have saved this."""
+    body = _decode(record, _ROUTE, _ROUTE_ATTRIBUTES)
+    if not _is_saved_route(body):
+        raise ValueError(f"the route by {record['link']!r:.40} is not a configured one")
+    for kind, value in _iterate_attributes(body, _ROUTE.size):
+        if kind == _MULTIPATH:
+            _check_next_hops(value)
+
+
+def _check_next_hops(hops: bytes) -> None:
+    while hops:
+        if len(hops) < _NEXT_HOP.size:
+            raise ValueError("a next hop that is too short")
+        length = _NEXT_HOP.unpack_from(hops)[0]
+        if not _NEXT_HOP.size <= length <= len(hops):
+            raise ValueError(f"a next hop of {length} bytes")
+        _check_attributes(hops[:length], _NEXT_HOP.size, {_GATEWAY})
+        hops = hops[(length + 3) & ~3 :]
+
+
+def _is_saved_address(body: bytes) -> bool:
+    family, _, flags, scope, _ = _ADDRESS.unpack_from(body)
+    return family == socket.AF_INET6 and scope == 0 and bool(flags & _PERMANENT)
+
+
+def _is_saved_route(body: bytes) -> bool:
+    family, _, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
+    is_automatic = protocol in (_BY_KERNEL, _BY_ADVERTISEMENT)
+    is_configured = table != _LOCAL_TABLE and kind == _UNICAST and not is_automatic
+    return family == socket.AF_INET6 and is_configured
+
+
+def _decode(record: NetlinkRecord, header: struct.Struct, known: Collection[int]) -> bytes:
+    if not isinstance(record["link"], str):
+        raise ValueError("a link without a name")
+    body = base64.b64decode(record["message"], validate=True)
+    if len(body) < header.size:
+        raise ValueError("a message that is too short")
+    _check_attributes(body, header.size, known)
+    return body
+
+
+def _check_attributes(body: bytes, offset: int, known: Collection[int]) -> None:
+    """Raise ValueError unless the rest of a message is attributes of known types."""
+    if len(body) < offset:
+        raise ValueError("a message that is too short")
+    while offset < len(body):
+        if offset + _ATTRIBUTE.size > len(body):
+            raise ValueError("an attribute that is cut off")
+        length, kind = _ATTRIBUTE.unpack_from(body, offset)
+        if length < _ATTRIBUTE.size or offset + length > len(body) or kind not in known:
+            raise ValueError(f"attribute {kind} of {length} bytes")
+        offset += (length + 3) & ~3
 
 
 def restore(addresses: list[NetlinkRecord], routes: list[NetlinkRecord]) -> list[str]:

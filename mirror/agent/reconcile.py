@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mirror.agent import desired_state, node_defaults
+from mirror.agent import allowlist, desired_state, node_defaults
 from mirror.agent.desired_state import DesiredTarget
-from mirror.agent.host_paths import HostPaths, TargetError
+from mirror.agent.host_paths import HostPaths, NotAllowedError, TargetError
 from mirror.agent.targets import is_file, read_target, write_target
 from mirror.backoff import Backoff, utc_now
 from mirror.core.errors import MirrorError
@@ -58,15 +58,44 @@ def set_desired_state(
     defaults = node_defaults.read_applied(host) if include_defaults else []
     by_target = {record["target"]: record for record in defaults}
     versions = _read_versions(host, [request["target"] for request in requested])
-    desired = []
+    desired, rejected = [], []
     for request in requested:
         record = by_target.pop(request["target"], None)
-        if versions.get(request["target"]) == request["seen"]:
-            source = record if record and request["base"] == request["written"] else request
-            desired.append(DesiredTarget.from_json(source, request["fixes"]))
+        try:
+            check_desired(DesiredTarget.from_json(request, request["fixes"]))
+            if versions.get(request["target"]) == request["seen"]:
+                source = record if record and request["base"] == request["written"] else request
+                desired.append(DesiredTarget.from_json(source, request["fixes"]))
+        except TargetError as error:
+            rejected.append(str(error))
     desired += [_desire_default(record) for record in by_target.values()]
     desired_state.write(host, desired)
-    return {"keeps": [target.target for target in desired]}
+    return {"keeps": [target.target for target in desired], "rejected": rejected}
+
+
+def check_desired(desired: DesiredTarget) -> None:
+    """Raise NotAllowedError unless a fix may have made ``written`` from ``base``."""
+    if desired.base == desired.written:  # somebody else had made the same change before
+        allowlist.check_target(desired.target)
+    elif desired.target == allowlist.BOOT_FILE and desired.written is None:
+        raise NotAllowedError(f"{desired.target}: no fix removes it")
+    else:
+        allowlist.check_change(desired.target, desired.base, desired.written)
+
+
+def find_rejected(host: HostPaths) -> list[str]:
+    """Return a line for everything in the desired state that the agent does not restore."""
+    try:
+        desired = desired_state.read(host)
+    except TargetError as error:
+        return [str(error)]
+    rejected = []
+    for target in desired:
+        try:
+            check_desired(target)
+        except TargetError as error:
+            rejected.append(f"not restored: {error}")
+    return rejected
 
 
 def initialize_desired_state(host: HostPaths, marker: Path = ENABLED_MARKER) -> None:
@@ -119,6 +148,7 @@ class NodeReconciler:
 
     def _reconcile_target(self, desired: DesiredTarget) -> None:
         try:
+            check_desired(desired)
             current = read_target(self.host, desired.target)
             verdict = _detect_drift(desired, current.content)
             if verdict.state == "unclear":

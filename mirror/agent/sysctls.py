@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mirror.agent import files, netlink
-from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, TargetError
+from mirror.agent.allowlist import DISABLE_IPV6_ALL, DISABLE_IPV6_LOOPBACK
+from mirror.agent.host_paths import STATE_DIRECTORY, HostPaths, NotAllowedError, TargetError
 from mirror.snapshot import Snapshot, WriteConflict
 
-DISABLE_IPV6_ALL = "net.ipv6.conf.all.disable_ipv6"
-DISABLE_IPV6_DEFAULT = "net.ipv6.conf.default.disable_ipv6"
-_LOOPBACK = "net.ipv6.conf.lo.disable_ipv6"
 _UNFINISHED = str(STATE_DIRECTORY / "unfinished")
 _IPV6_ENABLED = "0"
+_MAX_SAVED = 1 << 20  # characters of the saved addresses and routes
 
 
 def read_sysctl(host: HostPaths, key: str) -> Snapshot:
@@ -51,10 +50,10 @@ def write_sysctl(
         raise WriteConflict(current.version)
     value = content.decode().strip()
     if key == DISABLE_IPV6_ALL:
-        loopback = host.resolve_sysctl(_LOOPBACK).read_text().strip()
+        check_saved(metadata)
+        loopback = host.resolve_sysctl(DISABLE_IPV6_LOOPBACK).read_text().strip()
         pending = {"value": value, "frame": metadata, "loopback": loopback}
-        path = host.resolve_file(_UNFINISHED)
-        files.write_file(path, json.dumps(pending).encode(), "absent")
+        files.write_file(host, _UNFINISHED, json.dumps(pending).encode(), "absent")
         _finish_write(host)
     else:
         _set(host.resolve_sysctl(key), value, key)
@@ -79,20 +78,43 @@ def read_link_settings(host: HostPaths) -> dict[str, str]:
 
 def _finish_write(host: HostPaths) -> None:
     """Carry out the recorded write of `all.disable_ipv6`, if there is one."""
-    path = host.resolve_file(_UNFINISHED)
-    files.remove_leftovers(path.parent)
-    record = files.read_file(path)
+    files.remove_leftovers(host, _UNFINISHED)
+    record = files.read_file(host, _UNFINISHED)
     if record.content is None:
         return
-    pending = json.loads(record.content)
     try:
+        pending = json.loads(record.content)
+        if not {pending["value"], pending["loopback"]} <= {"0", "1"}:
+            raise ValueError("a value is neither 0 nor 1")
         _set(host.resolve_sysctl(DISABLE_IPV6_ALL), pending["value"], DISABLE_IPV6_ALL)
-        _set(host.resolve_sysctl(_LOOPBACK), pending["loopback"], _LOOPBACK)
+        _set(host.resolve_sysctl(DISABLE_IPV6_LOOPBACK), pending["loopback"], DISABLE_IPV6_LOOPBACK)
         if pending["value"] == _IPV6_ENABLED and pending["frame"]:
             _restore_ipv6(host, json.loads(pending["frame"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TargetError(f"{_UNFINISHED} was altered: {error}") from None
     finally:
         # an error is reported once; the write is not retried forever
-        files.write_file(path, None, record.version)
+        files.write_file(host, _UNFINISHED, None, record.version)
+
+
+def check_saved(text: str) -> None:
+    """Raise NotAllowedError unless this is what _save_ipv6 returns: it comes from the ledger."""
+    if not text:
+        return
+    try:
+        if len(text) > _MAX_SAVED:
+            raise ValueError(f"{len(text)} characters")
+        saved = json.loads(text)
+        if any(value not in ("0", "1") for value in saved["links"].values()):
+            raise ValueError("a link's setting is neither 0 nor 1")
+        for address in saved["addresses"]:
+            netlink.check_address(address)
+        for route in saved["routes"]:
+            netlink.check_route(route)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise NotAllowedError(
+            f"the stored addresses and routes are not what the agent saves: {error}"
+        ) from None
 
 
 def _save_ipv6(host: HostPaths) -> dict[str, Any]:

@@ -18,11 +18,10 @@ from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Refusal
 from deploy.changes.model import NodeFile, NodeSysctl
 from deploy.fix_registry import load_editors, load_fixes
-from deploy.fixes.host_sysctl import BOOT_FILE
 from deploy.repair import node_agents
 from deploy.repair.model import FixProofError
 from deploy.repair.rollback import report_unreachable
-from mirror.agent.sysctls import DISABLE_IPV6_ALL
+from mirror.agent.allowlist import BOOT_FILE, DISABLE_IPV6_ALL
 from mirror.core.errors import ClusterError, MirrorError
 from tests.cluster import v3_pools
 from tests.cluster.bare_hosts import BareHostDriver, ask_bare_host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploy.checks.hosts import check_coverage
+from deploy.checks.hosts import check_coverage, check_refused
 from deploy.evidence.hosts import ConflistFile
 from deploy.formats.conflist import disable_ipv6
 from tests.unit.deploy.fixes.sample_evidence import HOST, PATH, TEXT, make_evidence
@@ -19,3 +19,12 @@ def test_names_a_node_that_joined_after_a_fix() -> None:
     assert finding.nodes == ("babel",)
     assert "new pods get IPv6 on babel" in finding.cause
     assert list(check_coverage.find(evidence)) == []
+
+
+def test_names_what_an_agent_refuses() -> None:
+    refused = replace(HOST, rejected=("a node default is not obeyed: '/etc/cron.d/x'",))
+    (finding,) = check_refused.find(make_evidence(host=refused))
+    assert finding.nodes == ("babel",)
+    assert finding.evidence == ("babel: a node default is not obeyed: '/etc/cron.d/x'",)
+    assert "refuses what it was told on babel" in finding.cause
+    assert list(check_refused.find(make_evidence())) == []

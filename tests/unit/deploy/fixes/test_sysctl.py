@@ -13,6 +13,7 @@ from deploy.evidence.hosts import ConflistFile, HostView, NodeHost, SysctlLine
 from deploy.evidence.unseen import Unseen
 from deploy.fixes import host_sysctl, ippool, pod_sysctl
 from deploy.formats.conflist import read_plugin_types
+from mirror.agent import allowlist
 from tests.unit.deploy.fixes.sample_evidence import (
     CALICO,
     HOST,
@@ -122,9 +123,9 @@ def test_plans_hosts_in_order() -> None:
         "ConfigMap kube-system/pypi-mirror-node-orders key orders.json",
     ]
     assert result[2:5] == [
-        f"file {host_sysctl.BOOT_FILE} on node anubis",
-        f"sysctl {host_sysctl.DEFAULT_KEY} on node anubis",
-        f"sysctl {host_sysctl.ALL_KEY} on node anubis",
+        f"file {allowlist.BOOT_FILE} on node anubis",
+        f"sysctl {allowlist.DISABLE_IPV6_DEFAULT} on node anubis",
+        f"sysctl {allowlist.DISABLE_IPV6_ALL} on node anubis",
     ]
     assert len(result) == 8
 
@@ -194,4 +195,4 @@ def test_does_nothing_without_ipv6_in_the_kernel() -> None:
         host_sysctl.plan_changes(replace(make_evidence(), hosts=hosts), {}, ())
     ).needless
     with pytest.raises(CannotEdit):
-        host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=host_sysctl.ALL_KEY), None)
+        host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=allowlist.DISABLE_IPV6_ALL), None)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.formats.conflist import (
-    TUNING_PLUGINS,
     ConflistError,
     assigns_ipv6,
     disable_ipv6,
@@ -18,6 +17,7 @@ from deploy.formats.conflist import (
     read_plugin_types,
     stop_assigning_ipv6,
 )
+from mirror.agent.allowlist import TUNING_PLUGINS
 from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE
 
 fifty_examples = settings(max_examples=50, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,8 @@ from mirror.agent.__main__ import handle_request
 from mirror.agent.host_paths import HostPaths
 from mirror.core.errors import ClusterError
 
-FILE, KEY = "/etc/sysctl.d/zz.conf", "net.ipv6.conf.default.disable_ipv6"
+FILE, KEY = "/etc/sysctl.d/zz-pypi-mirror-ipv6.conf", "net.ipv6.conf.default.disable_ipv6"
+BOOT = f"{KEY} = 1\n"
 FIXES = ("host-sysctl",)
 NOWHERE = cast("Cluster", None)
 
@@ -47,7 +48,8 @@ class FakeNodeEngine:
 
 def entry(target: Target, written: bytes, fix: str = "host-sysctl", **fields: Any) -> LedgerEntry:
     edits = (AppliedEdit(edit=Edit(fix=fix), step=1, steps=1),)
-    return LedgerEntry(target=target, base=b"0\n", edits=edits, written=written, **fields)
+    base = b"0\n" if isinstance(target, NodeSysctl) else None
+    return LedgerEntry(target=target, base=base, edits=edits, written=written, **fields)
 
 
 def sync(engine: FakeNodeEngine, *nodes: str) -> set[tuple[str, str]]:
@@ -64,7 +66,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, HostP
         for folder in ("etc/sysctl.d", "cni", "proc/ipv6/conf/default"):
             (root / folder).mkdir(parents=True)
         (root / "proc/ipv6/conf/default/disable_ipv6").write_text("1\n")
-        (root / "etc/sysctl.d/zz.conf").write_text("1\n")
+        (root / FILE.removeprefix("/")).write_text(BOOT)
         paths[name] = HostPaths(root=root, net=root / "proc")
 
     def ask_agent(_: Cluster, pod: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +85,10 @@ def read_stored(host: HostPaths) -> list[str]:
 def test_each_agent_gets_the_targets_of_its_node(hosts: Mapping[str, HostPaths]) -> None:
     """The agent of a third node does not respond, so its target is not kept."""
     engine = FakeNodeEngine(
-        entry(NodeFile(node="ra", path=FILE), b"1\n"),
+        entry(NodeFile(node="ra", path=FILE), BOOT.encode()),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n"),
-        entry(NodeFile(node="babel", path=FILE), b"1\n"),
-        entry(NodeFile(node="seth", path=FILE), b"1\n"),
+        entry(NodeFile(node="babel", path=FILE), BOOT.encode()),
+        entry(NodeFile(node="seth", path=FILE), BOOT.encode()),
     )
     assert sync(engine, "ra", "babel", "seth") == {("ra", FILE), ("ra", KEY), ("babel", FILE)}
     assert sorted(read_stored(hosts["ra"])) == [FILE, KEY]
@@ -101,7 +103,7 @@ def test_does_not_keep_pending_entries_or_those_of_other_fixes(
     hosts: Mapping[str, HostPaths],
 ) -> None:
     engine = FakeNodeEngine(
-        entry(NodeFile(node="ra", path=FILE), b"1\n", pending=True, intended=b"2\n"),
+        entry(NodeFile(node="ra", path=FILE), BOOT.encode(), pending=True, intended=b"2\n"),
         entry(NodeSysctl(node="ra", key=KEY), b"1\n", fix="another"),
     )
     assert sync(engine, "ra") == set()
@@ -116,11 +118,12 @@ def test_does_not_keep_what_is_rolled_back_after_the_ledger_was_read(
 
     def roll_back() -> None:
         version = handle_request(host, {"do": "read", "target": FILE})["version"]
-        content = base64.b64encode(b"0\n").decode()
-        write = {"do": "write", "target": FILE, "content": content, "seen": version, "frame": ""}
+        write = {"do": "write", "target": FILE, "content": None, "seen": version, "frame": ""}
         assert "content" in handle_request(host, write)
 
-    engine = FakeNodeEngine(entry(NodeFile(node="ra", path=FILE), b"1\n"), meanwhile=roll_back)
+    engine = FakeNodeEngine(
+        entry(NodeFile(node="ra", path=FILE), BOOT.encode()), meanwhile=roll_back
+    )
     assert sync(engine, "ra") == set()
     assert read_stored(host) == []
 
@@ -130,10 +133,12 @@ def test_keeps_node_defaults_while_they_are_in_the_ledger(
 ) -> None:
     """A node that joined has no entries of its own, only the defaults that its agent applied."""
     defaults = tmp_path / "orders.json"
-    defaults.write_text('[{"target": "/etc/sysctl.d/yy.conf", "content": "x"}]')
-    node_defaults.apply_defaults(hosts["babel"], defaults)
+    babel = hosts["babel"]
+    babel.resolve_file(FILE).unlink()
+    defaults.write_text(json.dumps([{"target": FILE, "content": BOOT}]))
+    node_defaults.apply_defaults(babel, defaults)
     target = ConfigMapKey(namespace=SYSTEM_NAMESPACE, name=NODE_DEFAULTS_MAP, key=NODE_DEFAULTS_KEY)
-    file_entry = entry(NodeFile(node="ra", path=FILE), b"1\n")
+    file_entry = entry(NodeFile(node="ra", path=FILE), BOOT.encode())
     kept = sync(FakeNodeEngine(file_entry, entry(target, b"[]")), "ra", "babel")
-    assert kept == {("ra", FILE), ("babel", "/etc/sysctl.d/yy.conf")}
+    assert kept == {("ra", FILE), ("babel", FILE)}
     assert sync(FakeNodeEngine(file_entry), "ra", "babel") == {("ra", FILE)}

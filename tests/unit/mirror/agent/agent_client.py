@@ -11,7 +11,11 @@ from mirror.snapshot import encode_content
 from tests.kill_hook import run_agent_killed_at, run_killed_at
 
 FILE = "/etc/cni/net.d/10-calico.conflist"
-OLD, NEW = b'{"plugins": [{"type": "calico"}]}', b'{"plugins": [{"type": "calico"}, {}]}'
+OLD = b'{"plugins": [{"type": "calico"}]}'
+NEW = (
+    b'{"plugins": [{"type": "calico"}, '
+    b'{"type": "tuning", "sysctl": {"net.ipv6.conf.lo.disable_ipv6": "0"}}]}'
+)
 
 _RECONCILE = """
 from pathlib import Path

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from deploy.fixes.host_sysctl import BOOT_FILE, BOOT_TEXT
-from mirror.agent import sysctls
+from deploy.fixes.host_sysctl import BOOT_TEXT
+from mirror.agent import allowlist
+from mirror.agent.allowlist import BOOT_FILE
 from mirror.agent.host_paths import HostPaths
 from tests.unit.mirror.agent.agent_client import FILE, request_read, request_write
 from tests.unit.mirror.agent.reconciling import (
@@ -21,7 +22,7 @@ from tests.unit.mirror.agent.reconciling import (
     request_keep,
 )
 
-ALL, DEFAULT = sysctls.DISABLE_IPV6_ALL, sysctls.DISABLE_IPV6_DEFAULT
+ALL, DEFAULT = allowlist.DISABLE_IPV6_ALL, allowlist.DISABLE_IPV6_DEFAULT
 
 
 def test_restores_a_rewritten_file_and_reports_it_once(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.fixes.host_sysctl import BOOT_FILE, BOOT_TEXT
-from mirror.agent import desired_state, node_defaults, sysctls
+from deploy.fixes.host_sysctl import BOOT_TEXT
+from mirror.agent import allowlist, desired_state, node_defaults
 from mirror.agent.__main__ import handle_request
+from mirror.agent.allowlist import BOOT_FILE
 from mirror.agent.host_paths import HostPaths
 from mirror.agent.reconcile import initialize_desired_state
 from tests.unit.mirror.agent.agent_client import (
@@ -32,7 +33,7 @@ from tests.unit.mirror.agent.reconciling import (
     write_defaults_file,
 )
 
-ALL, DEFAULT = sysctls.DISABLE_IPV6_ALL, sysctls.DISABLE_IPV6_DEFAULT
+ALL, DEFAULT = allowlist.DISABLE_IPV6_ALL, allowlist.DISABLE_IPV6_DEFAULT
 
 
 @pytest.fixture
