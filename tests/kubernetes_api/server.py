@@ -42,12 +42,8 @@ class ServedApi:
 @contextmanager
 def serve_api(api: MemoryApi) -> Iterator[ServedApi]:
     """Serve the API on a free port of 127.0.0.1 until the block ends."""
-
-    class Handler(_ApiHandler):
-        memory = api
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _MemoryServer(("127.0.0.1", 0), _MemoryApiHandler)
+    server.api = api
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
     )
@@ -60,12 +56,17 @@ def serve_api(api: MemoryApi) -> Iterator[ServedApi]:
         thread.join()
 
 
-class _ApiHandler(BaseHTTPRequestHandler):
+class _MemoryServer(ThreadingHTTPServer):
+    daemon_threads = True
+    api: MemoryApi
+
+
+class _MemoryApiHandler(BaseHTTPRequestHandler):
     """One connection. A killed client's connection closes without a response."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    memory: MemoryApi
+    server: _MemoryServer
 
     def _respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -86,7 +87,7 @@ class _ApiHandler(BaseHTTPRequestHandler):
             self._send(ApiResponse(400, bad_request(f"cannot be decoded: {error}").render()))
             return
         try:
-            response = self.memory.handle(request)
+            response = self.server.api.handle(request)
         except KilledError:
             self.close_connection = True
             return

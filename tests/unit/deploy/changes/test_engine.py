@@ -16,6 +16,7 @@ from deploy.changes.update import TargetUpdate
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.fix_registry import load_editors
 from mirror.core.errors import RefusedError
+from tests.kubernetes_api import KilledError
 
 COREFILE = b".:53 {\n    errors\n    forward . 9.9.9.9\n    cache 30\n}\n"
 TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
@@ -28,10 +29,6 @@ CHANGES = (
     Change(target=TARGET, edit=DNS, why="no IPv6"),
     Change(target=TARGET, edit=GUARD, why="guard"),
 )
-
-
-class KilledError(BaseException):
-    """The process ends here; nothing of ours handles it."""
 
 
 class FakeStoreCluster:
