@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cli.options import WriteOptions
+from cli.options import NAMESPACE, WriteOptions
 from cli.output import fix_plan, terminal
-from deploy.repair.attach import AttachPlan, AttachRequest
+from deploy.repair.attach import AttachPlan, AttachRequest, check_request
 from mirror.core.errors import InputError
 
 
@@ -20,7 +20,12 @@ def workload_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-l", "--selector", default="", metavar="LABELS", help="Workloads with these labels."
         ),
         click.option(
-            "-n", "--namespace", "workload_namespace", metavar="NS", help="Their namespace."
+            "-n",
+            "--namespace",
+            "workload_namespace",
+            type=NAMESPACE,
+            metavar="NS",
+            help="Their namespace.",
         ),
         click.argument("names", nargs=-1, metavar="[KIND/NAME]..."),
     ):
@@ -39,19 +44,24 @@ def build_request(
     if not names and not selector and not workload_namespace:
         raise InputError(
             "no workload was named",
-            next_step="give KIND/NAME, or --selector, or --namespace for all in it",
+            why="give KIND/NAME, or --selector, or --namespace for all in it",
+            next_step="kubectl get deployments,statefulsets,daemonsets,cronjobs -A lists them",
         )
     if names and selector:
         raise InputError(
-            "KIND/NAME and --selector cannot be combined", next_step="give only one of them"
+            "KIND/NAME and --selector cannot be combined",
+            why="both say which workloads are meant",
+            next_step="give only one of them",
         )
-    return AttachRequest(
+    request = AttachRequest(
         names=names,
         namespace=workload_namespace or "default",
         selector=selector,
         mirror_namespace=mirror_namespace,
         **flags,
     )
+    check_request(request)
+    return request
 
 
 def show_and_confirm(plan: AttachPlan, write: WriteOptions) -> bool:

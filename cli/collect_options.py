@@ -12,9 +12,8 @@ from deploy.evidence.collect import CollectOptions
 from deploy.evidence.mirror import find_probe_image
 from deploy.lifecycle import record
 from deploy.manifests.record import MirrorRecord
-from mirror.core.errors import InputError, RefusedError
+from mirror.core.errors import RefusedError
 from mirror.devpi import read_default_upstream
-from mirror.probe.endpoint import parse_endpoint
 
 
 def build_collect_options(
@@ -29,8 +28,7 @@ def build_collect_options(
     """Return the options of a collection; the mirror's record fills in what is not given.
 
     ``names`` are HOST[:PORT] that probe pods resolve (default: the upstream index); with
-    ``ask_mirror`` they also ask the mirror at its recorded address. Raises InputError for a name
-    that is not HOST[:PORT].
+    ``ask_mirror`` they also ask the mirror at its recorded address.
     """
     try:
         mirror_record = record.read(cluster, target.namespace)
@@ -41,7 +39,7 @@ def build_collect_options(
         namespace=target.namespace,
         image=image or find_probe_image(cluster, target.namespace) or mirror_record.image,
         nodes=nodes,
-        names=tuple(map(_check_name, names)) or (_index_host(mirror_record.settings),),
+        names=names or (_index_host(mirror_record.settings),),
         mirror=address if ask_mirror and mirror_record.cluster_ip else None,
     )
 
@@ -52,15 +50,3 @@ def _index_host(settings: Mapping[str, Any]) -> str:
     port = parts.port or (80 if parts.scheme == "http" else 443)
     host = parts.hostname or ""
     return host if port == 443 else f"{host}:{port}"
-
-
-def _check_name(name: str) -> str:
-    try:
-        parse_endpoint(name)
-    except ValueError as error:
-        raise InputError(
-            f"--name {name!r} is not HOST[:PORT]",
-            why=str(error),
-            next_step="give a host name such as index.example",
-        ) from error
-    return name

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from cli import completion
+from cli.inputs import Checked, check_extension
 from cli.options import option_group
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ def delivery_options(default: str) -> Callable[[F], F]:
         DeliveryFlags,
         click.option(
             "--deliver",
+            type=Checked(
+                "method",
+                check_extension("deploy.delivery", "delivery method", "give --deliver {name}"),
+                completion.list_delivery_methods,
+            ),
             metavar="METHOD",
             help="Bring the image to the nodes: nodes, ssh, registry, microk8s or kind.  "
             f"[default: {default}]",

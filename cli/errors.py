@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import sys
 import traceback
+from io import TextIOWrapper
+from pathlib import Path
+from shlex import quote
 from typing import NoReturn
 
 import click
 
-from mirror.core.errors import MirrorError
+from mirror.core.errors import InputError, MirrorError, UnfitError
 
 INTERRUPTED = 130
+
+_PLAIN = {"✓": "ok", "✗": "x", "→": "->", "…": "...", "–": "-", "—": "-", "·": "*", "⚠": "!"}
 
 
 def run(command: click.Command, prog_name: str) -> NoReturn:
     """Run a command and exit with its code. MIRROR_TRACEBACK=1 prints tracebacks of bugs."""
+    prepare_streams()
     try:
         code = command.main(prog_name=prog_name, standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except MirrorError as error:
-        _print_error(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except click.ClickException as usage:
-        usage.show()
+    except click.UsageError as usage:
+        print_error(describe_usage_error(usage, prog_name))
         sys.exit(usage.exit_code)
+    except click.ClickException as error:
+        print_error(InputError(error.format_message(), next_step=f"{prog_name} --help"))
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ninterrupted; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # the reader (head, less) has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(0)
+    except OSError as error:
+        _show_traceback()
+        print_error(describe_os_error(error))
+        _discard_output()
+        sys.exit(UnfitError.exit_code)
     except Exception as bug:  # noqa: BLE001 - last resort
-        if os.environ.get("MIRROR_TRACEBACK"):
-            traceback.print_exc()
-        _print_error(
+        _show_traceback()
+        print_error(
             MirrorError(
                 f"this is a bug in {prog_name}: {type(bug).__name__}: {bug}",
                 next_step="run again with MIRROR_TRACEBACK=1 and report what it prints",
@@ -46,10 +62,86 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
         sys.exit(1)
 
 
-def _print_error(error: MirrorError) -> None:
-    click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
+def prepare_streams() -> None:
+    """Let every text be printed: in a narrow encoding (LC_ALL=C), and if a stream is closed."""
+    codecs.register_error("mirror-plain", _replace_unencodable)
+    sys.stdout = sys.stdout or _open_null()
+    sys.stderr = sys.stderr or _open_null()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="mirror-plain")
+
+
+def use_color() -> bool:
+    """Whether colors are wanted: see no-color.org; a dumb terminal prints the codes as text."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def describe_usage_error(usage: click.UsageError, prog_name: str) -> InputError:
+    """Return the error with its parts: what is wrong, the known names or the usage, the help."""
+    path = usage.ctx.command_path if usage.ctx else prog_name
+    what, _, detail = usage.format_message().rstrip(".").partition(": ")
+    possibilities = getattr(usage, "possibilities", None)
+    if isinstance(usage, click.NoSuchOption):
+        what = f"no such option: {usage.option_name}"
+        detail = f"did you mean {' or '.join(possibilities)}?" if possibilities else ""
+    usage_line = usage.ctx.get_usage().replace("Usage:", "usage:") if usage.ctx else ""
+    return InputError(
+        what[:1].lower() + what[1:],
+        why=detail or " ".join(usage_line.split()),
+        next_step=f"{path} --help",
+    )
+
+
+def describe_os_error(error: OSError) -> UnfitError:
+    """Return what the operating system refused, with the path and what to do about it."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    quoted = quote(path)
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        next_step = f"free some space: df -h {quote(str(Path(path).parent)) if path else '.'}"
+    elif not path:
+        next_step = "run again with MIRROR_TRACEBACK=1 to see where"
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        next_step = f"see who may use it: namei -l {quoted}"
+    elif error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
+        next_step = f"move it away: mv {quoted} {quote(path + '.old')}"
+    elif error.errno == errno.ENOENT:
+        next_step = f"see what is there: ls -la {quote(str(Path(path).parent))}"
+    else:
+        next_step = f"see what is there: ls -ld {quoted}"
+    what = f"cannot use {path}" if path else "the operating system refused a request"
+    return UnfitError(what, why=reason, next_step=next_step)
+
+
+def print_error(error: MirrorError) -> None:
+    """Print what, why and the next step to stderr."""
+    color = None if use_color() else False
+    click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True, color=color)
     if error.why:
         for number, line in enumerate(error.why.strip().splitlines()):
-            click.echo(("  why: " if number == 0 else "       ") + line, err=True)
+            click.echo(("  why: " if number == 0 else "       ") + line, err=True, color=color)
     if error.next_step:
-        click.echo(click.style("  next: ", bold=True) + error.next_step, err=True)
+        next_step = click.style("  next: ", bold=True) + error.next_step
+        click.echo(next_step, err=True, color=color)
+
+
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in text), error.end
+
+
+def _open_null() -> TextIOWrapper:
+    return TextIOWrapper(Path(os.devnull).open("wb"))
+
+
+def _discard_output() -> None:
+    """Point stdout to nowhere, so that Python does not fail again when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_traceback() -> None:
+    if os.environ.get("MIRROR_TRACEBACK"):
+        traceback.print_exc()

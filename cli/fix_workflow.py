@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from cli import reconciler_workflow
+from cli import completion, reconciler_workflow
 from cli.collect_options import build_collect_options
+from cli.inputs import Checked, check_extension
 from cli.options import ClusterOptions, WriteOptions
 from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix, FixOption
@@ -21,6 +22,17 @@ from deploy.repair.node_agents import remove_idle_agents
 from deploy.repair.plan import plan_fixes
 from deploy.repair.reconciler import refresh_agents
 from mirror.core.errors import InputError, MirrorError
+
+fix_names = click.argument(
+    "names",
+    nargs=-1,
+    metavar="[NAME]...",
+    type=Checked(
+        "fix",
+        check_extension("deploy.fixes", "fix", "list them: mirror fix", "all"),
+        completion.list_fixes,
+    ),
+)
 
 
 def fix_options(function: Any) -> Any:
@@ -44,9 +56,12 @@ def _click_option(option: FixOption) -> Any:
 
 
 def check_options(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
-    """Raise InputError for an option of a fix that was not named."""
-    known = {option.name for fix in fixes for option in fix.options}
+    """Raise InputError for an option of a fix that was not named, or a value it cannot take."""
+    known = {option.name: option for fix in fixes for option in fix.options}
     for name, value in given.items():
+        if value and name in known and known[name].kind != "flag":
+            for text in [value] if isinstance(value, str) else value:
+                known[name].check(text)
         if value and name not in known:
             owner = next(
                 fix.name
@@ -55,7 +70,8 @@ def check_options(given: Mapping[str, Any], fixes: Iterable[Fix]) -> None:
             )
             raise InputError(
                 f"--{name} is an option of fix {owner}, which was not named",
-                next_step=f"mirror fix {owner} --{name} …",
+                why="named: " + (", ".join(fix.name for fix in fixes) or "none"),
+                next_step=f"see its options and examples: mirror fix {owner} --help",
             )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv4Address, ip_network
+from pathlib import Path
+from shlex import quote
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from click.shell_completion import CompletionItem
 
 from mirror.core.errors import InputError
+from mirror.probe.endpoint import parse_endpoint
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -137,15 +142,94 @@ def check_cidr(text: str) -> str:
     return text
 
 
-def check_known(text: str, what: str, known: Iterable[str], option: str = "") -> str:
+def check_url(text: str) -> str:
+    """Return an http:// or https:// URL with a host."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InputError(
+            f"not a URL: {text[:80]!r}",
+            why="a URL begins with http:// or https:// and has a host",
+            next_step="give one such as https://debian.example",
+        )
+    return text
+
+
+def check_endpoint(text: str) -> str:
+    """Return HOST[:PORT], as probe pods resolve it."""
+    _, colon, port = text.partition(":")
+    why = ""
+    if colon and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        why = f"not a port: {port[:20]!r}"
+    else:
+        try:
+            parse_endpoint(text)
+        except ValueError as error:
+            why = str(error)
+    if why:
+        raise InputError(
+            f"--name {text[:80]!r} is not HOST[:PORT]",
+            why=why,
+            next_step="give a host name such as --name index.example",
+        )
+    return text
+
+
+def check_output_path(text: str) -> Path:
+    """Return the path of a file that can be written, before anything is done for it."""
+    path = Path(text)
+    reason = ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "Permission denied"
+    if reason:
+        raise InputError(
+            f"cannot write {path}", why=reason, next_step="name a file in a folder that you own"
+        )
+    return path
+
+
+def check_readable_file(text: str) -> Path:
+    """Return the path of a file that can be read."""
+    path = Path(text)
+    reason = ""
+    if not path.exists():
+        reason = "no such file"
+    elif path.is_dir():
+        reason = "it is a folder"
+    elif not os.access(path, os.R_OK):
+        reason = "Permission denied"
+    if reason:
+        raise InputError(
+            f"cannot read {path}",
+            why=reason,
+            next_step=f"see what is there: ls -l {quote(str(path.parent))}",
+        )
+    return path
+
+
+def check_extension(package: str, what: str, next_step: str, *more: str) -> Callable[[str], str]:
+    """Return a check for names of the modules of an extension package, and ``more`` names."""
+
+    def check(text: str) -> str:
+        from deploy.extensions import list_extension_names
+
+        names = [name.replace("_", "-") for name in list_extension_names(package)]
+        return check_known(text, what, [*names, *more], next_step)
+
+    return check
+
+
+def check_known(text: str, what: str, known: Iterable[str], next_step: str) -> str:
     """Return a name that is among the known ones, else raise InputError with the nearest."""
     names = sorted(known)
     if text in names:
         return text
     near = get_close_matches(text, names, n=1)
-    prefix = f"{option} " if option else ""
     raise InputError(
         f"no {what} {text[:80]!r}",
-        why=f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}",
-        next_step=f"give {prefix}{near[0]}" if near else f"give {prefix}one of them",
+        why=(f"did you mean {near[0]}? " if near else "") + f"there are: {', '.join(names)}",
+        next_step=next_step.format(name=near[0] if near else names[0]),
     )

@@ -3,47 +3,86 @@
 from __future__ import annotations
 
 import importlib
+from difflib import get_close_matches
 from typing import NoReturn
 
 import click
 
 from cli import errors
-from cli.options import HELP
+from cli.options import HELP, TYPED
+from mirror.core.errors import InputError
 
-# command → first sentence of its help, so that the overview loads no command
-_COMMANDS = {
-    "up": "Start the mirror, or change its settings.",
-    "status": "Show whether the mirror is healthy, where it runs, and what it stores.",
-    "down": "Stop the mirror.",
-    "manifests": "Print the mirror's objects as YAML, for GitOps.",
-    "env": "Print the environment that makes uv and pip use the mirror, or publish it.",
-    "add": "Upload wheels and sdists into the private index.",
-    "warm": "Fetch everything that a lock needs into the mirror.",
-    "reserve": "Make names private before anything is uploaded under them.",
-    "verify": "Compare every stored file with its hash.",
-    "doctor": "Find out why packages do not reach pods.",
-    "attach": "Let workloads use the mirror: its environment in every container, by envFrom.",
-    "detach": "Restore workloads as they were before `mirror attach`.",
-    "fix": "Remove a cause that makes pods fail, in a way that can be undone.",
-    "rollback": "Undo fixes: restore what was there before them, byte for byte.",
+# section → command → first sentence of its help, so that the overview loads no command
+_SECTIONS = {
+    "Run the mirror": {
+        "up": "Start the mirror, or change its settings.",
+        "status": "Show whether the mirror is healthy, where it runs, and what it stores.",
+        "down": "Stop the mirror.",
+        "manifests": "Print the mirror's objects as YAML, for GitOps.",
+    },
+    "Use it": {
+        "env": "Print the environment that makes uv and pip use the mirror, or publish it.",
+        "attach": "Let workloads use the mirror: its environment in every container, by envFrom.",
+        "detach": "Restore workloads as they were before `mirror attach`.",
+    },
+    "Fill it": {
+        "warm": "Fetch everything that a lock needs into the mirror.",
+        "add": "Upload wheels and sdists into the private index.",
+        "reserve": "Make names private before anything is uploaded under them.",
+        "verify": "Compare every stored file with its hash.",
+    },
+    "Repair a cluster": {
+        "doctor": "Find out why packages do not reach pods.",
+        "fix": "Remove a cause that makes pods fail, in a way that can be undone.",
+        "rollback": "Undo fixes: restore what was there before them, byte for byte.",
+    },
+    "Shell": {
+        "completion": "Print the script that completes commands, options and names.",
+    },
 }
+_COMMANDS = [name for section in _SECTIONS.values() for name in section]
 
 
 class _LazyGroup(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = (ctx.info_name, *args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return _COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"cli.commands.{cmd_name}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, _get_attribute(cmd_name))
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, _COMMANDS, n=1)
+            raise InputError(
+                f"no such command: {name!r}",
+                why=f"did you mean {near[0]}?" if near else f"there are: {', '.join(_COMMANDS)}",
+                next_step=f"mirror {near[0]} --help" if near else "mirror --help",
+            )
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        width = max(map(len, _COMMANDS))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), sentence) for name, sentence in commands.items()]
+                formatter.write_dl(rows)
+
+
+def _get_attribute(name: str) -> str:
+    """Return the name of the command's function: `list` would hide a built-in."""
+    return {"list": "list_projects"}.get(name, name)
 
 
 @click.group(cls=_LazyGroup, context_settings=HELP)
@@ -52,10 +91,10 @@ def mirror() -> None:
     """A package index inside the cluster, for pods that cannot reach one outside.
 
     \b
-    mirror up --local     an index on this machine, in seconds
-    mirror up             an index inside the cluster of the current context
-    mirror env            the environment that makes uv and pip use it
-    mirror doctor         why packages do not reach pods, and the least invasive remedy
+    mirror up --local   an index on this machine, in seconds
+    mirror up           an index inside the cluster of the current context
+    mirror env          the environment that makes uv and pip use it
+    mirror doctor       why packages do not reach pods, and the least invasive fix
     """
 
 

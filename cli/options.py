@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,12 +26,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 OutputFormat = Literal["table", "json", "yaml", "name"]
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+TYPED = "mirror.typed"  # the command line, in the meta data of the root context
 FILE = click.Path(path_type=Path)
 DURATION = Checked("duration", inputs.parse_duration)
 NAMESPACE = Checked(
     "namespace", partial(check_dns_label, what="namespace"), completion.list_namespaces
 )
 IMAGE = Checked("image", inputs.check_image)
+ENDPOINT = Checked("host", inputs.check_endpoint)
+OUTPUT_FILE = Checked("file", inputs.check_output_path)
 RESOURCE = Checked("name", inputs.check_resource_name)
 
 
@@ -62,12 +66,21 @@ class ClusterOptions:
         """Return the cluster of the chosen context; its deadline begins now."""
         # imported here: the Kubernetes client takes half a second, and --local does not need it
         from deploy.cluster.client import Cluster
+        from deploy.cluster.kubeconfig import KubeconfigError
 
-        return Cluster.connect(
-            kubeconfig=self.kubeconfig,
-            context=self.context,
-            deadline=Deadline.after(self.timeout),
-        )
+        try:
+            return Cluster.connect(
+                kubeconfig=self.kubeconfig,
+                context=self.context,
+                deadline=Deadline.after(self.timeout),
+            )
+        except KubeconfigError as error:
+            command = click.get_current_context()
+            if "local" in command.params:
+                error.next_step += (
+                    f", or use the mirror on this machine: {command.command_path} --local"
+                )
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,12 +316,20 @@ def yes_option(function: F) -> F:
 
 def check_can_ask(subject: str, *, yes: bool) -> None:
     """Raise InputError if a confirmation is needed and standard input is not a terminal."""
-    if not yes and not sys.stdin.isatty():
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
         raise InputError(
             f"{subject}, and nobody can confirm it",
             why="standard input is not a terminal",
-            next_step="look at the plan with --dry-run, then give --yes",
+            next_step=f"look at the plan: {_command_line('--dry-run')}; "
+            f"then: {_command_line('--yes')}",
         )
+
+
+def _command_line(*more: str) -> str:
+    """Return the command that runs, as it was typed, with ``more`` options."""
+    context = click.get_current_context(silent=True)
+    typed = context.meta.get(TYPED, ()) if context else ()
+    return shlex.join([*typed, *more])
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:

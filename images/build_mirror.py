@@ -163,7 +163,7 @@ def _check_programs(engine: EngineClient, recipe: MirrorRecipe, image: str) -> N
             raise EngineError(
                 f"the image was built, but {argv[0]} does not run in it ({result.exit_code})",
                 why=result.output[-1500:].strip(),
-                next_step="choose a base image with Debian and Python 3.13: --base",
+                next_step=f"choose another --base, a Debian with Python like {recipe.base}",
             )
 
 

@@ -51,8 +51,8 @@ def get_base_image(engine: EngineClient, name: str, progress: Progress) -> Engin
         raise EngineError(
             f"no base image: the Docker engine does not have {name} and cannot pull it",
             why=error.why,
-            next_step="load it (`docker load`), or choose an image that the engine has or can pull "
-            "with --base: Debian with Python 3.13",
+            next_step="load it (docker load), or choose another --base that the engine has or can "
+            "pull",
         ) from error
 
 

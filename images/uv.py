@@ -51,6 +51,8 @@ def export_lock(
         next_step = "check that `uv export --frozen` works there"
         if "xtra" in why:
             next_step = "give an extra that pyproject.toml has with --extra"
+        elif "roup" in why:
+            next_step = "give a group of [dependency-groups] in pyproject.toml with --group"
         raise InputError(
             f"uv cannot export the lock of {folder}", why=why, next_step=next_step
         ) from error

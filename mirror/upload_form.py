@@ -26,7 +26,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         info = get_pkginfo(path)
         pyversion, filetype = get_pyversion_filetype(path.name)
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
+        why = _explain(path, error)
         raise InputError(what, why=why, next_step=next_step) from error
     if not getattr(info, "name", None) or not getattr(info, "version", None):
         why = "its metadata have no project name and version"
@@ -34,6 +34,22 @@ def read_metadata(path: Path) -> dict[str, Any]:
     fields = {attr: getattr(info, attr) for attr in info}
     fields |= {"pyversion": pyversion, "filetype": filetype}
     return {key: value for key, value in fields.items() if value not in (None, "", (), [])}
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Return why the metadata cannot be read, in words of packages."""
+    if not path.name.endswith((".whl", ".tar.gz", ".zip")):
+        return "its name does not end with .whl, .tar.gz or .zip"
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as unreadable:
+        return unreadable.strerror or str(unreadable)
+    if not start:
+        return "it is empty"
+    if not start.startswith(b"\x1f\x8b" if path.name.endswith(".gz") else b"PK"):
+        return "its content is not an archive: perhaps a download that failed"
+    return f"the archive is damaged or has no metadata ({type(error).__name__}: {error})"
 
 
 def encode_form(fields: Mapping[str, Any], path: Path) -> tuple[Iterator[bytes], Mapping[str, str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
+from urllib.parse import urlsplit
 
 import click
 
 from cli.index_session import open_index
+from cli.inputs import Checked
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
 from cli.output import terminal
 from mirror.client import IndexClient, UploadResult
@@ -17,11 +20,33 @@ from mirror.upload_form import read_metadata
 _SUFFIXES = (".whl", ".tar.gz", ".zip")
 
 
+def _check_path(text: str) -> Path:
+    """Return the path of a file or folder; refuse a URL."""
+    if "://" in text:
+        name = urlsplit(text).path.rpartition("/")[2]
+        raise InputError(
+            f"not a file: {text}",
+            why="mirror add uploads files of this machine",
+            next_step=f"curl -fLO {quote(text)} && mirror add {quote(name)}",
+        )
+    if not Path(text).exists():
+        raise InputError(
+            f"no such file: {text}",
+            why=f"looked in {Path.cwd()}" if not Path(text).is_absolute() else "it does not exist",
+            next_step="name a wheel, an sdist or a folder of them, such as dist/",
+        )
+    return Path(text)
+
+
 @click.command()
 @local_option
 @cluster_options("10m")
 @click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHEEL|SDIST|DIR..."
+    "paths",
+    nargs=-1,
+    required=True,
+    type=Checked("path", _check_path),
+    metavar="WHEEL|SDIST|DIR...",
 )
 @output_option
 def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: OutputFormat) -> None:
@@ -39,8 +64,7 @@ def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: Ou
     files = list(find_distributions(paths))
     with terminal.progress() as progress:
         progress.step(f"check {len(files)} files")
-        for path in files:
-            read_metadata(path)  # raises for a file that cannot be uploaded
+        _check_files(files)
         with open_index(local, target) as client:
             progress.step(f"upload {len(files)} files")
             results = []
@@ -58,6 +82,24 @@ def add(local: bool, target: ClusterOptions, paths: tuple[Path, ...], output: Ou
             f"{len(refused)} of {len(results)} files were refused",
             why="\n".join(result.why for result in refused),
             next_step="raise their versions: a file that somebody may have locked never changes",
+        )
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    """Raise InputError for files that cannot be uploaded; it names all of them."""
+    problems = []
+    for path in files:
+        try:
+            read_metadata(path)
+        except InputError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(files)} files cannot be uploaded",
+            why="\n".join(map(str, problems)),
+            next_step="build them again, or omit them: nothing was uploaded",
         )
 
 
@@ -82,7 +124,11 @@ def find_distributions(paths: tuple[Path, ...]) -> Iterator[Path]:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
         if not files:
-            raise InputError(f"no wheels or sdists in {path}", next_step="build some: uv build")
+            raise InputError(
+                f"no wheels or sdists in {path}",
+                why="a wheel ends with .whl, an sdist with .tar.gz or .zip",
+                next_step="build some: uv build",
+            )
         for file in files:
             if file.resolve() not in yielded:
                 yielded.add(file.resolve())

@@ -37,7 +37,6 @@ def attach(
     mirror attach -l app=speech -n chronicle --ndots
     mirror attach sts/worker -n chronicle --ndots --no-index
     """
-    cluster = target.connect()
     request = build_request(
         target.namespace,
         names,
@@ -47,6 +46,7 @@ def attach(
         ndots=ndots,
         force=write.force,
     )
+    cluster = target.connect()
     plan = attachment.plan_attach(cluster, request)
     if not show_and_confirm(plan, write):
         return

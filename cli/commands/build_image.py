@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from cli.delivery_options import DeliveryFlags, delivery_options
-from cli.options import HELP, ClusterOptions, OutputFormat, cluster_options, read_ca_option
+from cli.inputs import Checked, check_url
+from cli.options import HELP, IMAGE, ClusterOptions, OutputFormat, cluster_options, read_ca_option
 from mirror.core.codec import dump
+from mirror.settings import check_index_url
 
 _PATH = click.Path(path_type=Path)
 
@@ -21,15 +23,21 @@ _PATH = click.Path(path_type=Path)
 @click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="Use your own recipe.")
 @click.option("--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Also install this group.")
-@click.option("--base", metavar="IMAGE", help="Build on this base image.")
-@click.option("--tag", metavar="REF", help="Name of the image.  [default: RECIPE:ID]")
+@click.option("--base", type=IMAGE, metavar="IMAGE", help="Build on this base image.")
+@click.option("--tag", type=IMAGE, metavar="REF", help="Name of the image.  [default: RECIPE:ID]")
 @click.option(
     "--mirror",
     "mirror_url",
+    type=Checked("url", check_index_url),
     metavar="URL",
     help="Index to install from.  [default: this machine's mirror, else the cluster's]",
 )
-@click.option("--apt-mirror", metavar="URL", help="Install Debian packages from there.")
+@click.option(
+    "--apt-mirror",
+    type=Checked("url", check_url),
+    metavar="URL",
+    help="Install Debian packages from there.",
+)
 @click.option(
     "--vendor",
     "vendors",

@@ -29,10 +29,10 @@ def detach(
     mirror detach deployment/backend -n chronicle
     mirror detach -n chronicle                   every attached workload in it
     """
-    cluster = target.connect()
     request = build_request(
         target.namespace, names, workload_namespace, selector, force=write.force
     )
+    cluster = target.connect()
     plan = attachment.plan_detach(cluster, request)
     if not show_and_confirm(plan, write):
         return

@@ -7,8 +7,19 @@ from pathlib import Path
 
 import click
 
+from cli import completion
 from cli.collect_options import build_collect_options
-from cli.options import ClusterOptions, OutputFormat, cluster_options, output_option
+from cli.inputs import Checked, check_extension, check_readable_file
+from cli.options import (
+    ENDPOINT,
+    IMAGE,
+    OUTPUT_FILE,
+    RESOURCE,
+    ClusterOptions,
+    OutputFormat,
+    cluster_options,
+    output_option,
+)
 from cli.output import terminal
 from cli.output.doctor_report import print_report
 from deploy.doctor import run
@@ -22,32 +33,51 @@ from mirror.core.errors import InputError
 
 @click.command()
 @cluster_options("1m")
-@click.option("--category", "category_names", multiple=True, metavar="NAME", help="[default: all]")
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="[default: all]")
+@click.option(
+    "--category",
+    "category_names",
+    multiple=True,
+    type=Checked(
+        "category",
+        check_extension("deploy.checks", "category", "mirror doctor --category {name}"),
+        completion.list_categories,
+    ),
+    metavar="NAME",
+    help="[default: all]",
+)
+@click.option(
+    "--node", "nodes", multiple=True, type=RESOURCE, metavar="NAME", help="[default: all]"
+)
 @click.option(
     "--name",
     "names",
     multiple=True,
+    type=ENDPOINT,
     metavar="HOST[:PORT]",
     help="Name that pods resolve.  [default: the upstream index]",
 )
-@click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
+@click.option(
+    "--image",
+    type=IMAGE,
+    metavar="REF",
+    help="Image of the probe pods.  [default: the mirror's]",
+)
 @click.option(
     "--save",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Save the evidence, for `mirror doctor --from` elsewhere.",
 )
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Checked("file", check_readable_file),
     metavar="FILE",
     help="Check saved evidence; needs no cluster.",
 )
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Write an archive for a bug report (.tar.gz), without secrets.",
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from cli.options import ClusterOptions, cluster_options, local_option
+from cli.options import NAMESPACE, AliasedOption, ClusterOptions, cluster_options, local_option
 from cli.output import terminal
 from deploy.manifests.mirror_objects import render_environment_map
 from deploy.manifests.model import ENV_MAP
@@ -22,15 +22,18 @@ from mirror.settings import Endpoint
 @local_option
 @cluster_options("30s")
 @click.option(
-    "--format",
+    "-o",
+    "--output",
     "environment_format",
-    type=click.Choice(["shell", "dotenv", "json", "configmap"]),
+    cls=AliasedOption,
+    old=["--format"],
+    type=click.Choice(["shell", "dotenv", "json", "yaml", "configmap"]),
     default="shell",
     show_default=True,
     help="configmap: the object as YAML, for GitOps.",
 )
 @click.option("--publish", is_flag=True, help="Write it to a ConfigMap in the given namespaces.")
-@click.argument("namespaces", nargs=-1, metavar="[NAMESPACE]...")
+@click.argument("namespaces", nargs=-1, type=NAMESPACE, metavar="[NAMESPACE]...")
 def env(
     local: bool,
     target: ClusterOptions,
@@ -42,12 +45,13 @@ def env(
 
     \b
     eval "$(mirror env)"                    this shell
-    mirror env --format dotenv > .env       a file for Compose or systemd
+    mirror env -o dotenv > .env       a file for Compose or systemd
     mirror env --publish chronicle speech   a ConfigMap `pypi-mirror-env` in these namespaces
     """
     if publish != bool(namespaces):
         raise InputError(
             "--publish needs the namespaces of the workloads, and namespaces need --publish",
+            why="without --publish, the environment is only printed",
             next_step="mirror env --publish chronicle",
         )
     if local:
@@ -84,8 +88,8 @@ def _print_published(endpoint: Endpoint, namespaces: tuple[str, ...]) -> None:
 
 
 def render_environment(environment: Mapping[str, str], environment_format: str) -> str:
-    """Return the variables as shell exports, dotenv lines or JSON."""
-    if environment_format == "json":
+    """Return the variables as shell exports, dotenv lines, JSON or YAML."""
+    if environment_format in {"json", "yaml"}:  # of strings, JSON is YAML
         return json.dumps(dict(environment), indent=2)
     prefix = "export " if environment_format == "shell" else ""
     return "\n".join(f"{prefix}{key}={shlex.quote(value)}" for key, value in environment.items())

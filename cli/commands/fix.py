@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 import click
 
 from cli import fix_workflow, reconciler_workflow
 from cli.collect_options import build_collect_options
-from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
+from cli.options import (
+    ENDPOINT,
+    IMAGE,
+    ClusterOptions,
+    WriteOptions,
+    cluster_options,
+    write_options,
+)
 from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix
 from deploy.fix_registry import load_fixes, read_fix_states
@@ -19,13 +27,19 @@ from mirror.core.errors import InputError
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@fix_workflow.fix_names
 @cluster_options("7m")
-@click.option("--image", metavar="REF", help="Image of the probe pods.  [default: the mirror's]")
+@click.option(
+    "--image",
+    type=IMAGE,
+    metavar="REF",
+    help="Image of the probe pods.  [default: the mirror's]",
+)
 @click.option(
     "--name",
     "hosts",
     multiple=True,
+    type=ENDPOINT,
     metavar="HOST[:PORT]",
     help="Name that the proof resolves.  [default: the upstream index]",
 )
@@ -73,17 +87,17 @@ def fix(
     mirror fix pod-sysctl --restart all --dry-run    running pods too
     mirror fix all --keep                reapply what an add-on reverts; --no-keep stops that
     """
-    cluster = target.connect()
     fixes = select_fixes(names)
+    options = {name.replace("_", "-"): value for name, value in options.items()}
+    fix_workflow.check_options(options, fixes)
+    restart_request = _parse_restart(restart, fixes, target, system=restart_system)
+    cluster = target.connect()
     if not fixes:
         if reconcile is not None:
             reconciler_workflow.install_or_remove(cluster, image, target, write, install=reconcile)
         else:
             fix_plan.print_states(read_fix_states(cluster), write.output, load_fixes())
         return
-    options = {name.replace("_", "-"): value for name, value in options.items()}
-    fix_workflow.check_options(options, fixes)
-    restart_request = _parse_restart(restart, fixes, target, system=restart_system)
     request = FixRequest(
         fixes=fixes,
         options=options,
@@ -107,15 +121,24 @@ def _parse_restart(
     """Return which workloads to restart, or None. Raises InputError for a missing option."""
     if selector is None:
         if system:
-            raise InputError("--restart-system needs --restart", next_step="give --restart all")
+            raise InputError(
+                "--restart-system needs --restart",
+                why="--restart selects the workloads whose pods are restarted",
+                next_step="mirror fix pod-sysctl --restart all --restart-system --dry-run",
+            )
         return None
     if workload_restart.FIX_NAME not in {fix.name for fix in fixes}:
         raise InputError(
             "--restart belongs to fix pod-sysctl, which was not named",
-            next_step=f"mirror fix pod-sysctl --restart {selector}",
+            why="named: " + (", ".join(fix.name for fix in fixes) or "none"),
+            next_step=f"mirror fix pod-sysctl --restart {quote(selector)}",
         )
     if not selector.strip():
-        raise InputError("--restart needs a selector", next_step="such as app=backend, or all")
+        raise InputError(
+            "--restart needs a selector",
+            why="it selects workloads by their labels",
+            next_step="mirror fix pod-sysctl --restart app=backend, or --restart all",
+        )
     return workload_restart.RestartRequest(
         selector=selector, system=system, namespace=target.namespace
     )

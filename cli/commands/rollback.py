@@ -11,7 +11,7 @@ from deploy.repair.rollback import plan_rollback, roll_back
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@fix_workflow.fix_names
 @cluster_options("3m")
 @write_options
 def rollback(names: tuple[str, ...], target: ClusterOptions, write: WriteOptions) -> None:

@@ -82,12 +82,15 @@ def up(
                 **{"new_address": new_address or None, "with_fixes": with_fixes or None},
             }
         )
-        ca_bundle = str(settings.ca_bundle.resolve()) if settings.ca_bundle else None
+        overrides = settings.list_given()
+        if settings.ca_bundle:
+            overrides["ca_bundle"] = str(settings.ca_bundle.resolve())
+        if dry_run:
+            mirror_state.print_local_plan(LocalMirror(), overrides, output)
+            return
         with terminal.progress() as progress:
             status = LocalMirror().up(
-                overrides={**settings.list_given(), **given_options({"ca_bundle": ca_bundle})},
-                progress=progress,
-                deadline=Deadline.after(target.timeout),
+                overrides=overrides, progress=progress, deadline=Deadline.after(target.timeout)
             )
         mirror_state.print_local(status, None, output)
         return
@@ -160,6 +163,6 @@ def _refuse_with_local(options: Mapping[str, Any]) -> None:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise InputError(
             f"{flags} cannot be used with --local",
-            why="it is about nodes, volumes and images, and the mirror on this machine has none",
+            why="the mirror on this machine is in no cluster, and needs no image",
             next_step="omit it, or omit --local",
         )

@@ -7,6 +7,7 @@ import click
 from cli.options import ClusterOptions, OutputFormat, cluster_options, local_option, output_option
 from cli.output import terminal
 from mirror.core.codec import dump
+from mirror.core.errors import UnfitError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
@@ -49,6 +50,12 @@ def verify(local: bool, target: ClusterOptions, repair: bool, output: OutputForm
 
 def _verify_local(repair: bool, progress: Progress, deadline: Deadline) -> VerifyReport:
     mirror = LocalMirror()
+    if not mirror.paths.data_dir.is_dir():
+        raise UnfitError(
+            "there is no mirror on this machine",
+            why=f"{mirror.paths.data_dir} does not exist",
+            next_step="mirror up --local",
+        )
     progress.step(f"verify the files in {mirror.paths.data_dir}")
     running = mirror.read_status(deadline).state == "running"
     root = mirror.require_endpoint(deadline).root_url if running else None

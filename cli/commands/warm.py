@@ -98,12 +98,13 @@ def warm(
     mirror warm --follow                  follow the latest run
     """
     _check_arguments(sources, follow, versions)
+    # before the cluster is asked
+    pinned = lock.merge_locks([lock.read_lock(source) for source in sources])
     backend = _LocalBackend(target) if local else _ClusterBackend(target)
     unfetchable: tuple[MissingDistribution, ...] = ()
     if follow:
         name = backend.find_latest()
     else:
-        pinned = lock.merge_locks([lock.read_lock(source) for source in sources])
         environment = TargetEnvironment(
             pythons=versions or select_pythons(pinned.requires_python),
             machines=tuple(WHEEL_ARCHITECTURES[name] for name in machines)
@@ -200,7 +201,9 @@ def _check_arguments(sources: tuple[str, ...], follow: bool, versions: tuple[str
     if bool(sources) == follow:
         raise InputError(
             "nothing to warm" if not sources else "--follow takes no packages",
-            why="" if sources else "no lock, requirements file or package was given",
+            why="it follows the latest run"
+            if sources
+            else "no lock, requirements file or package was given",
             next_step="mirror warm uv.lock, or mirror warm --follow",
         )
     for version in versions:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import click
 
 from cli.options import OutputFormat
 from cli.output import terminal
 from mirror.cache_status import CacheStatus
 from mirror.core.codec import dump
-from mirror.local.mirror import LocalStatus
+from mirror.local.mirror import LocalMirror, LocalStatus
 
 
 def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
@@ -30,6 +34,25 @@ def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
         ("verified", scrubbed),
         ("free", f"{cache.free / 1e9:.1f} of {cache.volume / 1e9:.1f} GB"),
     ]
+
+
+def print_local_plan(
+    mirror: LocalMirror, overrides: Mapping[str, Any], output: OutputFormat
+) -> None:
+    """Print what `mirror up --local` would start; ``overrides`` are the given settings."""
+    settings = replace(mirror.read_settings(), **overrides)
+    if output != "table":
+        terminal.document({**dump(settings), "data": mirror.paths.data_dir}, output)
+        return
+    terminal.facts(
+        "mirror on this machine: would start",
+        [
+            ("index", settings.endpoint.url),
+            ("upstream", settings.upstream or "devpi's own"),
+            ("data", str(mirror.paths.data_dir)),
+        ],
+    )
+    click.echo("\nnothing was started or written")
 
 
 def print_local(status: LocalStatus, cache: CacheStatus | None, output: OutputFormat) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import wrap
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import click
 from rich.console import Console
@@ -17,11 +17,13 @@ from rich.table import Table
 from rich.text import Text
 from ruamel.yaml import YAML
 
+from cli.errors import use_color
 from cli.options import OutputFormat
 from mirror.core.codec import dump
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_COLORS: Literal["auto"] | None = "auto" if use_color() else None
+out = Console(highlight=False, soft_wrap=True, color_system=_COLORS)
+err = Console(stderr=True, highlight=False, soft_wrap=True, color_system=_COLORS)
 
 
 def document(value: Any, output: OutputFormat) -> None:
@@ -29,19 +31,24 @@ def document(value: Any, output: OutputFormat) -> None:
     if output == "yaml":
         yaml_documents([dump(value)])
     else:
-        click.echo(json.dumps(dump(value), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(dump(value), indent=2, ensure_ascii=not _is_unicode(sys.stdout)))
 
 
 def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> None:
     """Print objects as YAML documents, on stdout by default."""
     writer, stream = YAML(), stream or sys.stdout
     writer.default_flow_style = False
+    writer.allow_unicode = _is_unicode(stream)
     writer.representer.ignore_aliases = lambda _: True  # for kubectl, not for people
     writer.indent(mapping=2, sequence=4, offset=2)
     for number, obj in enumerate(objects):
         if number:
             stream.write("---\n")
         writer.dump(obj, stream)
+
+
+def _is_unicode(stream: IO[str]) -> bool:
+    return "utf" in (getattr(stream, "encoding", None) or "utf-8").lower()
 
 
 def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -110,7 +117,7 @@ class Live:
 @contextmanager
 def progress() -> Iterator[Live]:
     """Show live progress while the block runs."""
-    if not err.is_terminal:
+    if not err.is_terminal or err.is_dumb_terminal:
         yield Live(None)
         return
     columns = (

@@ -25,6 +25,7 @@ class FixOption:
     help: str
     kind: Literal["flag", "text", "list"] = "flag"
     metavar: str = ""
+    check: Callable[[str], object] = str  # raises InputError for a value that no cluster can take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, new_client_from_config
-from kubernetes.config.kube_config import list_kube_config_contexts
 
 from deploy.cluster.api_resources import API_RESOURCES, get_api_resource, split_permission_name
+from deploy.cluster.failures import ApiError as ApiError
+from deploy.cluster.failures import (
+    ClusterTimeout,
+    describe_connection_error,
+    describe_document,
+    describe_response,
+    not_kubernetes_error,
+)
+from deploy.cluster.failures import get_first_line as get_first_line
+from deploy.cluster.kubeconfig import check_kubeconfig
 from mirror.core.codec import Object as Object
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
+
+# what the client raises for a kubeconfig that it cannot use
+_CONFIG_ERRORS = (
+    *(ConfigException, OSError, TypeError, ValueError),
+    *(AttributeError, KeyError, ApiException),
+)
 
 FIELD_MANAGER = "pypi-mirror"
 _CALL_SECONDS = 15.0  # the longest a call may take
 
 
-class ApiError(ClusterError):
-    """An error response of the API server: HTTP status, and Kubernetes' reason, e.g. NotFound."""
-
-    def __init__(self, status: int, reason: str, message: str, what: str, next_step: str) -> None:
-        super().__init__(what, why=message, next_step=next_step)
-        self.status = status
-        self.reason = reason
-
-
 class Cluster:
     """A client of the cluster in one context of a kubeconfig."""
 
-    def __init__(self, api: ApiClient, context: str, deadline: Deadline) -> None:
+    def __init__(
+        self, api: ApiClient, context: str, deadline: Deadline, kubeconfig: Path | None = None
+    ) -> None:
         self._api = api
         self.context = context
         self.deadline = deadline
         self.server: str = api.configuration.host
+        file = f"--kubeconfig {quote(str(kubeconfig))} " if kubeconfig else ""
+        self.kubectl = f"kubectl {file}--context {quote(context)}"
 
     @classmethod
     def connect(
@@ -49,31 +61,31 @@ class Cluster:
 
         Raises ClusterError if it cannot be used, or does not have the context.
         """
-        config_file = str(kubeconfig) if kubeconfig else None
+        chosen = check_kubeconfig(kubeconfig, context)
         try:
-            contexts, active = list_kube_config_contexts(config_file=config_file)
-            chosen = context or (active or {}).get("name")
-            names = [each["name"] for each in contexts]
-            if context and context not in names:
-                raise ClusterError(
-                    f"no context {context!r} in the kubeconfig",
-                    why="it has: " + ", ".join(sorted(names)),
-                    next_step="choose one with --context",
+            with _collect_log() as messages:
+                api = new_client_from_config(
+                    config_file=str(kubeconfig) if kubeconfig else None,
+                    context=chosen,
+                    persist_config=False,
                 )
-            api = new_client_from_config(
-                config_file=config_file, context=chosen, persist_config=False
-            )
-        except (ConfigException, OSError, TypeError, ValueError) as error:
+        except _CONFIG_ERRORS as error:
             raise ClusterError(
-                "no cluster to talk to: the kubeconfig cannot be used",
-                why=str(error),
-                next_step="give --kubeconfig FILE (MicroK8s: microk8s config > FILE), "
-                "or use `mirror up --local` without a cluster",
+                f"context {chosen} of the kubeconfig cannot be used",
+                why=get_first_line(error),
+                next_step="correct its user and cluster: kubectl config view, "
+                "or choose another --context",
             ) from error
+        if messages:  # the client only logs that the login program failed
+            raise ClusterError(
+                f"the login for context {chosen} failed",
+                why="\n".join(messages),
+                next_step="run the program of `exec` in the kubeconfig, and log in there",
+            )
         # urllib3 would repeat a failed call three times; callers retry where it makes sense
         api.configuration.retries = False
         api.rest_client.pool_manager.connection_pool_kw["retries"] = False
-        return cls(api, str(chosen), deadline)
+        return cls(api, chosen, deadline, kubeconfig)
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -107,14 +119,28 @@ class Cluster:
             )
             text: str = response.read().decode(errors="replace")
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClusterError(
-                f"the API server of context {self.context} does not answer ({self.server})",
-                why=get_first_line(error),
-                next_step="check the address and `kubectl --context "
-                f"{self.context} get --raw /readyz`, or choose another --context",
+            if self.deadline.expired:
+                raise ClusterTimeout(
+                    f"timed out: no response to {method} {path} from context {self.context}",
+                    why=f"{self.server} did not answer within --timeout",
+                    next_step="give more time, such as --timeout 5m",
+                ) from error
+            raise describe_connection_error(
+                error,
+                context=self.context,
+                server=self.server,
+                kubectl=self.kubectl,
+                proxy=self._api.configuration.proxy,
             ) from error
         if response.status >= 400:
-            raise self._build_error(response.status, text, method, path)
+            raise describe_response(
+                response.status,
+                text,
+                request=f"{method} {path}",
+                context=self.context,
+                server=self.server,
+                kubectl=self.kubectl,
+            )
         return text
 
     def open_websocket(
@@ -137,21 +163,6 @@ class Cluster:
         )
         return connect(self._api.configuration, "GET", url, headers=headers, **options)
 
-    def _build_error(self, status: int, text: str, method: str, path: str) -> ApiError:
-        try:
-            response = json.loads(text)
-        except ValueError:
-            response = {}
-        response = response if isinstance(response, dict) else {}
-        message = str(response.get("message") or text.strip()[:500])
-        next_step = {
-            401: f"log in again for context {self.context}, or give another --kubeconfig",
-            403: "ask for the permission (check with "
-            f"`kubectl --context {self.context} auth can-i`), or use another --context",
-        }.get(status, "")
-        what = f"the API server refused {method} {path} ({status})"
-        return ApiError(status, str(response.get("reason", "")), message, what, next_step)
-
     # -- objects --------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
@@ -169,7 +180,10 @@ class Cluster:
         """All objects of a kind that match the label and field selectors."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         response = self._request_object(
-            "GET", API_RESOURCES[kind].path(namespace), {k: v for k, v in query.items() if v}
+            "GET",
+            API_RESOURCES[kind].path(namespace),
+            {k: v for k, v in query.items() if v},
+            key="items",
         )
         return cast("list[Object]", response["items"])
 
@@ -267,7 +281,7 @@ class Cluster:
 
     def version(self) -> str:
         """The version of the API server, e.g. v1.34.4."""
-        return str(self._request_object("GET", "/version")["gitVersion"])
+        return str(self._request_object("GET", "/version", key="gitVersion")["gitVersion"])
 
     def _request_object(
         self,
@@ -276,14 +290,40 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = "application/json",
+        *,
+        key: str = "",
     ) -> Object:
+        """Send a request whose response is an object, which has ``key``."""
         text = self.request(method, path, query=query, body=body, content_type=content_type)
-        return cast("Object", json.loads(text))
+        try:
+            response = json.loads(text)
+        except ValueError:
+            response = None
+        if not isinstance(response, dict) or (key and key not in response):
+            why = f"it answers {method} {path} with {describe_document(text)}"
+            raise not_kubernetes_error(self.context, self.server, why)
+        return response
 
 
-def get_first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 300 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+class _LogCollector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def _collect_log() -> Iterator[list[str]]:
+    """Collect what the client logs as errors, instead of printing it."""
+    collector = _LogCollector()
+    root = logging.getLogger()
+    root.addHandler(collector)
+    try:
+        yield collector.messages
+    finally:
+        root.removeHandler(collector)
 
 
 @contextmanager

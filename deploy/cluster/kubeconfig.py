@@ -14,34 +14,35 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from mirror.core.codec import Object
 from mirror.core.errors import ClusterError
 
-_NEXT = (
-    "give --kubeconfig FILE (MicroK8s: microk8s config > FILE), "
-    "or use `mirror up --local` without a cluster"
-)
+_NEXT = "give --kubeconfig FILE (MicroK8s: microk8s config > FILE)"
+
+
+class KubeconfigError(ClusterError):
+    """There is no usable kubeconfig, or it does not have the context."""
 
 
 def read_contexts(path: Path | None) -> list[str]:
-    """Return the names of the contexts. Raises ClusterError for an unusable kubeconfig."""
+    """Return the names of the contexts. Raises KubeconfigError for an unusable kubeconfig."""
     return [context["name"] for _, context in _list_items(_read_files(path), "contexts")]
 
 
 def check_kubeconfig(path: Path | None, context: str | None) -> str:
     """Return the name of the chosen context, if its cluster and its user can be used.
 
-    ``path`` None means $KUBECONFIG, or ~/.kube/config. Raises ClusterError otherwise.
+    ``path`` None means $KUBECONFIG, or ~/.kube/config. Raises KubeconfigError otherwise.
     """
     files = _read_files(path)
     title = ", ".join(map(str, files))
     contexts = {item["name"]: item for _, item in reversed(list(_list_items(files, "contexts")))}
     chosen = context or next((c for f in files.values() if (c := f.get("current-context"))), None)
     if chosen is None:
-        raise ClusterError(
+        raise KubeconfigError(
             f"no current context in {title}",
             why=f"it has: {', '.join(sorted(contexts))}" if contexts else "it has no contexts",
             next_step="choose one with --context" if contexts else _NEXT,
         )
     if chosen not in contexts:
-        raise ClusterError(
+        raise KubeconfigError(
             f"no context {chosen!r} in {title}",
             why=f"it has: {', '.join(sorted(contexts))}" if contexts else "it has no contexts",
             next_step="choose one with --context" if contexts else _NEXT,
@@ -50,7 +51,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> str:
     cluster_name = details.get("cluster") if isinstance(details, Mapping) else None
     folder, cluster = _find(files, "clusters", cluster_name)
     if not cluster or not isinstance(cluster.get("server"), str):
-        raise ClusterError(
+        raise KubeconfigError(
             f"context {chosen!r} of {title} has no cluster to talk to",
             why=f"there is no cluster {cluster_name!r} with a `server`",
             next_step=_NEXT,
@@ -64,22 +65,22 @@ def check_kubeconfig(path: Path | None, context: str | None) -> str:
 
 
 def _read_files(path: Path | None) -> dict[Path, Object]:
-    """Return the content of each existing file. Raises ClusterError if none can be used."""
+    """Return the content of each existing file. Raises KubeconfigError if none can be used."""
     text = str(path) if path else os.environ.get("KUBECONFIG") or "~/.kube/config"
     paths = [Path(part).expanduser() for part in text.split(os.pathsep) if part]
     found = {part: _read_file(part) for part in paths if part.exists()}
     if not found:
-        raise ClusterError(
+        raise KubeconfigError(
             f"no cluster to talk to: there is no kubeconfig {' or '.join(map(str, paths))}",
-            why="" if path else "neither --kubeconfig nor a file of $KUBECONFIG was found",
+            why="--kubeconfig names it" if path else "$KUBECONFIG and --kubeconfig choose another",
             next_step=_NEXT,
         )
     return found
 
 
 def _read_file(path: Path) -> Object:
-    def refuse(why: str) -> ClusterError:
-        return ClusterError(
+    def refuse(why: str) -> KubeconfigError:
+        return KubeconfigError(
             f"no cluster to talk to: kubeconfig {path} cannot be used", why=why, next_step=_NEXT
         )
 
@@ -125,7 +126,7 @@ def _check_files(settings: Object, keys: Sequence[str], folder: Path, title: str
             continue
         path = folder / Path(str(settings[key])).expanduser()
         if not os.access(path, os.R_OK):
-            raise ClusterError(
+            raise KubeconfigError(
                 f"kubeconfig {title} names a file that cannot be read: {path}",
                 why=f"{key}: " + ("no such file" if not path.exists() else "Permission denied"),
                 next_step="bring the file there, or embed it: kubectl config view --flatten",
@@ -133,7 +134,7 @@ def _check_files(settings: Object, keys: Sequence[str], folder: Path, title: str
 
 
 def _check_login_program(user: Object, folder: Path, context: str) -> None:
-    """Raise ClusterError if the user logs in with a program that is not installed."""
+    """Raise KubeconfigError if the user logs in with a program that is not installed."""
     plugin: Any = user.get("exec")
     if not isinstance(plugin, dict):
         return
@@ -141,7 +142,7 @@ def _check_login_program(user: Object, folder: Path, context: str) -> None:
     # a command with a slash is relative to the kubeconfig, as in kubectl
     program = str(folder / command) if "/" in command else command
     if not shutil.which(program):
-        raise ClusterError(
+        raise KubeconfigError(
             f"context {context} logs in with a program that is not installed: {command}",
             why="its user in the kubeconfig has `exec`",
             next_step=str(plugin.get("installHint") or "").strip()

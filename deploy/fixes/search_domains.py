@@ -220,6 +220,7 @@ FIX = Fix(
             name="keep-name",
             kind="list",
             metavar="NAME",
+            check=parse_domain,
             help="search-domains: this name, and all below it, still resolves.",
         ),
     ),

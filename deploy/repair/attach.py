@@ -64,15 +64,24 @@ class AttachPlan:
         return all(update.is_noop for update in self.updates)
 
 
+def check_request(request: AttachRequest) -> None:
+    """Raise InputError for a request that no cluster can fulfil."""
+    for name in request.names:
+        parse_workload(name, request.namespace)
+    if not request.index and not request.ndots:
+        raise InputError(
+            "nothing to do: --no-index without --ndots",
+            why="--no-index leaves only what --ndots sets",
+            next_step="leave out --no-index, or add --ndots",
+        )
+
+
 def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
     """Plan the change to each workload. Raises InputError, or RefusedError for one with an owner.
 
     Each workload is attached, and later detached, on its own.
     """
-    if not request.index and not request.ndots:
-        raise InputError(
-            "nothing to do: --no-index without --ndots", next_step="leave out --no-index"
-        )
+    check_request(request)
     workloads = _find_workloads(cluster, request)
     for target, obj in workloads.items():
         _check_owner(target, obj)
@@ -112,7 +121,7 @@ def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
         entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of([NAME])
     ]
     if request.names:
-        requested = [_parse_name(name, request.namespace) for name in request.names]
+        requested = [parse_workload(name, request.namespace) for name in request.names]
     else:
         requested = list(_match_workloads(cluster, request))
     updates = engine.plan_rollback([NAME], [target for target in requested if target in attached])
@@ -154,7 +163,7 @@ def _write(
 def _find_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[ObjectSpec, Object]:
     """Return the requested workloads. Raises InputError if there are none."""
     if request.names:
-        targets = [_parse_name(name, request.namespace) for name in request.names]
+        targets = [parse_workload(name, request.namespace) for name in request.names]
         return {target: _get_workload(cluster, target) for target in targets}
     workloads = _match_workloads(cluster, request)
     if not workloads:
@@ -177,7 +186,7 @@ def _match_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[Object
     }
 
 
-def _parse_name(text: str, namespace: str) -> ObjectSpec:
+def parse_workload(text: str, namespace: str) -> ObjectSpec:
     """Return the target of KIND/NAME, with the kind as kubectl accepts it."""
     kind, slash, name = text.partition("/")
     key = kind.lower() if kind.lower() in _SHORT_NAMES else kind.lower().removesuffix("s")
@@ -189,7 +198,12 @@ def _parse_name(text: str, namespace: str) -> ObjectSpec:
             next_step="such as deployment/backend",
         )
     if kinds[key] in _UNSUPPORTED:
-        raise InputError(f"{text} cannot be attached", why=_UNSUPPORTED[kinds[key]])
+        raise InputError(
+            f"{text} cannot be attached",
+            why=_UNSUPPORTED[kinds[key]],
+            next_step="name the workload that creates it, or give its pods the variables of "
+            "`mirror env`",
+        )
     return ObjectSpec(kind=kinds[key], name=name, namespace=namespace)
 
 

@@ -58,8 +58,7 @@ class EngineClient:
             raise EngineError(
                 f"no Docker engine to build with: {address} does not answer",
                 why=_reason(error),
-                next_step="start Docker (or set DOCKER_HOST to another engine), or give a built "
-                "image with --image",
+                next_step=_connect_advice(error),
             ) from error
         return cls(api, deadline)
 
@@ -249,6 +248,12 @@ def _limit(deadline: Deadline, seconds: float) -> int:
 def _split_reference(reference: str) -> tuple[str, str]:
     name, tag = parse_repository_tag(reference)
     return name, tag or "latest"
+
+
+def _connect_advice(error: BaseException) -> str:
+    if "Permission denied" in str(error) or "PermissionError" in str(error):
+        return 'let your user use the engine: sudo usermod -aG docker "$USER" && newgrp docker'
+    return "start Docker (sudo systemctl start docker), or set DOCKER_HOST to another engine"
 
 
 def _reason(error: BaseException) -> str:

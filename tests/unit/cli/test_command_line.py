@@ -48,7 +48,7 @@ def test_the_overview_imports_no_command() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
-    assert "Commands:" in done.stdout
+    assert "Repair a cluster:" in done.stdout
     assert not [name for name in done.stdout.split() if name.startswith(("cli.commands", "deploy"))]
 
 

@@ -100,7 +100,7 @@ def test_names_the_engine_that_does_not_answer(
         EngineClient.connect(Deadline.after(5))
     assert str(tmp_path) in absent.value.what
     assert absent.value.why
-    assert "--image" in absent.value.next_step
+    assert "DOCKER_HOST" in absent.value.next_step
 
 
 @pytest.mark.parametrize(
