@@ -133,15 +133,18 @@ class Cluster:
                 proxy=self._api.configuration.proxy,
             ) from error
         if response.status >= 400:
-            raise describe_response(
-                response.status,
-                text,
-                request=f"{method} {path}",
-                context=self.context,
-                server=self.server,
-                kubectl=self.kubectl,
-            )
+            raise self._build_error(response.status, text, method, path)
         return text
+
+    def _build_error(self, status: int, text: str, method: str, path: str) -> ClusterError:
+        return describe_response(
+            status,
+            text,
+            request=f"{method} {path}",
+            context=self.context,
+            server=self.server,
+            kubectl=self.kubectl,
+        )
 
     def open_websocket(
         self,
