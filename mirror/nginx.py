@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, SIMPLE_JSON, WORKLOADS_INDEX
@@ -16,6 +17,8 @@ _FOLDER = f"(?:{URL_PREFIX})?[0-9a-f]{{64}}"
 # a file may be removed between two lookups; the client must not take that for "no such file"
 _RETRY_LATER = "error_page 404 =503 @retry_later"
 _DEVPI = (
+    # a page of somebody else's may have made its name lead here (DNS rebinding)
+    "if ($is_known_host = 0) { return 421; }",
     "proxy_pass http://devpi",
     'proxy_set_header Connection ""',
     "proxy_set_header Host $http_host",
@@ -31,7 +34,21 @@ _CACHE = (
     *_NO_BODY,
     'proxy_set_header Connection ""',
     "proxy_set_header Host public",
-    "proxy_set_header Accept $accept",
+    "proxy_set_header Accept $http_accept",
+)
+# what the Accept header says where no q-values have to be compared (RFC 9110); the cache decides
+# the rest: the form "negotiate" never exists as a file
+_FORMS = (
+    "default negotiate",
+    rf'"~*(?:^|,)\s*{_JSON_PATTERN}\s*(?:,|$)" json',
+    r'"~*^\s*(?:text/html|\*/\*)\s*$" html',
+    '"" html',
+)
+# an attacker's web page can only use names that public DNS answers, never a literal address
+_KNOWN_HOSTS = (
+    "default 0",
+    r'"~*^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\])(?::[0-9]+)?$" 1',
+    r'"~*^(?:[a-z0-9-]+|(?:[a-z0-9-]+\.)+(?:svc|localhost|cluster\.local))(?::[0-9]+)?$" 1',
 )
 # with no-cache, clients ask each time whether a page has changed, and see new uploads at once
 _AS_PAGE = (
@@ -43,7 +60,7 @@ _AS_PAGE = (
     "add_header Vary Accept",
 )
 _AS_FILE = ("types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
-_SERVE_FRESH = (*_AS_PAGE, f"try_files /{FRESH}/$project.$kind @public")
+_SERVE_FRESH = (*_AS_PAGE, f"try_files /{FRESH}/$project.$form @public")
 
 
 def build_argv(program: str, prefix: PurePath, config: PurePath) -> tuple[str, ...]:
@@ -72,16 +89,17 @@ def render_config(
     and of what a client sends only the path and whether it accepts JSON affect the response.
     """
     public = data / PUBLIC
+    markers = _quote(data / PRIVATE, "/$project")
     temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     lines = (
         "daemon off;",
         *((f"user {user};",) if user else ()),
         "worker_processes 2;",
-        f"pid {scratch}/nginx.pid;",
+        f"pid {_quote_literally(scratch / 'nginx.pid')};",
         "error_log stderr warn;",
         "events { worker_connections 4096; }",
         "http {",
-        *(f"    {kind}_temp_path {scratch}/{kind};" for kind in temporary),
+        *(f"    {kind}_temp_path {_quote_literally(scratch / kind)};" for kind in temporary),
         "    access_log off;",
         "    server_tokens off;",
         "    sendfile on;",
@@ -92,12 +110,14 @@ def render_config(
         "    default_type application/octet-stream;",
         f"    upstream devpi {{ server 127.0.0.1:{devpi_port} max_fails=0; keepalive 8; }}",
         f"    upstream public {{ server 127.0.0.1:{cache_port} max_fails=0; keepalive 32; }}",
-        f"    map $http_accept $kind {{ default html; ~{_JSON_PATTERN} json; }}",
-        f"    map $kind $accept {{ default text/html; json {SIMPLE_JSON}; }}",
+        '    geo $dollar { default "$"; }',  # a path may hold one, and nothing quotes it
+        *_render_map("$http_accept $form", _FORMS),
+        "    map $form $stored_form { default html; json json; }",
+        *_render_map("$http_host $is_known_host", _KNOWN_HOSTS),
         *(_render_health_server(health) if health else ()),
         "    server {",
         f"        listen {listen} backlog=4096;",
-        f"        root {public};",
+        f"        root {_quote(public)};",
         "        proxy_http_version 1.1;",
         "        proxy_connect_timeout 5s;",
         "        proxy_read_timeout 600s;",
@@ -107,14 +127,19 @@ def render_config(
         "        proxy_next_upstream off;",
         *_render_location("/", *_DEVPI),
         *_render_location("@devpi", *_DEVPI),
-        *_render_location("@public", *_CACHE, "error_page 502 504 = @any_age"),
+        *_render_location(
+            "@public",
+            rf"rewrite ^ /{WORKLOADS_INDEX}/+simple/$project/ break",  # as a warm page is found
+            *_CACHE,
+            "error_page 502 504 = @any_age",
+        ),
         *_render_location("@public_file", *_CACHE),
         *_render_location("@retry_later", "return 503"),
         # the cache is not running: a page of any age is better than none
-        *_render_location("@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$kind =503"),
+        *_render_location("@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$stored_form =503"),
         *_render_location(
             rf"~ ^/{WORKLOADS_INDEX}/\+simple/(?<project>{_NAME})/$",
-            f"if (-e {data}/{PRIVATE}/$project) {{ return 418; }}",
+            f"if (-e {markers}) {{ return 418; }}",
             "error_page 418 = @devpi",
             "error_page 404 = @public",  # the page expired between two lookups
             *_SERVE_FRESH,
@@ -132,12 +157,23 @@ def render_config(
             *_AS_FILE,
             f"try_files /{FILES}/$file @public_file",
         ),
+        # the rest of the pull-through index: devpi would ask the upstream in one of its few threads
+        *_render_location(f"~ ^/{MIRROR_INDEX}/", "return 404"),
+        *_render_location(f"= /{MIRROR_INDEX}/+api", *_DEVPI),
         # what the cache names in X-Accel-Redirect
         *_render_location(
-            f"/+held/{PAGES}/", "internal", *_AS_PAGE, f"alias {public}/{PAGES}/", _RETRY_LATER
+            f"/+held/{PAGES}/",
+            "internal",
+            *_AS_PAGE,
+            f"alias {_quote(public / PAGES, '/')}",
+            _RETRY_LATER,
         ),
         *_render_location(
-            f"/+held/{FILES}/", "internal", *_AS_FILE, f"alias {public}/{FILES}/", _RETRY_LATER
+            f"/+held/{FILES}/",
+            "internal",
+            *_AS_FILE,
+            f"alias {_quote(public / FILES, '/')}",
+            _RETRY_LATER,
         ),
         *_render_location("= /+mirror/status", *_CACHE),
         *_render_location("= /+mirror/requests", "stub_status"),
@@ -146,6 +182,21 @@ def render_config(
         "",
     )
     return "\n".join(lines)
+
+
+def _quote(path: PurePath, suffix: str = "") -> str:
+    """Quote a path for a directive in which nginx replaces variables; ``suffix`` may hold some."""
+    return _quote_literally(path)[:-1].replace("$", "${dollar}") + f'{suffix}"'
+
+
+def _quote_literally(path: PurePath) -> str:
+    """Quote a path for a directive without variables."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _render_map(names: str, entries: Sequence[str]) -> tuple[str, ...]:
+    return (f"    map {names} {{", *(f"        {entry};" for entry in entries), "    }")
 
 
 def _render_location(match: str, *directives: str) -> tuple[str, ...]:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from packaging.markers import InvalidMarker, Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import Version
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 # architecture as Docker, Go or uname name it → as platform tags of wheels name it
+SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")  # what installers build
+
 WHEEL_ARCHITECTURES = {
     "amd64": "x86_64",
     "arm64": "aarch64",
@@ -100,14 +97,34 @@ def select_pythons(requires_python: str) -> tuple[str, ...]:
     return versions or PYTHON_VERSIONS
 
 
-def parse_version(filename: str) -> Version | None:
-    """Return the version in the name of a wheel or sdist; None for other files."""
+def allows_python(requires_python: str, python: str) -> bool:
+    """Return whether requires-python allows a version such as "3.12"; an invalid one does."""
+    try:
+        return SpecifierSet(requires_python).contains(f"{python}.99", prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+def parse_version(filename: str, project: str) -> Version | None:
+    """Return the version in the name of a project's wheel or sdist; None for other files.
+
+    The project's name tells where the version starts: in demo-pkg-0.8-3.tar.gz it is 0.8.post3.
+    """
     try:
         if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)[1]
-        return parse_sdist_filename(filename)[1]
-    except (InvalidWheelFilename, InvalidSdistFilename):
+            name, version, *_ = parse_wheel_filename(filename)
+            return version if name == canonicalize_name(project) else None
+    except InvalidWheelFilename:
         return None
+    suffix = next((suffix for suffix in SDIST_SUFFIXES if filename.endswith(suffix)), None)
+    stem = filename.removesuffix(suffix) if suffix else ""
+    for position in (index for index, letter in enumerate(stem) if letter == "-"):
+        if canonicalize_name(stem[:position]) == canonicalize_name(project):
+            try:
+                return Version(stem[position + 1 :])
+            except InvalidVersion:
+                continue
+    return None
 
 
 def select_files(filenames: Sequence[str], target: TargetEnvironment) -> tuple[str, ...]:
@@ -115,7 +132,8 @@ def select_files(filenames: Sequence[str], target: TargetEnvironment) -> tuple[s
     wheels, sdists = [], []
     for filename in filenames:
         if not filename.endswith(".whl"):
-            sdists.append(filename)
+            if filename.endswith(SDIST_SUFFIXES):
+                sdists.append(filename)
             continue
         try:
             tags = parse_wheel_filename(filename)[3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 
@@ -75,7 +76,21 @@ def env(
     if environment_format == "configmap":
         terminal.yaml_documents([render_environment_map(None, endpoint)])
     else:
-        click.echo(render_environment(endpoint.environment(), environment_format))
+        variables = endpoint.environment() | bypass_proxies(str(endpoint.address), os.environ)
+        click.echo(render_environment(variables, environment_format))
+
+
+def bypass_proxies(address: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return NO_PROXY and no_proxy with the entries of both, and the mirror's address.
+
+    A proxy cannot reach the mirror. Programs differ in which of the two they read.
+    """
+    present = ",".join(environment.get(name, "") for name in ("NO_PROXY", "no_proxy"))
+    entries = [entry for entry in present.replace(",", " ").split() if entry]
+    if "*" in entries:
+        return {}
+    value = ",".join(dict.fromkeys([*entries, address]))
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _print_published(endpoint: Endpoint, namespaces: tuple[str, ...]) -> None:

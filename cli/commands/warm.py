@@ -99,7 +99,8 @@ def warm(
     """
     _check_arguments(sources, follow, versions)
     # before the cluster is asked
-    pinned = lock.merge_locks([lock.read_lock(source) for source in sources])
+    locks = [lock.read_lock(source, follow_includes=True) for source in sources]
+    pinned = lock.merge_locks(locks)
     backend = _LocalBackend(target) if local else _ClusterBackend(target)
     unfetchable: tuple[MissingDistribution, ...] = ()
     if follow:

@@ -17,7 +17,8 @@ from mirror.core.codec import json_key
 from mirror.core.errors import UnfitError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
-from mirror.local.processes import exclusive_lock
+from mirror.http_pool import check_proxies
+from mirror.local.processes import check_port_free, exclusive_lock
 from mirror.local.services import LocalServices, find_nginx
 from mirror.local.settings import LocalPaths, LocalSettings
 from mirror.settings import Endpoint
@@ -59,17 +60,28 @@ class LocalMirror:
             settings = replace(saved, **overrides)
             if self.services.processes.is_running() and settings == saved:
                 return self.read_status(deadline)
+            check_proxies()
+            if settings.port != saved.port or not self.services.processes.has_members():
+                check_port_free(settings.port)  # before the running mirror is stopped
             self.services.stop()
-            progress.step("prepare the data folder")
-            self._prepare(settings, progress)
-            has_nginx = find_nginx() is not None
-            progress.step("start devpi" + (" and nginx" if has_nginx else ""))
-            with IndexClient(settings.endpoint.root_url, deadline) as client:
-                self.services.start(settings, client, progress, deadline)
-                progress.step("make the indexes")
-                client.login("root", self.read_root_password())
-                client.ensure_indexes(settings.upstream, behind_proxy=has_nginx)
+            try:
+                self._start(settings, progress, deadline)
+            except BaseException:
+                self.services.stop()  # what runs has the saved settings, or nothing runs
+                raise
+            settings.save(self.paths.settings_path)
             return self.read_status(deadline)
+
+    def _start(self, settings: LocalSettings, progress: Progress, deadline: Deadline) -> None:
+        progress.step("prepare the data folder")
+        self._prepare(progress)
+        has_nginx = find_nginx() is not None
+        progress.step("start devpi" + (" and nginx" if has_nginx else ""))
+        with IndexClient(settings.endpoint.root_url, deadline) as client:
+            self.services.start(settings, client, progress, deadline)
+            progress.step("make the indexes")
+            client.login("root", self.read_root_password())
+            client.ensure_indexes(settings.upstream, behind_proxy=has_nginx)
 
     def down(self, *, purge: bool, progress: Progress = SILENT) -> bool:
         """Stop the mirror; ``purge`` also removes its files. Returns whether there was any."""
@@ -133,8 +145,8 @@ class LocalMirror:
     def _exclusive(self) -> AbstractContextManager[None]:
         return exclusive_lock(self.paths.state_dir / "lock")
 
-    def _prepare(self, settings: LocalSettings, progress: Progress) -> None:
-        """Create the directories, secrets and devpi's server directory, and save the settings."""
+    def _prepare(self, progress: Progress) -> None:
+        """Create the directories, secrets and devpi's server directory."""
         paths = self.paths
         folders = (paths.data_dir, paths.state_dir, paths.settings_path.parent)
         for folder in (*folders, paths.secrets_dir):
@@ -150,7 +162,6 @@ class LocalMirror:
             program=_find_script("devpi-init"),
             report=progress.note,
         )
-        settings.save(paths.settings_path)
 
     def _purge(self) -> None:
         paths = self.paths

@@ -1,7 +1,8 @@
 """Background processes that outlive the command that started them.
 
-A record on disk identifies each process by its pid and start time, so a later command finds it
-again and never signals somebody else's process.
+A record on disk identifies each process by its pid, the kernel's boot and the clock tick in which
+it started, so a later command finds it again and never signals somebody else's process. Setting the
+clock changes neither.
 """
 
 from __future__ import annotations
@@ -24,25 +25,41 @@ from mirror.core.errors import RefusedError
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 10
 _CLOCK_ERROR = 0.01  # seconds; the kernel counts start times in ticks of this length
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_START_FIELD = 19  # of /proc/PID/stat, counted after the command's name: ticks since the boot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
     """A process that was started here.
 
-    ``created`` (seconds since the epoch) tells it apart from a later process with the same pid.
+    ``start_ticks`` and ``boot_id`` tell it apart from a later process with the same pid.
+    ``created`` (seconds since the epoch) orders records; it also identifies those of version 0.1.0,
+    which have no ticks.
     """
 
     pid: int
     created: float
+    start_ticks: int = 0
+    boot_id: str = ""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessRecord:
+        """Return the record of a process that runs now."""
+        return cls(
+            pid=pid,
+            created=psutil.Process(pid).create_time(),
+            start_ticks=_read_start_ticks(pid),
+            boot_id=_read_boot_id(),
+        )
 
     def find(self) -> psutil.Process | None:
         """Return the process if it is still running."""
         try:
             candidate = psutil.Process(self.pid)
-            is_same = abs(candidate.create_time() - self.created) < _CLOCK_ERROR
+            is_same = self._compare_start(candidate) == 0
             is_running = is_same and candidate.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except (OSError, psutil.Error):
             return None
         return candidate if is_running else None
 
@@ -55,17 +72,26 @@ class ProcessRecord:
         """
         try:
             # a killed leader may remain as a zombie; the pid is then still its own
-            if abs(psutil.Process(self.pid).create_time() - self.created) >= _CLOCK_ERROR:
+            if self._compare_start(psutil.Process(self.pid)) != 0:
                 return []
-        except psutil.Error:
+        except (OSError, psutil.Error):
             pass
-        earliest = self.created - _CLOCK_ERROR
         members = []
         for candidate in psutil.process_iter():
             with suppress(OSError, psutil.Error):
-                if os.getsid(candidate.pid) == self.pid and candidate.create_time() >= earliest:
+                if os.getsid(candidate.pid) == self.pid and self._compare_start(candidate) >= 0:
                     members.append(candidate)
         return members
+
+    def _compare_start(self, candidate: psutil.Process) -> int:
+        """Return -1, 0 or 1: a process started before, with or after this one; -1: another boot."""
+        if not self.boot_id:
+            difference = candidate.create_time() - self.created
+            return 0 if abs(difference) < _CLOCK_ERROR else -1 if difference < 0 else 1
+        if self.boot_id != _read_boot_id():
+            return -1
+        ticks = _read_start_ticks(candidate.pid) - self.start_ticks
+        return (ticks > 0) - (ticks < 0)
 
 
 class BackgroundProcesses:
@@ -85,7 +111,7 @@ class BackgroundProcesses:
         env = {**os.environ, **(env or {})}
         pid = process.spawn(argv, log=log, env=env, cwd=self.folder)
         records = self.read_records()
-        records[name] = ProcessRecord(pid=pid, created=psutil.Process(pid).create_time())
+        records[name] = ProcessRecord.of(pid)
         document = {name: asdict(record) for name, record in records.items()}
         write_atomically(self._records_path, json.dumps(document))
 
@@ -101,6 +127,10 @@ class BackgroundProcesses:
         """Return whether processes were started and all of them still run."""
         records = self.read_records()
         return bool(records) and all(record.find() for record in records.values())
+
+    def has_members(self) -> bool:
+        """Return whether any started process, or a child that it left behind, still runs."""
+        return any(record.find_session() for record in self.read_records().values())
 
     def stop(self, signals: Mapping[str, signal.Signals]) -> bool:
         """Stop all processes; return whether any was running.
@@ -137,6 +167,16 @@ class BackgroundProcesses:
         except OSError:
             return ""
         return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _read_start_ticks(pid: int) -> int:
+    """Return when a process started, in clock ticks since the boot. Raises OSError."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[_START_FIELD])
+
+
+def _read_boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
 
 
 def check_port_free(port: int) -> None:

@@ -28,7 +28,8 @@ from mirror.settings import ServerSettings
 
 _PORT_TAKEN = "Address already in use"
 _START_ATTEMPTS = 3
-_STOP_SIGNALS = {"nginx": signal.SIGQUIT, "devpi": signal.SIGINT}  # devpi ignores SIGTERM
+# devpi ignores SIGTERM; nginx gets it, since SIGQUIT would wait for running transfers
+_STOP_SIGNALS = {"devpi": signal.SIGINT}
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where distributions install nginx
 
 

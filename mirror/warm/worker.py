@@ -11,14 +11,15 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from urllib3.exceptions import HTTPError
 
 from mirror.core.errors import MirrorError, WaitTimeout
@@ -33,7 +34,7 @@ from mirror.warm.request import (
     WarmReport,
     WarmRequest,
 )
-from mirror.wheels import TargetEnvironment, parse_version, select_files
+from mirror.wheels import TargetEnvironment, allows_python, parse_version, select_files
 
 DEFAULT_CONCURRENCY = 8  # requests; more would only queue at the upstream
 _RETRY_SECONDS = 90.0  # how long to retry one page or file while the mirror fails
@@ -51,6 +52,8 @@ class IndexFile:
     url: str
     sha256: str
     size: int
+    requires_python: str = ""
+    yanked: bool = False
 
 
 class _NotAvailable(Exception):
@@ -145,34 +148,71 @@ def _find_release_files(
         )
     except (WaitTimeout, MirrorError) as error:
         raise _NotAvailable(error.why or error.what) from error
-    newest = _select_newest(files, release.specifier)
-    allowed = [file for file in newest if not release.hashes or file.sha256 in release.hashes]
-    if not allowed:
+    return _select_files(files, release, target)
+
+
+def _select_files(
+    files: Sequence[IndexFile], release: RequestedRelease, target: TargetEnvironment
+) -> list[IndexFile]:
+    """Return those of a page's files that a release needs. Raises _NotAvailable."""
+    versions = _select_versions(files, release)
+    pinned = [file for file in versions if not release.hashes or file.sha256 in release.hashes]
+    if not pinned:
         raise _NotAvailable(
             "the index has this release, but none of its files has a hash of the lock"
         )
-    names = set(select_files([file.filename for file in allowed], target))
-    if not names:
+    selected: dict[IndexFile, None] = {}
+    for python in target.pythons:
+        selected |= dict.fromkeys(_select_for_python(pinned, versions, python, target))
+    if not selected:
         pythons, machines = ", ".join(target.pythons), ", ".join(target.machines)
         raise _NotAvailable(f"no wheel for Python {pythons} on Linux {machines}, and no sdist")
-    return [file for file in allowed if file.filename in names]
+    return list(selected)
 
 
-def _select_newest(files: Sequence[IndexFile], specifier: str) -> list[IndexFile]:
-    """Return the files of the newest release that a specifier allows. Raises _NotAvailable."""
-    allowed = SpecifierSet(specifier)
-    # False, not None: with None, `contains` accepts a prerelease that is passed on its own
-    allow_prereleases = specifier.startswith("==") or bool(allowed.prereleases)
+def _select_versions(
+    files: Sequence[IndexFile], release: RequestedRelease
+) -> dict[IndexFile, Version]:
+    """Return the files that a specifier allows and their versions. Raises _NotAvailable.
+
+    As installers do, it takes a yanked file only if the specifier pins its version, and a
+    prerelease only if the specifier names one or there is nothing else.
+    """
+    allowed = SpecifierSet(release.specifier)
+    is_pinned = release.specifier.startswith("==") and "*" not in release.specifier
     versions = {
         file: version
         for file in files
-        if (version := parse_version(file.filename)) is not None
-        and allowed.contains(version, prereleases=allow_prereleases)
+        if (version := parse_version(file.filename, release.name)) is not None
+        and allowed.contains(version, prereleases=True)
     }
-    if not versions:
-        raise _NotAvailable(f"the index has no release {specifier or 'that is not a prerelease'}")
-    newest = max(versions.values())
-    return [file for file, version in versions.items() if version == newest]
+    usable = {file: version for file, version in versions.items() if is_pinned or not file.yanked}
+    if not (is_pinned or allowed.prereleases):
+        usable = {file: v for file, v in usable.items() if not v.is_prerelease} or usable
+    if not usable:
+        reason = "that is not yanked" if versions else release.specifier or "with a valid version"
+        raise _NotAvailable(f"the index has no release {reason}")
+    return usable
+
+
+def _select_for_python(
+    files: Sequence[IndexFile],
+    versions: Mapping[IndexFile, Version],
+    python: str,
+    target: TargetEnvironment,
+) -> list[IndexFile]:
+    """Return the files of the newest release that can be installed with one Python."""
+    one_python = replace(target, pythons=(python,))
+    for newest in sorted({versions[file] for file in files}, reverse=True):
+        release = [
+            file
+            for file in files
+            if versions[file] == newest and allows_python(file.requires_python, python)
+        ]
+        names = set(select_files([file.filename for file in release], one_python))
+        if names:
+            return [file for file in release if file.filename in names]
+    return []
 
 
 def _read_page(url: str) -> list[IndexFile] | None:
@@ -201,6 +241,8 @@ def _parse_page(url: str, page: dict[str, Any]) -> list[IndexFile]:
             url=urljoin(url, str(file.get("url", ""))).partition("#")[0],
             sha256=str((file.get("hashes") or {}).get("sha256", "")).lower(),
             size=int(file.get("size") or 0),
+            requires_python=str(file.get("requires-python") or ""),
+            yanked=bool(file.get("yanked")),
         )
         for file in page.get("files", [])
     ]

@@ -143,6 +143,24 @@ def test_names_the_process_that_uses_the_port(home: MirrorHome) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_used_port_changes_nothing(home: MirrorHome) -> None:
+    """The running mirror goes on, and the next `up` does not try that port again."""
+    home.up()
+    pids = home.list_pids()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        result = home.run_mirror("up", "--port", str(other.getsockname()[1]))
+        assert result.returncode == 5
+        assert home.list_pids() == pids
+        assert home.run_json("status")[1]["state"] == "running"
+    again = home.run_mirror("up")
+    assert again.returncode == 0, again.stderr
+    assert home.list_pids() == pids
+    socks = home.run_mirror("up", "--port", str(home.port + 1), env={"https_proxy": "socks5://x:1"})
+    assert socks.returncode == 2
+    assert "https_proxy names a socks5 proxy" in socks.stderr
+    assert home.list_pids() == pids
+
+
 def test_a_stale_record_never_ends_a_foreign_process(home: MirrorHome) -> None:
     home.up()
     for pid in home.list_pids():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import RunProgram
@@ -50,6 +54,43 @@ def test_refuses_other_bytes_for_a_published_file(
     }
     (upload,) = json.loads(home.run_mirror("add", str(wheel), "-o", "json").stdout)
     assert upload["outcome"] == "present", "the published bytes are unchanged"
+
+
+def test_installers_with_a_date_find_private_packages(
+    home: MirrorHome, wheel: Path, tmp_path: Path
+) -> None:
+    """And programs with an HTTP proxy do not ask it for the mirror."""
+    home.up()
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    variables = json.loads(home.run_mirror("env", "--format", "json").stdout)
+    proxy = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY")}
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+    argv = ("uv", "pip", "install", "--no-cache", "--target", str(tmp_path / "installed"))
+    for options in (("--exclude-newer", tomorrow, "house-lib"), ("house-lib",)):
+        environment = {**os.environ, **proxy, **variables}
+        done = subprocess.run((*argv, *options), env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    early = ("--exclude-newer", "2020-01-01", "--reinstall", "house-lib")
+    assert subprocess.run((*argv, *early), env={**os.environ, **variables}).returncode != 0
+
+
+def test_refuses_names_that_would_stop_a_start(
+    home: MirrorHome, wheel: Path, tmp_path: Path
+) -> None:
+    home.up()
+    password = (home.root / "data/pypi-mirror/secrets/root-password").read_text()
+    url = f"http://127.0.0.1:{home.port}/workloads/stable/"
+    with httpx.Client(auth=("root", password), trust_env=False, timeout=60) as client:
+        for name in ("a/b", "../../evil", "weird name!", "l" * 300, "nul\0x", ".", "..", "Éclair"):
+            form = {":action": "submit", "name": name, "version": "0"}
+            assert client.post(url, data=form).status_code == 400, name
+            upload = form | {":action": "file_upload", "version": "1.0"}
+            files = {"content": ("x-1.0.tar.gz", b"x")}
+            assert client.post(url, data=upload, files=files).status_code == 400, name
+    assert list((home.root / "data/pypi-mirror/private").iterdir()) == []
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    home.run_mirror("down")
+    assert home.up()["state"] == "running"
 
 
 def test_a_copy_from_before_an_upgrade_can_be_restored(home: MirrorHome, wheel: Path) -> None:

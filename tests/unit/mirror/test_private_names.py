@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mirror.private_names import PrivateNamesPlugin, find_released_project
+from mirror.private_names import (
+    PrivateNamesPlugin,
+    add_details,
+    find_released_project,
+    find_unusable_field,
+)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +133,79 @@ def test_a_refused_deletion_releases_nothing(started: Start, status: str) -> Non
     send = started(devpi)
     devpi.status, devpi.projects = status, set()
     assert send("DELETE", "/workloads/stable/acme") == ["acme"]
+
+
+def test_one_impossible_name_does_not_stop_a_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An older version registered them."""
+    impossible = ("l" * 300, "nul\0x", "a/b", "..")
+    PrivateNamesPlugin(tmp_path).add_markers({"acme", *impossible, "zulu"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["acme", "zulu"]
+    assert capsys.readouterr().out.count("not a name that can be private") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "filename", "part"),
+    [
+        ("acme", "1.0", "acme-1.0.tar.gz", ""),
+        ("Acme.Billing_x", "1!2.0+cu12.1", "Acme.Billing_x-1!2.0+cu12.1-py3-none-any.whl", ""),
+        ("l" * 300, "1.0", "l-1.0.tar.gz", "not a project name"),
+        ("../../evil", "1.0", "evil-1.0.tar.gz", "not a project name"),
+        ("a/b", "1.0", "a-1.0.tar.gz", "not a project name"),
+        ("nul\0x", "1.0", "nul-1.0.tar.gz", "not a project name"),
+        ("", "1.0", "a-1.0.tar.gz", "not a project name"),
+        ("..", "1.0", "a-1.0.tar.gz", "not a project name"),
+        ("Éclair", "1.0", "eclair-1.0.tar.gz", "not a project name"),
+        ("weird name!", "1.0", "weird-1.0.tar.gz", "not a project name"),
+        ("acme", "v" * 200, "acme-1.0.tar.gz", "not a version"),
+        ("acme", "1/0", "acme-1.0.tar.gz", "not a version"),
+        ("acme", "1.0", "../../../acme-1.0.tar.gz", "not a usable filename"),
+        ("acme", "1.0", "a" * 250 + "-1.0.tar.gz", "not a usable filename"),
+    ],
+)
+def test_refuses_what_devpi_or_the_file_system_cannot_take(
+    name: str, version: str, filename: str, part: str
+) -> None:
+    form = {"name": name, "version": version, "content": SimpleNamespace(filename=filename)}
+    reason = find_unusable_field(form)
+    assert part in reason
+    assert bool(reason) == bool(part)
+    assert bool(find_unusable_field({"name": name, "version": version})) == (
+        part in {"not a project name", "not a version"}
+    )
+
+
+def test_pages_get_sizes_and_upload_times() -> None:
+    """PEP 700; without them, `uv --exclude-newer` drops every private package."""
+    uploaded = datetime(2026, 11, 28, 14, 2, 7, tzinfo=UTC)
+    filenames = ("acme-1.0.tar.gz", "acme-1.10.tar.gz", "acme-1.9-py3-none-any.whl")
+    document: dict[str, Any] = {
+        "meta": {"api-version": "1.0"},
+        "name": "acme",
+        "files": [
+            {"filename": name, "url": f"../../+f/abc/de%66/{name}#sha256=00"} for name in filenames
+        ],
+    }
+    asked = []
+
+    def find(path: str) -> tuple[int, datetime]:
+        asked.append(path)
+        return 7, uploaded
+
+    add_details(document, find)
+    assert asked == [f"workloads/stable/+f/abc/def/{name}" for name in filenames]
+    assert {file["size"] for file in document["files"]} == {7}
+    assert {file["upload-time"] for file in document["files"]} == {"2026-11-28T14:02:07.000000Z"}
+    assert document["versions"] == ["1.0", "1.9", "1.10"]
+    assert document["meta"]["api-version"] == "1.1"
+
+
+def test_a_page_with_a_missing_file_stays_of_version_one() -> None:
+    document = {
+        "meta": {"api-version": "1.0"},
+        "name": "acme",
+        "files": [{"filename": "acme-1.tar.gz", "url": "../../+f/a/b/acme-1.tar.gz"}],
+    }
+    add_details(document, lambda _: None)
+    assert document["meta"] == {"api-version": "1.0"}

@@ -10,6 +10,7 @@ from packaging.tags import sys_tags
 from mirror.wheels import (
     PYTHON_VERSIONS,
     TargetEnvironment,
+    allows_python,
     parse_version,
     select_files,
     select_pythons,
@@ -83,6 +84,43 @@ def test_selects_python_versions() -> None:
 
 
 def test_parses_versions_of_filenames() -> None:
-    assert str(parse_version("lib-1.0-py3-none-any.whl")) == "1.0"
-    assert str(parse_version("lib-1.0.tar.gz")) == "1.0"
-    assert parse_version("lib.exe") is None
+    assert str(parse_version("lib-1.0-py3-none-any.whl", "lib")) == "1.0"
+    assert str(parse_version("lib-1.0.tar.gz", "lib")) == "1.0"
+    assert parse_version("lib.exe", "lib") is None
+
+
+@pytest.mark.parametrize(
+    ("filename", "version"),
+    [
+        ("demo-pkg-0.8-3.tar.gz", "0.8.post3"),
+        ("demo-pkg-234.tar.gz", "234"),
+        ("demo.pkg-0.6.zip", "0.6"),
+        ("demo_pkg-0.5.tar.bz2", "0.5"),
+        ("Demo_Pkg-1!2.0.tar.gz", "1!2.0"),
+        ("demo_pkg-1.1+local.7-py3-none-any.whl", "1.1+local.7"),
+        ("demo-2-pkg.tar.gz", None),
+        ("demo-pkg-extra-1.0.tar.gz", None),
+        ("demo_pkg-0.4-py2.7.egg", None),
+        ("demo-pkg-0.3.win32-py2.7.exe", None),
+        ("other-1.0-py3-none-any.whl", None),
+        ("demo_pkg-1.0.whl", None),
+    ],
+)
+def test_the_projects_name_tells_where_the_version_starts(
+    filename: str, version: str | None
+) -> None:
+    parsed = parse_version(filename, "demo-pkg")
+    assert (str(parsed) if parsed else None) == version
+
+
+def test_selects_only_sdists_that_installers_build() -> None:
+    names = ["lib-1.0.tar.gz", "lib-1.0.win32.exe", "lib-1.0-py2.7.egg", "lib-1.0.zip"]
+    assert select_files(names, TARGET) == ("lib-1.0.tar.gz", "lib-1.0.zip")
+
+
+@pytest.mark.parametrize(
+    ("specifier", "python", "allowed"),
+    [("", "3.9", True), (">=3.12", "3.9", False), (">=3.9.2", "3.9", True), ("junk", "3.9", True)],
+)
+def test_requires_python(specifier: str, python: str, allowed: bool) -> None:
+    assert allows_python(specifier, python) == allowed

@@ -40,13 +40,60 @@ def test_fetches_the_newest_allowed_release(index: FaultyUpstream) -> None:
     ]
 
 
-def test_fetches_a_prerelease_only_if_the_request_names_one(index: FaultyUpstream) -> None:
-    index.add_project("lib", "1.0rc1", "1.0rc2")
-    report, _ = run_warm(index, RequestedRelease(name="lib"))
-    assert report.misses[0].why == "the index has no release that is not a prerelease"
-    for specifier in ("==1.0rc1", ">=1.0rc2"):
+def test_fetches_a_prerelease_only_if_nothing_else_matches(index: FaultyUpstream) -> None:
+    """As pip and uv do."""
+    index.add_project("lib", "1.0", "2.0rc1", "2.0rc2")
+    for specifier, version in ((">=1", "1.0"), (">1", "2.0rc2"), ("==2.0rc1", "2.0rc1")):
+        index.request_counts.clear()
         report, _ = run_warm(index, RequestedRelease(name="lib", specifier=specifier))
         assert report.files == 1, report
+        assert index.count_downloads() == {f"/files/lib/lib-{version}-py3-none-any.whl": 1}
+
+
+def page_entry(version: str, **fields: object) -> dict[str, object]:
+    filename = f"lib-{version}-py3-none-any.whl"
+    return {"filename": filename, "url": f"../../f/{filename}", "hashes": {}, **fields}
+
+
+def select_versions(
+    specifier: str, pythons: tuple[str, ...], *entries: dict[str, object]
+) -> list[str]:
+    """Return the versions of the files that a run would fetch, from a page with these entries."""
+    page = worker._parse_page("http://index.invalid/simple/lib/", {"files": list(entries)})
+    target = TargetEnvironment(pythons=pythons, machines=("x86_64",))
+    files = worker._select_files(page, RequestedRelease(name="lib", specifier=specifier), target)
+    return sorted(file.filename.split("-")[1] for file in files)
+
+
+ENTRIES = (
+    page_entry("1.0", **{"requires-python": ">=3.8"}),
+    page_entry("2.0", **{"requires-python": ">=3.12"}),
+    page_entry("3.0", yanked="broken, do not use"),
+    page_entry("4.0", **{"requires-python": ">=3.99"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("specifier", "pythons", "versions"),
+    [
+        ("", ("3.9",), ["1.0"]),
+        ("", ("3.12",), ["2.0"]),
+        ("", ("3.9", "3.13"), ["1.0", "2.0"]),
+        ("==3.0", ("3.9",), ["3.0"]),
+        (">=2.5,<4", ("3.12",), None),
+        ("==2.0", ("3.9",), None),
+        ("==4.0", ("3.13",), None),
+    ],
+)
+def test_selects_what_an_installer_takes(
+    specifier: str, pythons: tuple[str, ...], versions: list[str] | None
+) -> None:
+    """Requires-python counts for each Python; a yanked file is taken only for its exact version."""
+    if versions is None:
+        with pytest.raises(worker._NotAvailable):
+            select_versions(specifier, pythons, *ENTRIES)
+    else:
+        assert select_versions(specifier, pythons, *ENTRIES) == versions
 
 
 def test_explains_what_the_index_does_not_have(index: FaultyUpstream) -> None:

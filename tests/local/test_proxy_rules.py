@@ -1,0 +1,139 @@
+"""What the real nginx does with the mirror's configuration; devpi and the cache are stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirror.settings import SIMPLE_JSON
+from tests.local.nginx_stand import NginxStand, run_nginx
+
+PAGE = "/workloads/stable/+simple/lib/"
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxStand]:
+    folder = tmp_path_factory.mktemp("proxy")
+    with run_nginx(folder / "data", folder / "scratch") as stand:
+        stand.publish("lib", "as JSON", "as HTML")
+        (stand.data / "private/ours").touch()
+        yield stand
+
+
+@pytest.fixture(autouse=True)
+def forget(proxy: NginxStand) -> None:
+    proxy.cache.requests.clear()
+    proxy.devpi.requests.clear()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space",
+        "$HOME and ${x}",
+        "'single' \"double\"",
+        "semi;colon",
+        "{braces}",
+        "back\\slash\\n",
+        "# no comment",
+        "ünïcode",
+    ],
+)
+def test_serves_from_folders_with_any_name(tmp_path: Path, name: str) -> None:
+    with run_nginx(tmp_path / name / "data", tmp_path / name / "run") as stand:
+        stand.publish("lib", "as JSON", "as HTML")
+        (stand.data / "private/ours").touch()
+        assert stand.get(PAGE, Accept=SIMPLE_JSON).text == "as JSON"
+        assert stand.get("/workloads/stable/+simple/ours/").text == "devpi"
+        file = stand.data / f"public/files/lib/{'a' * 64}/lib-1.tar.gz"
+        file.parent.mkdir(parents=True)
+        file.write_text("content")
+        assert stand.get(f"/root/pypi/+f/lib/{'a' * 64}/lib-1.tar.gz").text == "content"
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        (SIMPLE_JSON, "as JSON"),
+        (SIMPLE_JSON.upper(), "as JSON"),
+        (
+            f"{SIMPLE_JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
+            "as JSON",
+        ),
+        (f"text/html;q=0.2 , {SIMPLE_JSON}", "as JSON"),
+        ("text/html", "as HTML"),
+        ("Text/HTML", "as HTML"),
+        ("*/*", "as HTML"),
+        ("", "as HTML"),
+        (f"{SIMPLE_JSON};q=0", "cache"),
+        (f"{SIMPLE_JSON};q=0.1, text/html", "cache"),
+        ("application/vnd.pypi.simple.latest+json", "cache"),
+        ("application/*", "cache"),
+        (f"{SIMPLE_JSON}x", "cache"),
+    ],
+)
+def test_the_cache_decides_where_q_values_count(
+    proxy: NginxStand, accept: str, answer: str
+) -> None:
+    assert proxy.get(PAGE, Accept=accept).text == answer
+    if answer == "cache":
+        ((_, headers),) = proxy.cache.requests
+        assert headers["accept"] == accept
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:3141", 200),
+        ("10.152.183.7", 200),
+        ("[::1]:3141", 200),
+        ("localhost", 200),
+        ("LOCALHOST:3141", 200),
+        ("pypi-mirror", 200),
+        ("pypi-mirror.pypi-mirror.svc", 200),
+        ("pypi-mirror.pypi-mirror.svc.cluster.local:3141", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("evil.example:3141", 421),
+        ("svc.evil.example", 421),
+        ("cluster.local.evil.example", 421),
+    ],
+)
+def test_private_pages_only_for_known_hosts(proxy: NginxStand, host: str, status: int) -> None:
+    """The name of an attacker's web site may lead here: DNS rebinding."""
+    for path in ("/workloads/stable/+simple/ours/", "/workloads/stable/+f/a/b/ours-1.tar.gz"):
+        assert proxy.get(path, Host=host).status_code == status
+    assert proxy.get(PAGE, Host=host).status_code == 200, "public pages are no secret"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/pypi/lib",
+        "/root/pypi/lib/1.0",
+        "/root/pypi/+simple/",
+        "/root/pypi/+f/ab/cdef/lib-1.tar.gz",
+        "//root//pypi/lib",
+        "/root/./pypi/lib",
+        "/root/pypi/%6Cib",
+        "/x/../root/pypi/lib",
+    ],
+)
+def test_devpi_is_not_asked_for_public_packages(proxy: NginxStand, path: str) -> None:
+    """It would ask the upstream, in one of its few threads."""
+    assert proxy.get(path).status_code == 404
+    assert proxy.devpi.requests == []
+
+
+@pytest.mark.parametrize("path", ["/root/pypi", "/root/pypi/+api", "/+api", "/workloads/stable"])
+def test_devpi_answers_for_indexes(proxy: NginxStand, path: str) -> None:
+    assert proxy.get(path).text == "devpi"
+
+
+@pytest.mark.parametrize("path", ["/workloads/stable/+simple//{}/", "/root//pypi/+simple/{}/"])
+def test_double_slashes_mean_the_same_warm_and_cold(proxy: NginxStand, path: str) -> None:
+    assert proxy.get(path.format("lib"), Accept=SIMPLE_JSON).text == "as JSON"
+    assert proxy.get(path.format("cold"), Accept=SIMPLE_JSON).text == "cache"
+    assert proxy.cache.requests[0][0] == "/workloads/stable/+simple/cold/"
