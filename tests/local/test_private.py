@@ -63,7 +63,7 @@ def test_installers_with_a_date_find_private_packages(
     home.up()
     assert home.run_mirror("add", str(wheel)).returncode == 0
     variables = json.loads(home.run_mirror("env", "--format", "json").stdout)
-    proxy = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY")}
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
     argv = ("uv", "pip", "install", "--no-cache", "--target", str(tmp_path / "installed"))
     for options in (("--exclude-newer", tomorrow, "house-lib"), ("house-lib",)):
