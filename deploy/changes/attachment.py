@@ -54,15 +54,23 @@ class AttachmentEditor:
         return f"mirror attach {target.kind.lower()}/{target.name} -n {target.namespace}{options}"
 
 
+def get_pod_template(kind: str, spec: Any) -> Any:
+    """Return the pod template inside of a workload's spec."""
+    job = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
+    return job["template"]
+
+
 def get_pod_spec(kind: str, spec: Any) -> Any:
     """Return the pod spec inside of a workload's spec."""
-    job = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
-    return job["template"]["spec"]
+    return get_pod_template(kind, spec)["spec"]
 
 
 def _add_index(container: Any) -> None:
     sources = container.setdefault("envFrom", [])
-    if not any(source.get("configMapRef", {}).get("name") == ENV_MAP for source in sources):
+    if not any(
+        source.get("configMapRef", {}).get("name") == ENV_MAP and not source.get("prefix")
+        for source in sources
+    ):
         # at the end: the last of several sources of a variable wins
         sources.append({"configMapRef": {"name": ENV_MAP}})
 

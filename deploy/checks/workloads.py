@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 from deploy.evidence import startup
+from deploy.evidence.isolation import render_allow_command
 from deploy.evidence.log_lines import filter_lines
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
+from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, check, error, note, warning
 from deploy.findings.phrases import join_names, on_nodes
@@ -147,6 +149,38 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
+@check(
+    "workloads.policies",
+    "no NetworkPolicy keeps a workload from the mirror",
+    Need.MIRROR,
+    Need.WORKLOADS,
+)
+def check_isolated(evidence: Evidence) -> Iterator[Finding]:
+    mirror = startup.get_mirror(evidence)
+    if mirror is None:
+        return
+    isolated: dict[str, list[Workload]] = {}
+    for workload in require_seen(evidence.workloads):
+        uses_it = any(startup.uses_mirror(each, mirror) for each in workload.containers)
+        if uses_it and workload.isolated_by:
+            isolated.setdefault(workload.namespace, []).append(workload)
+    for namespace, workloads in isolated.items():
+        policies = dict.fromkeys(name for each in workloads for name in each.isolated_by)
+        yield error(
+            f"NetworkPolicy {join_names(policies)} of namespace {namespace} keeps "
+            f"{join_names(each.target for each in workloads)} from the mirror",
+            Remedy(
+                "Allow the pods of the namespace to connect to the mirror, and to nothing else.",
+                "namespace",
+                render_allow_command(namespace, mirror.namespace, mirror.port),
+            ),
+            evidence=(f"{each.title} uses the mirror" for each in workloads[:3]),
+            why="Its pods may connect only to what a policy names, and none names the mirror. Pods "
+            "in other namespaces, such as those of `mirror doctor`, still reach it. A network "
+            "plugin that does not enforce policies makes no difference.",
+        )
+
+
 @check("workloads.other", "no workload fails for another reason", Need.WORKLOADS)
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     failures = []
@@ -171,4 +205,10 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-CHECKS = (check_failing_downloads, check_missing_config, check_unmirrored, check_other_failures)
+CHECKS = (
+    check_failing_downloads,
+    check_missing_config,
+    check_unmirrored,
+    check_isolated,
+    check_other_failures,
+)

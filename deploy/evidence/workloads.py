@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_all_containers, get_container_statuses, get_name, is_ready
+from deploy.evidence.isolation import EgressRules, read_egress_rules
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
 from deploy.evidence.pods import get_variable
 from deploy.manifests.application import PROOF_ANNOTATION
 from deploy.manifests.model import NAME
 from mirror.core.codec import json_key
+from mirror.core.errors import RefusedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Workload:
 
     ``proof`` is the pods' annotation about a proven image, empty if there is none.
     ``runs_other_image``: the annotation names another image than the one that runs.
+    ``isolated_by`` are the NetworkPolicies that keep its pods from the mirror.
     """
 
     kind: str
@@ -83,6 +86,7 @@ class Workload:
     host_network: bool = False
     proof: str = ""
     runs_other_image: bool = field(default=False, metadata=json_key("disproved"))
+    isolated_by: tuple[str, ...] = ()
 
     @property
     def is_proved(self) -> bool:
@@ -123,7 +127,14 @@ def read_workloads(
     groups: dict[tuple[str, str, str], list[Object]] = {}
     for pod in pods:
         groups.setdefault(find_owner(pod), []).append(pod)
-    workloads = [_read_workload(owner, members, logs) for owner, members in sorted(groups.items())]
+    rules = EgressRules(policies={}, mirror=None)
+    try:
+        rules = read_egress_rules(cluster, mirror_namespace)
+    except (ApiError, RefusedError) as error:
+        gaps = (*gaps, f"NetworkPolicies: {error.why}")
+    workloads = [
+        _read_workload(owner, members, logs, rules) for owner, members in sorted(groups.items())
+    ]
     return tuple(workloads), gaps
 
 
@@ -156,7 +167,10 @@ def _is_workload(pod: Object, mirror_namespace: str) -> bool:
 
 
 def _read_workload(
-    owner: tuple[str, str, str], pods: list[Object], logs: dict[str, tuple[str, ...]]
+    owner: tuple[str, str, str],
+    pods: list[Object],
+    logs: dict[str, tuple[str, ...]],
+    rules: EgressRules,
 ) -> Workload:
     namespace, kind, name = owner
     pods.sort(key=lambda pod: pod["metadata"].get("creationTimestamp") or "", reverse=True)
@@ -176,6 +190,7 @@ def _read_workload(
         host_network=bool(spec.get("hostNetwork")),
         proof=proof,
         runs_other_image=_runs_other_image(newest, proof),
+        isolated_by=rules.list_denying(namespace, metadata.get("labels", {})),
     )
 
 
@@ -193,7 +208,9 @@ def _runs_other_image(pod: Object, proof: str) -> bool:
 def _read_containers(spec: Object) -> Iterator[WorkloadContainer]:
     for key in ("initContainers", "containers"):
         for container in spec.get(key, ()):
-            maps = [source.get("configMapRef") or {} for source in container.get("envFrom", ())]
+            # with a prefix, the variables have other names
+            sources = [each for each in container.get("envFrom", ()) if not each.get("prefix")]
+            maps = [source.get("configMapRef") or {} for source in sources]
             yield WorkloadContainer(
                 name=container["name"],
                 image=container.get("image", ""),

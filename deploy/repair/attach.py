@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy.changes.attachment import IMPACT, NAME, get_pod_spec, plan_attachments
+from deploy.changes.attachment import IMPACT, NAME, plan_attachments
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, require_no_conflicts
 from deploy.cluster.access import list_permissions
-from deploy.cluster.client import Cluster, Object
-from deploy.cluster.objects import get_all_containers, get_name
-from deploy.evidence.startup import INDEX_VARIABLES
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_name
+from deploy.evidence.isolation import EgressRules, read_egress_rules
 from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
+from deploy.repair.attach_notes import describe_workload
 from deploy.repair.model import TargetDiff
 from deploy.repair.plan import build_diff
 from deploy.repair.write import check_permissions, write_update
@@ -29,10 +30,6 @@ _UNSUPPORTED = {
     "or attach the CronJob that creates it",
     "Pod": "a pod cannot be changed: attach the workload that creates it",
     "ReplicaSet": "its Deployment would replace it: attach the Deployment",
-}
-_OWNER_ANNOTATIONS = {
-    "meta.helm.sh/release-name": "Helm",
-    "argocd.argoproj.io/tracking-id": "Argo CD",
 }
 
 
@@ -92,11 +89,29 @@ def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
         workloads=tuple(map(str, workloads)),
         diffs=tuple(build_diff(update, changes) for update in updates),
         impact=IMPACT,
-        notes=tuple(
-            note for target, obj in workloads.items() for note in _notes(target, obj, request)
-        ),
+        notes=_describe_workloads(cluster, request, workloads),
         updates=tuple(updates),
     )
+
+
+def _describe_workloads(
+    cluster: Cluster, request: AttachRequest, workloads: Mapping[ObjectSpec, Object]
+) -> tuple[str, ...]:
+    notes: list[str] = []
+    try:
+        rules = read_egress_rules(cluster, request.mirror_namespace, request.namespace)
+    except ApiError as error:
+        notes.append(f"the NetworkPolicies of {request.namespace} were not read: {error.why}")
+        rules = EgressRules(policies={}, mirror=None)
+    for target, obj in workloads.items():
+        notes += describe_workload(
+            target,
+            obj,
+            index=request.index,
+            mirror_namespace=request.mirror_namespace,
+            rules=rules,
+        )
+    return tuple(notes)
 
 
 def attach(
@@ -227,26 +242,4 @@ def _check_owner(target: ObjectSpec, obj: Object) -> None:
             f"{target} belongs to {owner['kind']} {owner['name']}, which would change it back",
             next_step=f"set the envFrom in {owner['kind']} {owner['name']} "
             f"(configMapRef {ENV_MAP}; mirror env --publish {target.namespace})",
-        )
-
-
-def _notes(target: ObjectSpec, obj: Object, request: AttachRequest) -> Iterable[str]:
-    """Yield what in the workload itself overrides or reverts the attachment."""
-    pod = get_pod_spec(target.kind, obj["spec"])
-    for container in get_all_containers(pod):
-        variables = [
-            variable["name"]
-            for variable in container.get("env") or []
-            if variable["name"] in INDEX_VARIABLES
-        ]
-        if request.index and variables:
-            yield (
-                f"{target}: container {container['name']} sets {', '.join(variables)} itself, "
-                "which overrides the ConfigMap: remove it from its env"
-            )
-    annotations = obj["metadata"].get("annotations") or {}
-    for annotation in _OWNER_ANNOTATIONS.keys() & annotations.keys():
-        yield (
-            f"{target}: {_OWNER_ANNOTATIONS[annotation]} manages it and may change it back "
-            "(mirror status: drifted)"
         )
