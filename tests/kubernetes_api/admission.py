@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import ipaddress
 import re
@@ -13,10 +14,24 @@ from tests.kubernetes_api.resources import ResourceType
 SERVICE_RANGE = ipaddress.ip_network("10.152.183.0/24")
 IMMUTABLE = "field is immutable"
 
+_MAX_BYTES = 1 << 20  # of a ConfigMap
+
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _ROLES = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}  # any path segment
 _LABEL_NAMES = {"Namespace", "Service"}
+
+# what the status is before a controller writes it
+_EMPTY_STATUS: dict[str, Any] = {
+    "CronJob": {},
+    "DaemonSet": dict.fromkeys(
+        ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"), 0
+    ),
+    "Deployment": {},
+    "Job": {},
+    "Service": {"loadBalancer": {}},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
+}
 
 # StatefulSet: the only fields of `spec` that can change
 _STATEFUL_SET_FIELDS = {
@@ -32,6 +47,8 @@ _POD_FIELDS = {"activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolera
 def set_defaults(obj: Any, old: Any | None, used_ips: set[str]) -> None:
     """Fill in the defaults of a new or changed object, in place."""
     kind, spec = obj["kind"], obj.get("spec")
+    if kind in _EMPTY_STATUS:
+        obj.setdefault("status", copy.deepcopy(_EMPTY_STATUS[kind]))
     match kind:
         case "Service":
             _set_service_defaults(spec, (old or {}).get("spec") or {}, used_ips)
@@ -143,16 +160,20 @@ def _pull_policy(image: str) -> str:
 # -- validation -----------------------------------------------------------------------------------
 
 
-def validate(resource: ResourceType, obj: Any) -> None:
-    """Raise StatusError 422 for an object that the server would not store."""
+def validate(resource: ResourceType, obj: Any, used_ips: set[str] | None = None) -> None:
+    """Raise StatusError 422 for an object that the server would not store.
+
+    A new Service can have none of ``used_ips``.
+    """
     name = obj["metadata"]["name"]
     causes = _check_name(resource.kind, name)
     match resource.kind:
         case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet":
             causes += _check_workload(obj["spec"])
         case "Service":
-            causes += _check_service(obj["spec"])
+            causes += _check_service(obj["spec"], used_ips or set())
         case "ConfigMap":
+            causes += _check_size(obj)
             both = (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys()
             causes += [(f"data[{key}]", "duplicate of key present in binaryData") for key in both]
     if causes:
@@ -185,7 +206,7 @@ def _check_workload(spec: Any) -> list[tuple[str, str]]:
     return causes
 
 
-def _check_service(spec: Any) -> list[tuple[str, str]]:
+def _check_service(spec: Any, used_ips: set[str]) -> list[tuple[str, str]]:
     ip = spec.get("clusterIP")
     if not ip or ip == "None":
         return []
@@ -197,7 +218,18 @@ def _check_service(spec: Any) -> list[tuple[str, str]]:
     text = f'Invalid value: ["{ip}"]: failed to allocate IP {ip}: '
     text += f"the provided IP ({ip}) is not in the valid range. "
     text += f"The range of valid IPs is {SERVICE_RANGE}"
+    if is_valid and ip in used_ips:
+        text = f'Invalid value: ["{ip}"]: failed to allocate IP {ip}: '
+        return [("spec.clusterIPs", text + "provided IP is already allocated")]
     return [] if is_valid else [("spec.clusterIPs", text)]
+
+
+def _check_size(config_map: Any) -> list[tuple[str, str]]:
+    size = sum(len(value.encode()) for value in (config_map.get("data") or {}).values())
+    binary = (config_map.get("binaryData") or {}).values()
+    size += sum(len(base64.b64decode(value)) for value in binary)
+    text = f"Too long: may not be more than {_MAX_BYTES} bytes"
+    return [("", text)] if size > _MAX_BYTES else []
 
 
 def validate_change(resource: ResourceType, new: Any, old: Any) -> None:
@@ -205,6 +237,12 @@ def validate_change(resource: ResourceType, new: Any, old: Any) -> None:
     name = new["metadata"]["name"]
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
     causes: list[tuple[str, str]] = []
+    finalizers = set(new["metadata"].get("finalizers") or ())
+    if old["metadata"].get("deletionTimestamp") and (
+        added := finalizers - set(old["metadata"].get("finalizers") or ())
+    ):
+        text = "Forbidden: no new finalizers can be added if the object is being deleted, found "
+        causes.append(("metadata.finalizers", f"{text}new finalizers {sorted(added)}"))
     match resource.kind:
         case "StatefulSet":
             if _without(spec, _STATEFUL_SET_FIELDS) != _without(old_spec, _STATEFUL_SET_FIELDS):

@@ -23,8 +23,9 @@ class StatusError(Exception):
         """Return the Status object."""
         status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
         status["status"] = "Failure"
-        status |= {"message": self.message, "reason": self.reason, "code": self.status}
-        return status | ({"details": self.details} if self.details else {})
+        optional = {"reason": self.reason, "details": self.details}
+        status |= {"message": self.message, "code": self.status}
+        return status | {key: value for key, value in optional.items() if value}
 
 
 class KilledError(BaseException):

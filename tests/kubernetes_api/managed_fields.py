@@ -108,15 +108,44 @@ def merge(live: Any, config: Any, name: str = "", kind: str = "") -> Any:
         if name in _SETS:
             return [*live, *(item for item in config if item not in live)]
         if keys := _list_keys(name, [*live, *config], kind):
-            applied = {_item_key(item, keys): item for item in config}
-            items = [merge(item, applied.pop(_item_key(item, keys), {}), "", kind) for item in live]
-            return [*items, *copy.deepcopy(list(applied.values()))]
+            return _merge_items(live, config, keys, kind)
     return copy.deepcopy(config)
 
 
-def remove(obj: Any, path: Path) -> None:
-    """Remove a field, and the maps and lists that become empty."""
-    _remove(obj, path, "", str(obj.get("kind", "")))
+def _merge_items(live: list[Any], config: list[Any], keys: tuple[str, ...], kind: str) -> list[Any]:
+    """Return the items of both lists; where they differ in order, in that of the applied one."""
+    old = {_item_key(item, keys): item for item in live}
+    new = {_item_key(item, keys): item for item in config}
+    merged: list[Any] = []
+    waiting = list(old)
+    for key, item in new.items():
+        while waiting and waiting[0] not in new:
+            merged.append(copy.deepcopy(old[waiting.pop(0)]))
+        if key in waiting:
+            waiting.remove(key)
+        merged.append(merge(old[key], item, "", kind) if key in old else copy.deepcopy(item))
+    return [*merged, *(copy.deepcopy(old[key]) for key in waiting)]
+
+
+def remove_fields(obj: Any, paths: set[Path], *, kept: set[Path]) -> None:
+    """Remove fields, and the maps and lists that become empty, except what others own."""
+    kind = str(obj.get("kind", ""))
+    whole = {
+        path[:-1]
+        for path in paths
+        if path[-1] == "." and not any(other[: len(path) - 1] == path[:-1] for other in kept)
+    }
+    for item in whole:
+        _remove(obj, (*item, "."), "", kind)
+    for path in sorted(paths - kept):
+        if path[-1] != "." and not _is_key_field(path):
+            _remove(obj, path, "", kind)
+
+
+def _is_key_field(path: Path) -> bool:
+    """Return whether a field identifies its item of a list: it stays as long as the item."""
+    parent = path[-2] if len(path) > 1 else ""
+    return parent.startswith("k:") and path[-1][2:] in json.loads(parent[2:])
 
 
 def _remove(value: Any, path: Path, name: str, kind: str) -> None:

@@ -40,7 +40,7 @@ from tests.kubernetes_api.managed_fields import (
     format_path,
     list_fields,
     merge,
-    remove,
+    remove_fields,
 )
 from tests.kubernetes_api.patching import json_patch, merge_patch
 from tests.kubernetes_api.requests import (
@@ -64,6 +64,7 @@ _PATH = re.compile(
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _CHANGED = "the object has been modified; please apply your changes to the latest version and "
 _CHANGED += "try again"
+_NO_PAGE = "404 page not found"
 _UNIMPLEMENTED = "the API in memory does not implement this"
 
 
@@ -231,6 +232,8 @@ class MemoryApi:
         resource = self._find_by_path(match["root"], plural)
         if not self.allows(user, asked):
             raise _refuse(user, asked)
+        if not any(each.root == match["root"] for each in self._resources):
+            return ApiResponse(404, _NO_PAGE)
         if resource is None or (namespace and not resource.namespaced):
             raise path_not_found()
         if subresource == "log":
@@ -304,7 +307,7 @@ class MemoryApi:
 
     def _respond_to_other_path(self, request: ApiRequest) -> ApiResponse:
         if request.method != "GET":
-            raise path_not_found()
+            return ApiResponse(404, _NO_PAGE)
         path = request.path.rstrip("/")
         versions = sorted({each.api_version for each in self._resources if each.group})
         roots = {each.root: each.api_version for each in self._resources}
@@ -329,7 +332,7 @@ class MemoryApi:
             ]
             body = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": roots[path]}
             return ApiResponse(200, body | {"resources": resources})
-        raise path_not_found()
+        return ApiResponse(404, _NO_PAGE)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -387,9 +390,8 @@ class MemoryApi:
             text = "Required value: name or generateName is required"
             raise invalid(resource, "", ("metadata.name", text))
         if metadata.get("resourceVersion"):
-            raise StatusError(
-                500, "InternalError", "resourceVersion should not be set on objects to be created"
-            )
+            message = "resourceVersion should not be set on objects to be created"
+            raise StatusError(500, "", message)
         return self._store_new(request, resource, obj, "Update")
 
     def _store_new(
@@ -408,7 +410,7 @@ class MemoryApi:
         owned = copy.deepcopy(obj)
         self._fill_metadata(resource, obj, None)
         admission.set_defaults(obj, None, self._used_ips())
-        admission.validate(resource, obj)
+        admission.validate(resource, obj, self._used_ips())
         if self.store.get(resource, metadata.get("namespace", ""), metadata["name"]):
             raise already_exists(resource, metadata["name"])
         owner = _get_manager(request), operation, ""
@@ -439,7 +441,9 @@ class MemoryApi:
             raise bad_request(message)
         old = self.store.get(resource, namespace, name)
         if old is None:
-            if resource.create_on_update and not obj["metadata"].get("resourceVersion"):
+            if resource.create_on_update:
+                if obj["metadata"].get("resourceVersion"):
+                    raise conflict(resource, name, _CHANGED)
                 return ApiResponse(201, self._store_new(request, resource, obj, "Update"))
             raise not_found(resource, name)
         return ApiResponse(200, self._update(request, resource, obj, old, subresource))
@@ -528,8 +532,11 @@ class MemoryApi:
                 raise StatusError(415, "UnsupportedMediaType", message)
         obj = self._read_body(obj, resource, namespace)
         if obj["metadata"].get("name") != name:
-            text = f'Invalid value: "{obj["metadata"].get("name")}": {admission.IMMUTABLE}'
-            raise invalid(resource, name, ("metadata.name", text))
+            given = obj["metadata"].get("name", "")
+            message = (
+                f"the name of the object ({given}) does not match the name on the URL ({name})"
+            )
+            raise bad_request(message)
         return ApiResponse(200, self._update(request, resource, obj, old, subresource))
 
     def _apply(
@@ -565,10 +572,8 @@ class MemoryApi:
         if forced and request.query.get("force") != "true":
             raise _refuse_conflicts(conflicts)
         merged = merge(old, config, kind=resource.kind)
-        dropped = owners.sets.get(key, set()) - set(fields) - owners.owned_by_others(key)
-        # items last, after their fields
-        for path in sorted(dropped, key=lambda path: path[-1] == "."):
-            remove(merged, path)
+        dropped = owners.sets.get(key, set()) - set(fields)
+        remove_fields(merged, dropped, kept=owners.owned_by_others(key))
         owners.forget(forced)
         owners.sets[key] = set(fields)
         merged["metadata"]["managedFields"] = copy.deepcopy(

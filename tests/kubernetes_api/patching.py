@@ -35,8 +35,7 @@ def json_patch(target: Any, operations: Any) -> Any:
                     if _get(document, pointer) != operation["value"]:
                         raise _failed(f"testing value {pointer} failed: test failed")
                 case "add" | "replace":
-                    if kind == "replace":
-                        _get(document, pointer)
+                    # as the library does: replace adds a missing key to a map
                     document = _put(document, pointer, operation["value"], kind == "add")
                 case "remove":
                     _get(document, pointer)
