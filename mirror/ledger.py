@@ -3,7 +3,8 @@
 The command line writes and reads it (deploy/changes/ledger.py), the reconciler in the cluster only
 reads it. ``binaryData`` holds the exact bytes of the target (``base``, ``written``, ``intended``;
 absent content has no key), ``data["entry.json"]`` describes them and has their SHA-256 sums, and
-``data["sha256"]`` is the sum of entry.json itself. Stdlib only.
+``data["sha256"]`` is the sum of entry.json itself. ``data["version"]`` is the version of this
+format; version 1 (mirror 0.1.0) has none. Stdlib only.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from typing import Any
 
 CONTENT_NAMES = ("base", "written", "intended")
 ABSENT = "absent"  # stands for the sum of content that does not exist
+VERSION = 2  # 2: `undone` and `trimmed` in entry.json, which readers of version 1 may ignore
 
 
 class DamagedEntryError(Exception):
     """A ledger entry was altered after it was stored, so nothing may be written based on it."""
+
+
+class NewerEntryError(DamagedEntryError):
+    """A newer version of mirror stored the entry, in a format that this one does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +49,11 @@ def encode_entry(
     sums = {name: digest(content) for name, content in contents.items()}
     text = json.dumps({**fields, "sha256": sums}, indent=1, sort_keys=True) + "\n"
     return {
-        "data": {"entry.json": text, "sha256": digest(text.encode())},
+        "data": {
+            "entry.json": text,
+            "sha256": digest(text.encode()),
+            "version": str(VERSION),
+        },
         "binaryData": {
             name: base64.b64encode(content).decode()
             for name, content in contents.items()
@@ -53,8 +63,18 @@ def encode_entry(
 
 
 def decode_entry(config_map: Mapping[str, Any]) -> StoredFields:
-    """Return what ``encode_entry`` stored. Raises DamagedEntryError if any sum does not match."""
+    """Return what ``encode_entry`` stored.
+
+    Raises DamagedEntryError if any sum does not match, NewerEntryError for a newer format.
+    """
     data = config_map.get("data") or {}
+    version = data.get("version", "1")
+    if not version.isascii() or not version.isdigit():
+        raise DamagedEntryError(f"its format version {version[:20]!r} is not a number")
+    if int(version) > VERSION:
+        raise NewerEntryError(
+            f"its format is version {int(version)}, and this mirror reads up to version {VERSION}"
+        )
     text = data.get("entry.json", "")
     if digest(text.encode()) != data.get("sha256"):
         raise DamagedEntryError("entry.json is not what was written")

@@ -11,6 +11,7 @@ from deploy.manifests.model import ENV_MAP
 from mirror.merge import decode_spec, encode_spec
 
 NAME = "attach"
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 IMPACT = (
     "its pods are replaced; with ndots 1 short names such as service.namespace stop resolving in "
     "them (service.namespace.svc.cluster.local still resolves)"
@@ -31,6 +32,16 @@ class AttachmentEditor:
     """Edits workloads for `mirror attach`. The engine uses it as it uses the fixes."""
 
     order = 5
+    stores_inverse = True  # it only appends to lists and sets one option
+    widest_edit = Edit(fix=NAME, options={"index": True, "ndots": True})
+
+    def may_target(self, target: Target) -> bool:
+        """Return whether the target is a workload of a namespace."""
+        return isinstance(target, ObjectSpec) and target.kind in KINDS and bool(target.namespace)
+
+    def may_restore(self, target: Target, content: bytes | None) -> bool:  # noqa: ARG002
+        """Return whether a workload was there: attach creates none."""
+        return content is not None
 
     def edit(self, edit: Edit, target: Target, content: bytes | None) -> bytes | None:
         """Return the spec with envFrom in every container, and with dnsConfig."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deploy.changes.fix import Refusal
-from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, NodeFile
+from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, NodeFile, Target
 from deploy.evidence.hosts import ConflistFile, HostView
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import Unseen
 from deploy.formats.conflist import ConflistError, read_plugin_types
+from mirror.agent.allowlist import is_conflist
 
 CONFIG_MAP = "calico-config"
+CONFIG_KEY = "cni_network_config"
 
 
 def read_ready_nodes(evidence: Evidence) -> dict[str, HostView] | Refusal:
@@ -99,7 +101,14 @@ def _find_template(evidence: Evidence) -> ConfigMapKey | None:
     calico = evidence.calico
     if isinstance(calico, Unseen) or calico is None or calico.config is None:
         return None
-    return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key="cni_network_config")
+    return ConfigMapKey(namespace=calico.namespace, name=CONFIG_MAP, key=CONFIG_KEY)
+
+
+def is_conflist_target(target: Target) -> bool:
+    """Return whether the target is Calico's template, or a list of plugins in a CNI folder."""
+    if isinstance(target, ConfigMapKey):
+        return (target.name, target.key) == (CONFIG_MAP, CONFIG_KEY)
+    return isinstance(target, NodeFile) and is_conflist(target.path)
 
 
 def find_active_conflist(view: HostView) -> ConflistFile | None:

@@ -12,6 +12,7 @@ from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError, Directive
+from deploy.manifests.agent import SYSTEM_NAMESPACE
 from mirror.probe.model import ExpectedAnswer
 
 
@@ -35,6 +36,11 @@ def choose_target(coredns: CoreDns) -> ConfigMapKey:
     if coredns.imports and (coredns.custom is not None or coredns.owner):
         name, key = "coredns-custom", "pypi-mirror.override"
     return ConfigMapKey(namespace=coredns.namespace, name=name, key=key)
+
+
+def may_target(target: Target) -> bool:
+    """Return whether fixes of CoreDNS ever edit this: a key of a ConfigMap beside CoreDNS."""
+    return isinstance(target, ConfigMapKey) and target.namespace == SYSTEM_NAMESPACE
 
 
 def read_target_text(coredns: CoreDns, target: ConfigMapKey) -> bytes | None:

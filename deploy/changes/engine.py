@@ -24,8 +24,15 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from deploy.changes import lease
-from deploy.changes.ledger import PERMISSIONS, Ledger
+from deploy.changes import lease, seal
+from deploy.changes.ledger import (
+    NAMESPACE,
+    PERMISSIONS,
+    Ledger,
+    RejectedEntry,
+    StoredEntry,
+    config_map_name,
+)
 from deploy.changes.model import (
     AppliedEdit,
     CannotEdit,
@@ -38,8 +45,11 @@ from deploy.changes.model import (
     Target,
     TargetDriver,
 )
+from deploy.changes.provenance import find_flaw
 from deploy.changes.targets import ApiDriver
+from deploy.changes.trim import contains, is_trimmable, trim
 from deploy.changes.update import (
+    TargetFailure,
     TargetUpdate,
     apply_template_change,
     initial_base,
@@ -48,7 +58,7 @@ from deploy.changes.update import (
 )
 from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
-from mirror.core.errors import ClusterError, RefusedError
+from mirror.core.errors import ClusterError, MirrorError, RefusedError
 from mirror.snapshot import WriteConflict
 
 _MAX_TRIES = 5  # in case others write between our read and our write
@@ -77,8 +87,48 @@ class ChangeEngine:
     # -- reading --------------------------------------------------------------------------------
 
     def entries(self) -> list[LedgerEntry]:
-        """Return all entries of the ledger."""
-        return [stored.entry for stored in self._ledger.read_all()]
+        """Return all entries of the ledger that can be used; ``rejected`` returns the others."""
+        return [stored.entry for stored in self._scan()[0]]
+
+    def rejected(self) -> list[RejectedEntry]:
+        """Return what is in the ledger but is not obeyed: damaged, newer, or not made by a fix."""
+        return self._scan()[1]
+
+    def _scan(self) -> tuple[list[StoredEntry], list[RejectedEntry]]:
+        usable = []
+        entries, rejected = self._ledger.scan()
+        for stored in entries:
+            error = self._find_flaw(stored.entry)
+            if error:
+                name = config_map_name(stored.entry.target)
+                rejected.append(RejectedEntry(name=name, error=error))
+            else:
+                usable.append(stored)
+        return usable, rejected
+
+    def _find_flaw(self, entry: LedgerEntry) -> RefusedError | None:
+        """Return the error for an entry that our editors cannot have made."""
+        flaw = find_flaw(entry, self._editors)
+        if not flaw and seal.needs_seal(entry) and not seal.has_seal(self._cluster, entry):
+            flaw = f"nothing proves that this copy of {entry.target} is the one that was removed"
+        if not flaw:
+            return None
+        name = config_map_name(entry.target)
+        return RefusedError(
+            f"the stored copy in ConfigMap {NAMESPACE}/{name} was not made by mirror: {flaw}",
+            why="somebody who may write ConfigMaps there made or changed it; nothing is changed "
+            "based on it",
+            next_step=f"look at it: kubectl -n {NAMESPACE} get configmap {name} -o yaml; then "
+            f"kubectl -n {NAMESPACE} delete configmap {name}",
+        )
+
+    def _read_entry(self, target: Target) -> StoredEntry | None:
+        """Return the entry of a target. Raises RefusedError if it cannot be used."""
+        stored = self._ledger.read(target)
+        error = self._find_flaw(stored.entry) if stored else None
+        if error:
+            raise error
+        return stored
 
     def applied_changes(self, fix: str) -> tuple[Change, ...]:
         """Return the changes of a fix that are in the ledger, in the order they were made."""
@@ -97,11 +147,14 @@ class ChangeEngine:
 
     # -- planning -------------------------------------------------------------------------------
 
-    def plan(self, changes: Sequence[Change]) -> list[TargetUpdate]:
+    def plan(
+        self, changes: Sequence[Change], failures: list[TargetFailure] | None = None
+    ) -> list[TargetUpdate]:
         """Return the updates that make these changes, one per target.
 
         ``changes`` must hold all changes that a fix makes to a target. Its edits to other targets
-        stay. Raises RefusedError if an editor cannot edit a target.
+        stay. A target that cannot be read or edited is added to ``failures``, and the rest is
+        planned; without such a list the error is raised.
         """
         edits: dict[Target, list[AppliedEdit]] = {}
         steps, totals = Counter[str](), Counter(change.edit.fix for change in changes)
@@ -113,20 +166,36 @@ class ChangeEngine:
             applied = AppliedEdit(edit=edit, step=steps[fix], steps=totals[fix], why=change.why)
             edits.setdefault(change.target, []).append(applied)
         templates = {change.target: change.template for change in changes}
-        return [
-            self._plan_target(target, partial(_add_edits, added), templates[target])
-            for target, added in edits.items()
-        ]
+        return self._plan_each(
+            edits,
+            lambda target: self._plan_target(
+                target, partial(_add_edits, edits[target]), templates[target]
+            ),
+            failures,
+        )
 
     def plan_entry(self, entry: LedgerEntry) -> TargetUpdate:
         """Return the update that makes an entry's target what it should be."""
         return self._plan_target(entry.target, lambda edits: edits)
 
     def plan_rollback(
-        self, fixes: Iterable[str], targets: Collection[Target] | None = None
+        self,
+        fixes: Iterable[str],
+        targets: Collection[Target] | None = None,
+        failures: list[TargetFailure] | None = None,
     ) -> list[TargetUpdate]:
-        """Return the updates that remove these fixes' edits (of these targets), last one first."""
+        """Return the updates that remove these fixes' edits (of these targets), last one first.
+
+        What cannot be planned, and every ConfigMap of the ledger that cannot be used, is added to
+        ``failures``; without such a list the first error is raised.
+        """
         removed = set(fixes)
+        stored, rejected = self._scan()
+        unusable = [TargetFailure(target=f"ConfigMap {r.name}", error=r.error) for r in rejected]
+        if failures is None and unusable:
+            raise unusable[0].error
+        if failures is not None:
+            failures += unusable
 
         def position(entry: LedgerEntry) -> tuple[int, int]:
             ours = [applied for applied in entry.edits if applied.edit.fix in removed]
@@ -136,12 +205,29 @@ class ChangeEngine:
             return tuple(applied for applied in edits if applied.edit.fix not in removed)
 
         # an entry whose rollback was interrupted has no edits left, and must still be finished
-        entries = [e for e in self.entries() if not e.edits or e.has_edit_of(removed)]
+        entries = [each.entry for each in stored]
+        entries = [e for e in entries if not e.edits or e.has_edit_of(removed)]
         ordered = [e.target for e in sorted(entries, key=position, reverse=True)]
         # workloads restart, and read the rest when they start: they come last
         ordered.sort(key=lambda target: isinstance(target, ObjectSpec) and bool(target.namespace))
         selected = [target for target in ordered if targets is None or target in targets]
-        return [self._plan_target(target, keep) for target in selected]
+        return self._plan_each(selected, lambda target: self._plan_target(target, keep), failures)
+
+    def _plan_each(
+        self,
+        targets: Iterable[Target],
+        plan: Callable[[Target], TargetUpdate],
+        failures: list[TargetFailure] | None,
+    ) -> list[TargetUpdate]:
+        updates = []
+        for target in targets:
+            try:
+                updates.append(plan(target))
+            except MirrorError as error:
+                if failures is None:
+                    raise
+                failures.append(TargetFailure(target=target, error=error))
+        return updates
 
     def plan_template_change(self, template: TargetUpdate, target: Target) -> TargetUpdate:
         """Return the update of a target without an entry that applies its template's change."""
@@ -150,7 +236,7 @@ class ChangeEngine:
         return TargetUpdate(
             target=target,
             snapshot=snapshot,
-            stored=self._ledger.read(target),
+            stored=self._read_entry(target),
             base=after,
             edits=(),
             after=after,
@@ -172,13 +258,13 @@ class ChangeEngine:
         change_edits: Callable[[tuple[AppliedEdit, ...]], tuple[AppliedEdit, ...]],
         template: Target | None = None,
     ) -> TargetUpdate:
-        stored = self._ledger.read(target)
+        stored = self._read_entry(target)
         snapshot = self._driver(target).read(target)
         entry = stored.entry if stored else None
         if entry:
             base = rebase(entry, snapshot.content)
         else:
-            base = initial_base(self._ledger.read(template) if template else None, snapshot.content)
+            base = initial_base(self._read_entry(template) if template else None, snapshot.content)
         edits = tuple(sorted(change_edits(entry.edits if entry else ()), key=self._order))
         after = self._apply_edits(edits, target, base.content)
         settled = entry is not None and not entry.pending and edits == entry.edits and edits
@@ -193,9 +279,14 @@ class ChangeEngine:
             base=base.content,
             edits=edits,
             after=after,
-            keeps_foreign_edits=bool(entry and base.content != entry.base),
+            keeps_foreign_edits=bool(entry and _has_foreign_edits(entry, base.content)),
             conflicts=base.conflicts,
+            stores_inverse=self._stores_inverse(target, (*edits, *(entry.edits if entry else ()))),
         )
+
+    def _stores_inverse(self, target: Target, edits: Collection[AppliedEdit]) -> bool:
+        editors = [self._editors[applied.edit.fix] for applied in edits]
+        return is_trimmable(target) and all(editor.stores_inverse for editor in editors)
 
     def _apply_edits(
         self, edits: Iterable[AppliedEdit], target: Target, content: bytes | None
@@ -255,7 +346,7 @@ class ChangeEngine:
 
     def forget(self, targets: Collection[Target]) -> None:
         """Remove the entries of targets that will never exist again."""
-        for stored in self._ledger.read_all():
+        for stored in self._scan()[0]:
             if stored.entry.target in targets:
                 self._ledger.delete(stored)
 
@@ -263,8 +354,9 @@ class ChangeEngine:
         if update.is_noop:
             return
         stored, written, metadata = update.stored, update.after, update.snapshot.metadata
-        if stored and stored.entry.base is not None:
+        if stored and stored.entry.base is not None and not stored.entry.trimmed:
             metadata = stored.entry.metadata  # it was read with the base
+        earlier = (*stored.entry.edits, *stored.entry.undone) if stored else ()
         entry = LedgerEntry(
             target=update.target,
             base=update.base,
@@ -276,15 +368,19 @@ class ChangeEngine:
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=lease.current_user(),
             tool_version=installed_version("pypi-mirror"),
+            undone=tuple(applied for applied in earlier if applied not in update.edits),
         )
         if update.changes_target:
-            stored = self._ledger.put(entry, stored)
+            pending = _trim_entry(entry) if update.stores_inverse else entry
+            if update.before is not None and seal.needs_seal(pending):
+                seal.put_seal(self._cluster, pending)
+            stored = self._ledger.put(pending, stored)
             driver = self._driver(update.target)
             snapshot = driver.write(update.target, update.after, update.snapshot, metadata)
             written = snapshot.content
         if update.edits:
-            settled = replace(entry, written=written, intended=None, pending=False)
-            self._ledger.put(settled, stored)
+            settled = replace(entry, written=written, intended=None, pending=False, undone=())
+            self._ledger.put(_trim_entry(settled) if update.stores_inverse else settled, stored)
         elif stored is not None:
             self._ledger.delete(stored)
 
@@ -303,3 +399,21 @@ def _add_edits(
         old = existing.get((new.edit.fix, new.step, new.steps))
         chosen.append(old if old and old.edit == new.edit else new)
     return (*(old for old in edits if old.edit.fix not in replaced), *chosen)
+
+
+def _has_foreign_edits(entry: LedgerEntry, base: bytes | None) -> bool:
+    """Return whether others have edited the target, as far as the stored base can tell."""
+    if entry.trimmed and entry.base is not None and base is not None:
+        return not contains(base, entry.base)
+    return base != entry.base
+
+
+def _trim_entry(entry: LedgerEntry) -> LedgerEntry:
+    """Return the entry with nothing of a workload but what its edits changed."""
+    contents = [entry.base, entry.written, *([entry.intended] if entry.pending else [])]
+    trimmed = trim(contents)
+    if trimmed is None:
+        return entry
+    base, written, intended = [*trimmed, None][:3]
+    # labels and annotations serve to create an object again, which the inverse alone cannot
+    return replace(entry, base=base, written=written, intended=intended, metadata="", trimmed=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from deploy.changes.model import Change, Edit, Target
 from deploy.evidence.model import Evidence, Need
@@ -54,6 +54,10 @@ class Fix:
     ``plan_changes`` takes the evidence, the options and the changes this fix has made already; it
     returns the same changes for the same evidence. ``edit`` returns the new content of a target,
     or None to remove the target. It raises CannotEdit and is idempotent: edit(edit(x)) == edit(x).
+
+    ``may_target`` and ``may_restore`` limit what a rollback may write, whatever the ledger says:
+    the targets that the fix ever changes, and what may have been there before.
+    ``widest_options`` are those of an edit that changes everything that any options change.
     """
 
     name: str
@@ -69,6 +73,14 @@ class Fix:
         lambda _changes, _evidence: ()
     )
     rollback_on_failure: bool = False
+    may_target: Callable[[Target], bool] = lambda _target: True
+    may_restore: Callable[[Target, bytes | None], bool] = lambda _target, _content: True
+    widest_options: Mapping[str, Any] = field(default_factory=dict)
+    stores_inverse: ClassVar[bool] = False
+
+    @property
+    def widest_edit(self) -> Edit:
+        return Edit(fix=self.name, options=self.widest_options)
 
     def reapply_command(self, target: Target, edit: Edit) -> str:  # noqa: ARG002 - one for all
         """Return the command that makes an edit of this fix again."""

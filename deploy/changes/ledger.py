@@ -24,10 +24,17 @@ from deploy.changes.model import (
 )
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_name
 from deploy.manifests.model import MANAGED_BY, NAME, new_object
 from mirror.core.codec import dump
 from mirror.core.errors import MirrorError, RefusedError
-from mirror.ledger import CONTENT_NAMES, DamagedEntryError, decode_entry, encode_entry
+from mirror.ledger import (
+    CONTENT_NAMES,
+    DamagedEntryError,
+    NewerEntryError,
+    decode_entry,
+    encode_entry,
+)
 from mirror.snapshot import WriteConflict
 
 NAMESPACE = "kube-system"
@@ -50,6 +57,18 @@ class StoredEntry:
     version: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedEntry:
+    """A ConfigMap with the ledger's labels that nothing is done with, and why.
+
+    ``newer``: a newer version of mirror stored it, so that it most likely has a change in place.
+    """
+
+    name: str
+    error: RefusedError
+    newer: bool = False
+
+
 class Ledger:
     """Reads and writes the entries. Each write is a compare-and-swap."""
 
@@ -57,10 +76,23 @@ class Ledger:
         self._cluster = cluster
 
     def read_all(self) -> list[StoredEntry]:
-        """Return all entries. Raises RefusedError if one was altered."""
+        """Return all entries. Raises RefusedError if one cannot be used."""
+        entries, rejected = self.scan()
+        if rejected:
+            raise rejected[0].error
+        return entries
+
+    def scan(self) -> tuple[list[StoredEntry], list[RejectedEntry]]:
+        """Return all entries, and the ConfigMaps among them that cannot be used."""
         selector = f"{MANAGED_BY}={NAME},{_LABEL}={_COMPONENT}"
-        config_maps = self._cluster.list("ConfigMap", NAMESPACE, labels=selector)
-        return [_decode(config_map) for config_map in config_maps]
+        entries, rejected = [], []
+        for config_map in self._cluster.list("ConfigMap", NAMESPACE, labels=selector):
+            try:
+                entries.append(_decode(config_map))
+            except RefusedError as error:
+                newer = isinstance(error.__cause__, NewerEntryError)
+                rejected.append(RejectedEntry(name=get_name(config_map), error=error, newer=newer))
+        return entries, rejected
 
     def read(self, target: Target) -> StoredEntry | None:
         """Return the entry of a target, or None. Raises RefusedError if it was altered."""
@@ -106,7 +138,7 @@ def _encode(entry: LedgerEntry) -> Object:
             why=f"it has {size} bytes, and a ConfigMap holds at most 1 MiB",
             next_step="edit it by hand",
         )
-    fields = {
+    fields: Object = {
         "kind": type(entry.target).__name__,
         "target": dump(entry.target),
         "edits": [_encode_edit(applied) for applied in entry.edits],
@@ -116,6 +148,10 @@ def _encode(entry: LedgerEntry) -> Object:
         "by": entry.by,
         "tool_version": entry.tool_version,
     }
+    if entry.undone:
+        fields["undone"] = [_encode_edit(applied) for applied in entry.undone]
+    if entry.trimmed:
+        fields["trimmed"] = True
     name = config_map_name(entry.target)
     config_map = new_object("v1", "ConfigMap", name, NAMESPACE, component=_COMPONENT)
     config_map["metadata"]["annotations"] = {"pypi-mirror/target": str(entry.target)}
@@ -140,20 +176,31 @@ def _decode(config_map: Object) -> StoredEntry:
         entry = LedgerEntry(
             target=_TARGETS[fields["kind"]](**fields["target"]),
             edits=tuple(_decode_edit(edit) for edit in fields["edits"]),
+            undone=tuple(_decode_edit(edit) for edit in fields.get("undone", ())),
             pending=fields["pending"],
             metadata=fields["frame"],
             at=fields["at"],
             by=fields["by"],
             tool_version=fields["tool_version"],
+            trimmed=bool(fields.get("trimmed")),
             **stored.contents,
         )
-    except (DamagedEntryError, KeyError, TypeError, ValueError, MirrorError) as error:
-        why = str(error) if isinstance(error, DamagedEntryError) else f"it cannot be read ({error})"
+        if config_map_name(entry.target) != meta["name"]:
+            raise DamagedEntryError(f"it is about {entry.target}, whose copy has another name")
+    except NewerEntryError as error:
+        raise RefusedError(
+            f"the stored copy in ConfigMap {NAMESPACE}/{meta['name']} was made by a newer version "
+            "of mirror",
+            why=f"{error}; it is kept, and nothing is changed based on it",
+            next_step="use the version that made it, or a newer one",
+        ) from error
+    except (DamagedEntryError, AttributeError, KeyError, TypeError, ValueError, MirrorError) as e:
+        why = str(e) if isinstance(e, DamagedEntryError) else f"it cannot be read ({e!r})"
         name = meta["name"]
         raise RefusedError(
             f"the stored copy in ConfigMap {NAMESPACE}/{name} is damaged",
             why=f"{why}; nothing is changed based on it",
             next_step="restore the ConfigMap from a backup of the cluster; or, if its target is as "
             f"you want it, kubectl -n {NAMESPACE} delete configmap {name}",
-        ) from error
+        ) from e
     return StoredEntry(entry=entry, version=meta["resourceVersion"])

@@ -123,6 +123,22 @@ class Editor(Protocol):
     @property
     def edit(self) -> Callable[[Edit, Target, bytes | None], bytes | None]: ...
 
+    @property
+    def widest_edit(self) -> Edit:
+        """Return an edit that changes everything that any options of the editor change."""
+
+    @property
+    def may_target(self) -> Callable[[Target], bool]:
+        """Return whether the editor ever edits a target. No other is written for it."""
+
+    @property
+    def may_restore(self) -> Callable[[Target, bytes | None], bool]:
+        """Return whether this may have been the content of a target before the edit."""
+
+    @property
+    def stores_inverse(self) -> bool:
+        """Whether the difference that an edit made is enough to undo it exactly (see trim.py)."""
+
     def reapply_command(self, target: Target, edit: Edit) -> str:
         """Return the command that makes this edit again."""
 
@@ -165,8 +181,9 @@ class LedgerEntry:
 
     ``base`` is the content without our edits; later edits by others that do not touch ours are part
     of it. ``written`` is what the last finished write left, ``intended`` what an unfinished write
-    would leave; ``pending`` says whether there is one. ``at`` is a UTC time (ISO 8601), ``by`` the
-    user.
+    would leave; ``pending`` says whether there is one, and ``undone`` has the edits it removes.
+    ``trimmed``: the contents have only what differs between them (trim.py), because the rest of a
+    workload may be secret. ``at`` is a UTC time (ISO 8601), ``by`` the user.
     """
 
     target: Target
@@ -179,6 +196,8 @@ class LedgerEntry:
     at: str = ""
     by: str = ""
     tool_version: str = ""
+    undone: tuple[AppliedEdit, ...] = ()
+    trimmed: bool = False
 
     def has_edit_of(self, fixes: Collection[str]) -> bool:
         """Return whether one of these fixes edits the target."""

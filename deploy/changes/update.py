@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 
 from deploy.changes.ledger import StoredEntry
+from deploy.changes.masked import mask_conflict, mask_content
 from deploy.changes.model import AppliedEdit, LedgerEntry, ObjectSpec, Target
-from mirror.core.errors import RefusedError
+from deploy.changes.trim import contains, trim
+from mirror.core.errors import MirrorError, RefusedError
 from mirror.merge import MergeConflict, MergeResult, merge, undo_change
 from mirror.snapshot import Snapshot
 
@@ -17,7 +19,8 @@ class TargetUpdate:
     """The planned content of one target (``after``) and the ``edits`` of its ledger entry.
 
     ``keeps_foreign_edits``: ``after`` has edits that somebody else has made since. ``conflicts``
-    are the places where such edits touch ours, so that ``after`` drops them.
+    are the places where such edits touch ours, so that ``after`` drops them. ``stores_inverse``:
+    the ledger gets only what differs (see trim.py).
     """
 
     target: Target
@@ -28,6 +31,7 @@ class TargetUpdate:
     after: bytes | None
     keeps_foreign_edits: bool = False
     conflicts: tuple[MergeConflict, ...] = ()
+    stores_inverse: bool = False
 
     @property
     def before(self) -> bytes | None:
@@ -46,8 +50,22 @@ class TargetUpdate:
         if self.stored is None:
             return not self.edits
         entry = self.stored.entry
-        planned = (self.edits, self.base, self.after)
+        base, after = self.base, self.after
+        if self.stores_inverse and (trimmed := trim([base, after])):
+            base, after = trimmed
+        planned = (self.edits, base, after)
         return (entry.edits, entry.base, entry.written) == planned and not entry.pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFailure:
+    """A target, or a ConfigMap of the ledger, that nothing could be done with, and why."""
+
+    target: Target | str
+    error: MirrorError
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.error}"
 
 
 def require_no_conflicts(*updates: TargetUpdate) -> None:
@@ -73,11 +91,21 @@ def _indent(text: str) -> list[str]:
 def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
     """Return the stored base with the edits that others have made to the target since."""
     candidates = [entry.written, *([entry.intended] if entry.pending else [])]
-    if content in candidates:
+    if content in candidates and not entry.trimmed:
         return MergeResult(content=entry.base)
+    if entry.trimmed and content is None:
+        return MergeResult(content=None)  # the workload was deleted: there is nothing to restore
     # an unfinished write may have happened or not: take the content that is more similar
     ancestor = max(candidates, key=lambda candidate: _similarity(candidate, content))
-    return undo_change(entry.base, ancestor, content, spec=isinstance(entry.target, ObjectSpec))
+    if entry.trimmed:
+        assert content is not None
+        found = (each for each in candidates if each is not None and contains(content, each))
+        ancestor = next(found, ancestor)
+    is_spec = isinstance(entry.target, ObjectSpec)
+    merged = undo_change(entry.base, ancestor, content, spec=is_spec)
+    if is_spec:
+        merged = replace(merged, conflicts=tuple(map(mask_conflict, merged.conflicts)))
+    return merged
 
 
 def initial_base(stored_template: StoredEntry | None, content: bytes | None) -> MergeResult:
@@ -108,11 +136,15 @@ def _similarity(first: bytes | None, second: bytes | None) -> float:
 
 
 def render_diff(update: TargetUpdate) -> str:
-    """Return a unified diff of what an update writes to its target; empty if nothing."""
+    """Return a unified diff of what an update writes to its target; empty if nothing.
+
+    Secrets in the spec of an object are masked.
+    """
     if not update.changes_target:
         return ""
 
     def split(content: bytes | None) -> list[str]:
+        content = mask_content(update.target, content)
         text = (content or b"").decode(errors="replace")
         # a carriage return is invisible in a terminal, but it is a difference
         return [line.replace("\r", "␍") for line in text.split("\n")]

@@ -12,6 +12,7 @@ from deploy.changes.coredns_target import (
     expect_cluster_names,
     is_override,
     is_override_import,
+    may_target,
     require_coredns,
     try_change,
 )
@@ -337,6 +338,7 @@ FIX = Fix(
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
     plan_changes=plan_changes,
     edit=edit,
+    may_target=may_target,
     resolved_checks=("dns.ipv6-answers",),
     options=(
         FixOption(

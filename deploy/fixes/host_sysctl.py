@@ -20,6 +20,7 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
+from deploy.cluster.calico import CALICO_NODE
 from deploy.evidence.hosts import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
@@ -235,6 +236,20 @@ def _disable_autodetection(content: bytes | None) -> bytes | None:
     return encode_spec(spec) if changed else content
 
 
+def may_target(target: Target) -> bool:
+    """Return whether the fix ever changes this."""
+    match target:
+        case NodeFile(path=path):
+            return path in {BOOT_FILE, SYSCTL_CONF}
+        case NodeSysctl(key=key):
+            return key in {DISABLE_IPV6_ALL, DISABLE_IPV6_DEFAULT}
+        case ConfigMapKey():
+            place = (target.namespace, target.name, target.key)
+            return place == (SYSTEM_NAMESPACE, NODE_DEFAULTS_MAP, NODE_DEFAULTS_KEY)
+    is_calico_node = target.kind == "DaemonSet" and target.name == CALICO_NODE
+    return is_calico_node or target == _RUNBOOK_DAEMONSET
+
+
 FIX = Fix(
     name=NAME,
     order=40,
@@ -244,6 +259,7 @@ FIX = Fix(
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.API_ADDRESSES}),
     plan_changes=plan_changes,
     edit=edit,
+    may_target=may_target,
     resolved_checks=("hosts.off", "hosts.covered"),
     options=(
         FixOption(

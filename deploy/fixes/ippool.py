@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from deploy.changes.cni_targets import (
     edit_conflist,
     find_active_conflist,
+    is_conflist_target,
     plan_conflists,
     read_ready_nodes,
     refuse_operator,
@@ -26,6 +28,8 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
+from deploy.cluster.api_resources import kind_name
+from deploy.cluster.calico import CALICO_NODE
 from deploy.evidence.calico import Calico
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
@@ -154,6 +158,24 @@ def _edit_calico_node(spec: Any) -> Any:
     return spec
 
 
+def may_target(target: Target) -> bool:
+    """Return whether the fix ever changes this: a conflist, calico-node, or one of its pools."""
+    if isinstance(target, ObjectSpec):
+        is_pool = kind_name(target.kind) == "IPPool" and target.namespace is None
+        return is_pool or (target.kind, target.name) == ("DaemonSet", CALICO_NODE)
+    return is_conflist_target(target)
+
+
+def may_restore(target: Target, content: bytes | None) -> bool:
+    """Return whether the fix may have found this: a pool that it changes is one of IPv6."""
+    if content is None or not isinstance(target, ObjectSpec) or target.kind == "DaemonSet":
+        return content is not None
+    try:
+        return ip_network(json.loads(content)["cidr"], strict=False).version == 6
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 FIX = Fix(
     name=NAME,
     order=50,
@@ -163,6 +185,9 @@ FIX = Fix(
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO, Need.IP_POOLS}),
     plan_changes=plan_changes,
     edit=edit,
+    may_target=may_target,
+    may_restore=may_restore,
+    widest_options={"delete": False},
     resolved_checks=("hosts.start", "hosts.covered"),
     options=(
         FixOption(

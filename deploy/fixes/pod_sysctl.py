@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from deploy.changes.cni_targets import (
     edit_conflist,
+    is_conflist_target,
     plan_conflists,
     read_ready_nodes,
     refuse_operator,
@@ -78,6 +79,7 @@ FIX = Fix(
     needs=frozenset({Need.NODES, Need.HOSTS, Need.CALICO}),
     plan_changes=plan_changes,
     edit=edit,
+    may_target=is_conflist_target,
     resolved_checks=("hosts.start", "hosts.pods", "hosts.covered"),
     rollback_on_failure=True,
 )

@@ -14,6 +14,7 @@ from deploy.changes.coredns_target import (
     describe_caveats,
     expect_cluster_names,
     find_cluster_zones,
+    may_target,
     require_coredns,
     try_change,
 )
@@ -214,6 +215,7 @@ FIX = Fix(
     needs=frozenset({Need.COREDNS, Need.NODES, Need.DNS_SERVICE, Need.DNS_PODS, Need.POD_DNS}),
     plan_changes=plan_changes,
     edit=edit,
+    may_target=may_target,
     resolved_checks=("dns.search-domains",),
     options=(
         FixOption(

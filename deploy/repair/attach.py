@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy.changes.attachment import IMPACT, NAME, plan_attachments
+from deploy.changes.attachment import IMPACT, KINDS, NAME, plan_attachments
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
 from deploy.changes.update import TargetUpdate, require_no_conflicts
@@ -23,7 +23,6 @@ from deploy.repair.write import check_permissions, write_update
 from mirror.core.errors import InputError, RefusedError
 from mirror.core.progress import SILENT, Progress
 
-_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 _SHORT_NAMES = {"deploy": "Deployment", "sts": "StatefulSet", "ds": "DaemonSet", "cj": "CronJob"}
 _UNSUPPORTED = {
     "Job": "the pods of a Job cannot be changed: delete it and create it again with the envFrom, "
@@ -185,7 +184,7 @@ def _find_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[ObjectS
         raise InputError(
             f"no workload in namespace {request.namespace}"
             + (f" matches {request.selector}" if request.selector else ""),
-            why=f"looked for: {', '.join(_KINDS)}",
+            why=f"looked for: {', '.join(KINDS)}",
             next_step=f"kubectl -n {request.namespace} get deployments,statefulsets,daemonsets,"
             "cronjobs --show-labels",
         )
@@ -196,7 +195,7 @@ def _match_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[Object
     namespace = request.namespace
     return {
         ObjectSpec(kind=kind, name=get_name(obj), namespace=namespace): obj
-        for kind in _KINDS
+        for kind in KINDS
         for obj in cluster.list(kind, namespace, labels=request.selector)
     }
 
@@ -205,11 +204,11 @@ def parse_workload(text: str, namespace: str) -> ObjectSpec:
     """Return the target of KIND/NAME, with the kind as kubectl accepts it."""
     kind, slash, name = text.partition("/")
     key = kind.lower() if kind.lower() in _SHORT_NAMES else kind.lower().removesuffix("s")
-    kinds = {each.lower(): each for each in (*_KINDS, *_UNSUPPORTED)} | _SHORT_NAMES
+    kinds = {each.lower(): each for each in (*KINDS, *_UNSUPPORTED)} | _SHORT_NAMES
     if not slash or not name or key not in kinds:
         raise InputError(
             f"not a workload: {text!r}",
-            why=f"expected KIND/NAME with a kind of {', '.join(_KINDS)}",
+            why=f"expected KIND/NAME with a kind of {', '.join(KINDS)}",
             next_step="such as deployment/backend",
         )
     if kinds[key] in _UNSUPPORTED:

@@ -21,6 +21,7 @@ from deploy.changes.model import (
     Target,
     agent_target,
 )
+from deploy.changes.seal import needs_seal
 from deploy.cluster.client import Cluster
 from deploy.evidence.node_agent import ask_agent, remove_agents, revert_node_defaults
 from deploy.fix_registry import build_engine
@@ -82,7 +83,10 @@ def remove_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> tuple[
 
     ``rolled_back``: agents that keep running undo what the node defaults changed.
     """
-    targets = [entry.target for entry in build_engine(cluster).entries()]
+    entries = build_engine(cluster).entries()
+    if any(map(needs_seal, entries)):
+        return ()  # the agent's DaemonSet has the seal
+    targets = [entry.target for entry in entries]
     if not any(isinstance(target, NodeFile | NodeSysctl) for target in targets):
         return remove_agents(cluster, rolled_back=rolled_back)
     if rolled_back and not any(_is_node_defaults(target) for target in targets):

@@ -14,6 +14,7 @@ import pytest
 
 from deploy.changes.ledger import Ledger, config_map_name
 from deploy.changes.model import LedgerEntry
+from deploy.changes.provenance import find_flaw
 from deploy.cluster.client import Cluster
 from deploy.fix_registry import load_editors
 from mirror.core.errors import RefusedError
@@ -49,7 +50,8 @@ def test_reads_and_writes_the_same_config_map(config_map: dict[str, Any]) -> Non
     assert config_map_name(entry.target) == config_map["metadata"]["name"]
     fake = FakeConfigMapCluster(config_map)
     Ledger(cast("Cluster", fake)).put(entry, None)
-    assert fake.written == config_map
+    # a page of 0.1.0 has no version; what is written again says the version of its format
+    assert fake.written == {**config_map, "data": {**config_map["data"], "version": "2"}}
 
 
 @pytest.mark.parametrize("config_map", CONFIG_MAPS, ids=lambda obj: obj["metadata"]["name"][-6:])
@@ -62,6 +64,31 @@ def test_editors_still_write_the_same_content(config_map: dict[str, Any]) -> Non
     for applied in entry.edits:
         content = editors[applied.edit.fix].edit(applied.edit, entry.target, content)
     assert content == entry.written
+
+
+def test_a_page_of_a_newer_version_is_kept() -> None:
+    """Deleting it would lose the only copy of what a change replaced."""
+    config_map = json.loads(json.dumps(CONFIG_MAPS[0]))
+    config_map["data"] |= {"version": "3", "entry.json": "in another format"}
+    with pytest.raises(RefusedError, match="was made by a newer version of mirror") as error:
+        read(config_map)
+    assert "delete" not in error.value.next_step
+    config_map["data"]["version"] = "3x"
+    with pytest.raises(RefusedError, match="is damaged"):
+        read(config_map)
+
+
+def test_a_copy_under_the_name_of_another_target_is_refused() -> None:
+    config_map = json.loads(json.dumps(CONFIG_MAPS[0]))
+    config_map["metadata"]["name"] = "pypi-mirror-ledger-000000000000"
+    with pytest.raises(RefusedError, match="is damaged") as error:
+        read(config_map)
+    assert "has another name" in error.value.why
+
+
+@pytest.mark.parametrize("config_map", CONFIG_MAPS, ids=lambda obj: obj["metadata"]["name"][-6:])
+def test_pages_of_0_1_0_can_be_what_the_fixes_made(config_map: dict[str, Any]) -> None:
+    assert find_flaw(read(config_map), load_editors()) == ""
 
 
 def test_refuses_an_altered_entry() -> None:
