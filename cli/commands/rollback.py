@@ -35,8 +35,8 @@ def rollback(names: tuple[str, ...], target: ClusterOptions, write: WriteOptions
             else:
                 terminal.document(fix_plan.plan_document(plan), write.output)
             return
-        has_work = bool(plan.updates or plan.unreachable)
-        if has_work:
+        has_work = bool(plan.updates or plan.unreachable or plan.failures)
+        if plan.updates or plan.unreachable:
             fix_workflow.confirm(plan, write)
         if has_work or write.output != "table":
             with terminal.progress() as progress:

@@ -36,6 +36,8 @@ def print_plan(plan: RepairPlan) -> None:
     for target in plan.unreachable:
         line = f"not changed, its node cannot be reached: {target}"
         terminal.out.print(Text(line, style="yellow"))
+    for failure in plan.failures:
+        terminal.prose(f"not changed: {failure}", "", "yellow")
     _print_stale_workloads(plan.stale_workloads)
 
 
@@ -46,6 +48,7 @@ def plan_document(plan: RepairPlan) -> dict[str, object]:
         "targets": dump(plan.diffs),
         "restarts": plan.restarted_workload,
         "away": [str(target) for target in plan.unreachable],
+        "failures": [str(failure) for failure in plan.failures],
         "running": dump(plan.stale_workloads),
         "idle": plan.is_noop,
     }

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from deploy.changes.engine import ChangeEngine
+from deploy.changes.ledger import NAMESPACE
 from deploy.changes.model import LedgerEntry, StateName
 from deploy.evidence.fixes import TargetStatus
 from mirror.core.codec import json_key
 from mirror.core.errors import MirrorError
 
+LEDGER_STATE = "(ledger)"  # stands for what is in the ledger but is not obeyed
 _WORST_FIRST: tuple[StateName, ...] = ("drifted", "partial", "unknown", "applied")
 
 
@@ -47,6 +49,12 @@ def read_states(engine: ChangeEngine, fixes: Iterable[str]) -> tuple[FixState, .
                 reapply_command="mirror rollback",
             )
         )
+    rejected = tuple(
+        TargetStatus(target=f"ConfigMap {NAMESPACE}/{r.name}", state="unknown", detail=str(r.error))
+        for r in engine.rejected()
+    )
+    if rejected:
+        states.append(FixState(fix=LEDGER_STATE, state="unknown", targets=rejected))
     return tuple(states)
 
 

@@ -99,8 +99,9 @@ def rebase(entry: LedgerEntry, content: bytes | None) -> MergeResult:
     ancestor = max(candidates, key=lambda candidate: _similarity(candidate, content))
     if entry.trimmed:
         assert content is not None
-        found = (each for each in candidates if each is not None and contains(content, each))
-        ancestor = next(found, ancestor)
+        # what lacks an edit is contained in what has it, so the longest one is meant
+        found = [each for each in candidates if each is not None and contains(content, each)]
+        ancestor = max(found, key=len, default=ancestor)
     is_spec = isinstance(entry.target, ObjectSpec)
     merged = undo_change(entry.base, ancestor, content, spec=is_spec)
     if is_spec:

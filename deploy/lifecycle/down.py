@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.changes.state import LEDGER_STATE, read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.objects import format_selector, get_name
-from deploy.fix_registry import read_fix_states
+from deploy.fix_registry import build_engine, load_fixes
 from deploy.lifecycle import publish
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
@@ -48,7 +49,7 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
     Raises RefusedError if a purge would leave fixes or attachments behind.
     """
     if purge:
-        _refuse_if_changes_remain(cluster)
+        _refuse_if_changes_remain(cluster, progress)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
     removed = _delete_objects(cluster, namespace, _STOPPED_OBJECTS)
@@ -67,22 +68,29 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
     return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 
 
-def _refuse_if_changes_remain(cluster: Cluster) -> None:
+def _refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
     """Raise RefusedError if fixes or attachments are in place: a rollback needs the mirror."""
+    engine = build_engine(cluster)
     try:
-        states = read_fix_states(cluster)
+        rejected = engine.rejected()
+        states = read_states(engine, load_fixes())
     except ApiError as error:
         if error.status == 403:
             return  # a user who cannot read the ledger made no changes, and a purge keeps it
         raise
-    remaining = [state for state in states if state.state != "absent"]
+    remaining = [
+        f"{s.fix} is {s.state}" for s in states if s.state != "absent" and s.fix != LEDGER_STATE
+    ]
+    remaining += [str(entry.error) for entry in rejected if entry.newer]
     if remaining:
         raise RefusedError(
             "cannot purge: fixes or attachments are still applied",
-            why="; ".join(f"{state.fix} is {state.state}" for state in remaining),
+            why="; ".join(remaining),
             next_step="undo fixes with `mirror rollback` and attachments with `mirror detach`, "
             "then purge again",
         )
+    for entry in rejected:
+        progress.note(f"left alone: {entry.error}")
 
 
 def _delete_warm_jobs(cluster: Cluster, namespace: str) -> list[str]:

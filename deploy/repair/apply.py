@@ -11,7 +11,13 @@ from deploy.changes.update import require_no_conflicts
 from deploy.cluster.client import Cluster
 from deploy.fix_registry import build_engine, load_fixes
 from deploy.repair import restart
-from deploy.repair.model import FixProofError, FixRequest, RepairPlan, RepairResult
+from deploy.repair.model import (
+    FixProofError,
+    FixRequest,
+    RepairPlan,
+    RepairResult,
+    raise_failures,
+)
 from deploy.repair.plan import leaves_stale_pods
 from deploy.repair.prove import FixProof, find_harmed_nodes, find_startup_failures, prove
 from deploy.repair.rollback import plan_rollback, roll_back, roll_back_nodes
@@ -39,13 +45,22 @@ def apply_plan(
             nodes = find_harmed_nodes(failures, fixes)
             raise roll_back_nodes(engine, fixes, nodes, causes, progress)
 
+    failures = [*plan.failures]
     written = write_plan(
-        cluster, engine, plan, progress, force=request.force, prove_first=prove_first
+        cluster,
+        engine,
+        plan,
+        progress,
+        force=request.force,
+        prove_first=prove_first,
+        failures=failures,
     )
+    names = " ".join(fix.name for fix in request.fixes)
     if not fixes:
+        raise_failures(f"fix {names} is applied", failures, f"mirror fix {names}")
         return RepairResult(written=(), states=read_states(engine, load_fixes()))
     proof = prove(cluster, request.look, plan, fixes, progress)
-    if proof.failures:
+    if proof.failures and not (failures and proof.is_harmless):
         raise _handle_failure(cluster, engine, fixes, proof, progress)
     restarted: tuple[str, ...] = ()
     stale: tuple[restart.StaleWorkload, ...] = ()
@@ -54,6 +69,7 @@ def apply_plan(
         restarted = restart.restart_workloads(cluster, plan.stale_workloads, progress)
         changed = restart.find_change_times(engine.entries())
         stale, unseen = restart.try_find_stale_workloads(cluster, changed)
+    raise_failures(f"fix {names} is applied", failures, f"mirror fix {names}")
     return RepairResult(
         written=written,
         restarted=restarted,
@@ -90,7 +106,10 @@ def _handle_failure(
     fix, why = " ".join(names), "\n".join(proof.failures)
     if proof.is_harmful:
         progress.note("it does harm: roll it back")
-        roll_back(cluster, plan_rollback(cluster, names), progress, force=False)
+        try:
+            roll_back(cluster, plan_rollback(cluster, names), progress, force=False)
+        except FixProofError as error:
+            why += f"\n{error}"
         return FixProofError(
             f"fix {fix} harmed pods and was rolled back", why=why, next_step="mirror doctor"
         )

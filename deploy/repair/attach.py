@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deploy.changes.attachment import IMPACT, KINDS, NAME, plan_attachments
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import ObjectSpec
-from deploy.changes.update import TargetUpdate, require_no_conflicts
+from deploy.changes.update import TargetFailure, TargetUpdate, require_no_conflicts
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name
@@ -17,7 +17,7 @@ from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
 from deploy.repair.attach_notes import describe_workload
-from deploy.repair.model import TargetDiff
+from deploy.repair.model import TargetDiff, raise_failures
 from deploy.repair.plan import build_diff
 from deploy.repair.write import check_permissions, write_update
 from mirror.core.errors import InputError, RefusedError
@@ -54,6 +54,7 @@ class AttachPlan:
     impact: str
     notes: tuple[str, ...] = ()
     updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
+    failures: tuple[TargetFailure, ...] = field(default=(), repr=False)
 
     @property
     def is_noop(self) -> bool:
@@ -138,12 +139,16 @@ def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
         requested = [parse_workload(name, request.namespace) for name in request.names]
     else:
         requested = list(_match_workloads(cluster, request))
-    updates = engine.plan_rollback([NAME], [target for target in requested if target in attached])
+    failures: list[TargetFailure] = []
+    chosen = [target for target in requested if target in attached]
+    updates = engine.plan_rollback([NAME], chosen, failures)
     return AttachPlan(
         workloads=tuple(str(update.target) for update in updates),
         diffs=tuple(map(build_diff, updates)),
         impact="their pods are replaced",
+        notes=tuple(f"not looked at: {failure}" for failure in failures),
         updates=tuple(updates),
+        failures=tuple(f for f in failures if not isinstance(f.target, str)),
     )
 
 
@@ -155,7 +160,9 @@ def detach(
     if not force:
         require_no_conflicts(*plan.updates)
     check_permissions(engine, plan.updates, progress)
-    return _write(engine, plan, progress, force=force)
+    written = _write(engine, plan, progress, force=force)
+    raise_failures("the workloads are detached", plan.failures, "mirror detach")
+    return written
 
 
 def _write(

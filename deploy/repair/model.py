@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.changes.fix import Fix, Refusal
 from deploy.changes.model import Change, Target
 from deploy.changes.state import FixState
-from deploy.changes.update import TargetUpdate
+from deploy.changes.update import TargetFailure, TargetUpdate
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
@@ -20,6 +20,22 @@ from mirror.core.errors import MirrorError
 
 class FixProofError(MirrorError):
     """A fix was written, but did not have the expected effect."""
+
+
+def raise_failures(what: str, failures: Sequence[TargetFailure], command: str) -> None:
+    """Raise FixProofError if some targets stayed as they were; everything else is done."""
+    if not failures:
+        return
+    raise FixProofError(
+        f"{what}, but not on {len(failures)} of its targets",
+        why="\n".join(_describe_failure(failure) for failure in failures),
+        next_step=f"do what is said for each of them; then run {command} again",
+    )
+
+
+def _describe_failure(failure: TargetFailure) -> str:
+    step = failure.error.next_step
+    return f"{failure}" + (f"\n    next: {step}" if step else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +80,8 @@ class RepairPlan:
     """What would be written: ``updates`` for the engine, ``diffs`` for people.
 
     ``needs_proof_first`` are targets that wait for a proof of everything written before them.
-    ``unreachable`` are targets on nodes that cannot be reached, which stay as they are.
+    ``unreachable`` are targets on nodes that cannot be reached, ``failures`` those that cannot be
+    read or changed and ConfigMaps of the ledger that are not obeyed: they stay as they are.
     """
 
     decisions: tuple[FixDecision, ...]
@@ -73,6 +90,7 @@ class RepairPlan:
     stale_workloads: tuple[StaleWorkload, ...] = ()  # their pods keep IPv6 until restarted
     needs_proof_first: tuple[Target, ...] = ()
     unreachable: tuple[Target, ...] = ()
+    failures: tuple[TargetFailure, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False)
     coredns: CoreDns | None = field(default=None, repr=False)
     updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)

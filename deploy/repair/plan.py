@@ -8,7 +8,7 @@ from dataclasses import replace
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix, Refusal
 from deploy.changes.model import Change
-from deploy.changes.update import TargetUpdate, render_diff
+from deploy.changes.update import TargetFailure, TargetUpdate, render_diff
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import collect
 from deploy.evidence.model import Evidence, Need
@@ -43,7 +43,8 @@ def plan_fixes(cluster: Cluster, request: FixRequest, progress: Progress = SILEN
     evidence = collect(cluster, needs, options, progress)
     decisions = [_decide(engine, fix, evidence, request) for fix in request.fixes]
     changes = [change for decision in decisions for change in decision.changes]
-    updates = engine.plan(changes)
+    failures: list[TargetFailure] = []
+    updates = engine.plan(changes, failures)
     stale: tuple[restart.StaleWorkload, ...] = ()
     if leaves_stale_pods(decisions):
         changed = restart.find_change_times(engine.entries(), updates)
@@ -55,6 +56,7 @@ def plan_fixes(cluster: Cluster, request: FixRequest, progress: Progress = SILEN
         restarted_workload=find_restart(coredns, updates),
         stale_workloads=stale,
         needs_proof_first=tuple(change.target for change in changes if change.needs_proof_first),
+        failures=tuple(failures),
         evidence=evidence,
         coredns=coredns,
         updates=tuple(updates),

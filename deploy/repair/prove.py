@@ -38,6 +38,11 @@ class FixProof:
     proved_nodes: tuple[str, ...]
     not_seen: tuple[str, ...]
 
+    @property
+    def is_harmless(self) -> bool:
+        """Whether nothing has to be rolled back, even if the effect is missing."""
+        return not self.is_harmful and not self.harmed_nodes
+
 
 def prove(
     cluster: Cluster,

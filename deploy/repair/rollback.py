@@ -9,7 +9,7 @@ from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix
 from deploy.changes.model import ConfigMapKey, NodeFile, NodeSysctl, Target
 from deploy.changes.state import read_states
-from deploy.changes.update import TargetUpdate, require_no_conflicts
+from deploy.changes.update import TargetFailure, TargetUpdate, require_no_conflicts
 from deploy.cluster.client import Cluster
 from deploy.evidence.coredns import read_coredns
 from deploy.evidence.hosts import read_hosts
@@ -17,7 +17,7 @@ from deploy.evidence.nodes import read_nodes
 from deploy.evidence.unseen import Unseen
 from deploy.fix_registry import build_engine, load_fixes
 from deploy.repair.coredns_reload import find_restart
-from deploy.repair.model import FixProofError, RepairPlan, RepairResult
+from deploy.repair.model import FixProofError, RepairPlan, RepairResult, raise_failures
 from deploy.repair.plan import build_diff, select_fixes
 from deploy.repair.write import write_plan
 from mirror.core.progress import SILENT, Progress
@@ -31,7 +31,9 @@ def plan_rollback(cluster: Cluster, names: Iterable[str]) -> RepairPlan:
         entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of(fixes)
     ]
     unreachable = engine.find_unreachable(targets)
-    updates = engine.plan_rollback(fixes, [t for t in targets if t not in unreachable])
+    failures: list[TargetFailure] = []
+    reachable = [t for t in targets if t not in unreachable]
+    updates = engine.plan_rollback(fixes, reachable, failures)
     updates = [*_plan_joined_nodes(cluster, engine, updates), *updates]
     coredns = read_coredns(cluster) if updates else None
     return RepairPlan(
@@ -39,6 +41,7 @@ def plan_rollback(cluster: Cluster, names: Iterable[str]) -> RepairPlan:
         diffs=tuple(map(build_diff, updates)),
         restarted_workload=find_restart(coredns, updates),
         unreachable=tuple(unreachable),
+        failures=tuple(failures),
         coredns=coredns,
         updates=tuple(updates),
     )
@@ -50,14 +53,16 @@ def roll_back(
     """Restore what was there.
 
     Raises RefusedError if later edits by others would be lost, and FixProofError if nodes cannot
-    be reached; everything else is restored then.
+    be reached or a target cannot be restored; everything else is restored then.
     """
     engine = build_engine(cluster)
     if not force:
         require_no_conflicts(*plan.updates)
-    written = write_plan(cluster, engine, plan, progress, force=force)
+    failures = [*plan.failures]
+    written = write_plan(cluster, engine, plan, progress, force=force, failures=failures)
     if plan.unreachable:
         report_unreachable(cluster, engine, plan.unreachable, force=force)
+    raise_failures("the rollback is done", failures, "mirror rollback")
     return RepairResult(written=written, states=read_states(engine, load_fixes()))
 
 
@@ -95,13 +100,14 @@ def roll_back_nodes(
     names = [fix.name for fix in fixes if fix.rollback_on_failure]
     recorded = [entry.target for entry in engine.entries()]
     targets = [t for t in recorded if isinstance(t, NodeFile | NodeSysctl) and t.node in nodes]
-    for update in engine.plan_rollback(names, targets):
+    failures: list[TargetFailure] = []
+    for update in engine.plan_rollback(names, targets, failures):
         progress.step(f"roll back {update.target}: new pods there do not work")
         engine.apply(update)
     fix = " ".join(names)
     return FixProofError(
         f"fix {fix} is partial: {', '.join(sorted(nodes))} was rolled back",
-        why="\n".join(why),
+        why="\n".join([*why, *(f"not rolled back: {failure}" for failure in failures)]),
         next_step="repair that node before calico-node restarts there and writes the fix again; "
         f"then run this again, or mirror rollback {fix}",
     )

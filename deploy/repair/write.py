@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.update import TargetUpdate
+from deploy.changes.update import TargetFailure, TargetUpdate
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.repair import coredns_reload, corefile_trial
 from deploy.repair.model import RepairPlan
+from mirror.core.errors import MirrorError, RefusedError
 from mirror.core.progress import Progress
 
 
@@ -21,10 +22,13 @@ def write_plan(
     *,
     force: bool,
     prove_first: Callable[[], None] = lambda: None,
+    failures: list[TargetFailure] | None = None,
 ) -> tuple[str, ...]:
     """Apply every update in order. Returns the targets that were written.
 
-    ``prove_first`` is called before the first target that needs a proof, and may raise.
+    ``prove_first`` is called before the first target that needs a proof, and may raise. A target
+    that cannot be written is added to ``failures``, and the rest is written; without such a list
+    the error is raised.
     """
     updates = [update for update in plan.updates if not update.is_noop]
     if not updates:
@@ -49,13 +53,29 @@ def write_plan(
             corefile_trial.try_corefile(cluster, coredns.workload, untried, progress)
         is_proved = False
         for update in updates:
-            if update.target in plan.needs_proof_first and not is_proved:
-                prove_first()
-                is_proved = True
-            written += write_update(engine, update, progress, force=force)
+            if update.target in plan.needs_proof_first:
+                if any(not isinstance(failure.target, str) for failure in failures or ()):
+                    _skip(update, failures)
+                    continue
+                if not is_proved:
+                    prove_first()
+                    is_proved = True
+            try:
+                written += write_update(engine, update, progress, force=force)
+            except MirrorError as error:
+                if failures is None:
+                    raise
+                failures.append(TargetFailure(target=update.target, error=error))
         if coredns and corefiles:
             coredns_reload.trigger_reload(cluster, coredns, plan.restarted_workload, progress)
     return tuple(written)
+
+
+def _skip(update: TargetUpdate, failures: list[TargetFailure] | None) -> None:
+    """Leave a target as it is that is safe only if all targets before it are written."""
+    error = RefusedError("it waits for the targets above, without which it would do harm")
+    if failures is not None:
+        failures.append(TargetFailure(target=update.target, error=error))
 
 
 def check_permissions(

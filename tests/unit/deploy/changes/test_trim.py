@@ -14,11 +14,11 @@ from deploy.changes.trim import contains, trim
 from deploy.changes.update import render_diff
 from mirror.core.errors import RefusedError
 from mirror.merge import MergeConflict, encode_spec, undo_change
+from tests.kubernetes_api import KilledError
 from tests.unit.deploy.changes.test_engine import (
     ATTACH,
     WORKLOAD,
     FakeStoreCluster,
-    KilledError,
     apply_all,
     make_engine,
     plan_one,
@@ -41,6 +41,7 @@ POD = {
 }
 ANNOTATION = {"kubectl.kubernetes.io/last-applied-configuration": CANARY}
 SPEC = {"replicas": 2, "template": {"metadata": {"annotations": ANNOTATION}, "spec": POD}}
+PLAIN = {"template": {"spec": {"containers": [{"name": "a", "image": CANARY}]}}}
 KEY = ("Deployment", "shop", "web")
 CHANGE = (Change(target=WORKLOAD, edit=ATTACH, why=""),)
 
@@ -75,9 +76,10 @@ def test_the_ledger_has_nothing_of_the_workload_but_what_attach_changed() -> Non
 
 
 @pytest.mark.parametrize("write", [1, 2, 3])
-def test_neither_has_it_after_a_kill(write: int) -> None:
+@pytest.mark.parametrize("spec", [SPEC, PLAIN], ids=["with an envFrom", "without one"])
+def test_neither_has_it_after_a_kill(spec: Any, write: int) -> None:
     fake = FakeStoreCluster()
-    fake.objects[KEY]["spec"] = copy.deepcopy(SPEC)
+    fake.objects[KEY]["spec"] = copy.deepcopy(spec)
     fake.kill_at = write
     with pytest.raises(KilledError):
         apply_all(fake, CHANGE)
@@ -85,7 +87,17 @@ def test_neither_has_it_after_a_kill(write: int) -> None:
     if write > 1:
         assert CANARY not in ledger(fake)
     roll_back(fake, "attach")
-    assert fake.objects[KEY]["spec"] == SPEC
+    assert fake.objects[KEY]["spec"] == spec
+    apply_all(fake, CHANGE)
+    fake.kill_at = write
+    with pytest.raises(KilledError):
+        roll_back(fake, "attach")
+    fake.kill_at = 0
+    if write > 1:
+        assert CANARY not in ledger(fake)
+    roll_back(fake, "attach")
+    assert fake.objects[KEY]["spec"] == spec
+    assert make_engine(fake).entries() == []
 
 
 def test_a_workload_that_was_deleted_is_forgotten() -> None:

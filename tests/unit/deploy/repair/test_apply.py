@@ -10,8 +10,16 @@ from typing import Any, cast
 import pytest
 
 from deploy.changes.fix import Refusal
-from deploy.changes.model import Change, ConfigMapKey, Edit, LedgerEntry, NodeFile, Target
-from deploy.changes.update import TargetUpdate
+from deploy.changes.model import (
+    Change,
+    ConfigMapKey,
+    Edit,
+    LedgerEntry,
+    NodeFile,
+    ObjectSpec,
+    Target,
+)
+from deploy.changes.update import TargetFailure, TargetUpdate
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
@@ -65,7 +73,9 @@ class FakeUpdateEngine:
     def entries(self) -> list[LedgerEntry]:
         return [LedgerEntry(target=CONFLIST, base=b"", edits=(), written=b"x")]
 
-    def plan_rollback(self, fixes: list[str], targets: Any = None) -> list[TargetUpdate]:
+    def plan_rollback(
+        self, fixes: list[str], targets: Any = None, failures: Any = None
+    ) -> list[TargetUpdate]:
         self.calls.append(f"roll back {' '.join(fixes)}")
         return []
 
@@ -128,6 +138,21 @@ def test_writes_a_target_that_needs_proof_after_pods_have_started(calls: list[st
     )
     apply.apply_plan(CLUSTER, make_request("ippool"), plan)
     assert calls[-4:] == [f"write {CONFLIST}", "pods start", f"write {other}", "prove"]
+
+
+def test_a_target_that_needs_the_others_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    """A pool stays enabled while one node still requests its addresses."""
+    monkeypatch.setattr(apply, "prove", lambda *_: PROOF)
+    pool = ObjectSpec(kind="IPPool", name="v6")
+    failure = TargetFailure(target=CONFLIST, error=RefusedError("a symbolic link"))
+    plan = make_plan(make_update(pool), fix="ippool", needs_proof_first=(pool,))
+    with pytest.raises(FixProofError, match="not on 2 of its targets") as error:
+        apply.apply_plan(CLUSTER, make_request("ippool"), replace(plan, failures=(failure,)))
+    assert "write IPPool v6" not in calls
+    assert "a symbolic link" in error.value.why
+    assert "waits for the targets above" in error.value.why
 
 
 def test_rolls_a_node_back_if_pods_do_not_start_there(
