@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deploy.changes.fix import Refusal
-from deploy.changes.model import CannotEdit, Change, ConfigMapKey, Edit, NodeFile, Target
+from deploy.changes.model import (
+    CannotEdit,
+    Change,
+    ConfigMapKey,
+    Edit,
+    NodeFile,
+    ObjectSpec,
+    Target,
+)
+from deploy.cluster.api_resources import kind_name
+from deploy.cluster.calico import CALICO_NODE
 from deploy.evidence.hosts import ConflistFile, HostView
 from deploy.evidence.model import Evidence
 from deploy.evidence.nodes import NodeState
@@ -109,6 +119,18 @@ def is_conflist_target(target: Target) -> bool:
     if isinstance(target, ConfigMapKey):
         return (target.name, target.key) == (CONFIG_MAP, CONFIG_KEY)
     return isinstance(target, NodeFile) and is_conflist(target.path)
+
+
+def is_calico_node(target: Target) -> bool:
+    """Return whether the target is Calico's own DaemonSet, in any namespace."""
+    if not isinstance(target, ObjectSpec):
+        return False
+    return (target.kind, target.name) == ("DaemonSet", CALICO_NODE)
+
+
+def is_pool(target: Target) -> bool:
+    """Return whether the target is a pool of Calico's, in one of its APIs."""
+    return isinstance(target, ObjectSpec) and kind_name(target.kind) == "IPPool"
 
 
 def find_active_conflist(view: HostView) -> ConflistFile | None:

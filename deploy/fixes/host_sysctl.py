@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from deploy.changes.cni_targets import describe_missing_nodes, list_nodes, read_ready_nodes
+from deploy.changes.cni_targets import (
+    describe_missing_nodes,
+    is_calico_node,
+    list_nodes,
+    read_ready_nodes,
+)
 from deploy.changes.fix import Fix, FixOption, FixOptions, Refusal
 from deploy.changes.model import (
     CannotEdit,
@@ -20,7 +25,6 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.cluster.calico import CALICO_NODE
 from deploy.evidence.hosts import HostView, SysctlLine
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
@@ -246,8 +250,7 @@ def may_target(target: Target) -> bool:
         case ConfigMapKey():
             place = (target.namespace, target.name, target.key)
             return place == (SYSTEM_NAMESPACE, NODE_DEFAULTS_MAP, NODE_DEFAULTS_KEY)
-    is_calico_node = target.kind == "DaemonSet" and target.name == CALICO_NODE
-    return is_calico_node or target == _RUNBOOK_DAEMONSET
+    return is_calico_node(target) or target == _RUNBOOK_DAEMONSET
 
 
 FIX = Fix(

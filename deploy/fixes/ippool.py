@@ -13,7 +13,9 @@ from typing import Any
 from deploy.changes.cni_targets import (
     edit_conflist,
     find_active_conflist,
+    is_calico_node,
     is_conflist_target,
+    is_pool,
     plan_conflists,
     read_ready_nodes,
     refuse_operator,
@@ -28,8 +30,6 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.cluster.api_resources import kind_name
-from deploy.cluster.calico import CALICO_NODE
 from deploy.evidence.calico import Calico
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
@@ -160,15 +160,12 @@ def _edit_calico_node(spec: Any) -> Any:
 
 def may_target(target: Target) -> bool:
     """Return whether the fix ever changes this: a conflist, calico-node, or one of its pools."""
-    if isinstance(target, ObjectSpec):
-        is_pool = kind_name(target.kind) == "IPPool" and target.namespace is None
-        return is_pool or (target.kind, target.name) == ("DaemonSet", CALICO_NODE)
-    return is_conflist_target(target)
+    return is_conflist_target(target) or is_calico_node(target) or is_pool(target)
 
 
 def may_restore(target: Target, content: bytes | None) -> bool:
     """Return whether the fix may have found this: a pool that it changes is one of IPv6."""
-    if content is None or not isinstance(target, ObjectSpec) or target.kind == "DaemonSet":
+    if content is None or not is_pool(target):
         return content is not None
     try:
         return ip_network(json.loads(content)["cidr"], strict=False).version == 6
