@@ -21,11 +21,25 @@ def find_cluster_cidrs(cluster: Cluster, nodes: Sequence[Object]) -> tuple[str, 
     cidrs = {f"{address}/32" for address in addresses if ":" not in address}
     with suppress(ApiError):
         cidrs |= set(_find_service_cidrs(cluster))
+    with suppress(ApiError):  # they may be on no node
+        cidrs |= {f"{address}/32" for address in list_api_addresses(cluster) if ":" not in address}
     pod_cidrs = set(_find_pod_cidrs(cluster, nodes))
     if not pod_cidrs:
         with suppress(ApiError):
             pod_cidrs = set(_guess_pod_cidrs(cluster))
     return tuple(sorted(cidrs | pod_cidrs))
+
+
+def list_api_addresses(cluster: Cluster) -> tuple[str, ...]:
+    """Return the addresses of the API servers behind the Service `kubernetes`."""
+    labels = "kubernetes.io/service-name=kubernetes"
+    addresses = {
+        address
+        for endpoint_slice in cluster.list("EndpointSlice", "default", labels=labels)
+        for endpoint in endpoint_slice.get("endpoints") or ()
+        for address in endpoint["addresses"]
+    }
+    return tuple(sorted(addresses))
 
 
 def _find_service_cidrs(cluster: Cluster) -> Iterator[str]:

@@ -92,6 +92,20 @@ def get_internal_ips(node: Object) -> tuple[str, ...]:
     return tuple(each["address"] for each in addresses if each["type"] == "InternalIP")
 
 
+def explain_unusable(node: Object) -> str:
+    """Return why no pod of ours can run on a node: another system, no kubelet; empty if one can."""
+    info = node.get("status", {}).get("nodeInfo", {})
+    labels = node["metadata"].get("labels") or {}
+    system = info.get("operatingSystem") or labels.get("kubernetes.io/os") or "linux"
+    if system != "linux":
+        return f"runs {system}"
+    taints = node.get("spec", {}).get("taints") or ()
+    is_virtual = any(taint["key"] == "virtual-kubelet.io/provider" for taint in taints)
+    if is_virtual or labels.get("type") == "virtual-kubelet":
+        return "is virtual, without a kubelet"
+    return ""
+
+
 def read_volume_nodes(cluster: Cluster, claim: Object) -> tuple[str, ...]:
     """The nodes that the volume of a claim is bound to by its node affinity.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from deploy.cluster.cidrs import list_api_addresses
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
 from deploy.evidence.calico import read_calico, read_ip_pools
@@ -18,7 +19,7 @@ from deploy.evidence.fixes import read_reconciler
 from deploy.evidence.hosts import NodeHost, read_hosts
 from deploy.evidence.mirror import read_mirror
 from deploy.evidence.model import Evidence, EvidenceGap, Need
-from deploy.evidence.nodes import NodeState, read_nodes
+from deploy.evidence.nodes import NodeState, read_nodes_and_others
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.evidence.workloads import read_workloads
 from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
@@ -85,8 +86,13 @@ def _build_readers(
         left_out.extend(EvidenceGap(need=Need.WORKLOADS, reason=reason) for reason in gaps)
         return workloads
 
+    def read_all_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
+        nodes, others = read_nodes_and_others(cluster)
+        left_out.extend(EvidenceGap(need=Need.NODES, reason=reason) for reason in others)
+        return nodes
+
     return {
-        Need.NODES: read_nodes,
+        Need.NODES: read_all_nodes,
         Need.DNS_SERVICE: read_dns_service,
         Need.DNS_PODS: read_dns_pods,
         Need.COREFILE: read_corefile,
@@ -94,7 +100,7 @@ def _build_readers(
         Need.ACCESS: lambda cluster: read_access(cluster, options.namespace),
         Need.IP_POOLS: read_ip_pools,
         Need.CALICO: read_calico,
-        Need.API_ADDRESSES: _read_api_addresses,
+        Need.API_ADDRESSES: list_api_addresses,
         Need.MIRROR: lambda cluster: read_mirror(cluster, options.namespace),
         Need.WORKLOADS: read_all_workloads,
         Need.WARNING_EVENTS: read_warning_events,
@@ -107,19 +113,6 @@ def _read(reader: Callable[..., Any], *arguments: Any) -> Any:
         return reader(*arguments)
     except ApiError as error:
         return Unseen(reason=error.why or str(error))
-
-
-def _read_api_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """Return the addresses of the API servers behind the Service `kubernetes`."""
-    labels = "kubernetes.io/service-name=kubernetes"
-    slices = cluster.list("EndpointSlice", "default", labels=labels)
-    addresses = {
-        address
-        for endpoint_slice in slices
-        for endpoint in endpoint_slice.get("endpoints") or ()
-        for address in endpoint["addresses"]
-    }
-    return tuple(sorted(addresses))
 
 
 def _read_hosts(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.objects import (
+    explain_unusable,
     get_condition,
     get_internal_ips,
     get_name,
@@ -34,9 +35,20 @@ class NodeState:
 
 
 def read_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
-    """Return all nodes, sorted by name."""
-    nodes = [_read_node(node) for node in cluster.list("Node")]
-    return tuple(sorted(nodes, key=lambda node: node.name))
+    """Return the nodes on which pods of ours can run, sorted by name."""
+    nodes, _ = read_nodes_and_others(cluster)
+    return nodes
+
+
+def read_nodes_and_others(cluster: Cluster) -> tuple[tuple[NodeState, ...], tuple[str, ...]]:
+    """Return the nodes as `read_nodes` does, and a line for each of the others."""
+    nodes, others = [], []
+    for node in cluster.list("Node"):
+        if reason := explain_unusable(node):
+            others.append(f"node {get_name(node)} {reason}: passed over")
+        else:
+            nodes.append(_read_node(node))
+    return tuple(sorted(nodes, key=lambda node: node.name)), tuple(sorted(others))
 
 
 def _read_node(node: Object) -> NodeState:

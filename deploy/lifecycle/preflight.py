@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from deploy.cluster.access import Permission, find_missing, list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_name, is_ready
+from deploy.cluster.objects import explain_unusable, get_name, is_ready
 from deploy.manifests.mirror_objects import render_claim
-from deploy.manifests.model import CLAIM_NAME, ClusterSettings
+from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME, ClusterSettings, new_object
+from deploy.manifests.pods import render_stateful_set
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 
 _NO_CLASS_STEP = "MicroK8s: microk8s enable hostpath-storage"
+_BY_WEBHOOK = "admission webhook"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -37,18 +40,44 @@ def list_required_permissions(namespace: str) -> tuple[Permission, ...]:
 
 
 def check_cluster(cluster: Cluster, settings: ClusterSettings) -> tuple[Object, ...]:
-    """Check permissions, namespace, nodes and storage, change nothing, and return the nodes.
+    """Check permissions, namespace, nodes and storage, change nothing, and return usable nodes.
 
     Raises the problem if there is one, or a ClusterError that lists several.
     """
     _raise_problems(_find_missing_permissions(cluster, settings.namespace))
-    nodes = tuple(cluster.list("Node"))
+    everything = cluster.list("Node")
+    others = {get_name(node): why for node in everything if (why := explain_unusable(node))}
+    nodes = tuple(node for node in everything if get_name(node) not in others)
     _raise_problems(
         _check_namespace(cluster, settings.namespace),
-        _check_nodes(nodes, settings.node),
+        _check_nodes(nodes, others, settings.node),
         _check_storage(cluster, settings),
     )
     return nodes
+
+
+def check_admission(cluster: Cluster, settings: ClusterSettings) -> None:
+    """Create the mirror's pod in a dry run: limits, quotas and policies of the namespace apply.
+
+    Raises RefusedError with the rule. Checks nothing if there is no namespace, or a pod already.
+    """
+    namespace = settings.namespace
+    if cluster.get("Namespace", namespace) is None or cluster.get("Pod", POD_NAME, namespace):
+        return
+    stateful_set = render_stateful_set(replace(settings, image=settings.image or NAME), digest="")
+    pod = new_object("v1", "Pod", POD_NAME, namespace)
+    try:
+        cluster.create(pod | {"spec": stateful_set["spec"]["template"]["spec"]}, dry_run=True)
+    except ApiError as error:
+        # a webhook may look at the image, which is not known yet
+        if error.status != 403 or _BY_WEBHOOK in error.why:
+            return
+        raise RefusedError(
+            f"namespace {namespace} does not admit the mirror's pod",
+            why=error.why,
+            next_step=f"kubectl -n {namespace} describe limitranges,resourcequotas shows the "
+            "rules; ask for an exception, or choose another --namespace",
+        ) from error
 
 
 def _raise_problems(*checks: Iterable[MirrorError]) -> None:
@@ -86,9 +115,17 @@ def _check_namespace(cluster: Cluster, name: str) -> Iterator[MirrorError]:
         )
 
 
-def _check_nodes(nodes: Sequence[Object], chosen: str | None) -> Iterator[MirrorError]:
+def _check_nodes(
+    nodes: Sequence[Object], others: Mapping[str, str], chosen: str | None
+) -> Iterator[MirrorError]:
     names = [get_name(node) for node in nodes]
-    if chosen is not None and chosen not in names:
+    if chosen is not None and chosen in others:
+        yield InputError(
+            f"node {chosen!r} {others[chosen]}: the mirror cannot run there",
+            why="nodes that can run it: " + ", ".join(names),
+            next_step="choose one of them with --node",
+        )
+    elif chosen is not None and chosen not in names:
         yield InputError(
             f"no node {chosen!r} in the cluster",
             why="it has: " + ", ".join(names),

@@ -13,7 +13,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name, is_ready
 from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
-from deploy.lifecycle.preflight import check_cluster
+from deploy.lifecycle.preflight import check_admission, check_cluster
 from deploy.manifests import mirror_objects
 from deploy.manifests.image_versions import has_0_1_modules
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
@@ -148,6 +148,7 @@ def _prepare(
     options = {**old_record.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
     nodes = check_cluster(cluster, settings)
+    check_admission(cluster, settings)
     ca_map = cluster.get("ConfigMap", CA_MAP, request.namespace)  # of an earlier `mirror up`
     ca_pem = request.ca_pem or (ca_map["data"]["ca.crt"] if ca_map else None)
     if dry_run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.manifests.model import NAME, Object, build_labels, new_object
+from deploy.manifests.model import LINUX, NAME, Object, build_labels, new_object
 from mirror.agent.events import EVENT_QUEUE
 from mirror.agent.reconcile import ENABLED_MARKER
 
@@ -57,6 +57,8 @@ def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
         "priorityClassName": "system-node-critical",
         "terminationGracePeriodSeconds": 1,
         "tolerations": [{"operator": "Exists"}],
+        "nodeSelector": dict(LINUX),
+        "affinity": {"nodeAffinity": _build_node_affinity()},
         "securityContext": {"runAsUser": 0, "runAsGroup": 0},
         "containers": [container],
         "volumes": [
@@ -77,6 +79,13 @@ def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
             "template": {"metadata": {"labels": labels}, "spec": spec},
         }
     }
+
+
+def _build_node_affinity() -> Object:
+    """Keep the agent from virtual nodes, whose taint it tolerates."""
+    virtual = {"key": "type", "operator": "NotIn", "values": ["virtual-kubelet"]}
+    terms = [{"matchExpressions": [virtual]}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
 
 
 def build_readiness_command(events_file: str) -> list[str]:

@@ -15,6 +15,7 @@ RECORD_MAP = f"{NAME}-record"
 ENV_MAP = f"{NAME}-env"  # in the namespaces of workloads
 POD_NAME = f"{NAME}-0"
 MANAGED_BY = "app.kubernetes.io/managed-by"
+LINUX = {"kubernetes.io/os": "linux"}  # the label of the nodes that can run pods of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from deploy.manifests.image_versions import adapt_command
 from deploy.manifests.model import (
     CA_MAP,
     CLAIM_NAME,
+    LINUX,
     NAME,
     PROXY_MAP,
     ClusterSettings,
@@ -59,7 +60,7 @@ def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
         ),
     }
     if settings.node:
-        template["spec"]["nodeSelector"] = {"kubernetes.io/hostname": settings.node}
+        template["spec"]["nodeSelector"] |= {"kubernetes.io/hostname": settings.node}
     spec: Object = {
         "replicas": 1,  # devpi allows one writer
         "serviceName": NAME,
@@ -95,6 +96,7 @@ def render_pod_spec(
         "enableServiceLinks": False,
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         "terminationGracePeriodSeconds": grace_seconds,
+        "nodeSelector": dict(LINUX),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": UID,

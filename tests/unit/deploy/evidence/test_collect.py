@@ -145,7 +145,7 @@ def test_pod_dns_is_unseen_without_permission_to_create_pods() -> None:
 
 def test_does_not_probe_nodes_that_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     not_ready = NodeState(name="ra", ready=False, architecture="amd64")
-    monkeypatch.setattr(collecting, "read_nodes", lambda _: (not_ready,))
+    monkeypatch.setattr(collecting, "read_nodes_and_others", lambda _: ((not_ready,), ()))
     options = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
     (node,) = require_seen(collect_all(options).pod_dns)
     assert node.view == Unseen(reason="the node is not Ready")

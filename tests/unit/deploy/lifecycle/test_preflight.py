@@ -35,6 +35,16 @@ def test_returns_the_nodes_and_writes_nothing() -> None:
     assert cluster.writes == []
 
 
+def test_passes_over_nodes_of_other_systems() -> None:
+    windows = make_ready_node("win-1")
+    windows["status"]["nodeInfo"] = {"operatingSystem": "windows"}
+    cluster = FakeLifecycleCluster(NODE, windows, STORAGE)
+    nodes = check_cluster(cluster.as_client(), ClusterSettings(image=""))
+    assert [node["metadata"]["name"] for node in nodes] == ["ra"]
+    with pytest.raises(InputError, match="node 'win-1' runs windows: the mirror cannot run"):
+        check_cluster(cluster.as_client(), ClusterSettings(image="", node="win-1"))
+
+
 def test_names_missing_permissions() -> None:
     forbidden = (("list", "nodes"), ("create", "secrets"))
     cluster = FakeLifecycleCluster(NODE, STORAGE, forbidden=forbidden)
