@@ -54,6 +54,7 @@ class ApplicationRecipe:
     base: str = "python:3.12-slim-bookworm"
     title: str = ""
     subdirectory: str = ""  # of the source, if the project is not at its root
+    lock: str = ""  # the lock in the project's folder; empty for the first one with a usual name
     build_packages: tuple[str, ...] = ()
     run_packages: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
@@ -122,9 +123,9 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     }
     for key, texts in values.items():
         yield from ((key, text) for text in texts if not re.fullmatch(_ALLOWED[key], text))
-    for place in (*places, recipe.subdirectory, recipe.workdir):
+    for place in (*places, recipe.subdirectory, recipe.workdir, recipe.lock):
         if place.startswith("/") or ".." in Path(place).parts:
-            yield "writable, workdir or subdirectory", place
+            yield "writable, workdir, lock or subdirectory", place
     for step in recipe.build_steps:
         if not step or not all(word.isprintable() for word in step):
             yield "build_steps", step

@@ -30,6 +30,7 @@ from images.engine.build_log import shorten_step
 from images.engine.leftovers import remove_leftovers
 from images.inside import read_program
 from images.inspect import inspect_image
+from images.project.git_version import find_version_variables
 from images.project_lock import ProjectLock, read_project_lock
 from images.proof import ProofResult, ProofSubject, run_proof
 from images.recipes import RECIPES
@@ -89,7 +90,8 @@ def build_application(
             )
         with _measure(seconds, "system"):
             build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
-        dockerfile = _render(recipe, source, lock, route, build_base.id, run_base.id)
+        bases = build_base.id, run_base.id
+        dockerfile = _render(recipe, source, lock, route, *bases, deadline)
         with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
             progress.step("build")
             steps = BuildProgress(progress, sandbox)
@@ -132,7 +134,7 @@ def preview_dockerfile(request: BuildRequest, deadline: Deadline) -> str:
     with open_source(request.source, recipe.subdirectory, deadline) as source:
         lock = _read_lock(request, source, deadline)
         route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
-        return _render(recipe, source, lock, route, recipe.base, recipe.base)
+        return _render(recipe, source, lock, route, recipe.base, recipe.base, deadline)
 
 
 def prepare_base_images(
@@ -168,7 +170,9 @@ def prepare_base_images(
 
 def _read_lock(request: BuildRequest, source: ProjectSource, deadline: Deadline) -> ProjectLock:
     names = frozenset(request.vendor_sources)
-    return read_project_lock(source.folder, request.recipe, deadline, vendored=names)
+    return read_project_lock(
+        source.folder, request.recipe, deadline, member=source.project, vendored=names
+    )
 
 
 def _render(
@@ -178,6 +182,7 @@ def _render(
     route: MirrorRoute,
     build_base: str,
     run_base: str,
+    deadline: Deadline,
 ) -> str:
     return render_application_dockerfile(
         recipe,
@@ -185,6 +190,7 @@ def _render(
         run_base=run_base,
         index=route.sandbox_url,
         members=_list_members(source, lock),
+        versions=_find_versions(recipe, source, lock, deadline),
     )
 
 
@@ -193,6 +199,13 @@ def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
     own = source.project or "."
     installed = (own,) if is_installable(source.folder / source.project) else ()
     return tuple(dict.fromkeys((*installed, *lock.members)))
+
+
+def _find_versions(
+    recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock, deadline: Deadline
+) -> dict[str, str]:
+    folders = {member: source.folder / member for member in _list_members(source, lock)}
+    return find_version_variables(folders, recipe.build_environment, deadline)
 
 
 def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Read a project's lock: what to install from the index, and what belongs to the source.
 
-mirror/lock.py parses the files, `uv export` selects from a uv.lock. Nothing is resolved again.
+images/locks has a reader for each tool. Nothing is resolved again.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from images.application_recipe import ApplicationRecipe
-from images.lock_drift import find_drift
-from images.toml_file import read_pyproject, read_toml
-from images.uv import export_lock
+from images.locks import LockedProject, LockKind, requirements
+from images.locks.advice import advise_lock, list_dependencies
+from images.locks.kinds import KINDS
+from images.toml_file import read_pyproject
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
-from mirror.lock import LockFile, PinnedDistribution, parse_requirements, read_lock
-
-_LOCKS = ("uv.lock", "pylock.toml", "requirements.txt")  # the first that exists is used
+from mirror.lock import PinnedDistribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectLock:
     """A project's lock. ``file`` is its name, ``sha256`` its hash (hex).
+
+    ``requires_python`` is a PEP 440 specifier, empty if the lock has none.
 
     ``pins`` are in the lock's order; paths in them are absolute. ``members`` are the folders of the
     source, relative to the project, that are installed from there.
@@ -33,6 +34,7 @@ class ProjectLock:
 
     file: str
     sha256: str
+    requires_python: str = ""
     pins: tuple[PinnedDistribution, ...]
     members: tuple[str, ...]
 
@@ -47,22 +49,27 @@ def read_project_lock(
     recipe: ApplicationRecipe,
     deadline: Deadline,
     *,
+    member: str = "",
     vendored: frozenset[str] = frozenset(),
 ) -> ProjectLock:
-    """Read the lock of the project in a folder.
+    """Read the lock of the project in a folder, or of a member of the workspace there.
 
     Raises InputError if there is no lock, it is out of date, an extra is unknown, or a pin has no
     hash and its name is not in ``vendored``.
     """
-    name = next((name for name in _LOCKS if (folder / name).is_file()), None)
-    if name is None:
-        raise InputError(
-            f"{folder} has no lock",
-            why="an image is built from exact versions with hashes: uv.lock, pylock.toml or a "
-            "requirements.txt with --hash",
-            next_step="make one there: uv lock",
-        )
-    lock = _read_lock_file(folder, name, recipe, deadline)
+    project = LockedProject(
+        root=folder,
+        folder=folder / member,
+        extras=recipe.extras,
+        groups=recipe.groups,
+        deadline=deadline,
+        vendored=vendored,
+    )
+    kind, path = find_lock(project, recipe.lock)
+    name = path.name
+    if kind.tool != "uv":
+        _check_extras(project.folder, recipe.extras)
+    lock = kind.read(project, path)
     if lock.skipped:
         raise InputError(
             f"a line of {name} cannot be used: {lock.skipped[0][:80]!r}",
@@ -71,7 +78,7 @@ def read_project_lock(
         )
     pins, members = [], []
     for pin in lock.pins:
-        resolved = resolve_pin(pin, folder, name)
+        resolved = resolve_pin(pin, path.parent, name, root=folder)
         if isinstance(resolved, str):
             members.append(resolved)
             continue
@@ -80,23 +87,55 @@ def read_project_lock(
             raise InputError(
                 f"{resolved.name} {resolved.version} has no hash in {name}",
                 why="without a hash, the installed file cannot be compared with the locked one",
-                next_step="lock it with hashes (uv lock, or uv pip compile --generate-hashes), "
-                f"or give a file for it: --vendor {resolved.name}=WHEEL",
+                next_step=advise_lock(project, path)
+                + f"; or give a file for it: --vendor {resolved.name}=WHEEL",
             )
+    if not pins and not members and (needed := list_dependencies(project.folder)):
+        raise InputError(
+            f"{name} has no packages, but the project needs {', '.join(needed[:3])}",
+            why="it was made for another project, or with another tool",
+            next_step=advise_lock(project, None),
+        )
+    own = (member or ".", ".")
     return ProjectLock(
         file=name,
-        sha256=hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        requires_python=lock.requires_python,
         pins=tuple(pins),
-        # "." is the project itself
-        members=tuple(member for member in dict.fromkeys(members) if member != "."),
+        members=tuple(name for name in dict.fromkeys(members) if name not in own),
     )
 
 
-def resolve_pin(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistribution | str:
+def find_lock(project: LockedProject, name: str = "") -> tuple[LockKind, Path]:
+    """Return the lock of a project: the named file, or the first with a usual name."""
+    if name:
+        path = project.folder / name
+        found = (kind for kind in KINDS if path in [*kind.find(project)])
+        if path.is_file():
+            return next(found, requirements.KIND), path
+        raise InputError(
+            f"{project.folder} has no {name}",
+            why="the recipe names it as its lock",
+            next_step="make it there, or remove `lock` from the recipe",
+        )
+    for kind in KINDS:
+        for path in kind.find(project):
+            return kind, path
+    raise InputError(
+        f"{project.folder} has no lock",
+        why="an image is built from exact versions with hashes: a uv.lock, pylock.toml, "
+        "poetry.lock, pdm.lock, Pipfile.lock, or requirements with --hash",
+        next_step=advise_lock(project, None),
+    )
+
+
+def resolve_pin(
+    pin: PinnedDistribution, folder: Path, lock: str, *, root: Path | None = None
+) -> PinnedDistribution | str:
     """Check a pin of a lock. Return it with an absolute path, or the folder of a workspace member.
 
-    ``lock`` is the name of the lock file. Raises InputError for a pin without a version and for a
-    path that does not exist.
+    ``lock`` is the name of the lock file, ``folder`` where it is, ``root`` the source. Raises
+    InputError for a pin without a version and for a path that does not exist.
     """
     if pin.source != "path":
         if pin.origin or pin.version:
@@ -112,7 +151,7 @@ def resolve_pin(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistr
             why=f"{pin.origin[:80]!r} contains a NUL byte",
             next_step="lock again: uv lock, or uv pip compile --generate-hashes",
         )
-    root = folder.resolve()
+    root = (root or folder).resolve()
     path = (folder / pin.origin.removeprefix("file://")).resolve()
     if path.is_dir() and path.is_relative_to(root):
         return path.relative_to(root).as_posix()
@@ -125,42 +164,16 @@ def resolve_pin(pin: PinnedDistribution, folder: Path, lock: str) -> PinnedDistr
     return replace(pin, name=pin.name or _read_name(path), origin=str(path))
 
 
-def _read_lock_file(
-    folder: Path, name: str, recipe: ApplicationRecipe, deadline: Deadline
-) -> LockFile:
-    if name != "uv.lock":
-        _check_extras(folder, recipe.extras)
-        return read_lock(str(folder / name))
-    _check_up_to_date(folder)
-    text = export_lock(folder, recipe.extras, recipe.groups, deadline)
-    return parse_requirements(text, name)
-
-
-def _check_up_to_date(folder: Path) -> None:
-    """Raise InputError if uv.lock was made for another pyproject.toml."""
-    lock, project = read_toml(folder / "uv.lock"), read_toml(folder / "pyproject.toml")
-    try:
-        drift = list(find_drift(project, lock))
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"uv.lock or pyproject.toml of {folder} has an unexpected structure",
-            why=f"{type(error).__name__}: {error}",
-            next_step="check that `uv lock` works there",
-        ) from error
-    if drift:
-        raise InputError(
-            f"uv.lock of {folder} is out of date",
-            why="; ".join(drift[:5]) + " — in pyproject.toml and not in the lock",
-            next_step="lock it again there: uv lock",
-        )
-
-
 def _check_extras(folder: Path, extras: Sequence[str]) -> None:
     """Raise InputError for an extra that the project does not have.
 
     Locks other than uv.lock must already contain what the extras need.
     """
-    known = read_pyproject(folder).get("project", {}).get("optional-dependencies", {})
+    document = read_pyproject(folder)
+    known = {
+        **document.get("project", {}).get("optional-dependencies", {}),
+        **document.get("tool", {}).get("poetry", {}).get("extras", {}),
+    }
     if unknown := {*map(canonicalize_name, extras)} - {*map(canonicalize_name, known)}:
         raise InputError(
             f"{folder} has no extra {', '.join(sorted(unknown))}",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.engine.docker_context import list_context_paths
+from images.project.git_version import takes_version_from_git
 from images.project.metadata_files import list_metadata_files
 from images.project.workspace import Workspace, choose_member, find_workspace
 from mirror.core.errors import InputError, ProgramError
@@ -52,6 +53,7 @@ def open_source(location: str, subdirectory: str, deadline: Deadline) -> Iterato
     checkout = Path(tempfile.mkdtemp(prefix="pypi-mirror-source-"))
     try:
         clone(location, checkout, deadline)
+        fetch_tags(location, checkout, _find_project(checkout, subdirectory), deadline)
         yield read_source(_find_project(checkout, subdirectory), deadline)
     finally:
         shutil.rmtree(checkout, ignore_errors=True)
@@ -126,6 +128,9 @@ def clone(location: str, target: Path, deadline: Deadline) -> str:
         else:  # the server does not serve single commits, or the hash is abbreviated
             git("fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/mirror/*")
         git("checkout", "--quiet", "--detach", revision)
+        if (target / ".gitmodules").is_file():
+            git("remote", "add", "origin", url)  # submodules may have relative addresses
+            git("submodule", "--quiet", "update", "--init", "--recursive")
         return git("rev-parse", "HEAD")[1]
     except ProgramError as error:
         raise InputError(
@@ -133,6 +138,50 @@ def clone(location: str, target: Path, deadline: Deadline) -> str:
             why=redact_credentials(error.why or str(error)),
             next_step="check the address, the revision (…@REV), and that git can read it from here",
         ) from error
+
+
+def fetch_tags(location: str, checkout: Path, project: Path, deadline: Deadline) -> None:
+    """Fetch the history and the tags of a clone if a project in it takes its version from them."""
+    if not takes_version_from_git(project):
+        return
+    url, revision = split_git_url(location)
+    for options in (("--unshallow", "--tags", "--", url, revision), ("--tags", "--", url)):
+        # the first fails for a clone that has its history, or a server without single commits
+        argv = ("git", "-C", checkout, "fetch", "--quiet", *options)
+        run(argv, deadline=deadline, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, check=False)
+
+
+def check_large_files(name: str, checkout: Path, project: Path, deadline: Deadline) -> None:
+    """Fetch files that are in Git LFS. Raises InputError if that is impossible.
+
+    ``name`` is for the error.
+    """
+    pointer = "version https://git-lfs.github.com/spec/"
+    search = ("grep", "--files-with-matches", "--fixed-strings", "--text", "-e", pointer, "HEAD")
+
+    def list_pointers() -> list[str]:
+        argv = ("git", "-C", project, *search, "--", ".")
+        found = run(argv, deadline=deadline, check=False).out.splitlines()
+        names = [line.partition(":")[2] for line in found]
+        paths = [(name, project / name) for name in names]
+        return [
+            name
+            for name, path in paths
+            if path.is_file()
+            and path.stat().st_size < 1024
+            and pointer in path.read_text("latin-1")
+        ]
+
+    if not list_pointers():
+        return
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    run(("git", "-C", checkout, "lfs", "pull"), deadline=deadline, env=env, check=False)
+    if missing := list_pointers():
+        raise InputError(
+            f"{name} has files in Git LFS that cannot be fetched: {', '.join(missing[:3])}",
+            why="its wheel would contain the pointers instead of the files",
+            next_step=f"install git-lfs, or give its wheel: --vendor {name}=WHEEL",
+        )
 
 
 def split_git_url(location: str) -> tuple[str, str]:

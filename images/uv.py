@@ -13,7 +13,15 @@ from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
 
-_EXPORT = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
+_EXPORT = (
+    "export",
+    "--no-config",
+    "--frozen",
+    "--no-dev",
+    "--no-emit-project",
+    "--no-header",
+    "--no-annotate",
+)
 
 
 def find_uv() -> str:
@@ -34,11 +42,20 @@ def uv_environment(**extra: str) -> dict[str, str]:
 
 
 def export_lock(
-    folder: Path, extras: Sequence[str], groups: Sequence[str], deadline: Deadline
+    folder: Path,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    deadline: Deadline,
+    *,
+    member: str = "",
 ) -> str:
-    """Return the uv.lock of a folder as a requirements file. Raises InputError with uv's reason."""
+    """Return the uv.lock of a folder as a requirements file: all of it, or what a member needs.
+
+    Raises InputError with uv's reason.
+    """
     options = [word for extra in extras for word in ("--extra", extra)]
     options += [word for group in groups for word in ("--group", group)]
+    options += ("--package", member) if member else ()
     try:
         return run(
             (find_uv(), *_EXPORT, "--offline", *options),

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS, SOURCE_DATE_EPOCH
 from images.project_lock import ProjectLock
 from images.recipes import RECIPES
-from images.source import clone, redact_credentials
+from images.source import check_large_files, clone, fetch_tags, redact_credentials
 from images.uv import find_uv, uv_environment
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
@@ -108,6 +108,8 @@ def _get_wheel(pin: PinnedDistribution, folder: Path, index: str, deadline: Dead
         clone(url, checkout, deadline)
         subdirectory = re.search(r"subdirectory=([^&]+)", fragment)
         project = checkout / unquote(subdirectory[1] if subdirectory else "")
+        fetch_tags(url, checkout, project, deadline)
+        check_large_files(pin.name, checkout, project, deadline)
         return _build_wheel(pin, project, folder, index, deadline)
     if parts.scheme in ("http", "https"):
         path = _download(pin, url, folder, deadline)
@@ -127,8 +129,9 @@ def _get_wheel(pin: PinnedDistribution, folder: Path, index: str, deadline: Dead
 def _download(pin: PinnedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:
     path = folder / (unquote(urlsplit(url).path).rpartition("/")[2] or pin.name)
     try:
+        # the bytes as they are: servers label a .tar.gz as compressed content, which it is not
         with open_url(url, timeout=30) as response, path.open("wb") as file:
-            for chunk in response.stream(1 << 20):
+            for chunk in response.stream(1 << 20, decode_content=False):
                 if deadline.expired:
                     raise InputError(
                         f"{pin.name} did not arrive in time from {redact_credentials(url)}",

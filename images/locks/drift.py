@@ -18,6 +18,7 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
 
     uv records the requirements that it has locked in `package.metadata.requires-dist`. The
     comparison is by name, extra and specifier; a requirement with a source has no specifier there.
+    What a build backend fills in (`dynamic`) is in no pyproject.toml, and not compared.
     Raises TypeError, KeyError, AttributeError or ValueError if one of the documents is malformed.
     """
     table = project.get("project", {})
@@ -28,6 +29,7 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
         if name:
             yield f"the project {name} itself"
         return
+    dynamic = set(table.get("dynamic", []))
     by_extra = {"": table.get("dependencies", []), **table.get("optional-dependencies", {})}
     requirements: list[tuple[Requirement, str]] = [
         (_parse_requirement(line), canonicalize_name(extra))
@@ -43,6 +45,10 @@ def find_drift(project: Mapping[str, Any], lock: Mapping[str, Any]) -> Iterator[
         match = re.search(r"extra == '([^']+)'", entry.get("marker", ""))
         specifier = str(SpecifierSet(entry.get("specifier", "")))
         locked.add((canonicalize_name(entry["name"]), specifier, match[1] if match else ""))
+    if "dependencies" in dynamic:
+        locked = {entry for entry in locked if entry[2]}
+    if "optional-dependencies" in dynamic:
+        locked = {entry for entry in locked if not entry[2]}
     sources = project.get("tool", {}).get("uv", {}).get("sources", {})
     direct = (requirement.name for requirement, _ in requirements if requirement.url)
     with_source = {canonicalize_name(source) for source in (*sources, *direct)}
