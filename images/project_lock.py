@@ -78,6 +78,12 @@ def read_project_lock(
         )
     pins, members = [], []
     for pin in lock.pins:
+        if not pin.origin and not pin.version:
+            raise InputError(
+                f"{pin.name} is not pinned in {name}",
+                why=f"{(pin.name + pin.specifier)[:80]!r} does not name a single version",
+                next_step=advise_lock(project, path),
+            )
         resolved = resolve_pin(pin, path.parent, name, root=folder)
         if isinstance(resolved, str):
             members.append(resolved)
@@ -135,16 +141,10 @@ def resolve_pin(
     """Check a pin of a lock. Return it with an absolute path, or the folder of a workspace member.
 
     ``lock`` is the name of the lock file, ``folder`` where it is, ``root`` the source. Raises
-    InputError for a pin without a version and for a path that does not exist.
+    InputError for a path that does not exist.
     """
     if pin.source != "path":
-        if pin.origin or pin.version:
-            return pin
-        raise InputError(
-            f"{pin.name} is not pinned in {lock}",
-            why=f"{(pin.name + pin.specifier)[:80]!r} does not name a single version",
-            next_step="lock it: uv lock, or uv pip compile --generate-hashes",
-        )
+        return pin
     if "\0" in pin.origin:
         raise InputError(
             f"{lock} has an invalid path",

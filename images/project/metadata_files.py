@@ -9,6 +9,7 @@ from typing import Any
 from images.toml_file import read_pyproject
 
 _ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "hatch.toml", "hatch_build.py")
+_WITH_UV = ("uv.lock",)  # `uv run` in the image reads it
 _LICENSES = ("LICEN[CS]E*", "COPYING*", "NOTICE*", "AUTHORS*")  # PEP 639's default
 
 
@@ -17,7 +18,7 @@ def list_metadata_files(folder: Path) -> tuple[str, ...]:
     document = read_pyproject(folder)
     if not document and not (folder / "setup.py").is_file():
         return ()
-    patterns = [*_ALWAYS, *_list_patterns(document)]
+    patterns = [*_ALWAYS, *_WITH_UV, *_list_patterns(document)]
     root = folder.resolve()
     found = {
         path.relative_to(folder).as_posix()

@@ -42,6 +42,7 @@ from images.project.settings import OWN_VARIABLES, find_hosts, read_example_sett
 from images.project.stages import RunInstruction, Stage
 from images.toml_file import read_pyproject
 
+_LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _ALONE_SECONDS = 10.0  # how long a start without a port has to stay
 _SILENT = {"LABEL", "MAINTAINER", "STOPSIGNAL"}  # they change nothing about what runs
 _PORT_WORDS = re.compile(
@@ -208,8 +209,25 @@ class ProjectReader:
                 step = list(translate_argv(argv, self.layout, stage.workdir))
                 self.document.setdefault("build_steps", []).append(step)
                 self._conclude("build_steps", shlex.join(step), line)
+        self._choose_requirements([*building.requirements, *final.requirements], stage.workdir)
         for folder, line in final.folders:
             self._add_writable(folder, line)
+
+    def _choose_requirements(self, files: Sequence[tuple[str, Line]], workdir: str) -> None:
+        """Take the requirements that the Dockerfile installs, if there is no lock of a tool."""
+        if any((place / name).is_file() for place in (self.folder, self.root) for name in _LOCKS):
+            return
+        for name, line in reversed(files):
+            found = self.layout.find(posixpath.normpath(posixpath.join(workdir, name)))
+            relative = posixpath.relpath(
+                found or f"{self.layout.folder}/{name}", self.layout.folder
+            )
+            path = self.root / relative
+            folder = self.folder.resolve()
+            if path.is_file() and path.resolve().is_relative_to(folder):
+                self.document["lock"] = path.resolve().relative_to(folder).as_posix()
+                self._conclude("lock", self.document["lock"], line)
+                return
 
     def _add_selection(self, findings: RunFindings) -> None:
         for key, entries in (("extras", findings.extras), ("groups", findings.groups)):

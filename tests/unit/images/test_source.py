@@ -78,3 +78,23 @@ def test_a_route_is_plain_http_to_an_ipv4_address(url: str) -> None:
         MirrorRoute.parse(url)
     route = MirrorRoute.parse("http://1.2.3.4:3141/a/b/")
     assert route.sandbox_url == "http://127.0.0.1:3141/a/b/"
+
+
+def test_files_that_the_build_reads_are_never_ignored(tmp_path: Path) -> None:
+    files = {
+        "pyproject.toml": '[project]\nname = "x"\nreadme = "docs/READ.md"\n'
+        'license-files = ["LEGAL"]\n[tool.setuptools.dynamic]\n'
+        'dependencies = { file = ["needs.txt"] }\n',
+        "docs/READ.md": "",
+        "docs/other.md": "",
+        "LEGAL": "",
+        "needs.txt": "",
+        "src/x.py": "",
+        ".env": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".dockerignore").write_text("*\n!src\n")
+    expected = (".dockerignore", "LEGAL", "docs/READ.md", "needs.txt", "pyproject.toml", "src/x.py")
+    assert read_source(tmp_path, Deadline.after(5)).files == expected

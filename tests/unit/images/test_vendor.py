@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from images.project_lock import ProjectLock
+from images.source import check_large_files, clone, fetch_tags
 from images.vendor import PrivateIndex, VendoredDistribution, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
 from mirror.lock import PinnedDistribution
+from tests.images.projects import run_git
 from tests.wheels import make_wheel
 
 PIN = PinnedDistribution(name="x", specifier="==1.0")
@@ -141,3 +144,76 @@ def test_an_sdist_cannot_write_outside_its_folder(
     assert not list(outside.iterdir())
     escaped = [path for path in tmp_path.rglob("escaped") if not path.is_relative_to(inner)]
     assert not escaped
+
+
+SCM = '[project]\nname = "x"\ndynamic = ["version"]\n[build-system]\nrequires = ["pbr"]\n'
+
+
+def commit(folder: Path, *tags: str) -> str:
+    """Make a commit of everything in a folder; return its hash."""
+    run_git(folder, "init", "--quiet")
+    run_git(folder, "add", ".")
+    run_git(folder, "commit", "--quiet", "--allow-empty", "--message", "x")
+    for tag in tags:
+        run_git(folder, "tag", tag)
+    return run_git(folder, "rev-parse", "HEAD")
+
+
+def test_fetches_tags_only_for_a_version_that_comes_from_them(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    (origin / "pyproject.toml").write_text(SCM)
+    locked = commit(origin, "v1.4.0")
+    commit(origin)
+    run_git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+    location = f"file://{origin}@{locked}"
+    for pyproject, expected in ((SCM, "v1.4.0"), (PROJECT, "")):
+        checkout = tmp_path / f"checkout{len(expected)}"
+        checkout.mkdir()
+        clone(location, checkout, Deadline.after(60))
+        (checkout / "pyproject.toml").write_text(pyproject)
+        fetch_tags(location, checkout, checkout, Deadline.after(60))
+        assert run_git(checkout, "tag") == expected
+        assert run_git(checkout, "rev-parse", "HEAD") == locked
+
+
+def test_fetches_submodules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, value in enumerate(("protocol.file.allow", "always")):
+        monkeypatch.setenv(f"GIT_CONFIG_{'VALUE' if number else 'KEY'}_0", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    data, origin, checkout = (tmp_path / name for name in ("data", "origin", "checkout"))
+    for folder in (data, origin, checkout):
+        folder.mkdir()
+    (data / "value").write_text("4")
+    commit(data)
+    commit(origin)
+    run_git(origin, "submodule", "--quiet", "add", "../data", "inner")
+    commit(origin)
+    clone(f"file://{origin}", checkout, Deadline.after(60))
+    assert (checkout / "inner/value").read_text() == "4"
+
+
+def test_names_files_that_are_in_git_lfs(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+    (tmp_path / "README").write_text("large files are in Git LFS")
+    commit(tmp_path)
+    with pytest.raises(InputError, match=r"x has files in Git LFS .*: model\.bin") as refused:
+        check_large_files("x", tmp_path, tmp_path, Deadline.after(60))
+    assert "--vendor x=WHEEL" in refused.value.next_step
+    (tmp_path / "model.bin").write_text("the real content")
+    check_large_files("x", tmp_path, tmp_path, Deadline.after(60))
+
+
+def test_a_download_that_is_labeled_as_compressed_is_kept_as_it_is(
+    vendor_pin: Vendor, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    """Servers label a .tar.gz as gzip-encoded content: its hash is that of the file."""
+    content = make_test_sdist(tmp_path / "x-1.0.tar.gz").read_bytes()
+    response = httpserver.expect_request("/x-1.0.tar.gz")
+    response.respond_with_data(content, headers={"Content-Encoding": "gzip"})
+    digest = hashlib.sha256(content).hexdigest()
+    pin = replace(PIN, origin=httpserver.url_for("/x-1.0.tar.gz"), hashes=(f"sha256:{digest}",))
+    (vendored,) = vendor_pin(pin)[1]
+    assert vendored.version == "1.0"
