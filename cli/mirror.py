@@ -17,6 +17,7 @@ _SECTIONS = {
     "Run the mirror": {
         "up": "Start the mirror, or change its settings.",
         "status": "Show whether the mirror is healthy, where it runs, and what it stores.",
+        "logs": "Print the logs of the mirror's programs.",
         "down": "Stop the mirror.",
         "manifests": "Print the mirror's objects as YAML, for GitOps.",
     },
@@ -29,6 +30,7 @@ _SECTIONS = {
         "warm": "Fetch everything that a lock needs into the mirror.",
         "add": "Upload wheels and sdists into the private index.",
         "reserve": "Make names private before anything is uploaded under them.",
+        "list": "List the private and the cached projects of the mirror.",
         "verify": "Compare every stored file with its hash.",
     },
     "Repair a cluster": {

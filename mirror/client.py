@@ -17,10 +17,12 @@ from urllib3.exceptions import HTTPError
 
 from mirror import devpi
 from mirror.cache_status import CacheStatus, parse_cache_status
+from mirror.core.codec import load
 from mirror.core.errors import MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
+from mirror.store.inventory import CachedProject, PrivateProject
 from mirror.upload_form import encode_form, read_metadata
 
 _CALL_TIMEOUT = 30.0  # seconds for one call; an upload may take the whole deadline
@@ -79,6 +81,29 @@ class IndexClient:
             return parse_cache_status(status.json(), requests.data.decode(), probe_requests=probes)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # a 404, or devpi alone, which responds with pages of its own
+
+    def list_cached_projects(self) -> tuple[CachedProject, ...] | None:
+        """Return the cached public projects; None without a cache, or from an older image."""
+        response = self._send("GET", "/+mirror/projects", allowed={404})
+        try:
+            return load(tuple[CachedProject, ...], response.json())
+        except ValueError:
+            return None
+
+    def list_private_projects(self, index: str = WORKLOADS_INDEX) -> tuple[PrivateProject, ...]:
+        """Return the private projects with their files."""
+        names = self._call("GET", f"/{index}").get("projects", ())
+        return tuple(
+            PrivateProject(name=n, files=self._list_files(index, n)) for n in sorted(names)
+        )
+
+    def _list_files(self, index: str, name: str) -> tuple[str, ...]:
+        response = self._send("GET", f"/{index}/{name}", fields={"ignore_bases": ""}, allowed={404})
+        if response.status == 404:
+            return ()
+        versions = response.json().get("result", {}).values()
+        links = [link for version in versions for link in version.get("+links", ())]
+        return tuple(sorted(unquote(link["href"].rpartition("/")[2]) for link in links))
 
     def login(self, user: str, password: str) -> None:
         """Authenticate all later calls. Raises RefusedError for a wrong password."""

@@ -176,6 +176,7 @@ def render_config(
             _RETRY_LATER,
         ),
         *_render_location("= /+mirror/status", *_CACHE),
+        *_render_location("= /+mirror/projects", *_CACHE),
         *_render_location("= /+mirror/requests", "stub_status"),
         "    }",
         "}",

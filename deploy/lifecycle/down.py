@@ -8,7 +8,7 @@ from deploy.changes.state import LEDGER_STATE, read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.objects import format_selector, get_name
 from deploy.fix_registry import build_engine, load_fixes
-from deploy.lifecycle import publish
+from deploy.lifecycle import connect, publish, record
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
     CA_MAP,
@@ -20,9 +20,10 @@ from deploy.manifests.model import (
     build_selector,
     is_ours,
 )
-from mirror.core.errors import RefusedError
-from mirror.core.progress import Progress
+from mirror.core.errors import MirrorError, RefusedError
+from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import wait_until
+from mirror.store.inventory import PrivateProject
 
 _STOPPED_OBJECTS = (("StatefulSet", NAME), ("NetworkPolicy", NAME), ("ConfigMap", PROXY_MAP))
 _PURGED_OBJECTS = (
@@ -43,13 +44,67 @@ class DownResult:
     purged: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgePlan:
+    """What a purge deletes: objects as KIND/NAME, and namespaces that have the environment.
+
+    ``private`` are the projects that no upstream has. ``unlisted`` says why they are not known.
+    """
+
+    objects: tuple[str, ...]
+    published: tuple[str, ...]
+    private: tuple[PrivateProject, ...] = ()
+    unlisted: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.objects and not self.published
+
+
+def plan_purge(cluster: Cluster, namespace: str) -> PurgePlan:
+    """Return what `take_down(…, purge=True)` would delete; changes nothing.
+
+    Raises RefusedError if a purge would leave fixes or attachments behind.
+    """
+    refuse_if_changes_remain(cluster, SILENT)
+    return describe_purge(cluster, namespace)
+
+
+def describe_purge(cluster: Cluster, namespace: str) -> PurgePlan:
+    """Return what a purge would delete, whatever fixes and attachments there are."""
+    objects = [
+        f"{kind}/{name}"
+        for kind, name in (*_STOPPED_OBJECTS, *_PURGED_OBJECTS)
+        if cluster.get(kind, name, namespace)
+    ]
+    owned = cluster.get("Namespace", namespace)
+    if owned is not None and is_ours(owned):
+        objects.append(f"Namespace/{namespace}")
+    mirror_record = record.read(cluster, namespace)
+    private: tuple[PrivateProject, ...] = ()
+    unlisted = ""
+    if f"PersistentVolumeClaim/{CLAIM_NAME}" in objects:
+        try:
+            endpoint = connect.read_endpoint(cluster, namespace)
+            with connect.open_client(cluster, namespace, endpoint) as client:
+                private = client.list_private_projects()
+        except MirrorError as error:
+            unlisted = str(error)
+    return PurgePlan(
+        objects=tuple(objects),
+        published=mirror_record.published,
+        private=private,
+        unlisted=unlisted,
+    )
+
+
 def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progress) -> DownResult:
     """Remove the mirror. Without ``purge`` its packages, password, Service and record stay.
 
     Raises RefusedError if a purge would leave fixes or attachments behind.
     """
     if purge:
-        _refuse_if_changes_remain(cluster, progress)
+        refuse_if_changes_remain(cluster, progress)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
     removed = _delete_objects(cluster, namespace, _STOPPED_OBJECTS)
@@ -68,7 +123,7 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
     return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 
 
-def _refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
+def refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
     """Raise RefusedError if fixes or attachments are in place: a rollback needs the mirror."""
     engine = build_engine(cluster)
     try:

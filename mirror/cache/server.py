@@ -23,7 +23,9 @@ from mirror.cache.page_store import PageStore
 from mirror.cache.project_page import FILES_PATH
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.upstream import READ_TIMEOUT, UpstreamClient
+from mirror.core.codec import dump
 from mirror.settings import SIMPLE_JSON
+from mirror.store.inventory import list_cached_projects
 from mirror.volume import METADATA_SUFFIX
 
 _CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html; charset=utf-8"}
@@ -104,6 +106,10 @@ class _CacheRequestHandler(BaseHTTPRequestHandler):
                 self._send_text(HTTPStatus.OK, "ok")
             elif parts == ["+mirror", "status"]:
                 body = json.dumps(self.server.service.status()).encode()
+                self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, body)
+            elif parts == ["+mirror", "projects"]:
+                projects = list_cached_projects(self.server.service.store.root)
+                body = json.dumps(dump(projects)).encode()
                 self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, body)
             elif len(parts) == 4 and parts[2] == "+simple":
                 self._send_page(parts[3])

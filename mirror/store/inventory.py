@@ -8,12 +8,15 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote
 
+from packaging.utils import canonicalize_name
+
 from mirror import volume
+from mirror.core.codec import json_key
 from mirror.settings import MIRROR_INDEX
 from mirror.store.database import iter_database_files
 
@@ -34,6 +37,52 @@ class StoredFile:
     hash_spec: str = ""
     url: str | None = None
     companions: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateProject:
+    """A private project and its uploads; a reserved name has none."""
+
+    name: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedProject:
+    """A public project with a stored page or stored files; ``size`` in bytes."""
+
+    name: str
+    files: int
+    size: int = field(metadata=json_key("bytes"))
+
+
+def list_private_projects(data: Path) -> tuple[PrivateProject, ...]:
+    """Return the private projects on a volume, by name: those with a marker or an upload."""
+    files: dict[str, list[str]] = {}
+    with suppress(OSError):
+        files |= {marker.name: [] for marker in (data / volume.PRIVATE).iterdir()}
+    for upload in iter_uploads(data):
+        files.setdefault(_read_project(upload.path.name), []).append(upload.path.name)
+    return tuple(PrivateProject(name=n, files=tuple(sorted(files[n]))) for n in sorted(files))
+
+
+def list_cached_projects(public: Path) -> tuple[CachedProject, ...]:
+    """Return the public projects of which something is stored, by name."""
+    names: set[str] = set()
+    for folder in (volume.LINKS, volume.FILES):
+        with suppress(OSError):
+            names |= {path.name for path in (public / folder).iterdir()}
+    counts = {name: count_files(public / volume.FILES / name) for name in sorted(names)}
+    return tuple(
+        CachedProject(name=name, files=number, size=size) for name, (number, size) in counts.items()
+    )
+
+
+def _read_project(filename: str) -> str:
+    """Return the project of a wheel or an sdist, from its name."""
+    stem = filename.removesuffix(".tar.gz").removesuffix(".zip")
+    name = filename.split("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0]
+    return str(canonicalize_name(name or filename))
 
 
 def iter_stored_files(data: Path) -> Iterator[StoredFile]:
