@@ -19,6 +19,7 @@ _SECTIONS = {
         "status": "Show whether the mirror is healthy, where it runs, and what it stores.",
         "logs": "Print the logs of the mirror's programs.",
         "down": "Stop the mirror.",
+        "uninstall": "Remove the mirror and everything that it changed.",
         "manifests": "Print the mirror's objects as YAML, for GitOps.",
     },
     "Use it": {

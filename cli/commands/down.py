@@ -7,7 +7,6 @@ import click
 from cli.options import (
     ClusterOptions,
     OutputFormat,
-    check_can_ask,
     cluster_options,
     dry_run_option,
     local_option,
@@ -15,7 +14,7 @@ from cli.options import (
     yes_option,
 )
 from cli.output import terminal
-from cli.output.purge_plan import print_purge
+from cli.output.purge_plan import confirm_purge, print_purge
 from mirror.core.errors import InputError
 from mirror.local.mirror import LocalMirror
 from mirror.store.inventory import count_files, list_private_projects
@@ -124,10 +123,3 @@ def _take_down_cluster(
         click.echo("nothing was running")
     elif not purge:
         click.echo("packages, password and address are kept: `mirror up` brings them back")
-
-
-def confirm_purge(*, yes: bool) -> None:
-    """Ask whether to delete. Raises click.Abort if the user declines."""
-    if not yes:
-        check_can_ask("this deletes packages and secrets", yes=yes)
-        click.confirm("\ndelete this?", abort=True, err=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from cli.options import check_can_ask
 from cli.output import terminal
 from mirror.store.inventory import PrivateProject
 
@@ -32,3 +33,10 @@ def print_purge(
         terminal.prose(f"private names that become public: {', '.join(reserved)}")
     if unlisted:
         terminal.prose(f"private files cannot be listed: {unlisted}")
+
+
+def confirm_purge(*, yes: bool) -> None:
+    """Ask whether to delete. Raises click.Abort if the user declines."""
+    if not yes:
+        check_can_ask("this deletes packages and secrets", yes=yes)
+        click.confirm("\ndelete this?", abort=True, err=True)

@@ -69,6 +69,11 @@ class RejectedEntry:
     newer: bool = False
 
 
+def is_ledger_entry(config_map: Object) -> bool:
+    """Whether a ConfigMap is an entry, by its label."""
+    return bool(config_map["metadata"].get("labels", {}).get(_LABEL) == _COMPONENT)
+
+
 class Ledger:
     """Reads and writes the entries. Each write is a compare-and-swap."""
 

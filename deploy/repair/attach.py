@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy.changes.attachment import IMPACT, KINDS, NAME, plan_attachments
 from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import ObjectSpec
+from deploy.changes.model import ObjectSpec, Target
 from deploy.changes.update import TargetFailure, TargetUpdate, require_no_conflicts
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
@@ -132,16 +132,29 @@ def attach(
 def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
     """Plan to detach these workloads. Those that are not attached are skipped."""
     engine = build_engine(cluster)
-    attached = [
-        entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of([NAME])
-    ]
+    attached = _list_attached(engine)
     if request.names:
         requested = [parse_workload(name, request.namespace) for name in request.names]
     else:
         requested = list(_match_workloads(cluster, request))
+    return _plan_detach(engine, [target for target in requested if target in attached])
+
+
+def plan_detach_all(cluster: Cluster) -> AttachPlan:
+    """Plan to detach every attached workload of the cluster."""
+    engine = build_engine(cluster)
+    return _plan_detach(engine, _list_attached(engine))
+
+
+def _list_attached(engine: ChangeEngine) -> list[Target]:
+    return [
+        entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of([NAME])
+    ]
+
+
+def _plan_detach(engine: ChangeEngine, targets: Sequence[Target]) -> AttachPlan:
     failures: list[TargetFailure] = []
-    chosen = [target for target in requested if target in attached]
-    updates = engine.plan_rollback([NAME], chosen, failures)
+    updates = engine.plan_rollback([NAME], targets, failures)
     return AttachPlan(
         workloads=tuple(str(update.target) for update in updates),
         diffs=tuple(map(build_diff, updates)),

@@ -288,7 +288,7 @@ def test_finds_faults_of_the_mirror_itself(mirror: MirrorLab) -> None:
         assert mirror.run_mirror("down").returncode == 0
         stopped = mirror.diagnose("--category", "mirror", "--image", mirror.image)
     finally:
-        mirror.run_mirror("down", "--purge", "-n", "later")
+        mirror.run_mirror("down", "--purge", "--yes", "-n", "later")
         mirror.lab.kubectl("delete", "storageclass", "nobody", "--ignore-not-found")
         mirror.up()
     diagnosis.assert_finding(

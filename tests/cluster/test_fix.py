@@ -42,7 +42,7 @@ def mirror(mirror_lab: MirrorLab, tmp_path_factory: pytest.TempPathFactory) -> I
     for argv in (("rollback", "--yes"), ("detach", "-n", "chronicle", "--yes")):
         mirror_lab.run_mirror(*argv)
     mirror_lab.lab.kubectl("-n", "chronicle", "delete", "deployment", "asks", "--ignore-not-found")
-    mirror_lab.run_mirror("down", "--purge")
+    mirror_lab.run_mirror("down", "--purge", "--yes")
     coredns.write_corefile(mirror_lab.lab, before)
 
 
@@ -119,7 +119,7 @@ def test_second_fix_writes_nothing(mirror: MirrorLab) -> None:
 
 
 def test_purge_is_refused_while_fixes_are_applied(mirror: MirrorLab) -> None:
-    result = mirror.run_mirror("down", "--purge")
+    result = mirror.run_mirror("down", "--purge", "--yes")
     assert result.returncode == 5
     assert "mirror rollback" in result.stderr
     assert mirror.get("statefulset", "pypi-mirror")["status"]["readyReplicas"] == 1

@@ -53,7 +53,7 @@ def test_installs_fail_without_the_mirror(mirror_lab: MirrorLab) -> None:
 def test_up_from_nothing(mirror_lab: MirrorLab) -> None:
     report = _time_up(mirror_lab)
     if report["seconds"] > READY_SECONDS:  # other tests may have used the cores
-        assert mirror_lab.run_mirror("down", "--purge").returncode == 0
+        assert mirror_lab.run_mirror("down", "--purge", "--yes").returncode == 0
         report = _time_up(mirror_lab)
     assert {probe["node"] for probe in report["probes"]} == set(mirror_lab.lab.nodes)
     assert all(probe["ok"] for probe in report["probes"])
@@ -241,7 +241,7 @@ def test_shows_no_secret(mirror_lab: MirrorLab) -> None:
 
 
 def test_purge_removes_everything(mirror_lab: MirrorLab) -> None:
-    result = mirror_lab.run_mirror("down", "--purge")
+    result = mirror_lab.run_mirror("down", "--purge", "--yes")
     assert result.returncode == 0, result.stderr
     get_all = ("get", "namespace,configmap,pv", "-A")
     wait_for(  # the volume is deleted after its claim
@@ -250,7 +250,7 @@ def test_purge_removes_everything(mirror_lab: MirrorLab) -> None:
         timeout=120,
     )
     assert mirror_lab.run_mirror("status").returncode == 1
-    assert mirror_lab.run_mirror("down", "--purge").returncode == 0
+    assert mirror_lab.run_mirror("down", "--purge", "--yes").returncode == 0
 
 
 def test_uses_a_foreign_namespace_without_changing_it(mirror_lab: MirrorLab) -> None:
@@ -258,7 +258,7 @@ def test_uses_a_foreign_namespace_without_changing_it(mirror_lab: MirrorLab) -> 
     before = mirror_lab.get("namespace", "tools")
     assert mirror_lab.up("-n", "tools")["probes"]
     assert mirror_lab.get("namespace", "tools") == before
-    assert mirror_lab.run_mirror("down", "--purge", "-n", "tools").returncode == 0
+    assert mirror_lab.run_mirror("down", "--purge", "--yes", "-n", "tools").returncode == 0
     assert mirror_lab.get("namespace", "tools") == before
     get_all = ("get", "all,pvc,secret,networkpolicy", "-n", "tools", "-o", "name")
     wait_for(

@@ -35,7 +35,7 @@ READY_SECONDS = 60.0
 def mirror(mirror_lab: MirrorLab) -> Iterator[MirrorLab]:
     mirror_lab.up()
     yield mirror_lab
-    assert mirror_lab.run_mirror("down", "--purge").returncode == 0
+    assert mirror_lab.run_mirror("down", "--purge", "--yes").returncode == 0
 
 
 def run_on_mirror_node(mirror: MirrorLab, *argv: str) -> str:

@@ -222,7 +222,7 @@ def test_up_continues_after_ctrl_c(mirror_lab: MirrorLab, namespace: str) -> Non
     assert "run the same command again" in rest
     assert "Traceback" not in head + rest
     assert mirror_lab.up("-n", namespace)["probes"]
-    assert mirror_lab.run_mirror("down", "--purge", "-n", namespace).returncode == 0
+    assert mirror_lab.run_mirror("down", "--purge", "--yes", "-n", namespace).returncode == 0
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ class MirrorHome:
 def purge_on_exit(home: MirrorHome) -> Iterator[None]:
     """Run `mirror down --purge` at the end of the block or of this process, even if killed."""
     # the shell goes on when its standard input is closed, by us or by the kernel
-    script = "cat > /dev/null; exec mirror down --local --purge"
+    script = "cat > /dev/null; exec mirror down --local --purge --yes"
     with subprocess.Popen(
         ("sh", "-c", script),
         stdin=subprocess.PIPE,

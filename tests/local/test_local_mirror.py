@@ -87,7 +87,7 @@ def test_up_status_env_add_install_and_down(home: MirrorHome, wheel: Path, tmp_p
 def test_purge_removes_everything(home: MirrorHome, wheel: Path) -> None:
     home.up()
     home.run_mirror("add", str(wheel))
-    assert home.run_mirror("down", "--purge").returncode == 0
+    assert home.run_mirror("down", "--purge", "--yes").returncode == 0
     assert not (home.root / "data/pypi-mirror").exists()
     remaining = [path.name for path in home.root.rglob("*") if path.is_file()]
     assert remaining == [wheel.name, "lock"]

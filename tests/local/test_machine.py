@@ -125,7 +125,7 @@ def mirror(
         secretfile = (secrets / "secretfile").read_text().strip()
         yield RunningMirror(home, processes, (CANARY, secretfile))
     finally:
-        home.run_mirror("down", "--purge")
+        home.run_mirror("down", "--purge", "--yes")
         os.umask(umask)
 
 
@@ -243,6 +243,6 @@ def test_purge_leaves_only_an_empty_lock(mirror: RunningMirror) -> None:
     warm = mirror.home.root / "state/pypi-mirror/warm"
     warm.mkdir()
     (warm / "0123.order").write_text("house-lib")
-    assert mirror.home.run_mirror("down", "--purge").returncode == 0
+    assert mirror.home.run_mirror("down", "--purge", "--yes").returncode == 0
     assert list_files(mirror.home.root) == PURGED
     assert (mirror.home.root / "state/pypi-mirror/lock").read_text() == ""

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mirror.client import IndexClient
+from mirror.core.wait import Deadline
 from tests.conftest import RunProgram
 from tests.local.mirror_home import MirrorHome
 from tests.wheels import make_wheel
@@ -91,6 +93,34 @@ def test_refuses_names_that_would_stop_a_start(
     assert home.run_mirror("add", str(wheel)).returncode == 0
     home.run_mirror("down")
     assert home.up()["state"] == "running"
+
+
+def test_lists_private_projects_and_names_them_before_a_purge(
+    home: MirrorHome, wheel: Path
+) -> None:
+    home.up()
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    assert home.run_mirror("reserve", "house-secret").returncode == 0
+    private = json.loads(home.run_mirror("list", "-o", "json").stdout)["private"]
+    assert private == [
+        {"name": "house-lib", "files": [wheel.name]},
+        {"name": "house-secret", "files": []},
+    ]
+    assert home.run_mirror("list", "--private", "-o", "name").stdout.split() == [
+        "house-lib",
+        "house-secret",
+    ]
+    endpoint = home.run_json("status")[1]["url"].partition("/workloads")[0]
+    with IndexClient(endpoint, Deadline.after(30)) as client:
+        served = {project.name: project.files for project in client.list_private_projects()}
+        assert served == {"house-lib": (wheel.name,), "house-secret": ()}
+        assert client.list_cached_projects() == ()
+    refusal = home.run_mirror("down", "--purge")
+    assert refusal.returncode == 2
+    assert f"  {wheel.name}\n" in refusal.stdout
+    assert "private names that become public: house-secret" in refusal.stdout
+    assert "[devpi] " in home.run_mirror("logs", "devpi").stdout
+    assert home.run_mirror("status").returncode == 0
 
 
 def test_a_copy_from_before_an_upgrade_can_be_restored(home: MirrorHome, wheel: Path) -> None:

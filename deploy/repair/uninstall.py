@@ -1,0 +1,191 @@
+"""`mirror uninstall`: undo all changes, remove the mirror, and prove that nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from deploy.changes.ledger import is_ledger_entry
+from deploy.cluster.api_resources import API_RESOURCES
+from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.objects import get_name
+from deploy.lifecycle.down import DownResult, PurgePlan, describe_purge, take_down
+from deploy.manifests.model import MANAGED_BY, NAME
+from deploy.repair import reconciler
+from deploy.repair.attach import AttachPlan, detach, plan_detach_all
+from deploy.repair.model import RepairPlan
+from deploy.repair.node_agents import remove_idle_agents
+from deploy.repair.rollback import plan_rollback, roll_back
+from mirror.core.errors import MirrorError, WaitTimeout
+from mirror.core.progress import Progress
+from mirror.core.wait import wait_until
+
+# kinds that this program creates; children such as pods go with their owners
+_OUR_KINDS = (
+    *("StatefulSet", "DaemonSet", "Deployment", "Job", "Pod", "Service", "NetworkPolicy"),
+    *("RoleBinding", "Role", "ClusterRoleBinding", "ClusterRole", "ServiceAccount"),
+    *("ConfigMap", "Secret", "Lease", "PersistentVolumeClaim", "Namespace"),
+)
+_GONE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UninstallPlan:
+    """What goes: changes that are rolled back, attachments, and the mirror in its namespace."""
+
+    rollback: RepairPlan
+    attachments: AttachPlan
+    purge: PurgePlan
+    others: tuple[str, ...]  # our objects outside the mirror's namespace
+
+    @property
+    def is_empty(self) -> bool:
+        changes = self.rollback.updates or self.rollback.unreachable or self.attachments.updates
+        return not changes and self.purge.is_empty and not self.others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OurObject:
+    """An object in the cluster with our label."""
+
+    kind: str
+    namespace: str | None
+    name: str
+    is_ledger: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
+
+    @property
+    def delete_command(self) -> str:
+        where = f"-n {self.namespace} " if self.namespace else ""
+        return f"kubectl {where}delete {self.kind.lower()} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UninstallResult:
+    """What was undone and removed. ``unchecked`` are kinds that this user may not list."""
+
+    rolled_back: tuple[str, ...]
+    detached: tuple[str, ...]
+    removed: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    other_mirrors: tuple[str, ...] = field(default=())  # namespaces of mirrors that stay
+
+
+def plan_uninstall(cluster: Cluster, namespace: str) -> UninstallPlan:
+    """Return what `uninstall` would undo and remove; writes nothing."""
+    objects, _ = list_our_objects(cluster)
+    kept = {namespace, *_find_other_mirrors(objects, namespace)}
+    return UninstallPlan(
+        rollback=plan_rollback(cluster, ()),
+        attachments=plan_detach_all(cluster),
+        purge=describe_purge(cluster, namespace),
+        others=tuple(
+            str(obj)
+            for obj in objects
+            if not obj.is_ledger and kept.isdisjoint({obj.namespace, obj.name})
+        ),
+    )
+
+
+def uninstall(
+    cluster: Cluster, namespace: str, plan: UninstallPlan, progress: Progress, *, force: bool
+) -> UninstallResult:
+    """Roll back, remove the reconciler, detach, withdraw, remove the mirror, and look for remains.
+
+    Raises RefusedError for later edits by others unless ``force``, and MirrorError if something of
+    ours is left in the cluster.
+    """
+    rolled_back: tuple[str, ...] = ()
+    if plan.rollback.updates or plan.rollback.unreachable:
+        rolled_back = roll_back(cluster, plan.rollback, progress, force=force).written
+    progress.step("remove the reconciler and the node agents")
+    removed = list(reconciler.uninstall(cluster))
+    detached = detach(cluster, plan.attachments, progress, force=force)
+    if unfinished := remove_idle_agents(cluster, rolled_back=True):
+        raise MirrorError(
+            "the node agents could not undo everything; the mirror is still installed",
+            why="\n".join(unfinished),
+            next_step="run mirror uninstall again when the nodes are back",
+        )
+    down: DownResult = take_down(cluster, namespace, purge=True, progress=progress)
+    removed += [name.replace("/", " ", 1) for name in down.removed]
+    progress.step("look for what is left in the cluster")
+    objects, unchecked = list_our_objects(cluster)
+    others = _find_other_mirrors(objects, namespace)
+    if not others:
+        removed += _remove_leftovers(cluster, objects)
+        objects = _wait_until_gone(cluster)
+    left = [obj for obj in objects if obj.is_ledger or not others]
+    if left:
+        raise MirrorError(
+            f"{len(left)} objects of the mirror are left in the cluster",
+            why="\n".join(map(str, left)),
+            next_step="mirror fix shows what is still applied"
+            if any(obj.is_ledger for obj in left)
+            else "; ".join(obj.delete_command for obj in left),
+        )
+    return UninstallResult(
+        rolled_back=rolled_back,
+        detached=detached,
+        removed=tuple(removed),
+        withdrawn=down.withdrawn,
+        unchecked=unchecked,
+        other_mirrors=others,
+    )
+
+
+def list_our_objects(cluster: Cluster) -> tuple[tuple[OurObject, ...], tuple[str, ...]]:
+    """Return every object with our label in the cluster, and the kinds that cannot be listed."""
+    found: list[OurObject] = []
+    unchecked = []
+    for kind in _OUR_KINDS:
+        try:
+            objects = cluster.list(kind, labels=f"{MANAGED_BY}={NAME}")
+        except ApiError as error:
+            if error.status not in {403, 404}:
+                raise
+            unchecked.append(API_RESOURCES[kind].plural)
+        else:
+            found += (_describe(kind, obj) for obj in objects)
+    return tuple(found), tuple(unchecked)
+
+
+def _describe(kind: str, obj: Object) -> OurObject:
+    return OurObject(
+        kind=kind,
+        namespace=obj["metadata"].get("namespace"),
+        name=get_name(obj),
+        is_ledger=kind == "ConfigMap" and is_ledger_entry(obj),
+    )
+
+
+def _find_other_mirrors(objects: Iterable[OurObject], namespace: str) -> tuple[str, ...]:
+    """Return the namespaces of other mirrors, running or stopped: those with a volume claim."""
+    claims = {obj.namespace for obj in objects if obj.kind == "PersistentVolumeClaim"}
+    return tuple(sorted(name for name in claims if name and name != namespace))
+
+
+def _remove_leftovers(cluster: Cluster, objects: Iterable[OurObject]) -> Iterator[str]:
+    """Delete what no step above knows, such as a ConfigMap that was published and not recorded.
+
+    An entry of the ledger stays: it holds the only copy of what was there before a fix.
+    """
+    for obj in objects:
+        is_mortal = obj.kind not in {"Namespace", "PersistentVolumeClaim"} and not obj.is_ledger
+        if is_mortal and cluster.delete(obj.kind, obj.name, obj.namespace):
+            yield str(obj)
+
+
+def _wait_until_gone(cluster: Cluster) -> tuple[OurObject, ...]:
+    """Return what is left after objects that are being deleted had time to go."""
+
+    def is_gone() -> bool:
+        return not any(not obj.is_ledger for obj in list_our_objects(cluster)[0])
+
+    with suppress(WaitTimeout):
+        wait_until(is_gone, deadline=cluster.deadline.within(_GONE_SECONDS), what="all is gone")
+    return list_our_objects(cluster)[0]

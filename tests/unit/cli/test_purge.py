@@ -1,0 +1,303 @@
+"""`mirror down --purge` and `mirror uninstall`: what is listed, asked, removed and left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands import down as down_module
+from deploy.changes.engine import ChangeEngine
+from deploy.changes.model import Change, ConfigMapKey, Edit
+from deploy.fix_registry import build_engine
+from deploy.lifecycle import connect, publish, record
+from deploy.manifests.mirror_objects import render_objects, render_secret
+from deploy.manifests.model import ClusterSettings
+from deploy.manifests.record import MirrorRecord
+from deploy.repair import attach as attachment
+from deploy.repair.attach import AttachRequest
+from mirror.client import IndexClient
+from mirror.core.errors import MirrorIndexError
+from mirror.store.inventory import PrivateProject
+from tests.kubernetes_api import DirectCluster, MemoryApi, serve_api
+from tests.kubernetes_api.controllers import finish_namespaces
+from tests.unit.cli.run_command import CommandResult, run_command
+
+PRIVATE = (
+    PrivateProject(name="acme-billing", files=("acme_billing-1.0-py3-none-any.whl",)),
+    PrivateProject(name="acme-auth", files=()),
+)
+COREFILE = ".:53 {\n    errors\n    forward . 9.9.9.9\n    reload\n}\n"
+
+
+class PurgeLab:
+    """A cluster in memory with a mirror, and the command line on it."""
+
+    def __init__(self, api: MemoryApi, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.api = api
+        self.cluster = DirectCluster(api)
+        self._options = ("--kubeconfig", str(kubeconfig))
+        self._monkeypatch = monkeypatch
+
+    def run(self, *words: str, typed: str | None = None) -> CommandResult:
+        return run_command(self._monkeypatch, "mirror", *words, *self._options, typed=typed)
+
+    def install(self, namespace: str = "pypi-mirror", address: str = "10.152.183.50") -> None:
+        """Seed what `mirror up` leaves."""
+        settings = ClusterSettings(image="m:1", namespace=namespace, cluster_ip=address)
+        for obj in render_objects(settings):
+            self.cluster.apply(obj)
+        self.cluster.create(render_secret(namespace, {"root-password": "x", "secretfile": "y"}))
+        record.write(self.cluster, namespace, MirrorRecord(cluster_ip=address, image="m:1"))
+
+    def list_ours(self) -> list[str]:
+        """Return KIND NAMESPACE/NAME of every object with our label."""
+        kinds = (
+            *("ConfigMap", "Secret", "Service", "StatefulSet", "DaemonSet", "Deployment"),
+            *("NetworkPolicy", "PersistentVolumeClaim", "Namespace", "Lease", "Pod", "Job"),
+            *("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"),
+        )
+        return sorted(
+            f"{kind} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
+            for kind in kinds
+            for obj in self.api.list_objects(kind)
+            if (obj["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by")
+            == "pypi-mirror"
+        )
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PurgeLab]:
+    api = MemoryApi()
+    api.after_write.append(finish_namespaces)
+    for name in ("kube-system", "shop", "default"):
+        if not api.has("Namespace", name):
+            api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    monkeypatch.setattr(connect, "_DIRECT_SECONDS", 0.01)
+    with serve_api(api) as served:
+        yield PurgeLab(api, served.write_kubeconfig(tmp_path / "config"), monkeypatch)
+
+
+@pytest.fixture
+def private_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the mirror's index answer that it has private files."""
+    monkeypatch.setattr(IndexClient, "is_alive", lambda *_: True)
+    monkeypatch.setattr(IndexClient, "list_private_projects", lambda _: PRIVATE)
+
+
+def workload(name: str = "backend") -> dict[str, Any]:
+    containers = [{"name": "app", "image": "shop:1"}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": containers},
+            },
+        },
+    }
+
+
+def test_a_purge_is_refused_where_nobody_can_confirm_it(lab: PurgeLab) -> None:
+    lab.install()
+    before = lab.api.dump()
+    result = lab.run("down", "--purge")
+    assert result.code == 2
+    assert "this deletes packages and secrets, and nobody can confirm it" in result.err
+    next_step = result.get_line("next")
+    assert "mirror down --purge --kubeconfig" in next_step
+    assert next_step.endswith(" --yes")
+    assert lab.api.dump() == before
+
+
+def test_a_purge_lists_private_files_by_name_and_asks(lab: PurgeLab, private_files: None) -> None:
+    lab.install()
+    before = lab.api.dump()
+    result = lab.run("down", "--purge", typed="n\n")
+    assert result.code == 130
+    assert "  acme_billing-1.0-py3-none-any.whl\n" in result.out
+    assert "private names that become public: acme-auth" in result.out
+    assert "PersistentVolumeClaim/pypi-mirror-data" in result.out
+    assert lab.api.dump() == before
+
+
+def test_a_confirmed_purge_removes_the_mirror(lab: PurgeLab) -> None:
+    lab.install()
+    result = lab.run("down", "--purge", typed="y\n")
+    assert result.code == 0, result.err
+    assert lab.list_ours() == []
+
+
+def test_a_dry_run_of_a_purge_writes_nothing(lab: PurgeLab, private_files: None) -> None:
+    lab.install()
+    before = lab.api.dump()
+    result = lab.run("down", "--purge", "--dry-run", "-o", "json")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert document["private"][0]["files"] == ["acme_billing-1.0-py3-none-any.whl"]
+    assert "Secret/pypi-mirror" in document["objects"]
+    assert lab.api.dump() == before
+
+
+def test_a_purge_says_why_private_files_are_not_listed(lab: PurgeLab) -> None:
+    lab.install()
+    result = lab.run("down", "--purge", "--dry-run")
+    assert "private files cannot be listed:" in result.out
+
+
+def test_a_purge_of_nothing_does_not_ask(lab: PurgeLab) -> None:
+    assert lab.run("down", "--purge").code == 0
+
+
+def test_a_local_purge_lists_private_files_and_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATA", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    markers = tmp_path / "DATA/pypi-mirror/private"
+    markers.mkdir(parents=True)
+    (markers / "acme-auth").touch()
+    refused = run_command(monkeypatch, "mirror", "down", "--local", "--purge")
+    assert (refused.code, refused.get_line("next").split("; ")[1]) == (
+        2,
+        "then: mirror down --local --purge --yes",
+    )
+    monkeypatch.setattr(down_module, "list_private_projects", lambda _: PRIVATE)
+    declined = run_command(monkeypatch, "mirror", "down", "--local", "--purge", typed="n\n")
+    assert declined.code == 130
+    assert "acme_billing-1.0-py3-none-any.whl" in declined.out
+    assert (markers / "acme-auth").exists()
+    preview = run_command(monkeypatch, "mirror", "down", "--local", "--purge", "--dry-run")
+    assert preview.code == 0
+    assert (markers / "acme-auth").exists()
+    assert run_command(monkeypatch, "mirror", "down", "--local", "--purge", "--yes").code == 0
+    assert not markers.exists()
+
+
+# -- uninstall ------------------------------------------------------------------------------------
+
+
+def change_everything(lab: PurgeLab) -> None:
+    """Attach a workload, publish in two namespaces, and apply a fix to CoreDNS."""
+    corefile = {"metadata": {"name": "coredns", "namespace": "kube-system"}}
+    lab.api.seed(
+        {"apiVersion": "v1", "kind": "ConfigMap", **corefile, "data": {"Corefile": COREFILE}},
+        workload(),
+    )
+    request = AttachRequest(
+        names=("deployment/backend",),
+        namespace="shop",
+        selector="",
+        mirror_namespace="pypi-mirror",
+        index=True,
+        ndots=True,
+    )
+    attachment.attach(lab.cluster, request, attachment.plan_attach(lab.cluster, request))
+    publish.publish_environment(lab.cluster, "pypi-mirror", ["default"])
+    apply_dns_fix(build_engine(lab.cluster))
+
+
+def apply_dns_fix(engine: ChangeEngine) -> None:
+    target = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
+    edit = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": False})
+    with engine.hold_lease():
+        for update in engine.plan([Change(target=target, edit=edit, why="no IPv6")]):
+            engine.apply(update)
+
+
+def test_uninstall_undoes_everything_and_leaves_nothing(lab: PurgeLab) -> None:
+    lab.install()
+    change_everything(lab)
+    spec = workload()["spec"]["template"]["spec"]
+    assert lab.api.read("Deployment", "backend", "shop")["spec"]["template"]["spec"] != spec
+    result = lab.run("uninstall", "--yes")
+    assert result.code == 0, result.err
+    assert lab.list_ours() == []
+    assert lab.api.read("ConfigMap", "coredns", "kube-system")["data"]["Corefile"] == COREFILE
+    restored = lab.api.read("Deployment", "backend", "shop")["spec"]["template"]["spec"]
+    assert restored["containers"][0].get("envFrom") is None
+    assert "dnsConfig" not in restored
+    assert "nothing of the mirror is left in the cluster" in result.out
+
+
+def test_uninstall_works_in_the_documented_order(lab: PurgeLab) -> None:
+    lab.install()
+    change_everything(lab)
+    start = len(lab.api.list_writes())
+    assert lab.run("uninstall", "--yes").code == 0
+    writes = lab.api.list_writes()[start:]
+    parts = ("configmaps/coredns", "deployments/backend", "pypi-mirror-env", "secrets/pypi-mirror")
+    positions = [next(n for n, line in enumerate(writes) if part in line) for part in parts]
+    assert positions[0] < positions[1] < positions[2] < positions[3]
+
+
+def test_uninstall_lists_asks_and_previews(lab: PurgeLab, private_files: None) -> None:
+    lab.install()
+    change_everything(lab)
+    before = lab.api.dump()
+    refused = lab.run("uninstall")
+    assert refused.code == 2
+    assert refused.get_line("next").endswith(" --yes")
+    declined = lab.run("uninstall", typed="n\n")
+    assert declined.code == 130
+    for text in ("acme_billing-1.0-py3-none-any.whl", "coredns", "backend", "default"):
+        assert text in declined.out
+    assert lab.run("uninstall", "--dry-run").code == 0
+    assert lab.api.dump() == before
+
+
+def test_uninstall_removes_what_no_record_names(lab: PurgeLab) -> None:
+    """A ConfigMap was published, and the record of it was lost."""
+    lab.install()
+    publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
+    lab.cluster.delete("ConfigMap", "pypi-mirror-record", "pypi-mirror")
+    assert lab.run("uninstall", "--yes").code == 0
+    assert lab.list_ours() == []
+
+
+def test_uninstall_fails_if_something_is_left(lab: PurgeLab) -> None:
+    lab.install()
+    publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
+    held = {"finalizers": ["example.com/held"]}
+    lab.api.edit("ConfigMap", "pypi-mirror-env", "shop", lambda obj: obj["metadata"].update(held))
+    result = lab.run("uninstall", "--yes", "--timeout", "2")
+    assert result.code == 1
+    assert result.get_line("why") == "ConfigMap shop/pypi-mirror-env"
+    assert result.get_line("next") == "kubectl -n shop delete configmap pypi-mirror-env"
+
+
+def test_uninstall_keeps_another_mirror(lab: PurgeLab) -> None:
+    lab.install()
+    lab.install("tools", "10.152.183.51")
+    tools = [name for name in lab.list_ours() if "tools" in name]
+    result = lab.run("uninstall", "--yes")
+    assert result.code == 0, result.err
+    assert lab.list_ours() == tools
+    assert "another mirror stays: mirror uninstall --mirror-namespace tools" in result.out
+
+
+def test_uninstall_of_nothing_says_so(lab: PurgeLab) -> None:
+    result = lab.run("uninstall")
+    assert result.code == 0
+    assert "nothing of the mirror is in memory" in result.out
+
+
+def test_errors_of_the_index_do_not_stop_a_purge(
+    lab: PurgeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: IndexClient) -> tuple[PrivateProject, ...]:
+        raise MirrorIndexError("the mirror refused GET /workloads/stable (500)")
+
+    monkeypatch.setattr(IndexClient, "is_alive", lambda *_: True)
+    monkeypatch.setattr(IndexClient, "list_private_projects", fail)
+    lab.install()
+    result = lab.run("down", "--purge", "--yes")
+    assert result.code == 0
+    assert "private files cannot be listed: the mirror refused" in result.out
