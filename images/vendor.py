@@ -14,8 +14,12 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from urllib3.exceptions import HTTPError
 
 from images.application_dockerfile import BUILD_CONSTRAINTS, COMPILER_FLAGS, SOURCE_DATE_EPOCH
+from images.build_backends import (
+    choose_backends,
+    list_build_requirements,
+    read_pinned_backends,
+)
 from images.project_lock import ProjectLock
-from images.recipes import RECIPES
 from images.source import check_large_files, clone, fetch_tags, redact_credentials
 from images.uv import find_uv, uv_environment
 from mirror.core.errors import InputError, ProgramError
@@ -167,6 +171,11 @@ def _build_wheel(
 ) -> Path:
     """Run `uv build`; build backends come from the mirror and are pinned."""
     out = scratch / "dist"
+    backends = scratch / BUILD_CONSTRAINTS
+    requires = list_build_requirements(project) if project.is_dir() else []
+    backends.write_text(
+        choose_backends(read_pinned_backends(), (), requires, index, deadline), encoding="utf-8"
+    )
     env = uv_environment(
         UV_DEFAULT_INDEX=index,
         UV_NO_CONFIG="1",
@@ -174,7 +183,7 @@ def _build_wheel(
         CFLAGS=COMPILER_FLAGS,
         CXXFLAGS=COMPILER_FLAGS,
     )
-    constraints = ("--build-constraints", RECIPES / BUILD_CONSTRAINTS, "--require-hashes")
+    constraints = ("--build-constraints", backends, "--require-hashes")
     argv = (find_uv(), "build", "--wheel", "--out-dir", out, *constraints, project)
     try:
         run(argv, env=env, deadline=deadline)
