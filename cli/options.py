@@ -107,6 +107,7 @@ class MirrorOptions:
     storage_class: str | None
     node: str | None
     node_port: int | None
+    pull_secret: str | None
 
     def list_given(self) -> dict[str, Any]:
         """Return the given ones by name, without the CA bundle."""
@@ -230,6 +231,12 @@ def mirror_options(function: F) -> F:
             type=Checked("port", inputs.check_node_port),
             metavar="PORT",
             help="Also serve on this port of every node.",
+        ),
+        click.option(
+            "--pull-secret",
+            type=RESOURCE,
+            metavar="NAME",
+            help="Secret of the registry that the image is pulled from.",
         ),
     )(function)
 

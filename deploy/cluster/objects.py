@@ -92,6 +92,12 @@ def get_internal_ips(node: Object) -> tuple[str, ...]:
     return tuple(each["address"] for each in addresses if each["type"] == "InternalIP")
 
 
+def get_pull_secret(workload: Object) -> str | None:
+    """Return the Secret with which the nodes pull a workload's image; None if there is none."""
+    secrets = workload["spec"]["template"]["spec"].get("imagePullSecrets") or ()
+    return next((secret["name"] for secret in secrets), None)
+
+
 def explain_unusable(node: Object) -> str:
     """Return why no pod of ours can run on a node: another system, no kubelet; empty if one can."""
     info = node.get("status", {}).get("nodeInfo", {})

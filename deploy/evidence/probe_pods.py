@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from deploy.cluster.client import ApiError, Cluster, temporary_objects
+from deploy.cluster.objects import get_pull_secret
 from deploy.cluster.pod_run import PodRun, run_pods
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.mirror_objects import render_namespace
@@ -47,7 +48,9 @@ def run_probe(
     """
     try:
         with _open_namespace(cluster, namespace) as target:
-            pods = [render_pod(image, target, node, command) for node in nodes]
+            stateful_set = cluster.get("StatefulSet", NAME, target)
+            secret = get_pull_secret(stateful_set) if stateful_set else None
+            pods = [render_pod(image, target, node, command, secret) for node in nodes]
             deadline = cluster.deadline.within(seconds)
             runs = run_pods(cluster, pods, deadline, lambda done: progress.count(done, len(pods)))
     except (ApiError, WaitTimeout) as error:
@@ -55,10 +58,12 @@ def run_probe(
     return {node: read_result(run, result) for node, run in zip(nodes, runs, strict=True)}
 
 
-def render_pod(image: str, namespace: str, node: str, command: Sequence[str]) -> Object:
+def render_pod(
+    image: str, namespace: str, node: str, command: Sequence[str], pull_secret: str | None = None
+) -> Object:
     """Return a probe pod with the resolv.conf that any workload gets."""
     pod = render_probe_pod(
-        ClusterSettings(image=image, namespace=namespace),
+        ClusterSettings(image=image, namespace=namespace, pull_secret=pull_secret),
         name=f"{NAME}-doctor-{secrets.token_hex(3)}",
         node=node,
         command=["python3", "-m", "mirror.probe", *command],

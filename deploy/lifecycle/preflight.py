@@ -52,6 +52,7 @@ def check_cluster(cluster: Cluster, settings: ClusterSettings) -> tuple[Object, 
         _check_namespace(cluster, settings.namespace),
         _check_nodes(nodes, others, settings.node),
         _check_storage(cluster, settings),
+        _check_pull_secret(cluster, settings),
     )
     return nodes
 
@@ -158,6 +159,17 @@ def _check_storage(cluster: Cluster, settings: ClusterSettings) -> Iterator[Mirr
             f"{problem} in the cluster",
             why="it has: " + ", ".join(names) if names else "it has no storage class at all",
             next_step="choose one with --storage-class" if names else _NO_CLASS_STEP,
+        )
+
+
+def _check_pull_secret(cluster: Cluster, settings: ClusterSettings) -> Iterator[MirrorError]:
+    name, namespace = settings.pull_secret, settings.namespace
+    if name is not None and cluster.get("Secret", name, namespace) is None:
+        yield InputError(
+            f"no Secret {name!r} in namespace {namespace}",
+            why="--pull-secret names the Secret with which the nodes pull the image",
+            next_step=f"kubectl -n {namespace} create secret docker-registry {name} "
+            "--docker-server=REGISTRY --docker-username=USER --docker-password=PASSWORD",
         )
 
 

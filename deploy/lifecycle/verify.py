@@ -35,7 +35,11 @@ def verify_volume(
     node = mirror_pod["spec"].get("nodeName", "") if mirror_pod else ""
     progress.step(f"verify the files on {CLAIM_NAME}" + (f" (node {node})" if node else ""))
     pod = render_verify_pod(
-        ClusterSettings(image=image, namespace=namespace),
+        ClusterSettings(
+            image=image,
+            namespace=namespace,
+            pull_secret=mirror_record.settings.get("pull_secret"),
+        ),
         name=f"{NAME}-verify-{secrets.token_hex(3)}",
         node=node,
         repair=repair,

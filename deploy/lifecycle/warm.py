@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.objects import format_selector, get_image, get_name, has_condition
+from deploy.cluster.objects import (
+    format_selector,
+    get_image,
+    get_name,
+    get_pull_secret,
+    has_condition,
+)
 from deploy.lifecycle import connect
 from deploy.manifests.jobs import WARM_COMPONENT, render_request_map, render_warm_job
 from deploy.manifests.model import NAME, ClusterSettings, build_selector
@@ -55,7 +61,11 @@ def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrenc
             deadline=cluster.deadline,
             what=f"the last run of Job {name} is gone",
         )
-    settings = ClusterSettings(image=get_image(stateful_set), namespace=namespace)
+    settings = ClusterSettings(
+        image=get_image(stateful_set),
+        namespace=namespace,
+        pull_secret=get_pull_secret(stateful_set),
+    )
     config_map = render_request_map(settings, name=name, content=content)
     cluster.apply(config_map)
     try:

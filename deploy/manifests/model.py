@@ -30,6 +30,7 @@ class ClusterSettings:
     size: str = "20Gi"  # a Kubernetes quantity
     storage_class: str | None = None  # None: the cluster's default
     node: str | None = None  # None: the scheduler chooses
+    pull_secret: str | None = None  # of the registry that has the image
     upstream: str | None = None  # None: devpi's default
     ca_pem: str | None = None
     cluster_ip: str | None = None  # None: the cluster chooses

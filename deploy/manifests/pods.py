@@ -61,6 +61,7 @@ def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
     }
     if settings.node:
         template["spec"]["nodeSelector"] |= {"kubernetes.io/hostname": settings.node}
+    template["spec"] |= _render_pull_secrets(settings)
     spec: Object = {
         "replicas": 1,  # devpi allows one writer
         "serviceName": NAME,
@@ -77,7 +78,13 @@ def render_probe_pod(
     container = render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])
     spec = render_pod_spec(containers=[container], volumes=[{"name": "tmp", "emptyDir": {}}])
     spec |= {"nodeName": node, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}
+    spec |= _render_pull_secrets(settings)
     return new_object("v1", "Pod", name, settings.namespace, component="probe") | {"spec": spec}
+
+
+def _render_pull_secrets(settings: ClusterSettings) -> Object:
+    secret = settings.pull_secret
+    return {"imagePullSecrets": [{"name": secret}]} if secret else {}
 
 
 def render_pod_spec(

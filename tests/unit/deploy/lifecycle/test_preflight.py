@@ -62,6 +62,18 @@ def test_names_missing_permissions() -> None:
         ((NODE, STORAGE), {"node": "seth"}, InputError, "no node 'seth' in the cluster"),
         ((NODE,), {}, ClusterError, "no default storage class in the cluster"),
         (
+            (NODE, STORAGE),
+            {"pull_secret": "corp"},
+            InputError,
+            "no Secret 'corp' in namespace pypi-mirror",
+        ),
+        (
+            (NODE, STORAGE, make_object("Secret", "corp", "pypi-mirror")),
+            {"pull_secret": "corp"},
+            None,
+            "",
+        ),
+        (
             (NODE, make_storage_class(default=False)),
             {},
             ClusterError,

@@ -31,6 +31,7 @@ FULL = ClusterSettings(
     size="5Gi",
     storage_class="fast",
     node="anubis",
+    pull_secret="registry",
     upstream="http://index.example/simple/",
     ca_pem="PEM",
     cluster_ip="10.152.183.7",
