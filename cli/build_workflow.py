@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,22 +14,30 @@ import click
 from packaging.utils import canonicalize_name
 
 from cli.delivery_options import DeliveryFlags
+from cli.image_delivery import ImageDelivery
 from cli.index_session import open_build_index
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
 from images.application_recipe import ApplicationRecipe, load_application_recipe
-from images.build_application import BuildRequest, build_application, preview_dockerfile
+from images.build_application import (
+    BuildRequest,
+    CheckedRequest,
+    ImageProofError,
+    build_application,
+    check_request,
+    preview_dockerfile,
+)
 from images.build_mirror import build_mirror
 from images.derived_recipe import derive_recipe, render_recipe
 from images.engine import EngineClient
+from images.proof import Outcome
+from images.recipe_changes import change_recipe
 from images.recipes import RECIPES, list_recipe_names
 from images.report import BuildReport, render_sbom
-from images.shared_build import describe_image
 from images.source import open_source
 from images.toml_file import read_toml
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, UnfitError
-from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 
@@ -41,6 +51,8 @@ class BuildOptions:
     extras: tuple[str, ...]
     groups: tuple[str, ...]
     base: str | None
+    settings: tuple[str, ...]
+    explain: bool
     tag: str | None
     mirror_url: str | None
     apt_mirror: str | None
@@ -104,21 +116,37 @@ def run_application_build(
         prove=not options.no_proof,
         no_cache=options.no_cache,
     )
-    if options.preview == "dockerfile":
-        click.echo(preview_dockerfile(request, deadline), nl=False)
-        return
+    with check_request(request, deadline) as checked:
+        if options.preview == "dockerfile":
+            click.echo(preview_dockerfile(checked), nl=False)
+            return
+        _build(options, checked, target, deadline, output)
+
+
+def _build(
+    options: BuildOptions,
+    checked: CheckedRequest,
+    target: ClusterOptions,
+    deadline: Deadline,
+    output: OutputFormat,
+) -> None:
     with terminal.progress() as progress:
+        delivery = ImageDelivery.choose(options.delivery, target)
         engine = EngineClient.connect(deadline)
         with open_build_index(options.mirror_url, target, deadline) as index:
-            report = build_application(engine, request, index, progress)
+            try:
+                report = build_application(engine, checked, index, progress)
+            except ImageProofError as error:
+                error.next_step = _suggest_command(error)
+                raise
         if options.archive:
             progress.step(f"write {options.archive}")
             _save_archive(engine, report.reference, options.archive)
         digest = engine.push(report.reference, progress) if options.push else ""
-        delivered = _deliver(engine, report, options, target, progress)
+        delivered = delivery.deliver(engine, report, progress) if delivery else ""
     if options.deployment:
         image = delivered or report.reference + (f"@{digest}" if digest else "")
-        _write_deployments(options.deployment, recipe, report, image)
+        _write_deployments(options.deployment, checked.request.recipe, report, image)
     if options.report:
         options.report.write_text(json.dumps(dump(report), indent=2) + "\n")
     if options.sbom:
@@ -127,6 +155,15 @@ def run_application_build(
         _print_report(report, delivered, options.deployment)
     else:
         terminal.document(report, output)
+
+
+def _suggest_command(error: ImageProofError) -> str:
+    """Return the advice, with this command and the changes that it speaks of."""
+    if not error.changes:
+        return error.next_step
+    words = [word for change in error.changes for word in ("--set", change)]
+    command = shlex.join(("build-image", *sys.argv[1:], *words))
+    return f"{error.next_step}:\n{command}"
 
 
 def _find_project(options: BuildOptions) -> str:
@@ -173,6 +210,7 @@ def _load_recipe(
     else:
         with open_source(source, "", deadline) as opened:
             recipe = derive_recipe(opened, base=options.base)
+    recipe = change_recipe(recipe, options.settings)
     return replace(
         recipe,
         base=options.base or recipe.base,
@@ -212,27 +250,6 @@ def _save_archive(engine: EngineClient, reference: str, path: Path) -> None:
         ) from error
 
 
-def _deliver(
-    engine: EngineClient,
-    report: BuildReport,
-    options: BuildOptions,
-    target: ClusterOptions,
-    progress: Progress,
-) -> str:
-    """Bring the image to the nodes if asked to; return the reference that pods use, or ""."""
-    if not options.delivery.deliver:
-        return ""
-    from deploy.cluster.node_images import check_architecture
-    from deploy.delivery import choose_method
-
-    delivery = options.delivery.to_delivery_options()
-    cluster = target.connect()
-    method = choose_method(cluster, delivery)
-    check_architecture(report.architecture, cluster.list("Node"))
-    image = describe_image(engine, report.reference, built=True)
-    return method.deliver(image, engine, cluster, delivery, progress).reference
-
-
 def _write_deployments(
     path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str
 ) -> None:
@@ -240,7 +257,8 @@ def _write_deployments(
     from deploy.manifests.application import render_application
 
     digests = [report.id, *image.partition("@")[2:]]
-    proved = tuple(digest for digest in digests if digest) if report.proof else ()
+    is_proved = report.proof_verdict == "passed"
+    proved = tuple(digest for digest in digests if digest) if is_proved else ()
     with path.open("w") as file:
         terminal.yaml_documents(render_application(recipe, image, proved), file)
 
@@ -265,17 +283,38 @@ def _print_report(report: BuildReport, delivered: str, deployment: Path | None) 
         rows.append(("built with", ", ".join(report.built_with)))
     if report.left_out:
         rows.append(("left out", ", ".join(report.left_out)))
-    rows += [("proof", f"✓ {result.summary}") for result in report.proof]
-    if not report.proof:
-        rows.append(("proof", "none: --no-proof"))
+    rows += _describe_proof(report)
     attempts = [attempt for result in report.proof for attempt in result.attempts]
     if hosts := dict.fromkeys(attempt.host for attempt in attempts):
         rows.append(("", f"it looks up {', '.join(hosts)}, as expected"))
+    rows += [
+        ("mount", f"{path} at run time: the proof had a copy of {origin}")
+        for path, origin in report.mounts.items()
+    ]
     if delivered:
         rows.append(("on the nodes", delivered))
     if deployment:
         rows.append(("next", f"kubectl apply -f {deployment}"))
     terminal.facts(report.reference, rows)
+
+
+def _describe_proof(report: BuildReport) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the proof; only a check that has proved something gets a check mark."""
+    for result in report.proof:
+        mark = "!" if result.warnings else "✓"
+        reused = " (as before: nothing it depends on has changed)" if result.reused else ""
+        yield "proof", f"{mark} {result.summary}{reused}"
+        for warning in result.warnings:
+            if warning != result.summary:
+                yield "", f"  {warning}"
+        for outcome in result.outcomes:
+            if outcome.outcome is Outcome.STOPPED or result.check == "starts":
+                asked = f", asked for {', '.join(outcome.asked_for)}" if outcome.asked_for else ""
+                yield "", f"  {outcome.name}: {outcome.outcome}{asked}"
+    if report.proof_verdict == "incomplete":
+        yield "", "the proof is incomplete: the image has its name, and its label says so"
+    if not report.proof:
+        yield "proof", "none: --no-proof"
 
 
 def _format_bytes(size: int) -> str:

@@ -31,7 +31,7 @@ class DeliveryFlags:
         from deploy.delivery import DeliveryOptions
 
         return DeliveryOptions(
-            method=self.deliver,
+            method=None if self.deliver == "auto" else self.deliver,
             registry=self.registry,
             import_command=self.import_command,
             ssh=self.ssh,
@@ -54,7 +54,7 @@ def delivery_options(default: str) -> Callable[[F], F]:
                 completion.list_delivery_methods,
             ),
             metavar="METHOD",
-            help="Bring the image to the nodes: nodes, ssh, registry, microk8s or kind.  "
+            help="Bring the image to the nodes: auto, nodes, ssh, registry, microk8s or kind.  "
             f"[default: {default}]",
         ),
         click.option(

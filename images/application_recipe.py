@@ -30,8 +30,8 @@ _ALLOWED = {  # key → pattern of its values
 class StartCommand:
     """A command that must start without a network.
 
-    It has started when ``health`` on ``port`` answers, or when it looks up one of ``services``. A
-    command with neither must run for ``seconds`` or exit with 0.
+    It must listen on ``port`` and answer ``health`` within ``seconds``, or ask for one of
+    ``services``. A command with neither only has to run; docs/proof.md has the results.
     """
 
     name: str
@@ -75,6 +75,7 @@ class ApplicationRecipe:
     expected_hosts: tuple[str, ...] = ()  # patterns of hosts that the application may look up
     proof_environment: Mapping[str, str] = field(default_factory=dict)  # only in the proof
     proof_files: Mapping[str, str] = field(default_factory=dict)  # path below ``folder`` → text
+    proof_templates: Mapping[str, str] = field(default_factory=dict)  # path → template
     starts: tuple[StartCommand, ...] = ()
 
 
@@ -103,7 +104,8 @@ def _recipe_error(path: Path, why: str) -> InputError:
 
 def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     """Yield key and value that a Dockerfile, a tag or a package manager could misread."""
-    places = (*recipe.writable, *recipe.proof_files)
+    templates = (*recipe.proof_templates, *recipe.proof_templates.values())
+    places = (*recipe.writable, *recipe.proof_files, *templates)
     environment = (
         *recipe.environment.items(),
         *recipe.build_environment.items(),

@@ -24,7 +24,7 @@ from images.application_dockerfile import (
 )
 from images.application_recipe import ApplicationRecipe
 from images.build_progress import BuildProgress, describe_attempts, explain_failure
-from images.derived_recipe import find_packages, is_installable
+from images.derived_recipe import is_installable
 from images.engine import EngineClient, EngineImage
 from images.engine.build_log import shorten_step
 from images.engine.leftovers import remove_leftovers
@@ -32,12 +32,14 @@ from images.inside import read_program
 from images.inspect import inspect_image
 from images.project.git_version import find_version_variables
 from images.project_lock import ProjectLock, read_project_lock
-from images.proof import ProofResult, ProofSubject, run_proof
+from images.proof import ProofResult, ProofSubject, judge_proof, run_proof
+from images.proof_cache import ProofCache, run_cached
 from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
 from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.shared_build import build_unnamed, get_base_image
 from images.source import ProjectSource, open_source
+from images.source_facts import read_source_facts
 from images.vendor import PrivateIndex, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
@@ -47,7 +49,16 @@ _SCRATCH = "pypi-mirror-vendor-"
 
 
 class ImageProofError(MirrorError):
-    """The image was built, but failed its proof. It has no name."""
+    """The image was built, but failed its proof. It has no name.
+
+    ``changes`` are assignments of the recipe that may make it pass (`build-image --set`).
+    """
+
+    def __init__(
+        self, what: str, *, why: str = "", next_step: str = "", changes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(what, why=why, next_step=next_step)
+        self.changes = changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,41 +77,64 @@ class BuildRequest:
     no_cache: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedRequest:
+    """A request whose inputs were checked, with the opened source and the lock in it."""
+
+    request: BuildRequest
+    source: ProjectSource
+    lock: ProjectLock
+
+
+@contextmanager
+def check_request(request: BuildRequest, deadline: Deadline) -> Iterator[CheckedRequest]:
+    """Check everything that needs neither an engine nor a mirror, and hold the source open.
+
+    Raises InputError for a mistake in the project or the options.
+    """
+    with open_source(request.source, request.recipe.subdirectory, deadline) as source:
+        yield CheckedRequest(
+            request=request, source=source, lock=_read_lock(request, source, deadline)
+        )
+
+
 def build_application(
-    engine: EngineClient, request: BuildRequest, index: PrivateIndex, progress: Progress
+    engine: EngineClient, checked: CheckedRequest, index: PrivateIndex, progress: Progress
 ) -> BuildReport:
     """Build, prove and name an image.
 
-    Raises InputError for a mistake in the project or the options, EngineError with the log for a
-    failed build, ImageProofError for a failed proof. In every case, an earlier image keeps its name
-    until the new one has passed.
+    Raises InputError for a source that cannot be vendored, EngineError with the log for a failed
+    build, ImageProofError for a failed proof. In every case, an earlier image keeps its name until
+    the new one has passed.
     """
+    request, source, lock = checked.request, checked.source, checked.lock
     recipe, deadline = request.recipe, engine.deadline
     seconds: dict[str, float] = {}
     route = MirrorRoute.parse(index.url)
     remove_leftovers(engine)
     if request.tag:
         _check_tag(engine, request.tag, recipe)
-    with open_source(request.source, recipe.subdirectory, deadline) as source:
-        progress.step("read the lock")
-        lock = _read_lock(request, source, deadline)
-        with _measure(seconds, "vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
-            lock, vendored = vendor(
-                lock, request.vendor_sources, Path(scratch), index, progress, deadline
-            )
-        with _measure(seconds, "system"):
-            build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
-        bases = build_base.id, run_base.id
-        dockerfile = _render(recipe, source, lock, route, *bases, deadline)
-        with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
-            progress.step("build")
-            steps = BuildProgress(progress, sandbox)
-            files = _collect_files(dockerfile, lock)
-            image = _build_in_sandbox(engine, files, source, steps, sandbox, request.no_cache)
-            relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
-        packages = find_packages(source.folder, lock.members)
+    with _measure(seconds, "vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
+        lock, vendored = vendor(
+            lock, request.vendor_sources, Path(scratch), index, progress, deadline
+        )
+    with _measure(seconds, "system"):
+        build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
+    bases = build_base.id, run_base.id
+    dockerfile = _render(recipe, source, lock, route, *bases, deadline)
+    with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
+        progress.step("build")
+        steps = BuildProgress(progress, sandbox)
+        files = _collect_files(dockerfile, lock)
+        image = _build_in_sandbox(engine, files, source, steps, sandbox, request.no_cache)
+        relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
     subject = ProofSubject(
-        engine=engine, image=image, recipe=recipe, lock=lock, packages=packages, progress=progress
+        engine=engine,
+        image=image,
+        recipe=recipe,
+        lock=lock,
+        source=read_source_facts(source, recipe, _list_members(source, lock)),
+        progress=progress,
     )
     reference = request.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
     with ThreadPoolExecutor(1) as executor:  # the proof mostly waits
@@ -108,7 +142,8 @@ def build_application(
         proof: tuple[ProofResult, ...] = ()
         if request.prove:
             with _measure(seconds, "proof"):
-                proof = _prove(subject, reference)
+                cache = None if request.no_cache else ProofCache.of_user()
+                proof = _prove(subject, reference, cache)
         with _measure(seconds, "bill"):
             progress.step("inspect the image")
             report = replace(
@@ -120,6 +155,8 @@ def build_application(
                 elsewhere=elsewhere,
                 left_out=source.left_out,
                 proof=proof,
+                proof_verdict=judge_proof(proof),
+                mounts=_list_mounts(subject),
             )
             labels = report_labels(report, recipe.name, recipe.title or recipe.name)
             image = _add_labels(engine, image, labels)
@@ -128,13 +165,12 @@ def build_application(
     return replace(report, id=image, seconds=seconds)
 
 
-def preview_dockerfile(request: BuildRequest, deadline: Deadline) -> str:
+def preview_dockerfile(checked: CheckedRequest, deadline: Deadline) -> str:
     """Return the Dockerfile that a build would use. Builds nothing."""
-    recipe = request.recipe
-    with open_source(request.source, recipe.subdirectory, deadline) as source:
-        lock = _read_lock(request, source, deadline)
-        route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
-        return _render(recipe, source, lock, route, recipe.base, recipe.base, deadline)
+    recipe = checked.request.recipe
+    route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
+    bases = recipe.base, recipe.base
+    return _render(recipe, checked.source, checked.lock, route, *bases, deadline)
 
 
 def prepare_base_images(
@@ -251,16 +287,28 @@ def _build_in_sandbox(
     return image
 
 
-def _prove(subject: ProofSubject, reference: str) -> tuple[ProofResult, ...]:
-    results = run_proof(subject)
+def _prove(
+    subject: ProofSubject, reference: str, cache: ProofCache | None
+) -> tuple[ProofResult, ...]:
+    results = run_proof(subject, lambda name, check: run_cached(subject, name, check, cache))
     if faults := [f"{result.check}: {fault}" for result in results for fault in result.faults]:
+        advice = [advice for result in results for advice in result.advice]
+        texts = dict.fromkeys(advice.text for advice in advice)
         raise ImageProofError(
             f"{reference} failed its proof, so it was not tagged",
             why="\n".join(faults),
-            next_step="add what is downloaded at the start to the image; add a host that the "
-            "application itself needs to the recipe's expected_hosts (docs/proof.md)",
+            next_step="; ".join(texts) or "correct what is named above (docs/proof.md)",
+            changes=tuple(dict.fromkeys(change for entry in advice for change in entry.changes)),
         )
     return results
+
+
+def _list_mounts(subject: ProofSubject) -> dict[str, str]:
+    """Return the files that only the proof has had: path in the image → where they came from."""
+    recipe = subject.recipe
+    templates = {path: recipe.proof_templates[path] for path in subject.source.template_files}
+    given = dict.fromkeys(recipe.proof_files, "the recipe's proof_files")
+    return {f"{recipe.folder}/{path}": origin for path, origin in {**templates, **given}.items()}
 
 
 def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str:

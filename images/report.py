@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cyclonedx.model.bom import Bom
@@ -12,11 +13,13 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
-from images.proof import ProofResult
+from images.proof import ProofResult, judge_proof
 from images.vendor import VendoredDistribution
 
 LOCK_LABEL = "io.github.pypi-mirror.lock"  # SHA-256 of the lock
-PROOF_LABEL = "io.github.pypi-mirror.proof"  # "passed" or "none"
+PROOF_LABEL = "io.github.pypi-mirror.proof"  # "passed", "incomplete" or "none"
+OUTCOMES_LABEL = "io.github.pypi-mirror.proof.outcomes"  # what became of starts and modules
+MOUNTS_LABEL = "io.github.pypi-mirror.mounts"  # files that have to be mounted
 RECIPE_LABEL = "io.github.pypi-mirror.recipe"  # name of the recipe
 FILES_LABEL = "io.github.pypi-mirror.files"  # hash of path, mode, owner and content of all files
 
@@ -45,7 +48,9 @@ class BuildReport:
 
     ``relayed`` counts the build's connections to the mirror, ``elsewhere`` its connections and
     look-ups of anything else. ``built_with`` are the distributions that ran in the build.
-    ``seconds`` is by part of the build. The fields with a default cannot be read from the image.
+    ``proof_verdict`` is "passed", "incomplete" or "none". ``mounts`` are files that the proof had a
+    copy of and the image has not: path → the template of the copy. ``seconds`` is by part of the
+    build. The fields with a default cannot be read from the image.
     """
 
     reference: str = ""
@@ -67,6 +72,8 @@ class BuildReport:
     elsewhere: int = 0
     left_out: tuple[str, ...] = ()
     proof: tuple[ProofResult, ...] = ()
+    proof_verdict: str = "none"
+    mounts: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -75,14 +82,31 @@ def report_labels(report: BuildReport, recipe: str, title: str) -> dict[str, str
     labels = {
         "org.opencontainers.image.title": title,
         LOCK_LABEL: report.lock_sha256,
-        PROOF_LABEL: "passed" if report.proof else "none",
+        PROOF_LABEL: judge_proof(report.proof),
         RECIPE_LABEL: recipe,
         FILES_LABEL: report.files_sha256,
         "org.opencontainers.image.base.name": report.base,
     }
+    if report.proof:
+        labels[OUTCOMES_LABEL] = describe_outcomes(report.proof)
+    if report.mounts:
+        labels[MOUNTS_LABEL] = " ".join(report.mounts)
     if report.revision:
         labels["org.opencontainers.image.revision"] = report.revision
     return labels
+
+
+def describe_outcomes(proof: Sequence[ProofResult]) -> str:
+    """Return the outcome of each start command, and how many modules have which, on one line."""
+    parts = []
+    for result in proof:
+        if result.check == "starts":
+            parts += [f"{outcome.name}: {outcome.outcome}" for outcome in result.outcomes]
+        elif result.outcomes:
+            counts = Counter(str(outcome.outcome) for outcome in result.outcomes)
+            modules = ", ".join(f"{count} {name}" for name, count in counts.items())
+            parts.append(f"modules: {modules}")
+    return "; ".join(parts) or "nothing was started or imported"
 
 
 def render_sbom(report: BuildReport) -> str:

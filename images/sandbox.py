@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from images.engine import EngineClient
 from images.engine.containers import ContainerSpec, EngineContainer, create_volume, run_container
+from images.failure import RaisedError, parse_chain
 from images.inside import read_program
 from mirror.core.errors import EngineError, InputError
 from mirror.core.wait import Deadline, wait_until
@@ -104,7 +105,15 @@ class Sandbox:
                 modules=tuple(event["modules"]),
             )
             for event in _read_events(self.monitor)
-            if event["kind"] not in ("relay", "broken")
+            if event["kind"] not in ("relay", "broken", "end")
+        )
+
+    def endings(self) -> tuple[tuple[RaisedError, ...], ...]:
+        """Return why Python programs ended, in order: an exception and what led to it, each."""
+        return tuple(
+            parse_chain(event["chain"])
+            for event in _read_events(self.monitor)
+            if event["kind"] == "end"
         )
 
     def count_relayed(self) -> int:

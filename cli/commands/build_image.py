@@ -14,6 +14,7 @@ from mirror.core.codec import dump
 from mirror.settings import check_index_url
 
 _PATH = click.Path(path_type=Path)
+_FORMATS = ("table", "json", "yaml")
 
 
 @click.command(name="build-image", context_settings=HELP)
@@ -24,6 +25,14 @@ _PATH = click.Path(path_type=Path)
 @click.option("--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Also install this group.")
 @click.option("--base", type=IMAGE, metavar="IMAGE", help="Build on this base image.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the recipe, as TOML; add to a list or a table. E.g. "
+    "'run_packages=[\"libpq5\"]', 'starts.web.port=8000'",
+)
 @click.option("--tag", type=IMAGE, metavar="REF", help="Name of the image.  [default: RECIPE:ID]")
 @click.option(
     "--mirror",
@@ -53,13 +62,18 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["recipe", "dockerfile"]),
     help="Print it and build nothing.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Print what was concluded from which line of which file, and what is unknown.",
+)
 @click.option("--report", type=_PATH, metavar="FILE", help="Write the whole report as JSON.")
 @click.option("--sbom", type=_PATH, metavar="FILE", help="Write a CycloneDX bill of materials.")
 @click.option(
     "--deployment", type=_PATH, metavar="FILE", help="Write Deployments of the start commands."
 )
 @click.option(
-    "--output", "archive", type=_PATH, metavar="TAR", help="Write the image as `docker save` does."
+    "--tar", "archive", type=_PATH, metavar="FILE", help="Write the image as `docker save` does."
 )
 @click.option("--push", is_flag=True, help="Push the image to the registry in its --tag.")
 @delivery_options("the image stays in the engine")
@@ -72,21 +86,24 @@ _PATH = click.Path(path_type=Path)
 @cluster_options("30m")
 @click.option(
     "-o",
-    "--format",
+    "--output",
     "output",
-    type=click.Choice(["table", "json", "yaml"]),
+    metavar="[table|json|yaml]",
     default="table",
     show_default=True,
     help="Format of the result; progress goes to stderr.",
 )
+@click.option("--format", "old_format", type=click.Choice(_FORMATS), hidden=True)
 @click.version_option(package_name="pypi-mirror")
 def build_image(
     project: str | None,
     list_recipes: bool,
     base: str | None,
     ca_bundle: Path | None,
+    archive: Path | None,
     delivery: DeliveryFlags,
-    output: OutputFormat,
+    output: str,
+    old_format: OutputFormat | None,
     target: ClusterOptions,
     **options: Any,
 ) -> None:
@@ -100,20 +117,40 @@ def build_image(
     build-image chronicle --source ~/chronicle --tag chronicle:1
     build-image .                            any project with a uv.lock
     build-image . --print recipe > my.toml   ... then edit it: build-image . --recipe my.toml
-    build-image . --vendor mylib=../mylib --deliver nodes
+    build-image . --explain                  what was read from its files, and what is unknown
+    build-image . --vendor mylib=../mylib --deliver auto
     """
     from cli import build_workflow
 
+    archive, form = _read_output(output, archive)
+    form = old_format or form
     if list_recipes:
         for name, title in build_workflow.list_recipes():
             click.echo(f"{name:<12} {title}")
     elif project == "mirror":
-        _refuse_options(options | dump(delivery))
-        build_workflow.run_mirror_build(target, base, read_ca_option(ca_bundle), output)
+        _refuse_options(options | {"archive": archive} | dump(delivery))
+        build_workflow.run_mirror_build(target, base, read_ca_option(ca_bundle), form)
     else:
-        options |= {"project": project, "base": base, "delivery": delivery}
+        options |= {"project": project, "base": base, "archive": archive, "delivery": delivery}
         build = build_workflow.BuildOptions(**options)
-        build_workflow.run_application_build(build, target, output)
+        build_workflow.run_application_build(build, target, form)
+
+
+def _read_output(value: str, archive: Path | None) -> tuple[Path | None, OutputFormat]:
+    """Return the tar to write, and the format of the result.
+
+    --output was the option for the tar, and still is if its value is no format.
+    """
+    match value:
+        case "table" | "json" | "yaml":
+            return archive, value
+        case _ if archive or not any(mark in value for mark in "./"):
+            raise click.BadParameter(
+                f"{value!r} is not one of {', '.join(_FORMATS)}; --tar FILE writes the image",
+                param_hint="'-o' / '--output'",
+            )
+        case _:
+            return Path(value), "table"
 
 
 def _refuse_options(options: dict[str, Any]) -> None:

@@ -30,12 +30,16 @@ ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineImage:
-    """An image in the engine. ``size`` in bytes; ``architecture`` as Docker names it."""
+    """An image in the engine. ``size`` in bytes; ``architecture`` as Docker names it.
+
+    ``layers`` are the digests of its layers, the lowest first.
+    """
 
     id: str
     architecture: str
     size: int
     labels: Mapping[str, str]
+    layers: tuple[str, ...] = ()
 
 
 class EngineClient:
@@ -76,6 +80,7 @@ class EngineClient:
             architecture=details["Architecture"],
             size=details["Size"],
             labels=details["Config"].get("Labels") or {},
+            layers=tuple(details.get("RootFS", {}).get("Layers") or ()),
         )
 
     def get(self, reference: str) -> EngineImage:

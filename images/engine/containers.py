@@ -68,11 +68,18 @@ class EngineContainer:
 
     def run(self, argv: Sequence[str]) -> int:
         """Run a program in the container, wait for its end and return its exit code."""
+        return self._execute(argv)[0]
+
+    def read_output(self, argv: Sequence[str]) -> str:
+        """Run a program in the container, wait for its end and return its stdout."""
+        return self._execute(argv)[1]
+
+    def _execute(self, argv: Sequence[str]) -> tuple[int, str]:
         with self.engine.api_call(f"run {argv[0]} in a container"):
             api = self.engine.api
-            process: Any = api.exec_create(self.id, list(argv))
-            api.exec_start(process["Id"])
-            return int(api.exec_inspect(process["Id"])["ExitCode"])
+            process: Any = api.exec_create(self.id, list(argv), stderr=False)
+            output: bytes = api.exec_start(process["Id"])
+            return int(api.exec_inspect(process["Id"])["ExitCode"]), output.decode(errors="replace")
 
 
 @contextmanager

@@ -5,7 +5,8 @@ usage: monitor.py PORT|0 [SOCKET]            in the namespace: relay PORT, the o
 
 Every address is routed to loopback. There, a packet socket sees every connection, a name server
 fails every query, and the relay is the only other listener. Each attempt is a JSON line on stdout:
-{"kind": "dns"|"connect"|"python"|"relay"|"broken", "host", "port", "process", "modules"}.
+{"kind": "dns"|"connect"|"python"|"relay"|"broken"|"end", "host", "port", "process", "modules"}. An
+"end" says why a Python program ended: its "chain" is what raised.py describes.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ _lock = threading.Lock()
 
 
 def report(
-    kind: str, host: str, port: int = 0, process: str = "", modules: Sequence[str] = ()
+    kind: str,
+    host: str,
+    port: int = 0,
+    process: str = "",
+    modules: Sequence[str] = (),
+    chain: Sequence[dict[str, object]] = (),
 ) -> None:
     """Print an event unless the same one was printed before."""
     event = {"kind": kind, "host": host, "port": port, "process": process, "modules": modules}
-    line = json.dumps(event)
+    line = json.dumps(event | {"chain": chain} if chain else event)
     with _lock:
         if line not in _reported:
             _reported.add(line)
@@ -51,6 +57,18 @@ def route_all_to_loopback() -> None:
             code = struct.unpack_from("=i", kernel.recv(4096), 16)[0]
             if code and family == socket.AF_INET:
                 raise OSError(-code, "cannot route to loopback")
+
+
+def name_host() -> None:
+    """Let the container's own name resolve, as it does in a pod.
+
+    Containers that join the network share this container's hostname and its /etc/hosts.
+    """
+    name = socket.gethostname()
+    with open("/etc/hosts", "a+") as hosts:
+        hosts.seek(0)
+        if name not in hosts.read().split():
+            hosts.write(f"127.0.0.1\t{name}\n")
 
 
 # -- attempts -----------------------------------------------------------------------------------
@@ -182,6 +200,7 @@ def main() -> None:
         print("ready", flush=True)
         serve_relay(outer, socket.AF_INET, (address, int(port)))
     route_all_to_loopback()
+    name_host()
     for work in (serve_dns, watch_packets, receive_hook_messages):
         threading.Thread(target=work, daemon=True).start()
     while not any("pypi-mirror-proof" in line for line in open("/proc/net/unix")):  # noqa: SIM115

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from images.proof import ProofResult, ProofSubject, describe_unexpected
+from images.advice import Advice
+from images.proof import (
+    ProofResult,
+    ProofSubject,
+    advise_on_unexpected,
+    describe_unexpected,
+)
 from images.sandbox import NetworkAttempt
 
 ORDER = 4
@@ -11,6 +17,7 @@ ORDER = 4
 def check(subject: ProofSubject) -> ProofResult:
     faults: list[str] = []
     attempts: list[NetworkAttempt] = []
+    advice: list[Advice] = []
     last_lines: list[str] = []
     for argv in subject.recipe.checks:
         run, tried = subject.run_in_sandbox(argv, argv[0])
@@ -19,10 +26,12 @@ def check(subject: ProofSubject) -> ProofResult:
             command = " ".join(argv)[:80]
             faults.append(f"{command} ended with {run.exit_code}: " + "\n".join(lines[-5:]))
         faults += describe_unexpected(tried, subject.recipe.expected_hosts)
+        advice += advise_on_unexpected(tried, subject.recipe.expected_hosts)
         attempts += tried
         last_lines += lines[-1:]
     return ProofResult(
         summary="; ".join(last_lines)[:200] or "the recipe has none",
         faults=tuple(faults),
         attempts=tuple(attempts),
+        advice=tuple(advice),
     )

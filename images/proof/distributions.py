@@ -30,8 +30,16 @@ def check(subject: ProofSubject) -> ProofResult:
             faults.append(f"{pin.name} {pin.version} is locked and not installed")
         elif version != pin.version:
             faults.append(f"{pin.name} is installed as {version}, locked as {pin.version}")
+    warnings: tuple[str, ...] = ()
+    if not count and subject.source.dependencies:
+        faults.append(
+            f"the project has {subject.source.dependencies} dependencies, and {subject.lock.file} "
+            "has no distribution for this image: lock the project again"
+        )
+    elif not count:
+        warnings = (f"{subject.lock.file} has no distribution for this image",)
     summary = f"{count} locked distributions at their versions"
-    return ProofResult(summary=summary, faults=tuple(faults))
+    return ProofResult(summary=summary, faults=tuple(faults), warnings=warnings)
 
 
 def read_environment(subject: ProofSubject) -> dict[str, Any]:

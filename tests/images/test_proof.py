@@ -129,7 +129,6 @@ def test_reports_missing_and_wrong_distributions(
         image=report["id"],
         recipe=recipe,
         lock=ProjectLock(file="uv.lock", sha256="", pins=pins, members=()),
-        packages=("hello",),
         progress=SILENT,
     )
     faults = distributions.check(subject).faults
