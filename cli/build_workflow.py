@@ -118,7 +118,7 @@ def run_application_build(
     )
     with check_request(request, deadline) as checked:
         if options.preview == "dockerfile":
-            click.echo(preview_dockerfile(checked), nl=False)
+            click.echo(preview_dockerfile(checked, deadline), nl=False)
             return
         _build(options, checked, target, deadline, output)
 

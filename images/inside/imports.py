@@ -21,10 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# copies that the proof puts on PYTHONPATH: nothing else of this package is in the image
-modules: Any = importlib.import_module("pypi_mirror_modules")
-raised: Any = importlib.import_module("pypi_mirror_raised")
-
 
 class ImportStillRunning(BaseException):
     """An import has taken as long as it may."""
@@ -33,10 +29,11 @@ class ImportStillRunning(BaseException):
 class Importer:
     """Imports modules and prints what happens."""
 
-    def __init__(self, seconds: float, limit: float) -> None:
+    def __init__(self, seconds: float, limit: float, modules: Any, raised: Any) -> None:
         # keep the output of modules apart from the result
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
+        self._modules, self._raised = modules, raised
         self._seconds = seconds
         self._deadline = time.monotonic() + limit
         self._hosts: list[str] = []
@@ -72,7 +69,7 @@ class Importer:
         try:
             action()
         except BaseException as failure:  # noqa: BLE001 - SystemExit too
-            chain = raised.describe_chain(failure)
+            chain = self._raised.describe_chain(failure)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         module = sys.modules.get(name)
@@ -90,16 +87,16 @@ class Importer:
 
     def load_package(self, name: str, *, asked_for: bool = False) -> None:
         """Import a package and every module in it, without its tests."""
-        if modules.is_test(name) and not asked_for:
+        if self._modules.is_test(name) and not asked_for:
             self.tests.append(name)
             return
         self.load(name)
         for info in pkgutil.iter_modules(self._find_paths(name)):
             inner = f"{name}.{info.name}"
             path = os.path.join(getattr(info.module_finder, "path", ""), f"{info.name}.py")
-            if info.name == "__main__" or modules.is_environment_of_alembic(path):
+            if info.name == "__main__" or self._modules.is_environment_of_alembic(path):
                 continue
-            if modules.is_test(info.name):
+            if self._modules.is_test(info.name):
                 self.tests.append(inner)
             elif info.ispkg:
                 self.load_package(inner)
@@ -134,6 +131,9 @@ def find_roots(folder: Path, folders: list[str], environment: Path) -> Iterator[
 
 
 def main() -> None:
+    # copies that the proof puts on PYTHONPATH: nothing else of this package is in the image
+    modules: Any = importlib.import_module("pypi_mirror_modules")
+    raised: Any = importlib.import_module("pypi_mirror_raised")
     options = json.loads(sys.argv[1])
     sys.argv = [sys.argv[0]]
     folder = Path.cwd()
@@ -145,7 +145,7 @@ def main() -> None:
     named = [name for entry in entries for name in entry.modules]
     scripts = [path for entry in entries for path in entry.scripts]
     reached = project.reach(named, scripts)
-    importer = Importer(options["seconds"], options["limit"])
+    importer = Importer(options["seconds"], options["limit"], modules, raised)
     settings = os.environ.get("DJANGO_SETTINGS_MODULE") or project.find_django_settings()
     if settings and importlib.util.find_spec("django"):
         os.environ["DJANGO_SETTINGS_MODULE"] = settings

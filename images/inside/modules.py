@@ -92,7 +92,7 @@ class Project:
                 continue  # the folder of a script in a package: its packages have longer names
             for path in sorted(root.glob("*/__init__.py")):
                 name = path.parent.name
-                is_root = path.parent in self.roots  # such as src, on sys.path itself
+                is_root = name == "src" and path.parent in self.roots
                 if name.isidentifier() and name not in _OTHER_FOLDERS and not is_root:
                     names.append(name)
         return list(dict.fromkeys(names))

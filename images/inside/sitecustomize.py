@@ -139,4 +139,5 @@ def _install_hook() -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-_install_hook()
+if __name__ == "sitecustomize":  # not when it is imported for a test
+    _install_hook()
