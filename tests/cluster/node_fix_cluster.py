@@ -25,8 +25,8 @@ from mirror.reconciler.reconcile import ObjectReconciler
 from tests.cluster.apiserver import ApiServer, run_api_server
 from tests.cluster.bare_hosts import BareHost, BareHostDriver, bare_host
 from tests.cluster.calico.objects import CNI_CONFIG_TEMPLATE, render_crds, render_v3_pool_crd
-from tests.cluster.fix_targets import FixTargets
 from tests.cluster.waiting import wait_for
+from tests.fix_targets import FixTargets
 
 FIXES = ("pod-sysctl", "host-sysctl", "ippool")
 IPV6_POOL, V3_POOL_KIND = "default-ipv6-ippool", "IPPool.projectcalico.org"
@@ -184,7 +184,7 @@ def start_node_fix_cluster(root: Path) -> Iterator[NodeFixCluster]:
         server.kubectl("create", "-f", "-", stdin=render_crds())
         wait_for("the pools", lambda: _serves_pools(server), timeout=120)
         server.kubectl("create", "-f", "-", stdin=json.dumps(build_calico_objects()))
-        yield NodeFixCluster(FixTargets(server.admin), host, server)
+        yield NodeFixCluster(FixTargets.of_kubeconfig(server.admin), host, server)
 
 
 def _serves_pools(server: ApiServer) -> bool:

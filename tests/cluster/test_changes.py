@@ -14,7 +14,8 @@ import pytest
 from deploy.changes.state import read_states
 from mirror.core.errors import RefusedError
 from tests.cluster.apiserver import ApiServer
-from tests.cluster.fix_targets import (
+from tests.cluster.kills import run_killed_at_write
+from tests.fix_targets import (
     BASE_COREFILE,
     CHANGES,
     COREFILE,
@@ -22,7 +23,6 @@ from tests.cluster.fix_targets import (
     FixTargets,
     apply_fixes,
     roll_back_fixes,
-    run_killed_at_write,
 )
 
 pytestmark = pytest.mark.cluster
@@ -34,7 +34,7 @@ SEEDS = [*range(int(os.environ.get("MIRROR_ORDERS", "24"))), 550]
 
 @pytest.fixture
 def targets(api_server: ApiServer) -> FixTargets:
-    targets = FixTargets(api_server.admin)
+    targets = FixTargets.of_kubeconfig(api_server.admin)
     targets.recreate()
     return targets
 

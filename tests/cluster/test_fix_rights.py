@@ -17,9 +17,9 @@ from deploy.repair.model import FixRequest
 from deploy.repair.plan import plan_fixes
 from mirror.core.errors import MirrorError
 from tests.cluster.apiserver import ApiServer
-from tests.cluster.fix_targets import COREFILE, FixTargets
 from tests.cluster.objects import build_cluster_role, render_list
 from tests.cluster.waiting import wait_for
+from tests.fix_targets import COREFILE, FixTargets
 
 pytestmark = pytest.mark.cluster
 
@@ -51,7 +51,7 @@ NEEDED_RIGHTS = sorted(
 
 @pytest.fixture(scope="module")
 def targets(api_server: ApiServer) -> FixTargets:
-    targets = FixTargets(api_server.admin)
+    targets = FixTargets.of_kubeconfig(api_server.admin)
     targets.recreate()
     targets.write_corefile(".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n")
     labels = {"k8s-app": "kube-dns"}
@@ -87,7 +87,7 @@ def grant_rights(api_server: ApiServer, rights: list[tuple[str, str]]) -> Cluste
     subject = {"kind": "User", "name": "limited", "apiGroup": group}
     roles = build_cluster_role("limited", rules, subject)
     api_server.kubectl("apply", "-f", "-", stdin=render_list(roles))
-    cluster = FixTargets(api_server.limited).connect()
+    cluster = FixTargets.of_kubeconfig(api_server.limited).connect()
     reviewed = {*NEEDED_RIGHTS, *EVIDENCE_RIGHTS}
     wait_for(
         "the rights to apply",

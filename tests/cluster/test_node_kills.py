@@ -25,8 +25,8 @@ from mirror.agent.allowlist import BOOT_FILE, DISABLE_IPV6_ALL
 from mirror.core.errors import ClusterError, MirrorError
 from tests.cluster import v3_pools
 from tests.cluster.bare_hosts import BareHostDriver, ask_bare_host
-from tests.cluster.fix_targets import run_killed_at_write
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
+from tests.cluster.kills import run_killed_at_write
 from tests.cluster.node_fix_cluster import FIXES, POOL_SPEC, NodeFixCluster, start_node_fix_cluster
 
 pytestmark = pytest.mark.cluster

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import copy
 import ipaddress
 import re
 from typing import Any
 
+from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.errors import StatusError, forbidden, invalid
 from tests.kubernetes_api.resources import ResourceType
 
@@ -48,7 +48,7 @@ def set_defaults(obj: Any, old: Any | None, used_ips: set[str]) -> None:
     """Fill in the defaults of a new or changed object, in place."""
     kind, spec = obj["kind"], obj.get("spec")
     if kind in _EMPTY_STATUS:
-        obj.setdefault("status", copy.deepcopy(_EMPTY_STATUS[kind]))
+        obj.setdefault("status", clone(_EMPTY_STATUS[kind]))
     match kind:
         case "Service":
             _set_service_defaults(spec, (old or {}).get("spec") or {}, used_ips)
@@ -303,8 +303,8 @@ def _check_immutable(new: Any, old: Any) -> list[tuple[str, str]]:
 
 
 def _check_pod_change(spec: Any, old: Any) -> list[tuple[str, str]]:
-    new, old = copy.deepcopy(_without(spec, _POD_FIELDS)), _without(old, _POD_FIELDS)
-    old = copy.deepcopy(old)
+    new, old = clone(_without(spec, _POD_FIELDS)), _without(old, _POD_FIELDS)
+    old = clone(old)
     for each in (new, old):
         for container in [*(each.get("initContainers") or ()), *(each.get("containers") or ())]:
             container.pop("image", None)

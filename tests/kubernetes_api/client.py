@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from deploy.cluster.client import Cluster, Object
 from mirror.core.wait import Deadline
 from mirror.reconciler.api import ApiStatusError, InClusterClient
 from tests.kubernetes_api.access import User
+from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.memory import MemoryApi
 from tests.kubernetes_api.requests import ApiRequest
 
@@ -44,7 +44,7 @@ class DirectCluster(Cluster):
             method=method,
             path=path,
             query=dict(query or {}),
-            body=copy.deepcopy(body),
+            body=clone(body),
             content_type=content_type,
             token=self._user.token,
             user_agent="direct",
@@ -71,7 +71,7 @@ class DirectInClusterClient(InClusterClient):
             method=method,
             path=path,
             query=dict(pair.split("=", 1) for pair in query.split("&") if pair),
-            body=copy.deepcopy(body),
+            body=clone(body),
             content_type=content_type or "application/json",
             token=self._user.token,
             user_agent="Python-urllib",
@@ -79,4 +79,4 @@ class DirectInClusterClient(InClusterClient):
         response = self.memory.handle(request)
         if response.status >= 400:
             raise ApiStatusError(response.status, str(response.body["message"]))
-        return copy.deepcopy(response.body)
+        return clone(response.body)

@@ -7,10 +7,11 @@ last ``.`` for an item itself.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from tests.kubernetes_api.copying import clone
 
 Path = tuple[str, ...]
 
@@ -109,7 +110,7 @@ def merge(live: Any, config: Any, name: str = "", kind: str = "") -> Any:
             return [*live, *(item for item in config if item not in live)]
         if keys := _list_keys(name, [*live, *config], kind):
             return _merge_items(live, config, keys, kind)
-    return copy.deepcopy(config)
+    return clone(config)
 
 
 def _merge_items(live: list[Any], config: list[Any], keys: tuple[str, ...], kind: str) -> list[Any]:
@@ -120,11 +121,11 @@ def _merge_items(live: list[Any], config: list[Any], keys: tuple[str, ...], kind
     waiting = list(old)
     for key, item in new.items():
         while waiting and waiting[0] not in new:
-            merged.append(copy.deepcopy(old[waiting.pop(0)]))
+            merged.append(clone(old[waiting.pop(0)]))
         if key in waiting:
             waiting.remove(key)
-        merged.append(merge(old[key], item, "", kind) if key in old else copy.deepcopy(item))
-    return [*merged, *(copy.deepcopy(old[key]) for key in waiting)]
+        merged.append(merge(old[key], item, "", kind) if key in old else clone(item))
+    return [*merged, *(clone(old[key]) for key in waiting)]
 
 
 def remove_fields(obj: Any, paths: set[Path], *, kept: set[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import threading
@@ -23,6 +22,7 @@ from tests.kubernetes_api.access import (
     read_role_rules,
     service_account_user,
 )
+from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.errors import (
     StatusError,
     already_exists,
@@ -114,7 +114,7 @@ class MemoryApi:
         stored = None
         with self._lock:
             for given in objects:
-                obj = copy.deepcopy(given)
+                obj = clone(given)
                 resource = self.find_resource(obj)
                 obj.setdefault("apiVersion", resource.api_version)
                 metadata = obj["metadata"]
@@ -407,7 +407,7 @@ class MemoryApi:
             admission.require_namespace(resource, obj, space)
         for key in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "managedFields"):
             metadata.pop(key, None)
-        owned = copy.deepcopy(obj)
+        owned = clone(obj)
         self._fill_metadata(resource, obj, None)
         admission.set_defaults(obj, None, self._used_ips())
         admission.validate(resource, obj, self._used_ips())
@@ -477,20 +477,20 @@ class MemoryApi:
         if subresource:
             status = obj.get("status")
             obj.clear()
-            obj.update(copy.deepcopy(old))
+            obj.update(clone(old))
             obj["status"] = status
             return
         if resource.has_status:
             obj.pop("status", None)
             if "status" in old:
-                obj["status"] = copy.deepcopy(old["status"])
+                obj["status"] = clone(old["status"])
         for key in (
             *("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
             *("generation", "managedFields", "namespace"),
         ):
             metadata.pop(key, None)
             if key in old_metadata:
-                metadata[key] = copy.deepcopy(old_metadata[key])
+                metadata[key] = clone(old_metadata[key])
 
     def _save_change(self, request: ApiRequest, resource: ResourceType, obj: Any, old: Any) -> Any:
         """Store an object if it differs; remove it if that was its last finalizer."""
@@ -576,9 +576,7 @@ class MemoryApi:
         remove_fields(merged, dropped, kept=owners.owned_by_others(key))
         owners.forget(forced)
         owners.sets[key] = set(fields)
-        merged["metadata"]["managedFields"] = copy.deepcopy(
-            old["metadata"].get("managedFields") or []
-        )
+        merged["metadata"]["managedFields"] = clone(old["metadata"].get("managedFields") or [])
         self._keep_system_fields(resource, merged, old, "")
         admission.set_defaults(merged, old, self._used_ips())
         admission.validate(resource, merged)
@@ -635,7 +633,7 @@ class MemoryApi:
         """Return the object of a request, with its type and its namespace."""
         if not isinstance(body, dict):
             raise bad_request("the object provided is unrecognized: it must be a map")
-        obj = copy.deepcopy(body)
+        obj = clone(body)
         given = obj.get("apiVersion"), obj.get("kind")
         if given == (None, None) and not resource.custom:
             obj = {"apiVersion": resource.api_version, "kind": resource.kind} | obj

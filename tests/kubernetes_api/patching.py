@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
+from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.errors import StatusError, bad_request
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
     """Return the target with a merge patch applied: null removes a key."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return clone(patch)
     merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -26,7 +26,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     """Return the target with a JSON patch applied. Raises StatusError as the API server does."""
     if not isinstance(operations, list):
         raise bad_request("error decoding patch: json: cannot unmarshal into a list")
-    document = copy.deepcopy(target)
+    document = clone(target)
     for operation in operations:
         kind, pointer = operation["op"], operation["path"]
         try:
@@ -41,7 +41,7 @@ def json_patch(target: Any, operations: Any) -> Any:
                     _get(document, pointer)
                     document = _drop(document, pointer)
                 case "copy" | "move":
-                    value = copy.deepcopy(_get(document, operation["from"]))
+                    value = clone(_get(document, operation["from"]))
                     if kind == "move":
                         document = _drop(document, operation["from"])
                     document = _put(document, pointer, value, True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
+from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.resources import ResourceType
 
 ObjectKey = tuple[str, str, str, str]  # group, plural, namespace, name
@@ -23,12 +23,12 @@ class ObjectStore:
         return resource.group, resource.plural, namespace if resource.namespaced else "", name
 
     def get(self, resource: ResourceType, namespace: str, name: str) -> Any | None:
-        return copy.deepcopy(self._objects.get(self.key(resource, namespace, name)))
+        return clone(self._objects.get(self.key(resource, namespace, name)))
 
     def list(self, resource: ResourceType, namespace: str = "") -> list[Any]:
         """Return the objects of a namespace, or of all, in the order of their names."""
         return [
-            copy.deepcopy(obj)
+            clone(obj)
             for (group, plural, space, _), obj in sorted(self._objects.items())
             if (group, plural) == (resource.group, resource.plural) and namespace in ("", space)
         ]
@@ -36,16 +36,16 @@ class ObjectStore:
     def put(self, resource: ResourceType, obj: Any) -> Any:
         """Store an object under its next version, and return it."""
         self.version += 1
-        stored = copy.deepcopy(obj)
+        stored = clone(obj)
         metadata = stored["metadata"]
         metadata["resourceVersion"] = str(self.version)
         key = self.key(resource, metadata.get("namespace", ""), metadata["name"])
         self._objects[key] = stored
-        return copy.deepcopy(stored)
+        return clone(stored)
 
     def remove(self, resource: ResourceType, namespace: str, name: str) -> None:
         self.version += 1
         self._objects.pop(self.key(resource, namespace, name), None)
 
     def values(self) -> Iterator[Any]:
-        return iter(copy.deepcopy(list(self._objects.values())))
+        return iter(clone(list(self._objects.values())))

@@ -1,11 +1,10 @@
-"""The change engine on an API in memory: apply, merge, roll back, and continue after a kill."""
+"""The change engine: apply, merge with the edits of others, roll back."""
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Callable
-from typing import Any, cast
+import json
+from typing import Any
 
 import pytest
 
@@ -13,267 +12,354 @@ from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import Change, ConfigMapKey, Edit, ObjectSpec, Target
 from deploy.changes.state import read_states
 from deploy.changes.update import TargetUpdate
-from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.fix_registry import load_editors
-from mirror.core.errors import RefusedError
-from tests.kubernetes_api import KilledError
-
-COREFILE = b".:53 {\n    errors\n    forward . 9.9.9.9\n    cache 30\n}\n"
-TARGET = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
-WORKLOAD = ObjectSpec(kind="Deployment", namespace="shop", name="web")
-SPEC = {"template": {"spec": {"containers": [{"name": "a"}]}}}
-DNS = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": False})
-GUARD = Edit(fix="search-domains", options={"suffixes": ["home.example"], "keep": []})
-ATTACH = Edit(fix="attach", options={"index": True, "ndots": False})
-CHANGES = (
-    Change(target=TARGET, edit=DNS, why="no IPv6"),
-    Change(target=TARGET, edit=GUARD, why="guard"),
+from deploy.cluster.client import ApiError
+from mirror.core.errors import ClusterError, RefusedError
+from tests.fix_targets import (
+    BASE_COREFILE,
+    CHANGES,
+    COREFILE,
+    FIXES,
+    WEB_DEPLOYMENT,
+    FixTargets,
+    apply_fixes,
+    roll_back_fixes,
 )
+from tests.kubernetes_api import CALICO_V3, DirectCluster, MemoryApi, Rule, on
+from tests.kubernetes_api.failures import Match
+
+SYSTEM = "kube-system"
+MAPS = f"/api/v1/namespaces/{SYSTEM}/configmaps"
+BOTH = ("dns", "search-domains")
+ALL_FIXES = (*BOTH, "attach", "removal")
+DNS = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": False})
 
 
-class FakeStoreCluster:
-    """Objects with resourceVersions. ``kill_at`` ends the process before that write."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str | None, str], Object] = {}
-        self.kill_at = 0
-        self.before_write: Callable[[Object], None] | None = None
-        self._writes = itertools.count(1)
-        self._versions = itertools.count(1)
-        self.create(_object("v1", "ConfigMap", TARGET) | {"data": {"Corefile": COREFILE.decode()}})
-        self.create(_object("apps/v1", "Deployment", WORKLOAD) | {"spec": copy.deepcopy(SPEC)})
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        return copy.deepcopy(self.objects.get((kind, namespace, name)))
-
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        required = [label.split("=") for label in labels.split(",") if label]
-        return [
-            copy.deepcopy(obj)
-            for (other, space, _), obj in self.objects.items()
-            if (other, space) == (kind, namespace)
-            and all(obj["metadata"].get("labels", {}).get(k) == v for k, v in required)
-        ]
-
-    def create(self, obj: Object) -> Object:
-        if self.get(*_key(obj)):
-            raise ApiError(409, "AlreadyExists", "", "exists", "")
-        return self._store(obj)
-
-    def replace(self, obj: Object) -> Object:
-        current = self.objects.get((obj["kind"], obj["metadata"]["namespace"], _name(obj)))
-        version = obj["metadata"]["resourceVersion"]
-        if current is None or current["metadata"]["resourceVersion"] != version:
-            raise ApiError(409, "Conflict", "", "changed", "")
-        return self._store(obj)
-
-    def delete(
-        self, kind: str, name: str, namespace: str | None = None, *, resource_version: str = ""
-    ) -> bool:
-        self._count()
-        current = self.objects.get((kind, namespace, name))
-        if current and current["metadata"]["resourceVersion"] != resource_version:
-            raise ApiError(409, "Conflict", "", "changed", "")
-        return self.objects.pop((kind, namespace, name), None) is not None
-
-    def edit_corefile(self, old: str, new: str) -> None:
-        """Edit the Corefile as another program does."""
-        obj = self.objects["ConfigMap", TARGET.namespace, TARGET.name]
-        obj["data"]["Corefile"] = obj["data"]["Corefile"].replace(old, new)
-        obj["metadata"]["resourceVersion"] = str(next(self._versions))
-
-    def read_corefile(self) -> bytes:
-        text = self.objects["ConfigMap", TARGET.namespace, TARGET.name]["data"]["Corefile"]
-        return str(text).encode()
-
-    def _store(self, obj: Object) -> Object:
-        self._count()
-        if self.before_write:
-            self.before_write(obj)
-        meta = {**obj["metadata"], "resourceVersion": str(next(self._versions))}
-        stored = copy.deepcopy({**obj, "metadata": meta})
-        self.objects[obj["kind"], meta.get("namespace"), meta["name"]] = stored
-        return copy.deepcopy(stored)
-
-    def _count(self) -> None:
-        if self.kill_at and next(self._writes) == self.kill_at:
-            raise KilledError
-
-
-def _object(api_version: str, kind: str, target: ConfigMapKey | ObjectSpec) -> Object:
-    meta = {"name": target.name, "namespace": target.namespace}
-    return {"apiVersion": api_version, "kind": kind, "metadata": meta}
-
-
-def _name(obj: Object) -> str:
-    return str(obj["metadata"]["name"])
-
-
-def _key(obj: Object) -> tuple[str, str, str | None]:
-    return obj["kind"], _name(obj), obj["metadata"].get("namespace")
-
-
-def make_engine(fake: FakeStoreCluster) -> ChangeEngine:
-    return ChangeEngine(cast("Cluster", fake), load_editors())
-
-
-def apply_all(fake: FakeStoreCluster, changes: tuple[Change, ...] = CHANGES) -> None:
-    engine = make_engine(fake)
+def apply_changes(targets: FixTargets, *changes: Change) -> None:
+    engine = targets.make_engine()
     for update in engine.plan(changes):
         engine.apply(update)
 
 
-def roll_back(fake: FakeStoreCluster, *fixes: str, force: bool = False) -> None:
-    engine = make_engine(fake)
-    for update in engine.plan_rollback(fixes or ("dns", "search-domains")):
-        engine.apply(update, force=force)
+def states(targets: FixTargets, *fixes: str) -> dict[str, str]:
+    return {state.fix: state.state for state in read_states(targets.make_engine(), fixes)}
 
 
-def states(fake: FakeStoreCluster) -> dict[str, str]:
-    fixes = ("search-domains", "dns")
-    return {state.fix: state.state for state in read_states(make_engine(fake), fixes)}
-
-
-def plan_one(fake: FakeStoreCluster, target: Target = TARGET) -> TargetUpdate:
-    engine = make_engine(fake)
+def plan_one(targets: FixTargets, target: Target = COREFILE) -> TargetUpdate:
+    engine = targets.make_engine()
     return next(engine.plan_entry(e) for e in engine.entries() if e.target == target)
 
 
-def test_rollback_restores_every_byte() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    assert states(fake) == {"search-domains": "applied", "dns": "applied"}
-    assert b"template ANY ANY home.example" in fake.read_corefile()
-    roll_back(fake, "search-domains")
-    assert states(fake) == {"search-domains": "absent", "dns": "applied"}
-    roll_back(fake)
-    assert fake.read_corefile() == COREFILE
-    assert make_engine(fake).entries() == []
+def edit_corefile(targets: FixTargets, old: str, new: str) -> None:
+    targets.write_corefile(targets.read_corefile().replace(old, new))
 
 
-def test_a_second_run_changes_nothing() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    before = copy.deepcopy(fake.objects)
-    (update,) = make_engine(fake).plan(CHANGES)
-    assert update.is_noop
-    apply_all(fake)
-    assert fake.objects == before
+# -- apply and roll back --------------------------------------------------------------------------
 
 
-def test_attachments_are_undone_on_their_own() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    apply_all(fake, (Change(target=WORKLOAD, edit=ATTACH, why=""),))
-    assert states(fake)["attach"] == "applied"
-    roll_back(fake)
-    assert states(fake)["attach"] == "applied"
-    roll_back(fake, "attach")
-    assert fake.objects["Deployment", "shop", "web"]["spec"] == SPEC
+def test_rollback_restores_every_byte(api: MemoryApi, targets: FixTargets) -> None:
+    before = targets.read_state()
+    apply_fixes(targets, *ALL_FIXES)
+    after = targets.read_state()
+    assert "template ANY ANY home.example" in after["corefile"]
+    assert "prefer_udp" in after["corefile"]
+    assert "pypi-mirror-env" in after["web"]
+    assert after["policy"] is None
+    assert states(targets, *ALL_FIXES) == dict.fromkeys(ALL_FIXES, "applied")
+    roll_back_fixes(targets, *ALL_FIXES)
+    assert targets.read_state() == before
+    assert targets.list_leftovers() == []
 
 
-def test_keeps_edits_that_others_made_elsewhere() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    fake.edit_corefile("cache 30", "cache 60")
-    assert plan_one(fake).keeps_foreign_edits
-    assert states(fake)["dns"] == "applied"
-    apply_all(fake)
-    roll_back(fake)
-    assert fake.read_corefile() == COREFILE.replace(b"cache 30", b"cache 60")
+def test_a_fix_is_rolled_back_without_the_others(targets: FixTargets) -> None:
+    apply_fixes(targets, *BOTH)
+    roll_back_fixes(targets, "search-domains")
+    assert states(targets, *BOTH) == {"search-domains": "absent", "dns": "applied"}
+    roll_back_fixes(targets, *BOTH)
+    assert targets.read_corefile() == BASE_COREFILE
+    assert targets.make_engine().entries() == []
 
 
-def test_refuses_to_drop_edits_that_touch_ours() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    fake.edit_corefile("rcode NXDOMAIN", "rcode SERVFAIL")
-    assert states(fake)["search-domains"] == "drifted"
-    with pytest.raises(RefusedError, match="was edited where the fix had changed it") as error:
-        roll_back(fake)
-    assert "rcode SERVFAIL" in error.value.why
-    roll_back(fake, force=True)
-    assert fake.read_corefile() == COREFILE
+def test_a_second_run_writes_nothing(api: MemoryApi, targets: FixTargets) -> None:
+    apply_fixes(targets, *ALL_FIXES)
+    before = api.dump()
+    engine = targets.make_engine()
+    updates = engine.plan([change for fix in ALL_FIXES for change in CHANGES[fix]])
+    assert [update.is_noop for update in updates] == [True] * 3
+    api.requests.clear()
+    for update in updates:
+        engine.apply(update)
+    assert api.list_writes() == []
+    assert api.dump() == before
+    roll_back_fixes(targets, *ALL_FIXES)
+    assert targets.make_engine().plan_rollback(ALL_FIXES) == []
 
 
-def test_merges_an_edit_between_reading_and_writing() -> None:
-    fake = FakeStoreCluster()
-    edits = [("cache 30", "cache 60")]
-
-    def edit_once(obj: Object) -> None:
-        if _name(obj).startswith("pypi-mirror-ledger") and edits:
-            fake.edit_corefile(*edits.pop())
-
-    fake.before_write = edit_once
-    apply_all(fake)
-    assert b"cache 60" in fake.read_corefile()
-    assert b"rcode NXDOMAIN" in fake.read_corefile()
-    roll_back(fake)
-    assert fake.read_corefile() == COREFILE.replace(b"cache 30", b"cache 60")
-
-
-def test_gives_up_if_another_controller_keeps_writing() -> None:
-    fake = FakeStoreCluster()
-    numbers = itertools.count(1)
-
-    def edit_always(obj: Object) -> None:
-        if _name(obj).startswith("pypi-mirror-ledger"):
-            number = next(numbers)
-            fake.edit_corefile(f"cache {29 + number}", f"cache {30 + number}")
-
-    fake.before_write = edit_always
-    with pytest.raises(RefusedError, match="keeps changing"):
-        apply_all(fake)
-    assert b"template" not in fake.read_corefile()
+@pytest.mark.parametrize("operation", ["apply", "roll back"])
+def test_planning_writes_nothing(api: MemoryApi, targets: FixTargets, operation: str) -> None:
+    apply_fixes(targets, "dns")
+    before = api.dump()
+    api.requests.clear()
+    engine = targets.make_engine()
+    if operation == "apply":
+        updates = engine.plan([change for fix in ALL_FIXES for change in CHANGES[fix]])
+    else:
+        updates = engine.plan_rollback(ALL_FIXES)
+    assert any(update.changes_target for update in updates)
+    assert api.list_writes() == []
+    assert api.dump() == before
 
 
-@pytest.mark.parametrize("write", range(1, 4))
-@pytest.mark.parametrize("then", [apply_all, roll_back])
-def test_continues_after_a_kill_while_applying(
-    write: int, then: Callable[[FakeStoreCluster], None]
-) -> None:
-    fake = FakeStoreCluster()
-    fake.kill_at = write
-    with pytest.raises(KilledError):
-        apply_all(fake)
-    fake.kill_at = 0
-    then(fake)
-    roll_back(fake)
-    assert fake.read_corefile() == COREFILE
-    assert make_engine(fake).entries() == []
+def test_attachments_are_undone_on_their_own(targets: FixTargets) -> None:
+    before = targets.read_state()["web"]
+    apply_fixes(targets, *BOTH, "attach")
+    roll_back_fixes(targets, *BOTH)
+    assert states(targets, "attach") == {"attach": "applied"}
+    roll_back_fixes(targets, "attach")
+    assert targets.read_state()["web"] == before
 
 
-@pytest.mark.parametrize("write", range(1, 4))
-@pytest.mark.parametrize("then", [apply_all, roll_back])
-def test_continues_after_a_kill_while_rolling_back(
-    write: int, then: Callable[[FakeStoreCluster], None]
-) -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    fake.kill_at = write
-    with pytest.raises(KilledError):
-        roll_back(fake)
-    fake.kill_at = 0
-    then(fake)
-    roll_back(fake)
-    assert fake.read_corefile() == COREFILE
-    assert make_engine(fake).entries() == []
+def test_keeps_a_config_map_that_others_created(api: MemoryApi, targets: FixTargets) -> None:
+    """A key that a fix added to a ConfigMap of somebody else goes; the ConfigMap stays."""
+    custom = ConfigMapKey(namespace=SYSTEM, name="coredns-custom", key="x.override")
+    metadata = {"name": custom.name, "namespace": SYSTEM}
+    api.seed({"kind": "ConfigMap", "metadata": metadata, "data": {"y.server": "theirs"}})
+    apply_changes(targets, Change(target=custom, edit=DNS, why=""))
+    assert "x.override" in api.read("ConfigMap", custom.name, SYSTEM)["data"]
+    roll_back_fixes(targets, "dns")
+    assert api.read("ConfigMap", custom.name, SYSTEM)["data"] == {"y.server": "theirs"}
 
 
-def test_refuses_entries_of_an_unknown_fix() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    engine = ChangeEngine(cast("Cluster", fake), {})
+def test_removes_a_config_map_that_a_fix_created(api: MemoryApi, targets: FixTargets) -> None:
+    custom = ConfigMapKey(namespace=SYSTEM, name="coredns-custom", key="x.override")
+    apply_changes(targets, Change(target=custom, edit=DNS, why=""))
+    assert api.has("ConfigMap", custom.name, SYSTEM)
+    roll_back_fixes(targets, "dns")
+    assert not api.has("ConfigMap", custom.name, SYSTEM)
+
+
+def test_recreates_a_removed_object_of_the_second_api(targets: FixTargets, api: MemoryApi) -> None:
+    api.serve(*CALICO_V3)
+    spec = {"cidr": "fd00::/48", "disabled": False}
+    metadata = {"name": "six", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    api.seed({"kind": "IPPool", "metadata": metadata, "spec": spec})
+    target = ObjectSpec(kind="IPPool.projectcalico.org", name="six")
+    apply_changes(targets, Change(target=target, edit=Edit(fix="removal"), why=""))
+    assert not api.has("IPPool", "six")
+    roll_back_fixes(targets, "removal")
+    pool = api.read("IPPool", "six")
+    assert pool["spec"] == spec
+    assert pool["metadata"]["labels"] == {"a": "b"}
+    assert pool["metadata"]["annotations"] == {"c": "d"}
+
+
+def test_refuses_entries_of_an_unknown_fix(targets: FixTargets) -> None:
+    apply_fixes(targets, "dns")
+    engine = ChangeEngine(targets.connect(), {})
     with pytest.raises(RefusedError, match="unknown to this version"):
         engine.plan_rollback(("dns",))
 
 
-def test_keeps_a_config_map_that_others_created() -> None:
-    """A key that a fix added to a ConfigMap of somebody else goes; the ConfigMap stays."""
-    fake = FakeStoreCluster()
-    custom = ConfigMapKey(namespace="kube-system", name="coredns-custom", key="x.override")
-    fake.create(_object("v1", "ConfigMap", custom) | {"data": {"y.server": "theirs"}})
-    apply_all(fake, (Change(target=custom, edit=DNS, why=""),))
-    assert "x.override" in fake.objects["ConfigMap", "kube-system", "coredns-custom"]["data"]
-    roll_back(fake)
-    custom_map: dict[str, Any] = fake.objects["ConfigMap", "kube-system", "coredns-custom"]
-    assert custom_map["data"] == {"y.server": "theirs"}
+# -- the edits of others --------------------------------------------------------------------------
+
+
+def test_keeps_edits_that_others_made_elsewhere(targets: FixTargets) -> None:
+    apply_fixes(targets, *BOTH)
+    edit_corefile(targets, "cache 30", "cache 60")
+    assert plan_one(targets).keeps_foreign_edits
+    assert states(targets, "dns")["dns"] == "applied"
+    apply_fixes(targets, *BOTH)
+    roll_back_fixes(targets, *BOTH)
+    assert targets.read_corefile() == BASE_COREFILE.replace("cache 30", "cache 60")
+
+
+def test_keeps_edits_of_a_workload(api: MemoryApi, targets: FixTargets) -> None:
+    before = targets.read_state()["web"]
+    apply_fixes(targets, "attach")
+
+    def edit(deployment: Any) -> None:
+        deployment["spec"]["replicas"] = 3
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        container["image"] = "web:2"
+        container["envFrom"].append({"secretRef": {"name": "mine"}})
+
+    api.edit("Deployment", "web", "default", edit)
+    assert states(targets, "attach")["attach"] == "applied"
+    roll_back_fixes(targets, "attach")
+    expected = json.loads(before)
+    expected["replicas"] = 3
+    expected["template"]["spec"]["containers"][0] |= {
+        "image": "web:2",
+        "envFrom": [{"secretRef": {"name": "mine"}}],
+    }
+    assert api.read("Deployment", "web", "default")["spec"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fixes", "fix", "old", "new"),
+    [
+        (BOTH, "search-domains", "rcode NXDOMAIN", "rcode SERVFAIL"),
+        (("dns",), "dns", "rcode NOERROR", "rcode NXDOMAIN"),
+    ],
+)
+def test_refuses_to_drop_edits_that_touch_ours(
+    targets: FixTargets, fixes: tuple[str, ...], fix: str, old: str, new: str
+) -> None:
+    apply_fixes(targets, *fixes)
+    edit_corefile(targets, old, new)
+    edited = targets.read_corefile()
+    assert states(targets, fix)[fix] == "drifted"
+    with pytest.raises(RefusedError, match="was edited where the fix had changed it") as error:
+        roll_back_fixes(targets, *fixes)
+    assert error.value.exit_code == 5
+    assert new in error.value.why
+    assert targets.read_corefile() == edited
+    roll_back_fixes(targets, *fixes, force=True)
+    assert targets.read_corefile() == BASE_COREFILE
+
+
+def test_merges_an_edit_between_planning_and_writing(targets: FixTargets) -> None:
+    engine = targets.make_engine()
+    (update,) = engine.plan(CHANGES["dns"])
+    edit_corefile(targets, "cache 30", "cache 31")
+    applied = engine.apply(update)
+    assert applied.before != update.before
+    assert "cache 31" in targets.read_corefile()
+    assert "template IN AAAA" in targets.read_corefile()
+    roll_back_fixes(targets, "dns")
+    assert targets.read_corefile() == BASE_COREFILE.replace("cache 30", "cache 31")
+
+
+@pytest.mark.parametrize("write", [f"POST {MAPS}", f"PUT {MAPS}/coredns", f"PUT {MAPS}/pypi-*"])
+def test_merges_an_edit_right_before_a_write(
+    api: MemoryApi, targets: FixTargets, write: str
+) -> None:
+    api.failures.run(on(*write.split()), lambda _: edit_corefile(targets, "cache 30", "cache 60"))
+    apply_fixes(targets, *BOTH)
+    assert "cache 60" in targets.read_corefile()
+    assert "rcode NXDOMAIN" in targets.read_corefile()
+    roll_back_fixes(targets, *BOTH)
+    assert targets.read_corefile() == BASE_COREFILE.replace("cache 30", "cache 60")
+
+
+def test_gives_up_if_another_controller_keeps_writing(api: MemoryApi, targets: FixTargets) -> None:
+    numbers = itertools.count(30)
+
+    def edit(_: object) -> None:
+        number = next(numbers)
+        edit_corefile(targets, f"cache {number}", f"cache {number + 1}")
+
+    api.failures.run(
+        lambda request: (
+            request.matches("PUT", f"{MAPS}/coredns") and "template" in str(request.body)
+        ),
+        edit,
+        times=None,
+    )
+    with pytest.raises(RefusedError, match="keeps changing"):
+        apply_fixes(targets, *BOTH)
+    assert "template" not in targets.read_corefile()
+    assert next(numbers) > 31
+
+
+def test_another_writer_of_the_ledger_is_not_overwritten(
+    api: MemoryApi, targets: FixTargets
+) -> None:
+    """A command whose Lease ran out meets the entry that its successor wrote."""
+    other = FixTargets.in_memory(api)
+
+    def write_as_other(_: object) -> None:
+        apply_changes(other, *CHANGES["search-domains"])
+
+    api.failures.run(on("POST", MAPS), write_as_other)
+    apply_changes(targets, *CHANGES["dns"])
+    assert states(targets, *BOTH) == {"dns": "applied", "search-domains": "applied"}
+    roll_back_fixes(targets, *BOTH)
+    assert targets.read_corefile() == BASE_COREFILE
+    assert targets.list_leftovers() == []
+
+
+def test_an_object_that_is_deleted_before_the_write_stays_deleted(
+    api: MemoryApi, targets: FixTargets
+) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments/web"
+    api.failures.run(on("PUT", path), lambda _: api.remove("Deployment", "web", "default"))
+    with pytest.raises((RefusedError, ClusterError)):
+        apply_fixes(targets, "attach")
+    assert not api.has("Deployment", "web", "default")
+
+
+# -- rights ---------------------------------------------------------------------------------------
+
+LEASES = "leases"
+RIGHTS = [
+    ("get", "configmaps"),
+    ("list", "configmaps"),
+    ("create", "configmaps"),
+    ("update", "configmaps"),
+    ("delete", "configmaps"),
+    ("get", LEASES),
+    ("create", LEASES),
+    ("update", LEASES),
+    ("delete", LEASES),
+    ("get", "deployments"),
+    ("update", "deployments"),
+    ("get", "networkpolicies"),
+    ("create", "networkpolicies"),
+    ("update", "networkpolicies"),
+    ("delete", "networkpolicies"),
+]
+
+
+@pytest.mark.parametrize("missing", RIGHTS, ids=" ".join)
+def test_names_a_missing_right_and_writes_nothing(
+    api: MemoryApi, targets: FixTargets, missing: tuple[str, str]
+) -> None:
+    user = api.add_user("limited", [Rule(*right) for right in RIGHTS])
+    engine = ChangeEngine(DirectCluster(api, user), FIXES)
+    updated: list[Target] = [COREFILE, WEB_DEPLOYMENT, CHANGES["removal"][0].target]
+    engine.check_permissions(updated)
+    user.withheld.append(Rule(*missing))
+    namespace = "default" if missing[1] in {"deployments", "networkpolicies"} else SYSTEM
+    with pytest.raises(ClusterError) as error:
+        engine.check_permissions(updated)
+    assert error.value.what == f"missing permissions: {' '.join(missing)} in namespace {namespace}"
+    assert api.list_writes("limited") == []
+
+
+@pytest.mark.parametrize("path", [f"{MAPS}/coredns", f"{MAPS}/pypi-mirror-ledger-*"])
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_what_cannot_be_read_is_not_taken_for_absent(
+    api: MemoryApi, targets: FixTargets, path: str, status: int
+) -> None:
+    apply_fixes(targets, "dns")
+    before = api.dump()
+    for operation in (apply_fixes, roll_back_fixes):
+        api.failures.refuse(on("GET", path), status, times=None)
+        with pytest.raises(ApiError) as error:
+            operation(targets, *BOTH) if operation is apply_fixes else operation(targets, "dns")
+        assert error.value.status == status
+        api.failures.revive()
+    assert api.dump() == before
+
+
+@pytest.mark.parametrize("status", [403, 422, 500])
+@pytest.mark.parametrize("number", range(1, 4))
+def test_a_refused_write_can_be_repeated_or_rolled_back(
+    api: MemoryApi, targets: FixTargets, number: int, status: int
+) -> None:
+    """Number 1 is the entry, 2 the target, 3 the entry again."""
+    for then in (apply_fixes, roll_back_fixes):
+        api.failures.refuse(_make_counter(number), status)
+        with pytest.raises(ApiError) as error:
+            apply_fixes(targets, "dns")
+        assert error.value.status == status
+        then(targets, "dns")
+        roll_back_fixes(targets, "dns")
+        assert targets.read_corefile() == BASE_COREFILE
+        assert targets.list_leftovers() == []
+
+
+def _make_counter(number: int) -> Match:
+    """Return a match for the number-th write, without those of the Lease."""
+    seen = itertools.count(1)
+    return lambda request: request.is_write and "lease" not in request.path and next(seen) == number

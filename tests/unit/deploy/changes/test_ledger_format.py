@@ -8,39 +8,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from deploy.changes.ledger import Ledger, config_map_name
 from deploy.changes.model import LedgerEntry
 from deploy.changes.provenance import find_flaw
-from deploy.cluster.client import Cluster
 from deploy.fix_registry import load_editors
 from mirror.core.errors import RefusedError
+from tests.kubernetes_api import DirectCluster, MemoryApi
 
 PATH = Path(__file__).parents[2] / "cases" / "ledger" / "version-0.1.0.json"
 CONFIG_MAPS: list[dict[str, Any]] = json.loads(PATH.read_text())
 
 
-class FakeConfigMapCluster:
-    """A cluster with one ConfigMap. Records what is written."""
-
-    def __init__(self, config_map: dict[str, Any]) -> None:
-        meta = {**config_map["metadata"], "resourceVersion": "1"}
-        self.config_map = {**config_map, "metadata": meta}
-        self.written: dict[str, Any] = {}
-
-    def list(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        return [self.config_map]
-
-    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
-        self.written = json.loads(json.dumps(obj))
-        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": "2"}}
-
-
 def read(config_map: dict[str, Any]) -> LedgerEntry:
-    (stored,) = Ledger(cast("Cluster", FakeConfigMapCluster(config_map))).read_all()
+    api = MemoryApi()
+    api.seed(config_map)
+    (stored,) = Ledger(DirectCluster(api)).read_all()
     return stored.entry
 
 
@@ -48,10 +34,10 @@ def read(config_map: dict[str, Any]) -> LedgerEntry:
 def test_reads_and_writes_the_same_config_map(config_map: dict[str, Any]) -> None:
     entry = read(config_map)
     assert config_map_name(entry.target) == config_map["metadata"]["name"]
-    fake = FakeConfigMapCluster(config_map)
-    Ledger(cast("Cluster", fake)).put(entry, None)
+    api = MemoryApi()
+    Ledger(DirectCluster(api)).put(entry, None)
     # a page of 0.1.0 has no version; what is written again says the version of its format
-    assert fake.written == {**config_map, "data": {**config_map["data"], "version": "2"}}
+    assert api.requests[-1].body == {**config_map, "data": {**config_map["data"], "version": "2"}}
 
 
 @pytest.mark.parametrize("config_map", CONFIG_MAPS, ids=lambda obj: obj["metadata"]["name"][-6:])

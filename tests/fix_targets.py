@@ -1,18 +1,16 @@
-"""Objects on an API server for fixes to change, and writers that are killed while they do."""
+"""Objects on an API server, in memory or real, for fixes to change."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
+import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from deploy.changes import node_target
 from deploy.changes.attachment import plan_attachments
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix, Refusal
@@ -20,8 +18,7 @@ from deploy.changes.model import Change, ConfigMapKey, Edit, Editor, ObjectSpec,
 from deploy.cluster.client import Cluster
 from deploy.fix_registry import load_editors
 from mirror.core.wait import Deadline
-
-T = TypeVar("T")
+from tests.kubernetes_api import DirectCluster, MemoryApi
 
 COREFILE = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
 WEB_DEPLOYMENT = ObjectSpec(kind="Deployment", namespace="default", name="web")
@@ -77,15 +74,21 @@ CHANGES: Mapping[str, tuple[Change, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FixTargets:
-    """The objects, reached by a kubeconfig."""
+    """The objects, and how to reach them."""
 
-    kubeconfig: Path
+    connect: Callable[[], Cluster]
 
-    def connect(self, seconds: float = 60) -> Cluster:
-        warnings.simplefilter("ignore")  # the test server has a self-signed certificate
-        return Cluster.connect(
-            kubeconfig=self.kubeconfig, context=None, deadline=Deadline.after(seconds)
-        )
+    @classmethod
+    def of_kubeconfig(cls, kubeconfig: Path) -> FixTargets:
+        def connect() -> Cluster:
+            warnings.simplefilter("ignore")  # the test server has a self-signed certificate
+            return Cluster.connect(kubeconfig=kubeconfig, context=None, deadline=Deadline.after(60))
+
+        return cls(connect)
+
+    @classmethod
+    def in_memory(cls, api: MemoryApi) -> FixTargets:
+        return cls(partial(DirectCluster, api))
 
     def make_engine(self) -> ChangeEngine:
         return ChangeEngine(self.connect(), FIXES)
@@ -165,58 +168,6 @@ def roll_back_fixes(targets: FixTargets, *fixes: str, force: bool = False) -> No
             engine.apply(step, force=force)
 
 
-def run_killed_at_write(number: int, *, sent: bool, action: Callable[[], None]) -> bool:
-    """Run an action in a child process that is killed (SIGKILL) at its number-th write.
-
-    With sent, the child is killed after the write was sent, otherwise before. Returns False if the
-    action ended first, because it makes fewer writes.
-    """
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            _kill_at_write(number, sent=sent)
-            action()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the child failed by itself"
-    return False
-
-
-def _kill_at_write(number: int, *, sent: bool) -> None:
-    request, ask_agent = Cluster.request, node_target.ask_agent  # type: ignore[attr-defined]
-    count = 0
-
-    def count_write(is_write: bool, send: Callable[[], T]) -> T:
-        nonlocal count
-        count += is_write
-        if is_write and count == number and not sent:
-            os.kill(os.getpid(), signal.SIGKILL)
-        response = send()
-        if is_write and count == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return response
-
-    def counting_request(self: Cluster, method: str, path: str, **options: Any) -> str:
-        # another thread renews the Lease, at times of its own
-        is_renewal = threading.current_thread() is not threading.main_thread()
-        is_write = method != "GET" and "accessreview" not in path and not is_renewal
-        return count_write(is_write, lambda: request(self, method, path, **options))
-
-    def counting_ask_agent(
-        cluster: Cluster, pod: str, question: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        return count_write(question["do"] == "write", lambda: ask_agent(cluster, pod, question))
-
-    Cluster.request = counting_request  # type: ignore[method-assign]
-    node_target.ask_agent = counting_ask_agent  # type: ignore[attr-defined, assignment]
-
-
 def _build_objects() -> list[Any]:
     labels = {"app": "web"}
     container = {"name": "main", "image": "web:1", "env": [{"name": "A", "value": "1"}]}
@@ -241,3 +192,38 @@ def _build_objects() -> list[Any]:
             "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
         },
     ]
+
+
+class OtherEditor:
+    """Edits the Corefile as people do, with a mark per edit, and knows the expected result."""
+
+    def __init__(self, targets: FixTargets, dice: random.Random) -> None:
+        self.targets = targets
+        self.dice = dice
+        self.base = BASE_COREFILE
+        self.marks: list[str] = []
+
+    def add_line(self) -> None:
+        """Add a line after one that no fix wrote, to the Corefile and to the expected result."""
+        mark = f"    # edit {len(self.marks)}"
+        candidates = [line for line in BASE_COREFILE.splitlines() if line.strip().strip("{}")]
+        anchors = [line for line in candidates if "forward" not in line]
+        anchor = self.dice.choice(anchors)
+        for text in (self.targets.read_corefile(), self.base):
+            lines = text.splitlines(keepends=True)
+            index = lines.index(anchor + "\n") + 1
+            edited = "".join([*lines[:index], mark + "\n", *lines[index:]])
+            if text == self.base:
+                self.base = edited
+            if text == self.targets.read_corefile():
+                self.targets.write_corefile(edited)
+        self.marks.append(mark)
+
+    def revert(self) -> None:
+        """Write the Corefile without any fix, as an add-on does that restores its own."""
+        self.targets.write_corefile(self.base)
+
+    def check(self) -> None:
+        """Check that the Corefile has all edits."""
+        text = self.targets.read_corefile()
+        assert [mark for mark in self.marks if mark not in text] == []

@@ -1,0 +1,40 @@
+"""The change engine's objects on an API in memory, and processes that end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from deploy.changes import lease
+from tests.fix_targets import FixTargets
+from tests.kubernetes_api import MemoryApi
+
+Restart = Callable[[], None]
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi()
+
+
+@pytest.fixture
+def targets(api: MemoryApi) -> FixTargets:
+    """Provide the objects. The requests that created them are forgotten."""
+    targets = FixTargets.in_memory(api)
+    targets.recreate()
+    api.requests.clear()
+    return targets
+
+
+@pytest.fixture
+def restart(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> Restart:
+    """Provide a function after which this is another process: the killed one has ended."""
+    starts = [0]
+    monkeypatch.setattr(lease, "_process_stamp", lambda _: f"{lease._pid_space()}/{starts[0]}")
+
+    def restart() -> None:
+        starts[0] += 1
+        api.failures.revive()
+
+    return restart
