@@ -337,7 +337,14 @@ class ChangeEngine:
                 self._write(update)
                 return update
             except WriteConflict:
+                planned_on = _get_edits(update.stored)
                 update = self._plan_target(update.target, lambda _: edits)
+                if _get_edits(update.stored) not in (planned_on, edits):
+                    raise RefusedError(
+                        f"another command has changed the fixes of {update.target}",
+                        why="it took over the Lease, which this command did not renew in time",
+                        next_step="run the same command again",
+                    ) from None
         raise RefusedError(
             f"{update.target} keeps changing: another controller is writing it",
             why=f"tried {_MAX_TRIES} times; the other controller's content is kept",
@@ -386,6 +393,10 @@ class ChangeEngine:
 
     def _driver(self, target: Target) -> TargetDriver:
         return self._drivers[type(target)]
+
+
+def _get_edits(stored: StoredEntry | None) -> tuple[AppliedEdit, ...]:
+    return stored.entry.edits if stored else ()
 
 
 def _add_edits(

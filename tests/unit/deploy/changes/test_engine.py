@@ -24,7 +24,7 @@ from tests.fix_targets import (
     apply_fixes,
     roll_back_fixes,
 )
-from tests.kubernetes_api import CALICO_V3, DirectCluster, MemoryApi, Rule, on
+from tests.kubernetes_api import CALICO_V1, CALICO_V3, DirectCluster, MemoryApi, Rule, on
 from tests.kubernetes_api.failures import Match
 
 SYSTEM = "kube-system"
@@ -271,6 +271,9 @@ def test_another_writer_of_the_ledger_is_not_overwritten(
         apply_changes(other, *CHANGES["search-domains"])
 
     api.failures.run(on("POST", MAPS), write_as_other)
+    with pytest.raises(RefusedError, match="another command has changed the fixes of"):
+        apply_changes(targets, *CHANGES["dns"])
+    assert states(targets, *BOTH) == {"dns": "absent", "search-domains": "applied"}
     apply_changes(targets, *CHANGES["dns"])
     assert states(targets, *BOTH) == {"dns": "applied", "search-domains": "applied"}
     roll_back_fixes(targets, *BOTH)
@@ -303,10 +306,10 @@ RIGHTS = [
     ("delete", LEASES),
     ("get", "deployments"),
     ("update", "deployments"),
-    ("get", "networkpolicies"),
-    ("create", "networkpolicies"),
-    ("update", "networkpolicies"),
-    ("delete", "networkpolicies"),
+    ("get", "ippools"),
+    ("create", "ippools"),
+    ("update", "ippools"),
+    ("delete", "ippools"),
 ]
 
 
@@ -314,15 +317,22 @@ RIGHTS = [
 def test_names_a_missing_right_and_writes_nothing(
     api: MemoryApi, targets: FixTargets, missing: tuple[str, str]
 ) -> None:
+    api.serve(*CALICO_V1)
     user = api.add_user("limited", [Rule(*right) for right in RIGHTS])
+    user.rules.append(Rule("list", "ippools"))  # to find out which API has them
     engine = ChangeEngine(DirectCluster(api, user), FIXES)
-    updated: list[Target] = [COREFILE, WEB_DEPLOYMENT, CHANGES["removal"][0].target]
+    updated: list[Target] = [COREFILE, WEB_DEPLOYMENT, ObjectSpec(kind="IPPool", name="six")]
     engine.check_permissions(updated)
     user.withheld.append(Rule(*missing))
-    namespace = "default" if missing[1] in {"deployments", "networkpolicies"} else SYSTEM
+    where = {
+        "configmaps": f"in namespace {SYSTEM}",
+        "leases": f"in namespace {SYSTEM}",
+        "deployments": "in namespace default",
+        "ippools": "in the whole cluster",
+    }[missing[1]]
     with pytest.raises(ClusterError) as error:
         engine.check_permissions(updated)
-    assert error.value.what == f"missing permissions: {' '.join(missing)} in namespace {namespace}"
+    assert error.value.what == f"missing permissions: {' '.join(missing)} {where}"
     assert api.list_writes("limited") == []
 
 

@@ -129,7 +129,8 @@ def test_renews_it(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
         first = api.read("Lease", NAME, SYSTEM)["spec"]
         while len(renewed) < 2:
             pass
-    assert renewed[1]["spec"]["renewTime"] > renewed[0]["spec"]["renewTime"] > first["renewTime"]
+    times = [first["renewTime"], *(body["spec"]["renewTime"] for body in renewed[:2])]
+    assert len(set(times)) == 3
     assert renewed[1]["spec"]["acquireTime"] == first["acquireTime"]
     assert not api.has("Lease", NAME, SYSTEM)
 
@@ -138,8 +139,6 @@ def test_goes_on_if_a_renewal_fails(api: MemoryApi, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lease, "DURATION_SECONDS", 0.03)
     api.failures.refuse(on("PUT", f"{LEASES}/{NAME}"), 503, "ServiceUnavailable")
     with lease.hold(DirectCluster(api)):
-        while api.read("Lease", NAME, SYSTEM)["metadata"].get("generation", 0) > 1:
-            pass
         while sum(request.method == "PUT" for request in api.requests) < 2:
             pass
     assert not api.has("Lease", NAME, SYSTEM)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from deploy.changes.masked import mask_conflict
-from deploy.changes.model import Change, ConfigMapKey
+from deploy.changes.model import ConfigMapKey
+from deploy.changes.state import read_states
 from deploy.changes.trim import contains, trim
 from deploy.changes.update import render_diff
 from mirror.core.errors import RefusedError
 from mirror.merge import MergeConflict, encode_spec, undo_change
-from tests.kubernetes_api import KilledError
-from tests.unit.deploy.changes.test_engine import (
-    ATTACH,
-    WORKLOAD,
-    FakeStoreCluster,
-    apply_all,
-    make_engine,
-    plan_one,
-    roll_back,
-    states,
+from tests.fix_targets import (
+    CHANGES,
+    FixTargets,
+    apply_fixes,
+    roll_back_fixes,
 )
+from tests.kubernetes_api import KilledError, MemoryApi
 
 CANARY = "c4n4ry-v4lue"
 POD = {
@@ -40,86 +37,115 @@ POD = {
     "dnsConfig": {"options": [{"name": "edns0"}]},
 }
 ANNOTATION = {"kubectl.kubernetes.io/last-applied-configuration": CANARY}
-SPEC = {"replicas": 2, "template": {"metadata": {"annotations": ANNOTATION}, "spec": POD}}
-PLAIN = {"template": {"spec": {"containers": [{"name": "a", "image": CANARY}]}}}
-KEY = ("Deployment", "shop", "web")
-CHANGE = (Change(target=WORKLOAD, edit=ATTACH, why=""),)
+SELECTOR = {"matchLabels": {"app": "web"}}
+LABELS = {"app": "web"}
+SPEC = {
+    "replicas": 2,
+    "selector": SELECTOR,
+    "template": {"metadata": {"labels": LABELS, "annotations": ANNOTATION}, "spec": POD},
+}
+PLAIN = {
+    "selector": SELECTOR,
+    "template": {
+        "metadata": {"labels": LABELS},
+        "spec": {"containers": [{"name": "a", "image": CANARY}]},
+    },
+}
 
 
-def attach() -> FakeStoreCluster:
-    fake = FakeStoreCluster()
-    fake.objects[KEY]["spec"] = copy.deepcopy(SPEC)
-    fake.objects[KEY]["metadata"]["annotations"] = dict(ANNOTATION)
-    apply_all(fake, CHANGE)
-    return fake
+def seed_workload(api: MemoryApi, spec: Any = SPEC) -> Any:
+    """Store the workload and return its spec with the defaults."""
+    metadata = {"name": "web", "namespace": "default", "annotations": ANNOTATION}
+    api.remove("Deployment", "web", "default")
+    return api.seed({"kind": "Deployment", "metadata": metadata, "spec": spec})["spec"]
 
 
-def ledger(fake: FakeStoreCluster) -> str:
-    pages = [o for o in fake.objects.values() if "-ledger-" in o["metadata"]["name"]]
+def read_spec(api: MemoryApi) -> Any:
+    return api.read("Deployment", "web", "default")["spec"]
+
+
+def dump_ledger(api: MemoryApi, targets: FixTargets) -> str:
+    pages = [obj for obj in api.list_objects("ConfigMap") if "-ledger-" in obj["metadata"]["name"]]
     texts = [json.dumps(page) for page in pages]
-    contents = [repr(entry) for entry in make_engine(fake).entries()]
+    contents = [repr(entry) for entry in targets.make_engine().entries()]
     assert pages
     return "".join([*texts, *contents])
 
 
-def test_the_ledger_has_nothing_of_the_workload_but_what_attach_changed() -> None:
-    fake = attach()
-    assert CANARY not in ledger(fake)
-    assert states(fake)["attach"] == "applied"
-    assert plan_one(fake, WORKLOAD).is_noop
-    before = copy.deepcopy(fake.objects)
-    apply_all(fake, CHANGE)
-    assert fake.objects == before
-    roll_back(fake, "attach")
-    assert fake.objects[KEY]["spec"] == SPEC
-    assert make_engine(fake).entries() == []
+def test_the_ledger_has_nothing_of_the_workload_but_what_attach_changed(
+    api: MemoryApi, targets: FixTargets
+) -> None:
+    spec = seed_workload(api)
+    apply_fixes(targets, "attach")
+    assert CANARY not in dump_ledger(api, targets)
+    (state,) = read_states(targets.make_engine(), ["attach"])
+    assert state.state == "applied"
+    before = api.dump()
+    (update,) = targets.make_engine().plan(CHANGES["attach"])
+    assert update.is_noop
+    assert api.dump() == before
+    roll_back_fixes(targets, "attach")
+    assert read_spec(api) == spec
+    assert targets.make_engine().entries() == []
 
 
-@pytest.mark.parametrize("write", [1, 2, 3])
+@pytest.mark.parametrize("write", [2, 3, 4])  # the first and the last are of the Lease
 @pytest.mark.parametrize("spec", [SPEC, PLAIN], ids=["with an envFrom", "without one"])
 @pytest.mark.parametrize("during", ["attach", "detach"])
-def test_neither_has_it_after_a_kill(during: str, spec: Any, write: int) -> None:
-    fake = FakeStoreCluster()
-    fake.objects[KEY]["spec"] = copy.deepcopy(spec)
+def test_neither_has_it_after_a_kill(
+    api: MemoryApi,
+    targets: FixTargets,
+    restart: Callable[[], None],
+    during: str,
+    spec: Any,
+    write: int,
+) -> None:
+    stored = seed_workload(api, spec)
+    operation = apply_fixes if during == "attach" else roll_back_fixes
     if during == "detach":
-        apply_all(fake, CHANGE)
-    fake.kill_at = write
+        apply_fixes(targets, "attach")
+    api.failures.kill_at_write(write)
     with pytest.raises(KilledError):
-        apply_all(fake, CHANGE) if during == "attach" else roll_back(fake, "attach")
-    fake.kill_at = 0
-    if write > 1 or during == "detach":
-        assert CANARY not in ledger(fake)
-    roll_back(fake, "attach")
-    assert fake.objects[KEY]["spec"] == spec
-    assert make_engine(fake).entries() == []
+        operation(targets, "attach")
+    restart()
+    if write > 2 or during == "detach":
+        assert CANARY not in dump_ledger(api, targets)
+    roll_back_fixes(targets, "attach")
+    assert read_spec(api) == stored
+    assert targets.make_engine().entries() == []
 
 
-def test_a_workload_that_was_deleted_is_forgotten() -> None:
-    fake = attach()
-    del fake.objects[KEY]
-    roll_back(fake, "attach")
-    assert KEY not in fake.objects
-    assert make_engine(fake).entries() == []
+def test_a_workload_that_was_deleted_is_forgotten(api: MemoryApi, targets: FixTargets) -> None:
+    seed_workload(api)
+    apply_fixes(targets, "attach")
+    api.remove("Deployment", "web", "default")
+    roll_back_fixes(targets, "attach")
+    assert not api.has("Deployment", "web", "default")
+    assert targets.make_engine().entries() == []
 
 
-def test_later_edits_stay() -> None:
-    fake = attach()
-    container: Any = fake.objects[KEY]["spec"]["template"]["spec"]["containers"][0]
-    container["env"].append({"name": "NEW", "value": "1"})
-    container["envFrom"].append({"secretRef": {"name": "other"}})
-    roll_back(fake, "attach")
-    expected: Any = copy.deepcopy(SPEC)
-    expected["template"]["spec"]["containers"][0]["env"].append({"name": "NEW", "value": "1"})
-    expected["template"]["spec"]["containers"][0]["envFrom"].append(
-        {"secretRef": {"name": "other"}}
-    )
-    assert fake.objects[KEY]["spec"] == expected
+def test_later_edits_stay(api: MemoryApi, targets: FixTargets) -> None:
+    expected = seed_workload(api)
+    apply_fixes(targets, "attach")
+    new = {"name": "NEW", "value": "1"}
+    other = {"secretRef": {"name": "other"}}
+
+    def edit(deployment: Any) -> None:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        container["env"].append(new)
+        container["envFrom"].append(other)
+
+    api.edit("Deployment", "web", "default", edit)
+    roll_back_fixes(targets, "attach")
+    container = expected["template"]["spec"]["containers"][0]
+    container["env"].append(new)
+    container["envFrom"].append(other)
+    assert read_spec(api) == expected
 
 
-def test_the_difference_shows_no_secret() -> None:
-    fake = FakeStoreCluster()
-    fake.objects[KEY]["spec"] = copy.deepcopy(SPEC)
-    (update,) = make_engine(fake).plan(CHANGE)
+def test_the_difference_shows_no_secret(api: MemoryApi, targets: FixTargets) -> None:
+    seed_workload(api)
+    (update,) = targets.make_engine().plan(CHANGES["attach"])
     text = render_diff(update)
     assert CANARY not in text
     assert "+" in text and "pypi-mirror-env" in text
@@ -144,12 +170,19 @@ def test_a_conflict_shows_no_secret(place: str, value: Any) -> None:
     assert masked.theirs == "(absent)"
 
 
-def test_a_conflict_with_a_workload_names_the_place_without_its_secrets() -> None:
-    fake = attach()
-    pod: Any = fake.objects[KEY]["spec"]["template"]["spec"]
-    pod["containers"][0]["envFrom"] = f"--password={CANARY}"
+def test_a_conflict_with_a_workload_names_the_place_without_its_secrets(
+    api: MemoryApi, targets: FixTargets
+) -> None:
+    seed_workload(api)
+    apply_fixes(targets, "attach")
+
+    def edit(deployment: Any) -> None:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        container["envFrom"] = f"--password={CANARY}"
+
+    api.edit("Deployment", "web", "default", edit)
     with pytest.raises(RefusedError) as error:
-        roll_back(fake, "attach")
+        roll_back_fixes(targets, "attach")
     assert "containers.a.envFrom" in error.value.why
     assert CANARY not in str(error.value)
 
@@ -167,10 +200,9 @@ def test_trimmed_contents_undo_the_same_edit() -> None:
     assert undone.content == encode_spec({**before, "other": 3})
 
 
-def test_a_change_of_a_config_map_is_stored_whole() -> None:
-    fake = FakeStoreCluster()
-    apply_all(fake)
-    (entry,) = make_engine(fake).entries()
+def test_a_change_of_a_config_map_is_stored_whole(targets: FixTargets) -> None:
+    apply_fixes(targets, "dns")
+    (entry,) = targets.make_engine().entries()
     assert isinstance(entry.target, ConfigMapKey)
     assert not entry.trimmed
-    assert b"forward . 9.9.9.9" in (entry.base or b"")
+    assert b"forward . /etc/resolv.conf" in (entry.base or b"")
