@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_containers, get_image, get_name, read_volume_nodes
 from deploy.evidence.masking import mask_text
-from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP, is_ours
+from deploy.evidence.publications import (
+    find_owner,
+    read_identity,
+    read_published_namespaces,
+)
+from deploy.manifests.model import CLAIM_NAME, ENV_MAP, NAME, POD_NAME, RECORD_MAP
 from deploy.manifests.record import MirrorRecord, parse_record
 from mirror.core.codec import json_key
 from mirror.core.errors import RefusedError
-from mirror.settings import Endpoint
 
 _DISK_ERRORS = ("No space left", "database or disk is full", "disk I/O error", "readonly database")
 
@@ -116,7 +120,7 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
         trouble=tuple(mask_text(line) for line in explanation.splitlines()),
         error_lines=tuple(_read_disk_errors(cluster, pod)) if pod else (),
         volume=_describe_claim(cluster, objects.claim) if objects.claim else None,
-        published=tuple(_read_published(cluster, record.published, record.endpoint)),
+        published=tuple(_read_published(cluster, namespace, record)),
         record_trouble=record_trouble,
     )
 
@@ -153,16 +157,21 @@ def _describe_claim(cluster: Cluster, claim: Object) -> VolumeClaim:
 
 
 def _read_published(
-    cluster: Cluster, namespaces: Iterable[str], endpoint: Endpoint | None
+    cluster: Cluster, mirror_namespace: str, record: MirrorRecord
 ) -> Iterator[PublishedConfigMap]:
-    environment = endpoint.environment() if endpoint else {}
+    environment = record.endpoint.environment() if record.endpoint else {}
+    mirror = read_identity(cluster, mirror_namespace)
+    try:
+        namespaces = read_published_namespaces(cluster, mirror_namespace, record)
+    except RefusedError:
+        return
     for namespace in namespaces:
         config_map = cluster.get("ConfigMap", ENV_MAP, namespace)
         data = (config_map or {}).get("data") or {}
         if config_map is None:
             exists = cluster.get("Namespace", namespace) is not None
             state = "missing" if exists else "no namespace"
-        elif not is_ours(config_map):
+        elif find_owner(cluster, config_map, mirror, record).whose != "ours":
             state = "foreign"
         else:
             state = "right" if data == environment else "stale"

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.changes import attachment
+from deploy.changes.engine import ChangeEngine
+from deploy.changes.model import ObjectSpec
 from deploy.changes.state import LEDGER_STATE, read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.objects import format_selector, get_name
+from deploy.evidence.publications import (
+    find_owner,
+    read_identity,
+    read_published_namespaces,
+)
 from deploy.fix_registry import build_engine, load_fixes
 from deploy.lifecycle import connect, publish, record
 from deploy.manifests.jobs import WARM_COMPONENT
 from deploy.manifests.model import (
     CA_MAP,
     CLAIM_NAME,
+    ENV_MAP,
     NAME,
     POD_NAME,
     PROXY_MAP,
@@ -66,7 +75,7 @@ def plan_purge(cluster: Cluster, namespace: str) -> PurgePlan:
 
     Raises RefusedError if a purge would leave fixes or attachments behind.
     """
-    refuse_if_changes_remain(cluster, SILENT)
+    refuse_if_changes_remain(cluster, namespace, SILENT)
     return describe_purge(cluster, namespace)
 
 
@@ -92,7 +101,7 @@ def describe_purge(cluster: Cluster, namespace: str) -> PurgePlan:
             unlisted = str(error)
     return PurgePlan(
         objects=tuple(objects),
-        published=mirror_record.published,
+        published=read_published_namespaces(cluster, namespace, mirror_record),
         private=private,
         unlisted=unlisted,
     )
@@ -104,7 +113,7 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
     Raises RefusedError if a purge would leave fixes or attachments behind.
     """
     if purge:
-        refuse_if_changes_remain(cluster, progress)
+        refuse_if_changes_remain(cluster, namespace, progress)
     progress.step(f"stop the mirror in {namespace} (context {cluster.context})")
     withdrawn: tuple[str, ...] = ()
     removed = _delete_objects(cluster, namespace, _STOPPED_OBJECTS)
@@ -117,13 +126,13 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
     removed += _delete_warm_jobs(cluster, namespace)
     if purge:
         progress.step("remove packages, secrets and published ConfigMaps")
-        withdrawn = publish.withdraw_environment(cluster, namespace)
+        withdrawn = publish.withdraw_environment(cluster, namespace, progress)
         removed += _delete_objects(cluster, namespace, _PURGED_OBJECTS)
         removed += _delete_namespace(cluster, namespace)
     return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 
 
-def refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
+def refuse_if_changes_remain(cluster: Cluster, namespace: str, progress: Progress) -> None:
     """Raise RefusedError if fixes or attachments are in place: a rollback needs the mirror."""
     engine = build_engine(cluster)
     try:
@@ -133,8 +142,12 @@ def refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
         if error.status == 403:
             return  # a user who cannot read the ledger made no changes, and a purge keeps it
         raise
+    ignored = {
+        LEDGER_STATE,
+        *([] if _has_attachments(cluster, engine, namespace) else [attachment.NAME]),
+    }
     remaining = [
-        f"{s.fix} is {s.state}" for s in states if s.state != "absent" and s.fix != LEDGER_STATE
+        f"{s.fix} is {s.state}" for s in states if s.state != "absent" and s.fix not in ignored
     ]
     remaining += [str(entry.error) for entry in rejected if entry.newer]
     if remaining:
@@ -146,6 +159,19 @@ def refuse_if_changes_remain(cluster: Cluster, progress: Progress) -> None:
         )
     for entry in rejected:
         progress.note(f"left alone: {entry.error}")
+
+
+def _has_attachments(cluster: Cluster, engine: ChangeEngine, namespace: str) -> bool:
+    """Return whether a workload is attached to this mirror: not all are to another one."""
+    mirror, current = read_identity(cluster, namespace), record.read(cluster, namespace)
+    attached = [entry.target for entry in engine.entries() if entry.has_edit_of([attachment.NAME])]
+    for space in {target.namespace for target in attached if isinstance(target, ObjectSpec)}:
+        config_map = cluster.get("ConfigMap", ENV_MAP, space)
+        if config_map is None:
+            return True
+        if find_owner(cluster, config_map, mirror, current).whose != "another mirror's":
+            return True
+    return False
 
 
 def _delete_warm_jobs(cluster: Cluster, namespace: str) -> list[str]:

@@ -10,6 +10,7 @@ from deploy.cluster.client import Cluster, Object
 from deploy.cluster.explain import explain_claim, explain_pod
 from deploy.cluster.objects import get_container_statuses, get_image, is_ready, read_volume_nodes
 from deploy.evidence.mirror import read_mirror_objects
+from deploy.evidence.publications import read_published_namespaces
 from deploy.lifecycle import connect
 from deploy.manifests.image_versions import get_image_version
 from deploy.manifests.model import CLAIM_NAME, POD_NAME
@@ -94,7 +95,7 @@ def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
         holder=holder,
         command=read_version(),
         figures=cache,
-        published=mirror_record.published,
+        published=read_published_namespaces(cluster, namespace, mirror_record),
         trouble=tuple(trouble),
     )
 

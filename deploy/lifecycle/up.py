@@ -68,6 +68,8 @@ def bring_up(
     start = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
+    if new_record.published and publish.adopt_publications(cluster, request.namespace, progress):
+        new_record = replace(new_record, published=())
     endpoint = _ensure_service(cluster, settings, new_record)
     settings = replace(settings, cluster_ip=str(endpoint.address))
     _ensure_secret(cluster, request.namespace)
@@ -81,7 +83,7 @@ def bring_up(
     with connect.open_client(cluster, request.namespace, endpoint) as client:
         client.login("root", connect.read_root_password(cluster, request.namespace))
         client.ensure_indexes(settings.upstream)
-    publish.refresh_environment(cluster, request.namespace, endpoint)
+    publish.refresh_environment(cluster, request.namespace, endpoint, progress)
     seconds = round(time.monotonic() - start, 1)
     ready = [node for node in nodes if is_ready(node)]
     probes = probe_nodes(cluster, settings, ready, endpoint.url, request.probe_package, progress)

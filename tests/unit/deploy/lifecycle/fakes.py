@@ -62,9 +62,12 @@ class FakeLifecycleCluster:
             raise ApiError(422, "Invalid", "valid IPs: 10.152.183.0/24", "invalid", "")
         self.writes.append(f"create {obj['kind']}/{obj['metadata']['name']}")
         created = copy.deepcopy(obj)
-        created["metadata"]["uid"] = "uid-1"
+        created["metadata"] |= {"uid": "uid-1", "resourceVersion": "1"}
         self._store(created)
         return created
+
+    def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
+        return self.apply(obj, dry_run=dry_run)
 
     def delete(
         self,

@@ -142,7 +142,10 @@ def test_publishes_to_existing_namespaces_only(cluster: FakeLifecycleCluster) ->
         publish_environment(cluster.as_client(), NAMESPACE, ["shop", "none"])
     assert cluster.get("ConfigMap", "pypi-mirror-env", "shop") is None
     publish_environment(cluster.as_client(), NAMESPACE, ["shop"])
-    assert read_record(cluster)["published"] == ["shop"]
+    recorded = cluster.get("ConfigMap", "pypi-mirror-published-pypi-mirror", "kube-system")
+    assert recorded is not None, "where an editor of the mirror's namespace cannot write"
+    assert json.loads(recorded["data"]["publications.json"])["namespaces"] == ["shop"]
+    assert read_record(cluster)["published"] == []
     config_map = cluster.get("ConfigMap", "pypi-mirror-env", "shop")
     assert config_map is not None
     assert "10.152.183.7" in config_map["data"]["UV_DEFAULT_INDEX"]
