@@ -225,7 +225,9 @@ def _parse_vendors(values: tuple[str, ...]) -> dict[str, str]:
         name, equals, origin = value.partition("=")
         if not (name and equals and origin):
             raise InputError(
-                f"not NAME=WHEEL|DIR|URL: {value!r}", next_step="--vendor mylib=../mylib"
+                f"not NAME=WHEEL|DIR|URL: {value!r}",
+                why="it says which locked package is taken from where",
+                next_step="give one such as --vendor mylib=../mylib",
             )
         sources[str(canonicalize_name(name))] = origin
     return sources

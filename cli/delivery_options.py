@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from cli import completion
-from cli.inputs import Checked, check_extension
+from cli.inputs import Checked, check_extension, check_registry
 from cli.options import option_group
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def delivery_options(default: str) -> Callable[[F], F]:
         ),
         click.option(
             "--registry",
+            type=Checked("registry", check_registry),
             metavar="HOST[:PORT][/PATH]",
             help="Push the image there.  [default: MicroK8s' own registry]",
         ),

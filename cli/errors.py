@@ -80,7 +80,10 @@ def use_color() -> bool:
 def describe_usage_error(usage: click.UsageError, prog_name: str) -> InputError:
     """Return the error with its parts: what is wrong, the known names or the usage, the help."""
     path = usage.ctx.command_path if usage.ctx else prog_name
-    what, _, detail = usage.format_message().rstrip(".").partition(": ")
+    message = " ".join(usage.format_message().split()).rstrip(".")
+    what, _, detail = message.partition(": ")
+    if isinstance(usage, click.MissingParameter):
+        what = what.partition(". ")[0]
     possibilities = getattr(usage, "possibilities", None)
     if isinstance(usage, click.NoSuchOption):
         what = f"no such option: {usage.option_name}"

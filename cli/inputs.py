@@ -25,8 +25,10 @@ _NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"
 )
 _PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
+_REGISTRY = re.compile(rf"{_HOST}(?:/{_PATH_PART})*/?\Z")
 _IMAGE = re.compile(
-    rf"(?=.{{1,255}}\Z)(?:(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/)?{_PATH_PART}(?:/{_PATH_PART})*"
+    rf"(?=.{{1,255}}\Z)(?:{_HOST}/)?{_PATH_PART}(?:/{_PATH_PART})*"
     r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?\Z"
 )
 
@@ -90,7 +92,7 @@ def check_resource_name(text: str) -> str:
             f"not a Kubernetes name: {text[:80]!r}",
             why="a name has lower-case letters, digits, '-' and '.', and starts and ends with a "
             "letter or digit",
-            next_step="kubectl get nodes,storageclasses lists the names",
+            next_step="list the names: kubectl get nodes,storageclasses",
         )
     return text
 
@@ -102,6 +104,17 @@ def check_image(text: str) -> str:
             f"not an image reference: {text[:80]!r}",
             why="a reference is [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]; NAME is in lower case",
             next_step="give one such as registry.example/pypi-mirror:1",
+        )
+    return text
+
+
+def check_registry(text: str) -> str:
+    """Return a registry, and a path in it: HOST[:PORT][/PATH]."""
+    if not _REGISTRY.match(text):
+        raise InputError(
+            f"not a registry: {text[:80]!r}",
+            why="a registry is HOST[:PORT][/PATH], without a scheme; PATH is in lower case",
+            next_step="give one such as --registry registry.example:5000/mirror",
         )
     return text
 

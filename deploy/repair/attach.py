@@ -225,11 +225,11 @@ def parse_workload(text: str, namespace: str) -> ObjectSpec:
     kind, slash, name = text.partition("/")
     key = kind.lower() if kind.lower() in _SHORT_NAMES else kind.lower().removesuffix("s")
     kinds = {each.lower(): each for each in (*KINDS, *_UNSUPPORTED)} | _SHORT_NAMES
-    if not slash or not name or key not in kinds:
+    if not slash or not name or "/" in name or key not in kinds:
         raise InputError(
             f"not a workload: {text!r}",
             why=f"expected KIND/NAME with a kind of {', '.join(KINDS)}",
-            next_step="such as deployment/backend",
+            next_step="give one such as deployment/backend",
         )
     if kinds[key] in _UNSUPPORTED:
         raise InputError(
