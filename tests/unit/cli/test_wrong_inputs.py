@@ -1,7 +1,7 @@
 """What the commands answer to wrong inputs: tests/unit/cases/cli/wrong_inputs.txt, literally.
 
-A case is the command, its exit code, and all that it prints to stderr but progress. Nothing remote is
-asked. {home} is the home folder, {folder} the working folder, which has the files of `make_files`.
+A case is the command, its exit code, and all that it prints to stderr but progress. Nothing remote
+is asked. {home} is the home folder, {folder} the working folder, with the files of `make_files`.
 """
 
 from __future__ import annotations
