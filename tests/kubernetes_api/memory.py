@@ -139,14 +139,22 @@ class MemoryApi:
     def has(self, kind: str, name: str, namespace: str = "") -> bool:
         return self.store.get(self.find_resource({"kind": kind}), namespace, name) is not None
 
-    def edit(self, kind: str, name: str, namespace: str, change: Callable[[Any], None]) -> Any:
+    def edit(
+        self,
+        kind: str,
+        name: str,
+        namespace: str,
+        change: Callable[[Any], None],
+        *,
+        manager: str = "another-client",
+    ) -> Any:
         """Change an object as another client does: a function changes it in place."""
         with self._lock:
             obj = self.read(kind, name, namespace)
             change(obj)
             resource = self.find_resource(obj)
             old = self.read(kind, name, namespace)
-            self._own_changes(obj, old, ("another-client", "Update", ""))
+            self._own_changes(obj, old, (manager, "Update", ""))
             if resource.generation and obj.get("spec") != old.get("spec"):
                 obj["metadata"]["generation"] += 1
             return self.store.put(resource, obj)
