@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
@@ -31,6 +32,7 @@ class IpPool:
     allowed_uses: tuple[str, ...] = field(default=(), metadata=json_key("uses"))
     pods: tuple[str, ...] = ()  # NAMESPACE/NAME of the pods with an address from the pool
     kind: str = "IPPool"
+    named_by: tuple[str, ...] = ()  # namespaces and pods whose annotations ask for it by name
 
     @property
     def family(self) -> int:
@@ -79,6 +81,7 @@ class Calico:
         return get_variable(self.env, name)
 
 
+_POOLS_ANNOTATION = "cni.projectcalico.org/ipv6pools"  # a JSON list of names and CIDRs
 _PLACEHOLDER = re.compile(r"__\w+?__")
 _CONFIG_MAP, _CONFIG_KEY = "calico-config", "cni_network_config"
 _VARIABLES = {
@@ -104,7 +107,10 @@ def read_ip_pools(cluster: Cluster) -> MaybeSeen[tuple[IpPool, ...]]:
     kind, objects = listing
     objects = [pool for pool in objects if not pool["metadata"].get("deletionTimestamp")]
     pods = cluster.list("Pod") if objects else []
-    pools = [_read_pool(kind, pool, pods) for pool in objects]
+    namespaces: list[Object] = []
+    with suppress(ApiError):  # the right to list them is rarer
+        namespaces = cluster.list("Namespace") if objects else []
+    pools = [_read_pool(kind, pool, pods, namespaces) for pool in objects]
     return tuple(sorted(pools, key=lambda pool: pool.name))
 
 
@@ -167,7 +173,7 @@ def parse_conflist(text: str) -> ConflistSettings:
     )
 
 
-def _read_pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
+def _read_pool(kind: str, obj: Object, pods: list[Object], namespaces: list[Object]) -> IpPool:
     spec = obj.get("spec", {})
     modes = {"ipip": spec.get("ipipMode", "Never"), "vxlan": spec.get("vxlanMode", "Never")}
     return IpPool(
@@ -180,7 +186,25 @@ def _read_pool(kind: str, obj: Object, pods: list[Object]) -> IpPool:
         node_selector=spec.get("nodeSelector", ""),
         allowed_uses=tuple(spec.get("allowedUses", ())),
         pods=tuple(_find_pods_in(spec.get("cidr", ""), pods)),
+        named_by=(
+            *(f"namespace {get_name(each)}" for each in namespaces if _names_pool(each, obj)),
+            *(
+                f"pod {pod['metadata']['namespace']}/{get_name(pod)}"
+                for pod in pods
+                if _names_pool(pod, obj)
+            ),
+        ),
     )
+
+
+def _names_pool(obj: Object, pool: Object) -> bool:
+    """Whether the annotations of a namespace or pod ask Calico for a pool by its name."""
+    annotations = obj["metadata"].get("annotations") or {}
+    try:
+        names = json.loads(annotations.get(_POOLS_ANNOTATION, "[]"))
+    except ValueError:
+        return False
+    return isinstance(names, list) and get_name(pool) in names
 
 
 def _find_pods_in(cidr: str, pods: list[Object]) -> Iterator[str]:

@@ -6,7 +6,8 @@ First the CNI stops requesting IPv6 addresses, then the pool is disabled or dele
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -30,11 +31,16 @@ from deploy.changes.model import (
     ObjectSpec,
     Target,
 )
-from deploy.evidence.calico import Calico
+from deploy.evidence.calico import Calico, IpPool
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
-from deploy.formats.conflist import ConflistError, assigns_ipv6, stop_assigning_ipv6
+from deploy.formats.conflist import (
+    ConflistError,
+    assigns_ipv6,
+    read_ipv6_pools,
+    stop_assigning_ipv6,
+)
 from mirror.merge import encode_spec
 
 NAME = "ippool"
@@ -82,6 +88,14 @@ def plan_changes(
     views = read_ready_nodes(evidence)
     if isinstance(views, Refusal):
         return views
+    if options.get("delete") and (names := _find_named(selected, calico, views)):
+        return Refusal(
+            reason="a pool is asked for by its name: without it, the pods there do not start, "
+            "whether they get IPv6 addresses or not",
+            objects=names,
+            next_step="leave out --delete (a disabled pool harms none of them), or remove the pool "
+            "from these annotations and configurations first",
+        )
     # if a pool was deleted by hand, the CNI still requests its addresses and no pod starts
     if not selected and not applied and not _requests_ipv6(calico, views):
         return Refusal(reason="no IPv6 pool is enabled, and no pod requests one", needless=True)
@@ -113,6 +127,24 @@ def plan_changes(
 def _recorded_pools(applied: tuple[Change, ...]) -> dict[str, ObjectSpec]:
     specs = [change.target for change in applied if isinstance(change.target, ObjectSpec)]
     return {spec.name: spec for spec in specs if spec.kind != "DaemonSet"}
+
+
+def _find_named(
+    pools: Sequence[IpPool], calico: Calico, views: Mapping[str, HostView]
+) -> tuple[str, ...]:
+    """Return who asks for one of the pools by its name: calico-ipam looks it up in any case."""
+    conflists = {node: find_active_conflist(view) for node, view in views.items()}
+    texts = {f"{node}:{file.path}": file.text for node, file in conflists.items() if file}
+    if calico.config:
+        texts["ConfigMap calico-config"] = calico.config
+    found: list[str] = []
+    for pool in pools:
+        askers = [*pool.named_by]
+        for title, text in texts.items():
+            with suppress(ConflistError):
+                askers += [title] if pool.name in read_ipv6_pools(text) else []
+        found += [f"{asker} asks for {pool.name}" for asker in askers]
+    return tuple(found)
 
 
 def _requests_ipv6(calico: Calico, views: Mapping[str, HostView]) -> bool:

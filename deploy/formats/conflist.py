@@ -72,6 +72,12 @@ def stop_assigning_ipv6(text: str) -> str:
     return text
 
 
+def read_ipv6_pools(text: str) -> tuple[str, ...]:
+    """Return the IPv6 pools, by name or CIDR, that calico-ipam is told to use."""
+    lists = [plugin.find("ipam", "ipv6_pools") for plugin in _parse_plugins(text)]
+    return tuple(_read_scalar(text, item) for each in lists if each for item in each.items)
+
+
 def read_plugin_types(text: str) -> tuple[str, ...]:
     """Return the types of the plugins in order. Raises ConflistError."""
     return tuple(_read_scalar(text, plugin.fields.get("type")) for plugin in _parse_plugins(text))

@@ -120,3 +120,32 @@ def test_reads_felix_through_either_api() -> None:
     calico = read_calico(build_cluster(FelixConfiguration_v3=felix))
     assert calico is not None
     assert calico.felix_ipv6 is False
+
+
+def test_reads_who_asks_for_a_pool_by_its_name() -> None:
+    annotation = "cni.projectcalico.org/ipv6pools"
+    names = {annotation: '["p", "fd00::/64"]'}
+    others = {annotation: '["q"]', "cni.projectcalico.org/ipv4pools": '["p"]'}
+    broken = {annotation: "p"}
+    spec: dict[str, Any] = {"containers": []}
+    cluster = build_cluster(
+        IPPool=NEW,
+        Namespace=[
+            {"metadata": {"name": "media", "annotations": names}},
+            {"metadata": {"name": "shop", "annotations": others}},
+            {"metadata": {"name": "plain"}},
+        ],
+        Pod=[
+            {"metadata": {"name": "a", "namespace": "x", "annotations": names}, "spec": spec},
+            {"metadata": {"name": "b", "namespace": "x", "annotations": broken}, "spec": spec},
+        ],
+    )
+    pools = read_ip_pools(cluster)
+    assert not isinstance(pools, Unseen)
+    assert [pool.named_by for pool in pools] == [("namespace media", "pod x/a")]
+
+
+def test_pools_are_read_without_the_right_to_list_namespaces() -> None:
+    pools = read_ip_pools(build_cluster(IPPool=NEW, Namespace=403))
+    assert not isinstance(pools, Unseen)
+    assert [pool.named_by for pool in pools] == [()]

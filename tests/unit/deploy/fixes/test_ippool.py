@@ -128,3 +128,27 @@ def test_changes_a_pool_through_the_api_that_has_it() -> None:
     after = ippool.edit(first[-1].edit, first[-1].target, b'{"cidr":"fd70::/48"}')
     assert after is not None
     assert json.loads(after) == {"cidr": "fd70::/48", "disabled": True}
+
+
+def test_refuses_to_delete_a_pool_that_something_asks_for_by_name() -> None:
+    """calico-ipam looks names up even if it assigns no IPv6 address."""
+    named = TEXT.replace('"assign_ipv6"', '"ipv6_pools": ["default-ipv6-ippool"], "assign_ipv6"')
+    host = replace(HOST, conflists=(ConflistFile(path=PATH, text=named),))
+    pool = replace(POOLS[1], pods=(), named_by=("namespace media", "pod media/streamer"))
+    seen = make_evidence(host, ip_pools=(POOLS[0], pool), calico=replace(CALICO, config=named))
+    for options in ({"delete": True}, {"delete": True, "force-pool": True}):
+        refusal = expect_refusal(ippool.plan_changes(seen, options, ()))
+        assert refusal.objects == (
+            "namespace media asks for default-ipv6-ippool",
+            "pod media/streamer asks for default-ipv6-ippool",
+            f"babel:{PATH} asks for default-ipv6-ippool",
+            "ConfigMap calico-config asks for default-ipv6-ippool",
+        )
+    assert len(target_names(ippool.plan_changes(seen, {}, ()))) == 4, "disabled, it harms nothing"
+
+
+def test_other_pools_may_be_asked_for_by_name() -> None:
+    named = TEXT.replace('"assign_ipv6"', '"ipv6_pools": ["fd01::/64", "other"], "assign_ipv6"')
+    pool = replace(POOLS[1], pods=())
+    seen = make_evidence(ip_pools=(POOLS[0], pool), calico=replace(CALICO, config=named))
+    assert len(target_names(ippool.plan_changes(seen, {"delete": True}, ()))) == 5
