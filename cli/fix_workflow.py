@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from cli.options import ClusterOptions, WriteOptions
 from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix, FixOption
 from deploy.cluster.client import Cluster
+from deploy.evidence.agent_image import choose_agent_image
 from deploy.fix_registry import load_fixes
 from deploy.repair.apply import apply_plan
 from deploy.repair.model import FixProofError, FixRequest, RepairPlan
@@ -87,7 +89,7 @@ def run_fixes(
 
     ``undo`` is the command that reverts them. ``install_reconciler`` None follows the ledger.
     """
-    with without_idle_agents(cluster):
+    with without_idle_agents(cluster, dry_run=write.dry_run):
         with terminal.progress() as progress:
             plan = plan_fixes(cluster, request, progress)
         if write.output == "table":
@@ -101,20 +103,30 @@ def run_fixes(
             confirm(plan, write)
         with terminal.progress() as progress:
             result = apply_plan(cluster, request, plan, progress)
-        status = reconciler_workflow.update(cluster, request.look.image, install=install_reconciler)
+        agent_image = request.look.agent_image
+        image = agent_image.reference if agent_image else None
+        status = reconciler_workflow.update(cluster, image, install=install_reconciler)
     if write.output == "table":
         fix_plan.print_result(result, undo=undo, reconciler=status)
     return fix_plan.result_document(result, status)
 
 
-def run_all_fixes(target: ClusterOptions, image: str | None, write: WriteOptions) -> Any:
-    """Run every fix with the defaults of its options, in one plan with a deadline of its own."""
+def run_all_fixes(
+    target: ClusterOptions, image: str | None, write: WriteOptions, *, agent_image: str | None
+) -> Any:
+    """Run every fix with the defaults of its options, in one plan with a deadline of its own.
+
+    ``image`` is that of probe pods; ``agent_image`` that of node agents, None if it is recorded.
+    """
     cluster = target.connect()
     defaults: Mapping[str, Any] = {"flag": False, "list": (), "text": None}
     fixes = tuple(load_fixes().values())
     options = {option.name: defaults[option.kind] for fix in fixes for option in fix.options}
-    look = build_collect_options(cluster, target, image=image)
-    request = FixRequest(fixes=fixes, options=options, look=look)
+    look = replace(
+        build_collect_options(cluster, target, image=image),
+        agent_image=choose_agent_image(cluster, agent_image),
+    )
+    request = FixRequest(fixes=fixes, options=options, look=look, dry_run=write.dry_run)
     return run_fixes(cluster, request, write, undo="mirror rollback")
 
 
@@ -132,13 +144,18 @@ def check_answerable(write: WriteOptions) -> None:
 
 
 @contextmanager
-def without_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> Iterator[None]:
+def without_idle_agents(
+    cluster: Cluster, *, rolled_back: bool = False, dry_run: bool = False
+) -> Iterator[None]:
     """When the block ends, even with an error, remove node agents that nothing needs.
 
     If the block fails, the agents are first brought up to date with the ledger, so that they keep
     an interrupted change as it was left. ``rolled_back``: the block rolled fixes back. Raises
-    FixProofError if a node could not be reached for that.
+    FixProofError if a node could not be reached for that. A dry run leaves the agents as they are.
     """
+    if dry_run:
+        yield
+        return
     remaining: tuple[str, ...] = ()
     try:
         yield

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from cli.collect_options import build_collect_options
-from cli.options import ClusterOptions, OutputFormat, WriteOptions
+from cli.options import OutputFormat, WriteOptions
 from cli.output import terminal
 from cli.output.node_groups import group_targets
 from deploy.cluster.client import Cluster
+from deploy.evidence.agent_image import choose_agent_image
 from deploy.repair import reconciler
 from deploy.repair.reconciler import ReconcilerStatus
 from mirror.core.errors import InputError, MirrorError
@@ -39,7 +39,6 @@ def update(
 def install_or_remove(
     cluster: Cluster,
     image: str | None,
-    target: ClusterOptions,
     write: WriteOptions,
     *,
     install: bool,
@@ -60,8 +59,8 @@ def install_or_remove(
             click.echo(lines or "there is no reconciler")
         return
     with terminal.progress() as progress:
-        options = build_collect_options(cluster, target, image=image)
-        status = reconciler.install(cluster, options.image, progress)
+        chosen = choose_agent_image(cluster, image)
+        status = reconciler.install(cluster, chosen.reference if chosen else None, progress)
     _print_status(status, write.output, "reapplies")
 
 

@@ -12,10 +12,9 @@ from deploy.changes.model import Editor, NodeFile, NodeSysctl
 from deploy.changes.node_target import NodeDriver
 from deploy.changes.state import FixState, read_states
 from deploy.cluster.client import Cluster
+from deploy.evidence.agent_image import read_agent_image
 from deploy.evidence.fixes import FixStatus
-from deploy.evidence.mirror import find_probe_image
 from deploy.extensions import load_extensions
-from deploy.manifests.model import NAME
 
 
 def load_fixes() -> Mapping[str, Fix]:
@@ -35,20 +34,23 @@ def build_engine(
 ) -> ChangeEngine:
     """Return the engine with every editor.
 
-    A target on a node starts the node agents if ``start_agents``: with ``image``, or the image of
-    the running mirror.
+    A target on a node starts the node agents if ``start_agents``: with ``image``, or the recorded
+    one.
     """
 
     def find_image() -> str | None:
-        return (image or find_probe_image(cluster, NAME)) if start_agents else None
+        if image or not start_agents:
+            return image if start_agents else None
+        recorded = read_agent_image(cluster)
+        return recorded.reference if recorded else None
 
     driver = NodeDriver(cluster, find_image)
     return ChangeEngine(cluster, load_editors(), {NodeFile: driver, NodeSysctl: driver})
 
 
 def read_fix_states(cluster: Cluster) -> tuple[FixState, ...]:
-    """Return the state of every fix and of the attachments. May start the node agents."""
-    return read_states(build_engine(cluster), load_fixes())
+    """Return the state of every fix and of the attachments. Starts nothing."""
+    return read_states(build_engine(cluster, start_agents=False), load_fixes())
 
 
 def read_applied_fixes(cluster: Cluster) -> tuple[FixStatus, ...]:

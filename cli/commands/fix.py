@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from shlex import quote
 from typing import Any
 
@@ -19,6 +20,7 @@ from cli.options import (
 )
 from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix
+from deploy.evidence.agent_image import choose_agent_image
 from deploy.fix_registry import load_fixes, read_fix_states
 from deploy.repair import restart as workload_restart
 from deploy.repair.model import FixRequest
@@ -33,7 +35,7 @@ from mirror.core.errors import InputError
     "--image",
     type=IMAGE,
     metavar="REF",
-    help="Image of the probe pods.  [default: the mirror's]",
+    help="Image of probe pods, node agents and the reconciler.  [default: what `mirror up` used]",
 )
 @click.option(
     "--name",
@@ -94,15 +96,19 @@ def fix(
     cluster = target.connect()
     if not fixes:
         if reconcile is not None:
-            reconciler_workflow.install_or_remove(cluster, image, target, write, install=reconcile)
+            reconciler_workflow.install_or_remove(cluster, image, write, install=reconcile)
         else:
             fix_plan.print_states(read_fix_states(cluster), write.output, load_fixes())
         return
     request = FixRequest(
         fixes=fixes,
         options=options,
-        look=build_collect_options(cluster, target, image=image, names=hosts),
+        look=replace(
+            build_collect_options(cluster, target, image=image, names=hosts),
+            agent_image=choose_agent_image(cluster, image),
+        ),
         force=write.force,
+        dry_run=write.dry_run,
         restart=restart_request,
     )
     undo = f"mirror rollback {' '.join(fix.name for fix in fixes)}"

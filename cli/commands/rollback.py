@@ -25,8 +25,8 @@ def rollback(names: tuple[str, ...], target: ClusterOptions, write: WriteOptions
     mirror rollback                      undo everything, the last fix first
     """
     cluster = target.connect()
-    with fix_workflow.without_idle_agents(cluster, rolled_back=not write.dry_run):
-        plan = plan_rollback(cluster, names)
+    with fix_workflow.without_idle_agents(cluster, rolled_back=True, dry_run=write.dry_run):
+        plan = plan_rollback(cluster, names, dry_run=write.dry_run)
         if write.output == "table":
             fix_plan.print_plan(plan)
         if write.dry_run:

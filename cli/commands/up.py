@@ -118,13 +118,16 @@ def up(
         if output == "table" or not with_fixes:
             _show_plan(steps, objects, output)
         document: dict[str, Any] = {"objects": steps}
+        agent_image = image
     else:
         document = {**dump(result), "url": result.endpoint.url}
-        image = result.image
+        image, agent_image = result.image, result.agent_image
         if output == "table":
             _show_result(result)
     if with_fixes:
-        document["fixes"] = fix_workflow.run_all_fixes(target, image, write)
+        document["fixes"] = fix_workflow.run_all_fixes(
+            target, image, write, agent_image=agent_image
+        )
     elif not dry_run and output == "table":
         click.echo("\nnext: mirror env --publish NAMESPACE   gives it to the pods of a namespace")
     if output != "table" and (with_fixes or not dry_run):

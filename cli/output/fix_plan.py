@@ -13,6 +13,7 @@ from cli.output.node_groups import group_diffs, group_targets
 from deploy.changes.fix import Fix
 from deploy.changes.state import FixState
 from deploy.cluster.client import Cluster
+from deploy.evidence.agent_image import AgentImage
 from deploy.fix_registry import read_fix_states
 from deploy.repair.model import FixDecision, RepairPlan, RepairResult, TargetDiff
 from deploy.repair.reconciler import ReconcilerStatus
@@ -33,12 +34,33 @@ def print_plan(plan: RepairPlan) -> None:
         terminal.out.print(Text(line))
     if plan.diffs and plan.is_noop:
         click.echo("\nnothing to write")
+    _print_unseen(plan)
+    if plan.agent_image is not None:
+        terminal.prose(f"\nnode agent: {_describe_agent(plan.agent_image)}", "")
     for target in plan.unreachable:
         line = f"not changed, its node cannot be reached: {target}"
         terminal.out.print(Text(line, style="yellow"))
     for failure in plan.failures:
         terminal.prose(f"not changed: {failure}", "", "yellow")
     _print_stale_workloads(plan.stale_workloads)
+
+
+def _print_unseen(plan: RepairPlan) -> None:
+    """Print what a dry run would change on nodes, where it has not looked."""
+    if not plan.unseen:
+        return
+    click.echo("\nNOT observed, because no node agent runs and a dry run starts none:")
+    for name in group_targets([str(change.target) for change in plan.unseen]):
+        terminal.prose(name, "  ", "cyan")
+    terminal.prose(
+        "the plan assumes what nodes usually have; without --dry-run they are read before anything "
+        "is written",
+        "  ",
+    )
+
+
+def _describe_agent(image: AgentImage) -> str:
+    return f"a privileged pod on every node, image {image.describe()}, {image.origin}"
 
 
 def plan_document(plan: RepairPlan) -> dict[str, object]:
@@ -50,6 +72,8 @@ def plan_document(plan: RepairPlan) -> dict[str, object]:
         "away": [str(target) for target in plan.unreachable],
         "failures": [str(failure) for failure in plan.failures],
         "running": dump(plan.stale_workloads),
+        "unseen": [{"target": str(change.target), "why": change.why} for change in plan.unseen],
+        "agent": dump(plan.agent_image),
         "idle": plan.is_noop,
     }
 

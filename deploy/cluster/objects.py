@@ -64,6 +64,12 @@ def get_image(obj: Object) -> str:
     return str(get_containers(obj)[0]["image"])
 
 
+def get_image_id(pod: Object) -> str:
+    """The digest of a pod's first container, as its kubelet reports it; empty before it runs."""
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    return str(statuses[0].get("imageID", "")).rpartition("@")[2]
+
+
 def get_container_statuses(pod: Object) -> list[Object]:
     """The statuses of all containers, init containers first; empty before the pod has started."""
     status = pod.get("status", {})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object, temporary_objects
 from deploy.cluster.explain import explain_pod
-from deploy.cluster.objects import get_containers, get_name, is_stuck
+from deploy.cluster.objects import get_containers, get_image, get_image_id, get_name, is_stuck
 from mirror.core.errors import WaitTimeout
 from mirror.core.wait import Deadline, wait_until
 
@@ -18,13 +18,18 @@ _NETWORK_SECONDS = 6.0  # a pod normally has its network by then
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRun:
-    """The result of a pod; ``exit_code`` is None if its program did not end, ``why`` says why."""
+    """The result of a pod; ``exit_code`` is None if its program did not end, ``why`` says why.
+
+    ``image`` is the one that the pod had in the end, ``image_id`` the digest that ran.
+    """
 
     name: str
     node: str
     exit_code: int | None
     output: str
     why: str = ""
+    image: str = ""
+    image_id: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -97,6 +102,8 @@ def _build_result(
         exit_code=exit_code,
         output=cluster.tail_log(namespace, name, get_containers(pod)[0]["name"], lines=lines),
         why=f"{cause}\n{why}" if cause else why,
+        image=get_image(pod),
+        image_id=get_image_id(pod),
     )
 
 

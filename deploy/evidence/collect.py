@@ -11,6 +11,7 @@ from typing import Any
 from deploy.cluster.cidrs import list_api_addresses
 from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.access import read_access
+from deploy.evidence.agent_image import AgentImage
 from deploy.evidence.calico import read_calico, read_ip_pools
 from deploy.evidence.coredns import read_coredns, read_corefile
 from deploy.evidence.dns import NodeDns, probe_dns, read_dns_pods, read_dns_service
@@ -41,6 +42,7 @@ class CollectOptions:
     names: tuple[str, ...] = ()  # HOST or HOST:PORT, looked up by the probe pods
     mirror: str | None = None  # ADDRESS:PORT that workloads use; the probe pods connect to it
     start_agents: bool = False  # start the node agent where it does not run
+    agent_image: AgentImage | None = None  # of node agents: never the one of the mirror's pods
 
 
 def collect(
@@ -126,7 +128,8 @@ def _read_hosts(
         return nodes
     if not options.start_agents and cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
         return ()
-    return read_hosts(cluster, options.image if options.start_agents else None, nodes, progress)
+    image = options.agent_image.reference if options.agent_image else None
+    return read_hosts(cluster, image if options.start_agents else None, nodes, progress)
 
 
 def _read_pod_dns(

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from deploy.cluster.client import Cluster
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import get_name
-from deploy.evidence.node_agent import AGENT_LABELS, ask_agent, ensure_agents
+from deploy.evidence.node_agent import (
+    AGENT_LABELS,
+    ask_agent,
+    ensure_agents,
+    find_foreign_agents,
+)
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import MaybeSeen, Unseen
 from deploy.manifests.agent import SYSTEM_NAMESPACE
+from mirror.agent.allowlist import CNI_FOLDERS
 from mirror.core.codec import json_key, load
 from mirror.core.errors import ClusterError
 from mirror.core.progress import Progress
+
+NO_AGENT = (
+    "no node agent runs, and no image is recorded for it: `mirror up` records one, or give "
+    "--image REF"
+)
+_NOT_READY = "the node is not Ready"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +87,50 @@ def read_hosts(
     With an ``image``, agents are started where they do not run.
     """
     pods = ensure_agents(cluster, image, nodes, progress)
-    if not pods:
-        return Unseen(reason="no node agent: pass --image REF, or start the mirror (mirror up)")
+    foreign = find_foreign_agents(cluster)
+    if not pods and not foreign:
+        return Unseen(reason=NO_AGENT)
     with ThreadPoolExecutor(8) as pool:
-        views = pool.map(lambda node: _read_view(cluster, node, pods.get(node.name)), nodes)
+        views = pool.map(
+            lambda node: _read_view(cluster, node, pods.get(node.name), foreign.get(node.name)),
+            nodes,
+        )
         return tuple(
             NodeHost(node=node.name, view=view) for node, view in zip(nodes, views, strict=True)
         )
 
 
-def _read_view(cluster: Cluster, node: NodeState, pod: str | None) -> MaybeSeen[HostView]:
+def assume_hosts(nodes: tuple[NodeState, ...], template: str | None) -> tuple[NodeHost, ...]:
+    """Return what Ready nodes have as a rule, to plan from without starting an agent.
+
+    ``template`` is the text that calico-node writes to each node; without it the CNI is unknown.
+    """
+    name = "10-calico.conflist" if template else "(the first).conflist"
+    hosts = []
+    for node in nodes:
+        folder = CNI_FOLDERS[node.distribution == "microk8s"]
+        text = template or '{"plugins": [{"type": "unknown"}]}'
+        view = HostView(
+            net_d=folder,
+            conflists=(ConflistFile(path=f"{folder}/{name}", text=text),),
+            plugins=("tuning",),
+            allowlist=None,
+            links=(("all", "0"), ("default", "0"), ("lo", "0")),
+            addresses=(),
+            sysctl_lines=(),
+        )
+        away: MaybeSeen[HostView] = Unseen(reason=_NOT_READY)
+        hosts.append(NodeHost(node=node.name, view=view if node.ready else away))
+    return tuple(hosts)
+
+
+def _read_view(
+    cluster: Cluster, node: NodeState, pod: str | None, why_not: str | None
+) -> MaybeSeen[HostView]:
     if not node.ready:
-        return Unseen(reason="the node is not Ready")
+        return Unseen(reason=_NOT_READY)
+    if pod is None and why_not:
+        return Unseen(reason=why_not)
     if pod is None:
         pods = cluster.list(
             "Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS, fields=f"spec.nodeName={node.name}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from deploy.cluster.client import Cluster, Object
-from deploy.cluster.objects import get_containers, get_image, get_name
+from deploy.cluster.objects import get_containers, get_image, get_image_id, get_name
 from deploy.cluster.pod_exec import run_in_pod
+from deploy.evidence.agent_image import read_expected_ids, render_seen_ids
 from deploy.evidence.nodes import NodeState
 from deploy.manifests.agent import (
     AGENT_COMMAND,
@@ -29,36 +30,52 @@ def ensure_agents(
 ) -> Mapping[str, str]:
     """Return node → its agent's pod, without the nodes where no agent runs in time.
 
-    With an ``image``, the DaemonSet is created or updated; without one it has to exist.
+    With an ``image``, the DaemonSet is created or updated; without one it has to exist. A pod whose
+    image has another digest than the recorded one counts as no agent.
     """
     daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
     if image and (daemon_set is None or get_image(daemon_set) != image):
-        progress.step("start the node agent")
+        progress.step(f"start the node agent, privileged, on every node: image {image}")
         is_microk8s = any(node.distribution == "microk8s" for node in nodes)
-        cluster.apply(render_agent_daemon_set(image, microk8s=is_microk8s))
+        daemon_set = cluster.apply(render_agent_daemon_set(image, microk8s=is_microk8s))
     elif daemon_set is None:
         return {}
-    else:
-        image = get_image(daemon_set)
+    expected = read_expected_ids(cluster, daemon_set)
+    reference = get_image(daemon_set)
     ready_nodes = {node.name for node in nodes if node.ready}
     agents: dict[str, str] = {}
 
     def all_run() -> bool:
-        agents.update(_list_running(cluster, image))
-        return ready_nodes <= agents.keys()
+        running, foreign = _list_agents(cluster, reference, expected)
+        agents.update(running)
+        return ready_nodes <= running.keys() | foreign.keys()
 
     deadline = cluster.deadline.within(_START_SECONDS)
     try:
         wait_until(all_run, deadline=deadline, what="the node agents")
     except WaitTimeout:
         progress.note(f"no node agent on {', '.join(sorted(ready_nodes - agents.keys()))}")
+    if image and agents and not expected and "@" not in reference:
+        _keep_seen_ids(cluster, reference)
     return {node: pod for node, pod in agents.items() if node in ready_nodes}
 
 
 def find_running_agents(cluster: Cluster, nodes: tuple[NodeState, ...]) -> Mapping[str, str]:
     """Return Ready node → its agent's pod, without starting anything or waiting."""
+    daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+    if daemon_set is None:
+        return {}
     ready_nodes = {node.name for node in nodes if node.ready}
-    return {node: pod for node, pod in _list_running(cluster).items() if node in ready_nodes}
+    running, _ = _list_agents(cluster, None, read_expected_ids(cluster, daemon_set))
+    return {node: pod for node, pod in running.items() if node in ready_nodes}
+
+
+def find_foreign_agents(cluster: Cluster) -> Mapping[str, str]:
+    """Return node → why the agent there is not used: its image is not the recorded one."""
+    daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+    if daemon_set is None:
+        return {}
+    return _list_agents(cluster, None, read_expected_ids(cluster, daemon_set))[1]
 
 
 def ask_agent(cluster: Cluster, pod: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,13 +134,36 @@ def remove_agents(cluster: Cluster, *, rolled_back: bool) -> tuple[str, ...]:
     return failures
 
 
-def _list_running(cluster: Cluster, image: str | None = None) -> dict[str, str]:
-    """Return node → its agent's pod; only pods of ``image``, if given."""
-    return {
-        pod["spec"]["nodeName"]: get_name(pod)
-        for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS)
-        if _is_running(pod) and image in (None, get_image(pod))
-    }
+def _list_agents(
+    cluster: Cluster, image: str | None, expected: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return node → its agent's pod, and node → why its agent is not used.
+
+    Only pods of ``image``, if given. ``expected`` are the digests that they may have; empty if none
+    are known.
+    """
+    running, foreign = {}, {}
+    for pod in cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS):
+        if not _is_running(pod) or image not in (None, get_image(pod)):
+            continue
+        node, digest = pod["spec"]["nodeName"], get_image_id(pod)
+        if expected and digest not in expected:
+            foreign[node] = (
+                f"its node agent is not from the recorded image: {get_image(pod)} is {digest}, "
+                f"and recorded is {' or '.join(expected)}; if it is right, `mirror up` records it"
+            )
+        else:
+            running[node] = get_name(pod)
+    return running, foreign
+
+
+def _keep_seen_ids(cluster: Cluster, image: str) -> None:
+    """Store the digests of the first start, so that later starts are compared with them."""
+    pods = cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS)
+    ids = [get_image_id(pod) for pod in pods if _is_running(pod) and get_image(pod) == image]
+    annotations = render_seen_ids(image, ids)
+    body = {"metadata": {"annotations": annotations}}
+    cluster.patch("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE, body)
 
 
 def _is_running(pod: Object) -> bool:

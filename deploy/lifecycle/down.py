@@ -10,6 +10,7 @@ from deploy.changes.model import ObjectSpec
 from deploy.changes.state import LEDGER_STATE, read_states
 from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.objects import format_selector, get_name
+from deploy.evidence.agent_image import forget_agent_image
 from deploy.evidence.publications import (
     find_owner,
     read_identity,
@@ -128,6 +129,7 @@ def take_down(cluster: Cluster, namespace: str, *, purge: bool, progress: Progre
         progress.step("remove packages, secrets and published ConfigMaps")
         withdrawn = publish.withdraw_environment(cluster, namespace, progress)
         removed += _delete_objects(cluster, namespace, _PURGED_OBJECTS)
+        forget_agent_image(cluster, namespace)
         removed += _delete_namespace(cluster, namespace)
     return DownResult(removed=tuple(removed), withdrawn=withdrawn, purged=purge)
 

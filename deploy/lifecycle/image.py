@@ -32,6 +32,18 @@ class ImageRequest:
         return self.base is None and self.delivery == DeliveryOptions()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsuredImage:
+    """An image that the nodes have.
+
+    ``is_chosen``: this command was given it, or built it. Otherwise its name comes from the
+    mirror's own namespace, which others may edit.
+    """
+
+    reference: str
+    is_chosen: bool
+
+
 def ensure_image(
     cluster: Cluster,
     request: ImageRequest,
@@ -40,7 +52,7 @@ def ensure_image(
     *,
     previous: str | None,
     ca_pem: str | None,
-) -> str:
+) -> EnsuredImage:
     """Make sure that the nodes have an image, and return the reference that pods use.
 
     ``previous`` is the reference of the last `mirror up`, ``ca_pem`` the certificates to trust
@@ -48,18 +60,19 @@ def ensure_image(
     image nor a Docker engine, UnfitError for nodes that lack a given image.
     """
     if request.image:
-        return _check_on_nodes(cluster, request.image)
+        return EnsuredImage(reference=_check_on_nodes(cluster, request.image), is_chosen=True)
     try:
         engine = EngineClient.connect(cluster.deadline)
     except EngineError as error:
         if previous and request.accepts_previous:
             progress.note(f"no Docker engine here: the mirror keeps its image {previous}")
-            return _check_on_nodes(cluster, previous)
+            return EnsuredImage(reference=_check_on_nodes(cluster, previous), is_chosen=False)
         raise _no_engine_error(error) from error
     method = choose_method(cluster, request.delivery)
     image = build_mirror(engine, base=request.base, ca=ca_pem, progress=progress)
     check_architecture(image.architecture, nodes)
-    return method.deliver(image, engine, cluster, request.delivery, progress).reference
+    delivered = method.deliver(image, engine, cluster, request.delivery, progress)
+    return EnsuredImage(reference=delivered.reference, is_chosen=True)
 
 
 def predict_reference(

@@ -23,11 +23,15 @@ _INSTALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeProbe:
-    """Whether a pod on this node could install a package from the mirror."""
+    """Whether a pod on this node could install a package from the mirror.
+
+    ``image_id`` is the digest that this node has for the mirror's image.
+    """
 
     node: str
     ok: bool
     why: str = ""
+    image_id: str = ""
 
 
 def probe_nodes(
@@ -62,4 +66,10 @@ def probe_nodes(
             why="\n".join(f"{node}: {why}" for node, why in failures.items()),
             next_step="fix the cause above and run `mirror up` again; `mirror doctor` may help",
         )
-    return tuple(NodeProbe(node=run.node, ok=True) for run in runs)
+    return tuple(
+        # somebody may have given the pod another image meanwhile
+        NodeProbe(
+            node=run.node, ok=True, image_id=run.image_id if run.image == settings.image else ""
+        )
+        for run in runs
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.cluster.cidrs import find_cluster_cidrs
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name, is_ready
+from deploy.evidence.agent_image import record_agent_image
 from deploy.lifecycle import connect, image, publish, record, rollout
 from deploy.lifecycle.node_probe import NodeProbe, probe_nodes
 from deploy.lifecycle.preflight import check_admission, check_cluster
@@ -45,6 +46,7 @@ class UpResult:
     node: str
     probes: tuple[NodeProbe, ...]
     not_ready: tuple[str, ...]  # nodes that could not be probed
+    agent_image: str | None  # of node agents, if this command was given the image or built it
     seconds: float  # from the first write until the index could be used
 
 
@@ -64,7 +66,7 @@ def bring_up(
 
     Nothing is written to the cluster before the nodes have the image, or can pull it.
     """
-    settings, new_record, nodes = _prepare(cluster, request, image_request, progress)
+    settings, new_record, nodes, is_chosen = _prepare(cluster, request, image_request, progress)
     start = time.monotonic()
     progress.step("apply the objects")
     _ensure_namespace(cluster, request.namespace)
@@ -87,6 +89,8 @@ def bring_up(
     seconds = round(time.monotonic() - start, 1)
     ready = [node for node in nodes if is_ready(node)]
     probes = probe_nodes(cluster, settings, ready, endpoint.url, request.probe_package, progress)
+    if is_chosen:
+        _record_agent_image(cluster, settings, probes, progress)
     return UpResult(
         context=cluster.context,
         namespace=request.namespace,
@@ -95,6 +99,7 @@ def bring_up(
         node=pod["spec"]["nodeName"],
         probes=probes,
         not_ready=tuple(get_name(node) for node in nodes if not is_ready(node)),
+        agent_image=settings.image if is_chosen else None,
         seconds=seconds,
     )
 
@@ -106,7 +111,7 @@ def plan_up(
 
     The API server decides in a dry run whether an object would change.
     """
-    settings, _, _ = _prepare(cluster, request, image_request, progress, dry_run=True)
+    settings, _, _, _ = _prepare(cluster, request, image_request, progress, dry_run=True)
     objects = mirror_objects.render_objects(settings)
     plan = [
         PlannedObject(kind=obj["kind"], name=get_name(obj), action=_plan_action(cluster, obj))
@@ -142,8 +147,11 @@ def _prepare(
     progress: Progress,
     *,
     dry_run: bool = False,
-) -> tuple[ClusterSettings, MirrorRecord, tuple[Object, ...]]:
-    """Check the cluster, get the image, and merge the options with the recorded ones."""
+) -> tuple[ClusterSettings, MirrorRecord, tuple[Object, ...], bool]:
+    """Check the cluster, get the image, and merge the options with the recorded ones.
+
+    The last value says whether this command was given the image or built it.
+    """
     progress.step(f"check context {cluster.context} ({cluster.server})")
     cluster.version()
     old_record = record.read(cluster, request.namespace)
@@ -155,10 +163,12 @@ def _prepare(
     ca_pem = request.ca_pem or (ca_map["data"]["ca.crt"] if ca_map else None)
     if dry_run:
         reference = image.predict_reference(cluster, image_request, old_record.image, progress)
+        is_chosen = False
     else:
-        reference = image.ensure_image(
+        ensured = image.ensure_image(
             cluster, image_request, nodes, progress, previous=old_record.image, ca_pem=ca_pem
         )
+        reference, is_chosen = ensured.reference, ensured.is_chosen
     address = None if request.new_address else old_record.cluster_ip
     new_record = replace(
         old_record, cluster_ip=address, port=settings.port, image=reference, settings=options
@@ -172,7 +182,21 @@ def _prepare(
         ca_pem=ca_pem,
         cluster_cidrs=find_cluster_cidrs(cluster, nodes),
     )
-    return settings, new_record, nodes
+    return settings, new_record, nodes, is_chosen
+
+
+def _record_agent_image(
+    cluster: Cluster, settings: ClusterSettings, probes: Iterable[NodeProbe], progress: Progress
+) -> None:
+    """Record the image for node agents, with the digests of all nodes, where no editor writes."""
+    ids = [probe.image_id for probe in probes if probe.image_id]
+    try:
+        record_agent_image(cluster, settings.image, ids, settings.namespace)
+    except ApiError as error:
+        progress.note(
+            "the image is not recorded for node agents, so `mirror fix` needs --image for fixes of "
+            f"nodes: {error.why}"
+        )
 
 
 def _ensure_service(

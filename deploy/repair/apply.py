@@ -31,7 +31,8 @@ def apply_plan(
 ) -> RepairResult:
     """Write what was planned and prove it. Raises RefusedError, FixProofError."""
     _refuse(request, plan)
-    engine = build_engine(cluster, request.look.image)
+    agent_image = request.look.agent_image
+    engine = build_engine(cluster, agent_image.reference if agent_image else None)
     if request.restart:
         engine.check_permissions((), restart.PERMISSIONS)
     changing = {decision.fix for decision in plan.decisions if decision.changes}

@@ -10,6 +10,7 @@ from deploy.changes.fix import Fix, Refusal
 from deploy.changes.model import Change, Target
 from deploy.changes.state import FixState
 from deploy.changes.update import TargetFailure, TargetUpdate
+from deploy.evidence.agent_image import AgentImage
 from deploy.evidence.collect import CollectOptions
 from deploy.evidence.coredns import CoreDns
 from deploy.evidence.model import Evidence
@@ -46,6 +47,7 @@ class FixRequest:
     options: Mapping[str, Any]
     look: CollectOptions
     force: bool = False
+    dry_run: bool = False
     restart: RestartRequest | None = None
 
 
@@ -82,6 +84,8 @@ class RepairPlan:
     ``needs_proof_first`` are targets that wait for a proof of everything written before them.
     ``unreachable`` are targets on nodes that cannot be reached, ``failures`` those that cannot be
     read or changed and ConfigMaps of the ledger that are not obeyed: they stay as they are.
+    ``unseen`` are changes of nodes that a dry run does not look at, because no agent runs.
+    ``agent_image`` is what a privileged pod on every node runs; None if nothing there is needed.
     """
 
     decisions: tuple[FixDecision, ...]
@@ -91,13 +95,15 @@ class RepairPlan:
     needs_proof_first: tuple[Target, ...] = ()
     unreachable: tuple[Target, ...] = ()
     failures: tuple[TargetFailure, ...] = ()
+    unseen: tuple[Change, ...] = ()
+    agent_image: AgentImage | None = None
     evidence: Evidence | None = field(default=None, repr=False)
     coredns: CoreDns | None = field(default=None, repr=False)
     updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
 
     @property
     def is_noop(self) -> bool:
-        return all(update.is_noop for update in self.updates)
+        return not self.unseen and all(update.is_noop for update in self.updates)
 
     @property
     def blocking(self) -> tuple[FixDecision, ...]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.fix import Fix, Refusal
-from deploy.changes.model import Change
+from deploy.changes.model import Change, NodeFile, NodeSysctl
 from deploy.changes.update import TargetFailure, TargetUpdate, render_diff
 from deploy.cluster.client import Cluster
 from deploy.evidence.collect import collect
+from deploy.evidence.hosts import assume_hosts
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
 from deploy.fix_registry import build_engine, load_fixes
@@ -35,19 +36,33 @@ def select_fixes(names: Iterable[str]) -> tuple[Fix, ...]:
 
 
 def plan_fixes(cluster: Cluster, request: FixRequest, progress: Progress = SILENT) -> RepairPlan:
-    """Collect evidence and decide. Creates nothing but probe pods and node agents."""
-    engine = build_engine(cluster, request.look.image)
+    """Collect evidence and decide. Creates nothing but probe pods and node agents.
+
+    A dry run starts no agent. Where none runs it assumes what nodes usually have, and lists the
+    changes there as unseen.
+    """
+    agent_image = request.look.agent_image
+    engine = build_engine(
+        cluster,
+        agent_image.reference if agent_image else None,
+        start_agents=not request.dry_run,
+    )
     needs = needs_for_proof(request.fixes)
     needs |= frozenset(need for fix in request.fixes for need in fix.needs)
-    options = replace(request.look, start_agents=Need.HOSTS in needs)
-    evidence = collect(cluster, needs, options, progress)
+    starts_agents = Need.HOSTS in needs and not request.dry_run
+    evidence = collect(cluster, needs, replace(request.look, start_agents=starts_agents), progress)
+    is_assumed = Need.HOSTS in needs and request.dry_run and evidence.hosts == ()
+    if is_assumed:
+        evidence = _assume_hosts(evidence)
     decisions = [_decide(engine, fix, evidence, request) for fix in request.fixes]
-    changes = [change for decision in decisions for change in decision.changes]
+    planned = [change for decision in decisions for change in decision.changes]
+    unseen = [c for c in planned if is_assumed and isinstance(c.target, NodeFile | NodeSysctl)]
+    changes = [change for change in planned if change not in unseen]
     failures: list[TargetFailure] = []
     updates = engine.plan(changes, failures)
     stale: tuple[restart.StaleWorkload, ...] = ()
     if leaves_stale_pods(decisions):
-        changed = restart.find_change_times(engine.entries(), updates)
+        changed = restart.find_change_times(engine.entries(), updates, unseen)
         stale, _ = restart.try_find_stale_workloads(cluster, changed, request.restart)
     coredns = None if isinstance(evidence.coredns, Unseen) else evidence.coredns
     return RepairPlan(
@@ -60,7 +75,17 @@ def plan_fixes(cluster: Cluster, request: FixRequest, progress: Progress = SILEN
         evidence=evidence,
         coredns=coredns,
         updates=tuple(updates),
+        unseen=tuple(unseen),
+        agent_image=agent_image if Need.HOSTS in needs else None,
     )
+
+
+def _assume_hosts(evidence: Evidence) -> Evidence:
+    nodes, calico = evidence.nodes, evidence.calico
+    if isinstance(nodes, Unseen):
+        return evidence
+    template = None if isinstance(calico, Unseen) or calico is None else calico.config
+    return replace(evidence, hosts=assume_hosts(nodes, template))
 
 
 def leaves_stale_pods(decisions: Iterable[FixDecision]) -> bool:

@@ -110,10 +110,13 @@ def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) ->
             "there is nothing to keep: no fix is applied",
             next_step="mirror fix all --keep, or another fix's name",
         )
+    existing = _get_deployment(cluster)
+    image = image or (get_image(existing) if existing else None)
     if image is None:
         raise UnfitError(
             "no image for the reconciler",
-            next_step="give --image REF, or bring the mirror up first",
+            why="it is not taken from the mirror's namespace, whose editors could choose it",
+            next_step="run `mirror up`, which records its image, or give --image REF",
         )
     _deploy(cluster, engine, desired.objects, image, progress)
     if desired.nodes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from deploy.changes.model import LedgerEntry, NodeFile
+from deploy.changes.model import Change, LedgerEntry, NodeFile
 from deploy.changes.update import TargetUpdate
 from deploy.cluster.access import list_permissions
 from deploy.cluster.api_resources import API_RESOURCES
@@ -80,11 +80,13 @@ class StaleWorkload:
 
 
 def find_change_times(
-    entries: Iterable[LedgerEntry], updates: Sequence[TargetUpdate] = ()
+    entries: Iterable[LedgerEntry],
+    updates: Sequence[TargetUpdate] = (),
+    unseen: Sequence[Change] = (),
 ) -> Mapping[str, datetime]:
     """Return node → the time when the fix changed its CNI configuration.
 
-    ``updates`` are still to be applied, so that all pods on their nodes are older.
+    ``updates`` and ``unseen`` are still to be applied: all pods on their nodes are older.
     """
     applied = {
         entry.target.node: datetime.fromisoformat(entry.at)
@@ -97,6 +99,11 @@ def find_change_times(
         if isinstance(update.target, NodeFile)
         and update.changes_target
         and any(applied.edit.fix == FIX_NAME for applied in update.edits)
+    }
+    planned |= {
+        change.target.node: _FUTURE
+        for change in unseen
+        if isinstance(change.target, NodeFile) and change.edit.fix == FIX_NAME
     }
     return {**applied, **planned}
 

@@ -23,9 +23,12 @@ from deploy.repair.write import write_plan
 from mirror.core.progress import SILENT, Progress
 
 
-def plan_rollback(cluster: Cluster, names: Iterable[str]) -> RepairPlan:
-    """Plan the removal of these fixes, or of every fix in the ledger if none is named."""
-    engine = build_engine(cluster)
+def plan_rollback(cluster: Cluster, names: Iterable[str], *, dry_run: bool = False) -> RepairPlan:
+    """Plan the removal of these fixes, or of every fix in the ledger if none is named.
+
+    A dry run starts no node agent: without one, targets on nodes count as unreachable.
+    """
+    engine = build_engine(cluster, start_agents=not dry_run)
     fixes = [fix.name for fix in select_fixes(names)] or list(load_fixes())
     targets = [
         entry.target for entry in engine.entries() if not entry.edits or entry.has_edit_of(fixes)

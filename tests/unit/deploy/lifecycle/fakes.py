@@ -69,6 +69,17 @@ class FakeLifecycleCluster:
     def replace(self, obj: Object, *, dry_run: bool = False) -> Object:
         return self.apply(obj, dry_run=dry_run)
 
+    def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
+        """Merge annotations; nothing else is patched."""
+        if (kind, namespace, name) not in self.objects:
+            raise ApiError(404, "NotFound", "no such object", "not found", "")
+        self.writes.append(f"patch {kind}/{name}")
+        annotations = self.objects[kind, namespace, name]["metadata"].setdefault("annotations", {})
+        annotations.update(body["metadata"]["annotations"])
+        for key in [key for key, value in annotations.items() if value is None]:
+            del annotations[key]
+        return self.objects[kind, namespace, name]
+
     def delete(
         self,
         kind: str,

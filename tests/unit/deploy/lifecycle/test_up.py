@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from deploy.evidence.agent_image import AgentImage, read_agent_image
 from deploy.lifecycle import connect, rollout, up
 from deploy.lifecycle import image as image_module
 from deploy.lifecycle.down import take_down
-from deploy.lifecycle.image import ImageRequest
+from deploy.lifecycle.image import EnsuredImage, ImageRequest
 from deploy.lifecycle.node_probe import NodeProbe
 from deploy.lifecycle.publish import publish_environment
 from deploy.lifecycle.up import UpRequest, UpResult, bring_up, plan_up
@@ -26,7 +27,7 @@ from tests.unit.deploy.lifecycle.fakes import (
 )
 
 NAMESPACE = "pypi-mirror"
-PROBES = (NodeProbe(node="ra", ok=True),)
+PROBES = (NodeProbe(node="ra", ok=True, image_id="sha256:aa"),)
 
 
 class FakeIndexClient:
@@ -44,13 +45,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLifecycleCluster:
         yield FakeIndexClient()
 
     pod = make_object("Pod", "pypi-mirror-0", NAMESPACE, spec={"nodeName": "ra"})
-    monkeypatch.setattr(image_module, "ensure_image", lambda *_, **__: "mirror:1")
+    ensured = EnsuredImage(reference="mirror:1", is_chosen=True)
+    monkeypatch.setattr(image_module, "ensure_image", lambda *_, **__: ensured)
     monkeypatch.setattr(image_module, "predict_reference", lambda *_: "mirror:1")
     monkeypatch.setattr(rollout, "wait_until_ready", lambda *_: pod)
     monkeypatch.setattr(connect, "open_client", open_client)
     monkeypatch.setattr(connect, "read_root_password", lambda *_: "secret")
     monkeypatch.setattr(up, "probe_nodes", lambda *_, **__: PROBES)
-    return FakeLifecycleCluster(make_ready_node("ra"), make_storage_class())
+    system = make_object("Namespace", "kube-system")
+    return FakeLifecycleCluster(make_ready_node("ra"), make_storage_class(), system)
 
 
 def run_up(cluster: FakeLifecycleCluster, **options: Any) -> UpResult:
@@ -75,7 +78,7 @@ def test_records_the_address_before_it_starts_the_mirror(cluster: FakeLifecycleC
     assert written.index("apply ConfigMap/pypi-mirror-record") < written.index(
         "create Secret/pypi-mirror"
     )
-    assert written[-1] == "apply StatefulSet/pypi-mirror"
+    assert written[-2:] == ["apply StatefulSet/pypi-mirror", "patch Namespace/kube-system"]
     record = read_record(cluster)
     assert (record["cluster_ip"], record["port"]) == ("10.152.183.7", 3200)
     assert record["settings"] == {"port": 3200}
@@ -177,3 +180,30 @@ def test_down_keeps_packages_and_purge_removes_everything(
     assert result.withdrawn == ("shop",)
     assert "Namespace/pypi-mirror" in result.removed
     assert {kind for kind, *_ in cluster.objects} == {"Node", "StorageClass", "Namespace"}
+    assert read_agent_image(cluster.as_client()) is None
+    assert cluster.objects["Namespace", None, "kube-system"]["metadata"]["annotations"] == {}
+
+
+def test_records_the_image_that_it_was_given_for_node_agents(
+    cluster: FakeLifecycleCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the digests of the nodes. One that the mirror's own record names is not recorded."""
+    result = run_up(cluster)
+    assert result.agent_image == "mirror:1"
+    recorded = AgentImage(
+        reference="mirror:1", ids=("sha256:aa",), origin="recorded by mirror up in pypi-mirror"
+    )
+    assert read_agent_image(cluster.as_client()) == recorded
+    previous = EnsuredImage(reference="evil:1", is_chosen=False)
+    monkeypatch.setattr(image_module, "ensure_image", lambda *_, **__: previous)
+    result = run_up(cluster)
+    assert (result.image, result.agent_image) == ("evil:1", None)
+    assert read_agent_image(cluster.as_client()) == recorded
+
+
+def test_the_mirror_works_without_the_right_to_record_its_image(
+    cluster: FakeLifecycleCluster,
+) -> None:
+    del cluster.objects["Namespace", None, "kube-system"]
+    assert run_up(cluster).agent_image == "mirror:1", "--with-fixes can use it all the same"
+    assert read_agent_image(cluster.as_client()) is None
