@@ -119,7 +119,7 @@ def test_ignores_a_record_that_cannot_be_read(api: MemoryApi, text: str) -> None
     def change(obj: Object) -> None:
         obj["metadata"]["annotations"] = {ANNOTATION: text}
 
-    api.edit("Namespace", "kube-system", None, change)
+    api.edit("Namespace", "kube-system", "", change)
     assert read_agent_image(connect(api)) is None
 
 
