@@ -79,7 +79,7 @@ def _print_status(status: ReconcilerStatus | None, output: OutputFormat, verb: s
     if status is None:
         click.echo("there is no reconciler")
         return
-    if not status.kept and not status.not_kept:
+    if not (status.kept or status.not_kept or status.reported):
         raise InputError(
             "there is nothing to reapply: no fix is applied", next_step="mirror fix all --keep"
         )
@@ -89,5 +89,9 @@ def _print_status(status: ReconcilerStatus | None, output: OutputFormat, verb: s
     if status.not_kept:
         click.echo("not covered, because no agent answers there (run `mirror fix --keep` again):")
         for name in group_targets(status.not_kept):
+            click.echo(f"  {name}")
+    if status.reported:
+        click.echo("only watched and reported, because they decide what runs on nodes:")
+        for name in group_targets(status.reported):
             click.echo(f"  {name}")
     click.echo("\nits events: kubectl get events -A | grep -E 'FixReverted|FixLost'")

@@ -26,13 +26,22 @@ FINE = DriftVerdict(state="fine")
 
 
 def detect_drift(
-    base: bytes | None, written: bytes | None, content: bytes | None, *, spec: bool
+    base: bytes | None,
+    written: bytes | None,
+    content: bytes | None,
+    *,
+    spec: bool,
+    owned: bool = False,
 ) -> DriftVerdict:
     """Compare ``content`` with what the fix found (``base``) and left there (``written``).
 
     Later edits of other parts are kept. The verdict is `unclear` where they touch what the fix
-    changed, or where restoring it would create or delete an object.
+    changed, or where restoring it would create or delete an object. ``owned``: the whole target is
+    the fix's own, so that every other content is overwritten.
     """
+    if owned and written is not None:
+        reverted = DriftVerdict(state="reverted", content=written)
+        return FINE if content == written else reverted
     if content == written or (not spec and _has_all_changes(base, written, content)):
         return FINE
     if written is None:

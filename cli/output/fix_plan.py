@@ -213,6 +213,8 @@ def reconciler_rows(status: ReconcilerStatus) -> list[tuple[str, str]]:
     rows = [("reconciler", f"{state}, reapplies {', '.join(group_targets(status.kept))}")]
     if status.not_kept:
         rows.append(("", f"not covered: {', '.join(group_targets(status.not_kept))}"))
+    if status.reported:
+        rows.append(("", f"only reports: {', '.join(group_targets(status.reported))}"))
     return rows
 
 

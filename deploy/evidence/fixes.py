@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_waiting_reasons, is_rolled_out, list_pods
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
-from deploy.manifests.reconciler import read_targets
+from deploy.manifests.reconciler import read_options
 from mirror.core.codec import json_key
 
 
@@ -55,5 +55,5 @@ def read_reconciler(cluster: Cluster) -> ReconcilerState | None:
 
 def is_running(deployment: Object) -> bool:
     """Whether the reconciler runs. It needs no pod if it only reconciles targets on nodes."""
-    is_stopped = read_targets(deployment) and not deployment["spec"].get("replicas", 1)
+    is_stopped = read_options(deployment) and not deployment["spec"].get("replicas", 1)
     return not is_stopped and is_rolled_out(deployment, deployment["metadata"]["generation"])

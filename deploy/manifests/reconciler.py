@@ -18,7 +18,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciledObject:
-    """One object that the reconciler keeps fixed."""
+    """One object that the reconciler keeps fixed, or only compares if ``is_watched``."""
 
     title: str  # for messages
     ledger_entry: str  # name of its ConfigMap in the ledger
@@ -27,11 +27,13 @@ class ReconciledObject:
     plural: str
     name: str
     namespace: str | None  # None: cluster-wide
+    is_watched: bool = False
 
     @property
-    def argument(self) -> str:
-        """The value of the reconciler's option --page for this object."""
-        return f"{self.ledger_entry}={self.path}"
+    def option(self) -> tuple[str, str]:
+        """The reconciler's option for this object, and its value."""
+        name = "--watch" if self.is_watched else "--page"
+        return name, f"{self.ledger_entry}={self.path}"
 
 
 def render_reconciler_objects(
@@ -54,10 +56,10 @@ def render_reconciler_objects(
     )
 
 
-def read_targets(deployment: Object) -> set[str]:
-    """The values of --page in the command of the reconciler's Deployment."""
+def read_options(deployment: Object) -> set[tuple[str, str]]:
+    """The options about objects in the command of the reconciler's Deployment."""
     command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
-    return {value for option, value in pairwise(command) if option == "--page"}
+    return {(name, value) for name, value in pairwise(command) if name in {"--page", "--watch"}}
 
 
 def _render_roles(targets: Sequence[ReconciledObject]) -> Iterable[Object]:
@@ -81,11 +83,12 @@ def _render_roles(targets: Sequence[ReconciledObject]) -> Iterable[Object]:
 
 
 def _build_rules(targets: Iterable[ReconciledObject]) -> Iterable[Object]:
-    names_by_resource: dict[tuple[str, str], set[str]] = {}
+    names_by_right: dict[tuple[str, str, bool], set[str]] = {}
     for target in targets:
-        names_by_resource.setdefault((target.group, target.plural), set()).add(target.name)
-    for (group, plural), names in sorted(names_by_resource.items()):
-        yield _build_rule(group, plural, ["get", "patch"], sorted(names))
+        right = (target.group, target.plural, target.is_watched)
+        names_by_right.setdefault(right, set()).add(target.name)
+    for (group, plural, is_watched), names in sorted(names_by_right.items()):
+        yield _build_rule(group, plural, ["get"] if is_watched else ["get", "patch"], sorted(names))
 
 
 def _build_rule(
@@ -106,7 +109,9 @@ def _render_binding(kind: str, namespace: str | None) -> Object:
 def _render_deployment(
     image: str, targets: Sequence[ReconciledObject], image_is_0_1: bool
 ) -> Object:
-    options = [word for target in targets for word in ("--page", target.argument)]
+    # version 0.1 does not know --watch, and its rights do not allow more than this one's
+    known = [target for target in targets if not (image_is_0_1 and target.is_watched)]
+    options = [word for target in known for word in target.option]
     command = ["python3", "-m", "mirror.reconciler", *options]
     settings = ClusterSettings(image=image, image_is_0_1=image_is_0_1)
     container = render_container(
@@ -117,7 +122,7 @@ def _render_deployment(
     labels = build_labels(RECONCILER_COMPONENT)
     return _new_object("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
         "spec": {
-            "replicas": 1 if targets else 0,
+            "replicas": 1 if known else 0,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": spec},

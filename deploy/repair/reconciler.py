@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from deploy.changes.cni_targets import CONFIG_MAP as CALICO_CONFIG_MAP
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.ledger import config_map_name
 from deploy.changes.model import ConfigMapKey, LedgerEntry, ObjectSpec
 from deploy.cluster.access import Permission, list_permissions
-from deploy.cluster.api_resources import API_RESOURCES
+from deploy.cluster.api_resources import API_RESOURCES, kind_name
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import get_image, get_name, is_rolled_out
@@ -21,13 +22,13 @@ from deploy.evidence import node_agent
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
 from deploy.fix_registry import build_engine, load_fixes
-from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
+from deploy.manifests.agent import NODE_DEFAULTS_MAP, RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.image_versions import has_0_1_modules
 from deploy.manifests.model import MANAGED_BY, NAME
 from deploy.manifests.reconciler import (
     RECONCILER_COMPONENT,
     ReconciledObject,
-    read_targets,
+    read_options,
     render_reconciler_objects,
 )
 from deploy.repair import node_agents
@@ -54,12 +55,14 @@ _KINDS = (
 class ReconcilerStatus:
     """The targets that are kept, and those that are not at present.
 
-    A node's target is not kept while the node is down or its agent does not respond.
+    A node's target is not kept while the node is down or its agent does not respond. ``reported``
+    are only watched: whoever writes them decides what runs on nodes, so a person restores them.
     """
 
     kept: tuple[str, ...] = field(metadata=json_key("keeps"))
     not_kept: tuple[str, ...] = field(metadata=json_key("leaves"))
     running: bool
+    reported: tuple[str, ...] = field(default=(), metadata=json_key("reports"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +77,21 @@ class _Desired:
         return not self.objects and not self.nodes
 
     @property
-    def arguments(self) -> set[str]:
-        return {obj.argument for obj in self.objects}
+    def options(self) -> set[tuple[str, str]]:
+        return {obj.option for obj in self.objects}
 
     def describe(
-        self, kept_objects: set[str], kept_nodes: set[NodeTarget], *, running: bool
+        self, known: set[tuple[str, str]], kept_nodes: set[NodeTarget], *, running: bool
     ) -> ReconcilerStatus:
-        """Return the status if these objects (by their arguments) and node targets are kept."""
-        targets = [(obj.title, obj.argument in kept_objects) for obj in self.objects]
+        """Return the status if the reconciler has these options, and agents keep these targets."""
+        kept = {value for name, value in known if name == "--page"}
+        targets = [(obj.title, obj.option[1] in kept) for obj in self.objects if not obj.is_watched]
         targets += [(str(e.target), target in kept_nodes) for target, e in self.nodes.items()]
         return ReconcilerStatus(
             kept=tuple(title for title, is_kept in targets if is_kept),
             not_kept=tuple(title for title, is_kept in targets if not is_kept),
             running=running,
+            reported=tuple(obj.title for obj in self.objects if obj.is_watched),
         )
 
 
@@ -95,7 +100,7 @@ def preview(cluster: Cluster) -> ReconcilerStatus:
     desired = _read_desired(build_engine(cluster))
     agents = _find_agents(cluster)
     reachable = {target for target in desired.nodes if target[0] in agents}
-    return desired.describe(desired.arguments, reachable, running=False)
+    return desired.describe(desired.options, reachable, running=False)
 
 
 def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) -> ReconcilerStatus:
@@ -122,7 +127,7 @@ def install(cluster: Cluster, image: str | None, progress: Progress = SILENT) ->
     if desired.nodes:
         node_agent.ensure_agents(cluster, image, read_nodes(cluster), progress)
     kept = _sync_agents(cluster, engine, desired)
-    return desired.describe(desired.arguments, kept, running=True)
+    return desired.describe(desired.options, kept, running=True)
 
 
 def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
@@ -135,7 +140,7 @@ def refresh(cluster: Cluster, progress: Progress = SILENT) -> None:
     if desired.is_empty:
         uninstall(cluster)
         return
-    if read_targets(deployment) != desired.arguments:
+    if read_options(deployment) != desired.options:
         _deploy(cluster, engine, desired.objects, get_image(deployment), progress)
     _sync_agents(cluster, engine, desired)
 
@@ -165,7 +170,7 @@ def read_status(cluster: Cluster) -> ReconcilerStatus | None:
     desired = _read_desired(build_engine(cluster))
     agents = _find_agents(cluster) if desired.nodes else {}
     kept = node_agents.read_kept_targets(cluster, agents)
-    return desired.describe(read_targets(deployment), kept, running=is_running(deployment))
+    return desired.describe(read_options(deployment), kept, running=is_running(deployment))
 
 
 def select_objects(entries: Iterable[LedgerEntry]) -> tuple[ReconciledObject, ...]:
@@ -189,6 +194,7 @@ def _reconciled_object(target: ConfigMapKey | ObjectSpec) -> ReconciledObject:
     resource = API_RESOURCES[target.kind]
     namespace = target.namespace or None
     return ReconciledObject(
+        is_watched=_is_watched(target),
         title=str(target),
         ledger_entry=config_map_name(target),
         path=resource.path(namespace, target.name),
@@ -197,6 +203,17 @@ def _reconciled_object(target: ConfigMapKey | ObjectSpec) -> ReconciledObject:
         name=target.name,
         namespace=namespace,
     )
+
+
+def _is_watched(target: ConfigMapKey | ObjectSpec) -> bool:
+    """Whether a target is only watched: writing it would decide what runs on nodes as root.
+
+    A stolen token of the reconciler must not reach nodes through a DaemonSet, the node defaults,
+    or the template from which calico-node writes the CNI's files.
+    """
+    if isinstance(target, ConfigMapKey):
+        return target.name in {NODE_DEFAULTS_MAP, CALICO_CONFIG_MAP}
+    return kind_name(target.kind) != "IPPool"
 
 
 def _deploy(

@@ -185,7 +185,8 @@ def _detect_drift(desired: DesiredTarget, content: bytes | None) -> DriftVerdict
         if content == desired.written:
             return FINE
         return DriftVerdict(state="reverted", content=desired.written or b"")
-    verdict = detect_drift(desired.base, desired.written, content, spec=False)
+    owned = desired.target == allowlist.BOOT_FILE
+    verdict = detect_drift(desired.base, desired.written, content, spec=False, owned=owned)
     breaks_json = _is_json(desired.written) and not _is_json(verdict.content)
     if verdict.state == "reverted" and breaks_json:
         return DriftVerdict(state="unclear", why="it was edited next to what the fix had changed")

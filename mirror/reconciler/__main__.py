@@ -1,4 +1,4 @@
-"""python3 -m mirror.reconciler --page NAME=PATH…: restore reverted fixes until stopped."""
+"""python3 -m mirror.reconciler --page NAME=PATH… --watch NAME=PATH…: restore reverted fixes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,22 @@ def main(argv: list[str]) -> int:
         metavar="NAME=PATH",
         help="the ConfigMap of a ledger entry, and the path of its object in the API",
     )
+    parser.add_argument(
+        "--watch",
+        dest="watched",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="the same for an object that is only compared: an administrator has to restore it",
+    )
     options = parser.parse_args(argv)
     targets = dict(entry.split("=", 1) for entry in options.entries)
+    watched = dict(entry.split("=", 1) for entry in options.watched)
     client = InClusterClient.from_environment()
-    reconciler = ObjectReconciler(client, targets, log=lambda line: print(line, flush=True))
-    print(f"reconciling {len(targets)} objects", flush=True)
+    reconciler = ObjectReconciler(
+        client, targets, log=lambda line: print(line, flush=True), watched=watched
+    )
+    print(f"reconciling {len(targets)} objects, watching {len(watched)}", flush=True)
     repeat_until_stopped(reconciler.reconcile, _SECONDS)
     return 0
 

@@ -31,6 +31,21 @@ class ReconcilerEntry:
         value = (obj.get("data") or {}).get(self.key)
         return None if value is None else str(value).encode()
 
+    def find_flaw(self) -> str:
+        """Return why no fix can have made this entry; empty if one can.
+
+        Whoever may write ConfigMaps in kube-system may forge an entry. They may write the keys of
+        ConfigMaps there themselves, but not other objects: of a pool, a fix only sets `disabled`.
+        """
+        if self.key is not None or self.written is None:
+            return ""
+        try:
+            base, written = json.loads(self.base or b"null"), json.loads(self.written)
+            is_disabled = {**base, "disabled": True} == written
+        except (TypeError, ValueError):
+            is_disabled = False
+        return "" if is_disabled else f"its ledger entry {self.name} is not what a fix makes"
+
     def build_patch(self, obj: Object, content: bytes) -> list[Object]:
         """Return a JSON patch that writes the content if the object is still at its version."""
         version = obj["metadata"]["resourceVersion"]

@@ -29,18 +29,22 @@ class ObjectApi(Protocol):
 
 @dataclass(slots=True)
 class ObjectReconciler:
-    """``targets`` maps the ConfigMap of each ledger entry to the API path of its object."""
+    """``targets`` maps the ConfigMap of each ledger entry to the API path of its object.
+
+    Objects in ``watched`` are only compared: what reverted them is reported.
+    """
 
     api: ObjectApi
     targets: Mapping[str, str]
     log: Callable[[str], None]
     now: Callable[[], datetime] = utc_now
+    watched: Mapping[str, str] = field(default_factory=dict)
     _backoff: Backoff = field(default_factory=Backoff)
     _reported: dict[str, bytes | None] = field(default_factory=dict)
 
     def reconcile(self) -> None:
         """Check every object once. An error is logged, and the next call tries again."""
-        for name, path in self.targets.items():
+        for name, path in (*self.targets.items(), *self.watched.items()):
             try:
                 self._reconcile_object(name, path)
             except (ApiStatusError, DamagedEntryError, MirrorError, OSError) as error:
@@ -57,8 +61,23 @@ class ObjectReconciler:
             self._report_loss(entry, None, None, "it is gone")
             return
         content = entry.extract_content(obj)
-        verdict = detect_drift(entry.base, entry.written, content, spec=entry.key is None)
-        if verdict.state == "unclear":
+        is_watched = name in self.watched
+        verdict = detect_drift(
+            entry.base,
+            entry.written,
+            content,
+            spec=entry.key is None,
+            owned=is_watched and entry.base is None,
+        )
+        if verdict.state == "fine":
+            self._reported.pop(name, None)
+        elif is_watched:
+            why = verdict.why or "it was reverted"
+            by = describe_last_writer(obj) if obj else ""
+            self._report_loss(entry, obj, content, f"{why}{by}, and only a person may restore it")
+        elif flaw := entry.find_flaw():
+            self._report_loss(entry, obj, content, flaw)
+        elif verdict.state == "unclear":
             self._report_loss(entry, obj, content, verdict.why + describe_last_writer(obj))
         elif verdict.state == "reverted" and self._backoff.is_due(name, self.now()):
             self._restore(entry, obj, verdict.content)

@@ -120,11 +120,18 @@ def _list_agent_messages(lab: Lab, node: str) -> list[str]:
 ALLOWED = (
     ("get", "configmaps/coredns"),
     ("patch", "configmaps/coredns"),
-    ("patch", "configmaps/calico-config"),
+    ("get", "configmaps/calico-config"),
+    ("get", "daemonsets/calico-node"),
+    ("get", "configmaps/pypi-mirror-node-orders"),
     ("patch", "ippools.crd.projectcalico.org/default-ipv6-ippool"),
     ("create", "events"),
 )
 DENIED = (
+    ("patch", "configmaps/calico-config"),
+    ("patch", "configmaps/pypi-mirror-node-orders"),
+    ("patch", "daemonsets/calico-node"),
+    ("patch", "daemonsets/pypi-mirror-node-agent"),
+    ("update", "configmaps/coredns"),
     ("patch", "configmaps/another"),
     ("list", "configmaps"),
     ("delete", "configmaps/coredns"),

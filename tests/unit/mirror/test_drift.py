@@ -107,3 +107,10 @@ def test_restores_a_spec_by_its_keys() -> None:
     restored = json.loads(verdict.content)
     assert restored == {"cidr": "fd70::/48", "natOutgoing": True, "disabled": True}
     assert detect_drift(base, written, verdict.content, spec=True).state == "fine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"theirs\n", b"ours\ntheirs\n", b"ours\n\n"])
+def test_what_is_wholly_ours_is_overwritten(content: bytes | None) -> None:
+    verdict = detect_drift(None, b"ours\n", content, spec=False, owned=True)
+    assert (verdict.state, verdict.content) == ("reverted", b"ours\n")
+    assert detect_drift(None, b"ours\n", b"ours\n", spec=False, owned=True).state == "fine"

@@ -19,6 +19,11 @@ from deploy.repair.reconciler import select_objects
 
 TARGETS: tuple[tuple[str, Target], ...] = (
     ("dns", ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")),
+    ("ippool", ConfigMapKey(namespace="kube-system", name="calico-config", key="c")),
+    (
+        "host-sysctl",
+        ConfigMapKey(namespace="kube-system", name="pypi-mirror-node-orders", key="orders.json"),
+    ),
     ("ippool", ObjectSpec(kind="DaemonSet", name="calico-node", namespace="calico")),
     ("ippool", ObjectSpec(kind="IPPool", name="six")),
     ("ippool", ObjectSpec(kind="IPPool.projectcalico.org", name="new")),
@@ -51,14 +56,15 @@ def get_rules(kind: str, namespace: str | None = None) -> list[tuple[str, list[s
 
 
 def test_may_patch_its_objects_by_name_and_nothing_else() -> None:
-    (entries, corefile, events) = get_rules("Role", "kube-system")
+    (entries, corefile, watched, events) = get_rules("Role", "kube-system")
     assert entries[:2] == ("configmaps", ["get"])
-    assert len(entries[2]) == 4
+    assert len(entries[2]) == 6
     assert all(name.startswith("pypi-mirror-ledger-") for name in entries[2])
     assert corefile == ("configmaps", ["get", "patch"], ["coredns"])
+    assert watched == ("configmaps", ["get"], ["calico-config", "pypi-mirror-node-orders"])
     assert events == ("events", ["create"], [])
     assert get_rules("Role", "calico") == [
-        ("daemonsets", ["get", "patch"], ["calico-node"]),
+        ("daemonsets", ["get"], ["calico-node"]),
         ("events", ["create"], []),
     ]
     assert get_rules("Role", "default") == [("events", ["create"], [])], "about the IPPools"

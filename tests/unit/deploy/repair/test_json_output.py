@@ -22,7 +22,7 @@ from mirror.core.codec import dump
         (TargetStatus(target="x", state="drifted"), "target state detail"),
         (TargetDiff(target="x", text="", why=()), "target text why kept drops"),
         (Refusal(reason="x"), "reason objects next_step needless"),
-        (ReconcilerStatus(kept=(), not_kept=(), running=True), "keeps leaves running"),
+        (ReconcilerStatus(kept=(), not_kept=(), running=True), "keeps leaves running reports"),
         (StalePod(name="x", node="ra"), "name node addresses"),
         (
             StaleWorkload(kind="Pod", namespace="x", name="x"),
