@@ -67,13 +67,19 @@ def build_request(
 def show_and_confirm(plan: AttachPlan, write: WriteOptions) -> bool:
     """Print the plan and ask; returns whether to write it."""
     if write.dry_run and write.output != "table":
-        document = {"workloads": plan.workloads, "targets": plan.diffs, "notes": plan.notes}
+        document = {
+            "workloads": plan.workloads,
+            "targets": plan.diffs,
+            "notes": plan.notes,
+            "patches": plan.patches,
+        }
         terminal.document(document, write.output)
         return False
     if write.output == "table":
         fix_plan.print_diffs(plan.diffs)
         for note in plan.notes:
             click.echo(f"note: {note}")
+        _print_patches(plan)
         if write.dry_run:
             click.echo("\nnothing was written")
             return False
@@ -85,12 +91,22 @@ def show_and_confirm(plan: AttachPlan, write: WriteOptions) -> bool:
     return True
 
 
+def _print_patches(plan: AttachPlan) -> None:
+    """Print what has to be committed where a tool would revert what is written here."""
+    if plan.patches:
+        names = ", ".join(patch.workload for patch in plan.patches)
+        click.echo(f"\nnot written, because a tool would put its own version back: {names}")
+        click.echo("Commit this instead, for example as a patch of kustomize, or use --force:\n")
+        terminal.yaml_documents([patch.patch for patch in plan.patches])
+
+
 def print_result(
     plan: AttachPlan, written: tuple[str, ...], write: WriteOptions, undo: str = ""
 ) -> None:
     """Print which workloads were written; ``undo`` is the command that reverts them."""
     if write.output != "table":
-        terminal.document({"written": written, "notes": plan.notes}, write.output)
+        document = {"written": written, "notes": plan.notes, "patches": plan.patches}
+        terminal.document(document, write.output)
         return
     for name in written:
         click.echo(f"written: {name}")

@@ -37,10 +37,16 @@ _FIELD_MANAGERS = {
     "helm": "Helm",
     "Helm": "Helm",
 }
+_RECONCILING = ("Argo CD", "Flux", "Fleet", "kapp", "Config Sync", "add-on manager", "k3s")
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _INSTANCE = "app.kubernetes.io/instance"
 # values of managed-by that name no tool which reverts changes
 _PASSIVE = frozenset({"helm", "kubectl", "manual", "pypi-mirror"})
+
+
+def is_reconciling(manager: str) -> bool:
+    """Whether a tool puts its own version back by itself, not only at its next use."""
+    return any(name in manager for name in _RECONCILING)
 
 
 def find_manager(obj: Object) -> str:

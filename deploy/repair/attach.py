@@ -11,12 +11,14 @@ from deploy.changes.model import ObjectSpec, Target
 from deploy.changes.update import TargetFailure, TargetUpdate, require_no_conflicts
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.managers import find_manager, is_reconciling
 from deploy.cluster.objects import get_name
 from deploy.evidence.isolation import EgressRules, read_egress_rules
 from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
 from deploy.manifests.model import ENV_MAP
 from deploy.repair.attach_notes import describe_workload
+from deploy.repair.attach_patch import AttachPatch, build_patch
 from deploy.repair.model import TargetDiff, raise_failures
 from deploy.repair.plan import build_diff
 from deploy.repair.write import check_permissions, write_update
@@ -47,12 +49,16 @@ class AttachRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachPlan:
-    """What would be written. ``notes`` say which workloads override it themselves."""
+    """What would be written. ``notes`` say which workloads override it themselves.
+
+    ``patches`` are for workloads that a tool keeps: they are not written, unless by force.
+    """
 
     workloads: tuple[str, ...]
     diffs: tuple[TargetDiff, ...]
     impact: str
     notes: tuple[str, ...] = ()
+    patches: tuple[AttachPatch, ...] = ()
     updates: tuple[TargetUpdate, ...] = field(default=(), repr=False)
     failures: tuple[TargetFailure, ...] = field(default=(), repr=False)
 
@@ -83,15 +89,36 @@ def plan_attach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
     for target, obj in workloads.items():
         _check_owner(target, obj)
     engine = build_engine(cluster)
-    changes = plan_attachments(tuple(workloads), index=request.index, ndots=request.ndots)
+    kept = {} if request.force else _find_kept(workloads)
+    written = tuple(target for target in workloads if target not in kept)
+    changes = plan_attachments(written, index=request.index, ndots=request.ndots)
     updates = [update for change in changes for update in engine.plan([change])]
     return AttachPlan(
         workloads=tuple(map(str, workloads)),
         diffs=tuple(build_diff(update, changes) for update in updates),
         impact=IMPACT,
         notes=_describe_workloads(cluster, request, workloads),
+        patches=tuple(
+            patch
+            for target, manager in kept.items()
+            if (
+                patch := build_patch(
+                    target,
+                    workloads[target],
+                    manager,
+                    index=request.index,
+                    ndots=request.ndots,
+                )
+            )
+        ),
         updates=tuple(updates),
     )
+
+
+def _find_kept(workloads: Mapping[ObjectSpec, Object]) -> dict[ObjectSpec, str]:
+    """Return the workloads that a tool would put back by itself, and the tool."""
+    managers = {target: find_manager(obj) for target, obj in workloads.items()}
+    return {target: manager for target, manager in managers.items() if is_reconciling(manager)}
 
 
 def _describe_workloads(

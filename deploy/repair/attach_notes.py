@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from deploy.changes.attachment import get_pod_spec, get_pod_template
 from deploy.changes.model import ObjectSpec
 from deploy.cluster.client import Object
-from deploy.cluster.managers import find_manager
+from deploy.cluster.managers import find_manager, is_reconciling
 from deploy.cluster.objects import get_all_containers
 from deploy.evidence.isolation import EgressRules, render_allow_command
 from deploy.evidence.startup import INDEX_VARIABLES
@@ -31,7 +31,10 @@ def describe_workload(
     ``index``: the index is attached, not only ndots.
     """
     if manager := find_manager(obj):
-        yield f"{target}: {manager} manages it and may change it back (mirror status: drifted)"
+        if is_reconciling(manager):
+            yield f"{target}: {manager} keeps it and puts its own version back"
+        else:
+            yield f"{target}: {manager} manages it and may change it back (mirror status: drifted)"
     pod = get_pod_spec(target.kind, obj["spec"])
     if obj["spec"].get("updateStrategy", {}).get("type") == "OnDelete":
         yield (

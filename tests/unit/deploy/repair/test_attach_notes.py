@@ -152,7 +152,11 @@ def test_a_read_only_mount_is_no_cache() -> None:
 def test_names_who_reverts_the_change() -> None:
     metadata = {"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}
     assert describe(new_workload(metadata), index=False) == [
-        "Flux manages it and may change it back (mirror status: drifted)"
+        "Flux keeps it and puts its own version back"
+    ]
+    metadata = {"annotations": {"meta.helm.sh/release-name": "shop"}}
+    assert describe(new_workload(metadata), index=False) == [
+        "Helm manages it and may change it back (mirror status: drifted)"
     ]
 
 
