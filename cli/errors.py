@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from shlex import quote
@@ -142,7 +143,8 @@ def _open_null() -> TextIOWrapper:
 
 def _discard_output() -> None:
     """Point stdout to nowhere, so that Python does not fail again when it flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_traceback() -> None:

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import proxy_bypass_environment
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
@@ -84,6 +86,10 @@ class Cluster:
             )
         # urllib3 would repeat a failed call three times; callers retry where it makes sense
         api.configuration.retries = False
+        if (
+            not api.configuration.verify_ssl
+        ):  # the kubeconfig says so; a warning at each call is noise
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         api.rest_client.pool_manager.connection_pool_kw["retries"] = False
         return cls(api, chosen, deadline, kubeconfig)
 
@@ -130,11 +136,20 @@ class Cluster:
                 context=self.context,
                 server=self.server,
                 kubectl=self.kubectl,
-                proxy=self._api.configuration.proxy,
+                proxy=self._find_proxy(),
             ) from error
         if response.status >= 400:
             raise self._build_error(response.status, text, method, path)
         return text
+
+    def _find_proxy(self) -> str | None:
+        """Return the HTTP proxy through which this cluster is reached, without its password."""
+        configuration = self._api.configuration
+        host = urlsplit(self.server).hostname or ""
+        if not configuration.proxy or proxy_bypass_environment(host):
+            return None
+        proxy = urlsplit(configuration.proxy)
+        return urlunsplit(proxy._replace(netloc=proxy.netloc.rpartition("@")[2]))
 
     def _build_error(self, status: int, text: str, method: str, path: str) -> ClusterError:
         return describe_response(

@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from mirror import volume
+from mirror.core.codec import load
 from mirror.core.errors import InputError, MirrorError
 from mirror.local.processes import write_atomically
 from mirror.settings import DEFAULT_PORT, Endpoint, check_index_url, check_port
@@ -93,10 +94,10 @@ class LocalSettings:
     def load(cls, path: Path) -> LocalSettings:
         """Return the saved settings, or the defaults. Raises InputError for a broken file."""
         try:
-            return cls(**json.loads(path.read_text()))
+            return load(cls, json.loads(path.read_text()))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, TypeError, MirrorError) as error:
+        except (OSError, ValueError, MirrorError) as error:
             raise InputError(
                 f"the settings cannot be read: {path}",
                 why=str(error),
