@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
@@ -146,9 +146,9 @@ class Cluster:
         """Return the HTTP proxy through which this cluster is reached, without its password."""
         configuration = self._api.configuration
         host = urlsplit(self.server).hostname or ""
-        if not configuration.proxy or proxy_bypass_environment(host):
+        if not configuration.proxy or proxy_bypass(host):
             return None
-        proxy = urlsplit(configuration.proxy)
+        proxy = urlsplit(str(configuration.proxy))
         return urlunsplit(proxy._replace(netloc=proxy.netloc.rpartition("@")[2]))
 
     def _build_error(self, status: int, text: str, method: str, path: str) -> ClusterError:
