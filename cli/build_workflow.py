@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from cli.image_delivery import ImageDelivery
 from cli.index_session import open_build_index
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
+from cli.output.project_reading import print_reading
 from images.application_recipe import ApplicationRecipe, load_application_recipe
 from images.build_application import (
     BuildRequest,
@@ -28,8 +30,9 @@ from images.build_application import (
     preview_dockerfile,
 )
 from images.build_mirror import build_mirror
-from images.derived_recipe import derive_recipe, render_recipe
+from images.derived_recipe import read_source_project, render_reading
 from images.engine import EngineClient
+from images.project.reading import Conclusion, ProjectReading, find_line
 from images.proof import Outcome
 from images.recipe_changes import change_recipe
 from images.recipes import RECIPES, list_recipe_names
@@ -37,8 +40,10 @@ from images.report import BuildReport, render_sbom
 from images.source import open_source
 from images.toml_file import read_toml
 from mirror.core.codec import dump
-from mirror.core.errors import InputError, UnfitError
+from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.wait import Deadline
+
+_LISTED = 5  # modules that the report names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,15 @@ class BuildOptions:
     archive: Path | None
     push: bool
     delivery: DeliveryFlags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenRecipe:
+    """The recipe of a build with the options in it, and what it was concluded from."""
+
+    title: str
+    reading: ProjectReading
+    given: tuple[tuple[str, str], ...]  # name and value of what options changed
 
 
 def list_recipes() -> Iterator[tuple[str, str]]:
@@ -103,12 +117,16 @@ def run_application_build(
     project = _find_project(options)
     source = options.source or project
     _check_files(options)
-    recipe = _load_recipe(options, project, source, deadline)
+    chosen = _choose_recipe(options, project, source, deadline)
+    if options.explain:
+        _explain(options, chosen, source, deadline, output)
+        return
+    chosen.reading.check()
     if options.preview == "recipe":
-        click.echo(render_recipe(recipe), nl=False)
+        click.echo(render_reading(chosen.reading), nl=False)
         return
     request = BuildRequest(
-        recipe=recipe,
+        recipe=chosen.reading.recipe,
         source=source,
         tag=options.tag,
         apt_mirror=options.apt_mirror,
@@ -120,12 +138,13 @@ def run_application_build(
         if options.preview == "dockerfile":
             click.echo(preview_dockerfile(checked, deadline), nl=False)
             return
-        _build(options, checked, target, deadline, output)
+        _build(options, checked, chosen, target, deadline, output)
 
 
 def _build(
     options: BuildOptions,
     checked: CheckedRequest,
+    chosen: ChosenRecipe,
     target: ClusterOptions,
     deadline: Deadline,
     output: OutputFormat,
@@ -135,10 +154,15 @@ def _build(
         engine = EngineClient.connect(deadline)
         with open_build_index(options.mirror_url, target, deadline) as index:
             try:
-                report = build_application(engine, checked, index, progress)
+                built = build_application(engine, checked, index, progress)
             except ImageProofError as error:
                 error.next_step = _suggest_command(error)
                 raise
+        report = replace(
+            built,
+            not_taken=tuple(map(str, chosen.reading.not_taken)),
+            unknown=chosen.reading.unknown,
+        )
         if options.archive:
             progress.step(f"write {options.archive}")
             _save_archive(engine, report.reference, options.archive)
@@ -163,7 +187,7 @@ def _suggest_command(error: ImageProofError) -> str:
         return error.next_step
     words = [word for change in error.changes for word in ("--set", change)]
     command = shlex.join(("build-image", *sys.argv[1:], *words))
-    return f"{error.next_step}:\n{command}"
+    return f"{error.next_step}:\n       {command}"
 
 
 def _find_project(options: BuildOptions) -> str:
@@ -199,24 +223,80 @@ def _check_files(options: BuildOptions) -> None:
             )
 
 
-def _load_recipe(
+def _choose_recipe(
     options: BuildOptions, project: str, source: str, deadline: Deadline
-) -> ApplicationRecipe:
+) -> ChosenRecipe:
     """Return the recipe of a file, of a name, or derived from the source, with the options."""
-    if options.recipe_file:
-        recipe = load_application_recipe(options.recipe_file)
-    elif project in list_recipe_names():
-        recipe = load_application_recipe(RECIPES / f"{project}.toml")
+    path = options.recipe_file
+    if path is None and project in list_recipe_names():
+        path = RECIPES / f"{project}.toml"
+    if path:
+        reading = _read_recipe_file(path)
     else:
         with open_source(source, "", deadline) as opened:
-            recipe = derive_recipe(opened, base=options.base)
-    recipe = change_recipe(recipe, options.settings)
-    return replace(
-        recipe,
-        base=options.base or recipe.base,
-        extras=tuple(dict.fromkeys((*recipe.extras, *options.extras))),
-        groups=tuple(dict.fromkeys((*recipe.groups, *options.groups))),
+            reading = read_source_project(opened, base=options.base)
+    changed = change_recipe(reading.recipe, options.settings)
+    recipe = replace(
+        changed,
+        base=options.base or changed.base,
+        extras=tuple(dict.fromkeys((*changed.extras, *options.extras))),
+        groups=tuple(dict.fromkeys((*changed.groups, *options.groups))),
     )
+    given = (
+        ("base", options.base or ""),
+        ("extras", ", ".join(options.extras)),
+        ("groups", ", ".join(options.groups)),
+        *(("set", setting) for setting in options.settings),
+    )
+    return ChosenRecipe(
+        title=f"{recipe.name}, from {path or source}",
+        reading=replace(reading, recipe=recipe),
+        given=tuple((name, value) for name, value in given if value),
+    )
+
+
+def _read_recipe_file(path: Path) -> ProjectReading:
+    """Return a recipe's file as a reading: every key of it is a conclusion."""
+    recipe = load_application_recipe(path)
+    keys = [key for key in read_toml(path) if key != "kind"]
+    conclusions = (
+        Conclusion(
+            key=key,
+            value=json.dumps(dump(getattr(recipe, key)), ensure_ascii=False),
+            line=find_line(path, rf"\s*\[*{re.escape(key)}\b", path.name),
+        )
+        for key in keys
+    )
+    return ProjectReading(
+        recipe=recipe,
+        conclusions=tuple(conclusions),
+        not_taken=(),
+        unknown=(),
+        contradictions=(),
+    )
+
+
+def _explain(
+    options: BuildOptions,
+    chosen: ChosenRecipe,
+    source: str,
+    deadline: Deadline,
+    output: OutputFormat,
+) -> None:
+    """Print what a build would do and why. Needs no engine; an unusable lock is part of it."""
+    reading = chosen.reading
+    request = BuildRequest(
+        recipe=reading.recipe, source=source, vendor_sources=_parse_vendors(options.vendors)
+    )
+    try:
+        with check_request(request, deadline) as checked:
+            lock = f"{checked.lock.file}: {len(checked.lock.pins)} distributions"
+    except MirrorError as error:
+        lock = f"{error} (next: {error.next_step})"
+    if output == "table":
+        print_reading(chosen.title, reading, lock, chosen.given)
+    else:
+        terminal.document({"lock": lock, **dump(reading)}, output)
 
 
 def _parse_vendors(values: tuple[str, ...]) -> dict[str, str]:
@@ -285,6 +365,8 @@ def _print_report(report: BuildReport, delivered: str, deployment: Path | None) 
         rows.append(("built with", ", ".join(report.built_with)))
     if report.left_out:
         rows.append(("left out", ", ".join(report.left_out)))
+    rows += [("not taken", text.removeprefix("not taken from your ")) for text in report.not_taken]
+    rows += [("unknown", text) for text in report.unknown]
     rows += _describe_proof(report)
     attempts = [attempt for result in report.proof for attempt in result.attempts]
     if hosts := dict.fromkeys(attempt.host for attempt in attempts):
@@ -303,20 +385,33 @@ def _print_report(report: BuildReport, delivered: str, deployment: Path | None) 
 def _describe_proof(report: BuildReport) -> Iterator[tuple[str, str]]:
     """Yield the rows of the proof; only a check that has proved something gets a check mark."""
     for result in report.proof:
-        mark = "!" if result.warnings else "✓"
+        if result.check == "checks" and not result.summary:
+            continue  # the recipe has none
+        has_proved = result.check != "imports" or result.outcomes
+        mark = "!" if result.warnings else "✓" if has_proved else "–"
         reused = " (as before: nothing it depends on has changed)" if result.reused else ""
         yield "proof", f"{mark} {result.summary}{reused}"
         for warning in result.warnings:
             if warning != result.summary:
                 yield "", f"  {warning}"
-        for outcome in result.outcomes:
-            if outcome.outcome is Outcome.STOPPED or result.check == "starts":
-                asked = f", asked for {', '.join(outcome.asked_for)}" if outcome.asked_for else ""
-                yield "", f"  {outcome.name}: {outcome.outcome}{asked}"
+        for outcome in [o for o in result.outcomes if o.outcome is Outcome.LEFT_OUT][:_LISTED]:
+            yield "", f"  left out: {outcome.name}: {outcome.detail}"
+        if result.check == "starts":
+            for outcome in result.outcomes:
+                yield "", f"  {outcome.name}: {outcome.outcome}{_describe_hosts(outcome.asked_for)}"
+        elif stopped := [o for o in result.outcomes if o.outcome is Outcome.STOPPED]:
+            hosts = dict.fromkeys(host for outcome in stopped for host in outcome.asked_for)
+            names = ", ".join(outcome.name for outcome in stopped[:_LISTED])
+            more = ", …" if len(stopped) > _LISTED else ""
+            yield "", f"  stopped at a service: {names}{more}{_describe_hosts(tuple(hosts))}"
     if report.proof_verdict == "incomplete":
         yield "", "the proof is incomplete: the image has its name, and its label says so"
     if not report.proof:
         yield "proof", "none: --no-proof"
+
+
+def _describe_hosts(hosts: tuple[str, ...]) -> str:
+    return f", asked for {', '.join(hosts)}" if hosts else ""
 
 
 def _format_bytes(size: int) -> str:

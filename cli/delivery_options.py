@@ -50,7 +50,9 @@ def delivery_options(default: str) -> Callable[[F], F]:
             "--deliver",
             type=Checked(
                 "method",
-                check_extension("deploy.delivery", "delivery method", "give --deliver {name}"),
+                check_extension(
+                    "deploy.delivery", "delivery method", "give --deliver {name}", "auto"
+                ),
                 completion.list_delivery_methods,
             ),
             metavar="METHOD",

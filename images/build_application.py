@@ -40,7 +40,7 @@ from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.shared_build import build_unnamed, get_base_image
 from images.source import ProjectSource, open_source
 from images.source_facts import read_source_facts
-from images.vendor import PrivateIndex, vendor
+from images.vendor import PrivateIndex, check_names, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
@@ -93,9 +93,9 @@ def check_request(request: BuildRequest, deadline: Deadline) -> Iterator[Checked
     Raises InputError for a mistake in the project or the options.
     """
     with open_source(request.source, request.recipe.subdirectory, deadline) as source:
-        yield CheckedRequest(
-            request=request, source=source, lock=_read_lock(request, source, deadline)
-        )
+        lock = _read_lock(request, source, deadline)
+        check_names(lock, request.vendor_sources)
+        yield CheckedRequest(request=request, source=source, lock=lock)
 
 
 def build_application(

@@ -48,9 +48,10 @@ class BuildReport:
 
     ``relayed`` counts the build's connections to the mirror, ``elsewhere`` its connections and
     look-ups of anything else. ``built_with`` are the distributions that ran in the build.
-    ``proof_verdict`` is "passed", "incomplete" or "none". ``mounts`` are files that the proof had a
-    copy of and the image has not: path → the template of the copy. ``seconds`` is by part of the
-    build. The fields with a default cannot be read from the image.
+    ``not_taken`` are lines of the project's files that the image does not follow, ``unknown`` what
+    no file says. ``proof_verdict`` is "passed", "incomplete" or "none". ``mounts`` are files that
+    the proof had a copy of and the image has not: path → where the copy came from. ``seconds`` is
+    by part of the build. The fields with a default cannot be read from the image.
     """
 
     reference: str = ""
@@ -71,6 +72,8 @@ class BuildReport:
     relayed: int = 0
     elsewhere: int = 0
     left_out: tuple[str, ...] = ()
+    not_taken: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     proof: tuple[ProofResult, ...] = ()
     proof_verdict: str = "none"
     mounts: Mapping[str, str] = field(default_factory=dict)

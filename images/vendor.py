@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -53,6 +53,19 @@ class PrivateIndex:
     upload: Callable[[Path], str]
 
 
+def check_names(lock: ProjectLock, names: Iterable[str]) -> None:
+    """Raise InputError for a name of --vendor that is not in the lock."""
+    if unknown := sorted(set(names) - {pin.name for pin in lock.pins}):
+        needed = ", ".join(pin.name for pin in lock.pins if pin.origin)
+        raise InputError(
+            f"--vendor {unknown[0]}: {lock.file} has no such distribution",
+            why="the image would not contain it",
+            next_step=f"name one of: {needed}"
+            if needed
+            else "leave the option out: an index has everything in the lock",
+        )
+
+
 def vendor(
     lock: ProjectLock,
     sources: Mapping[str, str],
@@ -63,15 +76,10 @@ def vendor(
 ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
     """Return the lock with every pin in an index, and what was vendored for that.
 
-    ``sources`` maps canonical names to the user's WHEEL, DIR or URL. Raises InputError for a name
-    that is not in the lock, an origin that cannot be reached, and a file whose hash is not locked.
+    ``sources`` maps canonical names to the user's WHEEL, DIR or URL; `check_names` has accepted
+    them. Raises InputError for an origin that cannot be reached, and a file whose hash is not
+    locked.
     """
-    if unknown := sorted(set(sources) - {pin.name for pin in lock.pins}):
-        raise InputError(
-            f"--vendor {unknown[0]}: {lock.file} has no such distribution",
-            why="the image would not contain it",
-            next_step="name one of: " + ", ".join(pin.name for pin in lock.pins if pin.origin),
-        )
     pins, vendored = [], []
     for pin in lock.pins:
         if not pin.origin and pin.name not in sources:

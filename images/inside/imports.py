@@ -16,10 +16,13 @@ import os
 import pkgutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_THREAD_SECONDS = 1.0
 
 
 class ImportStillRunning(BaseException):
@@ -116,6 +119,11 @@ class Importer:
         return [path for path in inner if os.path.isdir(path)]
 
     def close(self) -> None:
+        """Give threads that an import has started a moment to call what they call."""
+        deadline = time.monotonic() + _THREAD_SECONDS
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._out.flush()
 
 
@@ -169,7 +177,7 @@ def main() -> None:
         starts=[name for name in named if project.find_file(name)] + [str(p) for p in scripts],
     )
     importer.close()
-    os._exit(0)  # do not wait for threads that an import has started
+    os._exit(0)  # do not wait longer for threads that an import has started
 
 
 def _words(options: dict[str, Any]) -> list[str]:

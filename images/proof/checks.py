@@ -30,7 +30,7 @@ def check(subject: ProofSubject) -> ProofResult:
         attempts += tried
         last_lines += lines[-1:]
     return ProofResult(
-        summary="; ".join(last_lines)[:200] or "the recipe has none",
+        summary="; ".join(last_lines)[:200],
         faults=tuple(faults),
         attempts=tuple(attempts),
         advice=tuple(advice),

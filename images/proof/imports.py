@@ -237,6 +237,10 @@ def _advise(subject: ProofSubject, group: Sequence[ModuleOutcome]) -> Advice:
 def _summarize(
     outcomes: Sequence[ModuleOutcome], plan: ImportPlan, expected: Mapping[str, str]
 ) -> str:
+    if not outcomes:
+        return "no module to import" + (
+            f" besides {', '.join(plan.starts)}, which the start runs" if plan.starts else ""
+        )
     counts = {
         outcome: sum(1 for known in outcomes if known.subject.outcome is outcome)
         for outcome in Outcome

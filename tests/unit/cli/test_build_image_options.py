@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from click.testing import CliRunner, Result
 from cli.commands.build_image import build_image
 from images.application_recipe import load_application_recipe
 from mirror.core.errors import InputError, MirrorError
+from tests.kubernetes_api import MemoryApi, serve_api
+from tests.unit.cli.run_command import run_command
 
 PROJECT = """\
 [project]
@@ -44,6 +47,7 @@ def test_help_lists_every_documented_option() -> None:
     for option in (
         *("--list", "--source", "--recipe", "--extra", "--base", "--tag", "--mirror", "--vendor"),
         *("--apt-mirror", "--push", "--deliver", "--output", "--print", "--no-proof", "--report"),
+        *("--tar", "--explain", "--set"),
     ):
         assert f"{option} " in text
 
@@ -78,7 +82,10 @@ def test_prints_the_dockerfile_of_the_build(project: Path) -> None:
         ((), "no recipe was named"),
         (("nonsense",), "no recipe 'nonsense'"),
         (("chronicle",), "recipe chronicle needs the source"),
+        ((".", "--tar", "/nowhere/x.tar"), "cannot write /nowhere/x.tar"),
         ((".", "--output", "/nowhere/x.tar"), "cannot write /nowhere/x.tar"),
+        ((".", "--set", "nonsense"), "not KEY=VALUE in TOML"),
+        ((".", "--set", "nonsense=1"), "cannot use --set"),
         ((".", "--report", "/"), "cannot write /"),
         ((".", "--vendor", "x"), "not NAME=WHEEL|DIR|URL"),
         ((".", "--recipe", "/nowhere.toml"), "cannot use /nowhere.toml"),
@@ -101,3 +108,115 @@ def test_refuses_options_that_the_mirrors_image_does_not_take(arguments: tuple[s
     result = CliRunner().invoke(build_image, ["mirror", *arguments])
     assert result.exit_code == 2
     assert f"build-image mirror takes no {arguments[0]}" in result.output
+
+
+UNREACHABLE = "unix:///nowhere/docker.sock"
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "part"),
+    [
+        ("requirements.txt", (), "no lock"),
+        ("", ("--tag", "BAD TAG"), "not an image reference"),
+        ("", ("--extra", "nonsense"), "nonsense"),
+        ("", ("--vendor", "nonsense=x.whl"), "nonsense"),
+    ],
+    ids=("no-lock", "tag", "extra", "vendor"),
+)
+def test_inputs_are_checked_before_the_engine_is_asked(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    arguments: tuple[str, ...],
+    part: str,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", UNREACHABLE)
+    if change:
+        (project / change).unlink()
+    result = run_command(monkeypatch, "build-image", str(project), *arguments)
+    assert result.code == 2, result.err
+    assert part in result.err
+    assert "Docker engine" not in result.err
+    assert result.get_line("next")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (("--deliver", "nodes"), 3, "no --import-command was given"),
+        (("--deliver", "auto"), 3, "no way to bring the image to the nodes"),
+        (("--deliver", "carrier"), 2, "no delivery method 'carrier'"),
+        (("--deliver", "auto", "--registry", "registry.example:5000"), 3, "no Docker engine"),
+        (("--registry", "registry.example:5000"), 3, "no Docker engine"),
+    ],
+    ids=("not-usable", "none-usable", "unknown", "auto", "option-alone"),
+)
+def test_a_delivery_method_is_chosen_before_the_engine_is_asked(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    part: str,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", UNREACHABLE)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no microk8s and no kind on this machine
+    with serve_api(MemoryApi()) as served:
+        kubeconfig = served.write_kubeconfig(tmp_path / "config")
+        options = ("--kubeconfig", str(kubeconfig), *arguments)
+        result = run_command(monkeypatch, "build-image", str(project), *options)
+    assert result.code == code, result.err
+    assert part in result.err
+    assert "--image" not in result.get_line("next")
+
+
+def test_output_is_the_format_and_still_takes_a_tar(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--output x.tar` was the option for the tar, `--format` that of the format."""
+    chosen = []
+    monkeypatch.setattr(
+        "cli.build_workflow.run_application_build",
+        lambda build, _target, output: chosen.append((build.archive, output)),
+    )
+    for arguments in (
+        ("-o", "json"),
+        ("--output", "yaml"),
+        ("--format", "json"),
+        ("--output", "x.tar"),
+        ("--output", "x.tar", "--format", "json"),
+        ("--tar", "x.tar", "-o", "json"),
+    ):
+        run(project, *arguments)
+    tar = Path("x.tar")
+    assert chosen == [
+        *((None, "json"), (None, "yaml"), (None, "json")),
+        *((tar, "table"), (tar, "json"), (tar, "json")),
+    ]
+    result = run_command(monkeypatch, "build-image", str(project), "-o", "jsno")
+    assert result.code == 2
+    assert "'jsno' is not one of table, json, yaml" in result.err
+
+
+def test_explains_what_was_concluded_without_an_engine(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", UNREACHABLE)
+    (project / "Dockerfile").write_text("FROM python:3.12\nRUN make assets\n")
+    text = run(project, "--explain", "--extra", "web")
+    assert "(Procfile:1)" in text
+    assert "python3 -m hello" in text
+    assert "requirements.txt: 1 distributions" in text
+    assert "Dockerfile:2: make assets" in text
+    assert "web  (given to this command)" in text
+    document = json.loads(run(project, "--explain", "-o", "json"))
+    assert document["recipe"]["name"] == "hello"
+    assert document["conclusions"][0]["line"]["file"]
+    (project / "requirements.txt").unlink()
+    assert "has no lock" in run(project, "--explain"), "what a build would refuse is explained too"
+
+
+def test_explains_a_recipe_by_its_lines(project: Path) -> None:
+    text = run("chronicle", "--source", project, "--explain")
+    assert "chronicle.toml:" in text
+    assert "build-essential" in text

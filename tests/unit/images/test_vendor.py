@@ -14,7 +14,7 @@ from pytest_httpserver import HTTPServer
 
 from images.project_lock import ProjectLock
 from images.source import check_large_files, clone, fetch_tags
-from images.vendor import PrivateIndex, VendoredDistribution, vendor
+from images.vendor import PrivateIndex, VendoredDistribution, check_names, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -102,9 +102,10 @@ def test_refuses_unusable_wheels(vendor_pin: Vendor, tmp_path: Path, name: str, 
         vendor_pin(PIN, x=str(tmp_path / name))
 
 
-def test_refuses_a_name_that_is_not_in_the_lock(vendor_pin: Vendor) -> None:
+def test_refuses_a_name_that_is_not_in_the_lock() -> None:
+    lock = ProjectLock(file="uv.lock", sha256="", pins=(PIN,), members=())
     with pytest.raises(InputError, match=r"--vendor y: uv\.lock has no such distribution"):
-        vendor_pin(PIN, y="y.whl")
+        check_names(lock, {"y": "y.whl"})
 
 
 def make_test_sdist(path: Path, *links: tuple[str, str], **files: str) -> Path:
