@@ -17,13 +17,14 @@ from cli.output import fix_plan, terminal
 from deploy.changes.fix import Fix, FixOption
 from deploy.cluster.client import Cluster
 from deploy.evidence.agent_image import choose_agent_image
+from deploy.evidence.agent_users import using_agents
 from deploy.fix_registry import load_fixes
 from deploy.repair.apply import apply_plan
 from deploy.repair.model import FixProofError, FixRequest, RepairPlan
 from deploy.repair.node_agents import remove_idle_agents
 from deploy.repair.plan import plan_fixes
 from deploy.repair.reconciler import refresh_agents
-from mirror.core.errors import InputError, MirrorError
+from mirror.core.errors import InputError, MirrorError, RefusedError
 
 fix_names = click.argument(
     "names",
@@ -158,16 +159,22 @@ def without_idle_agents(
         return
     remaining: tuple[str, ...] = ()
     try:
-        yield
-    except MirrorError:
-        with suppress(MirrorError):
-            refresh_agents(cluster)
-        raise
+        with using_agents(cluster):
+            try:
+                yield
+            except MirrorError:
+                with suppress(MirrorError):
+                    refresh_agents(cluster)
+                raise
     finally:
-        with suppress(MirrorError):
+        try:
             remaining = remove_idle_agents(cluster, rolled_back=rolled_back)
-            for line in remaining:
-                click.echo(f"warning: the node agent could not undo: {line}", err=True)
+        except RefusedError as error:
+            click.echo(f"note: the node agents stay for now: {error}", err=True)
+        except MirrorError:
+            pass  # the error that ends the command says more
+        for line in remaining:
+            click.echo(f"warning: the node agent could not undo: {line}", err=True)
     if remaining and rolled_back:
         raise FixProofError(
             "the rollback is not complete",

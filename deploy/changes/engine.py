@@ -58,6 +58,7 @@ from deploy.changes.update import (
 )
 from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
+from deploy.cluster.process_identity import current_user
 from mirror.core.errors import ClusterError, MirrorError, RefusedError
 from mirror.snapshot import WriteConflict
 
@@ -373,7 +374,7 @@ class ChangeEngine:
             pending=True,
             metadata=metadata,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=lease.current_user(),
+            by=current_user(),
             tool_version=installed_version("pypi-mirror"),
             undone=tuple(applied for applied in earlier if applied not in update.edits),
         )

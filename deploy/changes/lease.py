@@ -1,45 +1,36 @@
 """Allow one writer at a time. A Lease in kube-system names the writer, which keeps renewing it.
 
 The Lease of a killed writer is taken over: at once if the writer was a process on this machine that
-has ended, otherwise once it has not been renewed for its duration. Even if clocks are wrong, the
-compare-and-swap of the ledger and of the targets protects the data.
+has ended, otherwise once it has not been renewed for its duration. A Lease that was renewed in the
+future, by a clock that is wrong or by somebody who wants to block others, is watched for that long.
+Even if clocks are wrong, the compare-and-swap of the ledger and of the targets protects the data.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.process_identity import has_ended, identify_process, shorten
 from deploy.manifests.model import NAME, new_object
-from mirror.core.errors import ClusterError, RefusedError
+from mirror.core.errors import ClusterError, RefusedError, WaitTimeout
+from mirror.core.wait import wait_until
 
 NAMESPACE = "kube-system"
 LEASE_NAME = f"{NAME}-changes"
 DURATION_SECONDS = 15  # a Lease that has not been renewed for this long is free
+_LONGEST_SECONDS = 60  # however long a Lease says that it lasts
 PERMISSIONS = list_permissions("get create update delete", "leases", NAMESPACE)
-
-
-def current_user() -> str:
-    """Return user@host, as the ledger stores it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager
 def hold(cluster: Cluster) -> Iterator[None]:
     """Hold the Lease within the block. Raises RefusedError that names another holder."""
-    holder = f"{current_user()} pid {os.getpid()} start {_process_stamp(os.getpid())}"
+    holder = identify_process()
     lease = _acquire(cluster, holder)
     done = threading.Event()
 
@@ -68,7 +59,9 @@ def _acquire(cluster: Cluster, holder: str) -> Object:
         if lease is None:
             return cluster.create(_render(holder))
         if not _is_free(lease["spec"]):
-            raise _held_by_other(lease["spec"])
+            if not _is_from_future(lease["spec"]):
+                raise _held_by_other(lease["spec"])
+            _watch(cluster, lease)
         return cluster.replace({**lease, **_render(holder), "metadata": lease["metadata"]})
     except ApiError as error:
         if error.status != 409:
@@ -77,11 +70,35 @@ def _acquire(cluster: Cluster, holder: str) -> Object:
         raise _held_by_other(lease["spec"] if lease else {}) from error
 
 
+def _watch(cluster: Cluster, lease: Object) -> None:
+    """Return once a Lease was not renewed for its duration by our clock.
+
+    Raises RefusedError if it is renewed meanwhile: then its holder is alive.
+    """
+
+    def is_renewed() -> bool:
+        current = cluster.get("Lease", LEASE_NAME, NAMESPACE) or lease
+        return bool(current["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"])
+
+    try:
+        wait_until(
+            is_renewed,
+            deadline=cluster.deadline.within(_get_duration(lease["spec"])),
+            what=f"{shorten(lease['spec'].get('holderIdentity') or 'unknown')} renews the Lease",
+        )
+    except WaitTimeout:
+        if cluster.deadline.remaining() <= 0:
+            raise
+        return
+    raise _held_by_other(lease["spec"])
+
+
 def _held_by_other(spec: Object) -> RefusedError:
     holder, renewed = spec.get("holderIdentity", "unknown"), spec.get("renewTime", "just now")
+    ahead = "; the clock there is ahead of this one" if _is_from_future(spec) else ""
     return RefusedError(
-        f"another command is changing this cluster: {holder.partition(' start ')[0]}",
-        why=f"it holds the Lease {NAMESPACE}/{LEASE_NAME}, renewed {renewed}",
+        f"another command is changing this cluster: {shorten(holder)}",
+        why=f"it holds the Lease {NAMESPACE}/{LEASE_NAME}, renewed {renewed}{ahead}",
         next_step="wait for it and run the same command again; the Lease of a killed command is "
         f"free {DURATION_SECONDS} s after its last renewal",
     )
@@ -89,44 +106,28 @@ def _held_by_other(spec: Object) -> RefusedError:
 
 def _is_free(spec: Object) -> bool:
     """Return whether the holder has ended or has not renewed the Lease in time."""
-    if _has_ended(spec.get("holderIdentity") or ""):
+    if has_ended(spec.get("holderIdentity") or ""):
         return True
+    age = _get_age(spec)
+    return age is None or age > _get_duration(spec)
+
+
+def _is_from_future(spec: Object) -> bool:
+    """Return whether the time of renewal says nothing: it is further ahead than clocks differ."""
+    age = _get_age(spec)
+    return age is not None and age < -DURATION_SECONDS
+
+
+def _get_age(spec: Object) -> float | None:
+    """Return the seconds since the renewal by our clock; None if there is no usable time."""
     try:
-        renewed = datetime.fromisoformat(str(spec.get("renewTime")))
-    except ValueError:
-        return True
-    seconds = spec.get("leaseDurationSeconds") or DURATION_SECONDS
-    return (datetime.now(UTC) - renewed).total_seconds() > seconds
+        return (datetime.now(UTC) - datetime.fromisoformat(str(spec["renewTime"]))).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def _has_ended(holder: str) -> bool:
-    """Return whether the holder was a process on this machine that has ended.
-
-    The stamp distinguishes it from a later process with the same pid.
-    """
-    user, _, rest = holder.partition(" pid ")
-    pid, _, stamp = rest.partition(" start ")
-    if user.rpartition("@")[2] != socket.gethostname() or not pid.isdigit():
-        return False
-    return stamp.startswith(f"{_pid_space()}/") and _process_stamp(int(pid)) != stamp
-
-
-def _pid_space() -> str:
-    """Identify this boot of this machine and the PID namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return "unknown"
-
-
-def _process_stamp(pid: int) -> str:
-    """Identify a process among all processes of all machines; empty if it does not run."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return f"{_pid_space()}/{stat.rpartition(')')[2].split()[19]}"  # field 22: start time
+def _get_duration(spec: Object) -> float:
+    return min(spec.get("leaseDurationSeconds") or DURATION_SECONDS, _LONGEST_SECONDS)
 
 
 def _render(holder: str) -> Object:

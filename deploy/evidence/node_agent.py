@@ -6,10 +6,11 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from deploy.cluster.client import Cluster, Object
+from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_containers, get_image, get_image_id, get_name
 from deploy.cluster.pod_exec import run_in_pod
 from deploy.evidence.agent_image import read_expected_ids, render_seen_ids
+from deploy.evidence.agent_users import list_other_users, register_user
 from deploy.evidence.nodes import NodeState
 from deploy.manifests.agent import (
     AGENT_COMMAND,
@@ -17,7 +18,7 @@ from deploy.manifests.agent import (
     SYSTEM_NAMESPACE,
     render_agent_daemon_set,
 )
-from mirror.core.errors import ClusterError, WaitTimeout
+from mirror.core.errors import ClusterError, UnfitError, WaitTimeout
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import wait_until
 
@@ -37,9 +38,15 @@ def ensure_agents(
     if image and (daemon_set is None or get_image(daemon_set) != image):
         progress.step(f"start the node agent, privileged, on every node: image {image}")
         is_microk8s = any(node.distribution == "microk8s" for node in nodes)
-        daemon_set = cluster.apply(render_agent_daemon_set(image, microk8s=is_microk8s))
+        rendered = render_agent_daemon_set(image, microk8s=is_microk8s)
+        daemon_set = cluster.apply(rendered)
+        if not register_user(cluster):  # the last user of the old ones has just removed them
+            daemon_set = cluster.apply(rendered)
+            register_user(cluster)
     elif daemon_set is None:
         return {}
+    else:
+        register_user(cluster)
     expected = read_expected_ids(cluster, daemon_set)
     reference = get_image(daemon_set)
     ready_nodes = {node.name for node in nodes if node.ready}
@@ -48,6 +55,8 @@ def ensure_agents(
     def all_run() -> bool:
         running, foreign = _list_agents(cluster, reference, expected)
         agents.update(running)
+        if not running and not foreign:
+            _refuse_if_not_created(cluster)
         return ready_nodes <= running.keys() | foreign.keys()
 
     deadline = cluster.deadline.within(_START_SECONDS)
@@ -58,6 +67,24 @@ def ensure_agents(
     if image and agents and not expected and "@" not in reference:
         _keep_seen_ids(cluster, reference)
     return {node: pod for node, pod in agents.items() if node in ready_nodes}
+
+
+def _refuse_if_not_created(cluster: Cluster) -> None:
+    """Raise UnfitError if the cluster refuses to create the agents' pods."""
+    daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+    if daemon_set is None or cluster.list("Pod", SYSTEM_NAMESPACE, labels=AGENT_LABELS):
+        return
+    uid = daemon_set["metadata"].get("uid", "")
+    fields = f"involvedObject.uid={uid},reason=FailedCreate"
+    events = cluster.list("Event", SYSTEM_NAMESPACE, fields=fields)
+    if events:
+        raise UnfitError(
+            "the cluster refuses the node agent's pods",
+            why=str(events[-1].get("message", "")),
+            next_step=f"they are privileged: allow them in {SYSTEM_NAMESPACE} (its label "
+            "pod-security.kubernetes.io/enforce, an admission policy or webhook, or a quota, as "
+            "the reason says); mirror fix dns and search-domains need no node agent",
+        )
 
 
 def find_running_agents(cluster: Cluster, nodes: tuple[NodeState, ...]) -> Mapping[str, str]:
@@ -124,13 +151,25 @@ def remove_agents(cluster: Cluster, *, rolled_back: bool) -> tuple[str, ...]:
     """Undo what the node defaults changed, then remove the agents; return the failures.
 
     After a rollback (``rolled_back``) that failed on a node, the agents stay: they undo the change
-    when that node is back.
+    when that node is back. They stay for other commands that use them, too; the last one removes
+    them.
     """
-    if cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
+    daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+    if daemon_set is None or list_other_users(daemon_set):
         return ()
     failures = revert_node_defaults(cluster, stop=True)
-    if not (failures and rolled_back):
-        cluster.delete("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+    if failures and rolled_back:
+        return failures
+    while daemon_set is not None and not list_other_users(daemon_set):
+        version = daemon_set["metadata"]["resourceVersion"]
+        try:
+            cluster.delete("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE, resource_version=version)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        daemon_set = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE)
+        if daemon_set is not None and "deletionTimestamp" in daemon_set["metadata"]:
+            break
     return failures
 
 

@@ -25,7 +25,7 @@ from deploy.changes.seal import needs_seal
 from deploy.cluster.client import Cluster
 from deploy.evidence.node_agent import ask_agent, remove_agents, revert_node_defaults
 from deploy.fix_registry import build_engine
-from deploy.manifests.agent import NODE_DEFAULTS_MAP
+from deploy.manifests.agent import AGENT_NAME, NODE_DEFAULTS_MAP, SYSTEM_NAMESPACE
 from mirror.core.errors import MirrorError
 from mirror.snapshot import encode_content
 
@@ -81,17 +81,28 @@ def stop_agents(cluster: Cluster, pods: Mapping[str, str]) -> None:
 def remove_idle_agents(cluster: Cluster, *, rolled_back: bool = False) -> tuple[str, ...]:
     """Remove the node agents if no change needs them. Returns what they could not undo.
 
-    ``rolled_back``: agents that keep running undo what the node defaults changed.
+    ``rolled_back``: agents that keep running undo what the node defaults changed. Only the holder
+    of the Lease removes them, so that nobody changes a node meanwhile.
     """
-    entries = build_engine(cluster).entries()
-    if any(map(needs_seal, entries)):
-        return ()  # the agent's DaemonSet has the seal
-    targets = [entry.target for entry in entries]
-    if not any(isinstance(target, NodeFile | NodeSysctl) for target in targets):
-        return remove_agents(cluster, rolled_back=rolled_back)
-    if rolled_back and not any(_is_node_defaults(target) for target in targets):
+    engine = build_engine(cluster)
+    entries = engine.entries()
+    if not needs_agents(entries):
+        if cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) is None:
+            return ()
+        with engine.hold_lease():
+            if not needs_agents(engine.entries()):
+                return remove_agents(cluster, rolled_back=rolled_back)
+        return ()
+    if rolled_back and not any(_is_node_defaults(entry.target) for entry in entries):
         revert_node_defaults(cluster)
     return ()
+
+
+def needs_agents(entries: Iterable[LedgerEntry]) -> bool:
+    """Return whether a change is on nodes, or its seal is at the agents' DaemonSet."""
+    return any(
+        isinstance(entry.target, NodeFile | NodeSysctl) or needs_seal(entry) for entry in entries
+    )
 
 
 def _is_applied(entry: LedgerEntry, fixes: Collection[str]) -> bool:

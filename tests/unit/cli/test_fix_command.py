@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 import yaml
@@ -13,6 +12,7 @@ from cli import fix_workflow
 from cli.mirror import mirror
 from deploy.cluster.client import Cluster
 from mirror.core.errors import MirrorError
+from tests.kubernetes_api import DirectCluster, MemoryApi
 
 
 @pytest.fixture
@@ -87,12 +87,13 @@ def test_agents_are_refreshed_after_a_failure(monkeypatch: pytest.MonkeyPatch) -
         return ()
 
     monkeypatch.setattr(fix_workflow, "remove_idle_agents", remove_idle_agents)
+    cluster = DirectCluster(MemoryApi())
     with (
         pytest.raises(MirrorError, match="not proved"),
-        fix_workflow.without_idle_agents(cast("Cluster", None)),
+        fix_workflow.without_idle_agents(cluster),
     ):
         raise MirrorError("not proved")
     assert calls == ["refresh", "remove idle"]
-    with fix_workflow.without_idle_agents(cast("Cluster", None)):
+    with fix_workflow.without_idle_agents(cluster):
         pass
     assert calls == ["refresh", "remove idle", "remove idle"]

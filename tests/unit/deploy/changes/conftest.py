@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deploy.changes import lease
+from deploy.cluster import process_identity
 from tests.fix_targets import FixTargets
 from tests.kubernetes_api import MemoryApi
 
@@ -31,7 +31,8 @@ def targets(api: MemoryApi) -> FixTargets:
 def restart(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> Restart:
     """Provide a function after which this is another process: the killed one has ended."""
     starts = [0]
-    monkeypatch.setattr(lease, "_process_stamp", lambda _: f"{lease._pid_space()}/{starts[0]}")
+    space = process_identity.pid_space()
+    monkeypatch.setattr(process_identity, "process_stamp", lambda _: f"{space}/{starts[0]}")
 
     def restart() -> None:
         starts[0] += 1

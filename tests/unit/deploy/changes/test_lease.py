@@ -12,6 +12,7 @@ import pytest
 
 from deploy.changes import lease
 from deploy.cluster.client import ApiError
+from deploy.cluster.process_identity import current_user
 from mirror.core.errors import ClusterError, RefusedError
 from tests.fix_targets import BASE_COREFILE, FixTargets, apply_fixes, roll_back_fixes
 from tests.kubernetes_api import DirectCluster, KilledError, MemoryApi, Rule, on
@@ -34,9 +35,7 @@ def seed_lease(api: MemoryApi, *, age: float, holder: str = "eve@elsewhere pid 1
 def test_holds_the_lease_and_deletes_it(api: MemoryApi) -> None:
     with lease.hold(DirectCluster(api)):
         spec = api.read("Lease", NAME, SYSTEM)["spec"]
-        assert spec["holderIdentity"].split(" start ")[0] == (
-            f"{lease.current_user()} pid {os.getpid()}"
-        )
+        assert spec["holderIdentity"].split(" start ")[0] == (f"{current_user()} pid {os.getpid()}")
         assert spec["leaseDurationSeconds"] == 15
     assert api.list_writes() == [f"POST {LEASES}", f"DELETE {LEASES}/{NAME}"]
     assert not api.has("Lease", NAME, SYSTEM)
@@ -67,6 +66,39 @@ def test_takes_over_what_was_not_renewed(api: MemoryApi, targets: FixTargets, ag
     apply_fixes(targets, "dns")
     assert "template IN AAAA" in targets.read_corefile()
     assert not api.has("Lease", NAME, SYSTEM)
+
+
+@pytest.mark.parametrize("ahead", [60, 3600, 10**8])
+def test_a_lease_from_the_future_is_not_obeyed_for_longer_than_it_lasts(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """By our clock: an hour ahead, it would block every command for that hour."""
+    monkeypatch.setattr(lease, "_LONGEST_SECONDS", 0.2)
+    seed_lease(api, age=-ahead)
+    api.edit("Lease", NAME, SYSTEM, lambda obj: obj["spec"].update(leaseDurationSeconds=10**6))
+    with lease.hold(DirectCluster(api)):
+        assert "eve" not in api.read("Lease", NAME, SYSTEM)["spec"]["holderIdentity"]
+
+
+def test_a_holder_whose_clock_is_ahead_is_respected_while_it_renews(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_LONGEST_SECONDS", 5)
+    seed_lease(api, age=-3600)
+    reads: list[str] = []
+
+    def renew_at_the_second(_: Any) -> None:
+        reads.append("")
+        if len(reads) == 2:
+            seed_lease(api, age=-3601)
+
+    api.failures.run(on("GET", f"{LEASES}/{NAME}"), renew_at_the_second, times=None)
+    with (
+        pytest.raises(RefusedError, match="eve@elsewhere") as error,
+        lease.hold(DirectCluster(api)),
+    ):
+        pass
+    assert "the clock there is ahead" in error.value.why
 
 
 @pytest.mark.parametrize("renewed", [None, "", "yesterday"])
