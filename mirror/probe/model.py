@@ -39,6 +39,7 @@ class ResolvConf:
     search: tuple[str, ...]
     ndots: int
     options: tuple[str, ...] = ()  # all of them, as written
+    searches_root: bool = False  # `search .`: names are also tried as they are, in their turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ def read_resolv_conf(path: Path) -> ResolvConf:
     servers: list[str] = []
     search: list[str] = []
     options: list[str] = []
+    searches_root = False
     for line in path.read_text(errors="replace").splitlines():
         match line.split("#")[0].split(";")[0].split():
             case ["nameserver", server, *_]:
                 servers.append(server.partition("%")[0])
             case ["search" | "domain", *domains]:
+                searches_root = "." in domains
                 search = [domain.strip(".").lower() for domain in domains if domain.strip(".")]
             case ["options", *values]:
                 options += values
@@ -30,6 +32,7 @@ def read_resolv_conf(path: Path) -> ResolvConf:
         search=tuple(search),
         ndots=number,
         options=tuple(options),
+        searches_root=searches_root,
     )
 
 

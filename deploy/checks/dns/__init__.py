@@ -12,6 +12,7 @@ CHECKS = (
     server.check_forward,
     server.check_answers,
     search_list.check_search_domains,
+    search_list.check_search_root,
     reachability.check_names,
     search_list.check_programs,
     reachability.check_ipv6_answers,

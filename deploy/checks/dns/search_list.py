@@ -13,9 +13,10 @@ from deploy.checks.dns.wording import (
     quote_program,
 )
 from deploy.evidence.model import Evidence, Need
+from deploy.evidence.probe_views import iter_probe_views
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity, Table, check, report, warning
-from deploy.findings.phrases import on_nodes
+from deploy.findings.phrases import join_names, on_nodes
 from mirror.probe.model import DnsAnswer, NameView
 
 _UV_ERROR = "failed to lookup address information: Name has no usable address"
@@ -142,6 +143,27 @@ def _describe_ndots_result(views: list[NameView]) -> str:
         f" Tested here: {runs[0].program} then resolves {views[0].name}, but does not connect "
         "yet; the findings below explain why."
     )
+
+
+@check("dns.search-root", "no search list contains the root domain", Need.POD_DNS)
+def check_search_root(evidence: Evidence) -> Iterator[Finding]:
+    views = dict(iter_probe_views(evidence))
+    nodes = [node for node, view in views.items() if view.resolv_conf.searches_root]
+    if nodes:
+        yield warning(
+            f"the search list of pods on {join_names(nodes)} contains the root domain (`search .`)",
+            remedies.set_ndots(),
+            Remedy(
+                "Remove the `.` from `search` in /etc/resolv.conf of these nodes (systemd-resolved "
+                "writes it where DHCP gives no domain: set Domains= or a resolv.conf of its own "
+                "for the kubelet with resolvConf), then restart the kubelets and the pods.",
+                "nodes",
+            ),
+            nodes=nodes,
+            evidence=("search . in /etc/resolv.conf of a pod",),
+            why="musl before 1.2.4 (Alpine up to 3.17) builds the invalid name `NAME..` from it "
+            "and gives up: nothing resolves in such images. glibc and newer musl ignore it.",
+        )
 
 
 @check("dns.programs", "musl, glibc and busybox programs resolve the same names", Need.POD_DNS)

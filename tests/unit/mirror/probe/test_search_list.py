@@ -72,3 +72,14 @@ def test_reads_resolv_conf(tmp_path: Path) -> None:
     )
     path.write_text("nameserver 1.1.1.1\noptions ndots:x\n")
     assert read_resolv_conf(path).ndots == 1
+
+
+def test_reads_the_root_domain_in_a_search_list(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("search . home\nnameserver 10.0.0.1\n")
+    assert read_resolv_conf(path).searches_root
+    assert read_resolv_conf(path).search == ("home",)
+    path.write_text("search .\nsearch home\n")
+    assert not read_resolv_conf(path).searches_root
+    path.write_text("search home.\n")
+    assert not read_resolv_conf(path).searches_root
