@@ -25,7 +25,7 @@ class RecordingServer:
         self.requests: list[tuple[str, dict[str, str]]] = []
         recording = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class OriginHandler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -39,7 +39,7 @@ class RecordingServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Log nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), OriginHandler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
