@@ -16,27 +16,27 @@ from mirror.core.errors import InputError
 _SECTIONS = {
     "Run the mirror": {
         "up": "Start the mirror, or change its settings.",
-        "status": "Show whether the mirror is healthy, where it runs, and what it stores.",
+        "status": "Show whether the mirror is healthy, and what it stores.",
         "logs": "Print the logs of the mirror's programs.",
         "down": "Stop the mirror.",
         "uninstall": "Remove the mirror and everything that it changed.",
         "manifests": "Print the mirror's objects as YAML, for GitOps.",
     },
     "Use it": {
-        "env": "Print the environment that makes uv and pip use the mirror, or publish it.",
-        "attach": "Let workloads use the mirror: its environment in every container, by envFrom.",
+        "env": "Print or publish the environment that makes uv and pip use it.",
+        "attach": "Let workloads use the mirror: its environment, by envFrom.",
         "detach": "Restore workloads as they were before `mirror attach`.",
     },
     "Fill it": {
         "warm": "Fetch everything that a lock needs into the mirror.",
         "add": "Upload wheels and sdists into the private index.",
         "reserve": "Make names private before anything is uploaded under them.",
-        "list": "List the private and the cached projects of the mirror.",
+        "list": "List private and cached projects, or attached workloads.",
         "verify": "Compare every stored file with its hash.",
     },
     "Repair a cluster": {
         "doctor": "Find out why packages do not reach pods.",
-        "fix": "Remove a cause that makes pods fail, in a way that can be undone.",
+        "fix": "Remove a cause that makes pods fail; `rollback` undoes it.",
         "rollback": "Undo fixes: restore what was there before them, byte for byte.",
     },
     "Shell": {

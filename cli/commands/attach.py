@@ -25,7 +25,7 @@ def attach(
     no_index: bool,
     write: WriteOptions,
 ) -> None:
-    """Let workloads use the mirror: its environment in every container, by envFrom.
+    """Let workloads use the mirror: its environment, by envFrom.
 
     With --ndots their pods also try a name as it is before the search domains. That fixes `Name
     has no usable address` for these workloads and affects no others. Their pods are replaced.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.delivery_options import DeliveryFlags, delivery_options
 from cli.inputs import Checked, check_url
 from cli.options import HELP, IMAGE, ClusterOptions, OutputFormat, cluster_options, read_ca_option
@@ -18,7 +19,12 @@ _FORMATS = ("table", "json", "yaml")
 
 
 @click.command(name="build-image", context_settings=HELP)
-@click.argument("project", metavar="RECIPE|PATH", required=False)
+@click.argument(
+    "project",
+    metavar="RECIPE|PATH",
+    required=False,
+    shell_complete=completion.complete(completion.list_recipes),
+)
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes.")
 @click.option("--source", metavar="DIR|GIT_URL[@REV]", help="The project, for a recipe.")
 @click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="Use your own recipe.")
@@ -116,8 +122,8 @@ def build_image(
     build-image mirror                       the mirror's own image
     build-image chronicle --source ~/chronicle --tag chronicle:1
     build-image .                            any project with a uv.lock
-    build-image . --print recipe > my.toml   ... then edit it: build-image . --recipe my.toml
-    build-image . --explain                  what was read from its files, and what is unknown
+    build-image . --print recipe > my.toml   edit it, then --recipe my.toml
+    build-image . --explain                  what was read, what is unknown
     build-image . --vendor mylib=../mylib --deliver auto
     """
     from cli import build_workflow

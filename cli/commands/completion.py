@@ -15,10 +15,10 @@ def completion(shell: str) -> None:
     namespaces. The script is for `mirror` and `build-image`.
 
     \b
-    bash   mirror completion bash > ~/.local/share/bash-completion/completions/mirror
-    zsh    mirror completion zsh > "${fpath[1]}/_mirror"
-    fish   mirror completion fish > ~/.config/fish/completions/mirror.fish
-    now    eval "$(mirror completion bash)"
+    eval "$(mirror completion bash)"                      this shell
+    echo 'eval "$(mirror completion bash)"' >> ~/.bashrc  each new one
+    mirror completion zsh > "${fpath[1]}/_mirror"
+    mirror completion fish > ~/.config/fish/completions/mirror.fish
     """
     kind = get_completion_class(shell)
     assert kind is not None

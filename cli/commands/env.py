@@ -42,12 +42,12 @@ def env(
     publish: bool,
     namespaces: tuple[str, ...],
 ) -> None:
-    """Print the environment that makes uv and pip use the mirror, or publish it.
+    """Print or publish the environment that makes uv and pip use it.
 
     \b
     eval "$(mirror env)"                    this shell
-    mirror env -o dotenv > .env       a file for Compose or systemd
-    mirror env --publish chronicle speech   a ConfigMap `pypi-mirror-env` in these namespaces
+    mirror env -o dotenv > .env             a file for Compose or systemd
+    mirror env --publish chronicle speech   a ConfigMap there
     """
     if publish != bool(namespaces):
         raise InputError(

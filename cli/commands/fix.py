@@ -74,7 +74,7 @@ def fix(
     write: WriteOptions,
     **options: Any,
 ) -> None:
-    """Remove a cause that makes pods fail, in a way that can be undone.
+    """Remove a cause that makes pods fail; `rollback` undoes it.
 
     Shows the plan first: what changes, who is affected, and the difference. The original is stored
     in kube-system before anything is written; `mirror rollback` restores it byte for byte. Pods on
@@ -87,7 +87,7 @@ def fix(
     mirror fix dns --keep-aaaa home.example --yes
     mirror fix dns --forward 8.8.8.8 --forward 8.8.4.4 --prefer-udp
     mirror fix pod-sysctl --restart all --dry-run    running pods too
-    mirror fix all --keep                reapply what an add-on reverts; --no-keep stops that
+    mirror fix all --keep                reapply what is reverted
     """
     fixes = select_fixes(names)
     options = {name.replace("_", "-"): value for name, value in options.items()}

@@ -1,4 +1,4 @@
-"""`mirror list`: the private and the cached projects of the mirror."""
+"""`mirror list`: the projects of the mirror, or the workloads that use it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from cli.index_session import open_index
 from cli.options import (
+    NAMESPACE,
     ClusterOptions,
     OutputFormat,
     cluster_options,
@@ -13,7 +14,7 @@ from cli.options import (
     local_option,
 )
 from cli.output import terminal
-from mirror.core.errors import UnfitError
+from mirror.core.errors import InputError, UnfitError
 from mirror.local.mirror import LocalMirror
 from mirror.store.inventory import (
     CachedProject,
@@ -25,20 +26,54 @@ from mirror.store.inventory import (
 
 @click.command(name="list")
 @local_option
-@cluster_options("1m")
+@cluster_options("1m", about_workloads=True)
 @click.option("--private", "only", flag_value="private", help="Only private projects.")
 @click.option("--cached", "only", flag_value="cached", help="Only cached projects.")
+@click.option("--workloads", is_flag=True, help="Workloads that `mirror attach` changed.")
+@click.option(
+    "-n",
+    "--namespace",
+    "workload_namespace",
+    type=NAMESPACE,
+    metavar="NS",
+    help="With --workloads: only in this namespace.",
+)
+@click.option(
+    "-A", "--all-namespaces", is_flag=True, help="With --workloads: in all, which is the default."
+)
 @list_output_option
 def list_projects(
-    local: bool, target: ClusterOptions, only: str | None, output: OutputFormat
+    local: bool,
+    target: ClusterOptions,
+    only: str | None,
+    workloads: bool,
+    workload_namespace: str | None,
+    all_namespaces: bool,
+    output: OutputFormat,
 ) -> None:
-    """List the private and the cached projects of the mirror.
+    """List private and cached projects, or attached workloads.
 
     \b
     mirror list
     mirror list --private -o json     with the names of the files
     mirror list --cached -o name
+    mirror list --workloads -n chronicle
     """
+    if (workload_namespace or all_namespaces) and not workloads:
+        raise InputError(
+            "--namespace and --all-namespaces need --workloads",
+            why="projects are in the index; --mirror-namespace chooses the mirror",
+            next_step="mirror list --workloads",
+        )
+    if workloads:
+        if local or (workload_namespace and all_namespaces):
+            raise InputError(
+                "--workloads is of a cluster, and of one namespace or of all",
+                why="--local, --namespace and --all-namespaces exclude each other",
+                next_step="mirror list --workloads",
+            )
+        _list_workloads(target, workload_namespace, output)
+        return
     private, cached = _read_local() if local else _read_cluster(target)
     private = () if only == "cached" else private
     cached = () if only == "private" else cached
@@ -49,6 +84,26 @@ def list_projects(
         terminal.document({"private": private, "cached": cached}, output)
     else:
         _print_table(private, cached)
+
+
+def _list_workloads(target: ClusterOptions, namespace: str | None, output: OutputFormat) -> None:
+    from deploy.repair.attach import list_attached
+
+    attached = [
+        workload
+        for workload in list_attached(target.connect())
+        if namespace in (None, workload.namespace)
+    ]
+    if output == "name":
+        for workload in attached:
+            click.echo(f"{workload.kind.lower()}/{workload.name}")
+    elif output != "table":
+        terminal.document(attached, output)
+    elif attached:
+        rows = [(workload.namespace or "", workload.kind, workload.name) for workload in attached]
+        terminal.table(("namespace", "kind", "name"), rows)
+    else:
+        click.echo("no workload is attached: mirror attach deployment/NAME -n NAMESPACE")
 
 
 def _read_local() -> tuple[tuple[PrivateProject, ...], tuple[CachedProject, ...]]:

@@ -20,7 +20,7 @@ from mirror.local.mirror import LocalMirror
 @cluster_options("30s")
 @output_option
 def status(local: bool, target: ClusterOptions, output: OutputFormat) -> None:
-    """Show whether the mirror is healthy, where it runs, and what it stores.
+    """Show whether the mirror is healthy, and what it stores.
 
     Exits with 1 if it is not running.
     """

@@ -66,12 +66,12 @@ def up(
     later `up` needs none of them.
 
     \b
-    mirror up --local                       on this machine, no cluster
-    mirror up                               in the cluster of the current context
+    mirror up --local               on this machine, no cluster
+    mirror up                       in the cluster of the current context
     mirror up --storage-class fast --size 50Gi --node ra
-    mirror up --image registry.example/pypi-mirror:1  with an image of your own
-    mirror up --dry-run -o yaml             the objects, nothing written
-    mirror up --with-fixes                  then apply every fix; the plan is shown first
+    mirror up --image registry.example/pypi-mirror:1
+    mirror up --dry-run -o yaml     the objects, nothing written
+    mirror up --with-fixes          then apply every fix; shows the plan first
     """
     ca_pem = settings.read_ca()
     if local:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from cli.errors import use_color
 from cli.options import OutputFormat
@@ -44,7 +45,16 @@ def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> Non
     for number, obj in enumerate(objects):
         if number:
             stream.write("---\n")
-        writer.dump(obj, stream)
+        writer.dump(_as_block_text(obj), stream)
+
+
+def _as_block_text(value: Any) -> Any:
+    """Return a document whose texts of several lines are written line by line."""
+    if isinstance(value, dict):
+        return {key: _as_block_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_block_text(item) for item in value]
+    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
 
 
 def _is_unicode(stream: IO[str]) -> bool:

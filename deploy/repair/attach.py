@@ -167,6 +167,12 @@ def plan_detach(cluster: Cluster, request: AttachRequest) -> AttachPlan:
     return _plan_detach(engine, [target for target in requested if target in attached])
 
 
+def list_attached(cluster: Cluster) -> tuple[ObjectSpec, ...]:
+    """Return every attached workload of the cluster."""
+    attached = _list_attached(build_engine(cluster))
+    return tuple(target for target in attached if isinstance(target, ObjectSpec))
+
+
 def plan_detach_all(cluster: Cluster) -> AttachPlan:
     """Plan to detach every attached workload of the cluster."""
     engine = build_engine(cluster)

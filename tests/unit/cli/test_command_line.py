@@ -10,13 +10,18 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
+from cli.commands.build_image import build_image
 from cli.mirror import mirror
 from deploy.changes import lease, ledger
 from deploy.lifecycle.preflight import list_required_permissions
+from deploy.manifests.mirror_objects import render_objects
+from deploy.manifests.model import ClusterSettings
 from deploy.repair import corefile_trial
 from tests.conftest import RunProgram
+from tests.unit.cli.run_command import run_command
 
 COMMANDS = mirror.list_commands(click.Context(mirror))
 DOCS = Path(__file__).parents[3] / "docs"
@@ -28,6 +33,34 @@ def test_every_command_has_help(command: str) -> None:
     assert done.exit_code == 0
     assert done.stdout.startswith(f"Usage: mirror {command}")
     assert len(done.stdout.splitlines()) > 8
+
+
+@pytest.mark.parametrize("words", [("mirror",), *(("mirror", name) for name in COMMANDS)])
+def test_help_fits_80_columns(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(mirror, [*words[1:], "--help"], prog_name="mirror")
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+
+
+def test_help_of_build_image_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = CliRunner().invoke(build_image, ["--help"], prog_name="build-image").stdout
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def test_the_overview_fits_one_line_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(mirror, ["--help"]).stdout.splitlines()
+    assert [line for line in shown if line.startswith("   " + " " * 8)] == []
+
+
+def test_manifests_are_yaml_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of several lines are blocks, and nothing is an anchor."""
+    result = run_command(monkeypatch, "mirror", "manifests", "--image", "m:1")
+    assert "\n  nginx.conf: |\n    daemon off;\n" in result.out
+    assert not re.search(r"[&*]id\d", result.out)
+    rendered = render_objects(ClusterSettings(image="m:1"))
+    assert list(yaml.safe_load_all(result.out)) == json.loads(json.dumps(rendered))
 
 
 def test_the_overview_lists_the_first_sentence_of_every_command() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,72 +11,18 @@ from cli.commands import down as down_module
 from deploy.changes.engine import ChangeEngine
 from deploy.changes.model import Change, ConfigMapKey, Edit
 from deploy.fix_registry import build_engine
-from deploy.lifecycle import connect, publish, record
-from deploy.manifests.mirror_objects import render_objects, render_secret
-from deploy.manifests.model import ClusterSettings
-from deploy.manifests.record import MirrorRecord
-from deploy.repair import attach as attachment
-from deploy.repair.attach import AttachRequest
+from deploy.lifecycle import publish
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorIndexError
 from mirror.store.inventory import PrivateProject
-from tests.kubernetes_api import DirectCluster, MemoryApi, serve_api
-from tests.kubernetes_api.controllers import finish_namespaces
-from tests.unit.cli.run_command import CommandResult, run_command
+from tests.unit.cli.memory_lab import CommandLab, make_deployment
+from tests.unit.cli.run_command import run_command
 
 PRIVATE = (
     PrivateProject(name="acme-billing", files=("acme_billing-1.0-py3-none-any.whl",)),
     PrivateProject(name="acme-auth", files=()),
 )
 COREFILE = ".:53 {\n    errors\n    forward . 9.9.9.9\n    reload\n}\n"
-
-
-class PurgeLab:
-    """A cluster in memory with a mirror, and the command line on it."""
-
-    def __init__(self, api: MemoryApi, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.api = api
-        self.cluster = DirectCluster(api)
-        self._options = ("--kubeconfig", str(kubeconfig))
-        self._monkeypatch = monkeypatch
-
-    def run(self, *words: str, typed: str | None = None) -> CommandResult:
-        return run_command(self._monkeypatch, "mirror", *words, *self._options, typed=typed)
-
-    def install(self, namespace: str = "pypi-mirror", address: str = "10.152.183.50") -> None:
-        """Seed what `mirror up` leaves."""
-        settings = ClusterSettings(image="m:1", namespace=namespace, cluster_ip=address)
-        for obj in render_objects(settings):
-            self.cluster.apply(obj)
-        self.cluster.create(render_secret(namespace, {"root-password": "x", "secretfile": "y"}))
-        record.write(self.cluster, namespace, MirrorRecord(cluster_ip=address, image="m:1"))
-
-    def list_ours(self) -> list[str]:
-        """Return KIND NAMESPACE/NAME of every object with our label."""
-        kinds = (
-            *("ConfigMap", "Secret", "Service", "StatefulSet", "DaemonSet", "Deployment"),
-            *("NetworkPolicy", "PersistentVolumeClaim", "Namespace", "Lease", "Pod", "Job"),
-            *("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"),
-        )
-        return sorted(
-            f"{kind} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
-            for kind in kinds
-            for obj in self.api.list_objects(kind)
-            if (obj["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by")
-            == "pypi-mirror"
-        )
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PurgeLab]:
-    api = MemoryApi()
-    api.after_write.append(finish_namespaces)
-    for name in ("kube-system", "shop", "default"):
-        if not api.has("Namespace", name):
-            api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    monkeypatch.setattr(connect, "_DIRECT_SECONDS", 0.01)
-    with serve_api(api) as served:
-        yield PurgeLab(api, served.write_kubeconfig(tmp_path / "config"), monkeypatch)
 
 
 @pytest.fixture
@@ -88,24 +32,7 @@ def private_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(IndexClient, "list_private_projects", lambda _: PRIVATE)
 
 
-def workload(name: str = "backend") -> dict[str, Any]:
-    containers = [{"name": "app", "image": "shop:1"}]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "shop"},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": containers},
-            },
-        },
-    }
-
-
-def test_a_purge_is_refused_where_nobody_can_confirm_it(lab: PurgeLab) -> None:
+def test_a_purge_is_refused_where_nobody_can_confirm_it(lab: CommandLab) -> None:
     lab.install()
     before = lab.api.dump()
     result = lab.run("down", "--purge")
@@ -117,7 +44,7 @@ def test_a_purge_is_refused_where_nobody_can_confirm_it(lab: PurgeLab) -> None:
     assert lab.api.dump() == before
 
 
-def test_a_purge_lists_private_files_by_name_and_asks(lab: PurgeLab, private_files: None) -> None:
+def test_a_purge_lists_private_files_by_name_and_asks(lab: CommandLab, private_files: None) -> None:
     lab.install()
     before = lab.api.dump()
     result = lab.run("down", "--purge", typed="n\n")
@@ -128,14 +55,14 @@ def test_a_purge_lists_private_files_by_name_and_asks(lab: PurgeLab, private_fil
     assert lab.api.dump() == before
 
 
-def test_a_confirmed_purge_removes_the_mirror(lab: PurgeLab) -> None:
+def test_a_confirmed_purge_removes_the_mirror(lab: CommandLab) -> None:
     lab.install()
     result = lab.run("down", "--purge", typed="y\n")
     assert result.code == 0, result.err
     assert lab.list_ours() == []
 
 
-def test_a_dry_run_of_a_purge_writes_nothing(lab: PurgeLab, private_files: None) -> None:
+def test_a_dry_run_of_a_purge_writes_nothing(lab: CommandLab, private_files: None) -> None:
     lab.install()
     before = lab.api.dump()
     result = lab.run("down", "--purge", "--dry-run", "-o", "json")
@@ -146,13 +73,13 @@ def test_a_dry_run_of_a_purge_writes_nothing(lab: PurgeLab, private_files: None)
     assert lab.api.dump() == before
 
 
-def test_a_purge_says_why_private_files_are_not_listed(lab: PurgeLab) -> None:
+def test_a_purge_says_why_private_files_are_not_listed(lab: CommandLab) -> None:
     lab.install()
     result = lab.run("down", "--purge", "--dry-run")
     assert "private files cannot be listed:" in result.out
 
 
-def test_a_purge_of_nothing_does_not_ask(lab: PurgeLab) -> None:
+def test_a_purge_of_nothing_does_not_ask(lab: CommandLab) -> None:
     assert lab.run("down", "--purge").code == 0
 
 
@@ -184,22 +111,13 @@ def test_a_local_purge_lists_private_files_and_asks(
 # -- uninstall ------------------------------------------------------------------------------------
 
 
-def change_everything(lab: PurgeLab) -> None:
+def change_everything(lab: CommandLab) -> None:
     """Attach a workload, publish in two namespaces, and apply a fix to CoreDNS."""
     corefile = {"metadata": {"name": "coredns", "namespace": "kube-system"}}
     lab.api.seed(
-        {"apiVersion": "v1", "kind": "ConfigMap", **corefile, "data": {"Corefile": COREFILE}},
-        workload(),
+        {"apiVersion": "v1", "kind": "ConfigMap", **corefile, "data": {"Corefile": COREFILE}}
     )
-    request = AttachRequest(
-        names=("deployment/backend",),
-        namespace="shop",
-        selector="",
-        mirror_namespace="pypi-mirror",
-        index=True,
-        ndots=True,
-    )
-    attachment.attach(lab.cluster, request, attachment.plan_attach(lab.cluster, request))
+    lab.attach("backend")
     publish.publish_environment(lab.cluster, "pypi-mirror", ["default"])
     apply_dns_fix(build_engine(lab.cluster))
 
@@ -212,10 +130,10 @@ def apply_dns_fix(engine: ChangeEngine) -> None:
             engine.apply(update)
 
 
-def test_uninstall_undoes_everything_and_leaves_nothing(lab: PurgeLab) -> None:
+def test_uninstall_undoes_everything_and_leaves_nothing(lab: CommandLab) -> None:
     lab.install()
     change_everything(lab)
-    spec = workload()["spec"]["template"]["spec"]
+    spec = make_deployment("backend")["spec"]["template"]["spec"]
     assert lab.api.read("Deployment", "backend", "shop")["spec"]["template"]["spec"] != spec
     result = lab.run("uninstall", "--yes")
     assert result.code == 0, result.err
@@ -227,7 +145,7 @@ def test_uninstall_undoes_everything_and_leaves_nothing(lab: PurgeLab) -> None:
     assert "nothing of the mirror is left in the cluster" in result.out
 
 
-def test_uninstall_works_in_the_documented_order(lab: PurgeLab) -> None:
+def test_uninstall_works_in_the_documented_order(lab: CommandLab) -> None:
     lab.install()
     change_everything(lab)
     start = len(lab.api.list_writes())
@@ -238,7 +156,7 @@ def test_uninstall_works_in_the_documented_order(lab: PurgeLab) -> None:
     assert positions[0] < positions[1] < positions[2] < positions[3]
 
 
-def test_uninstall_lists_asks_and_previews(lab: PurgeLab, private_files: None) -> None:
+def test_uninstall_lists_asks_and_previews(lab: CommandLab, private_files: None) -> None:
     lab.install()
     change_everything(lab)
     before = lab.api.dump()
@@ -253,7 +171,7 @@ def test_uninstall_lists_asks_and_previews(lab: PurgeLab, private_files: None) -
     assert lab.api.dump() == before
 
 
-def test_uninstall_removes_what_no_record_names(lab: PurgeLab) -> None:
+def test_uninstall_removes_what_no_record_names(lab: CommandLab) -> None:
     """A ConfigMap was published, and the record of it was lost."""
     lab.install()
     publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
@@ -262,7 +180,7 @@ def test_uninstall_removes_what_no_record_names(lab: PurgeLab) -> None:
     assert lab.list_ours() == []
 
 
-def test_uninstall_fails_if_something_is_left(lab: PurgeLab) -> None:
+def test_uninstall_fails_if_something_is_left(lab: CommandLab) -> None:
     lab.install()
     publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
     held = {"finalizers": ["example.com/held"]}
@@ -273,7 +191,7 @@ def test_uninstall_fails_if_something_is_left(lab: PurgeLab) -> None:
     assert result.get_line("next") == "kubectl -n shop delete configmap pypi-mirror-env"
 
 
-def test_uninstall_keeps_another_mirror(lab: PurgeLab) -> None:
+def test_uninstall_keeps_another_mirror(lab: CommandLab) -> None:
     lab.install()
     lab.install("tools", "10.152.183.51")
     tools = [name for name in lab.list_ours() if "tools" in name]
@@ -283,14 +201,14 @@ def test_uninstall_keeps_another_mirror(lab: PurgeLab) -> None:
     assert "another mirror stays: mirror uninstall --mirror-namespace tools" in result.out
 
 
-def test_uninstall_of_nothing_says_so(lab: PurgeLab) -> None:
+def test_uninstall_of_nothing_says_so(lab: CommandLab) -> None:
     result = lab.run("uninstall")
     assert result.code == 0
     assert "nothing of the mirror is in memory" in result.out
 
 
 def test_errors_of_the_index_do_not_stop_a_purge(
-    lab: PurgeLab, monkeypatch: pytest.MonkeyPatch
+    lab: CommandLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: IndexClient) -> tuple[PrivateProject, ...]:
         raise MirrorIndexError("the mirror refused GET /workloads/stable (500)")
