@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from deploy.changes.fix import Refusal
 from deploy.changes.model import (
@@ -23,6 +25,10 @@ from deploy.evidence.unseen import Unseen
 from deploy.formats.conflist import ConflistError, read_plugin_types
 from mirror.agent.allowlist import is_conflist
 
+_K3S_FOLDER = "/var/lib/rancher/k3s/agent/etc/cni/net.d"
+_MULTUS_INLINE = (
+    "Multus has its delegate in its own file or it is not there: edit that network's configuration"
+)
 CONFIG_MAP = "calico-config"
 CONFIG_KEY = "cni_network_config"
 
@@ -88,6 +94,9 @@ def plan_conflists(
         if conflist is None:
             unusable.append(f"node {node}: no CNI configuration in {view.net_d}")
             continue
+        if is_multus(conflist):
+            unusable.append(f"node {node}: {conflist.path}: {_MULTUS_INLINE}")
+            continue
         try:
             if not conflist.path.endswith(".conflist"):
                 raise ConflistError("it is a single plugin, not a list (.conflist)")
@@ -134,8 +143,41 @@ def is_pool(target: Target) -> bool:
 
 
 def find_active_conflist(view: HostView) -> ConflistFile | None:
-    """Return the configuration that the container runtime uses: the first one by name."""
-    return min(view.conflists, key=lambda conflist: conflist.path, default=None)
+    """Return the configuration that sets pods up: the first one by name, or Multus's delegate."""
+    first = min(view.conflists, key=lambda conflist: conflist.path, default=None)
+    if first is None or not is_multus(first):
+        return first
+    with suppress(ValueError, TypeError):
+        network = str(json.loads(first.text).get("clusterNetwork", "")).rpartition("/")[2]
+        for conflist in view.conflists:
+            if network and conflist.path.rpartition("/")[2] == network:
+                return conflist
+    return first
+
+
+def is_multus(conflist: ConflistFile) -> bool:
+    """Whether a file is Multus's, which delegates to others."""
+    try:
+        document = json.loads(conflist.text)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and document.get("type") in {"multus", "multus-shim"}
+
+
+def refuse_k3s(evidence: Evidence, views: Mapping[str, HostView]) -> Refusal | None:
+    """Return a Refusal if k3s keeps the configuration of a node where the agent does not look."""
+    k3s = {node.name for node in list_nodes(evidence) if node.distribution == "k3s"}
+    nodes = sorted(node for node, view in views.items() if node in k3s and not view.conflists)
+    if not nodes:
+        return None
+    return Refusal(
+        reason=f"k3s keeps the CNI configuration of {', '.join(nodes)} in {_K3S_FOLDER}, "
+        "and writes it anew at each start",
+        objects=tuple(f"node {node}: nothing in {views[node].net_d}" for node in nodes),
+        next_step="start k3s with --flannel-cni-conf FILE, a copy of its 10-flannel.conflist with "
+        "`tuning` after the first plugin (docs/fixes/pod-sysctl.md has it); k3s ships no such "
+        "plugin: put it into /var/lib/rancher/k3s/data/current/bin",
+    )
 
 
 def edit_conflist(content: bytes | None, change: Callable[[str], str]) -> bytes:

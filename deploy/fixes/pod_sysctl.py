@@ -6,18 +6,28 @@ each pod has its own network namespace, which only the CNI sets up.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deploy.changes.cni_targets import (
     edit_conflist,
+    find_active_conflist,
     is_conflist_target,
     plan_conflists,
     read_ready_nodes,
+    refuse_k3s,
     refuse_operator,
 )
 from deploy.changes.fix import Fix, FixOptions, Refusal
 from deploy.changes.model import Change, Edit, Target
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
-from deploy.formats.conflist import disable_ipv6
+from deploy.evidence.unseen import Unseen
+from deploy.formats.conflist import (
+    ConflistError,
+    disable_ipv6,
+    disables_ipv6,
+    disables_loopback,
+)
 from deploy.formats.go_regex import matches
 from mirror.agent.allowlist import TUNING_PLUGINS
 
@@ -28,7 +38,7 @@ _SYSCTLS = tuple(key for plugin in TUNING_PLUGINS for key in plugin["sysctl"])
 def plan_changes(
     evidence: Evidence,
     options: FixOptions,  # noqa: ARG001 - it has none
-    applied: tuple[Change, ...],  # noqa: ARG001 - the same nodes, and those that joined since
+    applied: tuple[Change, ...],
 ) -> tuple[Change, ...] | Refusal:
     """Return a change to Calico's template, then one to each node's file."""
     refusal = refuse_operator(evidence)
@@ -37,6 +47,9 @@ def plan_changes(
     views = read_ready_nodes(evidence)
     if isinstance(views, Refusal):
         return views
+    refusal = refuse_k3s(evidence, views) or (None if applied else _find_done(evidence, views))
+    if refusal:
+        return refusal
     unfit = [line for node, view in views.items() for line in _find_obstacles(node, view)]
     if unfit:
         return Refusal(
@@ -49,6 +62,30 @@ def plan_changes(
         return Refusal(reason="no node is Ready")
     why = "new pods get disable_ipv6 = 1 and keep ::1; running pods stay as they are"
     return plan_conflists(evidence, views, Edit(fix=NAME), why)
+
+
+def _find_done(evidence: Evidence, views: Mapping[str, HostView]) -> Refusal | None:
+    """Return a needless Refusal if every node's own configuration turns IPv6 off already."""
+    calico = evidence.calico
+    if not isinstance(calico, Unseen) and calico and calico.config:
+        return None  # Calico's template has to have it too
+    done = []
+    for node, view in views.items():
+        conflist = find_active_conflist(view)
+        try:
+            if conflist is None or not disables_ipv6(conflist.text):
+                return None
+            note = ", and ::1 with it" if disables_loopback(conflist.text) else ""
+        except ConflistError:
+            return None
+        done.append(f"node {node}: {conflist.path} turns IPv6 off in new pods{note}")
+    if not done:
+        return None
+    return Refusal(
+        reason="the nodes' own CNI configuration turns IPv6 off in new pods already",
+        objects=tuple(done),
+        needless=True,
+    )
 
 
 def _find_obstacles(node: str, view: HostView) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mirror.agent.allowlist import DISABLE_IPV6_ALL, TUNING_PLUGINS
+from mirror.agent.allowlist import DISABLE_IPV6_ALL, DISABLE_IPV6_LOOPBACK, TUNING_PLUGINS
 
 _BARE = re.compile(r"__[A-Z0-9_]+__|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -38,10 +38,11 @@ class JsonSpan:
 
 def disable_ipv6(text: str) -> str:
     """Insert tuning after the first plugin, which creates the interface. Raises ConflistError."""
-    plugins = _parse_plugins(text)
     if disables_ipv6(text):
         return text
-    first = plugins[0]
+    if _read_tuning(text, DISABLE_IPV6_ALL):
+        raise ConflistError(f"a plugin `tuning` of its own sets {DISABLE_IPV6_ALL} to 0")
+    first = _parse_plugins(text)[0]
     line_start = text.rfind("\n", 0, first.start) + 1
     indent = text[line_start : first.start]
     newline = "\r\n" if text[:line_start].endswith("\r\n") else "\n"
@@ -51,12 +52,30 @@ def disable_ipv6(text: str) -> str:
 
 
 def disables_ipv6(text: str) -> bool:
-    """Return whether new pods get ``disable_ipv6 = 1``. Raises ConflistError."""
-    return any(
-        _read_scalar(text, plugin.fields.get("type")) == "tuning"
-        and _read_scalar(text, plugin.find("sysctl", DISABLE_IPV6_ALL)) == "1"
-        for plugin in _parse_plugins(text)
-    )
+    """Return whether new pods get ``disable_ipv6 = 1``: the last plugin that sets it counts.
+
+    Raises ConflistError, also if a later plugin turns IPv6 on again.
+    """
+    values = _read_tuning(text, DISABLE_IPV6_ALL)
+    if "1" in values and values[-1] != "1":
+        raise ConflistError(f"a later plugin `tuning` turns IPv6 on again: {DISABLE_IPV6_ALL} = 0")
+    return values[-1:] == ["1"]
+
+
+def disables_loopback(text: str) -> bool:
+    """Return whether new pods have no ``::1`` either. Raises ConflistError."""
+    return _read_tuning(text, DISABLE_IPV6_LOOPBACK)[-1:] == ["1"]
+
+
+def _read_tuning(text: str, key: str) -> list[str]:
+    """Return the values that plugins `tuning` set a key to, in order; `/` and `.` are the same."""
+    values = []
+    for plugin in _parse_plugins(text):
+        sysctl = plugin.fields.get("sysctl")
+        if sysctl and _read_scalar(text, plugin.fields.get("type")) == "tuning":
+            settings = {name.replace("/", "."): value for name, value in sysctl.fields.items()}
+            values += [_read_scalar(text, settings[key])] if key in settings else []
+    return values
 
 
 def assigns_ipv6(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -196,3 +197,95 @@ def test_does_nothing_without_ipv6_in_the_kernel() -> None:
     ).needless
     with pytest.raises(CannotEdit):
         host_sysctl.edit(Edit(fix="x"), NodeSysctl(node="a", key=allowlist.DISABLE_IPV6_ALL), None)
+
+
+MULTUS = '{"name": "multus", "type": "multus-shim", "clusterNetwork": "/host/etc/cni/net.d/%s"}'
+MULTUS_PATH = "/etc/cni/net.d/00-multus.conf"
+
+
+def test_edits_the_configuration_that_multus_delegates_to() -> None:
+    first = ConflistFile(path=MULTUS_PATH, text=MULTUS % "10-calico.conflist")
+    host = replace(HOST, conflists=(first, ConflistFile(path=PATH, text=TEXT)))
+    result = target_names(pod_sysctl.plan_changes(make_evidence(host, calico=None), {}, ()))
+    assert result == [f"file {PATH} on node {node}" for node in ("anubis", "babel")]
+
+
+@pytest.mark.parametrize("text", [MULTUS % "10-other.conflist", '{"type": "multus"}'])
+def test_names_multus_if_its_delegate_is_not_there(text: str) -> None:
+    first = ConflistFile(path=MULTUS_PATH, text=text)
+    host = replace(HOST, conflists=(first, ConflistFile(path=PATH, text=TEXT)))
+    refusal = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
+    assert refusal.objects == (
+        f"node babel: {MULTUS_PATH}: Multus has its delegate in its own file or it is not there: "
+        "edit that network's configuration",
+    )
+
+
+def test_names_k3s_and_its_folder() -> None:
+    host = replace(HOST, conflists=(), plugins=())
+    evidence = make_evidence(host)
+    assert not isinstance(evidence.nodes, Unseen)
+    nodes = tuple(replace(node, distribution="k3s") for node in evidence.nodes)
+    refusal = expect_refusal(pod_sysctl.plan_changes(replace(evidence, nodes=nodes), {}, ()))
+    assert refusal.reason == (
+        "k3s keeps the CNI configuration of babel in /var/lib/rancher/k3s/agent/etc/cni/net.d, "
+        "and writes it anew at each start"
+    )
+    assert "--flannel-cni-conf" in refusal.next_step
+    assert not refusal.needless
+
+
+def tuned(**sysctl: str) -> str:
+    settings = {f"net.ipv6.conf.{link}.disable_ipv6": value for link, value in sysctl.items()}
+    return json.dumps({"plugins": [{"type": "aws-cni"}, {"type": "tuning", "sysctl": settings}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (tuned(all="1"), ""),
+        (tuned(all="1", lo="0"), ""),
+        (tuned(all="1", default="1", lo="1"), ", and ::1 with it"),
+        (tuned(all="1").replace("net.ipv6.conf.all.", "net/ipv6/conf/all/"), ""),
+    ],
+)
+def test_says_that_the_nodes_own_configuration_does_it(text: str, note: str) -> None:
+    host = replace(HOST, conflists=(ConflistFile(path=PATH, text=text),), plugins=())
+    hosts = tuple(NodeHost(node=name, view=host) for name in ("anubis", "babel"))
+    evidence = replace(make_evidence(calico=None), hosts=hosts)
+    refusal = expect_refusal(pod_sysctl.plan_changes(evidence, {}, ()))
+    assert refusal.needless
+    assert refusal.objects == tuple(
+        f"node {node}: {PATH} turns IPv6 off in new pods{note}" for node in ("anubis", "babel")
+    )
+
+
+def test_one_node_that_does_not_is_not_enough() -> None:
+    host = replace(HOST, conflists=(ConflistFile(path=PATH, text=tuned(all="1")),))
+    evidence = make_evidence(host, calico=None)
+    assert len(target_names(pod_sysctl.plan_changes(evidence, {}, ()))) == 2
+
+
+def test_calicos_template_has_to_have_it_too() -> None:
+    host = replace(HOST, conflists=(ConflistFile(path=PATH, text=tuned(all="1")),))
+    hosts = tuple(NodeHost(node=name, view=host) for name in ("anubis", "babel"))
+    result = pod_sysctl.plan_changes(replace(make_evidence(), hosts=hosts), {}, ())
+    assert len(target_names(result)) == 3
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        ('{"type": "tuning", "sysctl": {"net.ipv6.conf.all.disable_ipv6": "0"}}', "of its own"),
+        (
+            '{"type": "tuning", "sysctl": {"net.ipv6.conf.all.disable_ipv6": "1"}}, '
+            '{"type": "tuning", "sysctl": {"net/ipv6/conf/all/disable_ipv6": "0"}}',
+            "a later plugin `tuning` turns IPv6 on again",
+        ),
+    ],
+)
+def test_refuses_a_configuration_that_turns_ipv6_on(plugins: str, message: str) -> None:
+    text = f'{{"plugins": [{{"type": "ptp"}}, {plugins}]}}'
+    target = NodeFile(node="babel", path=PATH)
+    with pytest.raises(CannotEdit, match=message):
+        pod_sysctl.edit(Edit(fix="pod-sysctl"), target, text.encode())
