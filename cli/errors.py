@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import shutil
 import sys
 import traceback
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from shlex import quote
+from textwrap import wrap
 from typing import NoReturn
 
 import click
@@ -121,13 +123,22 @@ def describe_os_error(error: OSError) -> UnfitError:
 def print_error(error: MirrorError) -> None:
     """Print what, why and the next step to stderr."""
     color = None if use_color() else False
-    click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True, color=color)
-    if error.why:
-        for number, line in enumerate(error.why.strip().splitlines()):
-            click.echo(("  why: " if number == 0 else "       ") + line, err=True, color=color)
-    if error.next_step:
+    what = "\n       ".join(_wrap(error.what, indent=7))
+    click.echo(click.style("error: ", fg="red", bold=True) + what, err=True, color=color)
+    reasons = [part for line in error.why.strip().splitlines() for part in _wrap(line, indent=7)]
+    for number, line in enumerate(reasons):
+        click.echo(("  why: " if number == 0 else "       ") + line, err=True, color=color)
+    if error.next_step:  # not wrapped: it is copied
         next_step = click.style("  next: ", bold=True) + error.next_step
         click.echo(next_step, err=True, color=color)
+
+
+def _wrap(text: str, *, indent: int) -> list[str]:
+    """Return the text in lines that fit a terminal; one line for programs."""
+    if not sys.stderr.isatty():
+        return [text]
+    width = max(shutil.get_terminal_size().columns - indent, 40)
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from cli.options import (
 )
 from cli.output import terminal
 from cli.output.purge_plan import confirm_purge, print_purge
+from mirror import volume
 from mirror.core.errors import InputError
 from mirror.local.mirror import LocalMirror
 from mirror.store.inventory import count_files, list_private_projects
@@ -73,7 +74,7 @@ def _confirm_local(mirror: LocalMirror, *, dry_run: bool, yes: bool, output: Out
     """List what goes, and ask; returns whether to go on."""
     paths = mirror.paths
     private = list_private_projects(paths.data_dir)
-    files, size = count_files(paths.cache_dir)
+    files, size = count_files(paths.cache_dir / volume.FILES)
     if output == "table":
         rows = [("data", str(paths.data_dir)), ("cached", f"{files} files, {size / 1e6:.1f} MB")]
         rows.append(("settings", str(paths.settings_path)))

@@ -36,14 +36,13 @@ def uninstall(target: ClusterOptions, write: WriteOptions) -> None:
     plan = plan_uninstall(cluster, target.namespace)
     if write.output == "table":
         _print_plan(plan, f"{cluster.context}, {target.namespace}")
-    if write.dry_run:
-        if write.output == "table":
-            click.echo("\nnothing was removed")
-        else:
+    if write.dry_run or plan.is_empty:
+        if write.output != "table":
             terminal.document(_document(plan), write.output)
+        elif write.dry_run:
+            click.echo("\nnothing was removed")
         return
-    if not plan.is_empty:
-        confirm_purge(yes=write.yes)
+    confirm_purge(yes=write.yes)
     with terminal.progress() as progress:
         result = run_uninstall(cluster, target.namespace, plan, progress, force=write.force)
     if write.output == "table":
