@@ -64,6 +64,7 @@ def read_project_lock(
         groups=recipe.groups,
         deadline=deadline,
         vendored=vendored,
+        base=recipe.base,
     )
     kind, path = find_lock(project, recipe.lock)
     name = path.name

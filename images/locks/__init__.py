@@ -20,6 +20,7 @@ class LockedProject:
 
     ``root`` is the folder of the source, ``folder`` that of the project: a member of the workspace
     at ``root``, or the same. ``vendored`` are the names that the user gives another source for.
+    ``base`` is the base image.
     """
 
     root: Path
@@ -28,6 +29,7 @@ class LockedProject:
     groups: tuple[str, ...]
     deadline: Deadline
     vendored: frozenset[str] = frozenset()
+    base: str = ""
 
     @property
     def places(self) -> tuple[Path, ...]:

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from images.locks import LockedProject
-from images.project.python_version import DEFAULT_VERSION, choose_version, read_statements
+from images.project.python_version import (
+    DEFAULT_VERSION,
+    choose_version,
+    read_image_statement,
+    read_statements,
+)
+from images.project.reading import Line
 from images.toml_file import read_pyproject
 
 
@@ -28,7 +34,10 @@ def advise_lock(project: LockedProject, requirements: Path | None) -> str:
     source = requirements or next(_list_sources(folder), None)
     if source is None:
         return "list the packages in a pyproject.toml, and make a lock: uv init && uv lock"
-    version = choose_version([*read_statements(folder, read_pyproject(folder))]) or DEFAULT_VERSION
+    statements = [*read_statements(folder, read_pyproject(folder))]
+    if base := read_image_statement(project.base, Line(file="base")):
+        statements.append(base)
+    version = choose_version(statements) or DEFAULT_VERSION
     output = shlex.quote(str(folder / "pylock.toml"))
     return (
         f"make a lock from {source.name}: uv pip compile --universal --python-version {version} "

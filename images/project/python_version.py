@@ -39,16 +39,21 @@ class PythonStatement:
         return any(self.specifier.contains(f"{minor}.{patch}") for patch in range(41))
 
 
-def read_statements(folder: Path, documents: Mapping[str, Any]) -> Iterator[PythonStatement]:
-    """Yield what a project's own files say; ``documents`` is the content of pyproject.toml."""
-    project, tool = documents.get("project", {}), documents.get("tool", {})
-    pyproject = folder / "pyproject.toml"
+def read_statements(
+    folder: Path, document: Mapping[str, Any], prefix: str = ""
+) -> Iterator[PythonStatement]:
+    """Yield what a project's own files say; ``document`` is the content of pyproject.toml.
+
+    ``prefix`` is the folder, relative to the source, for the names of the files.
+    """
+    project, tool = document.get("project", {}), document.get("tool", {})
+    pyproject, own_name = folder / "pyproject.toml", str(Path(prefix, "pyproject.toml"))
     if text := project.get("requires-python"):
-        line = find_line(pyproject, r"\s*requires-python\s*=", "pyproject.toml")
+        line = find_line(pyproject, r"\s*requires-python\s*=", own_name)
         yield from _parse_statement(str(text), f"requires-python {text}", line)
     poetry = tool.get("poetry", {}).get("dependencies", {})
     if isinstance(text := poetry.get("python"), str):
-        line = find_line(pyproject, r"\s*python\s*=", "pyproject.toml")
+        line = find_line(pyproject, r"\s*python\s*=", own_name)
         yield from _parse_statement(convert_caret(text), f"python {text}", line)
     for name, pattern in (
         (".python-version", r"(?:cpython-)?(\d+\.\d+)"),
@@ -58,7 +63,7 @@ def read_statements(folder: Path, documents: Mapping[str, Any]) -> Iterator[Pyth
         lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
         for number, content in enumerate(lines, start=1):
             if match := re.match(pattern, content.strip()):
-                line = Line(file=name, number=number)
+                line = Line(file=str(Path(prefix, name)), number=number)
                 specifier = SpecifierSet(f"=={match[1]}.*")
                 yield PythonStatement(
                     specifier=specifier, text=content.strip(), line=line, is_choice=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ class ProjectReader:
         name = project.get("name") or poetry.get("name")
         line = Line(file=str(self.folder))
         if name:
-            line = find_line(self.folder / "pyproject.toml", r"\s*name\s*=", "pyproject.toml")
+            name_of_file = posixpath.join(self.member, "pyproject.toml")
+            line = find_line(self.folder / "pyproject.toml", r"\s*name\s*=", name_of_file)
         self.document["name"] = self.name or to_image_name(str(name or self.folder.resolve().name))
         self._conclude("name", self.document["name"], line)
         description = project.get("description") or poetry.get("description") or ""
@@ -119,7 +120,7 @@ class ProjectReader:
             self.document["workdir"] = self.member
 
     def _list_statements(self, found: FoundDockerfile | None) -> list[PythonStatement]:
-        statements = [*read_statements(self.folder, self.pyproject)]
+        statements = [*read_statements(self.folder, self.pyproject, self.member)]
         if self.member:
             statements += read_statements(self.root, {})
         if found and (statement := read_image_statement(found.stage.base, found.stage.base_line)):
@@ -342,7 +343,7 @@ class ProjectReader:
                 self._conclude(
                     f"starts.{process.name}.port", f"{start['port']} ($PORT)", process.line
                 )
-            elif port := find_port(process.argv):
+            elif port := find_port(process.argv) or guess_port(process.argv):
                 start["port"] = port
             if "port" not in start:
                 start["seconds"] = _ALONE_SECONDS
@@ -382,8 +383,7 @@ class ProjectReader:
         named = find_port(argv, variables)
         compose_port = service.port if service else 0
         numbers = [port for port, _ in exposed]
-        guessed = next((_DEFAULT_PORTS[word] for word in _program_words(argv)), 0)
-        port = named or health_port or (numbers or [0])[0] or guessed or compose_port
+        port = named or health_port or (numbers or [0])[0] or guess_port(argv) or compose_port
         if port:
             start["port"] = port
             port_line = next((at for number, at in exposed if number == port), line)
@@ -480,7 +480,7 @@ def find_port(argv: Sequence[str], variables: Mapping[str, str] | None = None) -
     return port if 0 < port < 65536 else 0
 
 
-def _program_words(argv: Sequence[str]) -> Iterator[str]:
-    for word in " ".join(argv).split():
-        if word.rpartition("/")[2] in _DEFAULT_PORTS:
-            yield word.rpartition("/")[2]
+def guess_port(argv: Sequence[str]) -> int:
+    """Return the port that the server in a command listens at by itself, 0 for no known server."""
+    programs = (word.rpartition("/")[2] for word in " ".join(argv).split())
+    return next((_DEFAULT_PORTS[name] for name in programs if name in _DEFAULT_PORTS), 0)
