@@ -11,6 +11,7 @@ from images.dockerfile import BUILD_PATH, SEARCH_PATH, assign, copy, run
 # files of the build context
 REQUIREMENTS = "requirements.txt"
 BUILD_CONSTRAINTS = "build-backends.txt"
+PROJECT_CONSTRAINTS = "project-backends.txt"
 UV_REQUIREMENTS = "uv.txt"
 INSTALLER = "installer.py"
 BYTECODE_COMPILER = "bytecode.py"
@@ -78,16 +79,20 @@ def render_application_dockerfile(
     build backends a version, since the image has no git repository.
     """
     venv, uv = venv_path(recipe), f"{BUILD_PATH}/uv/bin/uv"
-    install = (
-        *(uv, "pip", "install", "--python", f"{venv}/bin/python3", "--no-deps"),
-        *("--build-constraints", f"{BUILD_PATH}/{BUILD_CONSTRAINTS}", "--cache-dir"),
-    )
+    install = (uv, "pip", "install", "--python", f"{venv}/bin/python3", "--no-deps")
     requirements = f"{BUILD_PATH}/{REQUIREMENTS}"
-    locked = (f"{BUILD_PATH}/cache", "--require-hashes", "--requirement", requirements)
+    locked = (
+        *("--build-constraints", f"{BUILD_PATH}/{BUILD_CONSTRAINTS}"),
+        *("--cache-dir", f"{BUILD_PATH}/cache", "--require-hashes", "--requirement", requirements),
+    )
+    own = (
+        *("--build-constraints", f"{BUILD_PATH}/{PROJECT_CONSTRAINTS}"),
+        *("--cache-dir", f"{BUILD_PATH}/cache-project"),
+    )
     folders = [f"{recipe.folder}/{member}".removesuffix("/.") for member in members]
     editable = ("--editable",) if recipe.editable else ()
     targets = [word for folder in folders for word in (*editable, folder)]
-    install_project = (*install, f"{BUILD_PATH}/cache-project", *targets) if targets else ()
+    install_project = (*install, *own, *targets) if targets else ()
     environment = {**_OFFLINE, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"VIRTUAL_ENV": venv, "HOME": "/tmp", **recipe.environment}
     building = {**(versions or {}), **recipe.build_environment}
@@ -118,6 +123,7 @@ def render_application_dockerfile(
         "",
         "FROM builder AS project",
         *((f"ENV {assign(building)}",) if building else ()),
+        *((copy(PROJECT_CONSTRAINTS, f"{BUILD_PATH}/"),) if targets else ()),
         copy(f"{SOURCE_FOLDER}/", f"{recipe.folder}/"),
         run("python3", f"{BUILD_PATH}/{INSTALLER}", "project", venv, "/project", *install_project),
         "",

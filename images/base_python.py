@@ -35,6 +35,11 @@ def check_base_tag(base: str, folder: Path, lock: ProjectLock) -> None:
             raise _refuse(base, minor, statement, folder, lock)
 
 
+def has_known_python(base: str) -> bool:
+    """Whether the name of a base image has its version of Python."""
+    return read_image_statement(base, Line(file="base")) is not None
+
+
 def check_base_image(
     engine: EngineClient, image: EngineImage, base: str, folder: Path, lock: ProjectLock
 ) -> None:

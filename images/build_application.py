@@ -15,6 +15,7 @@ from images.application_dockerfile import (
     BUILD_CONSTRAINTS,
     BYTECODE_COMPILER,
     INSTALLER,
+    PROJECT_CONSTRAINTS,
     REQUIREMENTS,
     SYSTEM_SCRIPT,
     UV_REQUIREMENTS,
@@ -23,6 +24,13 @@ from images.application_dockerfile import (
     render_label_dockerfile,
 )
 from images.application_recipe import ApplicationRecipe
+from images.base_python import check_base_image, check_base_tag, has_known_python
+from images.build_backends import (
+    choose_backends,
+    list_build_constraints,
+    list_build_requirements,
+    read_pinned_backends,
+)
 from images.build_progress import BuildProgress, describe_attempts, explain_failure
 from images.derived_recipe import is_installable
 from images.engine import EngineClient, EngineImage
@@ -95,6 +103,7 @@ def check_request(request: BuildRequest, deadline: Deadline) -> Iterator[Checked
     with open_source(request.source, request.recipe.subdirectory, deadline) as source:
         lock = _read_lock(request, source, deadline)
         check_names(lock, request.vendor_sources)
+        check_base_tag(request.recipe.base, source.folder / source.project, lock)
         yield CheckedRequest(request=request, source=source, lock=lock)
 
 
@@ -114,6 +123,9 @@ def build_application(
     remove_leftovers(engine)
     if request.tag:
         _check_tag(engine, request.tag, recipe)
+    if not has_known_python(recipe.base):
+        base = get_base_image(engine, recipe.base, progress)
+        check_base_image(engine, base, recipe.base, source.folder / source.project, lock)
     with _measure(seconds, "vendor"), tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
         lock, vendored = vendor(
             lock, request.vendor_sources, Path(scratch), index, progress, deadline
@@ -122,10 +134,10 @@ def build_application(
         build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
     bases = build_base.id, run_base.id
     dockerfile = _render(recipe, source, lock, route, *bases, deadline)
+    files = _collect_files(dockerfile, lock) | _choose_backends(source, lock, index.url, deadline)
     with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
         progress.step("build")
         steps = BuildProgress(progress, sandbox)
-        files = _collect_files(dockerfile, lock)
         image = _build_in_sandbox(engine, files, source, steps, sandbox, request.no_cache)
         relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
     subject = ProofSubject(
@@ -237,6 +249,19 @@ def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*installed, *lock.members)))
 
 
+def _choose_backends(
+    source: ProjectSource, lock: ProjectLock, index: str, deadline: Deadline
+) -> dict[str, bytes]:
+    """Return the files with the build backends of the packages, and of the project's own builds."""
+    members = [source.folder / member for member in _list_members(source, lock)]
+    places = dict.fromkeys((source.folder, source.folder / source.project))
+    constraints = [line for place in places for line in list_build_constraints(place)]
+    requires = [line for member in members for line in list_build_requirements(member)]
+    backends = choose_backends(read_pinned_backends(), constraints, (), index, deadline)
+    own = choose_backends(backends, constraints, requires, index, deadline)
+    return {BUILD_CONSTRAINTS: backends.encode(), PROJECT_CONSTRAINTS: own.encode()}
+
+
 def _find_versions(
     recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock, deadline: Deadline
 ) -> dict[str, str]:
@@ -250,7 +275,6 @@ def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:
         "Dockerfile": dockerfile.encode(),
         REQUIREMENTS: lock.requirements_text.encode(),
         UV_REQUIREMENTS: (RECIPES / "uv.txt").read_bytes(),
-        BUILD_CONSTRAINTS: (RECIPES / BUILD_CONSTRAINTS).read_bytes(),
         **{name: read_program(name) for name in (INSTALLER, BYTECODE_COMPILER)},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,21 @@ def render() -> dict[str, str]:
             members=members,
         )
 
+    with_steps = replace(
+        chronicle,
+        workdir="web",
+        build_steps=(("python3", "manage.py", "collectstatic"),),
+        build_environment={"KEY": "only in the build"},
+    )
     return {
+        "application-with-steps": render_application_dockerfile(
+            with_steps,
+            build_base="build-base:1",
+            run_base="run-base:1",
+            index="http://mirror:3141/index/",
+            members=("web",),
+            versions={"PBR_VERSION": "1.8"},
+        ),
         "mirror": render_mirror_dockerfile(mirror, base="base:1", architecture="amd64", ca=False),
         "mirror-with-ca": render_mirror_dockerfile(
             mirror, base="base:1", architecture="arm64", ca=True

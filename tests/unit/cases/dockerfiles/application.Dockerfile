@@ -8,8 +8,9 @@ COPY ["requirements.txt", "/build/"]
 RUN ["python3", "/build/installer.py", "install", "/app/.venv", "/build/uv/bin/uv", "pip", "install", "--python", "/app/.venv/bin/python3", "--no-deps", "--build-constraints", "/build/build-backends.txt", "--cache-dir", "/build/cache", "--require-hashes", "--requirement", "/build/requirements.txt"]
 
 FROM builder AS project
+COPY ["project-backends.txt", "/build/"]
 COPY ["source/", "/app/"]
-RUN ["python3", "/build/installer.py", "project", "/app/.venv", "/project", "/build/uv/bin/uv", "pip", "install", "--python", "/app/.venv/bin/python3", "--no-deps", "--build-constraints", "/build/build-backends.txt", "--cache-dir", "/build/cache-project", "--editable", "/app", "--editable", "/app/packages/one"]
+RUN ["python3", "/build/installer.py", "project", "/app/.venv", "/project", "/build/uv/bin/uv", "pip", "install", "--python", "/app/.venv/bin/python3", "--no-deps", "--build-constraints", "/build/project-backends.txt", "--cache-dir", "/build/cache-project", "--editable", "/app", "--editable", "/app/packages/one"]
 
 FROM run-base:1
 COPY --from=builder ["/build/uv/bin/uv", "/usr/local/bin/uv"]
