@@ -335,7 +335,7 @@ class ChangeEngine:
             if not force:
                 require_no_conflicts(update)
             try:
-                self._write(update)
+                self._write(update, force=force)
                 return update
             except WriteConflict:
                 planned_on = _get_edits(update.stored)
@@ -358,7 +358,7 @@ class ChangeEngine:
             if stored.entry.target in targets:
                 self._ledger.delete(stored)
 
-    def _write(self, update: TargetUpdate) -> None:
+    def _write(self, update: TargetUpdate, *, force: bool) -> None:
         if update.is_noop:
             return
         stored, written, metadata = update.stored, update.after, update.snapshot.metadata
@@ -384,7 +384,9 @@ class ChangeEngine:
                 seal.put_seal(self._cluster, pending)
             stored = self._ledger.put(pending, stored)
             driver = self._driver(update.target)
-            snapshot = driver.write(update.target, update.after, update.snapshot, metadata)
+            snapshot = driver.write(
+                update.target, update.after, update.snapshot, metadata, force=force
+            )
             written = snapshot.content
         if update.edits:
             settled = replace(entry, written=written, intended=None, pending=False, undone=())

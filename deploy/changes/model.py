@@ -89,13 +89,21 @@ class TargetDriver(Protocol):
         """Return the target's content now. Raises ClusterError if it cannot be read."""
 
     def write(
-        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+        self,
+        target: Target,
+        content: bytes | None,
+        expected: Snapshot,
+        metadata: str = "",
+        *,
+        force: bool = False,
     ) -> Snapshot:
         """Replace ``expected`` with ``content`` (None removes it) and return what is there then.
 
         Compare-and-swap: raises WriteConflict, and writes nothing, if the target is not
         ``expected`` any more. ``metadata`` belongs to the base and is used to create the target
-        again. Atomic: after a kill the target is either old or new.
+        again. Atomic: after a kill the target is either old or new. With ``force``, an object whose
+        difference cannot be written in place is deleted and created again; after a kill in between
+        it is absent.
         """
 
 

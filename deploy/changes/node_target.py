@@ -39,7 +39,13 @@ class NodeDriver:
         return Snapshot.from_json(self._ask(target, {"do": "read"}))
 
     def write(
-        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+        self,
+        target: Target,
+        content: bytes | None,
+        expected: Snapshot,
+        metadata: str = "",
+        *,
+        force: bool = False,  # noqa: ARG002 - every difference can be written in place
     ) -> Snapshot:
         request = {
             "do": "write",

@@ -48,7 +48,13 @@ class ApiDriver:
         return _take_snapshot(located, self._get(located))
 
     def write(
-        self, target: Target, content: bytes | None, expected: Snapshot, metadata: str = ""
+        self,
+        target: Target,
+        content: bytes | None,
+        expected: Snapshot,
+        metadata: str = "",
+        *,
+        force: bool = False,
     ) -> Snapshot:
         located = self._locate(target)
         obj = self._get(located)
@@ -57,7 +63,8 @@ class ApiDriver:
         try:
             if isinstance(located, ConfigMapKey):
                 return _take_snapshot(located, self._put_key(located, content, obj))
-            return _take_snapshot(located, self._put_spec(located, content, obj, metadata))
+            put = self._put_spec(located, content, obj, metadata, force=force)
+            return _take_snapshot(located, put)
         except ApiError as error:
             if error.status in {404, 409}:
                 raise WriteConflict(str(target)) from error
@@ -95,7 +102,13 @@ class ApiDriver:
         return self._cluster.replace({**_with_type(obj, "ConfigMap"), "data": data})
 
     def _put_spec(
-        self, target: ObjectSpec, content: bytes | None, obj: Object | None, metadata: str
+        self,
+        target: ObjectSpec,
+        content: bytes | None,
+        obj: Object | None,
+        metadata: str,
+        *,
+        force: bool,
     ) -> Object | None:
         if content is None:
             if obj is not None:
@@ -103,18 +116,41 @@ class ApiDriver:
             return None
         spec = decode_spec(content)
         if obj is not None and _is_being_deleted(obj):
-            blockers = ", ".join(obj["metadata"].get("finalizers", ())) or "its grace period"
-            raise RefusedError(
-                f"{target} is still being deleted and cannot be created again before it is gone",
-                why=f"it waits for: {blockers}",
-                next_step="run this again once it is gone; its stored copy is kept",
-            )
+            raise _still_being_deleted(target, obj)
         if obj is not None:
-            return self._cluster.replace({**_with_type(obj, target.kind), "spec": spec})
+            try:
+                return self._cluster.replace({**_with_type(obj, target.kind), "spec": spec})
+            except ApiError as error:
+                if error.status != 422:
+                    raise
+                if not force:
+                    raise _cannot_change_in_place(target, error) from error
+            self._delete(target, obj)
+            remaining = self._get(target)
+            if remaining is not None:
+                raise _still_being_deleted(target, remaining)
         meta: Object = {"name": target.name, **(json.loads(metadata) if metadata else {})}
         if target.namespace:
             meta["namespace"] = target.namespace
         return self._cluster.create(_with_type({"metadata": meta, "spec": spec}, target.kind))
+
+
+def _still_being_deleted(target: ObjectSpec, obj: Object) -> RefusedError:
+    blockers = ", ".join(obj["metadata"].get("finalizers", ())) or "its grace period"
+    return RefusedError(
+        f"{target} is still being deleted and cannot be created again before it is gone",
+        why=f"it waits for: {blockers}",
+        next_step="run the same command again once it is gone; its stored copy is kept",
+    )
+
+
+def _cannot_change_in_place(target: ObjectSpec, error: ApiError) -> RefusedError:
+    return RefusedError(
+        f"{target} cannot be changed to what it was",
+        why=f"{error.why or error}; somebody has made it anew with another value",
+        next_step="run the same command again with --force, which deletes it and creates it as it "
+        "was",
+    )
 
 
 def _take_snapshot(target: ConfigMapKey | ObjectSpec, obj: Object | None) -> Snapshot:

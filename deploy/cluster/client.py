@@ -269,15 +269,17 @@ class Cluster:
         *,
         lines: int | None = None,
         max_bytes: int | None = None,
+        since_seconds: int | None = None,
         previous: bool = False,
     ) -> str:
-        """The last ``lines`` of a container's log, or its first ``max_bytes``.
+        """The last ``lines`` of a container's log, its first ``max_bytes``, or its last seconds.
 
         With ``previous``, the log of the container before its last restart. Raises ApiError if
         there is no log.
         """
         query = {"container": container, "previous": "true" if previous else ""}
         query["tailLines"] = "" if lines is None else str(lines)
+        query["sinceSeconds"] = "" if since_seconds is None else str(since_seconds)
         query["limitBytes"] = "" if max_bytes is None else str(max_bytes)
         path = f"{API_RESOURCES['Pod'].path(namespace, pod)}/log"
         return self.request("GET", path, query={k: v for k, v in query.items() if v})

@@ -114,6 +114,8 @@ def describe_response(
         404: f"see what the cluster has: {kubectl} api-resources",
         409: "somebody else writes it too: run the command again",
     }
+    if "exceeded quota" in message:
+        next_steps[403] = "raise the ResourceQuota that it names, or delete what fills it"
     default = "correct what it names, and run the command again"
     if status >= 500 or status == 429:
         default = (

@@ -21,6 +21,7 @@ from deploy.evidence.unseen import Unseen
 from deploy.formats import corefile
 from deploy.formats.corefile import CorefileError
 from deploy.repair.restart import RESTARTED_AT
+from mirror.core.errors import RefusedError
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 from mirror.probe.model import ExpectedAnswer
@@ -91,11 +92,27 @@ def restart_permissions(coredns: CoreDns, workload: str) -> tuple[Permission, ..
     return list_permissions("get update", resource, coredns.namespace)
 
 
-def trigger_reload(cluster: Cluster, coredns: CoreDns, workload: str, progress: Progress) -> None:
+def require_running(cluster: Cluster, coredns: CoreDns) -> None:
+    """Raise RefusedError if CoreDNS is scaled to 0: no pod would answer, whatever is written."""
+    kind, _, name = coredns.workload.partition("/")
+    obj = cluster.get(kind, name, coredns.namespace) if coredns.workload else None
+    if obj is not None and obj["spec"].get("replicas", 1) == 0:
+        raise RefusedError(
+            f"CoreDNS does not run: {coredns.workload} has 0 replicas",
+            why="no name resolves in the cluster, so no change to it could be proved; nothing was "
+            "written",
+            next_step=f"kubectl -n {coredns.namespace} scale {coredns.workload.lower()} "
+            "--replicas=2, then run this again",
+        )
+
+
+def trigger_reload(
+    cluster: Cluster, coredns: CoreDns, workload: str, progress: Progress, *, undo: bool = False
+) -> None:
     """Restart the workload (KIND/NAME) if there is one, else make kubelets update its ConfigMap.
 
-    A kubelet updates a pod's volumes when the pod changes, so setting an annotation saves up to a
-    minute. It is skipped if this user may not change pods.
+    A kubelet updates a pod's volumes when the pod changes, so setting an annotation, or removing it
+    (``undo``), saves up to a minute. It is skipped if this user may not change pods.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if workload:
@@ -104,8 +121,20 @@ def trigger_reload(cluster: Cluster, coredns: CoreDns, workload: str, progress: 
         return
     with suppress(ApiError):
         for pod in _list_pods(cluster, coredns):
-            pod["metadata"].setdefault("annotations", {})[_ANNOTATION] = now
+            annotations = pod["metadata"].setdefault("annotations", {})
+            if undo and _ANNOTATION in annotations:
+                del annotations[_ANNOTATION]
+            else:
+                annotations[_ANNOTATION] = now
             cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
+
+
+def remove_annotation(cluster: Cluster, coredns: CoreDns) -> None:
+    """Remove what `trigger_reload` left at the pods of CoreDNS, after a rollback."""
+    with suppress(ApiError):
+        for pod in _list_pods(cluster, coredns):
+            if (pod["metadata"].get("annotations") or {}).pop(_ANNOTATION, None):
+                cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
 
 
 def wait_for_answers(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 
 from deploy.changes.engine import ChangeEngine
+from deploy.changes.model import ConfigMapKey
 from deploy.changes.update import TargetFailure, TargetUpdate
 from deploy.cluster.access import Permission
 from deploy.cluster.client import Cluster
 from deploy.repair import coredns_reload, corefile_trial
+from deploy.repair.loaded_corefile import read_running, wait_until_loaded
 from deploy.repair.model import RepairPlan
 from mirror.core.errors import MirrorError, RefusedError
 from mirror.core.progress import Progress
@@ -35,8 +39,11 @@ def write_plan(
         return ()
     coredns = plan.coredns
     corefiles = coredns_reload.select_corefiles(coredns, updates)
+    is_rollback = not plan.decisions
     permissions: list[Permission] = []
     if coredns and corefiles:
+        if not is_rollback:
+            coredns_reload.require_running(cluster, coredns)
         permissions += corefile_trial.required_permissions(coredns.namespace)
         permissions += coredns_reload.restart_permissions(coredns, plan.restarted_workload)
     check_permissions(engine, updates, progress, permissions)
@@ -48,9 +55,12 @@ def write_plan(
             untried = {
                 target: text
                 for target, text in corefiles.items()
-                if plan.decisions or target in edited
+                if not is_rollback or target in edited
             }
             corefile_trial.try_corefile(cluster, coredns.workload, untried, progress)
+        running = None
+        if coredns and corefiles and is_rollback and not plan.restarted_workload:
+            running = read_running(cluster, coredns, _seconds_since_fix(updates, corefiles))
         is_proved = False
         for update in updates:
             if update.target in plan.needs_proof_first:
@@ -67,8 +77,26 @@ def write_plan(
                     raise
                 failures.append(TargetFailure(target=update.target, error=error))
         if coredns and corefiles:
-            coredns_reload.trigger_reload(cluster, coredns, plan.restarted_workload, progress)
+            coredns_reload.trigger_reload(
+                cluster, coredns, plan.restarted_workload, progress, undo=is_rollback
+            )
+            if running:
+                wait_until_loaded(cluster, coredns, running, progress)
+            if is_rollback:
+                coredns_reload.remove_annotation(cluster, coredns)
     return tuple(written)
+
+
+def _seconds_since_fix(
+    updates: Iterable[TargetUpdate], corefiles: Collection[ConfigMapKey]
+) -> float:
+    """Return how long ago a fix last wrote one of these Corefiles; long if that is unknown."""
+    times = [each.stored.entry.at for each in updates if each.stored and each.target in corefiles]
+    try:
+        last = max(datetime.fromisoformat(text) for text in times)
+        return max(0.0, (datetime.now(UTC) - last).total_seconds())
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def _skip(update: TargetUpdate, failures: list[TargetFailure] | None) -> None:

@@ -87,7 +87,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(apply, "build_engine", lambda *_: FakeUpdateEngine(calls))
     monkeypatch.setattr(apply, "read_states", lambda *_: ())
     monkeypatch.setattr(corefile_trial, "try_corefile", lambda *_: calls.append("trial"))
-    monkeypatch.setattr(coredns_reload, "trigger_reload", lambda *_: calls.append("reload"))
+    monkeypatch.setattr(coredns_reload, "require_running", lambda *_: None)
+    monkeypatch.setattr(coredns_reload, "trigger_reload", lambda *_, **__: calls.append("reload"))
 
     def find_startup_failures(*_: Any) -> list[Finding]:
         calls.append("pods start")
