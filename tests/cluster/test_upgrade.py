@@ -133,7 +133,7 @@ def test_fixes_are_kept(
     said = upgrade_lab.run_mirror("fix", "all", *PROBE)
     assert "nothing was written" in said
     assert upgrade_lab.read_cluster() == left_by_previous["fixed"]
-    upgrade_lab.run_mirror("rollback", "ippool", "--yes")
+    upgrade_lab.run_mirror("rollback", "search-domains", "--yes")
     lab = upgrade_lab.lab
     ready = ("rollout", "status", f"deployment/{RECONCILER_NAME}", "--timeout=120s")
     lab.kubectl("-n", "kube-system", *ready, timeout=130)
@@ -146,7 +146,7 @@ def test_fixes_are_kept(
         "the Corefile", lambda: coredns.read_corefile(lab) == restored
     )
     coredns.write_corefile(lab, fixed)
-    upgrade_lab.run_mirror("fix", "ippool", *PROBE)
+    upgrade_lab.run_mirror("fix", "search-domains", *PROBE)
     assert read_states(upgrade_lab) == dict.fromkeys(FIXES, "applied")
 
 
