@@ -23,8 +23,8 @@ from cli.output.project_reading import print_reading
 from images.application_recipe import ApplicationRecipe, load_application_recipe
 from images.build_application import (
     BuildRequest,
+    ChangeableError,
     CheckedRequest,
-    ImageProofError,
     build_application,
     check_request,
     preview_dockerfile,
@@ -155,7 +155,7 @@ def _build(
         with open_build_index(options.mirror_url, target, deadline) as index:
             try:
                 built = build_application(engine, checked, index, progress)
-            except ImageProofError as error:
+            except ChangeableError as error:
                 error.next_step = _suggest_command(error)
                 raise
         report = replace(
@@ -181,7 +181,7 @@ def _build(
         terminal.document(report, output)
 
 
-def _suggest_command(error: ImageProofError) -> str:
+def _suggest_command(error: ChangeableError) -> str:
     """Return the advice, with this command and the changes that it speaks of."""
     if not error.changes:
         return error.next_step

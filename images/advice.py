@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from images.debian_packages import find_library_package
 from images.failure import Cause, Failure
 from images.sandbox import NetworkAttempt
 
@@ -120,9 +121,14 @@ def advise_on_failure(
                 changes=(assign_list("run_packages", [PurePosixPath(name).name]),) if name else (),
             )
         case Cause.LIBRARY:
+            if package := find_library_package(error.text):
+                return Advice(
+                    text=f"{subject} needs a shared library: install its Debian package",
+                    changes=(assign_list("run_packages", [package]),),
+                )
             return Advice(
                 text=f"{subject} needs a shared library: add its Debian package to the recipe's "
-                "run_packages (apt-file search finds it)"
+                "run_packages (`apt-file search lib….so` names it)"
             )
         case Cause.PERMISSION:
             place = _relative(error.path or _find_path(error.text), folder)

@@ -56,17 +56,21 @@ from mirror.core.wait import Deadline
 _SCRATCH = "pypi-mirror-vendor-"
 
 
-class ImageProofError(MirrorError):
-    """The image was built, but failed its proof. It has no name.
+class ChangeableError(MirrorError):
+    """An error that a change of the recipe may remove.
 
-    ``changes`` are assignments of the recipe that may make it pass (`build-image --set`).
+    ``changes`` are assignments of the recipe (`build-image --set`), of which ``next_step`` speaks.
     """
 
-    def __init__(
-        self, what: str, *, why: str = "", next_step: str = "", changes: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(what, why=why, next_step=next_step)
-        self.changes = changes
+    changes: tuple[str, ...] = ()
+
+
+class ImageProofError(ChangeableError):
+    """The image was built, but failed its proof. It has no name."""
+
+
+class FailedStepError(ChangeableError, EngineError):
+    """A step of the build failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +298,14 @@ def _build_in_sandbox(
         )
         steps.record_attempts()
     except EngineError as error:
+        changes: tuple[str, ...] = ()
         with suppress(EngineError):  # the engine may have gone away
-            explain_failure(error, sandbox)
-        raise
+            changes = explain_failure(error, engine.last_output, sandbox)
+        if not changes:
+            raise
+        failed = FailedStepError(error.what, why=error.why, next_step=error.next_step)
+        failed.changes = changes
+        raise failed from error
     finally:
         if steps.attempts:
             # the next build must run the step again, or it would not see the attempt
@@ -318,12 +327,14 @@ def _prove(
     if faults := [f"{result.check}: {fault}" for result in results for fault in result.faults]:
         advice = [advice for result in results for advice in result.advice]
         texts = dict.fromkeys(advice.text for advice in advice)
-        raise ImageProofError(
+        error = ImageProofError(
             f"{reference} failed its proof, so it was not tagged",
             why="\n".join(faults),
             next_step="; ".join(texts) or "correct what is named above (docs/proof.md)",
-            changes=tuple(dict.fromkeys(change for entry in advice for change in entry.changes)),
         )
+        changes = (change for entry in advice for change in entry.changes)
+        error.changes = tuple(dict.fromkeys(changes))
+        raise error
     return results
 
 

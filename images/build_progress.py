@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from images.advice import Advice, assign_list
 from images.application_dockerfile import INSTALLER, SOURCE_FOLDER
+from images.debian_packages import RUNTIME_LIBRARIES, find_build_packages
 from images.engine.build_log import shorten_step
 from images.sandbox import NetworkAttempt, Sandbox
 from mirror.core.errors import EngineError
@@ -83,13 +85,46 @@ def describe_attempts(attempts: Sequence[NetworkAttempt]) -> str:
     return "it tried to reach " + ", ".join(list(hosts)[:10])
 
 
-def explain_failure(error: EngineError, sandbox: Sandbox) -> None:
-    """Add to the error of a failed build what the sandbox has seen, and advice."""
-    for pattern, advice in _ADVICE:
-        if re.search(pattern, error.why):
-            error.next_step = f"{advice}; {error.next_step}"
-            break
+def explain_failure(error: EngineError, output: str, sandbox: Sandbox) -> tuple[str, ...]:
+    """Add to the error of a failed build what the sandbox has seen, and advice.
+
+    ``output`` is what the failed step printed. Returns the assignments of the recipe that the
+    advice speaks of.
+    """
+    if advice := advise_on_output(output):
+        error.next_step = f"{advice.text}; {error.next_step}"
     if relay_error := sandbox.relay_error():
         error.why = relay_error + "\n" + error.why
     if attempts := sandbox.attempts():
         error.why = describe_attempts(attempts) + "\n" + error.why
+    return advice.changes if advice else ()
+
+
+def advise_on_output(output: str) -> Advice | None:
+    """Return what to do about a failed step, by what it printed."""
+    for pattern, text in _ADVICE:
+        if re.search(pattern, output):
+            return Advice(text=text)
+    failed = re.search(r"Failed to build [`']?([\w.-]+)(?:==|-| @ |[`'])", output)
+    subject = f"{failed[1]} is compiled: it" if failed else "what is compiled"
+    if packages := find_build_packages(output):
+        libraries = [RUNTIME_LIBRARIES[name] for name in packages if name in RUNTIME_LIBRARIES]
+        changes = [assign_list("build_packages", packages)]
+        if libraries:
+            changes.append(assign_list("run_packages", libraries))
+        return Advice(
+            text=f"{subject} needs the Debian packages {', '.join(packages)}",
+            changes=tuple(changes),
+        )
+    if header := re.search(r"fatal error: ([\w/.+-]+\.h): No such file", output):
+        return Advice(
+            text=f"{subject} needs the header {header[1]}: `apt-file search {header[1]}` names its "
+            "Debian package, for the recipe's build_packages"
+        )
+    if failed:
+        return Advice(
+            text=f"{failed[1]} has no wheel for this Python and platform, and cannot be compiled "
+            f"here: lock a version that has one, or build it elsewhere, then --vendor "
+            f"{failed[1]}=WHEEL"
+        )
+    return None

@@ -195,6 +195,11 @@ class EngineClient:
             raise EngineError("the build produced no image", why=build_log.tail)
         return image
 
+    @property
+    def last_output(self) -> str:
+        """What the last step of the last build printed."""
+        return self._last_build.printed
+
     def discard_last_build(self) -> None:
         """Remove the unnamed images of the last build, so that no later build reuses them."""
         self.api.timeout = 30  # even after the deadline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _TAIL_LINES = 15  # of a failed step, for its error message
-_KEPT_CHARACTERS = 8000  # of the output, to take the tail from
+_KEPT_CHARACTERS = 64_000  # of the output
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _IMAGE = re.compile(r"^ ---> ([0-9a-f]{12})$", re.MULTILINE)
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -34,12 +34,16 @@ class BuildLog:
         return int(step[1]), int(step[2])
 
     @property
-    def tail(self) -> str:
-        """The last lines that the current step printed, without the engine's own."""
+    def printed(self) -> str:
+        """What the current step printed, without the engine's own lines."""
         lines = [line for line in self._text.splitlines() if line.strip()]
         step = max((n for n, line in enumerate(lines) if _STEP.match(line)), default=-1)
-        printed = [line for line in lines[step + 1 :] if not line.startswith(_ENGINE_LINES)]
-        return "\n".join(printed[-_TAIL_LINES:])
+        return "\n".join(line for line in lines[step + 1 :] if not line.startswith(_ENGINE_LINES))
+
+    @property
+    def tail(self) -> str:
+        """The last lines that the current step printed."""
+        return "\n".join(self.printed.splitlines()[-_TAIL_LINES:])
 
 
 def shorten_step(step: str, length: int = 100) -> str:

@@ -1,18 +1,32 @@
 """What the proof concludes from starts and modules that do not simply serve or fail.
 
-All projects have the lock of one small web application: their builds share all layers but the last.
+Most tests run a check on one image of a small web application; the recipe's ``proof_files`` replace
+its modules.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from images.application_recipe import ApplicationRecipe, load_application_recipe
+from images.engine import EngineClient
+from images.project_lock import ProjectLock
+from images.proof import Outcome, ProofResult, ProofSubject, SourceFacts, imports, starts
+from images.recipe_changes import change_recipe
 from images.report import MOUNTS_LABEL, OUTCOMES_LABEL, PROOF_LABEL
-from tests.images.projects import RECIPE, BuildEnvironment, with_recipe, write_files
+from mirror.core.progress import SILENT
+from tests.images.projects import (
+    RECIPE,
+    WEB_MODULE,
+    BuildEnvironment,
+    with_recipe,
+    write_files,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 
@@ -80,36 +94,64 @@ if not WEIGHTS:
 """
 
 
-def use(project: Path, module: str, recipe: str, **files: str) -> tuple[str, ...]:
-    """Let the application import a module first; return the arguments of its build."""
-    main = project / "src/hello/main.py"
-    main.write_text(f"import {module}\n" + main.read_text())
-    write_files(project, {"recipe.toml": recipe, **files})
-    return with_recipe(project)
+@pytest.fixture(scope="module")
+def image(build_env: BuildEnvironment, locked_project: Path) -> str:
+    """The id of the application's image."""
+    return str(build_env.build_report(*with_recipe(locked_project), "--no-proof")["id"])
 
 
-def outcomes(report: dict[str, Any], check: str) -> dict[str, str]:
+class Prover:
+    """Runs checks on the image with a recipe's text, and files in place of its own."""
+
+    def __init__(self, engine: EngineClient, image: str, folder: Path) -> None:
+        self._engine, self._image, self._folder = engine, image, folder
+
+    def load(self, recipe: str, **files: str) -> ApplicationRecipe:
+        path = self._folder / "recipe.toml"
+        path.write_text(recipe)
+        return replace(load_application_recipe(path), proof_files=files)
+
+    def subject(self, recipe: ApplicationRecipe, **facts: Any) -> ProofSubject:
+        return ProofSubject(
+            engine=self._engine,
+            image=self._image,
+            recipe=recipe,
+            lock=ProjectLock(file="uv.lock", sha256="", pins=(), members=()),
+            source=SourceFacts(folders=(".",), **facts),
+            progress=SILENT,
+        )
+
+
+@pytest.fixture
+def prover(engine: EngineClient, image: str, tmp_path: Path) -> Prover:
+    return Prover(engine, image, tmp_path)
+
+
+def import_first(module: str) -> dict[str, str]:
+    """Let the application import a module before all others."""
+    return {"src/hello/main.py": f"import {module}\n" + WEB_MODULE}
+
+
+def outcomes(result: ProofResult) -> dict[str, str]:
+    return {outcome.name: str(outcome.outcome) for outcome in result.outcomes}
+
+
+def report_outcomes(report: dict[str, Any], check: str) -> dict[str, str]:
     (result,) = (result for result in report["proof"] if result["check"] == check)
     return {outcome["name"]: outcome["outcome"] for outcome in result["outcomes"]}
-
-
-def refuse(build_env: BuildEnvironment, *arguments: str) -> str:
-    """Return the error of a build whose proof fails."""
-    result = build_env.build(*arguments)
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert "failed its proof, so it was not tagged" in result.stderr
-    return result.stderr
 
 
 def test_an_application_that_stops_at_its_services_passes_and_the_report_says_where(
     build_env: BuildEnvironment, project: Path
 ) -> None:
-    arguments = use(project, "hello.memory", MEMORY_RECIPE, **MEMORY_FILES)
-    report = build_env.build_report(*arguments, "--tag", "hello:memory")
-    assert outcomes(report, "starts") == {"web": "stopped at a service"}
-    modules = outcomes(report, "imports")
+    write_files(project, {**MEMORY_FILES, **import_first("hello.memory")})
+    (project / "recipe.toml").write_text(MEMORY_RECIPE)
+    arguments = (*with_recipe(project), "--tag", "hello:memory")
+    report = build_env.build_report(*arguments)
+    assert report_outcomes(report, "starts") == {"web": "stopped at a service"}
+    modules = report_outcomes(report, "imports")
     assert modules["hello.memory"] == modules["hello.main"] == "stopped at a service"
-    assert modules["hello"] == modules["yaml_lite"] == "imported"
+    assert modules["hello"] == "imported"
     assert report["proof_verdict"] == "passed"
     assert report["mounts"] == {"/app/memory.yaml": "memory.yaml.template"}
     labels = build_env.inspect("hello:memory")["Config"]["Labels"]
@@ -117,81 +159,111 @@ def test_an_application_that_stops_at_its_services_passes_and_the_report_says_wh
     assert labels[OUTCOMES_LABEL].endswith("web: stopped at a service")
     assert labels[MOUNTS_LABEL] == "/app/memory.yaml"
 
-    again = build_env.build_report(*arguments, "--tag", "hello:memory")
+    again = build_env.build_report(*arguments)
     assert [result["check"] for result in again["proof"] if not result["reused"]] == []
     (project / "src/hello/extra.py").write_text("CHANGED = True\n")
-    changed = build_env.build_report(*arguments, "--tag", "hello:memory")
+    changed = build_env.build_report(*arguments)
     reused = {result["check"]: result["reused"] for result in changed["proof"]}
-    assert reused["distributions"] and reused["consistency"]
-    assert not reused["imports"] and not reused["starts"]
-    assert "hello.extra" in outcomes(changed, "imports")
+    assert reused["distributions"]
+    assert reused["consistency"]
+    assert not reused["imports"]
+    assert not reused["starts"]
+    assert "hello.extra" in report_outcomes(changed, "imports")
+
+
+def test_a_failed_proof_prints_the_command_that_goes_on(
+    build_env: BuildEnvironment, project: Path
+) -> None:
+    write_files(project, {**MEMORY_FILES, **import_first("hello.memory")})
+    (project / "recipe.toml").write_text(MEMORY_RECIPE.replace("LLM_API_KEY =", "OTHER ="))
+    result = build_env.build(*with_recipe(project), "--tag", "hello:refused")
+    assert result.returncode == 1
+    change = "--set 'proof_environment.LLM_API_KEY=\"only-in-the-proof\"'"
+    assert result.stderr.rstrip().splitlines()[-1].strip().startswith("build-image ")
+    assert result.stderr.rstrip().endswith(change)
 
 
 @pytest.mark.parametrize(
-    ("files", "old", "new", "cause", "change"),
+    ("replaced", "recipe", "cause", "change"),
     [
         pytest.param(
-            {"src/hello/memory.py": MEMORY.replace("yaml_lite", "not_there")},
-            *("", "", "ModuleNotFoundError: No module named 'not_there'", "import_failures"),
+            ("yaml_lite", "not_there"),
+            MEMORY_RECIPE,
+            "ModuleNotFoundError: No module named 'not_there'",
+            "",
             id="module",
         ),
         pytest.param(
-            {},
-            *('"memory.yaml" =', '"other.yaml" ='),
-            "No such file or directory: 'memory.yaml'",
-            'proof_templates."memory.yaml"="memory.yaml.template"',
+            ("memory.yaml", "other.yaml"),
+            MEMORY_RECIPE,
+            "No such file or directory: 'other.yaml'",
+            'proof_templates."other.yaml"="other.yaml.template"',
             id="file",
         ),
         pytest.param(
-            {},
-            *("LLM_API_KEY =", "OTHER ="),
+            ("", ""),
+            MEMORY_RECIPE.replace("LLM_API_KEY =", "OTHER ="),
             "KeyError: 'LLM_API_KEY'",
             'proof_environment.LLM_API_KEY="only-in-the-proof"',
             id="setting",
         ),
         pytest.param(
-            {},
-            *('expected_hosts = ["api.llm.example"]', ""),
+            ("", ""),
+            MEMORY_RECIPE.replace('expected_hosts = ["api.llm.example"]', ""),
             "it tries to reach api.llm.example",
             'expected_hosts=["api.llm.example"]',
             id="host",
         ),
     ],
 )
-def test_it_fails_for_want_of_anything_else_and_says_how_to_go_on(
-    build_env: BuildEnvironment,
-    project: Path,
-    files: dict[str, str],
-    old: str,
-    new: str,
-    cause: str,
-    change: str,
+def test_it_fails_for_want_of_anything_else(
+    prover: Prover, replaced: tuple[str, str], recipe: str, cause: str, change: str
 ) -> None:
-    recipe = MEMORY_RECIPE.replace(old, new) if old else MEMORY_RECIPE
-    arguments = use(project, "hello.memory", recipe, **(MEMORY_FILES | files))
-    output = refuse(build_env, *arguments)
-    assert cause in output
-    command = output[output.rindex("next: ") :]
-    assert "build-image" in command
-    assert change in command
+    files = {
+        "src/hello/memory.py": MEMORY.replace(*replaced) if replaced[0] else MEMORY,
+        "src/yaml_lite.py": YAML_LITE,
+        "memory.yaml": "",
+        **import_first("hello.memory"),
+    }
+    templates = {"other.yaml": "other.yaml.template"}
+    subject = prover.subject(prover.load(recipe, **files), templates=templates)
+    result = starts.check(subject)
+    assert outcomes(result) == {"web": "failed"}
+    assert cause in "\n".join(result.faults)
+    changes = [line for advice in result.advice for line in advice.changes]
+    assert changes == ([change] if change else [])
 
 
-def test_a_download_hidden_behind_a_generic_error_fails(
-    build_env: BuildEnvironment, project: Path
-) -> None:
-    recipe = RECIPE.replace("[[starts]]", 'expected_hosts = ["api.llm.example"]\n[[starts]]')
-    arguments = use(project, "hello.hides", recipe, **{"src/hello/hides.py": HIDES})
-    output = refuse(build_env, *arguments)
-    assert "it tries to reach models.example.test" in output
-    assert "in hello.hides" in output
+def test_a_download_hidden_behind_a_generic_error_fails(prover: Prover) -> None:
+    files = {"src/hello/hides.py": HIDES, **import_first("hello.hides")}
+    text = RECIPE.replace("[[starts]]", 'expected_hosts = ["api.llm.example"]\n[[starts]]')
+    recipe = prover.load(text, **files)
+    for check in (starts.check, imports.check):
+        faults = "\n".join(check(prover.subject(recipe)).faults)
+        assert "it tries to reach models.example.test" in faults
+        assert "in hello.hides" in faults
     # even if its host were expected, nothing would show that a service is why it ends
-    recipe = recipe.replace('["api', '["models.example.test", "api')
-    output = refuse(build_env, *use(project, "hello.hides", recipe))
-    assert "RuntimeError: startup failed" in output
+    recipe = change_recipe(recipe, ('expected_hosts=["models.example.test"]',))
+    result = starts.check(prover.subject(recipe))
+    assert outcomes(result) == {"web": "failed"}
+    assert "RuntimeError: startup failed" in result.faults[0]
+    modules = outcomes(imports.check(prover.subject(recipe)))
+    assert modules["hello.hides"] == modules["hello.main"] == "failed"
 
 
 SLEEPS = "import time\n\ntime.sleep(600)\n"
 ENDS = 'print("set HELLO_API_KEY to start the server")\n'
+RETRIES = """\
+import socket
+import time
+
+while True:
+    try:
+        socket.create_connection(("queue", 5672), timeout=3)
+    except OSError as error:
+        print("queue:", error, flush=True)
+    time.sleep(1)
+"""
 LISTENS_AND_ENDS = """\
 import socket, time
 
@@ -249,84 +321,95 @@ def start_with(name: str, *keys: str) -> str:
         pytest.param(SLEEPS, start_with("web"), "neither ended nor reached a port", id="procfile"),
         pytest.param(ENDS, start_with("main", "port = 8000"), "serves nothing", id="ends-with-0"),
         pytest.param(
-            LISTENS_AND_ENDS,
-            start_with("main", "port = 8000"),
-            "and then ended",
-            id="does-not-stay",
+            LISTENS_AND_ENDS, start_with("main", "port = 8000"), "and then ended", id="leaves"
         ),
-        pytest.param(
-            OWN_NAME,
-            start_with("main", "port = 9000"),
-            "it listens on port 8000",
-            id="another-port",
-        ),
+        pytest.param(OWN_NAME, start_with("main", "port = 9000"), "neither ended", id="other-port"),
     ],
 )
 def test_a_start_with_a_port_must_listen_and_stay(
-    build_env: BuildEnvironment, project: Path, script: str, recipe: str, cause: str
+    prover: Prover, script: str, recipe: str, cause: str
 ) -> None:
-    write_files(project, {"start.py": script, "recipe.toml": recipe})
-    output = refuse(build_env, *with_recipe(project))
-    assert cause in output
+    result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
+    assert list(outcomes(result).values()) == ["failed"]
+    assert cause in result.faults[0]
     if script == ENDS:
-        assert 'proof_environment.HELLO_API_KEY="only-in-the-proof"' in output
+        assert result.advice[0].changes == ('proof_environment.HELLO_API_KEY="only-in-the-proof"',)
+    if script == OWN_NAME:
+        assert "it listens on port 8000 instead" in result.advice[0].text
 
 
 @pytest.mark.parametrize(
-    ("script", "keys", "outcome", "verdict"),
+    ("script", "keys", "outcome", "warning"),
     [
-        pytest.param(OWN_NAME, ("port = 8000",), "served", "passed", id="own-name"),
-        pytest.param(OWN_NAME, (), "served", "passed", id="an-undeclared-port"),
-        pytest.param(SLEEPS, (), "running", "incomplete", id="runs"),
-        pytest.param("", (), "ended", "incomplete", id="ends"),
+        pytest.param(OWN_NAME, ("port = 8000",), Outcome.SERVED, "", id="own-name"),
+        pytest.param(OWN_NAME, (), Outcome.SERVED, "", id="an-undeclared-port"),
+        pytest.param(
+            OWN_NAME.replace("port=8000", "port=8000, bind='127.0.0.1'"),
+            *(("port = 8000",), Outcome.SERVED, "127.0.0.1:8000 only"),
+            id="loopback",
+        ),
+        pytest.param(SLEEPS, (), Outcome.RUNNING, "without listening", id="runs"),
+        pytest.param("", (), Outcome.ENDED, "serves nothing", id="ends"),
     ],
 )
 def test_only_what_serves_or_waits_is_proved(
-    build_env: BuildEnvironment,
-    project: Path,
-    script: str,
-    keys: tuple[str, ...],
-    outcome: str,
-    verdict: str,
+    prover: Prover, script: str, keys: tuple[str, ...], outcome: Outcome, warning: str
 ) -> None:
-    write_files(project, {"start.py": script, "recipe.toml": start_with("main", *keys)})
-    report = build_env.build_report(*with_recipe(project), "--tag", "hello:start")
-    assert outcomes(report, "starts") == {"main": outcome}
-    assert report["proof_verdict"] == verdict
-    assert build_env.inspect("hello:start")["Config"]["Labels"][PROOF_LABEL] == verdict
-    assert [a for check in report["proof"] for a in check["tried"]] == [], "its own name is local"
+    recipe = prover.load(start_with("main", *keys), **{"start.py": script})
+    result = starts.check(prover.subject(recipe))
+    assert result.faults == ()
+    assert outcomes(result) == {"main": outcome}
+    assert (warning in "".join(result.warnings)) if warning else not result.warnings
+    assert result.attempts == (), "its own name is local"
 
 
-def test_names_the_module_behind_an_asyncio_lookup(
-    build_env: BuildEnvironment, project: Path
-) -> None:
+def test_waits_for_a_declared_service(prover: Prover) -> None:
+    script = RETRIES
+    recipe = start_with("main", "port = 8000", 'services = ["queue"]').replace("= 6", "= 40")
+    result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
+    assert outcomes(result) == {"main": "waiting"}
+    assert result.outcomes[0].asked_for == ("queue",)
+
+
+def test_asking_for_a_service_does_not_excuse_what_follows(prover: Prover) -> None:
+    """It ends for want of a module, seconds after it has asked for its service."""
+    script = RETRIES.replace("while True", "for _ in range(3)") + "import not_there\n"
+    recipe = start_with("main", "port = 8000", 'services = ["queue"]').replace("= 6", "= 40")
+    result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
+    assert outcomes(result) == {"main": "failed"}
+    assert "No module named 'not_there'" in result.faults[0]
+
+
+def test_names_the_module_behind_an_asyncio_lookup(prover: Prover) -> None:
     files = {"src/hello/client.py": CLIENT, "start.py": NESTED}
-    write_files(project, {**files, "recipe.toml": start_with("main")})
-    output = refuse(build_env, *with_recipe(project))
-    assert "late.example.test" in output
-    assert "in hello.client" in output
+    result = starts.check(prover.subject(prover.load(start_with("main"), **files)))
+    (fault,) = result.faults
+    assert "late.example.test" in fault
+    assert "in hello.client" in fault
 
 
-def test_imports_what_a_project_without_a_package_starts_with(
-    build_env: BuildEnvironment, project: Path
-) -> None:
-    """Its modules are in the working folder, as a namespace package, beside tests and templates."""
+def test_imports_what_the_application_starts_with_from_where_it_starts(prover: Prover) -> None:
+    """A namespace package in the working folder; tests, scripts and templates are told apart."""
     files = {
-        "start.py": "import service.api\n" + OWN_NAME,
+        "start.py": "import service.api\n",
         "service/api.py": "from service import parts\n",
         "service/parts.py": "import starlette\n",
+        "service/unused.py": "",
+        "src/hello/tests/__init__.py": "",
         "src/hello/tests/test_x.py": "import pytest\n",
-        "src/hello/templates/starter/__init__.py": "",
-        "src/hello/templates/starter/old.py": "print 'x'\n",
+        "src/hello/starter/__init__.py": "",
+        "src/hello/starter/old.py": "print 'x'\n",
         "src/hello/script.py": "import argparse\nargparse.ArgumentParser().parse_args(['--x'])\n",
         "src/hello/fast.py": "import iniconfig\n",
     }
-    write_files(project, {**files, "recipe.toml": start_with("main", "port = 8000")})
-    output = refuse(build_env, *with_recipe(project))
-    assert "imports: hello.fast does not import" in output, "nothing says that it is optional"
-    (project / "src/hello/fast.py").unlink()
-    report = build_env.build_report(*with_recipe(project))
-    modules = outcomes(report, "imports")
+    recipe = prover.load(start_with("main"), **files)
+    result = imports.check(prover.subject(recipe))
+    (fault,) = result.faults
+    assert fault.startswith("hello.fast does not import: ModuleNotFoundError")
+    result = imports.check(prover.subject(recipe, optional={"iniconfig": "--extra fast"}))
+    assert result.faults == ()
+    modules = outcomes(result)
     assert modules["service.api"] == modules["service.parts"] == "imported"
-    assert modules["hello.script"] == modules["hello.templates.starter.old"] == "left out"
-    assert "hello.tests" not in modules
+    assert modules["hello.script"] == modules["hello.starter.old"] == "left out"
+    assert modules["hello.fast"] == "left out"
+    assert not {"service.unused", "hello.tests", "hello.tests.test_x"} & set(modules)

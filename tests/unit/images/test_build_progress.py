@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from images.application_dockerfile import render_application_dockerfile, render_label_dockerfile
 from images.application_recipe import load_application_recipe
-from images.build_progress import _DESCRIPTIONS, describe_step
+from images.build_progress import _DESCRIPTIONS, advise_on_output, describe_step
 from images.recipes import RECIPES
 
 
@@ -35,3 +37,34 @@ def test_a_source_change_rebuilds_only_the_last_two_layers() -> None:
 def test_labels_are_one_step() -> None:
     text = render_label_dockerfile("sha256:1", {"a": 'says "$HOME"\nand more', "b": "2"})
     assert text == 'FROM sha256:1\nLABEL a="says \\"\\$HOME\\" and more" b="2"\n'
+
+
+@pytest.mark.parametrize(
+    ("output", "part", "changes"),
+    [
+        (
+            "× Failed to build `psycopg2==2.9.9`\nError: pg_config executable not found.",
+            "psycopg2 is compiled",
+            ('build_packages=["libpq-dev"]', 'run_packages=["libpq5"]'),
+        ),
+        (
+            "× Failed to build `x==1`\nerror: command 'gcc' failed: No such file or directory",
+            "build-essential",
+            ('build_packages=["build-essential"]',),
+        ),
+        ("fatal error: odd/thing.h: No such file or directory", "apt-file search odd/thing.h", ()),
+        ("× Failed to build `x==1`\nerror: broken", "--vendor x=WHEEL", ()),
+        ("Hash mismatch for x", "mirror verify", ()),
+    ],
+)
+def test_advice_on_a_failed_step_fits_what_it_printed(
+    output: str, part: str, changes: tuple[str, ...]
+) -> None:
+    advice = advise_on_output(output)
+    assert advice
+    assert part in advice.text
+    assert advice.changes == changes
+
+
+def test_has_no_advice_on_what_it_does_not_know() -> None:
+    assert advise_on_output("Traceback: odd") is None
