@@ -104,8 +104,10 @@ def _recipe_error(path: Path, why: str) -> InputError:
 
 def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     """Yield key and value that a Dockerfile, a tag or a package manager could misread."""
-    templates = (*recipe.proof_templates, *recipe.proof_templates.values())
-    places = (*recipe.writable, *recipe.proof_files, *templates)
+    places = (*recipe.writable, *recipe.proof_files, *recipe.proof_templates)
+    # a template may be elsewhere in the source, above the project
+    above = "../" * len(Path(recipe.subdirectory).parts)
+    templates = [path.removeprefix(above) for path in recipe.proof_templates.values()]
     environment = (
         *recipe.environment.items(),
         *recipe.build_environment.items(),
@@ -119,7 +121,7 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
         "folder": (recipe.folder,),
         "packages": (*recipe.build_packages, *recipe.run_packages),
         "extras": (*recipe.extras, *recipe.groups),
-        "writable": (*places, *filter(None, [recipe.workdir])),
+        "writable": (*places, *templates, *filter(None, [recipe.workdir])),
         "environment": (variable for variable, _ in environment),
         "expected_hosts": (*recipe.expected_hosts, *services),
     }

@@ -19,6 +19,7 @@ from mirror.core.codec import DecodeError, dump, load
 _KEPT = 200  # files
 # the checks that look at the installed distributions alone
 _OF_DISTRIBUTIONS = ("distributions", "consistency")
+_PROGRAMS = ("failure.py", "import_names.py", "sandbox.py", "source_facts.py")
 _SOURCE_LAYERS = 2  # the last layers hold the source, and what the project's installation added
 
 
@@ -87,9 +88,10 @@ def proof_key(subject: ProofSubject, check: str, layers: Sequence[str]) -> str:
 
 
 def _hash_programs() -> str:
-    """Return the hash of the code of the proof."""
+    """Return the hash of the code that a result depends on."""
+    here = Path(__file__).parent
+    paths = [*INSIDE.glob("*.py"), *here.glob("proof/*.py"), *(here / name for name in _PROGRAMS)]
     digest = hashlib.sha256()
-    for folder in (INSIDE, Path(__file__).parent / "proof", Path(__file__).parent):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.read_bytes())
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -216,6 +216,9 @@ def describe_group(group: Sequence[ModuleOutcome]) -> str:
     failure = group[0].failure
     if failure and failure.error.text and failure.error.text[:100] not in line:
         line += f" (because of {failure.error.line})"
+    if names[0].endswith("()"):  # django.setup(), on which the modules depend
+        others = f", and so do {len(names) - 1} modules" if len(names) > 1 else ""
+        return f"{names[0]} fails{others}: {line}"
     if len(names) == 1:
         return f"{names[0]} does not import: {line}"
     listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -388,6 +388,48 @@ def test_names_the_module_behind_an_asyncio_lookup(prover: Prover) -> None:
     assert "in hello.client" in fault
 
 
+def test_names_the_module_that_uses_an_http_library(prover: Prover) -> None:
+    library = "import socket\n\n\ndef get(host):\n    socket.getaddrinfo(host, 443)\n"
+    caller = (
+        'import httpcore\n\ntry:\n    httpcore.get("telemetry.example.test")\nexcept OSError:\n'
+    )
+    files = {"src/httpcore/__init__.py": library, "src/hello/caller.py": caller + "    pass\n"}
+    recipe = prover.load(RECIPE, **files)
+    (fault,) = imports.check(prover.subject(recipe)).faults
+    assert "telemetry.example.test" in fault
+    assert "in hello.caller (while imported)" in fault
+
+
+DJANGO = """\
+import importlib
+import os
+
+
+def setup():
+    importlib.import_module(os.environ["DJANGO_SETTINGS_MODULE"])
+"""
+
+
+def test_knows_the_settings_of_django_and_groups_what_fails_without_them(prover: Prover) -> None:
+    files = {
+        "manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n",
+        "src/django/__init__.py": DJANGO,  # stands in for the real one
+        "shop/__init__.py": "",
+        "shop/settings.py": "import os\n\nSECRET = os.environ['SHOP_SECRET']\n",
+        "shop/models.py": "import shop.settings\n",
+        "shop/views.py": "import shop.models\n",
+    }
+    recipe = prover.load(start_with("main"), **files)
+    result = imports.check(prover.subject(recipe))
+    (fault,) = result.faults
+    assert fault == "django.setup() fails, and so do 3 modules: KeyError: 'SHOP_SECRET'"
+    assert result.advice[0].changes == ('proof_environment.SHOP_SECRET="only-in-the-proof"',)
+    given = change_recipe(recipe, result.advice[0].changes)
+    result = imports.check(prover.subject(given))
+    assert result.faults == ()
+    assert outcomes(result)["shop.views"] == "imported"
+
+
 def test_imports_what_the_application_starts_with_from_where_it_starts(prover: Prover) -> None:
     """A namespace package in the working folder; tests, scripts and templates are told apart."""
     files = {
