@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 from typing import NoReturn
 
 import click
 
 from cli import errors
-from cli.options import HELP, TYPED
+from cli.program import HELP, TYPED
 from mirror.core.errors import InputError
 
 # section → command → first sentence of its help, so that the overview loads no command
@@ -67,6 +66,8 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, _COMMANDS, n=1)
             raise InputError(
                 f"no such command: {name!r}",

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from cli import completion, inputs
 from cli.inputs import Checked
+from cli.program import TYPED
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.settings import check_dns_label, check_index_url, check_port
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 OutputFormat = Literal["table", "json", "yaml", "name"]
 
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-TYPED = "mirror.typed"  # the command line, in the meta data of the root context
 FILE = click.Path(path_type=Path)
 DURATION = Checked("duration", inputs.parse_duration)
 NAMESPACE = Checked(

@@ -10,7 +10,8 @@ import click
 from cli import completion
 from cli.delivery_options import DeliveryFlags, delivery_options
 from cli.inputs import Checked, check_url
-from cli.options import HELP, IMAGE, ClusterOptions, OutputFormat, cluster_options, read_ca_option
+from cli.options import IMAGE, ClusterOptions, OutputFormat, cluster_options, read_ca_option
+from cli.program import HELP
 from mirror.core.codec import dump
 from mirror.settings import check_index_url
 
