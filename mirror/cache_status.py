@@ -12,14 +12,17 @@ from mirror.core.codec import json_key
 # the volume counts as full when less than both is free: large wheels no longer fit
 _MIN_FREE_SHARE = 0.03
 _MIN_FREE_BYTES = 512 * 1024**2
+# that `mirror status` itself sends: /+api, /+status, /+mirror/status and /+mirror/requests
+REQUESTS_OF_STATUS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatus:
     """Counters since the mirror started. Sizes are in bytes.
 
-    ``requests`` counts all requests that nginx answered, ``asked`` those that it had to pass on
-    because it could not answer them from the volume, ``fetched`` those sent to the upstream.
+    ``requests`` counts the requests that nginx answered, without those of `mirror status`;
+    ``asked`` those that it had to pass on because it could not answer them from the volume,
+    ``fetched`` those sent to the upstream.
     """
 
     pages: int
@@ -67,11 +70,12 @@ def parse_cache_status(
     scrub = status.get("scrub") or {}  # images before the scrubber have none
     upstream, volume = status["upstream"], status["volume"]
     asked, fetched = status["asked"], status["fetched"]
+    own_requests = int(asked.get("status", 0)) * REQUESTS_OF_STATUS
     return CacheStatus(
         pages=int(status["pages"]),
         files=int(status["files"]),
         size=int(status["bytes"]),
-        requests=max(int(_count_requests(stub_status) - probe_requests), 0),
+        requests=max(int(_count_requests(stub_status) - probe_requests - own_requests), 0),
         asked=int(asked["pages"]) + int(asked["files"]),
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, SIMPLE_JSON, WORKLOADS_INDEX
-from mirror.volume import FILES, FRESH, PAGES, PRIVATE, PUBLIC, URL_PREFIX
+from mirror.volume import FILES, FRESH, PACKAGES, PAGES, PRIVATE, PUBLIC, URL_PREFIX
 
 HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
 
 _JSON_PATTERN = SIMPLE_JSON.replace(".", r"\.").replace("+", r"\+")
 _INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
 _NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"  # a normalized project name (PEP 503)
+_DIGEST_PATH = "[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}"  # BLAKE2b-256
 _FOLDER = f"(?:{URL_PREFIX})?[0-9a-f]{{64}}"
 # a file may be removed between two lookups; the client must not take that for "no such file"
 _RETRY_LATER = "error_page 404 =503 @retry_later"
@@ -97,6 +98,7 @@ def render_config(
         "worker_processes 2;",
         f"pid {_quote_literally(scratch / 'nginx.pid')};",
         "error_log stderr warn;",
+        "worker_rlimit_nofile 8192;",
         "events { worker_connections 4096; }",
         "http {",
         *(f"    {kind}_temp_path {_quote_literally(scratch / kind)};" for kind in temporary),
@@ -104,6 +106,10 @@ def render_config(
         "    server_tokens off;",
         "    sendfile on;",
         "    tcp_nopush on;",
+        "    client_header_timeout 20s;",
+        "    client_body_timeout 60s;",
+        "    send_timeout 60s;",
+        "    large_client_header_buffers 4 8k;",
         "    keepalive_timeout 75s;",
         "    keepalive_requests 10000;",
         f"    client_max_body_size {MAX_UPLOAD_BYTES};",
@@ -157,6 +163,12 @@ def render_config(
             *_AS_FILE,
             f"try_files /{FILES}/$file @public_file",
         ),
+        *_render_location(
+            rf"~ ^/{PACKAGES}/(?<package>{_DIGEST_PATH}/[^/]+)$",
+            "error_page 404 = @public_file",
+            *_AS_FILE,
+            f"try_files /{PACKAGES}/$package @public_file",
+        ),
         # the rest of the pull-through index: devpi would ask the upstream in one of its few threads
         *_render_location(f"~ ^/{MIRROR_INDEX}/", "return 404"),
         *_render_location(f"= /{MIRROR_INDEX}/+api", *_DEVPI),
@@ -168,12 +180,16 @@ def render_config(
             f"alias {_quote(public / PAGES, '/')}",
             _RETRY_LATER,
         ),
-        *_render_location(
-            f"/+held/{FILES}/",
-            "internal",
-            *_AS_FILE,
-            f"alias {_quote(public / FILES, '/')}",
-            _RETRY_LATER,
+        *(
+            line
+            for folder in (FILES, PACKAGES)
+            for line in _render_location(
+                f"/+held/{folder}/",
+                "internal",
+                *_AS_FILE,
+                f"alias {_quote(public / folder, '/')}",
+                _RETRY_LATER,
+            )
         ),
         *_render_location("= /+mirror/status", *_CACHE),
         *_render_location("= /+mirror/projects", *_CACHE),

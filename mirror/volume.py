@@ -5,6 +5,9 @@ Below the data folder (``/data`` in the pod):
     public/files/<project>/<folder>/<filename>  cached files; the folder is the file's SHA-256, or
                                                 url-<SHA-256 of its URL> if the page has no hash;
                                                 <filename>.sha256 then holds the measured hash
+    public/packages/<aa>/<bb>/<…>/<filename>    cached files whose path at the upstream holds their
+                                                BLAKE2b-256, under that path
+    public/origin                               where that path starts at the upstream
     public/pages/<project>.json|.html           project pages, each with a .gz copy
     public/links/<project>                      the upstream's URL of each file of a page
     public/fresh/<project>.json|.html           hard links to pages: nginx serves them directly
@@ -18,6 +21,7 @@ Below the data folder (``/data`` in the pod):
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 PUBLIC = "public"
 PRIVATE = "private"
@@ -27,13 +31,16 @@ BACKUPS = "backups"
 DATA_FOLDERS = (DEVPI, PUBLIC, PRIVATE, BACKUPS, DAMAGED)
 
 FILES = "files"
+PACKAGES = "packages"
+ORIGIN = "origin"
 PAGES = "pages"
 LINKS = "links"
 FRESH = "fresh"
 PARTIAL = "partial"
-PUBLIC_FOLDERS = (FILES, PAGES, LINKS, FRESH, PARTIAL)
+PUBLIC_FOLDERS = (FILES, PACKAGES, PAGES, LINKS, FRESH, PARTIAL)
 
-PAGE_KINDS = ("json", "html")
+PageKind = Literal["json", "html"]
+PAGE_KINDS: tuple[PageKind, ...] = ("json", "html")
 GZIP_SUFFIX = ".gz"
 METADATA_SUFFIX = ".metadata"  # PEP 658: the core metadata of the file beside it
 HASH_SUFFIX = ".sha256"

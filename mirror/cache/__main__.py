@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import signal
 import sys
@@ -10,11 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirror.cache.scrubber import INTERVAL, Scrubber
-from mirror.cache.server import CacheServer, CacheService
+from mirror.cache.server import CacheServer, CacheService, raise_file_limit
 from mirror.cache.upstream import UpstreamClient
 from mirror.devpi import read_default_upstream
-
-_CONNECTIONS = 32  # kept open to the upstream, for pages and files together
 
 
 def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL) -> int:
@@ -23,21 +22,27 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     parser.add_argument("--root", type=Path, required=True, help="folder of the cache: DATA/public")
     parser.add_argument("--port", type=int, required=True, help="port on loopback")
     parser.add_argument("--upstream", help="simple index to mirror (default: devpi's own)")
-    parser.add_argument("--ca-bundle", help="PEM file of the authorities to trust")
+    parser.add_argument("--ca-bundle", help="PEM file of authorities to trust, too")
     options = parser.parse_args(argv)
     gc.set_threshold(100_000, 20, 50)  # pages are many small objects without cycles
-    upstream = UpstreamClient(
-        options.upstream or read_default_upstream(),
-        connections=_CONNECTIONS,
-        ca_bundle=options.ca_bundle,
-    )
+    raise_file_limit()
     scrubber = Scrubber(options.root.parent, interval=scrub_interval)
-    server = CacheServer(options.port, CacheService(options.root, upstream, scrubber))
-    scrubber.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    server.serve_forever()
+    upstream = UpstreamClient(
+        options.upstream or read_default_upstream(), ca_bundle=options.ca_bundle
+    )
+    asyncio.run(_serve(options.root, options.port, upstream, scrubber))
     return 0
+
+
+async def _serve(root: Path, port: int, upstream: UpstreamClient, scrubber: Scrubber) -> None:
+    server = CacheServer(CacheService(root, upstream, scrubber), port)
+    await server.start()
+    scrubber.start()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    await server.stop()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ class UnavailableError(Exception):
     """The page or file is not available now; ``status`` is the response's status, never 404."""
 
     status = 503
+    retry_after = 5.0  # seconds until the client should try again
 
 
 class UpstreamUnavailableError(UnavailableError):
@@ -17,6 +18,14 @@ class UpstreamResponseError(UnavailableError):
     """The upstream refuses this page or file, or sends something else in its place."""
 
     status = 502
+
+
+class RateLimitedError(UnavailableError):
+    """The upstream refuses this page or file for a while; this says nothing about others."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after or UnavailableError.retry_after
 
 
 class InvalidPageError(UpstreamResponseError):

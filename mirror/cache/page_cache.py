@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-import threading
+import asyncio
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,79 +17,86 @@ from mirror.cache.errors import (
 )
 from mirror.cache.page_store import PageStore
 from mirror.cache.project_page import ProjectPage
-from mirror.cache.upstream import FAILURE_PAUSE, UpstreamClient
+from mirror.cache.upstream import FAILURE_PAUSE, UpstreamClient, UpstreamResponse
+from mirror.volume import PageKind
 
 MAX_AGE = 600.0  # seconds until a page is requested again; public indexes allow the same
 REFRESH_WAIT = 0.4  # seconds a client with an old page waits for a newer one
 FETCH_TIMEOUT = 50.0  # seconds a client waits for a page that is not stored
 REMOVAL_DELAY = 900.0  # seconds the upstream has to answer 404 before a stored page is removed
-_WORKERS = 16  # requests to the upstream at once
+_REQUESTS = 32  # to the upstream at once; others wait for their turn
+_PARSERS = 2  # threads: pages are large, so that more would only need more memory
 
 
 class PageCache:
-    """The pages of one upstream. Thread-safe."""
+    """The pages of one upstream. For one event loop; pages are parsed in threads."""
 
     def __init__(self, store: PageStore, upstream: UpstreamClient) -> None:
         self.requests = 0  # of clients, since the start
         self.fetched = 0  # requests to the upstream, since the start
         self._store = store
         self._upstream = upstream
-        self._fetches: dict[str, Future[ProjectPage | None]] = {}
+        self._fetches: dict[str, asyncio.Task[ProjectPage | None]] = {}
+        self._renderings: dict[str, asyncio.Task[Path | bytes]] = {}
         self._missing_since: dict[str, float] = {}  # stored projects that the upstream lost
-        self._lock = threading.Lock()
-        self._parsing = threading.Lock()  # pages are large: parse one at a time
-        self._workers = ThreadPoolExecutor(_WORKERS, "page")
-        self._expiry = _Expiry(store)
+        self._turn = asyncio.Semaphore(_REQUESTS)
+        self._parsers = ThreadPoolExecutor(_PARSERS, "page")
+        self._expiries: dict[tuple[str, PageKind], asyncio.TimerHandle] = {}
 
-    def get(self, project: str, kind: str) -> Path | bytes:
+    async def get(self, project: str, kind: PageKind) -> Path | bytes:
         """Return a path; bytes if the volume is full. Raises NotFoundError, UnavailableError."""
         self.requests += 1
         stored = self._store.find_page(project)
-        age = time.time() - stored.checked_at if stored else 0.0
-        if stored and age < MAX_AGE:
-            return self._publish(project, kind, MAX_AGE - age)
+        if stored and stored.age < MAX_AGE:
+            return await self._publish(project, kind, MAX_AGE - stored.age)
         if stored and self._upstream.is_unavailable:
-            return self._publish(project, kind, FAILURE_PAUSE)
+            return await self._publish(project, kind, FAILURE_PAUSE)
         fetch = self._start_fetch(project)
-        try:
-            unsaved = fetch.result(REFRESH_WAIT if stored else FETCH_TIMEOUT)
-        except FutureTimeout:
+        await asyncio.wait({fetch}, timeout=REFRESH_WAIT if stored else FETCH_TIMEOUT)
+        if not fetch.done():
             if stored:
-                return self._find_form(project, kind)
-            raise UpstreamUnavailableError(f"no page within {FETCH_TIMEOUT:.0f} s") from None
+                return await self._find_form(project, kind)
+            raise UpstreamUnavailableError(f"no page within {FETCH_TIMEOUT:.0f} s")
+        try:
+            unsaved = fetch.result()
         except UnavailableError:
             if stored:
-                return self._publish(project, kind, FAILURE_PAUSE)
+                return await self._publish(project, kind, FAILURE_PAUSE)
             raise
         if unsaved is not None:
             return unsaved.body if kind == "json" else project_page.render_html(unsaved.document)
-        return self._publish(project, kind, MAX_AGE)
+        return await self._publish(project, kind, MAX_AGE)
 
-    def refresh(self, project: str) -> ProjectPage | None:
+    async def refresh(self, project: str) -> ProjectPage | None:
         """Request the page now; returns it only if it could not be stored. Raises like ``get``."""
-        return self._start_fetch(project).result(FETCH_TIMEOUT)
+        return await asyncio.shield(self._start_fetch(project))
 
-    def _start_fetch(self, project: str) -> Future[ProjectPage | None]:
-        with self._lock:
-            fetch = self._fetches.get(project)
-            if fetch is None:
-                fetch = self._fetches[project] = self._workers.submit(self._run_fetch, project)
-            return fetch
+    def _start_fetch(self, project: str) -> asyncio.Task[ProjectPage | None]:
+        """Start a request, or return the running one. It goes on after its clients have left."""
+        fetch = self._fetches.get(project)
+        if fetch is None:
+            fetch = self._fetches[project] = asyncio.create_task(self._run_fetch(project))
+            fetch.add_done_callback(_ignore_result)
+        return fetch
 
-    def _run_fetch(self, project: str) -> ProjectPage | None:
+    async def _run_fetch(self, project: str) -> ProjectPage | None:
         try:
-            return self._fetch(project)
+            async with self._turn:
+                return await self._fetch(project)
+        except (NotFoundError, UnavailableError):
+            raise
+        except Exception as error:
+            raise UnavailableError(f"{type(error).__name__}: {error}") from error
         finally:
-            with self._lock:
-                del self._fetches[project]
+            del self._fetches[project]
 
-    def _fetch(self, project: str) -> ProjectPage | None:
+    async def _fetch(self, project: str) -> ProjectPage | None:
         """Request and store the page; returns it only if it could not be stored."""
         stored = self._store.find_page(project)
-        if stored and time.time() - stored.checked_at < 1.0:
+        if stored and stored.age < 1.0:
             return None  # another request finished while this one was waiting
         try:
-            response = self._upstream.fetch_page(project, stored.etag if stored else "")
+            response = await self._upstream.fetch_page(project, stored.etag if stored else "")
         except NotFoundError as error:
             if stored:
                 self._handle_missing(project, str(error))
@@ -101,10 +106,16 @@ class PageCache:
         if response.body is None:
             self._store.mark_checked(project)
             return None
-        with self._parsing:
-            page = project_page.parse_page(
-                response.body, content_type=response.content_type, url=response.url, project=project
-            )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parsers, self._parse_and_save, project, response)
+
+    def _parse_and_save(self, project: str, response: UpstreamResponse) -> ProjectPage | None:
+        page = project_page.parse_page(
+            response.decode_body(),
+            content_type=response.content_type,
+            url=response.url,
+            project=project,
+        )
         try:
             self._store.save_page(project, page, response.etag)
         except OSError:
@@ -119,52 +130,56 @@ class PageCache:
         self._store.remove_page(project)
         del self._missing_since[project]
 
-    def _publish(self, project: str, kind: str, seconds: float) -> Path | bytes:
+    async def _publish(self, project: str, kind: PageKind, seconds: float) -> Path | bytes:
         """Let nginx serve the page without asking the cache, for a few seconds."""
-        page = self._find_form(project, kind)
+        page = await self._find_form(project, kind)
         if isinstance(page, Path):
             with suppress(OSError):  # the volume is full: nginx asks again next time
                 self._store.publish(project, kind)
-                self._expiry.schedule(time.monotonic() + seconds, project, kind)
+                self._schedule_expiry(project, kind, seconds)
         return page
 
-    def _find_form(self, project: str, kind: str) -> Path | bytes:
+    def _schedule_expiry(self, project: str, kind: PageKind, seconds: float) -> None:
+        """Unpublish one form of a page when it is no longer fresh."""
+
+        def expire() -> None:
+            del self._expiries[project, kind]
+            self._store.unpublish(project, (kind,))
+
+        previous = self._expiries.get((project, kind))
+        if previous is not None:
+            previous.cancel()
+        loop = asyncio.get_running_loop()
+        self._expiries[project, kind] = loop.call_later(seconds, expire)
+
+    async def _find_form(self, project: str, kind: PageKind) -> Path | bytes:
         """Return one form of a stored page; HTML from memory if the volume is full."""
-        if kind == "json":
-            return self._store.page_path(project, kind)
-        with self._parsing:
+        path = self._store.page_path(project, kind)
+        if kind == "json" or path.exists():
+            return path
+        rendering = self._renderings.get(project)
+        if rendering is None:
+            rendering = self._renderings[project] = asyncio.create_task(self._render(project))
+            rendering.add_done_callback(_ignore_result)
+        return await asyncio.shield(rendering)
+
+    async def _render(self, project: str) -> Path | bytes:
+        def render() -> Path | bytes:
             try:
                 return self._store.ensure_html(project)
             except OSError:
                 body = self._store.page_path(project, "json").read_bytes()
                 return project_page.render_html(project_page.load_document(body))
 
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._parsers, render)
+        except FileNotFoundError as error:  # somebody removed it in the meantime
+            raise UnavailableError("the page was removed") from error
+        finally:
+            del self._renderings[project]
 
-class _Expiry:
-    """Unpublish pages when they expire, in its own thread."""
 
-    def __init__(self, store: PageStore) -> None:
-        self._store = store
-        self._heap: list[tuple[float, str, str]] = []
-        self._due: dict[tuple[str, str], float] = {}
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="expiry", daemon=True).start()
-
-    def schedule(self, when: float, project: str, kind: str) -> None:
-        """Unpublish one form of a page at a time of the monotonic clock."""
-        with self._changed:
-            self._due[project, kind] = when
-            heapq.heappush(self._heap, (when, project, kind))
-            self._changed.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._heap or self._heap[0][0] > time.monotonic():
-                    pause = self._heap[0][0] - time.monotonic() if self._heap else None
-                    self._changed.wait(pause)
-                when, project, kind = heapq.heappop(self._heap)
-                if self._due.get((project, kind)) != when:
-                    continue  # the page was published again
-                del self._due[project, kind]
-                self._store.unpublish(project, (kind,))
+def _ignore_result(task: asyncio.Task[object]) -> None:
+    """Retrieve the error of a task: those who wait for it have it, if there are any left."""
+    if not task.cancelled():
+        task.exception()

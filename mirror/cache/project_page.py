@@ -1,6 +1,8 @@
 """Parse project pages of an upstream and rewrite their links to the mirror. Pure functions.
 
-Pages are kept as JSON (PEP 691); their HTML form (PEP 503) is rendered from that.
+Pages are kept as JSON (PEP 691); their HTML form (PEP 503) is rendered from that. The upstream's
+own JSON is kept byte for byte, except for the start of each link, if all files of the page lie
+below one folder and have their BLAKE2b-256 in their path.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import msgspec
 from packaging.utils import canonicalize_name
 
 from mirror.cache.errors import InvalidPageError
@@ -25,6 +28,7 @@ from mirror.cache.names import (
     is_sha256,
     quote_filename,
 )
+from mirror.cache.package_paths import PACKAGES_PATH, find_origin
 from mirror.settings import MIRROR_INDEX, SIMPLE_JSON
 from mirror.volume import URL_PREFIX
 
@@ -33,30 +37,103 @@ FILES_PATH = f"{MIRROR_INDEX}/+f"  # of cached files, below the server's root UR
 _TO_ROOT = "../../../.."  # from /user/index/+simple/project/
 _JSON_URL = re.compile(rb'"url": ?"([^"\\]+)"')
 _METADATA_KEYS = ("core-metadata", "data-dist-info-metadata")
+_STATUS_NAMES = {"pypi:project-status": "status", "pypi:project-status-reason": "reason"}
+_HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha384": 96, "sha512": 128}
+
+
+_HEX = re.compile(r"[0-9a-f]+")
+_JSON_TYPES = {SIMPLE_JSON, "application/vnd.pypi.simple.latest+json", "application/json"}
+_HTML_TYPES = {
+    "text/html",
+    "application/vnd.pypi.simple.v1+html",
+    "application/vnd.pypi.simple.latest+html",
+}
+
+
+class _FileEntry(msgspec.Struct, gc=False):
+    filename: str
+    url: str
+
+
+class _Meta(msgspec.Struct):
+    api_version: str = msgspec.field(name="api-version")
+
+
+class _Page(msgspec.Struct):
+    name: str
+    meta: _Meta
+    files: list[_FileEntry]
+
+
+_DECODER = msgspec.json.Decoder(_Page)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPage:
-    """A project page with links to the mirror.
+    """A project page with links to the mirror, as JSON (PEP 691).
 
-    ``document`` is the PEP 691 document, ``body`` the same as JSON. ``links`` records where the
-    files come from, one per line: folder, filename as in a URL, the upstream's URL, and the SHA-256
-    of the core metadata (``?`` if they have no hash, ``-`` if there are none).
+    ``origin`` is set if the links are reversible: each is PACKAGES_PATH plus what follows
+    ``origin`` in the upstream's URL, and that holds the file's BLAKE2b-256. Otherwise ``links``
+    records where the files come from, one per line: folder, filename as in a URL, the upstream's
+    URL, the SHA-256 of the core metadata (``?`` if they have no hash, ``-`` if there are none), and
+    if there are hashes besides SHA-256, these as ALGORITHM=HEX, separated by commas.
     """
 
-    document: Mapping[str, Any]
     links: str
     body: bytes
+    origin: str = ""
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        return load_document(self.body)
 
 
 def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:
     """Parse the response of ``url`` as the page of a project; raises InvalidPageError."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in {SIMPLE_JSON, "application/json"}:
-        return _rewrite(_parse_json(body, project), url, project, body)
-    if kind in {"text/html", "application/vnd.pypi.simple.v1+html"}:
-        return _rewrite(_parse_html(body, url, project), url, project, b"")
+    kind = content_type.partition(";")[0].strip().lower() or _guess_content_type(body)
+    try:
+        if kind in _JSON_TYPES:
+            return _redirect_links(body, project) or _rewrite(
+                _parse_json(body, project), url, project, body
+            )
+        if kind in _HTML_TYPES:
+            return _rewrite(_parse_html(body, url, project), url, project, b"")
+    except UnicodeError as error:  # a lone surrogate, which JSON allows
+        raise InvalidPageError("it has text that is not Unicode") from error
     raise InvalidPageError(f"its content type is {kind[:80]!r}")
+
+
+def _guess_content_type(body: bytes) -> str:
+    """Return the content type of a page that came without one."""
+    start = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"{"):
+        return SIMPLE_JSON
+    return "text/html" if start.startswith((b"<!doctype html", b"<html")) else ""
+
+
+def _redirect_links(body: bytes, project: str) -> ProjectPage | None:
+    """Replace what precedes the paths of all files; None if that cannot be done for each.
+
+    The page is decoded only as far as needed to check that it is the page of this project and that
+    every link has the form of find_origin; everything else stays as the upstream sent it.
+    """
+    try:
+        page = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeError):
+        return None  # _parse_json tells why
+    if not page.meta.api_version.startswith("1.") or canonicalize_name(page.name) != project:
+        return None
+    origin = find_origin([file.url for file in page.files], [file.filename for file in page.files])
+    if not origin or b'"gpg-sig"' in body:
+        return None
+    new = f'"url":"{_TO_ROOT}/{PACKAGES_PATH}/'.encode()
+    if new in body:
+        return None
+    for old in (f'"url":"{origin}', f'"url": "{origin}'):
+        body = body.replace(old.encode(), new)
+    if body.count(new) != len(page.files):
+        return None
+    return ProjectPage(links="", body=body, origin=origin)
 
 
 def load_document(body: bytes) -> Mapping[str, Any]:
@@ -71,7 +148,7 @@ def render_html(document: Mapping[str, Any]) -> bytes:
     lines = [
         "<!DOCTYPE html>",
         '<html><head><meta name="pypi:repository-version" content="1.0">'
-        f"<title>{title}</title></head><body><h1>{title}</h1>",
+        f"{_render_status(document)}<title>{title}</title></head><body><h1>{title}</h1>",
     ]
     lines += [
         f"<a {_render_attributes(file)}>{escape(file['filename'])}</a><br>"
@@ -81,9 +158,22 @@ def render_html(document: Mapping[str, Any]) -> bytes:
     return "\n".join(lines).encode()
 
 
+def _render_status(document: Mapping[str, Any]) -> str:
+    """Render the project's status (PEP 792), empty if it has none."""
+    status = document.get("project-status")
+    if not isinstance(status, dict):
+        return ""
+    return "".join(
+        f'<meta name="{name}" content="{escape(status[key])}">'
+        for name, key in _STATUS_NAMES.items()
+        if isinstance(status.get(key), str)
+    )
+
+
 def _render_attributes(file: Mapping[str, Any]) -> str:
     hashes = file.get("hashes") or {}
-    fragment = next((f"#{k}={hashes[k]}" for k in ("sha256", *hashes) if k in hashes), "")
+    known = {key: value for key, value in hashes.items() if isinstance(value, str)}
+    fragment = next((f"#{k}={known[k]}" for k in ("sha256", *known) if k in known), "")
     attributes = {"href": file["url"] + fragment}
     if file.get("requires-python"):
         attributes["data-requires-python"] = str(file["requires-python"])
@@ -121,7 +211,8 @@ def _parse_html(body: bytes, url: str, project: str) -> dict[str, Any]:
     files = [f for f in parser.files if canonicalize_name(f["filename"]).startswith(project)]
     if not files and (parser.files or not parser.is_simple):
         raise InvalidPageError("it is an HTML page that lists no file of the project")
-    return {"meta": {"api-version": "1.0"}, "name": project, "files": files}
+    status = {"project-status": parser.status} if parser.status else {}
+    return {"meta": {"api-version": "1.0"}, "name": project, **status, "files": files}
 
 
 def _rewrite(document: dict[str, Any], base: str, project: str, body: bytes) -> ProjectPage:
@@ -129,45 +220,82 @@ def _rewrite(document: dict[str, Any], base: str, project: str, body: bytes) -> 
 
     ``base`` is the URL of relative links, ``body`` the page as JSON if it came as JSON.
     """
-    new_urls: dict[bytes, bytes] = {}
-    files: list[dict[str, Any]] = []
-    lines: list[str] = [""]
-    prefix = f"{_TO_ROOT}/{FILES_PATH}/{project}/"
+    files, urls = [], []
     for file in document["files"]:
-        try:
-            filename, url, hashes = file["filename"], file["url"], file.get("hashes")
-            if not is_distribution_filename(filename):
-                continue
-            if not isinstance(hashes, dict):
-                file["hashes"], hashes, body = {}, None, b""
-            if not is_http_url(url):
-                url = urljoin(base, url).partition("#")[0]
-                if not is_http_url(url):
-                    continue
-            digest = hashes.get("sha256") if hashes else None
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise InvalidPageError(f"it has an invalid file entry: {str(file)[:80]}") from error
-        if isinstance(digest, str) and is_sha256(digest):
-            folder = digest
-        else:
-            folder = f"{URL_PREFIX}{hashlib.sha256(url.encode()).hexdigest()}"
-        name = quote_filename(filename)
-        new_url = f"{prefix}{folder}/{name}"
-        new_urls[file["url"].encode()] = new_url.encode()
-        file["url"] = new_url
-        if file.pop("gpg-sig", None):  # signature files are not served
-            body = b""
-        lines.append(f"{folder} {name} {url} {_describe_metadata(file)}")
-        files.append(file)
+        url = _read_url(file, base)
+        if url:
+            files.append(file)
+            urls.append(url)
     if document["files"] and not files:
         raise InvalidPageError("none of its files has a usable name and URL")
-    all_kept = len(files) == len(document["files"])
+    if len(files) != len(document["files"]):
+        body = b""
     document["files"] = files
+    for file in files:
+        if _normalize_entry(file):
+            body = b""
+    origin = find_origin(urls, [file["filename"] for file in files])
+    lines: list[str] = [""]
+    new_urls: dict[bytes, bytes] = {}
+    for file, url in zip(files, urls, strict=True):
+        old_url = file["url"]
+        if origin:
+            file["url"] = f"{_TO_ROOT}/{PACKAGES_PATH}/{url.removeprefix(origin)}"
+        else:
+            folder, hashes = _choose_folder(file["hashes"], url)
+            name = quote_filename(file["filename"])
+            file["url"] = f"{_TO_ROOT}/{FILES_PATH}/{project}/{folder}/{name}"
+            fields = (folder, name, url, _describe_metadata(file), hashes)
+            lines.append(" ".join(filter(None, fields)))
+        new_urls[old_url.encode()] = file["url"].encode()
     lines.append("")
-    new_body = _replace_urls(body, new_urls) if all_kept and body else b""
-    if new_body.count(prefix.encode()) != len(files):
+    new_body = _replace_urls(body, new_urls) if body else b""
+    if new_body.count(f'"url":"{_TO_ROOT}/'.encode()) != len(files) or not body:
         new_body = json.dumps(document, separators=(",", ":")).encode()
-    return ProjectPage(document=document, links="\n".join(lines), body=new_body)
+    links = "" if origin else "\n".join(lines)
+    return ProjectPage(links=links, body=new_body, origin=origin)
+
+
+def _read_url(file: object, base: str) -> str:
+    """Return the absolute URL of a file that can be served; empty for any other entry."""
+    if not isinstance(file, dict):
+        return ""
+    filename, url = file.get("filename"), file.get("url")
+    if not (isinstance(filename, str) and isinstance(url, str)):
+        return ""
+    if not is_distribution_filename(filename):
+        return ""
+    if not is_http_url(url) or "[" in url:
+        try:
+            url = urljoin(base, url).partition("#")[0]
+        except ValueError:
+            return ""
+    return url if is_http_url(url) else ""
+
+
+def _normalize_entry(file: dict[str, Any]) -> bool:
+    """Drop hashes that are none and signatures, which are not served; returns whether it did."""
+    hashes = file.get("hashes")
+    known = {}
+    if isinstance(hashes, dict):
+        known = {key: value for key, value in hashes.items() if isinstance(value, str) and value}
+    had_signature = bool(file.pop("gpg-sig", None))
+    is_changed = known != hashes or had_signature
+    file["hashes"] = known
+    return is_changed
+
+
+def _choose_folder(hashes: Mapping[str, str], url: str) -> tuple[str, str]:
+    """Return the folder of a file, and the hashes besides SHA-256 that its bytes must have."""
+    others = ",".join(
+        f"{algorithm}={digest.lower()}"
+        for algorithm, digest in hashes.items()
+        if len(digest) == _HASH_LENGTHS.get(algorithm) and _HEX.fullmatch(digest.lower())
+    )
+    digest = hashes.get("sha256", "").lower()
+    if is_sha256(digest):
+        return digest, others
+    return f"{URL_PREFIX}{hashlib.sha256(url.encode()).hexdigest()}", others
 
 
 def _describe_metadata(file: Mapping[str, Any]) -> str:
@@ -191,6 +319,7 @@ class _LinkParser(HTMLParser):
         super().__init__()
         self.files: list[dict[str, Any]] = []
         self.is_simple = False  # the page looks like one of the simple API
+        self.status: dict[str, str] = {}  # PEP 792
         self._base = url
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -198,6 +327,8 @@ class _LinkParser(HTMLParser):
         href = attributes.get("href")
         if tag == "meta" and attributes.get("name") == "pypi:repository-version":
             self.is_simple = True
+        elif tag == "meta" and attributes.get("name") in _STATUS_NAMES:
+            self.status[_STATUS_NAMES[str(attributes["name"])]] = attributes.get("content") or ""
         elif tag == "base" and href:
             self._base = urljoin(self._base, href)
         elif tag == "a" and href:

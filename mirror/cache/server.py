@@ -1,23 +1,26 @@
-"""HTTP server of the cache, for nginx: on loopback, one thread per connection.
+"""HTTP server of the cache, for nginx: on loopback, one event loop for all connections.
 
 Responses with a complete page or file carry X-Accel-Redirect: nginx sends them from the volume.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import math
+import resource
 import time
-from collections.abc import Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from aiohttp import web
 from packaging.utils import canonicalize_name
 
 from mirror.cache.errors import NotFoundError, UnavailableError
 from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download, FileCache
 from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
+from mirror.cache.negotiation import choose_form
+from mirror.cache.package_paths import PACKAGES_PATH, PackagePath
 from mirror.cache.page_cache import PageCache
 from mirror.cache.page_store import PageStore
 from mirror.cache.project_page import FILES_PATH
@@ -28,17 +31,23 @@ from mirror.settings import SIMPLE_JSON
 from mirror.store.inventory import list_cached_projects
 from mirror.volume import METADATA_SUFFIX
 
-_CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html; charset=utf-8"}
-_RETRY_LATER = {"Retry-After": "5"}  # seconds
+_CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html"}
+_KEEPALIVE = 120.0  # seconds; nginx closes its idle connections after 60
+_BACKLOG = 1024
+_STOP_SECONDS = 2.0  # for responses that are being sent
+_OPEN_FILES = 16384  # each download needs up to four
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CacheService:
-    """The parts of the cache, and their status."""
+    """The parts of the cache, and their status. To be created in an event loop."""
 
     def __init__(self, root: Path, upstream: UpstreamClient, scrubber: Scrubber) -> None:
         self.store = PageStore(root)
         self.scrubber = scrubber
         self.upstream = upstream
+        self.status_requests = 0  # since the start
         self.store.prepare_for(upstream.url)
         self.pages = PageCache(self.store, upstream)
         self.files = FileCache(self.store, upstream, self.pages)
@@ -54,7 +63,11 @@ class CacheService:
                 "error": upstream.error,
             },
             **self.store.count_contents(),
-            "asked": {"pages": pages.requests, "files": files.requests},
+            "asked": {
+                "pages": pages.requests,
+                "files": files.requests,
+                "status": self.status_requests,
+            },
             "fetched": {
                 "pages": pages.fetched,
                 "files": files.fetched,
@@ -69,141 +82,164 @@ class CacheService:
         }
 
 
-class CacheServer(ThreadingHTTPServer):
-    """Server on loopback; each connection that nginx keeps open occupies a thread."""
+class CacheServer:
+    """Serves on loopback; ``port`` 0 takes a free one."""
 
-    daemon_threads = True
-    request_queue_size = 1024
+    def __init__(self, service: CacheService, port: int) -> None:
+        self.port = port
+        self._service = service
+        self._runner: web.AppRunner | None = None
 
-    def __init__(self, port: int, service: CacheService) -> None:
-        self.service = service
-        super().__init__(("127.0.0.1", port), _CacheRequestHandler)
+    async def start(self) -> None:
+        """Listen; returns when requests are answered."""
+        app = web.Application(middlewares=[_refuse_bodies, self._report_errors])
+        app.router.add_get("/{path:.*}", self._respond)  # and HEAD
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE,
+            lingering_time=1.0,
+            shutdown_timeout=_STOP_SECONDS,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, "127.0.0.1", self.port, backlog=_BACKLOG, reuse_address=True
+        )
+        await site.start()
+        self.port = int(self._runner.addresses[0][1])
 
+    async def stop(self) -> None:
+        """Stop to listen; responses that are being sent have a moment to end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._service.upstream.close()
 
-class _CacheRequestHandler(BaseHTTPRequestHandler):
-    server: CacheServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 120.0
-    wbufsize = -1  # headers and body in one write
-
-    def parse_request(self) -> bool:
-        """Refuse bodies: their unread bytes would be taken for the connection's next request."""
-        if not super().parse_request():
-            return False
-        names = {name.strip().lower() for name in self.headers}
-        if names & {"content-length", "transfer-encoding"} or self.headers.defects:
-            # send_error also closes the connection
-            self.send_error(HTTPStatus.BAD_REQUEST, "no request body is accepted here")
-            return False
-        return True
-
-    def do_GET(self) -> None:
-        # pip sends the + of our links as %2B
-        parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
+    @web.middleware
+    async def _report_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
-            if parts == ["healthz"]:
-                self._send_text(HTTPStatus.OK, "ok")
-            elif parts == ["+mirror", "status"]:
-                body = json.dumps(self.server.service.status()).encode()
-                self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, body)
-            elif parts == ["+mirror", "projects"]:
-                projects = list_cached_projects(self.server.service.store.root)
-                body = json.dumps(dump(projects)).encode()
-                self._send(HTTPStatus.OK, {"Content-Type": "application/json"}, body)
-            elif len(parts) == 4 and parts[2] == "+simple":
-                self._send_page(parts[3])
-            elif len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
-                self._send_file(parts[3], parts[4], parts[5])
-            else:
-                self._send_text(HTTPStatus.NOT_FOUND, "no such page")
+            return await handler(request)
         except NotFoundError as error:
-            self._send_text(HTTPStatus.NOT_FOUND, str(error))
+            return web.Response(status=404, text=str(error))
         except UnavailableError as error:
-            self.log_error("%s: %s", self.path, error)
-            self._send_text(HTTPStatus(error.status), f"{error}\n", **_RETRY_LATER)
+            _log(f"{request.raw_path}: {error}")
+            headers = {"Retry-After": str(math.ceil(error.retry_after))}
+            return web.Response(status=error.status, text=f"{error}\n", headers=headers)
 
-    do_HEAD = do_GET
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        # pip sends the + of our links as %2B
+        path = request.raw_path.partition("?")[0]
+        parts = unquote(path).strip("/").split("/")
+        if parts == ["healthz"]:
+            return web.Response(text="ok")
+        if parts == ["+mirror", "status"]:
+            self._service.status_requests += 1
+            loop = asyncio.get_running_loop()
+            status = await loop.run_in_executor(None, self._service.status)
+            return web.json_response(status)
+        if parts == ["+mirror", "projects"]:
+            loop = asyncio.get_running_loop()
+            root = self._service.store.root
+            projects = await loop.run_in_executor(None, list_cached_projects, root)
+            return web.json_response(dump(projects))
+        if len(parts) == 4 and parts[2] == "+simple":
+            return await self._send_page(request, parts[3], has_slash=path.endswith("/"))
+        if len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
+            return await self._send_file(request, parts[3], parts[4], parts[5])
+        if len(parts) == 5 and parts[0] == PACKAGES_PATH:
+            package = PackagePath.parse(parts[1:])
+            if package is None:
+                raise NotFoundError("this is not the path of a file")
+            return await self._send(request, self._service.files.get_package(package))
+        raise NotFoundError("no such page")
 
-    def _send_page(self, name: str) -> None:
+    async def _send_page(
+        self, request: web.Request, name: str, *, has_slash: bool
+    ) -> web.StreamResponse:
         project = canonicalize_name(name)
         if not is_normalized(project):
             raise NotFoundError("this is not a project name")
-        has_slash = self.path.partition("?")[0].endswith("/")
         if project != name or not has_slash:
             location = f"{'../' if has_slash else ''}{project}/"
-            self._send(HTTPStatus.MOVED_PERMANENTLY, {"Location": location})
-            return
-        kind = "json" if SIMPLE_JSON in self.headers.get("Accept", "") else "html"
-        page = self.server.service.pages.get(project, kind)
+            return web.Response(status=301, headers={"Location": location})
+        kind = choose_form(request.headers.get("Accept", ""))
+        page = await self._service.pages.get(project, kind)
         if isinstance(page, bytes):
-            self._send(HTTPStatus.OK, {"Content-Type": _CONTENT_TYPES[kind]}, page)
-        else:
-            self._redirect_nginx(page)
+            return web.Response(body=page, content_type=_CONTENT_TYPES[kind], charset="utf-8")
+        return self._redirect_nginx(page)
 
-    def _send_file(self, project: str, folder: str, filename: str) -> None:
+    async def _send_file(
+        self, request: web.Request, project: str, folder: str, filename: str
+    ) -> web.StreamResponse:
         if not (
             is_normalized(project)
             and is_file_folder(folder)
             and is_distribution_filename(filename.removesuffix(METADATA_SUFFIX))
         ):
             raise NotFoundError("this is not the name of a file")
-        file = self.server.service.files.get(project, folder, filename)
+        return await self._send(request, await self._service.files.get(project, folder, filename))
+
+    async def _send(self, request: web.Request, file: Path | Download) -> web.StreamResponse:
         if not isinstance(file, Download):
-            self._redirect_nginx(file)
-        elif file.wait(WHOLE_FILE_WAIT):
-            self._redirect_nginx(file.target)
-        else:
-            self._stream(file)
+            return self._redirect_nginx(file)
+        if request.method != "HEAD" and await file.wait(WHOLE_FILE_WAIT):
+            return self._redirect_nginx(file.target)
+        await file.wait_for_start(READ_TIMEOUT + WHOLE_FILE_WAIT)
+        return await self._stream(request, file)
 
-    def _stream(self, download: Download) -> None:
+    async def _stream(self, request: web.Request, download: Download) -> web.StreamResponse:
         """Send a file while it downloads; on a failure, close the connection before its end."""
-        download.wait_for_start(READ_TIMEOUT + WHOLE_FILE_WAIT)
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("X-Accel-Buffering", "no")
+        headers = {"Content-Type": "application/octet-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
         if download.length is None:
-            self.send_header("Transfer-Encoding", "chunked")
+            response.enable_chunked_encoding()
         else:
-            self.send_header("Content-Length", str(download.length))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
+            response.content_length = download.length
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         try:
-            for block in download.iter_blocks():
-                if download.length is None:
-                    self.wfile.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
-                else:
-                    self.wfile.write(block)
-                self.wfile.flush()
-            if download.length is None:
-                self.wfile.write(b"0\r\n\r\n")
+            async for block in download.iter_blocks():
+                await response.write(block)
+            await response.write_eof()
         except (UnavailableError, NotFoundError) as error:
-            self.log_error("%s: %s", self.path, error)
-            self.close_connection = True
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
+            _log(f"{request.raw_path}: {error}")
+            _abort(request)
+        except ConnectionError:
+            _abort(request)
+        return response
 
-    def _redirect_nginx(self, path: Path) -> None:
+    def _redirect_nginx(self, path: Path) -> web.Response:
         """Let nginx send a file of the volume; its internal location /+held/ is our root."""
-        relative = path.relative_to(self.server.service.store.root).as_posix()
-        self._send(HTTPStatus.OK, {"X-Accel-Redirect": f"/+held/{quote(relative)}"})
+        relative = path.relative_to(self._service.store.root).as_posix()
+        return web.Response(headers={"X-Accel-Redirect": f"/+held/{quote(relative)}"})
 
-    def _send_text(self, status: HTTPStatus, text: str, **headers: str) -> None:
-        self._send(status, {"Content-Type": "text/plain; charset=utf-8", **headers}, text.encode())
 
-    def _send(self, status: HTTPStatus, headers: Mapping[str, str], body: bytes = b"") -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+@web.middleware
+async def _refuse_bodies(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse requests with a body: none is needed, and its bytes must not become a request."""
+    names: Mapping[str, str] = request.headers
+    if "Content-Length" in names or "Transfer-Encoding" in names:
+        response = web.Response(status=400, text="no request body is accepted here")
+        response.force_close()
+        return response
+    return await handler(request)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log errors only, not requests."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        message = time.strftime("%H:%M:%S ") + format % args
-        print(message.encode("ascii", "backslashreplace").decode(), flush=True)
+def _abort(request: web.Request) -> None:
+    """Close the connection at once, so that nobody takes the response for complete."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as hundreds of downloads need, if the hard limit does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _log(message: str) -> None:
+    line = time.strftime("%H:%M:%S ") + message
+    print(line.encode("ascii", "backslashreplace").decode(), flush=True)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError
-from urllib3.response import BaseHTTPResponse
+import aiohttp
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+from yarl import URL
 
-from mirror.cache.errors import NotFoundError, UpstreamResponseError, UpstreamUnavailableError
-from mirror.http_pool import NO_RETRIES, ProxyPools, final_url
+from mirror.cache.addresses import AddressGuard, GuardedResolver
+from mirror.cache.errors import (
+    NotFoundError,
+    RateLimitedError,
+    UnavailableError,
+    UpstreamResponseError,
+    UpstreamUnavailableError,
+)
+from mirror.core.errors import MirrorError
+from mirror.http_pool import create_tls_context, find_proxy
 from mirror.settings import SIMPLE_JSON
 
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -21,8 +35,13 @@ PAGE_TIMEOUT = 40.0  # seconds for a whole page
 MAX_PAGE_BYTES = 48 * 1024**2  # the largest pages of public indexes have about 15 MB
 FAILURE_PAUSE = 5.0  # seconds after a failure in which stored pages are served without a request
 ACCEPT = f"{SIMPLE_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-_CHUNK = 256 * 1024  # bytes
-_USER_AGENT = "pypi-mirror"
+MAX_RATE_LIMIT_WAIT = 15.0  # seconds of a Retry-After that are waited for, at most this often:
+_RATE_LIMIT_WAITS = 2
+_MAX_REDIRECTS = 5
+_REDIRECTS = {301, 302, 303, 307, 308}
+_READ_BUFFER = 128 * 1024  # bytes of one response, twice as much at most
+_HEADERS = {"User-Agent": "pypi-mirror"}
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's code for "with a gzip header"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,62 +52,105 @@ class UpstreamResponse:
     content_type: str
     url: str  # after redirects: the base of relative links
     etag: str
+    is_gzip: bool = False
+
+    def decode_body(self) -> bytes:
+        """Return the page; this takes a while for a compressed one. Raises UpstreamResponseError"""
+        assert self.body is not None
+        if not self.is_gzip:
+            return self.body
+        try:
+            unpacker = isal_zlib.decompressobj(_GZIP_WINDOW)
+            body: bytes = unpacker.decompress(self.body, MAX_PAGE_BYTES + 1)
+        except IsalError as error:
+            raise UpstreamResponseError(f"its page is not gzip: {error}") from error
+        if len(body) > MAX_PAGE_BYTES:
+            raise UpstreamResponseError(f"its page is larger than {MAX_PAGE_BYTES} bytes")
+        if not unpacker.eof:
+            raise UpstreamResponseError("its page is cut off")
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class FileResponse:
+    """A file that the upstream sends: its length, None if unknown, and the bytes as they arrive."""
+
+    length: int | None
+    content_type: str
+    content: aiohttp.StreamReader
 
 
 class UpstreamClient:
-    """Client of one upstream, given by the URL of its simple index. Thread-safe."""
+    """Client of one upstream, given by the URL of its simple index. For one event loop."""
 
-    def __init__(self, url: str, *, connections: int, ca_bundle: str | None = None) -> None:
+    def __init__(self, url: str, *, ca_bundle: str | None = None) -> None:
         self.url = url.rstrip("/") + "/"
         self.state_since = time.time()
         self.error = ""  # why the upstream is unavailable; empty while it works
-        self._pools = ProxyPools(connections=connections, ca_bundle=ca_bundle)
+        self._guard = AddressGuard(self.url)
+        self._tls = create_tls_context(ca_bundle)
+        self._session: aiohttp.ClientSession | None = None
         self._unavailable_until = 0.0
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether a request failed less than FAILURE_PAUSE seconds ago."""
+        """Whether a request of a page failed less than FAILURE_PAUSE seconds ago."""
         return time.monotonic() < self._unavailable_until
 
-    def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def fetch_page(self, project: str, etag: str) -> UpstreamResponse:
         """Request a page unless it has this ETag. Raises NotFoundError, UnavailableError."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
-        url = f"{self.url}{project}/"
-        end = time.monotonic() + PAGE_TIMEOUT
-        with self._get(url, headers) as response:
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT):
+                page = await self._read_page(f"{self.url}{project}/", headers, etag)
+        except TimeoutError as error:
+            raise self.mark_unavailable(f"its page took more than {PAGE_TIMEOUT:.0f} s") from error
+        except UpstreamUnavailableError as error:
+            raise self.mark_unavailable(str(error)) from error
+        self._mark_available()
+        return page
+
+    async def _read_page(self, url: str, headers: dict[str, str], etag: str) -> UpstreamResponse:
+        async with self._get(url, headers) as response:
             if response.status == 304:
-                self._mark_available()
                 return UpstreamResponse(body=None, content_type="", url="", etag=etag)
             body = bytearray()
-            for chunk in response.stream(_CHUNK, decode_content=True):
+            async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > MAX_PAGE_BYTES:
                     raise UpstreamResponseError(f"its page is larger than {MAX_PAGE_BYTES} bytes")
-                if time.monotonic() > end:
-                    raise self.mark_unavailable(f"its page took more than {PAGE_TIMEOUT:.0f} s")
-            self._mark_available()
+            encoding = response.headers.get("Content-Encoding", "identity").lower()
+            if encoding not in {"identity", "gzip", "x-gzip"}:
+                raise UpstreamResponseError(f"its page has the encoding {encoding[:40]!r}")
             return UpstreamResponse(
                 body=bytes(body),
                 content_type=response.headers.get("Content-Type", ""),
-                url=final_url(response, url),
+                url=str(response.url),
                 etag=response.headers.get("ETag", ""),
+                is_gzip=encoding != "identity",
             )
 
-    @contextmanager
-    def stream_file(self, url: str) -> Iterator[tuple[int | None, Iterator[bytes]]]:
-        """Request a file; yields its length, None if unknown, and its bytes as they arrive."""
-        with self._get(url, {"Accept-Encoding": "identity"}) as response:
+    @asynccontextmanager
+    async def stream_file(self, url: str) -> AsyncIterator[FileResponse]:
+        """Request a file. A failure says nothing about the index: other requests go on."""
+        async with self._get(url, {"Accept-Encoding": "identity"}) as response:
+            if response.status != 200:
+                raise UpstreamResponseError(f"the upstream responds with status {response.status}")
             length = response.headers.get("Content-Length", "")
-            yield (
-                int(length) if length.isdigit() else None,
-                response.stream(_CHUNK, decode_content=False),
+            yield FileResponse(
+                int(length) if length.isdecimal() else None,
+                response.headers.get("Content-Type", ""),
+                response.content,
             )
-            self._mark_available()
 
     def mark_unavailable(self, why: str) -> UpstreamUnavailableError:
-        """Record that the upstream fails; returns the error to raise."""
+        """Record that the index fails; returns the error to raise."""
         if not self.error:
             self.state_since = time.time()
         self.error = why
@@ -101,45 +163,100 @@ class UpstreamClient:
             self.state_since = time.time()
         self._unavailable_until = 0.0
 
-    @contextmanager
-    def _get(self, url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
-        """Send one request; retry once if the upstream has closed a kept connection."""
+    @asynccontextmanager
+    async def _get(
+        self, url: str, headers: dict[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; follow redirects, and wait if the upstream asks for a short pause."""
         try:
+            for waits in range(_RATE_LIMIT_WAITS + 1):
+                response = await self._follow(url, headers)
+                pause = _parse_retry_after(response.headers.get("Retry-After", ""))
+                is_last = waits == _RATE_LIMIT_WAITS or not pause or pause > MAX_RATE_LIMIT_WAIT
+                if response.status != 429 or is_last:
+                    break
+                response.close()
+                await asyncio.sleep(pause)
             try:
-                response = self._send(url, headers)
-            except ProtocolError:
-                response = self._send(url, headers)
-            try:
-                self._check_status(response)
+                _check_status(response.status, pause)
                 yield response
             finally:
-                # a connection that was read to its end returns to the pool, others are closed
-                if response.closed:
-                    response.release_conn()
-                else:
-                    response.close()
-        except (HTTPError, OSError) as error:
-            if isinstance(error, OSError) and error.filename is not None:
+                response.close() if not response.content.is_eof() else response.release()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamUnavailableError(f"{type(error).__name__}: {error}"[:300]) from error
+        except OSError as error:
+            if error.filename is not None:
                 raise  # an error of our disk
-            raise self.mark_unavailable(f"{type(error).__name__}: {error}"[:300]) from error
+            raise UpstreamUnavailableError(f"{type(error).__name__}: {error}"[:300]) from error
 
-    def _send(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
-        return self._pools.for_url(url).request(
-            "GET",
-            url,
-            headers={"User-Agent": _USER_AGENT, **headers},
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-            retries=NO_RETRIES,
-        )
+    async def _follow(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._send(url, headers)
+            location = response.headers.get("Location", "")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.close()
+            url = urljoin(url, location).partition("#")[0]
+            if urlsplit(url).scheme not in {"http", "https"}:
+                raise UpstreamResponseError(f"the upstream redirects to {url[:200]!r}")
+        raise UpstreamResponseError("the upstream redirects too often")
 
-    def _check_status(self, response: BaseHTTPResponse) -> None:
-        status = response.status
-        if status in {200, 304}:
-            return
-        response.drain_conn()
-        if status in {404, 410}:
-            raise NotFoundError(f"the upstream responds with status {status}")
-        if status == 429 or status >= 500:
-            raise self.mark_unavailable(f"the upstream responds with status {status}")
-        raise UpstreamResponseError(f"the upstream responds with status {status}")
+    async def _send(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        try:
+            proxy = find_proxy(url)
+        except MirrorError as error:
+            raise UnavailableError(str(error)) from error
+        if proxy:
+            self._guard.proxy_hosts.add(urlsplit(proxy).hostname or "")
+        await self._guard.check_url(url)
+        try:
+            target = URL(url, encoded=url.isascii())
+            return await self._open_session().get(
+                target, headers=headers, proxy=proxy or None, allow_redirects=False
+            )
+        except (ValueError, UnicodeError) as error:  # InvalidURL is a ValueError, too
+            raise UpstreamResponseError(f"not a usable URL: {url[:200]!r}") from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,  # pages and files have limits of their own
+                ssl=self._tls,
+                resolver=GuardedResolver(self._guard),
+                keepalive_timeout=30,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                headers=_HEADERS,
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT
+                ),
+            )
+        return self._session
+
+
+def _check_status(status: int, retry_after: float) -> None:
+    if status in {200, 304}:
+        return
+    message = f"the upstream responds with status {status}"
+    if status in {404, 410}:
+        raise NotFoundError(message)
+    if status == 429:
+        raise RateLimitedError(message, retry_after)
+    if status >= 500:
+        raise UpstreamUnavailableError(message)
+    raise UpstreamResponseError(message)
+
+
+def _parse_retry_after(text: str) -> float:
+    """Return the seconds of a Retry-After header, a number or a date; 0 if there is none."""
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return 0.0
+    return max((when - datetime.now(UTC)).total_seconds(), 0.0) if when.tzinfo else 0.0

@@ -102,7 +102,9 @@ class LocalMirror:
             is_answering = bool(running) and client.is_alive()
             version = client.get_server_version() if is_answering else ""
         files, size = count_files(
-            self.paths.server_dir / volume.DEVPI_FILES, self.paths.cache_dir / volume.FILES
+            self.paths.server_dir / volume.DEVPI_FILES,
+            self.paths.cache_dir / volume.FILES,
+            self.paths.cache_dir / volume.PACKAGES,
         )
         if is_answering and len(running) == len(records):
             state = "running"

@@ -19,6 +19,7 @@ from mirror import volume
 from mirror.core.codec import json_key
 from mirror.settings import MIRROR_INDEX
 from mirror.store.database import iter_database_files
+from mirror.store.digests import BLAKE2B
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,16 @@ def list_cached_projects(public: Path) -> tuple[CachedProject, ...]:
     for folder in (volume.LINKS, volume.FILES):
         with suppress(OSError):
             names |= {path.name for path in (public / folder).iterdir()}
-    counts = {name: count_files(public / volume.FILES / name) for name in sorted(names)}
+    counts = {name: count_files(public / volume.FILES / name) for name in names}
+    for folder in (public / volume.PACKAGES).glob("*/*/*/"):
+        for path in folder.iterdir():
+            if not path.name.endswith((volume.METADATA_SUFFIX, volume.HASH_SUFFIX)):
+                name = _read_project(path.name)
+                files, size = counts.get(name, (0, 0))
+                counts[name] = files + 1, size + path.stat().st_size
     return tuple(
-        CachedProject(name=name, files=number, size=size) for name, (number, size) in counts.items()
+        CachedProject(name=name, files=number, size=size)
+        for name, (number, size) in sorted(counts.items())
     )
 
 
@@ -144,6 +152,28 @@ def _iter_cached_files(public: Path) -> Iterator[StoredFile]:
         metadata = _read_metadata_hashes(volume.links_path(public, project.name))
         for folder in sorted(project.glob("*/")):
             yield from _iter_folder(folder, metadata)
+    for folder in sorted((public / volume.PACKAGES).glob("*/*/*/")):
+        yield from _iter_package_folder(folder)
+
+
+def _iter_package_folder(folder: Path) -> Iterator[StoredFile]:
+    """Yield the distributions in one folder of the upstream's path, and their core metadata."""
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    parts = folder.parts[-3:]
+    root = f"/{volume.PACKAGES}/{'/'.join(parts)}"
+    if all(name.endswith(volume.HASH_SUFFIX) for name in files):
+        yield StoredFile(path=folder, kind="folder")
+    for name, path in files.items():
+        if name.endswith(volume.HASH_SUFFIX):
+            continue
+        measured = volume.with_suffix(path, volume.HASH_SUFFIX)
+        is_metadata = name.endswith(volume.METADATA_SUFFIX)
+        yield StoredFile(
+            path=path,
+            hash_spec=_read_measured_hash(path) if is_metadata else f"{BLAKE2B}={''.join(parts)}",
+            url=f"{root}/{quote(name)}",
+            companions=(measured,) if is_metadata else (),
+        )
 
 
 def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[StoredFile]:
@@ -179,7 +209,7 @@ def _read_metadata_hashes(links: Path) -> dict[tuple[str, str], str]:
     with suppress(OSError, UnicodeDecodeError):
         for line in links.read_text().splitlines():
             fields = line.split(" ")
-            if len(fields) == 4 and len(fields[3]) == 64:
+            if len(fields) >= 4 and len(fields[3]) == 64:
                 hashes[fields[0], unquote(fields[1])] = fields[3]
     return hashes
 
@@ -189,6 +219,10 @@ def _read_hash_spec(path: Path) -> str:
     folder = path.parent.name
     if len(folder) == 64 and all(letter in "0123456789abcdef" for letter in folder):
         return f"sha256={folder}"
+    return _read_measured_hash(path)
+
+
+def _read_measured_hash(path: Path) -> str:
     try:
         return f"sha256={volume.with_suffix(path, volume.HASH_SUFFIX).read_text().strip()}"
     except (OSError, UnicodeDecodeError):

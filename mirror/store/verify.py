@@ -7,7 +7,6 @@ and in the background of the cache (mirror.cache.scrubber).
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Literal
 
 from mirror import volume
 from mirror.core.errors import MirrorError
+from mirror.store.digests import create_digest
 from mirror.store.download import check_download
 from mirror.store.inventory import StoredFile, is_page_intact, iter_stored_files
 
@@ -129,9 +129,9 @@ def _check_file(
         pause(stat.st_size)
         return "sound" if is_page_intact(file.path) else "corrupt"
     algorithm, _, expected = file.hash_spec.partition("=")
-    if not expected or algorithm not in hashlib.algorithms_available:
+    digest = create_digest(algorithm) if expected else None
+    if digest is None:
         return "unknown"
-    digest = hashlib.new(algorithm, usedforsecurity=False)
     try:
         with file.path.open("rb") as content:
             while chunk := content.read(_CHUNK):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import queue
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ from typing import Any
 import httpx
 
 from mirror import devpi
+from mirror.cache.scrubber import Scrubber
+from mirror.cache.server import CacheServer, CacheService
+from mirror.cache.upstream import UpstreamClient
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
 from mirror.settings import SIMPLE_JSON
@@ -56,6 +63,29 @@ class CacheClient:
         if not redirect:
             return bytes(response.content)
         return (self.root / redirect.removeprefix("/+held/")).read_bytes()
+
+
+@contextmanager
+def run_cache(root: Path, upstream_url: str, scrubber: Scrubber) -> Iterator[CacheClient]:
+    """Run the cache in a thread of this process for the length of a block."""
+    ports: queue.Queue[int] = queue.Queue()
+    loop = asyncio.new_event_loop()
+    stopped = asyncio.Event()
+
+    async def serve() -> None:
+        service = CacheService(root, UpstreamClient(upstream_url), scrubber)
+        server = CacheServer(service, 0)
+        await server.start()
+        ports.put(server.port)
+        await stopped.wait()
+        await server.stop()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    yield CacheClient(root, ports.get(timeout=20))
+    loop.call_soon_threadsafe(stopped.set)
+    thread.join(20)
+    loop.close()
 
 
 class CacheProcess:

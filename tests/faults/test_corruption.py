@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mirror.cache.scrubber import Scrubber
-from mirror.cache.server import CacheServer, CacheService
-from mirror.cache.upstream import UpstreamClient
 from mirror.core.wait import Deadline, wait_until
-from tests.faults.cache_process import CacheClient
+from tests.faults.cache_process import CacheClient, run_cache
 from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 from tests.local.mirror_home import MirrorHome
@@ -95,13 +92,9 @@ def scrubbed_cache(healthy_upstream: FaultyUpstream, tmp_path: Path) -> Iterator
     """A cache in this process that checks all stored files every second."""
     root = tmp_path / "data/public"
     scrubber = Scrubber(root.parent, interval=1.0)
-    upstream = UpstreamClient(healthy_upstream.url, connections=2)
-    server = CacheServer(0, CacheService(root, upstream, scrubber))
-    scrubber.start()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield CacheClient(root, int(server.server_address[1]))
-    server.shutdown()
-    server.server_close()
+    with run_cache(root, healthy_upstream.url, scrubber) as client:
+        scrubber.start()
+        yield client
 
 
 def test_the_scrubber_removes_corrupted_files_by_itself(

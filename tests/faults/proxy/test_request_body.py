@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mirror.cache.scrubber import Scrubber
-from mirror.cache.server import CacheServer, CacheService
-from mirror.cache.upstream import UpstreamClient
 from mirror.settings import SIMPLE_JSON
+from tests.faults.cache_process import run_cache
 from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.mirror_client import MirrorClient
 
@@ -85,15 +83,8 @@ def test_a_body_is_never_read_as_another_clients_request(
 @pytest.fixture
 def cache_port(tmp_path: Path, upstream: FaultyUpstream) -> Iterator[int]:
     """Run the cache without nginx; yields its port."""
-    service = CacheService(
-        tmp_path / "public", UpstreamClient(upstream.url, connections=2), Scrubber(tmp_path)
-    )
-    server = CacheServer(0, service)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield int(server.server_address[1])
-    server.shutdown()
-    server.server_close()
+    with run_cache(tmp_path / "public", upstream.url, Scrubber(tmp_path)) as client:
+        yield client.port
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ def test_counts_requests_and_hits() -> None:
     assert parse(probe_requests=5000).hit_rate is None, "there were no requests but the probes'"
 
 
+def test_looking_does_not_change_the_hit_rate() -> None:
+    status = parse(asked={"pages": 60, "files": 40, "status": 25})
+    assert status.requests == 1000 - 25 * 4
+
+
 def test_reports_an_upstream_that_does_not_answer() -> None:
     status = parse(upstream={"url": "u", "state": "away", "since": "20:00", "error": "refused"})
     assert (status.upstream_away, status.upstream_since) == ("refused", "20:00")

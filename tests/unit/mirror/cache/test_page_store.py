@@ -59,10 +59,12 @@ def test_finds_the_source_of_a_file_and_of_its_metadata(store: PageStore) -> Non
     store.save_page("lib", make_page("1", "2"), "")
     source = store.find_source("lib", SHA, "lib-2.tar.gz")
     assert source is not None
-    assert (source.url, source.sha256) == ("https://h.example/lib-2.tar.gz", SHA)
+    assert source.url == "https://h.example/lib-2.tar.gz"
+    assert source.hashes == {"sha256": SHA}
     metadata = store.find_source("lib", SHA, "lib-2.tar.gz.metadata")
     assert metadata is not None
-    assert (metadata.url, metadata.sha256) == ("https://h.example/lib-2.tar.gz.metadata", "cd" * 32)
+    assert metadata.url == "https://h.example/lib-2.tar.gz.metadata"
+    assert metadata.hashes == {"sha256": "cd" * 32}
     assert store.find_source("lib", SHA, "lib-1.tar.gz.metadata") is None
     assert store.find_source("lib", SHA, "lib-3.tar.gz") is None
     assert store.find_source("other", SHA, "lib-1.tar.gz") is None

@@ -176,7 +176,7 @@ def test_parses_or_rejects_any_json(files: list[dict[str, Any]]) -> None:
         return
     assert json.loads(page.body) == page.document
     project_page.render_html(page.document)
-    assert all(len(line.split(" ")) == 4 for line in page.links.splitlines()[1:])
+    assert all(len(line.split(" ")) in (4, 5) for line in page.links.splitlines()[1:])
 
 
 @given(st.text(max_size=40))
@@ -184,3 +184,111 @@ def test_accepted_names_are_safe_as_paths(name: str) -> None:
     assert not is_normalized(name) or canonicalize_name(name) == name
     if is_distribution_filename(name):
         assert "/" not in name and not name.startswith(".") and "\n" not in name
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        make_document(make_file()),
+        b"\xef\xbb\xbf" + make_document(make_file()),
+        b" \n<!doctype html><a href='/some_lib-1.0-py3-none-any.whl'>x</a>",
+        b"<HTML><a href='/some_lib-1.0-py3-none-any.whl'>x</a></HTML>",
+    ],
+)
+def test_the_body_of_a_page_without_a_content_type_tells(body: bytes) -> None:
+    assert len(parse(body, "").document["files"]) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html><a href='/login'>Log in</a></html>", b"plain text", b"", b"[1]"]
+)
+def test_other_bodies_without_a_content_type_are_refused(body: bytes) -> None:
+    with pytest.raises(InvalidPageError):
+        parse(body, "")
+
+
+def test_a_bad_entry_is_dropped_among_good_ones() -> None:
+    good = make_file("some_lib-1.0.tar.gz")
+    bad: list[Any] = [
+        make_file(url=None),
+        make_file(url=3),
+        {"filename": 3, "url": "x"},
+        {},
+        "text",
+        None,
+        make_file(url="http://["),
+    ]
+    document = json.loads(make_document(good))
+    document["files"] = [*bad, *document["files"], *bad]
+    page = parse(json.dumps(document).encode())
+    assert [file["filename"] for file in page.document["files"]] == ["some_lib-1.0.tar.gz"]
+
+
+@pytest.mark.parametrize("hashes", [{"sha256": None}, {"sha256": ""}, {"md5": 5}, None, []])
+def test_hashes_that_are_none_are_dropped(hashes: object) -> None:
+    page = parse(make_document(make_file(hashes=hashes)))
+    assert page.document["files"][0]["hashes"] == {}
+    html = project_page.render_html(page.document).decode()
+    assert "#" not in html.partition("<a ")[2].partition(">")[0]
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "x\\udfffy"])
+@pytest.mark.parametrize("key", ["filename", "url", "requires-python"])
+def test_lone_surrogates_are_no_crash(text: str, key: str) -> None:
+    document = make_document(make_file("some_lib-1.0.tar.gz"), make_file(**{"requires-python": ""}))
+    value = {"filename": b"some_lib-1.0-", "url": b"https://files.example/p/"}.get(key, b"")
+    old = (
+        b'"requires-python": "'
+        if key == "requires-python"
+        else b'"%s": "%s' % (key.encode(), value)
+    )
+    body = document.replace(old, old + text.encode())
+    assert body != document
+    with suppress(InvalidPageError):
+        parse(body).body.decode()
+
+
+def test_other_hashes_are_recorded_to_be_checked() -> None:
+    md5, sha512 = "AB" * 16, "cd" * 64
+    page = parse(
+        make_document(
+            make_file("some_lib-1.0.tar.gz", hashes={"md5": md5, "sha512": sha512, "other": "ef"}),
+            make_file("some_lib-1.1.tar.gz", hashes={"sha256": SHA.upper(), "md5": "short"}),
+            make_file("some_lib-1.2.tar.gz", hashes={"sha256": SHA, "md5": "zz" * 16}),
+        )
+    )
+    first, second, third = page.links.splitlines()[1:]
+    assert first.endswith(f" - md5={md5.lower()},sha512={sha512}")
+    assert second.startswith(f"{SHA} ")
+    assert second.endswith(" -")
+    assert third.endswith(" -")
+
+
+def test_the_status_of_a_project_is_in_both_forms() -> None:
+    """PEP 792."""
+    status = {"status": "quarantined", "reason": 'bad "stuff" <here>'}
+    document = json.loads(make_document(make_file())) | {"project-status": status}
+    page = parse(json.dumps(document).encode())
+    assert page.document["project-status"] == status
+    html = project_page.render_html(page.document)
+    assert b'<meta name="pypi:project-status" content="quarantined">' in html
+    assert parse(html, "text/html").document["project-status"] == status
+    assert b"project-status" not in project_page.render_html(parse(make_document()).document)
+
+
+def test_links_of_an_index_with_relative_links_and_md5() -> None:
+    """As Nexus writes them."""
+    body = (
+        "<html><head><title>Links for some-lib</title></head><body>"
+        '<a href="../../packages/some-lib/1.0/some_lib-1.0%2Blocal-py3-none-any.whl'
+        f'#md5={"ab" * 16}"'
+        ' data-requires-python="&gt;=3.8" rel="internal">x</a><br/></body></html>'
+    )
+    page = parse(body.encode(), "text/html")
+    (file,) = page.document["files"]
+    assert file["filename"] == "some_lib-1.0+local-py3-none-any.whl"
+    assert file["hashes"] == {"md5": "ab" * 16}
+    assert " https://index.example/packages/some-lib/1.0/" in page.links
+    assert page.links.rstrip().endswith(f"- md5={'ab' * 16}")
+    html = project_page.render_html(page.document).decode()
+    assert f"#md5={'ab' * 16}" in html

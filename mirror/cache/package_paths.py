@@ -1,0 +1,101 @@
+"""Reversible file URLs: what follows ``…/packages/`` is the same at the upstream and here.
+
+The path starts with the BLAKE2b-256 of the file: aa/bb/<the other 60 digits>/<filename>. So a file
+can be verified by its path alone, without its page, and a lock that names the upstream's URLs can
+be moved to the mirror and back (mirror/lock_urls.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from mirror.cache.names import is_distribution_filename, quote_filename
+from mirror.volume import METADATA_SUFFIX
+from mirror.wheels import SDIST_SUFFIXES
+
+PACKAGES_PATH = "packages"  # below the server's root URL
+
+_FIRST_URL = re.compile(r"(https?://[^\s\"\\#?]+/packages/)[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/")
+_DIGEST_LENGTH = len("aa/bb/") + 60 + len("/")
+_DIGESTS = re.compile(r"(?:[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/\n)*")
+_PLAIN_NAMES = re.compile(  # none of them is quoted in a URL
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.(?:whl|tar\.gz|zip|tar\.bz2|egg|exe)\n)*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePath:
+    """The path of a file below ``packages/``: its digest in three parts, and its filename."""
+
+    first: str
+    second: str
+    rest: str
+    filename: str
+
+    @classmethod
+    def parse(cls, parts: Sequence[str]) -> PackagePath | None:
+        """Return the path with these decoded parts; None if they are not those of a file."""
+        if len(parts) != 4 or not _DIGESTS.fullmatch("/".join(parts[:3]) + "/\n"):
+            return None
+        if not is_distribution_filename(parts[3].removesuffix(METADATA_SUFFIX)):
+            return None
+        return cls(*parts)
+
+    @property
+    def blake2b(self) -> str:
+        """The digest of the distribution, also in the path of its core metadata."""
+        return self.first + self.second + self.rest
+
+    @property
+    def distribution(self) -> PackagePath:
+        """The path without the suffix of core metadata."""
+        name = self.filename.removesuffix(METADATA_SUFFIX)
+        return PackagePath(self.first, self.second, self.rest, name)
+
+    @property
+    def is_metadata(self) -> bool:
+        return self.filename.endswith(METADATA_SUFFIX)
+
+    def __str__(self) -> str:
+        """Return it as the end of a URL."""
+        return f"{self.first}/{self.second}/{self.rest}/{quote_filename(self.filename)}"
+
+
+def find_origin(urls: Sequence[str], filenames: Sequence[str]) -> str:
+    """Return what precedes the path of each URL, ending in /packages/; empty if they differ.
+
+    Also empty if a path does not hold a digest and its file's own name.
+    """
+    first = _FIRST_URL.match(urls[0]) if urls else None
+    if first is None:
+        return ""
+    origin = first[1]
+    start, end = len(origin), len(origin) + _DIGEST_LENGTH
+    quoted = filenames
+    if not _PLAIN_NAMES.fullmatch("\n".join(filenames) + "\n"):
+        if not all(map(is_distribution_filename, filenames)):
+            return ""
+        quoted = list(map(quote_filename, filenames))
+    # whole lists at once: a page may list ten thousand files
+    if [url[end:] for url in urls] != list(quoted):
+        return ""
+    if not _DIGESTS.fullmatch("\n".join([url[start:end] for url in urls]) + "\n"):
+        return ""
+    return origin if all(url.startswith(origin) for url in urls) else ""
+
+
+def guess_projects(filename: str) -> Iterator[str]:
+    """Yield the normalized names of projects that a file may belong to, the likeliest first."""
+    name = filename.removesuffix(METADATA_SUFFIX)
+    if name.endswith((".whl", ".egg")):
+        yield str(canonicalize_name(name.partition("-")[0]))
+        return
+    suffix = next((suffix for suffix in SDIST_SUFFIXES if name.endswith(suffix)), "")
+    parts = name.removesuffix(suffix).split("-")
+    by_version = [n for n in range(1, len(parts)) if parts[n][:1].isdigit()]
+    for count in dict.fromkeys((*by_version, *range(len(parts) - 1, 0, -1))):
+        yield str(canonicalize_name("-".join(parts[:count])))
