@@ -8,11 +8,14 @@ from pathlib import Path
 
 from cli.options import ClusterOptions
 from images.vendor import PrivateIndex
+from mirror.cache_status import CacheStatus
 from mirror.client import IndexClient
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
+from mirror.lock_urls import IndexAddresses
 from mirror.settings import Endpoint
+from mirror.volume import PACKAGES
 
 
 @contextmanager
@@ -25,6 +28,35 @@ def open_index(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
         return
     with _open_cluster(target) as (client, _):
         yield client
+
+
+def read_addresses(local: bool, target: ClusterOptions) -> tuple[IndexAddresses, IndexAddresses]:
+    """Return the addresses of the index that the mirror fetches from, and the mirror's own."""
+    endpoint, stats = _read_local(target) if local else _read_cluster(target)
+    if stats is None:
+        raise UnfitError(
+            "the mirror does not tell where it fetches from",
+            why="without nginx, devpi serves alone, and its links are not reversible",
+            next_step="install nginx, then mirror up --local",
+        )
+    own = IndexAddresses(endpoint.url, f"{endpoint.root_url}/{PACKAGES}/")
+    return IndexAddresses(stats.upstream, stats.upstream_origin), own
+
+
+def _read_local(target: ClusterOptions) -> tuple[Endpoint, CacheStatus | None]:
+    deadline = Deadline.after(target.timeout)
+    endpoint = LocalMirror().require_endpoint(deadline)
+    with IndexClient(endpoint.root_url, deadline) as client:
+        return endpoint, client.read_stats()
+
+
+def _read_cluster(target: ClusterOptions) -> tuple[Endpoint, CacheStatus | None]:
+    from deploy.lifecycle.connect import open_client, read_endpoint
+
+    cluster = target.connect()
+    endpoint = read_endpoint(cluster, target.namespace)
+    with open_client(cluster, target.namespace, endpoint) as client:
+        return endpoint, client.read_stats()
 
 
 @contextmanager

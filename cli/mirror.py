@@ -23,6 +23,7 @@ _SECTIONS = {
     },
     "Use it": {
         "env": "Print or publish the environment that makes uv and pip use it.",
+        "lock": "Move the URLs of a lock to the mirror and back.",
         "attach": "Let workloads use the mirror: its environment, by envFrom.",
         "detach": "Restore workloads as they were before `mirror attach`.",
     },

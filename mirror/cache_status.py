@@ -32,6 +32,7 @@ class CacheStatus:
     asked: int
     fetched: int
     upstream: str
+    upstream_origin: str  # what precedes the paths of its files; empty if not known
     upstream_away: str  # why the upstream does not answer; empty if it answers
     upstream_since: str
     free: int
@@ -79,6 +80,7 @@ def parse_cache_status(
         asked=int(asked["pages"]) + int(asked["files"]),
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),
+        upstream_origin=str(upstream.get("origin") or ""),
         upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
         upstream_since=_format_time(upstream.get("since")),
         free=int(volume["free"]),

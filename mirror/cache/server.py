@@ -61,6 +61,7 @@ class CacheService:
                 "state": "away" if upstream.error else "ok",
                 "since": upstream.state_since,
                 "error": upstream.error,
+                "origin": self.store.read_origin(),
             },
             **self.store.count_contents(),
             "asked": {

@@ -14,7 +14,6 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from isal import isal_zlib
-from isal.igzip_lib import IsalError
 from yarl import URL
 
 from mirror.cache.addresses import AddressGuard, GuardedResolver
@@ -62,7 +61,7 @@ class UpstreamResponse:
         try:
             unpacker = isal_zlib.decompressobj(_GZIP_WINDOW)
             body: bytes = unpacker.decompress(self.body, MAX_PAGE_BYTES + 1)
-        except IsalError as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub says Any
             raise UpstreamResponseError(f"its page is not gzip: {error}") from error
         if len(body) > MAX_PAGE_BYTES:
             raise UpstreamResponseError(f"its page is larger than {MAX_PAGE_BYTES} bytes")

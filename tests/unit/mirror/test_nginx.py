@@ -39,5 +39,5 @@ def test_probes_of_the_kubelet_send_no_body() -> None:
 
 def test_stored_files_are_internal() -> None:
     blocks = [block for block in find_blocks(CONFIG) if "/+held/" in block.partition("{")[0]]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     assert all("internal;" in block for block in blocks)

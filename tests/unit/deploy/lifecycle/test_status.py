@@ -27,6 +27,7 @@ FULL_CACHE = CacheStatus(
     asked=0,
     fetched=0,
     upstream="https://index.example",
+    upstream_origin="",
     upstream_away="",
     upstream_since="",
     free=0,

@@ -130,7 +130,7 @@ def test_waits_as_long_as_a_limited_request_asks_for(
     async def record(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(upstream.asyncio, "sleep", record)
+    monkeypatch.setattr(asyncio, "sleep", record)
     limited = httpserver.expect_ordered_request("/simple/lib/")
     limited.respond_with_data(status=429, headers={"Retry-After": "7"})
     httpserver.expect_ordered_request("/simple/lib/").respond_with_data(
@@ -154,7 +154,7 @@ def test_passes_a_long_pause_on(
     async def skip(seconds: float) -> None:
         pass
 
-    monkeypatch.setattr(upstream.asyncio, "sleep", skip)
+    monkeypatch.setattr(asyncio, "sleep", skip)
     headers = {"Retry-After": header} if header else {}
     httpserver.expect_request("/simple/lib/").respond_with_data(status=429, headers=headers)
     with pytest.raises(RateLimitedError) as error:
