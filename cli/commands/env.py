@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import click
 
+from cli.index_session import read_addresses
 from cli.options import NAMESPACE, AliasedOption, ClusterOptions, cluster_options, local_option
 from cli.output import terminal
 from deploy.manifests.mirror_objects import render_environment_map
@@ -16,6 +17,7 @@ from deploy.manifests.model import ENV_MAP
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.local.mirror import LocalMirror
+from mirror.lock_urls import IndexAddresses
 from mirror.settings import Endpoint
 
 
@@ -28,10 +30,11 @@ from mirror.settings import Endpoint
     "environment_format",
     cls=AliasedOption,
     old=["--format"],
-    type=click.Choice(["shell", "dotenv", "json", "yaml", "configmap"]),
+    type=click.Choice(["shell", "dotenv", "json", "yaml", "configmap", "uv.toml"]),
     default="shell",
     show_default=True,
-    help="configmap: the object as YAML, for GitOps.",
+    help="configmap: the object as YAML, for GitOps. uv.toml: a proxy index, which leaves the URLs "
+    "of locks as they are; for versions of uv that have these.",
 )
 @click.option("--publish", is_flag=True, help="Write it to a ConfigMap in the given namespaces.")
 @click.argument("namespaces", nargs=-1, type=NAMESPACE, metavar="[NAMESPACE]...")
@@ -73,11 +76,36 @@ def env(
             _print_published(endpoint, namespaces)
             return
         endpoint = read_endpoint(target.connect(), target.namespace)
+    if environment_format == "uv.toml":
+        index, mirror = read_addresses(local, target)
+        click.echo(render_uv_index(index, mirror), nl=False)
+        return
     if environment_format == "configmap":
         terminal.yaml_documents([render_environment_map(None, endpoint)])
     else:
         variables = endpoint.environment() | bypass_proxies(str(endpoint.address), os.environ)
         click.echo(render_environment(variables, environment_format))
+
+
+def render_uv_index(index: IndexAddresses, mirror: IndexAddresses) -> str:
+    """Return uv's configuration of a proxy index: locks keep the URLs of the index."""
+    lines = [
+        "[[index]]",
+        'name = "pypi-mirror"',
+        f"url = {json.dumps(mirror.index)}",
+        f"proxy-for = {json.dumps(index.index)}",
+        f"artifact-base-url = {json.dumps(mirror.files)}",
+    ]
+    if index.files:  # uv has to know where the proxied index keeps its files, too
+        lines += [
+            "",
+            "[[index]]",
+            'name = "upstream"',
+            f"url = {json.dumps(index.index)}",
+            f"artifact-base-url = {json.dumps(index.files)}",
+            "default = true",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def bypass_proxies(address: str, environment: Mapping[str, str]) -> dict[str, str]:

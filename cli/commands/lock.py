@@ -37,7 +37,7 @@ def lock() -> None:
 @lock.command("to")
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
 @local_option
-@cluster_options(default_timeout="30s")
+@cluster_options("30s")
 @output_option
 def lock_to(path: Path, local: bool, target: ClusterOptions, output: OutputFormat) -> None:
     """Make the URLs of a lock lead to the mirror."""
@@ -51,7 +51,7 @@ def lock_to(path: Path, local: bool, target: ClusterOptions, output: OutputForma
 @lock.command("from")
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
 @local_option
-@cluster_options(default_timeout="30s")
+@cluster_options("30s")
 @output_option
 def lock_from(path: Path, local: bool, target: ClusterOptions, output: OutputFormat) -> None:
     """Make the URLs of a lock lead to the index that the mirror fetches from."""

@@ -74,8 +74,8 @@ def list_cached_projects(public: Path) -> tuple[CachedProject, ...]:
         with suppress(OSError):
             names |= {path.name for path in (public / folder).iterdir()}
     counts = {name: count_files(public / volume.FILES / name) for name in names}
-    for folder in (public / volume.PACKAGES).glob("*/*/*/"):
-        for path in folder.iterdir():
+    for package in (public / volume.PACKAGES).glob("*/*/*/"):
+        for path in package.iterdir():
             if not path.name.endswith((volume.METADATA_SUFFIX, volume.HASH_SUFFIX)):
                 name = _read_project(path.name)
                 files, size = counts.get(name, (0, 0))
