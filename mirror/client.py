@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from mirror import devpi
 from mirror.cache_status import CacheStatus, parse_cache_status
 from mirror.core.codec import load
-from mirror.core.errors import MirrorIndexError, RefusedError
+from mirror.core.errors import IndexTimeout, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
@@ -244,6 +244,12 @@ class IndexClient:
                 **options,
             )
         except HTTPError as error:
+            if self._deadline.expired:
+                raise IndexTimeout(
+                    f"timed out: no response to {method} {path} from the mirror",
+                    why=f"{self.root_url} did not answer within --timeout",
+                    next_step="give more time, such as --timeout 5m",
+                ) from error
             raise MirrorIndexError(
                 f"the mirror at {self.root_url} does not respond",
                 why=f"{type(error).__name__}: {error}",

@@ -67,6 +67,12 @@ class MirrorIndexError(MirrorError):
     """The package index responded with an error, or not at all."""
 
 
+class IndexTimeout(MirrorIndexError):
+    """The package index did not respond before the deadline of the command."""
+
+    exit_code = 4
+
+
 class ProgramError(MirrorError):
     """A program failed, or could not be started."""
 
