@@ -41,6 +41,12 @@ list_categories = list_extensions("deploy.checks")
 list_delivery_methods = list_extensions("deploy.delivery")
 
 
+def list_checks(_: click.Context) -> Iterable[str]:
+    from deploy.doctor import explain
+
+    return explain.list_checks()
+
+
 def list_recipes(_: click.Context) -> Iterable[str]:
     from images.recipes import list_recipe_names
 

@@ -24,6 +24,7 @@ from cli.output import terminal
 from cli.output.doctor_report import print_report
 from deploy.doctor import run
 from deploy.doctor.bundle import write_bundle
+from deploy.doctor.explain import explain_check
 from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorReport, Severity
@@ -76,6 +77,13 @@ from mirror.core.errors import InputError
     help="Check saved evidence; needs no cluster.",
 )
 @click.option(
+    "--explain",
+    "explained",
+    metavar="CHECK",
+    shell_complete=completion.complete(completion.list_checks),
+    help="Explain a check, such as dns.search-domains; needs no cluster.",
+)
+@click.option(
     "--bundle",
     type=OUTPUT_FILE,
     metavar="FILE",
@@ -98,6 +106,7 @@ def doctor(
     image: str | None,
     save: Path | None,
     source: Path | None,
+    explained: str | None,
     bundle: Path | None,
     fail_on: str,
     verbose: bool,
@@ -118,7 +127,11 @@ def doctor(
     mirror doctor --bundle report.tar.gz      for a bug report, without secrets
     mirror doctor --save evidence.json        save the evidence, then anywhere:
     mirror doctor --from evidence.json        the same report, without a cluster
+    mirror doctor --explain dns.egress        what a check means, and what to do
     """
+    if explained is not None:
+        click.echo(explain_check(explained))
+        return
     categories = run.load_categories(category_names)
     cluster = None
     if source is not None:

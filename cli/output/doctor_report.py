@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.text import Text
@@ -31,12 +31,11 @@ _MIN_WIDTH, _MAX_WIDTH = 60, 100  # columns of prose
 def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) -> None:
     """Print each category with the checks that did not pass, then every finding."""
     out.print(Text(title, style="bold"))
-    numbers: dict[str, list[int]] = {}
+    found: dict[str, list[tuple[int, Finding]]] = {}
     for number, finding in enumerate(report.findings, start=1):
-        numbers.setdefault(finding.check, []).append(number)
-    severities = {finding.check: finding.severity for finding in reversed(report.findings)}
+        found.setdefault(finding.check, []).append((number, finding))
     for category, members in groupby(report.results, key=lambda result: result.category):
-        _print_category(category, list(members), severities, numbers, every_fact)
+        _print_category(category, list(members), found, every_fact)
     _print_gaps(report)
     printed: dict[Remedy, str] = {}
     for number, finding in enumerate(report.findings, start=1):
@@ -52,12 +51,11 @@ def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) 
 def _print_category(
     name: str,
     results: Sequence[CheckResult],
-    severities: dict[str, Severity],
-    numbers: dict[str, list[int]],
+    found: Mapping[str, Sequence[tuple[int, Finding]]],
     every_fact: bool,
 ) -> None:
     holding = [result for result in results if result.outcome == "ok"]
-    present = {severities.get(result.check) for result in results}
+    present = {finding.severity for result in results for _, finding in found.get(result.check, ())}
     worst = next((severity for severity in Severity if severity in present), None)
     if worst:
         mark, color = _SEVERITIES[worst]
@@ -70,18 +68,22 @@ def _print_category(
         summary = _NOT_OBSERVED
     out.print(Text(f"{mark} ", style=color), Text(f"{name:<10} "), Text(summary, "dim"), sep="")
     for result in results:
-        if result.outcome == "ok" and not every_fact:
-            continue
-        if summary == _NOT_OBSERVED and not every_fact:
-            continue
-        mark, color = _MARKS.get(result.outcome, ("", ""))
-        if result.check in severities:
-            mark, color = _SEVERITIES[severities[result.check]]
-        where = (
-            f"  → {', '.join(map(str, numbers[result.check]))}" if result.check in numbers else ""
-        )
-        out.print(Text(f"    {mark} ", style=color), end="")
-        _paragraph(result.fact + where, first=0, indent=6)
+        if result.check in found:
+            for number, finding in found[result.check]:
+                _print_line(*_SEVERITIES[finding.severity], f"{number}. {_shorten(finding.cause)}")
+        elif every_fact or (result.outcome != "ok" and summary != _NOT_OBSERVED):
+            prefix = f"{_NOT_OBSERVED}: " if result.outcome == "skipped" else ""
+            _print_line(*_MARKS[result.outcome], f"{prefix}{result.fact}")
+
+
+def _print_line(mark: str, color: str, text: str) -> None:
+    out.print(Text(f"    {mark} ", style=color), end="")
+    _paragraph(text, first=0, indent=6)
+
+
+def _shorten(cause: str) -> str:
+    """Return the first clause of a cause: the finding itself has all of it."""
+    return cause.partition(": ")[0]
 
 
 def _print_gaps(report: DoctorReport) -> None:
@@ -119,7 +121,7 @@ def _print_finding(finding: Finding, number: int, printed: dict[Remedy, str]) ->
         for position, remedy in enumerate(finding.remedies, start=1):
             _print_remedy(remedy, position, printed)
             printed.setdefault(remedy, f"{number}.{position}")
-    out.print(Text(f"   {finding.check}", style="dim"))
+    out.print(Text(f"   mirror doctor --explain {finding.check}", style="dim"))
 
 
 def _print_table(table: Table) -> None:
@@ -156,7 +158,8 @@ def _print_remedy(remedy: Remedy, position: int, printed: dict[Remedy, str]) -> 
         out.print(Text(remedy.command, style="cyan") + reference)
         return
     out.print(f"   {position}. ", end="", markup=False)
-    _paragraph(f"{text} [{_SCOPES[remedy.scope]}]", first=0, indent=6)
+    limit = "; not enough alone" if remedy.insufficient else ""
+    _paragraph(f"{text} [{_SCOPES[remedy.scope]}{limit}]", first=0, indent=6)
     for line in block:
         out.print(Text(f"          {line}", style="cyan"))
     if remedy.command:
@@ -166,12 +169,25 @@ def _print_remedy(remedy: Remedy, position: int, printed: dict[Remedy, str]) -> 
 
 
 def _print_summary(report: DoctorReport) -> None:
+    """Print the verdict, and the one command to run next."""
     found = [finding.severity for finding in report.findings]
     counts = [(severity, found.count(severity)) for severity in Severity]
     parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts if count]
     if report.skipped:
         parts.append(f"{len(report.skipped)} not (fully) observed")
     out.print(Text(", ".join(parts) or "nothing found", "bold"))
+    if report.findings:
+        worst = report.findings[0]
+        verdict = {
+            Severity.ERROR: "pods fail",
+            Severity.WARNING: "pods may fail",
+            Severity.NOTE: "nothing makes pods fail",
+        }[worst.severity]
+        _paragraph(f"verdict: {verdict}: {_shorten(worst.cause)}", first=0, indent=0)
+    elif not report.skipped:
+        _paragraph("verdict: nothing here keeps packages from pods", first=0, indent=0)
+    if report.next_command:
+        out.print(Text("next: ") + Text(report.next_command, style="cyan"))
 
 
 def _paragraph(text: str, *, first: int = 3, indent: int = 3, style: str = "") -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import deploy.checks
 from deploy import fix_registry
 from deploy.cluster.client import Cluster
+from deploy.doctor.next_command import choose_next_command
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.model import Evidence, EvidenceGap, Need
 from deploy.evidence.unseen import Unseen
@@ -85,7 +86,12 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
             results.append(result)
     order = tuple(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
-    return DoctorReport(context=evidence.context, results=tuple(results), findings=tuple(findings))
+    return DoctorReport(
+        context=evidence.context,
+        results=tuple(results),
+        findings=tuple(findings),
+        next_command=choose_next_command(findings, evidence),
+    )
 
 
 def _add_fixes(cluster: Cluster, evidence: Evidence) -> Evidence:

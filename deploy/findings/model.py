@@ -25,13 +25,17 @@ Scope: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One way to fix a cause. ``scope`` says what it changes, ``side_effect`` what it costs."""
+    """One way to fix a cause. ``scope`` says what it changes, ``side_effect`` what it costs.
+
+    ``insufficient``: tried here, programs still fail with it alone; other findings say why.
+    """
 
     text: str
     scope: Scope = field(metadata=json_key("reach"))
     command: str = ""
     _: KW_ONLY
     side_effect: str = field(default="", metadata=json_key("price"))
+    insufficient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +49,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A cause, the evidence for it, and its remedies, the least invasive first.
+    """A cause, the evidence for it, and its remedies.
 
-    ``why`` explains how the cause makes programs fail, and why some programs are not affected.
-    ``check`` is the id of the check that found it; the runner sets it. Checks create findings with
-    `error`, `warning` and `note`, or with `report` if the severity depends on the evidence.
+    Remedies that suffice come first, and of these the least invasive. ``why`` explains how the
+    cause makes programs fail, and why some programs are not affected. ``check`` is the id of the
+    check that found it; the runner sets it. Checks create findings with `error`, `warning` and
+    `note`, or with `report` if the severity depends on the evidence.
     """
 
     check: str = ""
@@ -127,11 +132,15 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """All results in the order of the checks, and all findings, the worst first."""
+    """All results in the order of the checks, and all findings, the worst first.
+
+    ``next_command`` is the one to run first; empty if nothing was found.
+    """
 
     context: str
     results: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
+    next_command: str = field(default="", metadata=json_key("next"))
 
     @property
     def skipped(self) -> tuple[CheckResult, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from deploy.checks.dns.wording import (
     GAVE_UP,
@@ -17,7 +18,7 @@ from deploy.evidence.probe_views import iter_probe_views
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity, Table, check, report, warning
 from deploy.findings.phrases import join_names, on_nodes
-from mirror.probe.model import DnsAnswer, NameView
+from mirror.probe.model import DnsAnswer, NameView, ProgramRun
 
 _UV_ERROR = "failed to lookup address information: Name has no usable address"
 _STOPPED = {"stops", "finds"}  # musl does not get to the name itself
@@ -47,11 +48,9 @@ def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAns
     lines = [f"a made-up name under {domain}: {describe_answer(answer)} ({on_nodes(answers)})"]
     if affected:
         lines += _quote_programs(evidence, affected[0][1].name, set(answers))
-    return report(
-        Severity.ERROR if affected else Severity.WARNING,
-        cause,
-        remedies.set_ndots(test_result=_describe_ndots_result([view for _, view in affected])),
-        remedies.USE_MIRROR,
+    ndots_views = [view for _, view in affected]
+    others = [
+        remedies.set_ndots(test_result=_describe_ndots_result(ndots_views)),
         Remedy(
             f"Let CoreDNS answer NXDOMAIN for the names that search lists create under {domain}.",
             "cluster",
@@ -65,6 +64,16 @@ def _report_domain(evidence: Evidence, domain: str, answers: Mapping[str, DnsAns
             "nodes",
             side_effect="the nodes' own short names under it no longer resolve",
         ),
+    ]
+    if _resolves_in_vain(ndots_views):
+        # the mirror needs no name; the others only make names resolve
+        offered = [remedies.USE_MIRROR, *(replace(each, insufficient=True) for each in others)]
+    else:
+        offered = [others[0], remedies.USE_MIRROR, *others[1:]]
+    return report(
+        Severity.ERROR if affected else Severity.WARNING,
+        cause,
+        *offered,
         nodes=answers,
         evidence=lines,
         why=why,
@@ -125,24 +134,31 @@ def _build_table(node: str, view: NameView) -> Table:
     )
 
 
-def _describe_ndots_result(views: list[NameView]) -> str:
-    """Return what happened to the name with a trailing dot, which skips the search list."""
-    runs = [
-        run
+def _list_ndots_runs(views: list[NameView]) -> list[tuple[NameView, ProgramRun]]:
+    """Return what musl programs did with the name with a trailing dot: it skips the search list."""
+    return [
+        (view, run)
         for view in views
         for run in view.programs
         if run.libc == "musl" and run.asked.endswith(".") and run.outcome != "absent"
     ]
-    if not runs:
+
+
+def _resolves_in_vain(views: list[NameView]) -> bool:
+    """Whether a program without the search list resolves the name, and still does not connect."""
+    outcomes = [run.outcome for _, run in _list_ndots_runs(views)]
+    reached = all(outcome in {"connects", "resolves"} for outcome in outcomes)
+    return bool(outcomes) and not reached and not any(each in GAVE_UP for each in outcomes)
+
+
+def _describe_ndots_result(views: list[NameView]) -> str:
+    runs = _list_ndots_runs(views)
+    if not runs or any(run.outcome in GAVE_UP for _, run in runs):
         return ""
-    if all(run.outcome in {"connects", "resolves"} for run in runs):
-        return f" Tested here: {runs[0].program} then reaches {views[0].name}."
-    if any(run.outcome in GAVE_UP for run in runs):
-        return ""
-    return (
-        f" Tested here: {runs[0].program} then resolves {views[0].name}, but does not connect "
-        "yet; the findings below explain why."
-    )
+    view, run = runs[0]
+    if _resolves_in_vain(views):
+        return f" Tried here: {run.program} then resolves {view.name}, but does not connect."
+    return f" Tried here: {run.program} then reaches {view.name}."
 
 
 @check("dns.search-root", "no search list contains the root domain", Need.POD_DNS)

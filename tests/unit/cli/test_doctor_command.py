@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from cli.commands.doctor import doctor
 from cli.output import terminal
+from deploy.doctor import explain
 from deploy.evidence.model import Evidence
 from mirror.core.codec import load
 from mirror.core.errors import InputError
@@ -36,26 +37,53 @@ def test_reports_the_findings_of_the_field_cluster() -> None:
     result = run_doctor("field")
     assert result.exit_code == 1
     out = " ".join(result.stdout.split())
-    assert "✗ no search domain answers for names that do not exist" in out
+    assert "✗ 1. search domain communityfibre.co.uk is poisoned !" in out, (
+        "the fault, not its check"
+    )
     assert "search domain communityfibre.co.uk is poisoned" in out
     assert "Name has no usable address" in out
-    assert "no search domain answers for names that do not exist → 1" in out
-    first, second = out.index("-n NAMESPACE --ndots"), out.index("mirror env --publish")
-    assert first < second < out.index("mirror fix search-domains")
+    works, first = out.index("mirror env --publish"), out.index("-n NAMESPACE --ndots")
+    assert works < first < out.index("mirror fix search-domains"), "tried: ndots does not suffice"
+    assert "but does not connect. [one workload; not enough alone]" in out
+    assert result.stdout.endswith(
+        "1 error, 3 warnings, 38 not (fully) observed\n"
+        "verdict: pods fail: search domain communityfibre.co.uk is poisoned\n"
+        "next: mirror up\n"
+    )
 
 
 def test_reports_a_healthy_cluster() -> None:
     result = run_doctor("healthy")
     assert result.exit_code == 0
-    assert "✓ dns        8\n" in result.stdout
+    assert "✓ dns        9\n" in result.stdout
     assert "nothing found" not in result.stdout, "the evidence of an older version has gaps"
+
+
+def test_gives_a_verdict_about_a_whole_cluster() -> None:
+    result = run_doctor("whole")
+    assert result.stdout.endswith("nothing found\nverdict: nothing here keeps packages from pods\n")
+
+
+def test_explains_each_check() -> None:
+    for check in explain.list_checks():
+        result = CliRunner().invoke(doctor, ["--explain", check])
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"{check}\n"), check
+        assert "\n## " not in result.stdout
+    assert len(explain.list_checks()) > 40
+
+
+def test_names_a_check_like_the_one_that_does_not_exist() -> None:
+    result = CliRunner().invoke(doctor, ["--explain", "dns.search-domain"])
+    assert isinstance(result.exception, InputError)
+    assert result.exception.next_step == "mirror doctor --explain dns.search-domains"
 
 
 def test_reports_what_was_not_observed() -> None:
     result = run_doctor("no-probe-image")
     assert result.exit_code == 0
     out = " ".join(result.stdout.split())
-    assert "not observed (18 checks): no probe image: give --image REF" in out
+    assert "not observed (19 checks): no probe image: give --image REF" in out
 
 
 def test_exits_with_0_if_there_are_only_warnings() -> None:
@@ -92,7 +120,9 @@ def test_fits_every_terminal_width(
     limit = min(max(columns, 60), 100)
     for line in result.stdout.splitlines():
         words = line.strip().split(" ")
-        may_be_long = line.lstrip().startswith(("$ ", "name tried", "index.")) or "→" in line
+        may_be_long = (
+            line.lstrip().startswith(("$ ", "next: ", "name tried", "index.")) or "→" in line
+        )
         may_be_long = may_be_long or "as in " in line or "A: " in line
         may_be_long = may_be_long or max(map(len, words)) > limit - 10
         assert len(line) <= limit or may_be_long, line
@@ -103,7 +133,8 @@ def test_prints_json_and_saves_the_evidence_again(tmp_path: Path) -> None:
     result = run_doctor("field", "-o", "json", "--save", str(saved))
     report = json.loads(result.stdout)
     assert report["findings"][0]["check"] == "dns.search-domains"
-    assert report["findings"][0]["mends"][0]["reach"] == "workload"
+    assert report["findings"][0]["mends"][0]["reach"] == "namespace"
+    assert report["next"] == "mirror up"
     evidence = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
     assert load(Evidence, json.loads(saved.read_text())) == evidence
 

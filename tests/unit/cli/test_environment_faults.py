@@ -107,7 +107,7 @@ def run_doctor(*options: str, **environment: str) -> subprocess.CompletedProcess
 def test_output_in_a_narrow_encoding() -> None:
     plain = run_doctor(PYTHONIOENCODING="ascii")
     assert plain.returncode == 1
-    assert b"x no search domain answers for names that do not exist" in plain.stdout
+    assert b"x 1. search domain communityfibre.co.uk is poisoned" in plain.stdout
     assert plain.stdout.isascii()
     narrow = json.loads(run_doctor("-o", "json", PYTHONIOENCODING="ascii").stdout)
     assert narrow == json.loads(run_doctor("-o", "json", PYTHONIOENCODING="utf-8").stdout)

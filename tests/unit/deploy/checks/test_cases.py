@@ -88,8 +88,8 @@ def test_remedies_are_ordered_from_the_least_invasive(case: Path) -> None:
     order = ("workload", "namespace", "cluster", "nodes")
     report = judge(load(Evidence, load_case(case)), load_categories())
     for finding in report.findings:
-        scopes = [order.index(remedy.scope) for remedy in finding.remedies]
-        assert scopes == sorted(scopes)
+        ranks = [(each.insufficient, order.index(each.scope)) for each in finding.remedies]
+        assert ranks == sorted(ranks)
         assert finding.remedies
 
 
