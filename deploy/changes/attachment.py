@@ -43,6 +43,10 @@ class AttachmentEditor:
         """Return whether a workload was there: attach creates none."""
         return content is not None
 
+    def owns(self, target: Target) -> bool:  # noqa: ARG002
+        """Return False: workloads belong to others."""
+        return False
+
     def edit(self, edit: Edit, target: Target, content: bytes | None) -> bytes | None:
         """Return the spec with envFrom in every container, and with dnsConfig."""
         assert isinstance(target, ObjectSpec)

@@ -60,6 +60,7 @@ from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
 from deploy.cluster.process_identity import current_user
 from mirror.core.errors import ClusterError, MirrorError, RefusedError
+from mirror.merge import MergeResult
 from mirror.snapshot import WriteConflict
 
 _MAX_TRIES = 5  # in case others write between our read and our write
@@ -262,7 +263,10 @@ class ChangeEngine:
         stored = self._read_entry(target)
         snapshot = self._driver(target).read(target)
         entry = stored.entry if stored else None
-        if entry:
+        is_owned = any(editor.owns(target) for editor in self._editors.values())
+        if is_owned:
+            base = MergeResult(content=None)
+        elif entry:
             base = rebase(entry, snapshot.content)
         else:
             base = initial_base(self._read_entry(template) if template else None, snapshot.content)
@@ -280,7 +284,9 @@ class ChangeEngine:
             base=base.content,
             edits=edits,
             after=after,
-            keeps_foreign_edits=bool(entry and _has_foreign_edits(entry, base.content)),
+            keeps_foreign_edits=bool(
+                entry and not is_owned and _has_foreign_edits(entry, base.content)
+            ),
             conflicts=base.conflicts,
             stores_inverse=self._stores_inverse(target, (*edits, *(entry.edits if entry else ()))),
         )

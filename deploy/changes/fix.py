@@ -58,6 +58,8 @@ class Fix:
     ``may_target`` and ``may_restore`` limit what a rollback may write, whatever the ledger says:
     the targets that the fix ever changes, and what may have been there before.
     ``widest_options`` are those of an edit that changes everything that any options change.
+    ``owns`` is true for targets that only the fix writes: they have no original and no edits of
+    others. Drift is overwritten, and a rollback removes them.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Fix:
     rollback_on_failure: bool = False
     may_target: Callable[[Target], bool] = lambda _target: True
     may_restore: Callable[[Target, bytes | None], bool] = lambda _target, _content: True
+    owns: Callable[[Target], bool] = lambda _target: False
     widest_options: Mapping[str, Any] = field(default_factory=dict)
     stores_inverse: ClassVar[bool] = False
 

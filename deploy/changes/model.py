@@ -144,6 +144,10 @@ class Editor(Protocol):
         """Return whether this may have been the content of a target before the edit."""
 
     @property
+    def owns(self) -> Callable[[Target], bool]:
+        """Return whether a target is wholly ours: others' edits of it are overwritten."""
+
+    @property
     def stores_inverse(self) -> bool:
         """Whether the difference that an edit made is enough to undo it exactly (see trim.py)."""
 

@@ -12,6 +12,7 @@ from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.api_resources import API_RESOURCES, get_permission_name, kind_name
 from deploy.cluster.calico import find_current_kind
 from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.manifests.agent import NODE_DEFAULTS_MAP
 from deploy.manifests.mirror_objects import render_config_map
 from deploy.manifests.model import is_ours
 from mirror.core.errors import RefusedError
@@ -87,6 +88,8 @@ class ApiDriver:
     def _put_key(
         self, target: ConfigMapKey, content: bytes | None, obj: Object | None
     ) -> Object | None:
+        if obj is not None and target.name == NODE_DEFAULTS_MAP:
+            return self._replace_owned(target, content, obj)
         if obj is None:
             if content is None:
                 return None
@@ -100,6 +103,20 @@ class ApiDriver:
             self._delete(target, obj)  # we created it for this key alone
             return None
         return self._cluster.replace({**_with_type(obj, "ConfigMap"), "data": data})
+
+    def _replace_owned(
+        self, target: ConfigMapKey, content: bytes | None, obj: Object
+    ) -> Object | None:
+        """Write a ConfigMap that is wholly ours: nothing that others put into it stays."""
+        if content is None or obj.get("immutable"):
+            self._delete(target, obj)
+        if content is None:
+            return None
+        rendered = render_config_map(target.namespace, target.name, {target.key: content.decode()})
+        if obj.get("immutable"):
+            return self._cluster.create(rendered)
+        version = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        return self._cluster.replace({**rendered, "metadata": {**rendered["metadata"], **version}})
 
     def _put_spec(
         self,

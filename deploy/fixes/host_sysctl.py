@@ -37,6 +37,7 @@ from mirror.agent.allowlist import (
     SYSCTL_CONF,
     remove_ipv6_entries,
 )
+from mirror.agent.node_defaults import SCHEMA
 from mirror.merge import encode_spec
 
 NAME = "host-sysctl"
@@ -209,7 +210,8 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
                 raise CannotEdit("the kernel does not have this setting any more")
             return b"1\n"
         case ConfigMapKey():
-            return render_defaults().encode()
+            is_earlier = content == render_defaults(schema=None).encode()
+            return content if is_earlier else render_defaults().encode()
         case ObjectSpec(name=_RUNBOOK_DAEMONSET.name):
             return None
         case ObjectSpec():
@@ -217,12 +219,16 @@ def edit(edit: Edit, target: Target, content: bytes | None) -> bytes | None:  # 
     raise CannotEdit(f"{target} is not a target of this fix")
 
 
-def render_defaults() -> str:
-    """Return the node defaults that each agent applies when it starts (see mirror.agent)."""
+def render_defaults(schema: int | None = SCHEMA) -> str:
+    """Return the node defaults that each agent applies when it starts (see mirror.agent).
+
+    ``schema`` None: as version 0.1.0 wrote them, which agents of both versions read.
+    """
+    number = {} if schema is None else {"schema": schema}
     defaults = [
-        {"target": BOOT_FILE, "content": BOOT_TEXT},
-        {"target": DISABLE_IPV6_DEFAULT, "content": "1\n"},
-        {"target": DISABLE_IPV6_ALL, "content": "1\n"},
+        {**number, "target": BOOT_FILE, "content": BOOT_TEXT},
+        {**number, "target": DISABLE_IPV6_DEFAULT, "content": "1\n"},
+        {**number, "target": DISABLE_IPV6_ALL, "content": "1\n"},
     ]
     return json.dumps(defaults, indent=1) + "\n"
 
@@ -253,6 +259,13 @@ def may_target(target: Target) -> bool:
     return is_calico_node(target) or target == _RUNBOOK_DAEMONSET
 
 
+def owns(target: Target) -> bool:
+    """Return whether only this fix writes a target: the node defaults and its file in sysctl.d."""
+    if isinstance(target, NodeFile):
+        return target.path == BOOT_FILE
+    return isinstance(target, ConfigMapKey) and target.name == NODE_DEFAULTS_MAP
+
+
 FIX = Fix(
     name=NAME,
     order=40,
@@ -263,6 +276,7 @@ FIX = Fix(
     plan_changes=plan_changes,
     edit=edit,
     may_target=may_target,
+    owns=owns,
     resolved_checks=("hosts.off", "hosts.covered"),
     options=(
         FixOption(
