@@ -13,6 +13,8 @@ RUNTIME_LIBRARIES = {
     "libffi-dev": "libffi8",
     "libfreetype6-dev": "libfreetype6",
     "libgeos-dev": "libgeos-c1v5",
+    "freetds-dev": "libsybdb5",
+    "libkrb5-dev": "libgssapi-krb5-2",
     "libjpeg-dev": "libjpeg62-turbo",
     "libjpeg62-turbo-dev": "libjpeg62-turbo",
     "libldap-dev": "libldap2",

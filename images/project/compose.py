@@ -44,8 +44,13 @@ class ComposeService:
     command_line: Line
 
 
-def read_compose(path: Path, name: str) -> tuple[ComposeService, ...]:
-    """Return the services of a compose file that are built, () if it cannot be read."""
+def read_compose(
+    path: Path, name: str, variables: Mapping[str, str] | None = None
+) -> tuple[ComposeService, ...]:
+    """Return the services of a compose file that are built, () if it cannot be read.
+
+    ``variables`` are those of the project's example of a .env file.
+    """
     try:
         document = YAML(typ="rt").load(path.read_text(errors="replace"))
     except (OSError, YAMLError, ValueError, RecursionError):
@@ -53,30 +58,7 @@ def read_compose(path: Path, name: str) -> tuple[ComposeService, ...]:
     services = document.get("services") if isinstance(document, CommentedMap) else None
     if not isinstance(services, CommentedMap):
         return ()
-    return tuple(_read_services(services, name))
-
-
-def _read_services(services: CommentedMap, file: str) -> Iterator[ComposeService]:
-    for name, service in services.items():
-        if not isinstance(service, CommentedMap) or "build" not in service:
-            continue
-        build = service["build"]
-        details = build if isinstance(build, Mapping) else {"context": build}
-        context = _substitute(str(details.get("context", ".")))
-        target = details.get("target")
-        others = (other for other in services if other != name)
-        yield ComposeService(
-            name=str(name),
-            context=posixpath.normpath(context),
-            dockerfile=_substitute(str(details.get("dockerfile", "Dockerfile"))),
-            target=_substitute(str(target)) if target else None,
-            argv=_read_argv(service),
-            environment=dict(_read_environment(service.get("environment"))),
-            port=_read_port(service),
-            others=tuple(str(other) for other in others),
-            line=_key_line(services, name, file),
-            command_line=_key_line(service, "command", file),
-        )
+    return tuple(_Reader(variables or {}).read_services(services, name))
 
 
 def _key_line(mapping: CommentedMap, key: Any, file: str) -> Line:
@@ -84,46 +66,78 @@ def _key_line(mapping: CommentedMap, key: Any, file: str) -> Line:
     return Line(file=file, number=number)
 
 
-def _read_argv(service: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return entrypoint and command together; a text is split, and gets a shell if it needs one."""
-    argv: list[str] = []
-    for key in ("entrypoint", "command"):
-        value = service.get(key)
-        if isinstance(value, list):
-            argv += [str(word) for word in value]
-        elif isinstance(value, str) and value.strip():
-            # compose writes $$ for a $ that the container's shell shall see
-            text = _substitute(value).replace("$$", "$")
-            argv += split_plain_command(text) or ("/bin/sh", "-c", text)
-    return tuple(argv) if service.get("command") else ()
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads services with the values of variables."""
 
+    variables: Mapping[str, str]
 
-def _read_environment(value: object) -> Iterator[tuple[str, str]]:
-    """Yield the variables whose value is known without the user's own environment."""
-    if isinstance(value, Mapping):
-        pairs = [(str(key), "" if item is None else str(item)) for key, item in value.items()]
-    elif isinstance(value, list):
-        pairs = [(str(item).partition("=")[0], str(item).partition("=")[2]) for item in value]
-    else:
-        return
-    for key, text in pairs:
-        known = _substitute(text)
-        if known and "$" not in known:
-            yield key, known
+    def read_services(self, services: CommentedMap, file: str) -> Iterator[ComposeService]:
+        for name, service in services.items():
+            if not isinstance(service, CommentedMap) or "build" not in service:
+                continue
+            build = service["build"]
+            details = build if isinstance(build, Mapping) else {"context": build}
+            context = self._substitute(str(details.get("context", ".")))
+            target = details.get("target")
+            others = (other for other in services if other != name)
+            yield ComposeService(
+                name=str(name),
+                context=posixpath.normpath(context),
+                dockerfile=self._substitute(str(details.get("dockerfile", "Dockerfile"))),
+                target=self._substitute(str(target)) if target else None,
+                argv=self._read_argv(service),
+                environment=dict(self._read_environment(service.get("environment"))),
+                port=self._read_port(service),
+                others=tuple(str(other) for other in others),
+                line=_key_line(services, name, file),
+                command_line=_key_line(service, "command", file),
+            )
 
+    def _read_argv(self, service: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return entrypoint and command together; a text that needs a shell gets one.
 
-def _read_port(service: Mapping[str, Any]) -> int:
-    """Return the container's port of the first mapping, 0 if there is none."""
-    for entry in service.get("ports") or service.get("expose") or ():
-        text = str(entry.get("target", "")) if isinstance(entry, Mapping) else str(entry)
-        port = _substitute(text).partition("/")[0].rpartition(":")[2]
-        if port.isdigit():
-            return int(port)
-    return 0
+        Empty if a word needs a variable that is not known.
+        """
+        argv: list[str] = []
+        for key in ("entrypoint", "command"):
+            value = service.get(key)
+            if isinstance(value, list):
+                argv += [self._substitute(str(word)) for word in value]
+            elif isinstance(value, str) and value.strip():
+                # compose writes $$ for a $ that the container's shell shall see
+                text = self._substitute(value).replace("$$", "$")
+                argv += split_plain_command(text) or ("/bin/sh", "-c", text)
+        is_known = not any(re.search(r"\$\{\w+[:?]*\?", word) for word in argv)
+        return tuple(argv) if service.get("command") and is_known else ()
 
+    def _read_environment(self, value: object) -> Iterator[tuple[str, str]]:
+        """Yield the variables whose value is known without the user's own environment."""
+        if isinstance(value, Mapping):
+            pairs = [(str(key), "" if item is None else str(item)) for key, item in value.items()]
+        elif isinstance(value, list):
+            pairs = [(str(item).partition("=")[0], str(item).partition("=")[2]) for item in value]
+        else:
+            return
+        for key, text in pairs:
+            known = self._substitute(text)
+            if known and "$" not in known:
+                yield key, known
 
-def _substitute(text: str) -> str:
-    """Replace variables that have a default; leave the others."""
-    return _VARIABLE.sub(
-        lambda match: match[0] if match[2] is None else match[2], text.replace("$$", "\0")
-    ).replace("\0", "$$")
+    def _read_port(self, service: Mapping[str, Any]) -> int:
+        """Return the container's port of the first mapping, 0 if there is none."""
+        for entry in service.get("ports") or service.get("expose") or ():
+            text = str(entry.get("target", "")) if isinstance(entry, Mapping) else str(entry)
+            port = self._substitute(text).partition("/")[0].rpartition(":")[2]
+            if port.isdigit():
+                return int(port)
+        return 0
+
+    def _substitute(self, text: str) -> str:
+        """Replace variables that are known or have a default; leave the others."""
+
+        def replace(match: re.Match[str]) -> str:
+            known = self.variables.get(match[1] or match[3])
+            return known or (match[0] if match[2] is None else match[2])
+
+        return _VARIABLE.sub(replace, text.replace("$$", "\0")).replace("\0", "$$")

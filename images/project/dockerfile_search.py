@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,17 +59,19 @@ def find_repository(folder: Path) -> Path:
     return folder
 
 
-def find_dockerfile(folder: Path, repository: Path) -> DockerfileSearch:
+def find_dockerfile(
+    folder: Path, repository: Path, variables: Mapping[str, str]
+) -> DockerfileSearch:
     """Return the first Dockerfile with a stage that has Python.
 
     The order is: what a compose file builds from the folder, the folder, its `docker/` and the
     like, then the same in each parent up to the repository. A Dockerfile of a parent counts only if
-    it names the folder.
+    it names the folder. ``variables`` are values for the variables of compose files.
     """
     looked_at: list[str] = []
     others: list[str] = []
     unreadable: list[InputError] = []
-    services = _find_services(folder, repository)
+    services = _find_services(folder, repository, variables)
     chosen: FoundDockerfile | None = None
     candidates = [*_from_services(services), *_from_folders(folder, repository)]
     for name, context, service in candidates:
@@ -102,7 +104,9 @@ def find_dockerfile(folder: Path, repository: Path) -> DockerfileSearch:
     )
 
 
-def _find_services(folder: Path, repository: Path) -> list[ComposeService]:
+def _find_services(
+    folder: Path, repository: Path, variables: Mapping[str, str]
+) -> list[ComposeService]:
     """Return the services whose build context is the folder or a parent of it.
 
     Their paths become relative to the repository.
@@ -116,7 +120,7 @@ def _find_services(folder: Path, repository: Path) -> list[ComposeService]:
             if not path.is_file():
                 continue
             relative = path.relative_to(repository).as_posix()
-            for service in read_compose(path, relative):
+            for service in read_compose(path, relative, variables):
                 context = (place / service.context).resolve()
                 is_ours = context.is_relative_to(repository) and folder.is_relative_to(context)
                 if is_ours:
@@ -168,8 +172,10 @@ def _list_dockerfiles(place: Path) -> Iterator[Path]:
     yield from sorted(usual, key=lambda path: _rank(path.name))
 
 
-def _rank(name: str) -> tuple[bool, int, str]:
-    return (_DEVELOPMENT.search(name.lower()) is not None, name.count("/"), name)
+def _rank(name: str) -> tuple[bool, bool, int, str]:
+    """Return a key by which files for development and for Alpine are last."""
+    is_development = _DEVELOPMENT.search(name.lower()) is not None
+    return (is_development, "alpine" in name.lower(), name.count("/"), name)
 
 
 def _is_about(path: Path, folder: Path, repository: Path) -> bool:

@@ -37,7 +37,7 @@ from images.project.python_version import (
     read_statements,
 )
 from images.project.reading import Conclusion, Line, NotTaken, ProjectReading, find_line, shorten
-from images.project.run_steps import RunFindings, read_runs, read_selection, strip_runner
+from images.project.run_steps import ALL, RunFindings, read_runs, read_selection, strip_runner
 from images.project.settings import OWN_VARIABLES, find_hosts, read_example_settings
 from images.project.stages import RunInstruction, Stage
 from images.toml_file import read_pyproject
@@ -67,11 +67,13 @@ class ProjectReader:
         self.conclusions: list[Conclusion] = []
         self.not_taken: list[NotTaken] = []
         self.unknown: list[str] = []
+        self.example: dict[str, str] = {}
 
     def read(self) -> ProjectReading:
         """Return everything that the files say."""
         self._read_name()
-        search = find_dockerfile(self.folder, self.repository)
+        self._read_example()
+        search = find_dockerfile(self.folder, self.repository, self.example)
         for error in search.unreadable:
             self.unknown.append(str(error))
         statements = self._list_statements(search.found)
@@ -86,7 +88,7 @@ class ProjectReader:
         return ProjectReading(
             recipe=self._make_recipe(),
             conclusions=tuple(self.conclusions),
-            not_taken=tuple(self.not_taken),
+            not_taken=tuple(dict.fromkeys(self.not_taken)),
             unknown=tuple(self.unknown),
             contradictions=tuple(find_contradictions(statements, self.base)),
         )
@@ -182,6 +184,8 @@ class ProjectReader:
         for key, (value, line) in stage.environment.items():
             if OWN_VARIABLES.fullmatch(key):
                 self._skip(line, f"ENV {key}", "the image sets this itself")
+            elif not value:
+                continue  # from an ARG that the build was to give
             elif not value.isprintable() or not re.fullmatch(r"[A-Za-z_]\w*", key):
                 self._skip(line, f"ENV {key}", "its value is not one printable line")
             else:
@@ -233,8 +237,18 @@ class ProjectReader:
     def _add_selection(self, findings: RunFindings) -> None:
         for key, entries in (("extras", findings.extras), ("groups", findings.groups)):
             for value, line in entries:
-                if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-                    self._add(key, value, line)
+                names = self._list_all(key) if value == ALL else [value]
+                for name in names:
+                    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                        self._add(key, name, line)
+
+    def _list_all(self, key: str) -> list[str]:
+        """Return all extras or groups that the project has."""
+        poetry = self.pyproject.get("tool", {}).get("poetry", {})
+        if key == "groups":
+            return [*self.pyproject.get("dependency-groups", {}), *poetry.get("group", {})]
+        project = self.pyproject.get("project", {})
+        return [*project.get("optional-dependencies", {}), *poetry.get("extras", {})]
 
     def _add_writable(self, folder: str, line: Line) -> None:
         prefix = f"{self.document['folder']}/"
@@ -337,12 +351,12 @@ class ProjectReader:
                 self._skip(process.line, shlex.join(process.argv), why)
                 continue
             start: dict[str, Any] = {"name": process.name, "argv": list(process.argv)}
-            if process.uses_port:
-                self.document.setdefault("environment", {}).setdefault("PORT", str(PROCFILE_PORT))
-                start["port"] = int(self.document["environment"]["PORT"])
-                self._conclude(
-                    f"starts.{process.name}.port", f"{start['port']} ($PORT)", process.line
-                )
+            if process.uses_port or process.name == "web":
+                environment = self.document.setdefault("environment", {})
+                environment.setdefault("PORT", str(PROCFILE_PORT))
+                given = environment["PORT"] if environment["PORT"].isdigit() else PROCFILE_PORT
+                start["port"] = find_port(process.argv) or int(given)
+                self._conclude(f"starts.{process.name}.port", str(start["port"]), process.line)
             elif port := find_port(process.argv) or guess_port(process.argv):
                 start["port"] = port
             if "port" not in start:
@@ -423,24 +437,31 @@ class ProjectReader:
             text += f"; the folder has {', '.join(programs)}"
         return text
 
+    def _read_example(self) -> None:
+        """Read the example of the project's settings that is nearest to it."""
+        for place in dict.fromkeys((self.folder, self.root, self.repository)):
+            found = [*read_example_settings(place)]
+            if found:
+                self.example = {setting.name: setting.value for setting in found}
+                file = found[0].line.file
+                self._conclude("proof_environment", ", ".join(self.example), Line(file=file))
+                return
+
     def _read_settings(self, search: DockerfileSearch) -> None:
         """Settings for the proof: the compose file's, and an example file's."""
         service = self._find_service(search)
         settings: dict[str, str] = {}
         image = self.document.get("environment", {})
-        for place in dict.fromkeys((self.folder, self.root, self.repository)):
-            for setting in read_example_settings(place):
-                if setting.name not in image and setting.name not in settings:
-                    settings[setting.name] = setting.value
-                    self._conclude(f"proof_environment.{setting.name}", "", setting.line)
-            if settings:
-                break
+        settings |= {key: value for key, value in self.example.items() if key not in image}
         if service:
+            taken: list[str] = []
             for key, value in service.environment.items():
                 is_usable = value.isprintable() and re.fullmatch(r"[A-Za-z_]\w*", key)
                 if is_usable and not OWN_VARIABLES.fullmatch(key) and image.get(key) != value:
                     settings[key] = value
-                    self._conclude(f"proof_environment.{key}", "", service.line)
+                    taken.append(key)
+            if taken:
+                self._conclude("proof_environment", ", ".join(taken), service.line)
             for host in service.others:
                 if re.fullmatch(r"[A-Za-z0-9._-]+", host):
                     self._add("expected_hosts", host, service.line)

@@ -17,7 +17,8 @@ from images.project.system_packages import (
 )
 
 # commands of the project itself that make files for its start; nothing else is run unasked
-_OWN_STEPS = {"collectstatic", "compilemessages"}
+_OWN_STEPS = {"collectstatic", "compilemessages", "compress"}
+ALL = "*"  # every extra, every group
 _INSTALLERS = {"pip", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "pipx"}
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "poetry", "pdm", "pipenv", "poetry-plugin-export"}
 _OUR_OWN = ("useradd", "adduser", "groupadd", "addgroup", "usermod", "chown", "chmod", "cd", "ln")
@@ -93,7 +94,7 @@ def _explain(words: Sequence[str]) -> str:
         return "a download: the build has no network; put the file into the project or a package"
     if program in ("npm", "yarn", "pnpm", "npx", "bun", "node"):
         return "a front end: build it before, and put its files into the project"
-    if program in ("apk", "dnf", "yum", "microdnf"):
+    if program in ("apk", "dnf", "yum", "microdnf") and "update" not in words:
         return "the image is Debian: name its packages in run_packages"
     return ""
 
@@ -178,6 +179,8 @@ def read_selection(
     Returns all of its options that have a value.
     """
     values = _read_options(words)
+    findings.extras += [(ALL, line)] if "--all-extras" in words else []
+    findings.groups += [(ALL, line)] if "--all-groups" in words else []
     for option, value in values:
         names = [(name, line) for name in re.split(r"[ ,]+", value) if name]
         if option in ("--extra", "--extras", "-E"):

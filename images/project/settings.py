@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.project.reading import Line
+from mirror.core.errors import ProgramError
+from mirror.core.process import run
+from mirror.core.wait import Deadline
 
 EXAMPLE_FILES = (
     *(".env.example", ".env.sample", ".env.template", ".env.dist", "env.example", ".env.test"),
@@ -30,8 +33,13 @@ class ExampleSetting:
 
 
 def read_example_settings(folder: Path) -> Iterator[ExampleSetting]:
-    """Yield the variables with a value of the first example file."""
+    """Yield the variables with a value of the first example file.
+
+    A .env file that is in the git repository is an example, too: it holds nobody's secrets.
+    """
     name = next((name for name in EXAMPLE_FILES if (folder / name).is_file()), None)
+    if name is None and (folder / ".env").is_file() and _is_tracked(folder, ".env"):
+        name = ".env"
     if name is None:
         return
     text = (folder / name).read_text(encoding="utf-8-sig", errors="replace")
@@ -42,6 +50,15 @@ def read_example_settings(folder: Path) -> Iterator[ExampleSetting]:
         value = _unquote(match[2])
         if value and value.isprintable() and "${" not in value:
             yield ExampleSetting(name=match[1], value=value, line=Line(file=name, number=number))
+
+
+def _is_tracked(folder: Path, name: str) -> bool:
+    """Whether git has a file."""
+    try:
+        argv = ("git", "-C", folder, "ls-files", "--error-unmatch", "--", name)
+        return run(argv, deadline=Deadline.after(10), check=False).ok
+    except ProgramError:
+        return False
 
 
 def _unquote(text: str) -> str:

@@ -10,6 +10,12 @@ from images.project.reading import Line, NotTaken, shorten
 from images.project.shell import ShellCommand
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+")
+_BUILTINS = {
+    *("set", "echo", "true", "false", ":", "printf", "date", "exit", "test", "[", ".", "source"),
+    *("export", "unset", "rm", "touch", "ls", "cat", "which", "type", "sleep", "apt-mark"),
+    *("apt-cache", "tr", "grep", "sed", "cut", "sort", "head", "tail", "xargs", "id", "uname"),
+}
+_POSTGRESQL = re.compile(r"(postgresql(?:-client)?)-\d+")
 _WITH_VALUE = {"-t", "-o", "-c", "-a", "--target-release", "--option", "--config-file"}
 _OUR_PYTHON = re.compile(
     r"python3?(\.\d+)?(-(pip|venv|minimal|distutils|setuptools|wheel))?|python-is-python3"
@@ -31,15 +37,10 @@ def is_install_command(command: ShellCommand) -> bool:
 
 def is_housekeeping(command: ShellCommand) -> bool:
     """Whether a command only prepares or cleans the package manager or the shell."""
-    program, words = _program(command), set(command.words)
+    program, words = _program(command), command.words
     if program in ("apt-get", "apt", "aptitude"):
         return "install" not in words
-    if program == "rm":
-        return all(
-            word.startswith(("-", "/var/", "/tmp/", "/root/.cache", "/usr/share/")) or word == "rm"
-            for word in command.words
-        )
-    return program in ("set", "echo", "true", ":", "apt-mark", "apt-cache", "printf", "date")
+    return program in _BUILTINS
 
 
 def read_install_command(command: ShellCommand, line: Line) -> Iterator[PackageWord | NotTaken]:
@@ -60,10 +61,11 @@ def read_install_command(command: ShellCommand, line: Line) -> Iterator[PackageW
         elif _OUR_PYTHON.fullmatch(base):
             yield NotTaken(line=line, text=word, why="the base image has Python")
         else:
-            if "=" in word:
-                why = f"{base} is installed in the version that the archive has"
+            name = _POSTGRESQL.sub(r"\1", base)  # each release of Debian has one version
+            if "=" in word or name != base:
+                why = f"{name} is installed in the version that the archive has"
                 yield NotTaken(line=line, text=word, why=why)
-            yield PackageWord(name=base.removesuffix("+"), line=line)
+            yield PackageWord(name=name, line=line)
     for word in command.unresolved:
         yield NotTaken(line=line, text=word, why="only a shell can tell what it stands for")
 

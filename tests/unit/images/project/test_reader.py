@@ -9,6 +9,7 @@ import pytest
 from images.project.reader import find_port, read_project
 from images.project.reading import ProjectReading
 from mirror.core.errors import InputError
+from tests.images.projects import run_git
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
 
@@ -347,3 +348,37 @@ def test_finds_the_port_in_a_command(argv: tuple[str, ...], port: int) -> None:
 def test_a_malformed_dockerfile_is_unknown_not_a_crash(tmp_path: Path) -> None:
     reading = read(tmp_path, "FROM python:3.12\nRUN <<EOF\nnever ends\n")
     assert any("cannot read Dockerfile" in text for text in reading.unknown)
+
+
+def test_a_tracked_env_file_gives_the_variables_of_a_compose_file(tmp_path: Path) -> None:
+    compose = (
+        "services:\n  web:\n    build: .\n    command: [serve, --port, '${PORT?none}']\n"
+        "    environment: {DB_HOST: db, USER_NAME: '${USER_NAME}', OTHER: '${OTHER}'}\n"
+        "  db: {image: postgres}\n"
+    )
+    env = "PORT=7001\nUSER_NAME=u\nDB_HOST=localhost\n"
+    reading = read(tmp_path, compose_dot_yml=compose, _dot_env=env)
+    assert reading.recipe.proof_environment == {"DB_HOST": "db"}, "it may hold secrets"
+    run_git(tmp_path, "init", "--quiet")
+    run_git(tmp_path, "add", "--all")
+    reading = read(tmp_path)
+    (start,) = reading.recipe.starts
+    assert (start.argv, start.port) == (("serve", "--port", "7001"), 7001)
+    settings = {"PORT": "7001", "USER_NAME": "u", "DB_HOST": "db"}
+    assert reading.recipe.proof_environment == settings
+
+
+def test_takes_all_extras_and_the_version_of_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        PYPROJECT + "[project.optional-dependencies]\nfast = []\nsafe = []\n"
+    )
+    (tmp_path / "Dockerfile").write_text(
+        "FROM python:3.12\nRUN uv sync --all-extras --group prod\n"
+        "RUN apt-get install -y postgresql-client-14 g++\n"
+    )
+    reading = read_project(tmp_path)
+    assert reading.recipe.extras == ("fast", "safe")
+    assert reading.recipe.groups == ("prod",)
+    assert reading.recipe.run_packages == ("postgresql-client",)
+    assert reading.recipe.build_packages == ("g++",)
+    assert "postgresql-client-14" in "\n".join(list_lines(reading))
