@@ -110,6 +110,20 @@ def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def _find_node_domains(search: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the search domains that are the node's, not the cluster's, whatever that is called.
+
+    A kubelet puts NAMESPACE.svc.DOMAIN, svc.DOMAIN and DOMAIN first.
+    """
+    clusters = {domain.removeprefix("svc.") for domain in search if domain.startswith("svc.")}
+    own = {f"svc.{domain}" for domain in clusters} | clusters
+    return tuple(
+        domain
+        for domain in search
+        if domain not in own and domain.partition(".svc.")[2] not in clusters
+    )
+
+
 @check("nodes.resolv-conf", "pods inherit the same short search list on every node", Need.POD_DNS)
 def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     configs = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
@@ -129,10 +143,7 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
             "characters. So programs in one pod use different lists.",
         )
     # the cluster's own domains differ between pods only by the pod's namespace
-    node_domains = {
-        node: tuple(domain for domain in config.search if not domain.endswith("cluster.local"))
-        for node, config in configs.items()
-    }
+    node_domains = {node: _find_node_domains(config.search) for node, config in configs.items()}
     counts = Counter(node_domains.values())
     if len(counts) < 2:
         return
