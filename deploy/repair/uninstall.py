@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deploy.changes.ledger import is_ledger_entry
 from deploy.cluster.api_resources import API_RESOURCES
@@ -101,7 +101,10 @@ def uninstall(
     """
     rolled_back: tuple[str, ...] = ()
     if plan.rollback.updates or plan.rollback.unreachable:
-        rolled_back = roll_back(cluster, plan.rollback, progress, force=force).written
+        # what is no usable entry of the ledger stops nothing: it is among what is left at the end
+        failures = tuple(f for f in plan.rollback.failures if not isinstance(f.target, str))
+        rollback = replace(plan.rollback, failures=failures)
+        rolled_back = roll_back(cluster, rollback, progress, force=force).written
     progress.step("remove the reconciler and the node agents")
     removed = list(reconciler.uninstall(cluster))
     detached = detach(cluster, plan.attachments, progress, force=force)

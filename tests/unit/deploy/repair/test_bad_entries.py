@@ -16,7 +16,8 @@ from deploy.fix_registry import build_engine, load_editors, read_fix_states
 from deploy.lifecycle.down import take_down
 from deploy.repair.model import FixProofError
 from deploy.repair.rollback import plan_rollback, roll_back
-from mirror.core.errors import RefusedError
+from deploy.repair.uninstall import plan_uninstall, uninstall
+from mirror.core.errors import MirrorError, RefusedError
 from mirror.core.progress import SILENT
 from tests.kubernetes_api import DirectCluster, MemoryApi
 
@@ -139,3 +140,14 @@ def test_the_junk_of_a_newer_version_names_no_deletion(api: MemoryApi) -> None:
     (rejected,) = build_engine(DirectCluster(api)).rejected()
     assert rejected.newer
     assert "delete" not in json.dumps([str(rejected.error), rejected.error.next_step])
+
+
+@pytest.mark.parametrize("kind", ["empty", "newer"])
+def test_an_uninstall_does_the_rest_and_names_it_at_the_end(api: MemoryApi, kind: str) -> None:
+    plant_junk(api, kind)
+    cluster = DirectCluster(api)
+    plan = plan_uninstall(cluster, "pypi-mirror")
+    match = "cannot purge" if kind == "newer" else "left in the cluster"
+    with pytest.raises(MirrorError, match=match):
+        uninstall(cluster, "pypi-mirror", plan, SILENT, force=False)
+    assert read_corefile(api) == COREFILE
