@@ -19,6 +19,7 @@ from cli.image_delivery import ImageDelivery
 from cli.index_session import open_build_index
 from cli.options import ClusterOptions, OutputFormat
 from cli.output import terminal
+from cli.output.build_report import print_build_report
 from cli.output.project_reading import print_reading
 from images.application_recipe import ApplicationRecipe, load_application_recipe
 from images.build_application import (
@@ -33,7 +34,6 @@ from images.build_mirror import build_mirror
 from images.derived_recipe import read_source_project, render_reading
 from images.engine import EngineClient
 from images.project.reading import Conclusion, ProjectReading, find_line
-from images.proof import Outcome
 from images.recipe_changes import change_recipe
 from images.recipes import RECIPES, list_recipe_names
 from images.report import BuildReport, render_sbom
@@ -42,8 +42,6 @@ from images.toml_file import read_toml
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, MirrorError, UnfitError
 from mirror.core.wait import Deadline
-
-_LISTED = 5  # modules that the report names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +174,7 @@ def _build(
     if options.sbom:
         options.sbom.write_text(render_sbom(report))
     if output == "table":
-        _print_report(report, delivered, options.deployment)
+        print_build_report(report, delivered, options.deployment)
     else:
         terminal.document(report, output)
 
@@ -343,76 +341,3 @@ def _write_deployments(
     proved = tuple(digest for digest in digests if digest) if is_proved else ()
     with path.open("w") as file:
         terminal.yaml_documents(render_application(recipe, image, proved), file)
-
-
-def _print_report(report: BuildReport, delivered: str, deployment: Path | None) -> None:
-    layers = ", ".join(f"{layer.name} {_format_bytes(layer.bytes)}" for layer in report.layers)
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
-    lock = f"{report.lock} {report.lock_sha256[:12]}"
-    rows = [
-        ("id", report.id),
-        ("size", f"{_format_bytes(report.size)}: {layers}"),
-        ("packages", f"{len(report.distributions)} from {lock}"),
-        ("files", f"{report.files}, sha256 {report.files_sha256}"),
-        ("network", f"{report.relayed} connections to the mirror, {report.elsewhere} elsewhere"),
-        ("seconds", f"{sum(report.seconds.values()):.1f}: {parts}"),
-    ]
-    for vendored in report.vendored:
-        suffix = " (stand-in)" if vendored.stand_in else ""
-        rows.append(("vendored", f"{vendored.name} {vendored.version}{suffix}"))
-    rows += [("from sdist", distribution) for distribution in report.built_from_sdist]
-    if report.built_with:
-        rows.append(("built with", ", ".join(report.built_with)))
-    if report.left_out:
-        rows.append(("left out", ", ".join(report.left_out)))
-    rows += [("not taken", text.removeprefix("not taken from your ")) for text in report.not_taken]
-    rows += [("unknown", text) for text in report.unknown]
-    rows += _describe_proof(report)
-    attempts = [attempt for result in report.proof for attempt in result.attempts]
-    if hosts := dict.fromkeys(attempt.host for attempt in attempts):
-        rows.append(("", f"it looks up {', '.join(hosts)}, as expected"))
-    rows += [
-        ("mount", f"{path} at run time: the proof had a copy of {origin}")
-        for path, origin in report.mounts.items()
-    ]
-    if delivered:
-        rows.append(("on the nodes", delivered))
-    if deployment:
-        rows.append(("next", f"kubectl apply -f {deployment}"))
-    terminal.facts(report.reference, rows)
-
-
-def _describe_proof(report: BuildReport) -> Iterator[tuple[str, str]]:
-    """Yield the rows of the proof; only a check that has proved something gets a check mark."""
-    for result in report.proof:
-        if result.check == "checks" and not result.summary:
-            continue  # the recipe has none
-        has_proved = result.check != "imports" or result.outcomes
-        mark = "!" if result.warnings else "✓" if has_proved else "–"
-        reused = " (as before: nothing it depends on has changed)" if result.reused else ""
-        yield "proof", f"{mark} {result.summary}{reused}"
-        for warning in result.warnings:
-            if warning != result.summary:
-                yield "", f"  {warning}"
-        for outcome in [o for o in result.outcomes if o.outcome is Outcome.LEFT_OUT][:_LISTED]:
-            yield "", f"  left out: {outcome.name}: {outcome.detail}"
-        if result.check == "starts":
-            for outcome in result.outcomes:
-                yield "", f"  {outcome.name}: {outcome.outcome}{_describe_hosts(outcome.asked_for)}"
-        elif stopped := [o for o in result.outcomes if o.outcome is Outcome.STOPPED]:
-            hosts = dict.fromkeys(host for outcome in stopped for host in outcome.asked_for)
-            names = ", ".join(outcome.name for outcome in stopped[:_LISTED])
-            more = ", …" if len(stopped) > _LISTED else ""
-            yield "", f"  stopped at a service: {names}{more}{_describe_hosts(tuple(hosts))}"
-    if report.proof_verdict == "incomplete":
-        yield "", "the proof is incomplete: the image has its name, and its label says so"
-    if not report.proof:
-        yield "proof", "none: --no-proof"
-
-
-def _describe_hosts(hosts: tuple[str, ...]) -> str:
-    return f", asked for {', '.join(hosts)}" if hosts else ""
-
-
-def _format_bytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

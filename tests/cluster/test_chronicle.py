@@ -168,7 +168,7 @@ def test_image_is_small_proved_and_built_from_the_mirror(
     assert "148 locked distributions" in proof["distributions"]["said"]
     assert "('Ada', 'PROPN')" in proof["checks"]["said"]
     assert "backend serves /health" in proof["starts"]["said"]
-    assert "workers waits for redis" in proof["starts"]["said"]
+    assert "workers stopped at redis" in proof["starts"]["said"]
     assert environment.inspect("chronicle:test")["Config"]["Labels"][PROOF_LABEL] == "passed"
 
 
