@@ -71,6 +71,12 @@ class Cluster:
                     context=chosen,
                     persist_config=False,
                 )
+        except ImportError as error:  # urllib3 needs a package for SOCKS
+            raise ClusterError(
+                f"context {chosen} is reached through a SOCKS proxy, which is not supported",
+                why=f"$HTTPS_PROXY or $ALL_PROXY: {error}",
+                next_step="name an HTTP proxy, or none: unset HTTPS_PROXY ALL_PROXY",
+            ) from error
         except _CONFIG_ERRORS as error:
             raise ClusterError(
                 f"context {chosen} of the kubeconfig cannot be used",
@@ -124,6 +130,12 @@ class Cluster:
                 *arguments, _request_timeout=(min(remaining, 5.0), remaining)
             )
             text: str = response.read().decode(errors="replace")
+        except ValueError as error:  # its text has the token
+            raise ClusterError(
+                f"the credentials of context {self.context} cannot be sent",
+                why="the token has a line break or another character that no header can have",
+                next_step="log in again, or correct the token in the kubeconfig",
+            ) from error
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             if self.deadline.expired:
                 raise ClusterTimeout(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -48,19 +51,26 @@ def check_kubeconfig(path: Path | None, context: str | None) -> str:
             next_step="choose one with --context" if contexts else _NEXT,
         )
     details = contexts[chosen].get("context")
-    cluster_name = details.get("cluster") if isinstance(details, Mapping) else None
-    folder, cluster = _find(files, "clusters", cluster_name)
+    details = details if isinstance(details, dict) else {}
+    folder, cluster = _find(files, "clusters", details.get("cluster"))
     if not cluster or not isinstance(cluster.get("server"), str):
         raise KubeconfigError(
             f"context {chosen!r} of {title} has no cluster to talk to",
-            why=f"there is no cluster {cluster_name!r} with a `server`",
+            why=f"there is no cluster {details.get('cluster')!r} with a `server`",
             next_step=_NEXT,
         )
-    user_name = details.get("user") if isinstance(details, Mapping) else None
-    user_folder, user = _find(files, "users", user_name)
-    _check_files(cluster, ("certificate-authority",), folder, title)
-    _check_files(user, ("client-certificate", "client-key", "tokenFile"), user_folder, title)
-    _check_login_program(user, user_folder, chosen)
+    _check_urls(cluster, chosen, title)
+    user_folder, user = _find(files, "users", details.get("user"))
+    if user is None and details.get("user"):
+        raise KubeconfigError(
+            f"context {chosen!r} of {title} has no user to log in as",
+            why=f"there is no user {details['user']!r} in it",
+            next_step=_NEXT,
+        )
+    _check_pem(cluster, ("certificate-authority",), folder, title)
+    _check_pem(user or {}, ("client-certificate", "client-key"), user_folder, title)
+    _check_file(user or {}, "tokenFile", user_folder, title)
+    _check_login_program(user or {}, user_folder, chosen)
     return str(chosen)
 
 
@@ -97,6 +107,8 @@ def _read_file(path: Path) -> Object:
         raise refuse(f"it is not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise refuse("it is empty" if content is None else "it is text, not a kubeconfig")
+    if not isinstance(content.get("current-context", ""), str | None):
+        raise refuse("`current-context` is not a name")
     for key in ("clusters", "contexts", "users"):
         items = content.get(key) or []
         if not isinstance(items, list) or not all(
@@ -111,25 +123,66 @@ def _list_items(files: Mapping[Path, Object], key: str) -> Iterator[tuple[Path, 
         yield from ((path.parent, item) for item in content.get(key) or ())
 
 
-def _find(files: Mapping[Path, Object], key: str, name: str | None) -> tuple[Path, Object]:
-    """Return a cluster's or user's settings, and the folder that its paths are relative to."""
+def _find(files: Mapping[Path, Object], key: str, name: Any) -> tuple[Path, Object | None]:
+    """Return the folder that paths of a cluster or user are relative to, and its settings."""
     for folder, item in _list_items(files, key):
         if item["name"] == name:
             settings = item.get(key.removesuffix("s"))
             return folder, settings if isinstance(settings, dict) else {}
-    return Path(), {}
+    return Path(), None
 
 
-def _check_files(settings: Object, keys: Sequence[str], folder: Path, title: str) -> None:
-    for key in keys:
-        if settings.get(f"{key}-data") or not settings.get(key):
+def _check_urls(cluster: Object, context: str, title: str) -> None:
+    """Raise KubeconfigError for a server or a proxy that is no URL that requests can be sent to."""
+    for key in ("server", "proxy-url"):
+        text = cluster.get(key)
+        if text is None:
             continue
-        path = folder / Path(str(settings[key])).expanduser()
-        if not os.access(path, os.R_OK):
+        if not _is_http_url(str(text)):
+            shown = re.sub(r"//[^@/]*@", "//", str(text))  # without a password
             raise KubeconfigError(
-                f"kubeconfig {title} names a file that cannot be read: {path}",
-                why=f"{key}: " + ("no such file" if not path.exists() else "Permission denied"),
-                next_step="bring the file there, or embed it: kubectl config view --flatten",
+                f"context {context!r} of {title} cannot be used: its {key} is not an HTTP URL",
+                why=f"{key}: {shown!r} is not http:// or https:// with a host",
+                next_step=f"correct `{key}:` of its cluster in {title}",
+            )
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _check_file(settings: Object, key: str, folder: Path, title: str) -> Path | None:
+    """Return the file that a setting names, or None. Raises KubeconfigError if it is unreadable."""
+    if not settings.get(key):
+        return None
+    path = folder / Path(str(settings[key])).expanduser()
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise KubeconfigError(
+            f"kubeconfig {title} names a file that cannot be read: {path}",
+            why=f"{key}: " + ("Permission denied" if path.is_file() else "no such file"),
+            next_step="bring the file there, or name another kubeconfig with --kubeconfig",
+        )
+    return path
+
+
+def _check_pem(settings: Object, keys: Sequence[str], folder: Path, title: str) -> None:
+    """Raise KubeconfigError for a certificate or a key that is not in PEM format."""
+    for key in keys:
+        data = settings.get(f"{key}-data")
+        path = None if data else _check_file(settings, key, folder, title)
+        try:
+            content = b64decode(str(data)) if data else path.read_bytes() if path else None
+        except (ValueError, OSError):
+            content = b""
+        if content is not None and b"-----BEGIN " not in content:
+            raise KubeconfigError(
+                f"kubeconfig {title} has an unusable {key}",
+                why=f"{path or f'{key}-data'} is not in PEM format",
+                next_step="fetch the kubeconfig again (MicroK8s: microk8s config > FILE)",
             )
 
 

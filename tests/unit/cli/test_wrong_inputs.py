@@ -63,12 +63,21 @@ def make_files(folder: Path) -> None:
         "nocert": (f"{server}, certificate-authority: ca.crt", "token: t", "c", "x"),
         "exec": (server, f"exec: {{{login}no-such-login}}", "c", "x"),
         "exechint": (server, f"exec: {{{login}no-such-login, installHint: get it}}", "c", "x"),
+        "nohost": ('server: "https://"', "token: t", "c", "x"),
+        "noport": ('server: "https://x:99999"', "token: t", "c", "x"),
+        "socks": (f'{server}, proxy-url: "socks5://u:p@127.0.0.1:1"', "token: t", "c", "x"),
+        "badca": (f"{server}, certificate-authority-data: Z2FyYmFnZQ==", "token: t", "c", "x"),
+        "badkey": (server, "client-certificate: good.yaml, client-key: good.yaml", "c", "x"),
+        "badtoken": (server, 'token: "a\\nb"', "c", "x"),
+        "badname": (server, "token: t", "c", "[x]"),
         "execfail": (server, f'exec: {{{login}"false"}}', "c", "x"),
     }
     for name, (cluster, user, cluster_name, current) in kubeconfigs.items():
         text = KUBECONFIG.replace("{CLUSTER}", f"{{{cluster}}}").replace("{USER}", f"{{{user}}}")
         text = text.replace("NAME", cluster_name).replace("CURRENT", current)
         (folder / f"{name}.yaml").write_text(text)
+    nobody = (folder / "good.yaml").read_text().replace("user: u}", "user: nobody}")
+    (folder / "nouser.yaml").write_text(nobody)
     (folder / "broken.yaml").write_text("apiVersion: v1\nclusters: [\n a: b: c\n")
     (folder / "text.yaml").write_text("not a kubeconfig\n")
     (folder / "latin.yaml").write_bytes(b"caf\xe9: x\n")
