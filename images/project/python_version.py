@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from images.project.reading import Contradiction, Line, find_line
+from images.toml_file import read_toml
 
 DEFAULT_VERSION = "3.12"
 _DEFAULT_IMAGE = "python:{}-slim-bookworm"
@@ -55,6 +57,14 @@ def read_statements(
     if isinstance(text := poetry.get("python"), str):
         line = find_line(pyproject, r"\s*python\s*=", own_name)
         yield from _parse_statement(convert_caret(text), f"python {text}", line)
+    pipfile = folder / "Pipfile"
+    version = read_toml(pipfile).get("requires", {}) if pipfile.is_file() else {}
+    if text := version.get("python_version"):
+        line = find_line(pipfile, r"\s*python_version\s*=", str(Path(prefix, "Pipfile")))
+        yield from _parse_statement(f"=={text}.*", f"python_version {text}", line)
+    if not project and not poetry:
+        for name in ("uv.lock", "pylock.toml"):
+            yield from _read_lock_statement(folder / name, str(Path(prefix, name)))
     for name, pattern in (
         (".python-version", r"(?:cpython-)?(\d+\.\d+)"),
         ("runtime.txt", r"python-(\d+\.\d+)"),
@@ -69,6 +79,17 @@ def read_statements(
                     specifier=specifier, text=content.strip(), line=line, is_choice=True
                 )
                 break
+
+
+def _read_lock_statement(path: Path, name: str) -> Iterator[PythonStatement]:
+    """Yield what a lock was made for; its line is one of the first."""
+    if not path.is_file():
+        return
+    with path.open(errors="replace") as file:
+        for number, content in enumerate(islice(file, 20), start=1):
+            if match := re.match(r'requires-python = "([^"]+)"', content):
+                line = Line(file=name, number=number)
+                yield from _parse_statement(match[1], f"requires-python {match[1]}", line)
 
 
 def read_image_statement(image: str, line: Line) -> PythonStatement | None:

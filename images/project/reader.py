@@ -43,6 +43,7 @@ from images.project.stages import RunInstruction, Stage
 from images.toml_file import read_pyproject
 
 _LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
+_INIT_PROGRAMS = {"tini", "dumb-init", "catatonit"}
 _ALONE_SECONDS = 10.0  # how long a start without a port has to stay
 _SILENT = {"LABEL", "MAINTAINER", "STOPSIGNAL"}  # they change nothing about what runs
 _PORT_WORDS = re.compile(
@@ -252,8 +253,11 @@ class ProjectReader:
 
     def _add_writable(self, folder: str, line: Line) -> None:
         prefix = f"{self.document['folder']}/"
-        relative = posixpath.normpath(folder).removeprefix(prefix)
-        if folder.startswith(prefix) and re.fullmatch(r"[A-Za-z0-9._/-]+", relative):
+        path = posixpath.normpath(folder)
+        relative = path.removeprefix(prefix)
+        if path == self.document["folder"]:
+            return
+        if path.startswith(prefix) and re.fullmatch(r"[A-Za-z0-9._/-]+", relative):
             self._add("writable", relative, line)
         elif not folder.startswith(("/tmp", "/var/lib/apt", "/root")):
             self._skip(line, f"mkdir {folder}", "mount a volume there if the application writes")
@@ -329,10 +333,11 @@ class ProjectReader:
         self.not_taken += skipped
         service = self._find_service(search)
         starts: list[dict[str, Any]] = []
-        if found and found.stage.command:
+        if found and self._strip_init(found.stage.command):
             stage = found.stage
             workdir = stage.workdir
-            argv = translate_argv(strip_runner(stage.command), self.layout, workdir)
+            argv = self._strip_init(stage.command)
+            argv = translate_argv(strip_runner(argv), self.layout, workdir)
             starts.append(self._make_start("main", argv, stage.command_line, stage, service))
             if service and service.argv and service.argv != stage.command:
                 why = f"the command of {found.name} is used"
@@ -373,6 +378,16 @@ class ProjectReader:
         self.document["starts"] = starts
         if not starts:
             self.unknown.append(self._describe_missing_start(search))
+
+    def _strip_init(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a command without an init program that no Debian package of the recipe brings."""
+        name = argv[0].rpartition("/")[2] if argv else ""
+        if name not in _INIT_PROGRAMS or name in self.document.get("run_packages", ()):
+            return argv
+        rest = argv[1:]
+        while rest and rest[0].startswith("-"):
+            rest = rest[1:]
+        return rest
 
     def _find_service(self, search: DockerfileSearch) -> Any:
         if search.found and search.found.service:

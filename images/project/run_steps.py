@@ -22,6 +22,7 @@ ALL = "*"  # every extra, every group
 _INSTALLERS = {"pip", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "pipx"}
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "poetry", "pdm", "pipenv", "poetry-plugin-export"}
 _OUR_OWN = ("useradd", "adduser", "groupadd", "addgroup", "usermod", "chown", "chmod", "cd", "ln")
+_OTHER_MANAGERS = ("apk", "dnf", "yum", "microdnf")
 _EXTRAS = re.compile(r"[A-Za-z0-9._/-]*\[([A-Za-z0-9._, -]+)\]")
 
 
@@ -75,6 +76,8 @@ def _read_script(script: str, run: RunInstruction, findings: RunFindings) -> Non
             findings.folders += [
                 (f"{workdir}/{f}" if f[0] != "/" else f, run.line) for f in folders
             ]
+        elif words[:1] and words[0] in _OTHER_MANAGERS and not {"add", "install"} & {*words}:
+            continue
         elif words[:1] and words[0] in _OUR_OWN:
             continue  # the image has its own user and environment; a start gets its interpreter
         elif "astral.sh/uv" in command.text or "install.python-poetry" in command.text:
@@ -94,7 +97,7 @@ def _explain(words: Sequence[str]) -> str:
         return "a download: the build has no network; put the file into the project or a package"
     if program in ("npm", "yarn", "pnpm", "npx", "bun", "node"):
         return "a front end: build it before, and put its files into the project"
-    if program in ("apk", "dnf", "yum", "microdnf") and "update" not in words:
+    if program in _OTHER_MANAGERS:
         return "the image is Debian: name its packages in run_packages"
     return ""
 
@@ -116,7 +119,8 @@ def _find_own_step(command: ShellCommand, variables: Mapping[str, str]) -> tuple
     words = command.words
     if not _OWN_STEPS.intersection(words) or command.unresolved:
         return None
-    if not any(word.endswith(("manage.py", "django-admin")) for word in words):
+    is_module = "-m" in words and "django" in words
+    if not is_module and not any(word.endswith(("manage.py", "django-admin")) for word in words):
         return None
     names = {name: value for name, value in variables.items() if name in command.text}
     values = {**names, **command.assignments}

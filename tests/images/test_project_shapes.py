@@ -37,7 +37,7 @@ VERSIONED = (
     '[project]\nname = "shop-api"\ndynamic = ["version"]\nrequires-python = ">=3.11"\n'
     'readme = "README.md"\ndependencies = ["shop-core", "idna"]\n'
     '[build-system]\nrequires = ["hatchling", "hatch-vcs"]\nbuild-backend = "hatchling.build"\n'
-    '[tool.hatch.version]\nsource = "vcs"\n'
+    '[tool.hatch.version]\nsource = "vcs"\nraw-options = { root = "../.." }\n'
 )
 
 

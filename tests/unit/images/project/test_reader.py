@@ -382,3 +382,35 @@ def test_takes_all_extras_and_the_version_of_the_archive(tmp_path: Path) -> None
     assert reading.recipe.run_packages == ("postgresql-client",)
     assert reading.recipe.build_packages == ("g++",)
     assert "postgresql-client-14" in "\n".join(list_lines(reading))
+
+
+@pytest.mark.parametrize(
+    ("files", "base"),
+    [
+        ({"Pipfile": '[requires]\npython_version = "3.11"\n'}, "python:3.11-slim-bookworm"),
+        ({"pylock.toml": '# by uv\nrequires-python = ">=3.13"\n'}, "python:3.13-slim-bookworm"),
+        ({"runtime.txt": "python-3.11.4\n"}, "python:3.11-slim-bookworm"),
+    ],
+)
+def test_reads_the_version_of_projects_without_pyproject(
+    tmp_path: Path, files: dict[str, str], base: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert read_project(tmp_path).recipe.base == base
+
+
+@pytest.mark.parametrize(
+    ("install", "argv"),
+    [("tini", ("tini", "--", "serve")), ("curl", ("serve",))],
+)
+def test_an_init_program_needs_its_package(
+    tmp_path: Path, install: str, argv: tuple[str, ...]
+) -> None:
+    reading = read(
+        tmp_path,
+        f"FROM python:3.12\nRUN apt-get install -y {install}\nRUN mkdir -p /app/ /app/x\n"
+        'WORKDIR /app\nENTRYPOINT ["tini", "--"]\nCMD ["serve"]\n',
+    )
+    assert reading.recipe.starts[0].argv == argv
+    assert reading.recipe.writable == ("x",)
