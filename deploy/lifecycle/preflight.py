@@ -186,6 +186,7 @@ def _check_claim_change(
             why="the storage class of a claim cannot be changed, and the claim holds the packages",
             next_step=f"use --storage-class {current_class}, or `mirror down --purge` first",
         )
+        return  # the API server would call this a change of the size
     # if we applied the storage class once, an apply without it would remove it
     try:
         cluster.apply(render_claim(settings), dry_run=True)

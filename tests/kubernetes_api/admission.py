@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tests.kubernetes_api.copying import clone
@@ -98,6 +99,9 @@ def set_defaults(obj: Any, old: Any | None, used_ips: set[str]) -> None:
             labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
         case "Secret":
             obj.setdefault("type", "Opaque")
+            for key, text in (obj.pop("stringData", None) or {}).items():
+                encoded = base64.b64encode(text.encode()).decode()
+                obj.setdefault("data", {})[key] = encoded
 
 
 def _set_service_defaults(spec: Any, old: Any, used_ips: set[str]) -> None:
@@ -265,7 +269,9 @@ def validate_change(resource: ResourceType, new: Any, old: Any) -> None:
         case "Pod":
             causes += _check_pod_change(spec, old_spec)
         case "PersistentVolumeClaim":
-            changeable = {"resources", "volumeAttributesClassName", "volumeName"}
+            changeable = {"volumeName"} if not old_spec.get("volumeName") else set()
+            if old.get("status", {}).get("phase") == "Bound":
+                changeable |= {"resources", "volumeAttributesClassName"}
             if _without(spec, changeable) != _without(old_spec, changeable):
                 text = "Forbidden: spec is immutable after creation except "
                 text += "resources.requests and volumeAttributesClassName for bound claims"
@@ -280,6 +286,41 @@ def validate_change(resource: ResourceType, new: Any, old: Any) -> None:
                 causes.append(("IPPool.Spec.CIDR", "Invalid value: IPPool CIDR cannot be modified"))
     if causes:
         raise invalid(resource, name, *causes)
+
+
+def validate_claim_size(resource: ResourceType, new: Any, old: Any, classes: Iterable[Any]) -> None:
+    """Raise StatusError if a claim grows whose storage class does not allow it, or shrinks."""
+    sizes = [_get_size(claim) for claim in (new, old)]
+    if sizes[0] == sizes[1]:
+        return
+    name = new["metadata"]["name"]
+    class_name = new["spec"].get("storageClassName")
+    expandable = {each["metadata"]["name"] for each in classes if each.get("allowVolumeExpansion")}
+    if sizes[0] > sizes[1] and class_name not in expandable:
+        why = "only dynamically provisioned pvc can be resized and the storageclass that "
+        raise forbidden(resource, name, f"{why}provisions the pvc must support resize")
+    capacity = (old.get("status") or {}).get("capacity") or {}
+    if sizes[0] < _parse_size(capacity.get("storage", "0")):
+        text = "Forbidden: field can not be less than status.capacity"
+        raise invalid(resource, name, ("spec.resources.requests.storage", text))
+
+
+def _get_size(claim: Any) -> int:
+    """Return the requested bytes."""
+    return _parse_size(claim["spec"].get("resources", {}).get("requests", {}).get("storage", "0"))
+
+
+def _parse_size(text: str) -> int:
+    number, unit = text.rstrip("KMGTi"), text.lstrip("0123456789")
+    return int(number) << {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}[unit]
+
+
+def set_default_class(claim: Any, classes: Iterable[Any]) -> None:
+    """Give a new claim without a storage class the default one, in place."""
+    for each in classes:
+        annotations = each["metadata"].get("annotations") or {}
+        if annotations.get("storageclass.kubernetes.io/is-default-class") == "true":
+            claim["spec"].setdefault("storageClassName", each["metadata"]["name"])
 
 
 def _without(spec: Any, names: set[str]) -> Any:

@@ -550,6 +550,61 @@ def other_immutable_fields(calls: ScenarioCalls) -> None:
     patch(f"{bindings}/b", {"roleRef": {"name": "q"}})
 
 
+CLAIMS = "/api/v1/namespaces/{}/persistentvolumeclaims"
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+_STORAGE_CLASS = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "x"}
+_CLAIM_SPEC = {
+    "accessModes": ["ReadWriteOnce"],
+    "resources": {"requests": {"storage": "1Gi"}},
+}
+
+
+@scenario
+def a_claim_grows_if_its_class_allows_it(calls: ScenarioCalls) -> None:
+    for name, expandable in (("small", False), ("large", True)):
+        class_name = f"{calls.namespace}-{name}"
+        storage = {**_STORAGE_CLASS, "metadata": {"name": class_name}}
+        calls.call("POST", CLASSES, storage | {"allowVolumeExpansion": expandable})
+        spec = {**_CLAIM_SPEC, "storageClassName": class_name}
+        body = calls.object("v1", "PersistentVolumeClaim", name, spec=spec)
+        created = calls.call("POST", CLAIMS, body)
+        calls.record(created["status"]["phase"])
+        path = f"{CLAIMS}/{name}"
+
+        def resize(size: str, path: str = path) -> None:
+            patch = {"spec": {"resources": {"requests": {"storage": size}}}}
+            calls.call("PATCH", path, patch, content_type=MERGE_PATCH)
+
+        resize("2Gi")  # it is not bound yet
+        calls.call("PUT", path, created | {"spec": {**created["spec"], "volumeName": "v"}})
+        bound = calls.call("GET", path)
+        bound["status"] = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+        calls.call("PUT", f"{path}/status", bound)
+        for size in ("1Gi", "2Gi", "512Mi"):
+            resize(size)
+        change = {"spec": {"storageClassName": "other"}}
+        calls.call("PATCH", path, change, content_type=MERGE_PATCH)
+
+
+@scenario
+def a_claim_gets_the_default_class(calls: ScenarioCalls) -> None:
+    body = calls.object("v1", "PersistentVolumeClaim", "a", spec=_CLAIM_SPEC)
+    calls.record(calls.call("POST", CLAIMS, body)["spec"].get("storageClassName"))
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
+    metadata = {"name": "the-default", "annotations": annotations}
+    calls.call("POST", CLASSES, {**_STORAGE_CLASS, "metadata": metadata})
+    body["metadata"]["name"] = "b"
+    calls.record(calls.call("POST", CLAIMS, body)["spec"].get("storageClassName"))
+    named = {**_CLAIM_SPEC, "storageClassName": "other"}
+    body = calls.object("v1", "PersistentVolumeClaim", "c", spec=named)
+    calls.record(calls.apply(f"{CLAIMS}/c", body, "m")["spec"].get("storageClassName"))
+    body = calls.object("v1", "PersistentVolumeClaim", "d", spec=_CLAIM_SPEC)
+    for _ in range(2):
+        claim = calls.apply(f"{CLAIMS}/d", body, "m")
+        calls.record(claim["spec"].get("storageClassName"))
+    calls.call("DELETE", f"{CLASSES}/the-default")
+
+
 @scenario
 def allocates_cluster_addresses(calls: ScenarioCalls) -> None:
     spec = {"ports": [{"port": 80}], "selector": {"app": "a"}}
@@ -591,6 +646,20 @@ def fills_in_defaults(calls: ScenarioCalls) -> None:
     body = calls.object("apps/v1", "DaemonSet", "a", spec=spec)
     created = calls.call("POST", "/apis/apps/v1/namespaces/{}/daemonsets", body)
     calls.record({key: value for key, value in created["spec"].items() if key != "template"})
+
+
+@scenario
+def encodes_the_text_of_secrets(calls: ScenarioCalls) -> None:
+    secrets = "/api/v1/namespaces/{}/secrets"
+    body = calls.object("v1", "Secret", "s", data={"a": "MQ=="}, stringData={"b": "2", "a": "3"})
+    created = calls.call("POST", secrets, body)
+    calls.record(created["data"], created["type"], "stringData" in created)
+    patch = {"stringData": {"c": "ü"}}
+    patched = calls.call("PATCH", f"{secrets}/s", patch, content_type=MERGE_PATCH)
+    calls.record(patched["data"], "stringData" in patched)
+    body = calls.object("v1", "Secret", "s", stringData={"d": "4"})
+    applied = calls.apply(f"{secrets}/s", body, "m")
+    calls.record(applied["data"])
 
 
 # -- rights ---------------------------------------------------------------------------------------

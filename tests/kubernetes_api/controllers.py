@@ -50,7 +50,9 @@ def run_stateful_set_pods(api: MemoryApi) -> None:
             if labels.get("controller-revision-hash") == revision:
                 continue
             api.remove("Pod", name, namespace)
-        api.seed(make_pod(workload, name, NODE, {"controller-revision-hash": revision}))
+        nodes = [node["metadata"]["name"] for node in api.list_objects("Node")]
+        labels = {"controller-revision-hash": revision}
+        api.seed(make_pod(workload, name, (nodes or [NODE])[0], labels))
 
 
 def run_daemon_set_pods(api: MemoryApi) -> None:
@@ -94,6 +96,17 @@ def make_pod(
             "startTime": metadata["creationTimestamp"],
         },
     }
+
+
+def bind_claims(api: MemoryApi) -> None:
+    """Bind every volume claim to a volume of the size that it requests."""
+    for claim in api.list_objects("PersistentVolumeClaim"):
+        requested = claim["spec"]["resources"]["requests"]
+        status = {"phase": "Bound", "capacity": requested}
+        if claim.get("status") != status:
+            claim["status"] = status
+            claim["spec"].setdefault("volumeName", f"volume-{claim['metadata']['uid']}")
+            api.store.put(api.find_resource(claim), claim)
 
 
 def finish_namespaces(api: MemoryApi) -> None:

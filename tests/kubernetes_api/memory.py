@@ -416,6 +416,8 @@ class MemoryApi:
         for key in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "managedFields"):
             metadata.pop(key, None)
         owned = clone(obj)
+        if resource.kind == "PersistentVolumeClaim":
+            admission.set_default_class(obj, self.list_objects("StorageClass"))
         self._fill_metadata(resource, obj, None)
         admission.set_defaults(obj, None, self._used_ips())
         admission.validate(resource, obj, self._used_ips())
@@ -474,9 +476,14 @@ class MemoryApi:
         self._keep_system_fields(resource, obj, old, subresource)
         admission.set_defaults(obj, old, self._used_ips())
         admission.validate(resource, obj)
-        admission.validate_change(resource, obj, old)
+        self._check_change(resource, obj, old)
         self._own_changes(obj, old, (_get_manager(request), "Update", subresource))
         return self._save_change(request, resource, obj, old)
+
+    def _check_change(self, resource: ResourceType, obj: Any, old: Any) -> None:
+        admission.validate_change(resource, obj, old)
+        if resource.kind == "PersistentVolumeClaim":
+            admission.validate_claim_size(resource, obj, old, self.list_objects("StorageClass"))
 
     def _keep_system_fields(
         self, resource: ResourceType, obj: Any, old: Any, subresource: str
@@ -588,7 +595,7 @@ class MemoryApi:
         self._keep_system_fields(resource, merged, old, "")
         admission.set_defaults(merged, old, self._used_ips())
         admission.validate(resource, merged)
-        admission.validate_change(resource, merged, old)
+        self._check_change(resource, merged, old)
         merged["metadata"]["managedFields"] = owners.render(
             resource.api_version, self._timestamp(), before
         )

@@ -10,8 +10,9 @@ from deploy.cluster.client import Object
 from deploy.lifecycle.preflight import check_cluster
 from deploy.manifests.model import ClusterSettings
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
+from tests.kubernetes_api import ALL_RIGHTS, DirectCluster, Rule
 from tests.unit.deploy.lifecycle.fakes import (
-    FakeLifecycleCluster,
+    make_api,
     make_object,
     make_ready_node,
     make_storage_class,
@@ -23,33 +24,36 @@ NODE, STORAGE = make_ready_node("ra"), make_storage_class()
 def make_claim(storage_class: str) -> Object:
     spec = {
         "storageClassName": storage_class,
+        "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "20Gi"}},
     }
-    return make_object("PersistentVolumeClaim", "pypi-mirror-data", "pypi-mirror", spec=spec)
+    claim = make_object("PersistentVolumeClaim", "pypi-mirror-data", "pypi-mirror", spec=spec)
+    return claim | {"status": {"phase": "Bound", "capacity": {"storage": "20Gi"}}}
 
 
 def test_returns_the_nodes_and_writes_nothing() -> None:
-    cluster = FakeLifecycleCluster(NODE, make_ready_node("seth", ready=False), STORAGE)
-    nodes = check_cluster(cluster.as_client(), ClusterSettings(image=""))
+    api = make_api(NODE, make_ready_node("seth", ready=False), STORAGE)
+    nodes = check_cluster(DirectCluster(api), ClusterSettings(image=""))
     assert [node["metadata"]["name"] for node in nodes] == ["ra", "seth"]
-    assert cluster.writes == []
+    assert api.list_writes() == []
 
 
 def test_passes_over_nodes_of_other_systems() -> None:
     windows = make_ready_node("win-1")
     windows["status"]["nodeInfo"] = {"operatingSystem": "windows"}
-    cluster = FakeLifecycleCluster(NODE, windows, STORAGE)
-    nodes = check_cluster(cluster.as_client(), ClusterSettings(image=""))
+    cluster = DirectCluster(make_api(NODE, windows, STORAGE))
+    nodes = check_cluster(cluster, ClusterSettings(image=""))
     assert [node["metadata"]["name"] for node in nodes] == ["ra"]
     with pytest.raises(InputError, match="node 'win-1' runs windows: the mirror cannot run"):
-        check_cluster(cluster.as_client(), ClusterSettings(image="", node="win-1"))
+        check_cluster(cluster, ClusterSettings(image="", node="win-1"))
 
 
 def test_names_missing_permissions() -> None:
-    forbidden = (("list", "nodes"), ("create", "secrets"))
-    cluster = FakeLifecycleCluster(NODE, STORAGE, forbidden=forbidden)
+    api = make_api(NODE, STORAGE)
+    user = api.add_user("limited", [ALL_RIGHTS])
+    user.withheld += [Rule("list", "nodes"), Rule("create", "secrets")]
     with pytest.raises(ClusterError, match="lacks permissions") as error:
-        check_cluster(cluster.as_client(), ClusterSettings(image=""))
+        check_cluster(DirectCluster(api, user), ClusterSettings(image=""))
     assert error.value.why == (
         "it may not: list nodes in the whole cluster, create secrets in namespace pypi-mirror"
     )
@@ -97,7 +101,13 @@ def test_names_missing_permissions() -> None:
             None,
             "",
         ),
-        ((NODE, make_claim("fast")), {"size": "30Gi"}, None, ""),
+        ((NODE, STORAGE, make_claim("fast")), {"size": "30Gi"}, None, ""),
+        (
+            (NODE, make_storage_class(expandable=False), make_claim("fast")),
+            {"size": "30Gi"},
+            RefusedError,
+            "volume claim pypi-mirror/pypi-mirror-data cannot be resized from 20Gi to 30Gi",
+        ),
     ],
 )
 def test_checks_nodes_and_storage(
@@ -106,7 +116,7 @@ def test_checks_nodes_and_storage(
     error: type[MirrorError] | None,
     message: str,
 ) -> None:
-    cluster = FakeLifecycleCluster(*objects).as_client()
+    cluster = DirectCluster(make_api(*objects))
     if error is None:
         check_cluster(cluster, ClusterSettings(image="", **settings))
         return
@@ -120,6 +130,6 @@ def test_reports_all_problems_at_once() -> None:
     namespace = make_object("Namespace", "pypi-mirror", status={})
     namespace["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     with pytest.raises(ClusterError, match="3 problems") as error:
-        check_cluster(FakeLifecycleCluster(namespace).as_client(), ClusterSettings(image=""))
+        check_cluster(DirectCluster(make_api(namespace)), ClusterSettings(image=""))
     for part in ("is being deleted", "no node is Ready", "no default storage class"):
         assert part in error.value.why

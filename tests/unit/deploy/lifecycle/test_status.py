@@ -15,7 +15,8 @@ from deploy.lifecycle import connect
 from deploy.lifecycle.status import read_status
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
-from tests.unit.deploy.lifecycle.fakes import FakeLifecycleCluster, make_object, make_ready_node
+from tests.kubernetes_api import DirectCluster
+from tests.unit.deploy.lifecycle.fakes import make_api, make_object, make_ready_node
 
 NAMESPACE = "pypi-mirror"
 VERSION = metadata.version("pypi-mirror")
@@ -89,7 +90,7 @@ def read_state(
         yield FakeStatusClient(error)
 
     monkeypatch.setattr(connect, "open_client", open_client)
-    status = read_status(FakeLifecycleCluster(*objects).as_client(), NAMESPACE)
+    status = read_status(DirectCluster(make_api(*objects)), NAMESPACE)
     return status.state, status.trouble, status
 
 
@@ -110,7 +111,7 @@ def test_reports_a_mirror_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) 
 def test_reports_why_a_mirror_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     state, trouble, _ = read_state(monkeypatch, *make_mirror_objects(ready=0))
     assert state == "starting"
-    assert "pod pypi-mirror-0: Unknown on ra" in trouble
+    assert "pod pypi-mirror-0: Pending on ra" in trouble
 
 
 def test_reports_another_address_than_the_recorded_one(monkeypatch: pytest.MonkeyPatch) -> None:
