@@ -61,5 +61,5 @@ def links_path(public: Path, project: str) -> Path:
 
 
 def with_suffix(path: Path, suffix: str) -> Path:
-    """Return the path of the file that belongs to this one: its name plus a suffix."""
+    """Return the path with a suffix added to its name, such as of the temporary file beside it."""
     return path.with_name(path.name + suffix)

@@ -72,7 +72,7 @@ def is_override(key: str) -> bool:
 
 
 def is_override_import(directive: Directive) -> bool:
-    """Whether a directive imports all such files."""
+    """Whether a directive imports every override file of coredns-custom."""
     is_import = directive.name == "import" and bool(directive.args)
     return is_import and is_override_pattern(directive.args[0])
 

@@ -39,7 +39,7 @@ def put_seal(cluster: Cluster, entry: LedgerEntry) -> None:
 
 
 def has_seal(cluster: Cluster, entry: LedgerEntry) -> bool:
-    """Return whether the stored copy is the recorded one."""
+    """Return whether the stored copy has the checksum that was recorded for it."""
     agent = cluster.get("DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE) or {"metadata": {}}
     annotations = agent["metadata"].get("annotations") or {}
     return annotations.get(_key(entry)) == _digest(entry)

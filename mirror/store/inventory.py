@@ -94,7 +94,7 @@ def _read_project(filename: str) -> str:
 
 
 def iter_stored_files(data: Path) -> Iterator[StoredFile]:
-    """Yield what should be there; for a folder whose distribution is missing, the folder."""
+    """Yield every stored file; a folder without its distribution stands for the missing file."""
     yield from _iter_cached_files(data / volume.PUBLIC)
     yield from _iter_pages(data / volume.PUBLIC)
     yield from _iter_devpi_files(data)
