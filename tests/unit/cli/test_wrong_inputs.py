@@ -68,7 +68,7 @@ def make_files(folder: Path) -> None:
         "socks": (f'{server}, proxy-url: "socks5://u:p@127.0.0.1:1"', "token: t", "c", "x"),
         "badca": (f"{server}, certificate-authority-data: Z2FyYmFnZQ==", "token: t", "c", "x"),
         "badkey": (server, "client-certificate: good.yaml, client-key: good.yaml", "c", "x"),
-        "badtoken": (server, 'token: "a\\nb"', "c", "x"),
+        "badtoken": ('server: "http://127.0.0.1:1"', 'token: "a\\nb"', "c", "x"),
         "badname": (server, "token: t", "c", "[x]"),
         "execfail": (server, f'exec: {{{login}"false"}}', "c", "x"),
     }
