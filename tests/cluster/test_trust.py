@@ -339,6 +339,9 @@ def test_no_object_file_or_output_has_a_secret_of_a_workload(
         if CANARY in json.dumps(obj)
     }
     assert with_canary == set()
+    entries = Ledger(connect(trust_lab.lab.kubeconfig)).read_all()
+    assert len(entries) == 1
+    assert CANARY not in repr(entries), "their contents are in base64"
     unpacked = subprocess.run(
         ["tar", "xzOf", str(bundle)], capture_output=True, timeout=60, check=False
     )
