@@ -32,6 +32,7 @@ from images.build_backends import (
     read_pinned_backends,
 )
 from images.build_progress import BuildProgress, describe_attempts, explain_failure
+from images.debian_packages import advise_on_packages
 from images.derived_recipe import is_installable
 from images.engine import EngineClient, EngineImage
 from images.engine.build_log import shorten_step
@@ -212,7 +213,12 @@ def prepare_base_images(
             recipe, base=base.id, packages=packages, apt_mirror=apt_mirror
         )
         files = {SYSTEM_SCRIPT: script, "Dockerfile": dockerfile.encode()}
-        engine.tag(build_unnamed(engine, files, progress), reference)
+        try:
+            engine.tag(build_unnamed(engine, files, progress), reference)
+        except EngineError as error:
+            if advice := advise_on_packages(error.why, recipe.run_packages):
+                error.next_step = f"{advice}; {error.next_step}"
+            raise
         return engine.get(reference)
 
     run_packages = tuple(sorted(set(recipe.run_packages)))

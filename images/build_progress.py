@@ -25,6 +25,17 @@ _DESCRIPTIONS = {  # part of a Dockerfile's line → what it does
 }
 _ADVICE = (  # pattern of an installer's message → next step
     (
+        r"No module named '?pkg_resources",
+        "what is compiled needs a setuptools that still has pkg_resources: add "
+        'build-constraint-dependencies = ["setuptools<81"] to [tool.uv] in pyproject.toml, or '
+        "build its wheel elsewhere, then --vendor NAME=WHEEL",
+    ),
+    (
+        r'File "[^"]*manage\.py"',
+        "a step of the project (build_steps) failed: give it what it needs, e.g. --set "
+        "'build_environment.SECRET_KEY=\"x\"', or leave out the steps: --set 'build_steps=[]'",
+    ),
+    (
         r"build-backends\.txt does not pin it",
         "build the wheel on another machine, then --vendor NAME=WHEEL",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 # -dev package → the package with its shared library (Debian 12 and 13)
 RUNTIME_LIBRARIES = {
@@ -142,6 +142,35 @@ _LIBRARIES = (  # pattern of a shared library → package
 def is_third_party(package: str) -> bool:
     """Whether only an archive of its maker has the package."""
     return _THIRD_PARTY.fullmatch(package) is not None
+
+
+def advise_on_packages(log: str, run_packages: Collection[str]) -> str:
+    """Return what to do about packages that the archive does not have, by apt's messages.
+
+    Returns "" if that is not what failed. ``run_packages`` are those of the run stage.
+    """
+    missing = dict.fromkeys(
+        name
+        for found in re.findall(
+            r"Unable to locate package (\S+)|Package '(\S+)' has no installation candidate", log
+        )
+        for name in found
+        if name
+    )
+    if not missing:
+        return ""
+    changes = [
+        f"--set '{key}=[{names}]'"
+        for key, chosen in (
+            ("run_packages", [name for name in missing if name in run_packages]),
+            ("build_packages", [name for name in missing if name not in run_packages]),
+        )
+        if (names := ", ".join(f'"-{name}"' for name in chosen))
+    ]
+    return (
+        f"this release of Debian has no {', '.join(missing)}: leave it out with "
+        f"{' '.join(changes)}, or name the package that replaces it"
+    )
 
 
 def find_build_packages(log: str) -> tuple[str, ...]:

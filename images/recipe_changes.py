@@ -15,8 +15,9 @@ from mirror.core.errors import InputError
 def change_recipe(recipe: ApplicationRecipe, assignments: Sequence[str]) -> ApplicationRecipe:
     """Return a recipe with KEY=VALUE assignments applied, in order.
 
-    Lists and tables are added to, other values replaced. ``starts.NAME.KEY`` changes the start
-    command of that name. Raises InputError for an assignment that is no TOML, or does not fit.
+    Lists and tables are added to ("-name" removes an item, [] all), other values replaced.
+    ``starts.NAME.KEY`` changes the start command of that name. Raises InputError for an assignment
+    that is no TOML, or does not fit.
     """
     if not assignments:
         return recipe
@@ -56,9 +57,17 @@ def _merge(document: dict[str, Any], change: Mapping[str, Any], assignment: str)
         elif isinstance(known, dict) and isinstance(value, Mapping):
             _merge(known, value, assignment)
         elif isinstance(known, list) and isinstance(value, list):
-            document[key] = known + [item for item in value if item not in known]
+            document[key] = _change_list(known, value)
         else:
             document[key] = value
+
+
+def _change_list(known: list[Any], value: list[Any]) -> list[Any]:
+    """Add to a list; "-name" removes an item, and an empty list removes all."""
+    removed = {item[1:] for item in value if isinstance(item, str) and item.startswith("-")}
+    added = [item for item in value if not (isinstance(item, str) and item.startswith("-"))]
+    kept = [item for item in known if not (isinstance(item, str) and item in removed)]
+    return kept + [item for item in added if item not in kept] if value else []
 
 
 def _merge_starts(starts: list[dict[str, Any]], change: Mapping[str, Any], assignment: str) -> None:

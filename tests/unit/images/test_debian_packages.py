@@ -7,6 +7,7 @@ import pytest
 from images.debian_packages import (
     COMPILERS,
     RUNTIME_LIBRARIES,
+    advise_on_packages,
     find_build_packages,
     find_library_package,
     is_third_party,
@@ -45,6 +46,13 @@ def test_finds_what_a_compilation_misses(log: str, packages: tuple[str, ...]) ->
 )
 def test_finds_the_package_of_a_library(message: str, package: str) -> None:
     assert find_library_package(message) == package
+
+
+def test_says_how_to_leave_out_what_the_archive_does_not_have() -> None:
+    log = "E: Unable to locate package own-tool\nE: Package 'old-dev' has no installation candidate"
+    advice = advise_on_packages(log, ("own-tool",))
+    assert "--set 'run_packages=[\"-own-tool\"]' --set 'build_packages=[\"-old-dev\"]'" in advice
+    assert advise_on_packages("E: something else", ()) == ""
 
 
 def test_knows_archives_of_others_and_headers() -> None:
