@@ -2,152 +2,233 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from deploy.changes.model import AppliedEdit, ConfigMapKey, Edit, LedgerEntry, NodeFile
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.changes.model import AppliedEdit, Change, ConfigMapKey, Edit, LedgerEntry, NodeFile
+from deploy.cluster.client import ApiError
 from deploy.evidence import node_agent
 from deploy.manifests.reconciler import render_reconciler_objects
 from deploy.repair import node_agents, reconciler
-from mirror.core.errors import InputError, UnfitError
-from mirror.core.wait import Deadline
+from mirror.core.errors import ClusterError, InputError, UnfitError
+from tests.fix_targets import CHANGES, FixTargets, apply_fixes, roll_back_fixes
+from tests.kubernetes_api import DirectCluster, KilledError, MemoryApi, Rule, on
+from tests.kubernetes_api.controllers import roll_out_workloads
+from tests.kubernetes_api.failures import When
 
+SYSTEM = "kube-system"
+CORE = f"/api/v1/namespaces/{SYSTEM}"
+RBAC = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM}"
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/pypi-mirror-keeper"
 CONFLIST = "/etc/cni/net.d/x.conflist"
+KINDS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Deployment"}
 
 
-def object_entry(name: str) -> LedgerEntry:
-    target = ConfigMapKey(namespace="kube-system", name=name, key="k")
-    edits = (AppliedEdit(edit=Edit(fix="dns"), step=1, steps=1),)
-    return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
+@pytest.fixture
+def api() -> MemoryApi:
+    """Provide an API with the fix `dns`, in which workloads start at once."""
+    api = MemoryApi()
+    FixTargets.in_memory(api).recreate()
+    apply_fixes(FixTargets.in_memory(api), "dns")
+    api.remove("Deployment", "web", "default")
+    api.after_write.append(roll_out_workloads)
+    api.requests.clear()
+    return api
 
 
-def node_entry(node: str) -> LedgerEntry:
-    target = NodeFile(node=node, path=CONFLIST)
-    edits = (AppliedEdit(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
-    return LedgerEntry(target=target, base=b"", edits=edits, written=b"x")
+def install(api: MemoryApi) -> reconciler.ReconcilerStatus:
+    return reconciler.install(DirectCluster(api), "mirror:1")
+
+
+def list_objects(api: MemoryApi) -> set[str]:
+    """Return Kind/namespace of every object of the reconciler."""
+    return {
+        f"{obj['kind']}/{obj['metadata'].get('namespace', '')}"
+        for obj in api.store.values()
+        if obj["kind"] in KINDS or obj["metadata"]["name"] == "pypi-mirror-keeper"
+    }
+
+
+def test_install_creates_permissions_before_the_deployment(api: MemoryApi) -> None:
+    status = install(api)
+    assert api.list_writes() == [
+        f"PATCH {CORE}/configmaps/pypi-mirror-keeper",
+        f"PATCH {CORE}/serviceaccounts/pypi-mirror-keeper",
+        f"PATCH {RBAC}/roles/pypi-mirror-keeper",
+        f"PATCH {RBAC}/rolebindings/pypi-mirror-keeper",
+        f"PATCH {DEPLOYMENT}",
+    ]
+    assert status.kept == ("ConfigMap kube-system/coredns key Corefile",)
+    assert reconciler.read_status(DirectCluster(api)) == status
+
+
+def test_a_second_install_changes_nothing(api: MemoryApi) -> None:
+    install(api)
+    before = api.dump()
+    install(api)
+    assert api.dump() == before
+
+
+def test_refresh_writes_nothing_if_the_targets_are_the_same(api: MemoryApi) -> None:
+    install(api)
+    api.requests.clear()
+    reconciler.refresh(DirectCluster(api))
+    assert api.list_writes() == []
+
+
+def test_refresh_adds_another_fix(api: MemoryApi) -> None:
+    install(api)
+    custom = ConfigMapKey(namespace=SYSTEM, name="coredns-custom", key="x.override")
+    change = Change(target=custom, edit=CHANGES["dns"][0].edit, why="")
+    engine = FixTargets.in_memory(api).make_engine()
+    for update in engine.plan([change]):
+        engine.apply(update)
+    reconciler.refresh(DirectCluster(api))
+    container = api.read("Deployment", "pypi-mirror-keeper", SYSTEM)["spec"]["template"]["spec"]
+    command = container["containers"][0]["command"]
+    assert {word.partition("=")[2] for word in command if "=" in word} == {
+        "/api/v1/namespaces/kube-system/configmaps/coredns",
+        "/api/v1/namespaces/kube-system/configmaps/coredns-custom",
+    }
+    role = api.read("Role", "pypi-mirror-keeper", SYSTEM)
+    assert {tuple(rule.get("resourceNames", ())) for rule in role["rules"]} >= {
+        ("coredns", "coredns-custom")
+    }
+
+
+def test_refresh_uninstalls_with_the_last_fix(api: MemoryApi) -> None:
+    install(api)
+    roll_back_fixes(FixTargets.in_memory(api), "dns")
+    reconciler.refresh(DirectCluster(api))
+    assert list_objects(api) == set()
+
+
+def test_install_removes_permissions_that_are_not_needed_any_more(api: MemoryApi) -> None:
+    api.seed({"kind": "Namespace", "metadata": {"name": "calico"}})
+    for obj in render_reconciler_objects("mirror:1", [])[2:4]:
+        assert obj["kind"] in {"Role", "RoleBinding"}
+        api.seed({**obj, "metadata": {**obj["metadata"], "namespace": "calico"}})
+    install(api)
+    assert list_objects(api) == {
+        "ConfigMap/kube-system",
+        "ServiceAccount/kube-system",
+        "Role/kube-system",
+        "RoleBinding/kube-system",
+        "Deployment/kube-system",
+    }
+
+
+def test_install_leaves_the_roles_of_others(api: MemoryApi) -> None:
+    api.seed({"kind": "Role", "metadata": {"name": "theirs", "namespace": SYSTEM}, "rules": []})
+    install(api)
+    reconciler.uninstall(DirectCluster(api))
+    assert list_objects(api) == {"Role/kube-system"}
+    assert api.has("Role", "theirs", SYSTEM)
+
+
+def test_uninstall_names_what_it_removed(api: MemoryApi) -> None:
+    install(api)
+    assert reconciler.uninstall(DirectCluster(api)) == (
+        "ConfigMap kube-system/pypi-mirror-keeper",
+        "Deployment kube-system/pypi-mirror-keeper",
+        "RoleBinding kube-system/pypi-mirror-keeper",
+        "Role kube-system/pypi-mirror-keeper",
+        "ServiceAccount kube-system/pypi-mirror-keeper",
+    )
+    assert list_objects(api) == set()
+    assert reconciler.uninstall(DirectCluster(api)) == ()
+
+
+def test_refresh_does_nothing_without_a_reconciler(api: MemoryApi) -> None:
+    reconciler.refresh(DirectCluster(api))
+    user = api.add_user("limited")
+    reconciler.refresh(DirectCluster(api, user))
+    assert api.list_writes() == []
+
+
+def test_refresh_does_not_take_an_error_for_absent(api: MemoryApi) -> None:
+    install(api)
+    api.failures.refuse(on("GET", DEPLOYMENT), 500)
+    with pytest.raises(ApiError):
+        reconciler.refresh(DirectCluster(api))
+
+
+def test_install_needs_a_fix_and_an_image(api: MemoryApi) -> None:
+    with pytest.raises(UnfitError, match="no image"):
+        reconciler.install(DirectCluster(api), None)
+    with pytest.raises(InputError, match="nothing to keep"):
+        reconciler.install(DirectCluster(MemoryApi()), "mirror:1")
+    assert api.list_writes() == []
+
+
+FOUR = ("get", "create", "patch", "delete")
+RESOURCES = ("configmaps", "serviceaccounts", "roles", "rolebindings", "deployments")
+
+
+@pytest.mark.parametrize(
+    "missing", [(verb, resource) for resource in RESOURCES for verb in FOUR], ids=" ".join
+)
+def test_names_a_missing_right_and_writes_nothing(api: MemoryApi, missing: tuple[str, str]) -> None:
+    user = api.add_user("limited", [Rule("*", "*")])
+    user.withheld.append(Rule(*missing))
+    with pytest.raises(ClusterError) as error:
+        reconciler.install(DirectCluster(api, user), "mirror:1")
+    text = str(error.value)
+    assert f"{' '.join(missing)} in namespace {SYSTEM}" in text or (
+        f'cannot {missing[0]} resource "{missing[1]}"' in text
+    )
+    assert api.list_writes() == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("operation", ["install", "uninstall"])
+def test_a_second_run_finishes_after_a_kill_at_every_write(
+    api: MemoryApi, operation: str, when: When
+) -> None:
+    cluster = DirectCluster(api)
+    kills = 0
+    while True:
+        if operation == "uninstall":
+            install(api)
+        api.failures.kill_at_write(kills + 1, when)
+        try:
+            install(api) if operation == "install" else reconciler.uninstall(cluster)
+        except KilledError:
+            kills += 1
+        else:
+            break
+        api.failures.revive()
+        if operation == "install":
+            status = install(api)
+            assert reconciler.read_status(cluster) == status, kills
+        reconciler.uninstall(cluster)
+        assert list_objects(api) == set(), kills
+    assert kills == 5
 
 
 class FakeLedgerEngine:
-    """An engine that only knows what is in the ledger."""
+    """An engine whose ledger has a file of each of these nodes."""
 
-    def __init__(self, *names: str, nodes: tuple[str, ...] = ()) -> None:
-        self._entries = [*map(object_entry, names), *map(node_entry, nodes)]
+    def __init__(self, *nodes: str) -> None:
+        self._nodes = nodes
 
     def entries(self) -> list[LedgerEntry]:
-        return self._entries
+        edits = (AppliedEdit(edit=Edit(fix="pod-sysctl"), step=1, steps=1),)
+        targets = [NodeFile(node=node, path=CONFLIST) for node in self._nodes]
+        return [LedgerEntry(target=t, base=b"", edits=edits, written=b"x") for t in targets]
 
     def check_permissions(self, targets: Any, extra: Any) -> None:
-        self.checked = {str(permission) for permission in extra}
-
-
-class FakeReconcilerCluster:
-    """A cluster in which everything that is applied exists and runs."""
-
-    def __init__(self, *objects: Object, forbidden: bool = False) -> None:
-        self.objects = {(o["kind"], o["metadata"].get("namespace")): o for o in objects}
-        self.deadline = Deadline.after(1)
-        self.applied: list[str] = []
-        self.forbidden = forbidden
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        if self.forbidden:
-            raise ApiError(403, "Forbidden", "no", "refused", "")
-        return self.objects.get((kind, namespace))
-
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        return [obj for (other, _), obj in self.objects.items() if other == kind]
-
-    def apply(self, obj: Object) -> Object:
-        meta = obj["metadata"] | {"generation": 1}
-        replicas = obj.get("spec", {}).get("replicas", 1)
-        counts = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), replicas)
-        applied = obj | {"metadata": meta, "status": {"observedGeneration": 1, **counts}}
-        self.objects[obj["kind"], meta.get("namespace")] = applied
-        self.applied.append(obj["kind"])
-        return applied
-
-    def delete(self, kind: str, name: str, namespace: str | None = None) -> bool:
-        return self.objects.pop((kind, namespace), None) is not None
-
-
-def as_cluster(
-    monkeypatch: pytest.MonkeyPatch, engine: FakeLedgerEngine, fake: FakeReconcilerCluster
-) -> Cluster:
-    monkeypatch.setattr(reconciler, "build_engine", lambda _: engine)
-    return cast("Cluster", fake)
-
-
-def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> FakeReconcilerCluster:
-    """A cluster with a reconciler of these ConfigMaps."""
-    fake = FakeReconcilerCluster()
-    reconciler.install(as_cluster(monkeypatch, FakeLedgerEngine(*names), fake), "mirror:1")
-    fake.applied.clear()
-    return fake
-
-
-def test_install_creates_permissions_before_the_deployment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fake, engine = FakeReconcilerCluster(), FakeLedgerEngine("coredns")
-    status = reconciler.install(as_cluster(monkeypatch, engine, fake), "mirror:1")
-    assert fake.applied == ["ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
-    assert status.kept == ("ConfigMap kube-system/coredns key k",)
-    assert "create roles in namespace kube-system" in engine.checked
-    assert reconciler.read_status(cast("Cluster", fake)) == status
-
-
-def test_refresh_writes_nothing_if_the_targets_are_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fake = installed(monkeypatch, "coredns")
-    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake))
-    assert fake.applied == []
-
-
-def test_refresh_adds_another_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = installed(monkeypatch, "coredns")
-    engine = FakeLedgerEngine("coredns", "calico-config")
-    reconciler.refresh(as_cluster(monkeypatch, engine, fake))
-    assert "Deployment" in fake.applied
-
-
-def test_refresh_uninstalls_with_the_last_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = installed(monkeypatch, "coredns")
-    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine(), fake))
-    assert fake.objects == {}
-
-
-def test_install_removes_permissions_that_are_not_needed_any_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    role = render_reconciler_objects("mirror:1", [])[1]
-    fake = FakeReconcilerCluster(role | {"metadata": {"name": "x", "namespace": "calico"}})
-    reconciler.install(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake), "mirror:1")
-    assert ("Role", "calico") not in fake.objects
-    assert ("Role", "kube-system") in fake.objects
-
-
-def test_refresh_does_nothing_without_a_reconciler(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fake in (FakeReconcilerCluster(), FakeReconcilerCluster(forbidden=True)):
-        reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine("coredns"), fake))
-        assert fake.applied == []
-
-
-def test_install_needs_a_fix_and_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="nothing to keep"):
-        cluster = as_cluster(monkeypatch, FakeLedgerEngine(), FakeReconcilerCluster())
-        reconciler.install(cluster, "mirror:1")
-    with pytest.raises(UnfitError, match="no image"):
-        cluster = as_cluster(monkeypatch, FakeLedgerEngine("coredns"), FakeReconcilerCluster())
-        reconciler.install(cluster, None)
+        pass
 
 
 def test_agents_that_respond_keep_what_is_on_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an object of the API the reconciler has no pod; the agents do everything."""
-    fake, engine = FakeReconcilerCluster(), FakeLedgerEngine(nodes=("ra", "babel"))
-    cluster = as_cluster(monkeypatch, engine, fake)
+    api = MemoryApi()
+    api.after_write.append(roll_out_workloads)
+    cluster = DirectCluster(api)
+    nodes = ["ra", "babel"]
+    monkeypatch.setattr(reconciler, "build_engine", lambda _: FakeLedgerEngine(*nodes))
     monkeypatch.setattr(node_agent, "ensure_agents", lambda *_: {"ra": "agent-1"})
     monkeypatch.setattr(reconciler, "_find_agents", lambda _: {"ra": "agent-1"})
     calls: list[Any] = []
@@ -164,13 +245,14 @@ def test_agents_that_respond_keep_what_is_on_nodes(monkeypatch: pytest.MonkeyPat
         (f"file {CONFLIST} on node ra",),
         (f"file {CONFLIST} on node babel",),
     )
-    assert fake.objects["Deployment", "kube-system"]["spec"]["replicas"] == 0
+    assert api.read("Deployment", "pypi-mirror-keeper", SYSTEM)["spec"]["replicas"] == 0
     assert reconciler.read_status(cluster) == status
-    fake.applied.clear()
+    api.requests.clear()
     reconciler.refresh(cluster)
     reconciler.refresh_agents(cluster)
-    assert (fake.applied, calls) == ([], [{"ra": "agent-1"}] * 3)
-    reconciler.refresh(as_cluster(monkeypatch, FakeLedgerEngine(), fake))
-    assert (fake.objects, calls[-1]) == ({}, "stop {'ra': 'agent-1'}")
+    assert (api.list_writes(), calls) == ([], [{"ra": "agent-1"}] * 3)
+    nodes.clear()
+    reconciler.refresh(cluster)
+    assert (list_objects(api), calls[-1]) == (set(), "stop {'ra': 'agent-1'}")
     reconciler.refresh_agents(cluster)
     assert len(calls) == 4, "without a reconciler no agent is called"
