@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.client import ApiError, Object
 from deploy.repair.restart import (
     RestartRequest,
     StalePod,
@@ -19,6 +20,8 @@ from deploy.repair.restart import (
 from mirror.core.errors import InputError, WaitTimeout
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule, on
+from tests.kubernetes_api.controllers import roll_out_workloads
 
 CHANGED = {"ra": datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)}
 BEFORE, AFTER = "2026-01-02T11:59:59Z", "2026-01-02T12:00:03Z"
@@ -33,44 +36,30 @@ def pod(**fields: Any) -> Object:
         meta["labels"] = {"pod-template-hash": "5d"}
     status = {"phase": "Running", "startTime": BEFORE, "podIPs": [{"ip": "10.1.0.1"}]}
     spec = {"nodeName": "ra", **fields.pop("spec", {})}
-    return {"metadata": meta | fields.pop("meta", {}), "spec": spec, "status": status | fields}
+    meta |= fields.pop("meta", {})
+    return {"kind": "Pod", "metadata": meta, "spec": spec, "status": status | fields}
 
 
 def workload(**spec: Any) -> Object:
     meta = {"name": "web", "namespace": "shop", "generation": 2}
     status = {"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1}
-    return {"metadata": meta, "spec": {"replicas": 1, **spec}, "status": status}
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template} | spec
+    return {"kind": "Deployment", "metadata": meta, "spec": spec, "status": status}
 
 
-class FakeWorkloadCluster:
-    """Pods and one Deployment. Records patches."""
-
-    def __init__(self, pods: list[Object], deployment: Object | None = None) -> None:
-        self.objects: dict[str, list[Object]] = {
-            "Pod": pods,
-            "Deployment": [deployment] if deployment else [],
-        }
-        self.deadline = Deadline.after(0.3)
-        self.patched: list[Object] = []
-
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        if labels == "(":
-            raise ApiError(400, "BadRequest", "unable to parse", "refused", "")
-        return self.objects.get(kind, [])
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        return self.objects[kind][0]
-
-    def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
-        self.patched.append(body)
-        return self.objects[kind][0]
+def make_api(*objects: Object) -> MemoryApi:
+    api = MemoryApi()
+    api.seed({"kind": "Namespace", "metadata": {"name": "shop"}}, *objects)
+    return api
 
 
 def find(
     pod: Object, request: RestartRequest | None = None, deployment: Object | None = None
 ) -> tuple[StaleWorkload, ...]:
-    cluster = cast("Cluster", FakeWorkloadCluster([pod], deployment))
-    return find_stale_workloads(cluster, CHANGED, request)
+    api = make_api(pod, *([deployment] if deployment else []))
+    return find_stale_workloads(DirectCluster(api), CHANGED, request)
 
 
 @pytest.mark.parametrize(
@@ -156,29 +145,52 @@ WEB = StaleWorkload(
 )
 
 
+WEB_PATH = "/apis/apps/v1/namespaces/shop/deployments/web"
+
+
 def test_restart_waits_for_the_rollout() -> None:
-    fake = FakeWorkloadCluster([], workload())
-    assert restart_workloads(cast("Cluster", fake), [WEB], SILENT) == ("shop/deployment/web",)
-    (body,) = fake.patched
-    assert list(body["spec"]["template"]["metadata"]["annotations"]) == [
-        "kubectl.kubernetes.io/restartedAt"
-    ]
+    api = make_api(workload())
+    api.after_write.append(roll_out_workloads)
+    assert restart_workloads(DirectCluster(api), [WEB], SILENT) == ("shop/deployment/web",)
+    assert api.list_writes() == [f"PATCH {WEB_PATH}"]
+    template = api.read("Deployment", "web", "shop")["spec"]["template"]
+    assert list(template["metadata"]["annotations"]) == ["kubectl.kubernetes.io/restartedAt"]
+    assert template["metadata"]["labels"] == {"app": "web"}
+    assert template["spec"] == workload()["spec"]["template"]["spec"] | template["spec"]
 
 
 def test_restart_names_an_unfinished_rollout() -> None:
-    fake = FakeWorkloadCluster([], workload(replicas=2))
+    """The status that is there belongs to the generation before the restart."""
+    cluster = DirectCluster(make_api(workload()), deadline=Deadline.after(0.3))
     with pytest.raises(WaitTimeout) as timeout:
-        restart_workloads(cast("Cluster", fake), [WEB], SILENT)
+        restart_workloads(cluster, [WEB], SILENT)
     assert "shop/deployment/web" in timeout.value.why
     assert "kubectl" in timeout.value.next_step
 
 
-def test_reports_a_missing_permission_to_list_pods() -> None:
-    class ForbiddenCluster(FakeWorkloadCluster):
-        def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Any]:
-            raise ApiError(403, "Forbidden", "pods is forbidden", "refused", "")
+def test_restart_does_not_wait_for_a_workload_that_was_deleted() -> None:
+    api = make_api(workload())
+    api.failures.run(on("PATCH"), lambda _: api.remove("Deployment", "web", "shop"), "after")
+    assert restart_workloads(DirectCluster(api), [WEB], SILENT) == ("shop/deployment/web",)
 
-    cluster = cast("Cluster", ForbiddenCluster([]))
+
+def test_restarts_only_what_was_chosen() -> None:
+    api = make_api(workload())
+    assert restart_workloads(DirectCluster(api), [replace(WEB, restarts=False)], SILENT) == ()
+    assert api.list_writes() == []
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_reports_a_missing_permission_to_list_pods(status: int) -> None:
+    api = make_api(pod(), workload())
+    user = api.add_user("limited", [Rule("*", "*")])
+    if status == 403:
+        user.withheld.append(Rule("list", "pods"))
+    else:
+        api.failures.refuse(on("GET", "/api/v1/pods"), status, times=None)
+    cluster = DirectCluster(api, user)
     workloads, why = try_find_stale_workloads(cluster, CHANGED)
     assert workloads == ()
-    assert "pods is forbidden" in why
+    assert ("pods is forbidden" if status == 403 else "refused by the test") in why
+    with pytest.raises(ApiError):
+        try_find_stale_workloads(cluster, CHANGED, RestartRequest(selector="all"))
