@@ -31,8 +31,8 @@ def make_secret_deployment() -> Any:
 
 def test_no_command_shows_or_stores_a_secret_of_a_workload(lab: CommandLab) -> None:
     lab.install()
-    deployment = make_secret_deployment()
-    lab.api.seed(deployment)
+    lab.api.seed(make_secret_deployment())
+    before = lab.api.read("Deployment", "web", "shop")["spec"]
     said = []
     for words in (
         ("attach", *TARGET, "--ndots", "--dry-run"),
@@ -64,4 +64,4 @@ def test_no_command_shows_or_stores_a_secret_of_a_workload(lab: CommandLab) -> N
     result = lab.run("detach", *TARGET, "--yes", "-o", "json")
     said.append(result.out + result.err)
     assert CANARY not in "".join(said)
-    assert lab.api.read("Deployment", "web", "shop")["spec"] == deployment["spec"]
+    assert lab.api.read("Deployment", "web", "shop")["spec"] == before
