@@ -42,8 +42,12 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
     except click.ClickException as error:
         print_error(InputError(error.format_message(), next_step=f"{prog_name} --help"))
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; run the same command again to continue", err=True)
+    except (KeyboardInterrupt, click.Abort) as end:
+        # click turns Ctrl-C into Abort too, and keeps it as the cause or the context
+        if isinstance(end, click.Abort) and not (end.__cause__ or end.__context__):
+            click.echo("not confirmed: nothing more was changed", err=True)
+        else:
+            click.echo("\ninterrupted; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # the reader (head, less) has closed the pipe

@@ -47,7 +47,8 @@ def attach(
         force=write.force,
     )
     cluster = target.connect()
-    plan = attachment.plan_attach(cluster, request)
+    with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+        plan = attachment.plan_attach(cluster, request)
     if not show_and_confirm(plan, write):
         return
     with terminal.progress() as progress:

@@ -97,7 +97,8 @@ def _take_down_cluster(
 
     cluster = target.connect()
     if purge:
-        plan = plan_purge(cluster, target.namespace)
+        with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+            plan = plan_purge(cluster, target.namespace)
         if output == "table":
             title = f"--purge removes the mirror in {cluster.context}, {target.namespace}:"
             rows = [("objects", ", ".join(plan.objects) or "none")]

@@ -98,7 +98,9 @@ def fix(
         if reconcile is not None:
             reconciler_workflow.install_or_remove(cluster, image, write, install=reconcile)
         else:
-            fix_plan.print_states(read_fix_states(cluster), write.output, load_fixes())
+            with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+                states = read_fix_states(cluster)
+            fix_plan.print_states(states, write.output, load_fixes())
         return
     request = FixRequest(
         fixes=fixes,

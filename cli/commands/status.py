@@ -49,9 +49,10 @@ def _show_cluster(target: ClusterOptions, output: OutputFormat) -> None:
     from deploy.lifecycle.status import read_status
 
     cluster = target.connect()
-    mirror_status = read_status(cluster, target.namespace)
-    fixes = fix_plan.try_read_states(cluster)
-    reconciler = reconciler_workflow.read_status(cluster)
+    with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+        mirror_status = read_status(cluster, target.namespace)
+        fixes = fix_plan.try_read_states(cluster)
+        reconciler = reconciler_workflow.read_status(cluster)
     endpoint, cache = mirror_status.endpoint, mirror_status.figures
     if output != "table":
         document = {

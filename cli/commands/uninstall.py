@@ -33,7 +33,8 @@ def uninstall(target: ClusterOptions, write: WriteOptions) -> None:
     mirror down --local --purge      the mirror on this machine
     """
     cluster = target.connect()
-    plan = plan_uninstall(cluster, target.namespace)
+    with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+        plan = plan_uninstall(cluster, target.namespace)
     if write.output == "table":
         _print_plan(plan, f"{cluster.context}, {target.namespace}")
     if write.dry_run or plan.is_empty:

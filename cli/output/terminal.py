@@ -125,6 +125,16 @@ class Live:
 
 
 @contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show a spinner on a terminal while the block runs, and remove it."""
+    if not err.is_terminal or err.is_dumb_terminal:
+        yield
+        return
+    with err.status(text):
+        yield
+
+
+@contextmanager
 def progress() -> Iterator[Live]:
     """Show live progress while the block runs."""
     if not err.is_terminal or err.is_dumb_terminal:

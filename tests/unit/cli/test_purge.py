@@ -22,6 +22,7 @@ PRIVATE = (
     PrivateProject(name="acme-billing", files=("acme_billing-1.0-py3-none-any.whl",)),
     PrivateProject(name="acme-auth", files=()),
 )
+OURS = {"app.kubernetes.io/managed-by": "pypi-mirror"}
 COREFILE = ".:53 {\n    errors\n    forward . 9.9.9.9\n    reload\n}\n"
 
 
@@ -49,10 +50,24 @@ def test_a_purge_lists_private_files_by_name_and_asks(lab: CommandLab, private_f
     before = lab.api.dump()
     result = lab.run("down", "--purge", typed="n\n")
     assert result.code == 130
+    assert result.err.endswith("not confirmed: nothing more was changed\n")
     assert "  acme_billing-1.0-py3-none-any.whl\n" in result.out
     assert "private names that become public: acme-auth" in result.out
     assert "PersistentVolumeClaim/pypi-mirror-data" in result.out
     assert lab.api.dump() == before
+
+
+def test_ctrl_c_at_the_question_is_an_interruption(
+    lab: CommandLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", interrupt)
+    lab.install()
+    result = lab.run("down", "--purge", typed="")
+    assert result.code == 130
+    assert result.err.endswith("interrupted; run the same command again to continue\n")
 
 
 def test_a_confirmed_purge_removes_the_mirror(lab: CommandLab) -> None:
@@ -148,12 +163,18 @@ def test_uninstall_undoes_everything_and_leaves_nothing(lab: CommandLab) -> None
 def test_uninstall_works_in_the_documented_order(lab: CommandLab) -> None:
     lab.install()
     change_everything(lab)
+    keeper = make_deployment("pypi-mirror-keeper", "kube-system")
+    keeper["metadata"]["labels"] = OURS | {"app.kubernetes.io/component": "keeper"}
+    lab.api.seed(keeper)
     start = len(lab.api.list_writes())
     assert lab.run("uninstall", "--yes").code == 0
     writes = lab.api.list_writes()[start:]
-    parts = ("configmaps/coredns", "deployments/backend", "pypi-mirror-env", "secrets/pypi-mirror")
+    parts = (
+        *("configmaps/coredns", "deployments/pypi-mirror-keeper", "deployments/backend"),
+        *("pypi-mirror-env", "secrets/pypi-mirror"),
+    )
     positions = [next(n for n, line in enumerate(writes) if part in line) for part in parts]
-    assert positions[0] < positions[1] < positions[2] < positions[3]
+    assert positions == sorted(positions)
 
 
 def test_uninstall_lists_asks_and_previews(lab: CommandLab, private_files: None) -> None:
@@ -172,11 +193,15 @@ def test_uninstall_lists_asks_and_previews(lab: CommandLab, private_files: None)
 
 
 def test_uninstall_removes_what_no_record_names(lab: CommandLab) -> None:
-    """A ConfigMap was published, and the record of it was lost."""
+    """A ConfigMap whose record was lost, and what an older version may have left."""
     lab.install()
     publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
     lab.cluster.delete("ConfigMap", "pypi-mirror-record", "pypi-mirror")
-    assert lab.run("uninstall", "--yes").code == 0
+    stray = {"name": "pypi-mirror-old", "namespace": "kube-system", "labels": OURS}
+    lab.api.seed({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": stray})
+    result = lab.run("uninstall", "--yes")
+    assert result.code == 0, result.err
+    assert "ServiceAccount kube-system/pypi-mirror-old" in result.out
     assert lab.list_ours() == []
 
 
