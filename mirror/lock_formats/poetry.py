@@ -4,17 +4,15 @@ the dependencies are followed from pyproject.toml."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from mirror.core.errors import InputError
 from mirror.lock import LockFile, PinnedDistribution
+from mirror.lock_formats.graph import DependencyEdge, follow_edges
 from mirror.lock_formats.selection import select_marker, select_pins
 
-_MAX_ALTERNATIVES = 8  # markers of one package; with more of them, it counts as always installed
 _HASHES = ("sha256:", "sha384:", "sha512:")
 
 
@@ -41,7 +39,8 @@ def parse_poetry_lock(
             markers = dict(_read_markers(packages, {"main", *groups}))
         else:
             markers = _follow(packages, pyproject, extras, groups)
-        pins = [_read_pin(p, markers[_key(p)]) for p in packages if _key(p) in markers]
+        older = document["metadata"].get("files", {})  # where Poetry 1.2 and earlier list them
+        pins = [_read_pin(p, markers[_key(p)], older) for p in packages if _key(p) in markers]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             "poetry.lock has an unexpected structure",
@@ -73,15 +72,6 @@ def _read_markers(
         yield _key(package), "" if "" in parts else joined
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """A dependency: on which package, with which extras of it, under which marker."""
-
-    name: str
-    extras: frozenset[str]
-    marker: str
-
-
 def _follow(
     packages: list[Mapping[str, Any]],
     pyproject: Mapping[str, Any],
@@ -92,46 +82,23 @@ def _follow(
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for package in packages:
         by_name.setdefault(_key(package)[0], []).append(package)
-    found: dict[str, set[frozenset[str]]] = {}
-    asked: dict[str, set[str]] = {}
-    pending = [
-        (edge, frozenset[str]())
-        for edge in _list_roots(pyproject, extras, groups)
-        if edge.name in by_name
-    ]
-    while pending:
-        edge, path = pending.pop()
-        path = path | {edge.marker} if edge.marker else path
-        paths, wanted = found.setdefault(edge.name, set()), asked.setdefault(edge.name, set())
-        is_known = any(known <= path for known in paths)
-        if is_known and edge.extras <= wanted:
-            continue
-        if len(paths) >= _MAX_ALTERNATIVES:
-            path = frozenset()
-        paths.add(path)
-        wanted |= edge.extras
-        for package in by_name[edge.name]:
-            inner = _list_edges(package.get("dependencies", {}), wanted)
-            pending += [(edge, path) for edge in inner if edge.name in by_name]
+
+    def list_edges(name: str, wanted: Collection[str]) -> Iterator[DependencyEdge]:
+        for package in by_name.get(name, ()):
+            yield from _list_edges(package.get("dependencies", {}), wanted)
+
+    markers = follow_edges(_list_roots(pyproject, extras, groups), list_edges)
     return {
-        _key(package): _join(found[name])
+        _key(package): markers[name]
         for name, several in by_name.items()
-        if name in found
+        if name in markers
         for package in several
     }
 
 
-def _join(paths: Collection[frozenset[str]]) -> str:
-    """Return alternatives, each of them several markers that all have to hold, as one marker."""
-    if frozenset() in paths:
-        return ""
-    parts = [" and ".join(f"({marker})" for marker in sorted(path)) for path in paths]
-    return parts[0] if len(parts) == 1 else " or ".join(f"({part})" for part in sorted(parts))
-
-
 def _list_roots(
     pyproject: Mapping[str, Any], extras: Collection[str], groups: Collection[str]
-) -> Iterator[_Edge]:
+) -> Iterator[DependencyEdge]:
     project, poetry = pyproject.get("project", {}), pyproject.get("tool", {}).get("poetry", {})
     known = {canonicalize_name(extra) for extra in extras}
     lines = [*project.get("dependencies", [])]
@@ -140,16 +107,7 @@ def _list_roots(
     for group in groups:
         table = pyproject.get("dependency-groups", {}).get(group, [])
         lines += [line for line in table if isinstance(line, str)]
-    for line in lines:
-        try:
-            requirement = Requirement(str(line))
-        except InvalidRequirement:
-            continue
-        yield _Edge(
-            str(canonicalize_name(requirement.name)),
-            frozenset(canonicalize_name(extra) for extra in requirement.extras),
-            str(requirement.marker or ""),
-        )
+    yield from filter(None, (DependencyEdge.parse(str(line)) for line in lines))
     optional = {
         canonicalize_name(str(name).split("[")[0].split(" ")[0])
         for extra, names in poetry.get("extras", {}).items()
@@ -165,7 +123,9 @@ def _list_roots(
         yield from _list_edges(inner, set())
 
 
-def _list_edges(dependencies: Mapping[str, Any], extras: Collection[str]) -> Iterator[_Edge]:
+def _list_edges(
+    dependencies: Mapping[str, Any], extras: Collection[str]
+) -> Iterator[DependencyEdge]:
     """Yield the dependencies in a table of Poetry that apply with the extras of their package."""
     for name, value in dependencies.items():
         for entry in value if isinstance(value, list) else [value]:
@@ -173,11 +133,14 @@ def _list_edges(dependencies: Mapping[str, Any], extras: Collection[str]) -> Ite
             marker = select_marker(str(table.get("markers", "")), extras, ())
             if marker is not None:
                 inner = frozenset(canonicalize_name(extra) for extra in table.get("extras", []))
-                yield _Edge(str(canonicalize_name(name)), inner, marker)
+                yield DependencyEdge(str(canonicalize_name(name)), inner, marker)
 
 
-def _read_pin(package: Mapping[str, Any], marker: str) -> PinnedDistribution:
-    digests = [str(file["hash"]).lower() for file in package.get("files", [])]
+def _read_pin(
+    package: Mapping[str, Any], marker: str, older: Mapping[str, Any]
+) -> PinnedDistribution:
+    files = package.get("files") or older.get(package["name"], [])
+    digests = [str(file["hash"]).lower() for file in files]
     origin = _read_origin(package.get("source", {}))
     return PinnedDistribution(
         name=canonicalize_name(package["name"]),

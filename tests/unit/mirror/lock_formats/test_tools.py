@@ -177,12 +177,43 @@ def test_older_poetry_locks_are_followed_from_the_project() -> None:
 
 
 def test_pdm_installs_the_default_group() -> None:
-    lock = parse_pdm_lock(tomllib.loads(PDM))
+    lock = parse_pdm_lock(tomllib.loads(PDM), {})
     assert list_names(lock) == {"web": "", "colors": "sys_platform == 'win32'"}
     assert len(lock.pins) == 2, "a package with an extra is repeated in the lock"
-    more = parse_pdm_lock(tomllib.loads(PDM), extras=("fast",), groups=("dev",))
+    more = parse_pdm_lock(tomllib.loads(PDM), {}, extras=("fast",), groups=("dev",))
     assert set(list_names(more)) == {"web", "colors", "linter", "quick"}
     assert more.pins[-1].origin == f"git+https://host.test/quick@{'d' * 40}"
+
+
+def test_older_pdm_locks_are_followed_from_the_project() -> None:
+    entries: tuple[tuple[str, list[str], list[str]], ...] = (
+        ("web", [], ["base>=1", "colors; sys_platform == 'win32'"]),
+        ("web", ["speed"], ["web==1", "fast"]),
+        ("base", [], ["web"]),
+        ("colors", [], []),
+        ("fast", [], []),
+        ("linter", [], []),
+    )
+    document: dict[str, Any] = {
+        "metadata": {"lock_version": "4.3"},
+        "package": [
+            {"name": name, "version": "1", "extras": extras, "dependencies": needs, "files": []}
+            for name, extras, needs in entries
+        ],
+    }
+    project: dict[str, Any] = {
+        "project": {"dependencies": ["web[speed]>=1"]},
+        "tool": {"pdm": {"dev-dependencies": {"lint": ["linter"]}}},
+    }
+    names = list_names(parse_pdm_lock(document, project))
+    windows = '(sys_platform == "win32")'
+    assert names == {"web": "", "base": "", "colors": windows, "fast": ""}
+    project["project"]["dependencies"] = ["web"]
+    assert set(list_names(parse_pdm_lock(document, project))) == {"web", "base", "colors"}
+    document["metadata"]["files"] = {"web 1": [{"file": "x.whl", "hash": DIGEST}]}
+    assert parse_pdm_lock(document, project).pins[0].hashes == (DIGEST,), "as PDM 2.0 wrote it"
+    with_lint = parse_pdm_lock(document, project, groups=("lint",))
+    assert "linter" in list_names(with_lint)
 
 
 def test_pipenv_installs_the_default_category() -> None:
@@ -211,6 +242,6 @@ def test_refuses_what_poetry_does_not_write(text: str) -> None:
 
 def test_refuses_what_pdm_and_pipenv_do_not_write() -> None:
     with pytest.raises(InputError, match=r"pdm\.lock"):
-        parse_pdm_lock({"package": [{"name": "x", "version": "1"}], "metadata": {}})
+        parse_pdm_lock({"package": [{"name": "x", "version": "1"}], "metadata": {}}, {})
     with pytest.raises(InputError, match=r"Pipfile\.lock"):
         parse_pipfile_lock({"default": {}})
