@@ -179,9 +179,8 @@ def classify_error(error: RaisedError, allowed: Sequence[str] = ()) -> Cause | N
         *(Cause.LIBRARY, Cause.DOWNLOAD),
     ):
         return cause
-    for cause, pattern in _TYPES:
-        if any(re.fullmatch(pattern, name) for name in names):
-            return cause
+    if cause := _classify_type(error):
+        return cause
     if "FileNotFoundError" in names:
         # a program has neither a folder nor a suffix
         is_program = bool(error.path) and not re.search(r"[./]", error.path)
@@ -189,6 +188,14 @@ def classify_error(error: RaisedError, allowed: Sequence[str] = ()) -> Cause | N
     if "KeyError" in names and re.fullmatch(r"'[A-Z][A-Z0-9_]+'", error.text):
         return Cause.SETTINGS
     return _classify_text(error.text)
+
+
+def _classify_type(error: RaisedError) -> Cause | None:
+    names = [name.rpartition(".")[2] for name in (error.type, *error.bases)]
+    for cause, pattern in _TYPES:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return cause
+    return None
 
 
 def _classify_text(text: str) -> Cause | None:
@@ -207,12 +214,18 @@ def find_failure(chain: Sequence[RaisedError], allowed: Sequence[str] = ()) -> F
     """Return what a chain of exceptions shows: that of the outermost one that shows anything.
 
     A cause further in may be an attempt that the program could do without, such as the import of
-    an optional module.
+    an optional module. But a message that asks to check the settings, because a connection has
+    failed, is about the connection.
     """
+    found: Failure | None = None
     for error in chain:
-        if cause := classify_error(error, allowed):
-            return Failure(cause=cause, error=error)
-    return None
+        cause = classify_error(error, allowed)
+        if found is None and cause:
+            found = Failure(cause=cause, error=error)
+        is_connection = cause is Cause.SERVICE and _classify_type(error) is Cause.SERVICE
+        if found and found.cause is Cause.SETTINGS and is_connection:
+            return Failure(cause=Cause.SERVICE, error=error)
+    return found
 
 
 def explain_end(

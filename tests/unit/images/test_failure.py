@@ -94,6 +94,15 @@ def test_the_cause_is_that_of_the_outermost_exception_that_shows_one() -> None:
     assert explain_end([chain_of(fail_with_fallback())], "").cause is Cause.SERVICE
 
 
+def test_a_hint_at_settings_does_not_hide_a_failed_connection() -> None:
+    hint = raised(RuntimeError, "no answer, check OPENAI_API_KEY and the environment variables")
+    refused = raised(ConnectionRefusedError, "[Errno 111] Connection refused")
+    assert explain_end([(hint, refused)], "").cause is Cause.SERVICE
+    assert explain_end([(hint, raised(KeyError, "'OPENAI_API_KEY'"))], "").cause is Cause.SETTINGS
+    missing = raised(RuntimeError, "file not found: /app/weights.bin")
+    assert explain_end([(missing, refused)], "").cause is Cause.FILE
+
+
 def test_an_exception_that_shows_nothing_is_not_explained_by_an_earlier_line() -> None:
     """Hiding a failed download behind a generic error must not look like a missing service."""
     log = "WARNING redis: connection refused, no cache\n"
