@@ -42,9 +42,9 @@ class CacheClient:
         with httpx.Client(base_url=self.url, trust_env=False, timeout=60) as client:
             headers = {"Accept": SIMPLE_JSON}
             page = client.get(f"/workloads/stable/+simple/{project}/", headers=headers)
-            (file,) = json.loads(self._read_body(page))["files"]
+            (file,) = json.loads(self.read_body(page))["files"]
             response = client.get("/" + file["url"].lstrip("./"))
-            return hashlib.sha256(self._read_body(response)).hexdigest()
+            return hashlib.sha256(self.read_body(response)).hexdigest()
 
     def read_status(self) -> Any:
         """Return the JSON of /+mirror/status."""
@@ -56,7 +56,7 @@ class CacheClient:
             return httpx.get(f"{self.url}/healthz", trust_env=False).is_success
         return False
 
-    def _read_body(self, response: httpx.Response) -> bytes:
+    def read_body(self, response: httpx.Response) -> bytes:
         """Return what nginx would send: the stored file that the answer names, or the answer."""
         response.raise_for_status()
         redirect = str(response.headers.get("X-Accel-Redirect", ""))

@@ -33,8 +33,10 @@ class FaultyFile:
     content: bytes
     sha256: str = ""
     metadata: bytes | None = None
+    hashes: dict[str, str] | None = None  # those of its page; None: its SHA-256
+    path: str = ""  # below /packages/, which holds its BLAKE2b-256; else below /files/
     delay: float = 0.0  # seconds before each eighth of the content
-    length: int | None = None  # the announced length; None: the true one
+    length: int | None = None  # the announced length; None: the true one, 0: none is announced
 
     def __post_init__(self) -> None:
         self.sha256 = self.sha256 or hashlib.sha256(self.content).hexdigest()
@@ -87,6 +89,15 @@ class FaultyUpstream:
         )
         file = FaultyFile(content=content)
         self.projects[name] = FaultyProject(files={filename: file})
+        return file
+
+    def add_package(self, name: str, version: str = "1.0", **options: object) -> FaultyFile:
+        """Add a project with a wheel at a path that holds its hash, as public indexes do."""
+        filename, content = build_wheel(name, version, {f"{name.replace('-', '_')}.py": b"x = 1"})
+        digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+        path = f"{digest[:2]}/{digest[2:4]}/{digest[4:]}/{filename}"
+        file = FaultyFile(content=content, path=path, **options)  # type: ignore[arg-type]
+        self.projects.setdefault(name, FaultyProject()).files[filename] = file
         return file
 
     def reset(self) -> None:
@@ -162,10 +173,17 @@ class FaultyUpstream:
         with self._lock:
             self.request_counts[path] += 1
 
+    def find_project(self, filename: str) -> str:
+        """Return the name of the project with this file."""
+        name = filename.removesuffix(".metadata")
+        return next((key for key, project in self.projects.items() if name in project.files), "")
+
     def count_downloads(self) -> dict[str, int]:
         """Return how often each requested file was requested, by path."""
         return {
-            path: count for path, count in self.request_counts.items() if path.startswith("/files/")
+            path: count
+            for path, count in self.request_counts.items()
+            if path.startswith(("/files/", "/packages/"))
         }
 
     def stall(self, seconds: float) -> None:
@@ -199,6 +217,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._send(200, SIMPLE_JSON, json.dumps(page).encode())
             return
         parts = unquote(self.path).strip("/").split("/")
+        if parts[0] == "packages":
+            parts = ["files", upstream.find_project(parts[-1]), parts[-1]]
         project = upstream.projects.get(parts[1]) if len(parts) > 1 else None
         if project is None:
             self._send(404, "text/plain", b"no such project")
@@ -214,8 +234,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
         for filename, file in project.files.items():
             entry: dict[str, object] = {
                 "filename": filename,
-                "url": f"http://127.0.0.1:{self.owner.port}/files/{name}/{filename}",
-                "hashes": {"sha256": file.sha256},
+                "url": f"http://127.0.0.1:{self.owner.port}/"
+                + (f"packages/{file.path}" if file.path else f"files/{name}/{filename}"),
+                "hashes": {"sha256": file.sha256} if file.hashes is None else file.hashes,
                 "size": len(file.content),
                 "core-metadata": False,
             }
@@ -234,7 +255,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
         if filename.endswith(".metadata") and file.metadata is not None:
             content = file.metadata
         self.send_response(200)
-        self.send_header("Content-Length", str(file.length or len(content)))
+        if file.length != 0:
+            self.send_header("Content-Length", str(file.length or len(content)))
         self.end_headers()
         with suppress(BrokenPipeError, ConnectionResetError):
             chunk = max(1, len(content) // 8) if file.delay else _CHUNK
