@@ -106,8 +106,8 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     """Yield key and value that a Dockerfile, a tag or a package manager could misread."""
     places = (*recipe.writable, *recipe.proof_files, *recipe.proof_templates)
     # a template may be elsewhere in the source, above the project
-    above = "../" * len(Path(recipe.subdirectory).parts)
-    templates = [path.removeprefix(above) for path in recipe.proof_templates.values()]
+    above = rf"(\.\./){{0,{len(Path(recipe.subdirectory).parts)}}}"
+    templates = [re.sub(f"^{above}", "", path) for path in recipe.proof_templates.values()]
     environment = (
         *recipe.environment.items(),
         *recipe.build_environment.items(),
@@ -127,7 +127,7 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
     }
     for key, texts in values.items():
         yield from ((key, text) for text in texts if not re.fullmatch(_ALLOWED[key], text))
-    for place in (*places, recipe.subdirectory, recipe.workdir, recipe.lock):
+    for place in (*places, *templates, recipe.subdirectory, recipe.workdir, recipe.lock):
         if place.startswith("/") or ".." in Path(place).parts:
             yield "writable, workdir, lock or subdirectory", place
     for step in recipe.build_steps:

@@ -39,7 +39,7 @@ def read_source_facts(
         dependencies=len(list(_list_dependencies(pyproject))),
         optional=dict(_list_optional(pyproject, recipe)),
         templates=find_templates(_list_files(folder)),
-        template_files=dict(_read_templates(folder, recipe.proof_templates)),
+        template_files=dict(_read_templates(source, recipe.proof_templates)),
     )
 
 
@@ -53,22 +53,24 @@ def _hash_metadata(folder: Path, members: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _read_templates(folder: Path, templates: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each file that the project has only as a template.
+def _read_templates(
+    source: ProjectSource, templates: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each file that the image has only as a template.
 
     A recipe may name templates that some versions of a project do not have.
     """
     for path, template in templates.items():
-        source = folder / template
-        if (folder / path).exists() or not source.is_file():
+        place = source.folder / template
+        if path in source.files or not place.is_file():
             continue
-        if source.stat().st_size > _MAX_TEMPLATE_BYTES:
+        if place.stat().st_size > _MAX_TEMPLATE_BYTES:
             raise InputError(
                 f"the template {template} is too large",
                 why="it is larger than 1 MiB",
                 next_step="give the file with the recipe's proof_files",
             )
-        yield path, source.read_text(errors="replace")
+        yield path, place.read_text(errors="replace")
 
 
 def _list_files(folder: Path) -> Iterator[str]:
