@@ -212,7 +212,7 @@ def _check_arguments(sources: tuple[str, ...], follow: bool, versions: tuple[str
             raise InputError(
                 f"not a Python version: {version[:40]!r}",
                 why="the format is MAJOR.MINOR, such as 3.12",
-                next_step="--python 3.12",
+                next_step="give one such as --python 3.12",
             )
 
 
