@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli import fix_workflow
 from cli.options import ClusterOptions, WriteOptions, cluster_options, write_options
 from cli.output import fix_plan, terminal
 from cli.output.node_groups import group_targets
@@ -33,19 +34,20 @@ def uninstall(target: ClusterOptions, write: WriteOptions) -> None:
     mirror down --local --purge      the mirror on this machine
     """
     cluster = target.connect()
-    with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
-        plan = plan_uninstall(cluster, target.namespace)
-    if write.output == "table":
-        _print_plan(plan, f"{cluster.context}, {target.namespace}")
-    if write.dry_run or plan.is_empty:
-        if write.output != "table":
-            terminal.document(_document(plan), write.output)
-        elif write.dry_run:
-            click.echo("\nnothing was removed")
-        return
-    confirm_purge(yes=write.yes)
-    with terminal.progress() as progress:
-        result = run_uninstall(cluster, target.namespace, plan, progress, force=write.force)
+    with fix_workflow.without_idle_agents(cluster, rolled_back=True, dry_run=write.dry_run):
+        with terminal.waiting(f"read context {cluster.context} ({cluster.server})"):
+            plan = plan_uninstall(cluster, target.namespace, dry_run=write.dry_run)
+        if write.output == "table":
+            _print_plan(plan, f"{cluster.context}, {target.namespace}")
+        if write.dry_run or plan.is_empty:
+            if write.output != "table":
+                terminal.document(_document(plan), write.output)
+            elif write.dry_run:
+                click.echo("\nnothing was removed")
+            return
+        confirm_purge(yes=write.yes)
+        with terminal.progress() as progress:
+            result = run_uninstall(cluster, target.namespace, plan, progress, force=write.force)
     if write.output == "table":
         _print_result(result)
     else:
@@ -56,6 +58,7 @@ def _print_plan(plan: UninstallPlan, where: str) -> None:
     rolled_back = group_targets([str(update.target) for update in plan.rollback.updates])
     rows = [("roll back", name) for name in rolled_back]
     rows += [("unreachable", str(target)) for target in plan.rollback.unreachable]
+    rows += [("cannot undo", str(failure)) for failure in plan.rollback.failures]
     rows += [("detach", name) for name in plan.attachments.workloads]
     rows += [("unpublish", name) for name in plan.purge.published]
     rows += [("remove", name) for name in (*plan.purge.objects, *plan.others)]

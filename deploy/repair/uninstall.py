@@ -41,8 +41,12 @@ class UninstallPlan:
 
     @property
     def is_empty(self) -> bool:
-        changes = self.rollback.updates or self.rollback.unreachable or self.attachments.updates
-        return not changes and self.purge.is_empty and not self.others
+        has_changes = self.has_rollback or self.attachments.updates or self.attachments.failures
+        return not has_changes and self.purge.is_empty and not self.others
+
+    @property
+    def has_rollback(self) -> bool:
+        return bool(self.rollback.updates or self.rollback.unreachable or self.rollback.failures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +79,12 @@ class UninstallResult:
     other_mirrors: tuple[str, ...] = field(default=())  # namespaces of mirrors that stay
 
 
-def plan_uninstall(cluster: Cluster, namespace: str) -> UninstallPlan:
-    """Return what `uninstall` would undo and remove; writes nothing."""
+def plan_uninstall(cluster: Cluster, namespace: str, *, dry_run: bool = False) -> UninstallPlan:
+    """Return what `uninstall` would undo and remove; only a dry run starts no node agent."""
     objects, _ = list_our_objects(cluster)
     kept = {namespace, *_find_other_mirrors(objects, namespace)}
     return UninstallPlan(
-        rollback=plan_rollback(cluster, ()),
+        rollback=plan_rollback(cluster, (), dry_run=dry_run),
         attachments=plan_detach_all(cluster),
         purge=describe_purge(cluster, namespace),
         others=tuple(
@@ -100,7 +104,7 @@ def uninstall(
     ours is left in the cluster.
     """
     rolled_back: tuple[str, ...] = ()
-    if plan.rollback.updates or plan.rollback.unreachable:
+    if plan.has_rollback:
         # what is no usable entry of the ledger stops nothing: it is among what is left at the end
         failures = tuple(f for f in plan.rollback.failures if not isinstance(f.target, str))
         rollback = replace(plan.rollback, failures=failures)
