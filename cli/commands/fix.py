@@ -102,13 +102,14 @@ def fix(
                 states = read_fix_states(cluster)
             fix_plan.print_states(states, write.output, load_fixes())
         return
+    agent_image = choose_agent_image(cluster, image)
+    # proofs run from the recorded image too: editors of the mirror's namespace choose its own
+    probe_image = agent_image.reference if agent_image else None
+    look = build_collect_options(cluster, target, image=probe_image, names=hosts)
     request = FixRequest(
         fixes=fixes,
         options=options,
-        look=replace(
-            build_collect_options(cluster, target, image=image, names=hosts),
-            agent_image=choose_agent_image(cluster, image),
-        ),
+        look=replace(look, agent_image=agent_image),
         force=write.force,
         dry_run=write.dry_run,
         restart=restart_request,
