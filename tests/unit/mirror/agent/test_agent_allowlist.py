@@ -151,6 +151,26 @@ def test_refuses_a_hostile_conflist(host: HostPaths, current: bytes, content: by
     assert read_tree(host) == before
 
 
+@pytest.mark.parametrize(
+    ("once", "twice"),
+    [
+        (b'"type": "calico"', b'"type": "sbr", "type": "calico"'),
+        (b'"type": "calico"', b'"TYPE": "sbr", "type": "calico"'),
+        (b'"plugins": [', '"plugin\u017f": [], "plugins": ['.encode()),
+        (b'"assign_ipv6": "true"', b'"assign_ipv6": "true", "Assign_IPv6": "false"'),
+    ],
+)
+def test_refuses_to_edit_a_conflist_that_parsers_read_differently(
+    host: HostPaths, once: bytes, twice: bytes
+) -> None:
+    """Go takes keys of another case for the same one. The change itself is the fix's own."""
+    current, content = replace_once(once, twice), replace_once(once, twice, WRITTEN)
+    host.resolve_file(FILE).write_bytes(current)
+    answer = request_write(host, FILE, content, request_read(host, FILE))
+    assert "a key appears twice" in answer["refused"]
+    assert host.resolve_file(FILE).read_bytes() == current
+
+
 def test_refuses_a_second_conflist(host: HostPaths) -> None:
     """The runtime loads the first one by name."""
     target = "/etc/cni/net.d/00-evil.conflist"
