@@ -165,8 +165,13 @@ def _watch_start(watch: _Watch) -> StartResult:
             watch.asked_at = time.monotonic()
         if asked and time.monotonic() - watch.asked_at >= _SETTLE:
             return _pass(watch, Outcome.WAITING, f"waits for {', '.join(asked)} {watch.after}")
-        if not start.port and (ports := watch.list_listeners()):
-            return _confirm_serving(watch, min(ports))
+        if not start.port:
+            # what listens on loopback alone is a helper of its own
+            ports = [
+                port for port, is_loopback in watch.list_listeners().items() if not is_loopback
+            ]
+            if ports:
+                return _confirm_serving(watch, min(ports))
         return None
 
     try:
@@ -262,18 +267,38 @@ def _judge_timeout(watch: _Watch) -> StartResult:
     if not watch.must_listen and not start.services:
         warning = f"ran for {seconds} without listening on a port: nothing else is proved"
         return _pass(watch, Outcome.RUNNING, f"runs for {seconds}", (warning,))
-    change = (assign_list(f"starts.{start.name}.services", asked),) if asked else ()
-    hint = "if it waits for a service, name it in its services" if asked else _hint_at_port(watch)
     fault = f"neither ended nor reached {_goal(watch)} in {seconds}"
-    return _fail(watch, "hangs", fault, Advice(text=f"{start.name}: {hint}", changes=change))
+    return _fail(watch, "hangs", fault, _advise_on_timeout(watch, asked))
 
 
-def _hint_at_port(watch: _Watch) -> str:
-    """Return what to do about a server that does not listen on its port."""
-    others = ", ".join(str(port) for port in watch.list_listeners())
-    if others:
-        return f"it listens on port {others} instead: correct the recipe's port, or its argv"
-    return "see its last lines; a slow start needs more seconds in the recipe"
+def _advise_on_timeout(watch: _Watch, asked: Sequence[str]) -> Advice:
+    """Return what to do about a start that neither serves nor ends."""
+    start, ports = watch.start, watch.list_listeners()
+    if start.port in ports:
+        return Advice(
+            text=f"{start.name}: port {start.port} answers, but {start.health} not with status "
+            "200: name another path, or none, and the port alone has to answer",
+            changes=(f'starts.{start.name}.health=""',),
+        )
+    if asked:
+        return Advice(
+            text=f"{start.name}: if it waits for a service, name it in its services",
+            changes=(assign_list(f"starts.{start.name}.services", asked),),
+        )
+    if others := [port for port, is_loopback in ports.items() if not is_loopback]:
+        return Advice(
+            text=f"{start.name}: it listens on port {others[0]} instead",
+            changes=(f"starts.{start.name}.port={others[0]}",),
+        )
+    if ports:
+        return Advice(
+            text=f"{start.name}: it listens on 127.0.0.1 only, where no other pod reaches it: bind "
+            "to 0.0.0.0"
+        )
+    return Advice(
+        text=f"{start.name}: see its last lines; a slow start needs more time",
+        changes=(f"starts.{start.name}.seconds={max(60, 2 * round(start.seconds))}",),
+    )
 
 
 def _goal(watch: _Watch) -> str:

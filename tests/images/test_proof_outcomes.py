@@ -324,6 +324,12 @@ def start_with(name: str, *keys: str) -> str:
             LISTENS_AND_ENDS, start_with("main", "port = 8000"), "and then ended", id="leaves"
         ),
         pytest.param(OWN_NAME, start_with("main", "port = 9000"), "neither ended", id="other-port"),
+        pytest.param(
+            OWN_NAME,
+            start_with("main", "port = 8000", 'health = "/nowhere"'),
+            "reached /nowhere",
+            id="unhealthy",
+        ),
     ],
 )
 def test_a_start_with_a_port_must_listen_and_stay(
@@ -332,10 +338,12 @@ def test_a_start_with_a_port_must_listen_and_stay(
     result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
     assert list(outcomes(result).values()) == ["failed"]
     assert cause in result.faults[0]
-    if script == ENDS:
-        assert result.advice[0].changes == ('proof_environment.HELLO_API_KEY="only-in-the-proof"',)
-    if script == OWN_NAME:
-        assert "it listens on port 8000 instead" in result.advice[0].text
+    expected = {
+        SLEEPS: f"starts.{result.outcomes[0].name}.seconds=60",
+        ENDS: 'proof_environment.HELLO_API_KEY="only-in-the-proof"',
+        OWN_NAME: 'starts.main.health=""' if "health" in recipe else "starts.main.port=8000",
+    }
+    assert script == LISTENS_AND_ENDS or result.advice[0].changes == (expected[script],)
 
 
 @pytest.mark.parametrize(
