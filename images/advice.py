@@ -143,8 +143,9 @@ def advise_on_failure(
             )
         case Cause.SERVICE:
             return Advice(
-                text=f"{subject} asked for nothing that the recipe expects: name the service that "
-                "it needs in expected_hosts"
+                text=f"{subject} could not connect, and called no host but its own: give it the "
+                "address of its service with the recipe's proof_environment, and name the service "
+                "in the start's services"
             )
         case _:
             return Advice(text=f"{subject}: correct what its last lines say, then run again")

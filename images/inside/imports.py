@@ -15,6 +15,7 @@ import json
 import os
 import pkgutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -39,6 +40,7 @@ class Importer:
         self._modules, self._raised = modules, raised
         self._seconds = seconds
         self._deadline = time.monotonic() + limit
+        self._local = {"", "localhost", "0.0.0.0", "::", "::1", socket.gethostname()}
         self._hosts: list[str] = []
         self.tried: set[str] = set()
         self.tests: list[str] = []
@@ -53,8 +55,9 @@ class Importer:
             host = arguments[1][0]
         else:
             return
-        text = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
-        if text not in self._hosts:
+        text = host.decode(errors="replace") if isinstance(host, bytes) else str(host or "")
+        is_local = text in self._local or text.startswith("127.")
+        if not is_local and text not in self._hosts:
             self._hosts.append(text)
 
     def _interrupt(self, *_: object) -> None:

@@ -379,6 +379,16 @@ def test_waits_for_a_declared_service(prover: Prover) -> None:
     assert result.outcomes[0].asked_for == ("queue",)
 
 
+def test_a_service_on_localhost_is_a_setting_that_is_missing(prover: Prover) -> None:
+    """No pod has its database beside it; the failure is no service that the recipe expects."""
+    script = "import socket\n\nsocket.create_connection(('localhost', 6379), timeout=3)\n"
+    recipe = start_with("main", "port = 8000", 'services = ["queue"]')
+    result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
+    assert outcomes(result) == {"main": "failed"}
+    assert "ConnectionRefusedError" in result.faults[0]
+    assert "called no host but its own" in result.advice[0].text
+
+
 def test_asking_for_a_service_does_not_excuse_what_follows(prover: Prover) -> None:
     """It ends for want of a module, seconds after it has asked for its service."""
     script = RETRIES.replace("while True", "for _ in range(3)") + "import not_there\n"
