@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from deploy.changes.engine import ChangeEngine
+from deploy.changes.model import Change, ConfigMapKey, Edit
 from deploy.lifecycle import record
 from deploy.manifests.mirror_objects import render_objects, render_secret
 from deploy.manifests.model import ClusterSettings
@@ -29,12 +31,18 @@ class CommandLab:
     def run(self, *words: str, typed: str | None = None) -> CommandResult:
         return run_command(self._monkeypatch, "mirror", *words, *self.options, typed=typed)
 
-    def install(self, namespace: str = "pypi-mirror", address: str = "10.152.183.50") -> None:
+    def install(
+        self,
+        namespace: str = "pypi-mirror",
+        address: str = "10.152.183.50",
+        password: str = "x",
+    ) -> None:
         """Seed what `mirror up` leaves."""
         settings = ClusterSettings(image="m:1", namespace=namespace, cluster_ip=address)
         for obj in render_objects(settings):
             self.cluster.apply(obj)
-        self.cluster.create(render_secret(namespace, {"root-password": "x", "secretfile": "y"}))
+        secret = {"root-password": password, "secretfile": password}
+        self.cluster.create(render_secret(namespace, secret))
         record.write(self.cluster, namespace, MirrorRecord(cluster_ip=address, image="m:1"))
 
     def list_ours(self) -> list[str]:
@@ -81,3 +89,12 @@ def make_deployment(name: str, namespace: str = "shop") -> dict[str, Any]:
             },
         },
     }
+
+
+def apply_dns_fix(engine: ChangeEngine) -> None:
+    """Apply fix dns without its proof, for which the cluster has no CoreDNS."""
+    target = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
+    edit = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": False})
+    with engine.hold_lease():
+        for update in engine.plan([Change(target=target, edit=edit, why="no IPv6")]):
+            engine.apply(update)

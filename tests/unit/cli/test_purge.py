@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 from cli.commands import down as down_module
-from deploy.changes.engine import ChangeEngine
-from deploy.changes.model import Change, ConfigMapKey, Edit
 from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
 from mirror.client import IndexClient
 from mirror.core.errors import MirrorIndexError
 from mirror.store.inventory import PrivateProject
-from tests.unit.cli.memory_lab import CommandLab, make_deployment
+from tests.unit.cli.memory_lab import CommandLab, apply_dns_fix, make_deployment
 from tests.unit.cli.run_command import run_command
 
 PRIVATE = (
@@ -135,14 +133,6 @@ def change_everything(lab: CommandLab) -> None:
     lab.attach("backend")
     publish.publish_environment(lab.cluster, "pypi-mirror", ["default"])
     apply_dns_fix(build_engine(lab.cluster))
-
-
-def apply_dns_fix(engine: ChangeEngine) -> None:
-    target = ConfigMapKey(namespace="kube-system", name="coredns", key="Corefile")
-    edit = Edit(fix="dns", options={"keep_aaaa": [], "forward": [], "prefer_udp": False})
-    with engine.hold_lease():
-        for update in engine.plan([Change(target=target, edit=edit, why="no IPv6")]):
-            engine.apply(update)
 
 
 def test_uninstall_undoes_everything_and_leaves_nothing(lab: CommandLab) -> None:
