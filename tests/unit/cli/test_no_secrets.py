@@ -48,7 +48,7 @@ CASES = {
     "reserve": ["reserve acme"],
     "add": ["add nowhere.whl"],
 }
-WITHOUT_CLUSTER = {"completion"}
+WITHOUT_CLUSTER = {"completion", "lock"}  # the files of the user, and the shell
 JSON = {
     "status",
     "doctor",
@@ -67,49 +67,47 @@ JSON = {
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WholeClusterLab]:
     with run_whole_cluster(tmp_path, monkeypatch) as lab:
         lab.install(password=PASSWORD)
-        for name in ("backend", "attached"):
-            lab.api.remove("Deployment", name, "shop")
-            deployment = render_deployment(name, "shop", {"app": name}, ENVIRONMENT)
-            # what `kubectl apply` leaves
-            text = "kubectl.kubernetes.io/last-applied-configuration"
-            deployment["metadata"]["annotations"] = {text: str(ENVIRONMENT)}
-            lab.api.seed(deployment)
-            seed_pod(lab, name)
+        seed_workload(lab, "backend", "shop")
+        seed_workload(lab, "attached", "shop")
+        seed_workload(lab, "coredns", "kube-system")
         lab.list_writes_of("attach", "deployment/attached", "-n", "shop", "--yes")
         apply_dns_fix(build_engine(lab.cluster))
         lab.log_in(lab.api.add_user(TOKEN, [ALL_RIGHTS]))
         yield lab
 
 
-def seed_pod(lab: WholeClusterLab, name: str) -> None:
-    """Run a pod that fails because it cannot download, and prints its secrets."""
-    template = lab.api.read("Deployment", name, "shop")["spec"]["template"]
+def seed_workload(lab: WholeClusterLab, name: str, namespace: str) -> None:
+    """Replace a Deployment by one whose pod cannot download, and shows its secrets everywhere."""
+    lab.api.remove("Deployment", name, namespace)
+    labels = {"app": name, "k8s-app": "kube-dns"}
+    deployment = render_deployment(name, namespace, labels, ENVIRONMENT)
+    # what `kubectl apply` leaves
+    text = "kubectl.kubernetes.io/last-applied-configuration"
+    deployment["metadata"]["annotations"] = {text: str(ENVIRONMENT)}
     waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": f"token={VARIABLE}"}}
+    status = {"name": "app", "ready": False, "restartCount": 9, "state": waiting}
+    pod = f"{name}-1"
     lab.api.seed(
+        deployment,
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": f"{name}-1", "namespace": "shop", "labels": {"app": name}},
-            "spec": {**template["spec"], "nodeName": "ra"},
-            "status": {
-                "phase": "Running",
-                "containerStatuses": [
-                    {"name": "app", "ready": False, "restartCount": 9, "state": waiting}
-                ],
-            },
+            "metadata": {"name": pod, "namespace": namespace, "labels": labels},
+            "spec": {**deployment["spec"]["template"]["spec"], "nodeName": "ra"},
+            "status": {"phase": "Running", "containerStatuses": [status]},
         },
         {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{name}-1.1", "namespace": "shop"},
+            "metadata": {"name": f"{pod}.1", "namespace": namespace},
             "type": "Warning",
             "reason": "BackOff",
             "message": f"fetch https://u:{URL}@index.example failed",
-            "involvedObject": {"kind": "Pod", "name": f"{name}-1", "namespace": "shop"},
+            "involvedObject": {"kind": "Pod", "name": pod, "namespace": namespace},
         },
     )
     log = f"error: https://u:{URL}@index.example/simple/: Name has no usable address\n"
-    lab.api.logs["shop", f"{name}-1", "app"] = log + f"password={VARIABLE}\n"
+    lab.api.logs[namespace, pod, "app"] = log + f"password={VARIABLE}\n"
 
 
 def read_files(folder: Path) -> str:
@@ -147,7 +145,8 @@ def test_prints_and_saves_no_secret(
     for text in (result.out, result.err, read_files(saved)):
         assert CANARY not in text
     if str(saved) in words:
-        assert "backend" in read_files(saved), "the workload was looked at"
+        assert "shop" in read_files(saved), "the workloads were looked at"
+        assert "***" in read_files(saved), "something was masked"
 
 
 def test_stores_no_secret_outside_of_secrets(lab: WholeClusterLab) -> None:

@@ -57,10 +57,11 @@ def run_whole_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def end_probe_pods(api: MemoryApi) -> None:
-    """End the pods without an owner: each prints what a healthy pod sees of its network."""
+    """End the mirror's probe pods: each prints what a healthy pod sees of its network."""
     for pod in api.list_objects("Pod"):
         metadata = pod["metadata"]
-        if metadata.get("ownerReferences") or pod.get("status", {}).get("phase") == "Succeeded":
+        is_probe = metadata["name"].startswith(("pypi-mirror-doctor-", "pypi-mirror-probe-"))
+        if not is_probe or pod.get("status", {}).get("phase") == "Succeeded":
             continue
         name, namespace = metadata["name"], metadata["namespace"]
         ended = {"name": "probe", "state": {"terminated": {"exitCode": 0}}}
