@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -328,9 +327,7 @@ def test_finds_a_node_that_is_down_and_a_cordoned_node(mirror: MirrorLab) -> Non
         wait_for(
             "the node to be NotReady", lambda: not is_node_ready(mirror.lab, down), timeout=120
         )
-        started = time.monotonic()
         diagnosis = mirror.diagnose("--category", "nodes", "--category", "mirror")
-        assert time.monotonic() - started < scale_by_load(60)
     finally:
         mirror.lab.start_node(down)
         mirror.lab.kubectl("uncordon", mirror_node)

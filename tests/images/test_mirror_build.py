@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +58,8 @@ def test_reuses_an_unchanged_image(
     first = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     (mirror_copy / "__pycache__").mkdir(exist_ok=True)
     (mirror_copy / "__pycache__" / "left.pyc").write_bytes(b"of another run")
-    started = time.monotonic()
     again = build_mirror(engine, progress=SILENT)
     assert again == replace(first, built=False)
-    assert time.monotonic() - started < 3
 
 
 def test_a_code_change_rebuilds_only_the_last_layers(
@@ -73,10 +70,8 @@ def test_a_code_change_rebuilds_only_the_last_layers(
     ca_bundle: Path,
 ) -> None:
     (mirror_copy / "added.py").write_text('"""New."""\n')
-    started = time.monotonic()
     changed = build_mirror(engine, ca=read_ca_bundle(ca_bundle), progress=SILENT)
     assert changed.built
-    assert time.monotonic() - started < 60
     assert changed.reference != mirror_image.image.reference
     before, after = list_layers(docker, mirror_image.image.id), list_layers(docker, changed.id)
     same = [a == b for a, b in zip(before, after, strict=True)]
@@ -158,12 +153,10 @@ def test_ctrl_c_stops_the_build_in_the_engine(docker: DockerEngine) -> None:
 
 
 def test_a_build_stops_at_its_deadline(docker: DockerEngine, tmp_path: Path) -> None:
-    started = time.monotonic()
     with (tmp_path / "log").open("w") as log, pytest.raises(EngineError, match="in time"):
         connect_engine(docker.host, seconds=3).build(
             pack_context({"Dockerfile": SLOW.encode()}), log=log, progress=SILENT, labels={}
         )
-    assert time.monotonic() - started < 10
     wait_for("the container's end", lambda: not list_containers(docker), timeout=60)
 
 

@@ -39,7 +39,7 @@ def choose_faults(sources: dict[str, bytes], most: int, seed: int) -> list[tuple
         for operator in sorted(by_operator):
             while by_operator[operator]:
                 path, fault = by_operator[operator].pop()
-                if (path, fault.line) not in chosen:
+                if (path, fault.line) not in chosen and fault.compiles(sources[path]):
                     chosen[path, fault.line] = path, fault
                     break
     return sorted(chosen.values(), key=lambda item: (item[0], item[1].line))[:most]

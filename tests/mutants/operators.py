@@ -54,6 +54,14 @@ class Fault:
         """Return the source with the fault in it."""
         return source[: self.start] + self.replacement.encode() + source[self.end :]
 
+    def compiles(self, source: bytes) -> bool:
+        """Say whether Python takes it: a parenthesis or a separator may have belonged to it."""
+        try:
+            compile(self.plant(source), "<fault>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return False
+        return True
+
 
 def list_faults(source: bytes) -> list[Fault]:
     """Return all faults that can be planted in a file, in the order of the file."""
@@ -85,12 +93,7 @@ class _FaultFinder(ast.NodeVisitor):
     def _add(self, operator: str, start: int, end: int, replacement: str) -> None:
         line = self.source.count(b"\n", 0, start) + 1
         lines = self.source.count(b"\n", start, end) + 1
-        fault = Fault(operator, line, lines, start, end, replacement, not self._depth)
-        try:
-            compile(fault.plant(self.source), "<fault>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError):
-            return  # parentheses or a separator belonged to it
-        self.faults.append(fault)
+        self.faults.append(Fault(operator, line, lines, start, end, replacement, not self._depth))
 
     def _replace(self, operator: str, node: ast.expr | ast.stmt, replacement: str) -> None:
         self._add(operator, self._start(node), self._end(node), replacement)

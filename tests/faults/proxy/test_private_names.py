@@ -181,6 +181,42 @@ def test_rejects_changes_without_the_password(
     assert response.status_code in {401, 403}, response.text
 
 
+def test_headers_of_one_client_change_no_private_page(
+    mirror: MirrorClient, home: MirrorHome, tmp_path: Path
+) -> None:
+    """devpi itself answers for private names: it gets none of the headers that move its links."""
+    wheel = make_wheel(tmp_path, "house-lib", "1.0", "")
+    assert home.run_mirror("add", str(wheel)).returncode == 0
+    evil = {
+        "X-Outside-URL": "http://evil.example",
+        "X-Devpi-Absolute-Urls": "1",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=evil.example",
+        "Host": "evil.example",
+    }
+    for accept in (SIMPLE_JSON, "text/html"):
+        plain = mirror.get_page("house-lib", {"Accept": accept}).text
+        page = mirror.get_page("house-lib", {**evil, "Accept": accept}).text
+        assert wheel.name in page
+        assert page == plain == mirror.get_page("house-lib", {"Accept": accept}).text
+        assert "evil.example" not in page
+
+
+def test_stored_pages_and_files_are_served_at_their_own_paths_only(
+    mirror: MirrorClient, home: MirrorHome, upstream: FaultyUpstream
+) -> None:
+    upstream.add_project("stored")
+    assert mirror.get(mirror.find_file_path("stored")).status_code == 200
+    public = home.root / "data/pypi-mirror/public"
+    stored = [path for path in public.rglob("*") if path.is_file() and "stored" in str(path)]
+    assert {path.relative_to(public).parts[0] for path in stored} >= {"files", "pages"}
+    for path in stored:
+        for prefix in ("/+held/", "/public/", "/"):
+            response = mirror.get(f"{prefix}{path.relative_to(public)}")
+            assert response.status_code == 404, response.url
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -115,7 +115,10 @@ def test_uses_exec_form_and_keeps_compilers_out_of_the_run_stage() -> None:
     assert "RUN" not in last
     assert "UV_NO_SYNC" in last
     assert "127.0.0.1" not in last, "the mirror's address is in no image"
-    assert "--require-hashes" in text
+    installs = [line for line in text.splitlines() if line.startswith("RUN ") and "install" in line]
+    from_index = [line for line in installs if '"--requirement"' in line]
+    assert len(from_index) == 2, "uv itself, and the lock"
+    assert all('"--require-hashes"' in line for line in from_index)
     plain = render_application_dockerfile(
         replace(recipe, editable=False), build_base="b", run_base="r", index="", members=(".",)
     )

@@ -13,7 +13,7 @@ def plant_all(source: str, operator: str) -> list[str]:
     return [
         fault.plant(encoded).decode()
         for fault in list_faults(encoded)
-        if fault.operator == operator
+        if fault.operator == operator and fault.compiles(encoded)
     ]
 
 

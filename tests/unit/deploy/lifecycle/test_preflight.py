@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.cluster.client import Object
-from deploy.lifecycle.preflight import check_cluster
+from deploy.lifecycle.preflight import check_cluster, list_required_permissions
 from deploy.manifests.model import ClusterSettings
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 from tests.kubernetes_api import ALL_RIGHTS, DirectCluster, Rule
@@ -57,6 +57,29 @@ def test_names_missing_permissions() -> None:
     assert error.value.why == (
         "it may not: list nodes in the whole cluster, create secrets in namespace pypi-mirror"
     )
+
+
+def test_asks_for_every_permission_that_up_uses() -> None:
+    """A literal list: a permission that is not asked for fails in the middle of `mirror up`."""
+    in_namespace = [
+        f"{verb} {resource} in namespace pypi-mirror"
+        for resource, verbs in {
+            "configmaps": "get patch create delete",
+            "services": "get patch create delete",
+            "persistentvolumeclaims": "get patch create delete",
+            "networkpolicies": "get patch create delete",
+            "statefulsets": "get patch create delete",
+            "secrets": "get create",
+            "pods": "get list create delete",
+            "pods/log": "get",
+            "events": "list",
+            "pods/portforward": "create",
+        }.items()
+        for verb in verbs.split()
+    ]
+    in_cluster = ("list nodes", "get namespaces", "patch namespaces", "list storageclasses")
+    expected = [*(f"{right} in the whole cluster" for right in in_cluster), *in_namespace]
+    assert sorted(map(str, list_required_permissions("pypi-mirror"))) == sorted(expected)
 
 
 @pytest.mark.parametrize(

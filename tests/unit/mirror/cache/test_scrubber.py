@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -40,11 +41,26 @@ def test_a_round_repairs_the_cache_and_lists_lost_uploads(data: Path) -> None:
     assert restarted.lost_uploads() == []
 
 
+class RecordedWaits(threading.Event):
+    """Waits for no time, and remembers how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0.0)
+        return False
+
+
 def test_limits_the_bytes_read_per_second(data: Path) -> None:
     size = verify_files(data).size
-    start = time.monotonic()
-    Scrubber(data, rate=size / 0.5).run_round()
-    assert time.monotonic() - start >= 0.5
+    scrubber = Scrubber(data, rate=size / 500)
+    waits = RecordedWaits()
+    scrubber._never = waits
+    scrubber.run_round()
+    assert sum(waits.seconds) == pytest.approx(500)
+    assert max(waits.seconds) < 100, "it waits between files, not once"
 
 
 def test_continues_after_a_failed_round(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

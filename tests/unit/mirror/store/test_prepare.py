@@ -2,6 +2,9 @@
 
 import errno
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +105,37 @@ def test_refuses_a_folder_with_other_files(tmp_path: Path, secrets: Path) -> Non
     assert (other / "thesis.tex").read_text() == "years"
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere; tests/cluster covers it")
-def test_names_the_owner_of_a_volume_that_is_not_writable(tmp_path: Path, secrets: Path) -> None:
-    (tmp_path / "data").mkdir(mode=0o555)
+@pytest.fixture
+def no_root() -> Iterator[None]:
+    """Root may write everywhere: become nobody for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody can use, unlike tmp_path."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+def test_names_the_owner_of_a_volume_that_is_not_writable(
+    open_folder: Path, secrets: Path, request: pytest.FixtureRequest
+) -> None:
+    (open_folder / "data").mkdir(mode=0o555)
+    shutil.copytree(secrets, open_folder / "secrets")
+    request.getfixturevalue("no_root")
     with pytest.raises(UnfitError, match="not writable") as error:
-        prepare_server(serverdir=tmp_path / "data/devpi", run_dir=tmp_path / "run", secrets=secrets)
+        prepare_server(
+            serverdir=open_folder / "data/devpi",
+            run_dir=open_folder / "run",
+            secrets=open_folder / "secrets",
+        )
     assert "mode 0555" in error.value.why
 
 
