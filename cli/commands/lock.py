@@ -29,8 +29,8 @@ def lock() -> None:
     requirements files. URLs of other indexes, of Git repositories and of single files stay.
 
     \b
-    mirror lock to uv.lock                  before a build or an install without the index
-    mirror lock from uv.lock                before a commit
+    mirror lock to uv.lock     before a build or an install without the index
+    mirror lock from uv.lock   before a commit
     """
 
 
