@@ -42,7 +42,7 @@ seconds = 40
 SETUPTOOLS_BUILD = (
     '[build-system]\nrequires = ["setuptools>=61"]\nbuild-backend = "setuptools.build_meta"\n'
 )
-PLAIN_PROCFILE = "main: python3 -c print(42)\n"
+PLAIN_PROCFILE = "main: python3 -c 'print(42)'\n"
 PLAIN_PYPROJECT = '[project]\nname = "plain"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
 
 
