@@ -92,7 +92,9 @@ def plan_conflists(
     for node, view in views.items():
         conflist = find_active_conflist(view)
         if conflist is None:
-            unusable.append(f"node {node}: no CNI configuration in {view.net_d}")
+            reasons = [line for line in view.rejected if view.net_d in line]
+            no_file = [f"no CNI configuration in {view.net_d}"]
+            unusable.append(f"node {node}: {'; '.join(reasons or no_file)}")
             continue
         if is_multus(conflist):
             unusable.append(f"node {node}: {conflist.path}: {_MULTUS_INLINE}")

@@ -75,8 +75,11 @@ def remove_leftovers(host: HostPaths, path: str) -> None:
 
 
 def list_folder(host: HostPaths, folder: str) -> list[str]:
-    """Return the names of the files in a folder, sorted; none if there is no such folder."""
-    with suppress(FileNotFoundError, TargetError), host.open_folder(f"{folder}/x") as fd:
+    """Return the names of the files in a folder, sorted; none if there is no such folder.
+
+    Raises TargetError if the path to the folder has a symbolic link.
+    """
+    with suppress(FileNotFoundError), host.open_folder(f"{folder}/x") as fd:
         return sorted(_list_names(fd))
     return []
 

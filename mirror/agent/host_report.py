@@ -25,7 +25,7 @@ def describe_host(host: HostPaths) -> dict[str, Any]:
     return {
         "net_d": net_d,
         "conflists": conflists,
-        "plugins": files.list_folder(host, plugins),
+        "plugins": _list_plugins(host, plugins),
         "allowlist": _read_text(host.root / "etc/cni/tuning/allowlist.conf"),
         "links": [list(setting) for setting in sysctls.read_link_settings(host).items()],
         "addresses": _read_addresses(),
@@ -38,7 +38,11 @@ def describe_host(host: HostPaths) -> dict[str, Any]:
 def _read_conflists(host: HostPaths, net_d: str) -> tuple[list[dict[str, str]], list[str]]:
     """Return path and text of each file that the runtime loads, and what cannot be read."""
     conflists, rejected = [], []
-    for name in files.list_folder(host, net_d):
+    try:
+        names = files.list_folder(host, net_d)
+    except TargetError as error:
+        return [], [str(error)]
+    for name in names:
         path, content = f"{net_d}/{name}", b""
         if not name.endswith(_CNI_SUFFIXES):
             continue
@@ -48,6 +52,12 @@ def _read_conflists(host: HostPaths, net_d: str) -> tuple[list[dict[str, str]], 
             rejected.append(str(error))
         conflists.append({"path": path, "text": content.decode(errors="replace")})
     return conflists, rejected
+
+
+def _list_plugins(host: HostPaths, folder: str) -> list[str]:
+    """Return the names of the CNI's programs. Links are followed: nothing is read or written."""
+    path = host.resolve_file(f"{folder}/x").parent
+    return sorted(program.name for program in path.iterdir()) if path.is_dir() else []
 
 
 def _read_text(path: Path) -> str | None:

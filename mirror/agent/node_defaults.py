@@ -144,7 +144,10 @@ def _apply(host: HostPaths, target: str, content: bytes) -> bool:
 
 
 def _list_records(host: HostPaths) -> list[str]:
-    names = files.list_folder(host, str(STATE_DIRECTORY))
+    try:
+        names = files.list_folder(host, str(STATE_DIRECTORY))
+    except TargetError:  # it was never this agent's folder
+        return []
     return [name for name in names if name.endswith(".json")]
 
 

@@ -289,3 +289,10 @@ def test_refuses_a_configuration_that_turns_ipv6_on(plugins: str, message: str) 
     target = NodeFile(node="babel", path=PATH)
     with pytest.raises(CannotEdit, match=message):
         pod_sysctl.edit(Edit(fix="pod-sysctl"), target, text.encode())
+
+
+def test_names_a_cni_folder_that_the_agent_does_not_enter() -> None:
+    reason = "/etc/cni/net.d/x: net.d is a symbolic link or no folder"
+    host = replace(HOST, conflists=(), rejected=(reason,))
+    refusal = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
+    assert refusal.objects == (f"node babel: {reason}",)

@@ -397,6 +397,19 @@ def test_a_folder_that_is_replaced_by_a_link_meanwhile_is_not_left(
     assert moved.joinpath("10-calico.conflist").read_bytes() == WRITTEN
 
 
+def test_reports_a_cni_folder_behind_a_link_and_lists_linked_plugins(host: HostPaths) -> None:
+    """A conflist there is neither read nor written; of plugins only the names are read."""
+    (host.root / "etc/cni/net.d").rename(host.root / "etc/moved")
+    (host.root / "etc/cni/net.d").symlink_to(host.root / "etc/moved")
+    (host.root / "etc/bin").mkdir()
+    (host.root / "etc/bin/tuning").touch()
+    (host.root / "cni/calico").symlink_to(host.root / "etc/bin/tuning")
+    view = handle_request(host, {"do": "look"})
+    assert (view["conflists"], view["plugins"]) == ([], ["calico"])
+    (line,) = view["rejected"]
+    assert "net.d is a symbolic link" in line
+
+
 def test_a_pipe_or_a_device_does_not_block_the_agent(host: HostPaths) -> None:
     os.mkfifo(host.resolve_file(BOOT_FILE))
     os.mkfifo(host.root / "etc/cni/net.d/00-pipe.conflist")
