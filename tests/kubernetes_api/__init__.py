@@ -21,7 +21,10 @@ between; `api.failures.revive()` ends it all. `api.edit(kind, name, namespace, c
 somebody else, `api.remove(…)` deletes.
 
 Pods, rollouts and deletions do not happen by themselves: append functions of
-`tests.kubernetes_api.controllers` to `api.after_write`. Logs are in `api.logs`.
+`tests.kubernetes_api.controllers` to `api.after_write`. Logs are in `api.logs`. What answers
+pods/exec is `api.programs[namespace, pod] = program`, a function of argv and standard input that
+returns exit code, output and errors; one for pods/portforward is
+`api.ports[namespace, pod, port] = ("127.0.0.1", its_port)` (over HTTP only).
 
 tests/cluster/test_api_conformance.py compares it with a real API server.
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kubernetes.client import Configuration
 from kubernetes.client.api_client import ApiClient
+from kubernetes.client.exceptions import ApiException
 
 from deploy.cluster.client import Cluster, Object
 from mirror.core.wait import Deadline
@@ -16,6 +17,7 @@ from tests.kubernetes_api.access import User
 from tests.kubernetes_api.copying import clone
 from tests.kubernetes_api.memory import MemoryApi
 from tests.kubernetes_api.requests import ApiRequest
+from tests.kubernetes_api.websocket import PodProgram
 
 
 class DirectCluster(Cluster):
@@ -55,6 +57,62 @@ class DirectCluster(Cluster):
         if response.status >= 400:
             raise self._build_error(response.status, text, method, path)
         return text
+
+    def open_websocket(
+        self,
+        connect: Callable[..., Any],
+        path: str,
+        query: Sequence[tuple[str, str]],
+        **options: Any,
+    ) -> Any:
+        """Run a pod's program; other websockets need the API over HTTP."""
+        request = ApiRequest(
+            method="GET",
+            path=path,
+            query=dict(query),
+            command=[value for name, value in query if name == "command"],
+            token=self._user.token,
+            user_agent="direct",
+        )
+        response = self.memory.handle(request)
+        if response.status != 101:
+            raise ApiException(status=response.status, reason=str(response.body["message"]))
+        return ProgramStream(response.body, request.command)
+
+
+class ProgramStream:
+    """What a client of pods/exec sees of a program that runs to its end at its first input."""
+
+    def __init__(self, program: PodProgram, command: list[str]) -> None:
+        self._program, self._command = program, command
+        self._output, self._errors = "", ""
+        self.returncode: int | None = None
+
+    def write_stdin(self, text: str) -> None:
+        self.returncode, self._output, self._errors = self._program(self._command, text)
+
+    def is_open(self) -> bool:
+        return self.returncode is None
+
+    def update(self, timeout: float) -> None:
+        """Do nothing: the program has ended."""
+
+    def peek_stdout(self) -> bool:
+        return bool(self._output)
+
+    def peek_stderr(self) -> bool:
+        return bool(self._errors)
+
+    def read_stdout(self) -> str:
+        text, self._output = self._output, ""
+        return text
+
+    def read_stderr(self) -> str:
+        text, self._errors = self._errors, ""
+        return text
+
+    def close(self) -> None:
+        self.returncode = self.returncode or 0
 
 
 class DirectInClusterClient(InClusterClient):

@@ -53,6 +53,7 @@ from tests.kubernetes_api.requests import (
 from tests.kubernetes_api.resources import BUILT_IN, ResourceType
 from tests.kubernetes_api.selectors import parse_field_selector, parse_label_selector
 from tests.kubernetes_api.store import ObjectStore
+from tests.kubernetes_api.websocket import PodProgram
 
 VERSION = "v1.34.4"
 ADMIN = "admin"
@@ -79,6 +80,8 @@ class MemoryApi:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.logs: dict[tuple[str, str, str], str] = {}  # namespace, pod, container
         self.previous_logs: dict[tuple[str, str, str], str] = {}
+        self.programs: dict[tuple[str, str], PodProgram] = {}  # namespace, pod
+        self.ports: dict[tuple[str, str, int], tuple[str, int]] = {}  # and port → address
         self.after_write: list[Callable[[MemoryApi], None]] = []  # controllers
         self._lock = threading.RLock()
         self._resources = (*BUILT_IN, *extra)
@@ -246,6 +249,8 @@ class MemoryApi:
             raise path_not_found()
         if subresource == "log":
             return self._read_log(request, resource, namespace, name)
+        if resource.kind == "Pod" and subresource in {"exec", "portforward"}:
+            return self._connect(request, resource, namespace, name, subresource)
         if subresource not in ("", "status") or (subresource and not resource.has_status):
             raise path_not_found()
         return self._respond_for_object(request, resource, namespace, name, subresource)
@@ -386,6 +391,26 @@ class MemoryApi:
         if limit := request.query.get("limitBytes"):
             text = text.encode()[: int(limit)].decode(errors="replace")
         return ApiResponse(200, text)
+
+    def _connect(
+        self,
+        request: ApiRequest,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        subresource: str,
+    ) -> ApiResponse:
+        """Return the program or the address that a websocket of a pod leads to."""
+        if self.store.get(resource, namespace, name) is None:
+            raise not_found(resource, name)
+        target: PodProgram | tuple[str, int] | None
+        if subresource == "exec":
+            target = self.programs.get((namespace, name))
+        else:
+            target = self.ports.get((namespace, name, int(request.query["ports"])))
+        if target is None:
+            raise StatusError(500, "InternalError", f"pod {name} does not run")
+        return ApiResponse(101, target)
 
     # -- writing --------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ class ApiRequest:
     method: str
     path: str
     query: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)  # of pods/exec
     body: Any = None
     content_type: str = "application/json"
     token: str = ""

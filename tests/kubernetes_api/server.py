@@ -17,6 +17,14 @@ from tests.kubernetes_api.access import User
 from tests.kubernetes_api.errors import KilledError, bad_request
 from tests.kubernetes_api.memory import MemoryApi, parse_body
 from tests.kubernetes_api.requests import ApiRequest, ApiResponse
+from tests.kubernetes_api.websocket import (
+    PROTOCOL,
+    ChannelStream,
+    PodProgram,
+    accept_key,
+    forward_connection,
+    run_program,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +81,12 @@ class _MemoryApiHandler(BaseHTTPRequestHandler):
         text = self.rfile.read(length) if length else b""
         content_type = (self.headers.get("Content-Type") or "application/json").partition(";")[0]
         url = urlsplit(self.path)
+        query = parse_qsl(url.query, keep_blank_values=True)
         request = ApiRequest(
             method=self.command,
             path=url.path,
-            query=dict(parse_qsl(url.query, keep_blank_values=True)),
+            query=dict(query),
+            command=[value for name, value in query if name == "command"],
             content_type=content_type,
             token=(self.headers.get("Authorization") or "").removeprefix("Bearer "),
             user_agent=self.headers.get("User-Agent") or "",
@@ -91,7 +101,26 @@ class _MemoryApiHandler(BaseHTTPRequestHandler):
         except KilledError:
             self.close_connection = True
             return
-        self._send(response)
+        if response.status == 101:
+            self._upgrade(request, response.body)
+        else:
+            self._send(response)
+
+    def _upgrade(self, request: ApiRequest, target: PodProgram | tuple[str, int]) -> None:
+        """Speak websocket from here on, with a program or a TCP server."""
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Protocol", PROTOCOL)
+        key = accept_key(self.headers.get("Sec-WebSocket-Key") or "")
+        self.send_header("Sec-WebSocket-Accept", key)
+        self.end_headers()
+        self.close_connection = True
+        stream = ChannelStream(self.rfile, self.wfile)
+        if isinstance(target, tuple):
+            forward_connection(stream, target, int(request.query["ports"]))
+        else:
+            run_program(stream, target, request.command)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _respond
 
