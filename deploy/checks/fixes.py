@@ -27,7 +27,20 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
 @check("fixes.partial", "every fix is complete", Need.FIXES)
 def check_partial(evidence: Evidence) -> Iterator[Finding]:
     why = "The command was killed, or lost its connection."
-    return _report_fixes(evidence, "partial", "was started and not finished", why)
+    yield from _report_fixes(evidence, "partial", "was started and not finished", why)
+    for status in require_seen(evidence.fixes):
+        if status.fix == "(ledger)":
+            yield warning(
+                "what is in the ledger is not all obeyed",
+                Remedy(
+                    "Do what each of them says. All other entries are used.",
+                    "cluster",
+                    "mirror rollback --dry-run",
+                ),
+                evidence=(f"{target.target}: {target.detail}" for target in status.targets),
+                why="They are damaged, a newer version of mirror made them, or somebody did who "
+                "may write ConfigMaps there: no fix explains them.",
+            )
 
 
 @check("fixes.keeper", "the reconciler of the fixes runs, if there is one", Need.RECONCILER)
