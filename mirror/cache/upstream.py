@@ -90,6 +90,8 @@ class UpstreamClient:
         self._tls = create_tls_context(ca_bundle)
         self._session: aiohttp.ClientSession | None = None
         self._unavailable_until = 0.0
+        self._page_end = "/"  # a few indexes have their pages only without the slash
+        self._knows_page_end = False
 
     @property
     def is_unavailable(self) -> bool:
@@ -107,12 +109,30 @@ class UpstreamClient:
             headers["If-None-Match"] = etag
         try:
             async with asyncio.timeout(PAGE_TIMEOUT):
-                page = await self._read_page(f"{self.url}{project}/", headers, etag)
+                page = await self._find_page(project, headers, etag)
         except TimeoutError as error:
             raise self.mark_unavailable(f"its page took more than {PAGE_TIMEOUT:.0f} s") from error
         except UpstreamUnavailableError as error:
             raise self.mark_unavailable(str(error)) from error
         self._mark_available()
+        return page
+
+    async def _find_page(
+        self, project: str, headers: dict[str, str], etag: str
+    ) -> UpstreamResponse:
+        """Request a page; until the first one was found, also without the slash at its end."""
+        url = f"{self.url}{project}"
+        try:
+            page = await self._read_page(url + self._page_end, headers, etag)
+        except NotFoundError as missing:
+            if self._knows_page_end:
+                raise
+            try:
+                page = await self._read_page(url, headers, etag)
+            except (NotFoundError, UnavailableError):
+                raise missing from None
+            self._page_end = ""
+        self._knows_page_end = True
         return page
 
     async def _read_page(self, url: str, headers: dict[str, str], etag: str) -> UpstreamResponse:

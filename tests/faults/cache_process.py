@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -62,7 +63,7 @@ class CacheClient:
         redirect = str(response.headers.get("X-Accel-Redirect", ""))
         if not redirect:
             return bytes(response.content)
-        return (self.root / redirect.removeprefix("/+held/")).read_bytes()
+        return (self.root / unquote(redirect.removeprefix("/+held/"))).read_bytes()
 
 
 @contextmanager

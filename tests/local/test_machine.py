@@ -41,6 +41,7 @@ STOPPED = """\
 0755 data/pypi-mirror/public/files/
 0755 data/pypi-mirror/public/fresh/
 0755 data/pypi-mirror/public/links/
+0755 data/pypi-mirror/public/packages/
 0755 data/pypi-mirror/public/pages/
 0755 data/pypi-mirror/public/partial/
 0644 data/pypi-mirror/public/upstream

@@ -270,3 +270,28 @@ def test_follows_a_limited_number_of_redirects(httpserver: HTTPServer, client: S
     with pytest.raises(UpstreamResponseError, match="too often"):
         client.read_file(httpserver.url_for("/files/a"))
     assert len(httpserver.log) == 6
+
+
+def test_an_index_may_have_pages_only_without_the_slash(
+    httpserver: HTTPServer, client: SyncClient
+) -> None:
+    httpserver.expect_request("/simple/lib/").respond_with_data(status=404)
+    httpserver.expect_request("/simple/lib").respond_with_data(PAGE, content_type="text/html")
+    for _ in range(2):
+        assert client.fetch_page().body is not None
+    assert [request.path for request, _ in httpserver.log] == [
+        "/simple/lib/",
+        "/simple/lib",
+        "/simple/lib",
+    ]
+
+
+def test_a_missing_project_is_asked_for_once_when_pages_have_been_found(
+    httpserver: HTTPServer, client: SyncClient
+) -> None:
+    httpserver.expect_request("/simple/lib/").respond_with_data(PAGE, content_type="text/html")
+    httpserver.expect_request("/simple/gone/").respond_with_data(status=404)
+    client.fetch_page()
+    with pytest.raises(NotFoundError):
+        client.fetch_page("gone")
+    assert len(httpserver.log) == 2
