@@ -155,6 +155,12 @@ def test_refuses_an_original_that_the_fix_cannot_have_found(
     assert find_flaw(forged, EDITORS) != ""
 
 
+def test_refuses_an_ipv4_pool_that_an_administrator_disabled() -> None:
+    """Its contents would be explained: the fix disables pools, but only those of IPv6."""
+    forged = made_by(POOL, encode_spec({"cidr": "10.0.0.0/8"}), "ippool")
+    assert "can have had" in find_flaw(forged, EDITORS)
+
+
 def test_every_fix_says_what_it_changes() -> None:
     """A new fix without it would let a forged entry write anything."""
     everything = NodeFile(node="ra", path="/anything")
