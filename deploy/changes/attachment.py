@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from deploy.changes.model import CannotEdit, Change, Edit, ObjectSpec, Target
-from deploy.cluster.objects import get_all_containers
 from deploy.manifests.model import ENV_MAP
 from mirror.merge import decode_spec, encode_spec
 
@@ -55,7 +54,8 @@ class AttachmentEditor:
         spec = decode_spec(content)
         pod = get_pod_spec(target.kind, spec)
         if edit.options["index"]:
-            for container in get_all_containers(pod):
+            # the stored inverse of an attachment without the index has no containers
+            for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
                 _add_index(container)
         if edit.options["ndots"]:
             _set_ndots(pod)

@@ -138,6 +138,16 @@ def test_without_index_nothing_is_published(api: MemoryApi) -> None:
     assert pod["dnsConfig"] == {"options": [{"name": "ndots", "value": "1"}]}
 
 
+@pytest.mark.parametrize(("index", "ndots"), [(True, False), (False, True), (True, True)])
+def test_detach_restores_each_kind_of_attachment(api: MemoryApi, index: bool, ndots: bool) -> None:
+    before = read_specs(api)
+    run_attach(api, index=index, ndots=ndots)
+    assert read_specs(api) != before
+    assert len(run_detach(api)) == 3
+    assert read_specs(api) == before
+    assert list_entries(api) == []
+
+
 def test_detaches_one_and_leaves_the_others(api: MemoryApi) -> None:
     run_attach(api)
     assert run_detach(api, "deploy/web") == ("Deployment shop/web",)
