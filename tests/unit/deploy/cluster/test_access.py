@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from deploy.cluster.access import Permission, find_missing, review_permissions
-from deploy.cluster.client import Cluster
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 
-
-class FakeAccessCluster:
-    """Grants all on pods, and nothing else."""
-
-    def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
-        return resource == "pods"
-
-
-CLUSTER = cast("Cluster", FakeAccessCluster())
+API = MemoryApi()
+CLUSTER = DirectCluster(API, API.add_user("limited", [Rule("*", "pods", namespaces=("shop",))]))
 LIST_NODES = Permission(verb="list", resource="nodes")
 GET_PODS = Permission(verb="get", resource="pods", namespace="shop")
 PATCH_SECRETS = Permission(verb="patch", resource="secrets", namespace="shop")

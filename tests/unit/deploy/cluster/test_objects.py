@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from deploy.cluster.client import ApiError, Cluster
+from deploy.cluster.client import Cluster
 from deploy.cluster.objects import (
     get_container,
     get_container_statuses,
@@ -19,6 +19,7 @@ from deploy.cluster.objects import (
     is_stuck,
     read_volume_nodes,
 )
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 
 CONTAINERS = [{"name": "helper", "image": "helper:1"}, {"name": "calico-node", "image": "node:1"}]
 POD = {"spec": {"containers": CONTAINERS}}
@@ -69,15 +70,13 @@ def test_tells_whether_a_pod_is_stuck(reason: str, stuck: bool, init: bool) -> N
     assert is_stuck(pod) is stuck
 
 
-def make_cluster_with_volume(volume: dict[str, Any] | int) -> Cluster:
-    class FakeVolumeCluster:
-        def get(self, kind: str, name: str) -> dict[str, Any]:
-            assert (kind, name) == ("PersistentVolume", "pv-1")
-            if isinstance(volume, int):
-                raise ApiError(volume, "", "", "refused", "")
-            return volume
-
-    return cast("Cluster", FakeVolumeCluster())
+def make_cluster_with_volume(volume: dict[str, Any] | None) -> Cluster:
+    """Return a cluster with the volume, or one whose user may not read it."""
+    api = MemoryApi()
+    if volume:
+        api.seed({"kind": "PersistentVolume", "metadata": {"name": "pv-1"}, **volume})
+    rules = [Rule("get", "persistentvolumes")] if volume else []
+    return DirectCluster(api, api.add_user("limited", rules))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def make_cluster_with_volume(volume: dict[str, Any] | int) -> Cluster:
     [
         ({"spec": {}}, ()),
         ({"spec": {"nodeAffinity": None}}, ()),
-        (403, ()),
+        (None, ()),
         (
             {
                 "spec": {
@@ -108,13 +107,13 @@ def make_cluster_with_volume(volume: dict[str, Any] | int) -> Cluster:
         ),
     ],
 )
-def test_reads_the_nodes_of_a_volume(volume: dict[str, Any] | int, nodes: tuple[str, ...]) -> None:
+def test_reads_the_nodes_of_a_volume(volume: dict[str, Any] | None, nodes: tuple[str, ...]) -> None:
     claim = {"spec": {"volumeName": "pv-1"}}
     assert read_volume_nodes(make_cluster_with_volume(volume), claim) == nodes
 
 
 def test_a_claim_without_a_volume_has_no_nodes() -> None:
-    assert read_volume_nodes(make_cluster_with_volume(403), {"spec": {}}) == ()
+    assert read_volume_nodes(make_cluster_with_volume(None), {"spec": {}}) == ()
 
 
 @pytest.mark.parametrize(

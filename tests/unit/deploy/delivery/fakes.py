@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import IO, Any, cast
+from typing import IO, cast
 
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.client import Object
 from images.engine import EngineClient
 from images.shared_build import BuiltImage
 from mirror.core.errors import EngineError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 
 IMAGE = BuiltImage(
     reference="pypi-mirror:1-abc", id="sha256:1", architecture="amd64", size=1, built=True
@@ -24,6 +25,7 @@ def make_node(
     address: str = "10.0.0.1",
 ) -> Object:
     return {
+        "kind": "Node",
         "metadata": {"name": name},
         "status": {
             "nodeInfo": {"architecture": architecture},
@@ -37,20 +39,15 @@ def make_node(
     }
 
 
-def make_cluster(*nodes: Object, refuses: bool = False, **others: list[Object]) -> Cluster:
-    class FakeDeliveryCluster:
-        context = "field"
-        deadline = Deadline.after(30)
-
-        def list(self, kind: str, namespace: str | None = None, **_: Any) -> list[Object]:
-            if refuses:
-                raise ApiError(403, "Forbidden", "not yours", f"cannot list {kind}", "ask")
-            return list(nodes) if kind == "Node" else others.get(kind, [])
-
-        def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
-            return "allowed" in others
-
-    return cast("Cluster", FakeDeliveryCluster())
+def make_cluster(
+    *objects: Object, refuses: bool = False, may_forward: bool = False
+) -> DirectCluster:
+    """Return a cluster with these objects; ``refuses`` lets its user read nothing."""
+    api = MemoryApi()
+    api.seed(*objects)
+    rules = [] if refuses else [Rule("get list", "*")]
+    rules += [Rule("create", "pods/portforward")] if may_forward else []
+    return DirectCluster(api, api.add_user("limited", rules), deadline=Deadline.after(30))
 
 
 class FakeImageEngine:

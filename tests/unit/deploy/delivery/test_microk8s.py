@@ -42,7 +42,7 @@ def test_says_why_it_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "is not a node of that cluster" in find_obstacle(make_node("b"))
     other_kubernetes = make_node(socket.gethostname())
     assert "is not a node of that cluster" in find_obstacle(other_kubernetes)
-    assert "not yours" in find_obstacle(refuses=True)
+    assert 'cannot list resource "nodes"' in find_obstacle(refuses=True)
 
 
 def test_pipes_the_tar_into_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +55,7 @@ def test_pipes_the_tar_into_the_import(tmp_path: Path, monkeypatch: pytest.Monke
     def save_and_report(reference: str, out: Any) -> int:
         for node in nodes:  # as if the import was done before the first check
             node["status"]["images"] = [{"names": [REFERENCE]}]
+        cluster.memory.seed(*nodes)
         return save(reference, out)
 
     monkeypatch.setattr(engine, "save", save_and_report)

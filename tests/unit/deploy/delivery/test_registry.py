@@ -17,13 +17,17 @@ OPTIONS = DeliveryOptions(registry="registry.example:5000/team/")
 
 def make_service(node_port: int = 32000) -> dict[str, Any]:
     port = {"port": 5000, "targetPort": "http", "nodePort": node_port}
-    return {"spec": {"selector": {"app": "registry"}, "ports": [port]}}
+    metadata = {"name": "registry", "namespace": "container-registry"}
+    spec = {"type": "NodePort", "selector": {"app": "registry"}, "ports": [port]}
+    return {"kind": "Service", "metadata": metadata, "spec": spec}
 
 
 def make_pod(ready: str = "True") -> dict[str, Any]:
+    metadata = {"name": "registry-1", "namespace": "container-registry"}
     return {
-        "metadata": {"name": "registry-1"},
-        "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 5001}]}]},
+        "kind": "Pod",
+        "metadata": metadata | {"labels": {"app": "registry"}},
+        "spec": {"containers": [{"name": "r", "ports": [{"name": "http", "containerPort": 5001}]}]},
         "status": {"conditions": [{"type": "Ready", "status": ready}]},
     }
 
@@ -49,20 +53,22 @@ def test_shows_why_a_push_failed() -> None:
 @pytest.mark.parametrize(
     ("objects", "obstacle"),
     [
-        ({}, "the cluster has none at node port 32000"),
-        ({"Service": [make_service(31000)]}, "the cluster has none at node port 32000"),
-        ({"Service": [make_service()]}, "no pod that is Ready"),
-        ({"Service": [make_service()], "Pod": [make_pod("False")]}, "no pod that is Ready"),
-        (
-            {"Service": [make_service()], "Pod": [make_pod()]},
-            "no permission to create pods/portforward",
-        ),
-        ({"Service": [make_service()], "Pod": [make_pod()], "allowed": []}, ""),
+        ([], "the cluster has none at node port 32000"),
+        ([make_service(31000)], "the cluster has none at node port 32000"),
+        ([make_service()], "no pod that is Ready"),
+        ([make_service(), make_pod("False")], "no pod that is Ready"),
+        ([make_service(), make_pod()], "no permission to create pods/portforward"),
     ],
 )
-def test_finds_the_registry_of_the_cluster(objects: dict[str, Any], obstacle: str) -> None:
-    reason = DELIVERY.find_obstacle(make_cluster(**objects), DeliveryOptions())
-    assert obstacle in reason if reason else not obstacle
+def test_says_why_it_cannot_use_the_registry_of_the_cluster(
+    objects: list[Any], obstacle: str
+) -> None:
+    assert obstacle in (DELIVERY.find_obstacle(make_cluster(*objects), DeliveryOptions()) or "")
+
+
+def test_finds_the_registry_of_the_cluster() -> None:
+    cluster = make_cluster(make_service(), make_pod(), may_forward=True)
+    assert DELIVERY.find_obstacle(cluster, DeliveryOptions()) is None
 
 
 @pytest.mark.parametrize(

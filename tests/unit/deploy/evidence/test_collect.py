@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from deploy.cluster.api_resources import API_RESOURCES
-from deploy.cluster.client import ApiError, Cluster
 from deploy.cluster.pod_run import PodRun
 from deploy.evidence import collect as collecting
 from deploy.evidence import dns, probe_pods
@@ -20,11 +19,12 @@ from deploy.evidence.pods import PodState
 from deploy.evidence.unseen import Unseen, require_seen
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
-from mirror.core.wait import Deadline
 from mirror.probe.model import PodDns
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 NODE = {
+    "kind": "Node",
     "metadata": {"name": "ra"},
     "spec": {"podCIDRs": ["10.1.4.0/24"]},
     "status": {
@@ -37,57 +37,38 @@ NODE = {
     },
 }
 SERVICE = {
-    "metadata": {"name": "kube-dns"},
+    "kind": "Service",
+    "metadata": {"name": "kube-dns", "namespace": "kube-system"},
     "spec": {"clusterIP": "10.152.183.10", "selector": {"k8s-app": "kube-dns"}},
 }
 POD = {
-    "metadata": {"name": "coredns-1", "namespace": "kube-system", "uid": "1"},
+    "kind": "Pod",
+    "metadata": {
+        "name": "coredns-1",
+        "namespace": "kube-system",
+        "uid": "1",
+        "labels": {"k8s-app": "kube-dns"},
+    },
     "spec": {"nodeName": "ra", "containers": [{"name": "c", "image": "i"}]},
     "status": {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrPull"}}}]},
 }
 
 
-class FakeOneNodeCluster:
-    """A cluster with one node; ``refused`` kinds answer 403."""
-
-    context, server = "fake", "https://192.0.2.1"
-
-    def __init__(self, *refused: str) -> None:
-        self.refused = refused
-        self.deadline = Deadline.after(5)
-
-    def version(self) -> str:
-        return "v1"
-
-    def _check(self, kind: str) -> None:
-        if kind in self.refused:
-            raise ApiError(403, "Forbidden", f"you cannot read {kind}", "refused", "")
-
-    def is_allowed(self, verb: str, resource: str, namespace: str | None = None) -> bool:
-        return not self.refused
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
-        self._check(kind)
-        objects = {
-            ("Service", "kube-dns"): SERVICE,
-            ("ConfigMap", "coredns"): {"data": {"Corefile": ".:53 {}"}},
-        }
-        return objects.get((kind, name))
-
-    def list(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> Any:
-        self._check(kind)
-        if kind in {"IPPool", "Installation"}:
-            raise ApiError(404, "NotFound", "no such resource", "refused", "")
-        return {"Node": [NODE], "Pod": [POD]}.get(kind, [])
-
-    def read_log(self, *words: str, **options: Any) -> str:
-        return ""
+def make_cluster(*refused: str) -> DirectCluster:
+    """Return a cluster with one node, whose user may not read the kinds ``refused``."""
+    api = MemoryApi()
+    metadata = {"name": "coredns", "namespace": "kube-system"}
+    config_map = {"kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": ".:53 {}"}}
+    api.seed(NODE, SERVICE, POD, config_map)
+    user = api.add_user("limited", [Rule("*", "*")])
+    for kind in refused:
+        resource = API_RESOURCES[kind]
+        user.withheld.append(Rule("get list", resource.plural, groups=(resource.group,)))
+    return DirectCluster(api, user)
 
 
 def collect_all(options: CollectOptions, *refused: str) -> Any:
-    return collect(cast("Cluster", FakeOneNodeCluster(*refused)), frozenset(Need), options)
+    return collect(make_cluster(*refused), frozenset(Need), options)
 
 
 def test_collects_from_the_api_without_pods() -> None:
@@ -114,14 +95,14 @@ def test_collects_from_the_api_without_pods() -> None:
 
 def test_a_missing_permission_leaves_the_rest_seen() -> None:
     evidence = collect_all(CollectOptions(namespace="pypi-mirror"), "ConfigMap", "Node")
-    assert evidence.corefile == Unseen(reason="you cannot read ConfigMap")
-    assert evidence.nodes == Unseen(reason="you cannot read Node")
+    assert 'cannot get resource "configmaps"' in evidence.corefile.reason
+    assert 'cannot list resource "nodes"' in evidence.nodes.reason
     assert isinstance(evidence.dns_service, DnsService)
 
 
 @pytest.mark.parametrize("kind", [*API_RESOURCES])
 def test_no_missing_permission_stops_the_collection(kind: str) -> None:
-    assert collect_all(CollectOptions(namespace="pypi-mirror"), kind).context == "fake"
+    assert collect_all(CollectOptions(namespace="pypi-mirror"), kind).context == "memory"
 
 
 def test_needs_node_names_without_permission_to_list_nodes() -> None:
@@ -140,7 +121,9 @@ def test_rejects_a_node_that_does_not_exist() -> None:
 def test_pod_dns_is_unseen_without_permission_to_create_pods() -> None:
     options = CollectOptions(namespace="pypi-mirror", image="i", names=("index.example",))
     (node,) = require_seen(collect_all(options, "Namespace").pod_dns)
-    assert node.view == Unseen(reason="no probe pods: you cannot read Namespace")
+    assert isinstance(node.view, Unseen)
+    assert node.view.reason.startswith("no probe pods: namespaces ")
+    assert 'cannot get resource "namespaces"' in node.view.reason
 
 
 def test_does_not_probe_nodes_that_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,12 +179,12 @@ def test_passes_names_and_the_mirror_to_the_probe(monkeypatch: pytest.MonkeyPatc
         return {}
 
     monkeypatch.setattr(dns, "run_probe", run_probe)
-    cluster = cast("Cluster", FakeOneNodeCluster())
+    cluster = make_cluster()
     names, mirror = ("index.example:80",), "10.152.183.7:3141"
     dns.probe_dns(cluster, "image", "home", ("ra",), names, mirror, SILENT)
     assert commands == [["dns", "--name", "index.example:80", "--mirror", "10.152.183.7:3141"]]
 
 
 def test_creates_no_pods_if_no_node_is_ready() -> None:
-    cluster = cast("Cluster", FakeOneNodeCluster("Namespace", "Pod"))
+    cluster = make_cluster("Namespace", "Pod")
     assert dns.probe_dns(cluster, "image", "home", (), ("index.example",), None, SILENT) == {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from deploy.cluster.client import ApiError, Cluster
 from deploy.evidence.fixes import ReconcilerState, read_reconciler
 from deploy.manifests.reconciler import ReconciledObject, render_reconciler_objects
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 
 TARGET = ReconciledObject(
     title="ConfigMap kube-system/coredns",
@@ -19,25 +19,19 @@ TARGET = ReconciledObject(
     name="coredns",
     namespace="kube-system",
 )
+LABELS = {
+    "app.kubernetes.io/name": "pypi-mirror",
+    "app.kubernetes.io/managed-by": "pypi-mirror",
+    "app.kubernetes.io/component": "keeper",
+}
 PULLING = {
+    "kind": "Pod",
+    "metadata": {"name": "keeper-1", "namespace": "kube-system", "labels": LABELS},
+    "spec": {"containers": [{"name": "k", "image": "mirror:1"}]},
     "status": {
         "containerStatuses": [{"name": "k", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
-    }
+    },
 }
-
-
-class FakeDeploymentCluster:
-    def __init__(self, deployment: Any, pods: Any) -> None:
-        self._deployment, self._pods = deployment, pods
-
-    def get(self, kind: str, name: str, namespace: str) -> Any:
-        return self._deployment
-
-    def list(self, kind: str, namespace: str, *, labels: str) -> Any:
-        assert "app.kubernetes.io/component=keeper" in labels
-        if self._pods is None:
-            raise ApiError(403, "", "may not list pods", "refused", "")
-        return self._pods
 
 
 def build_deployment(
@@ -72,4 +66,9 @@ PULL_FAILED = ReconcilerState(running=False, trouble="ImagePullBackOff")
 def test_reads_the_state_of_the_reconciler(
     deployment: Any, pods: Any, state: ReconcilerState | None
 ) -> None:
-    assert read_reconciler(cast("Cluster", FakeDeploymentCluster(deployment, pods))) == state
+    api = MemoryApi()
+    api.seed(*([deployment] if deployment else []), *(pods or []))
+    user = api.add_user("limited", [Rule("*", "*")])
+    if pods is None:
+        user.withheld.append(Rule("list", "pods"))
+    assert read_reconciler(DirectCluster(api, user)) == state

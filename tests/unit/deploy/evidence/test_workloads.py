@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
 
-from deploy.cluster.client import ApiError, Cluster, Object
+from deploy.cluster.client import Object
 from deploy.evidence import workloads
+from tests.kubernetes_api import DirectCluster, MemoryApi
 
 METADATA: Object = {"namespace": "chronicle", "name": "web-0"}
 WAITING: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
 RUNNING: Object = {"running": {}}
-
-
-class FakeLogCluster:
-    """Has a log of the run ``before``, of the one ``now``, or of both."""
-
-    def __init__(self, **logs: str) -> None:
-        self._logs = logs
-
-    def read_log(self, *_: str, previous: bool, **__: Any) -> str:
-        name = "before" if previous else "now"
-        if name not in self._logs:
-            raise ApiError(400, "", "previous terminated container not found", "refused", "")
-        return self._logs[name]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +26,14 @@ class FakeLogCluster:
 def test_reads_the_log_of_the_failed_run(
     logs: dict[str, str], state: Object, restarts: int, expected: str
 ) -> None:
-    cluster = cast("Cluster", FakeLogCluster(**logs))
+    api = MemoryApi()
+    spec = {"containers": [{"name": "main"}]}
+    api.seed({"kind": "Pod", "metadata": METADATA, "spec": spec})
+    container = "chronicle", "web-0", "main"
+    if "now" in logs:
+        api.logs[container] = logs["now"]
+    if "before" in logs:
+        api.previous_logs[container] = logs["before"]
+    cluster = DirectCluster(api)
     status = {"name": "main", "state": state, "restartCount": restarts}
     assert workloads._read_log(cluster, METADATA, status) == expected
