@@ -62,7 +62,15 @@ class PackagePath:
 
     def __str__(self) -> str:
         """Return it as the end of a URL."""
-        return f"{self.first}/{self.second}/{self.rest}/{quote_filename(self.filename)}"
+        return self._join(quote_filename(self.filename))
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The ends of URLs that a page may have for it."""
+        return tuple(dict.fromkeys((str(self), self._join(self.filename))))
+
+    def _join(self, filename: str) -> str:
+        return f"{self.first}/{self.second}/{self.rest}/{filename}"
 
 
 def find_origin(urls: Sequence[str], filenames: Sequence[str]) -> str:
@@ -81,11 +89,17 @@ def find_origin(urls: Sequence[str], filenames: Sequence[str]) -> str:
             return ""
         quoted = list(map(quote_filename, filenames))
     # whole lists at once: a page may list ten thousand files
-    if [url[end:] for url in urls] != list(quoted):
+    ends = [url[end:] for url in urls]
+    if ends != list(quoted) and (ends != list(filenames) or _needs_quotes(filenames)):
         return ""
     if not _DIGESTS.fullmatch("\n".join([url[start:end] for url in urls]) + "\n"):
         return ""
     return origin if all(url.startswith(origin) for url in urls) else ""
+
+
+def _needs_quotes(filenames: Sequence[str]) -> bool:
+    """Return whether a name means something else in a URL; a plus sign or a "!" does not."""
+    return any(not name.isascii() or set(name) & set("%?#") for name in filenames)
 
 
 def guess_projects(filename: str) -> Iterator[str]:

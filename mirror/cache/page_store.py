@@ -194,7 +194,8 @@ class PageStore:
     ) -> FileSource | None:
         """Look up the source of a file by its path on the page of a project."""
         body, origin = self._read_page(project, unsaved)
-        entry = find_entry(body, str(path.distribution)) if origin else None
+        ends = path.distribution.spellings if origin else ()
+        entry = next(filter(None, (find_entry(body, end) for end in ends)), None)
         if entry is None:
             return None
         if not path.is_metadata:
@@ -213,7 +214,8 @@ class PageStore:
         name = filename.removesuffix(METADATA_SUFFIX)
         if not origin:
             return None
-        for entry in find_entries(body, f"/{quote_filename(name)}"):
+        ends = dict.fromkeys((f"/{quote_filename(name)}", f"/{name}"))
+        for entry in (entry for end in ends for entry in find_entries(body, end)):
             if entry.sha256 == sha256:
                 _, _, path = entry.url.rpartition(f"/{volume.PACKAGES}/")
                 return PackagePath.parse((*path.split("/")[:3], filename))

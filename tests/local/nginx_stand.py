@@ -68,8 +68,8 @@ class NginxStand:
 
 
 @contextmanager
-def run_nginx(data: Path, scratch: Path) -> Iterator[NginxStand]:
-    """Run nginx for the length of a block."""
+def run_nginx(data: Path, scratch: Path, cache_port: int | None = None) -> Iterator[NginxStand]:
+    """Run nginx for the length of a block; ``cache_port`` is that of a real cache."""
     for folder in (*volume.PUBLIC_FOLDERS, f"../{volume.PRIVATE}"):
         (data / volume.PUBLIC / folder).mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def run_nginx(data: Path, scratch: Path) -> Iterator[NginxStand]:
         nginx.render_config(
             listen=f"127.0.0.1:{port}",
             devpi_port=stand.devpi.server.server_port,
-            cache_port=stand.cache.server.server_port,
+            cache_port=cache_port or stand.cache.server.server_port,
             data=data,
             scratch=scratch,
             user="root",

@@ -15,6 +15,8 @@ from tests.faults.faulty_upstream import FaultyFile, FaultyUpstream
 from tests.faults.mirror_client import MirrorClient, run_concurrently
 from tests.local.mirror_home import MirrorHome
 
+METADATA = b"Metadata-Version: 2.1\nName: locked-lib\nVersion: 1.0\n"
+
 
 def test_links_are_those_of_the_upstream(
     mirror: MirrorClient, home: MirrorHome, healthy_upstream: FaultyUpstream
@@ -81,7 +83,7 @@ def test_a_moved_lock_installs_from_the_mirror_alone(
     mirror: MirrorClient, home: MirrorHome, healthy_upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     """The lock was made with the index; the index is gone for the one who installs."""
-    healthy_upstream.add_package("locked-lib")
+    healthy_upstream.add_package("locked-lib", metadata=METADATA)
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\n'
         'dependencies = ["locked-lib"]\n'

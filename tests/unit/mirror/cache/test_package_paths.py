@@ -114,7 +114,12 @@ def test_quoted_names() -> None:
     url = ORIGIN + path_of(name).replace("!", "%21").replace("+", "%2B")
     page = parse(make_page(entry(name, url=url)))
     assert page.origin == ORIGIN
-    assert find_origin([ORIGIN + path_of(name)], [name]) == "", "another spelling"
+    assert find_origin([ORIGIN + path_of(name)], [name]) == ORIGIN, "another spelling"
+    assert find_origin([ORIGIN + path_of("a%2F-1.zip")], ["a%2F-1.zip"]) == ""
+    path = PackagePath.parse(path_of(name).split("/"))
+    assert path is not None
+    assert path_of(name) in path.spellings
+    assert url.removeprefix(ORIGIN) in path.spellings
 
 
 @pytest.mark.parametrize(
