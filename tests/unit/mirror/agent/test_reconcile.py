@@ -73,6 +73,18 @@ def test_creates_a_removed_file_again(host: HostPaths, reconciler: ReconcilerHar
     assert host.resolve_file(BOOT_FILE).read_text() == BOOT_TEXT
 
 
+@pytest.mark.parametrize("text", ["", "theirs\n", BOOT_TEXT + "net.ipv4.ip_forward = 1\n"])
+def test_overwrites_the_boot_file_which_is_wholly_ours(
+    host: HostPaths, reconciler: ReconcilerHarness, text: str
+) -> None:
+    request_write(host, BOOT_FILE, BOOT_TEXT.encode(), request_read(host, BOOT_FILE))
+    request_keep(host, build_desired_target(host, BOOT_FILE, None, BOOT_TEXT.encode()))
+    host.resolve_file(BOOT_FILE).write_text(text)
+    reconciler.reconcile()
+    assert host.resolve_file(BOOT_FILE).read_text() == BOOT_TEXT
+    assert ["FixReverted" in message for message in reconciler.messages] == [True]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
