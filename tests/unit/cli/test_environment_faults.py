@@ -126,6 +126,24 @@ def test_output_that_cannot_be_written(script: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_output_that_cannot_be_written_at_the_end() -> None:
+    """A short output waits in Python's buffer until the command has ended."""
+    program = (
+        "import click, sys; from cli import errors; "
+        "errors.run(click.Command('x', callback=lambda: sys.stdout.write('x') and None), 'x')"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{program}" > /dev/full'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "environment", [{"NO_COLOR": "1", "TERM": "xterm"}, {"NO_COLOR": "", "TERM": "dumb"}]
 )
