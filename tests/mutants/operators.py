@@ -33,6 +33,10 @@ _STRINGS = {
 }
 
 
+# keywords that cannot be dropped, or whose words are for people
+_FOR_PEOPLE = {None, "help", "metavar"}
+
+
 @dataclass(frozen=True)
 class Fault:
     """A replacement in the source of a file."""
@@ -228,7 +232,7 @@ class _FaultFinder(ast.NodeVisitor):
         arguments: list[ast.expr | ast.keyword] = [*node.args, *node.keywords]
         arguments.sort(key=self._start)
         for index, argument in enumerate(arguments):
-            if isinstance(argument, ast.keyword) and argument.arg is not None:
+            if isinstance(argument, ast.keyword) and argument.arg not in _FOR_PEOPLE:
                 self._drop("keyword", arguments, index)
         self.generic_visit(node)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,34 @@ def test_a_local_dry_run_creates_no_file(
     monkeypatch.setenv("HOME", str(tmp_path))
     run_command(monkeypatch, "mirror", *words.split(), "--dry-run")
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_uninstall_lists_everything_for_programs(lab: WholeClusterLab) -> None:
+    prepare(lab, "uninstall")
+    result = lab.run("uninstall", "--dry-run", "-o", "json")
+    document = json.loads(result.out)
+    assert set(document) == {"rollback", "detach", "purge", "others"}
+    assert "Secret/pypi-mirror" in document["purge"]["objects"]
+    assert "attached" in str(document["detach"])
+    assert "coredns" in str(document["rollback"])
+    assert "\nnothing was removed\n" in lab.run("uninstall", "--dry-run").out
+
+
+def test_a_plan_names_targets_and_reasons_for_programs(lab: WholeClusterLab) -> None:
+    document = json.loads(lab.run("fix", "dns", "--dry-run", "-o", "json").out)
+    changes = [change for fix in document["fixes"] for change in fix["changes"]]
+    assert changes == [
+        {
+            "target": "ConfigMap kube-system/coredns key Corefile",
+            "why": "AAAA queries are answered NOERROR without records",
+        }
+    ]
+
+
+def test_up_shows_which_objects_change(lab: WholeClusterLab) -> None:
+    """A change of labels alone is a change."""
+    lab.api.edit("Service", "pypi-mirror", "pypi-mirror", lambda obj: obj["metadata"].pop("labels"))
+    steps = json.loads(lab.run("up", "--image", "m:1", "--dry-run", "-o", "json").out)
+    actions = {step["kind"]: step["action"] for step in steps}
+    assert actions["Service"] == "change"
+    assert actions["PersistentVolumeClaim"] == "nothing"

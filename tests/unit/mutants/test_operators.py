@@ -47,6 +47,7 @@ def plant_all(source: str, operator: str) -> list[str]:
         ("return", "def a(): return b", ["def a(): return None"]),
         ("keyword", "a(b, c=d, e=f)", ["a(b, e=f)", "a(b, c=d)"]),
         ("keyword", "a(c=d)", ["a()"]),
+        ("keyword", "a(**b, help=c)", []),
         ("element", "a = [b, c, d]", ["a = [c, d]", "a = [b, d]", "a = [b, c]"]),
         ("element", "a = {b: c, d: e}", ["a = {d: e}", "a = {b: c}"]),
         ("element", "a, b, c = d", []),

@@ -149,3 +149,20 @@ def test_pools_are_read_without_the_right_to_list_namespaces() -> None:
     pools = read_ip_pools(build_cluster(IPPool=NEW, Namespace=403))
     assert not isinstance(pools, Unseen)
     assert [pool.named_by for pool in pools] == [()]
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        ({}, "none"),
+        ({"ipipMode": "Never", "vxlanMode": "Never"}, "none"),
+        ({"ipipMode": "Always", "vxlanMode": "Never"}, "ipip"),
+        ({"ipipMode": "Never", "vxlanMode": "CrossSubnet"}, "vxlan"),
+    ],
+)
+def test_reads_the_encapsulation_of_a_pool(modes: dict[str, str], expected: str) -> None:
+    pool = build_pool("10.1.0.0/16")
+    pool["spec"] |= modes
+    pools = read_ip_pools(build_cluster(IPPool=[pool]))
+    assert isinstance(pools, tuple)
+    assert [each.mode for each in pools] == [expected]

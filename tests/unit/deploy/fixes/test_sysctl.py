@@ -296,3 +296,14 @@ def test_names_a_cni_folder_that_the_agent_does_not_enter() -> None:
     host = replace(HOST, conflists=(), rejected=(reason,))
     refusal = expect_refusal(pod_sysctl.plan_changes(make_evidence(host), {}, ()))
     assert refusal.objects == (f"node babel: {reason}",)
+
+
+def test_a_calico_node_that_looks_for_no_ipv6_is_left_byte_for_byte() -> None:
+    def render(value: str) -> bytes:
+        spec = {"containers": [{"name": "calico-node", "env": [{"name": "IP6", "value": value}]}]}
+        return json.dumps({"template": {"spec": spec}}, indent=7).encode()
+
+    assert host_sysctl._disable_autodetection(render("none")) == render("none")
+    changed = host_sysctl._disable_autodetection(render("autodetect"))
+    assert changed is not None
+    assert json.loads(changed) == json.loads(render("none"))

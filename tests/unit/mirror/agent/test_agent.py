@@ -12,6 +12,7 @@ from mirror.agent import allowlist, files, node_defaults
 from mirror.agent.__main__ import handle_request
 from mirror.agent.allowlist import BOOT_FILE
 from mirror.agent.host_paths import HostPaths, TargetError
+from mirror.agent.host_report import describe_host
 from tests.unit.mirror.agent.agent_client import (
     FILE,
     NEW,
@@ -178,3 +179,18 @@ def test_refuses_a_large_file_and_a_folder(host: HostPaths) -> None:
     for target in ("/etc/big", "/etc/cni"):
         with pytest.raises(TargetError, match="not a regular file of at most"):
             files.read_file(host, target)
+
+
+@pytest.mark.parametrize(
+    "path", ["/var/lib/x", "/etc", "/etcx/a", "/opt/cni/bin", "/opt/cni/other", "/"]
+)
+def test_reaches_no_file_outside_of_its_mounts(host: HostPaths, path: str) -> None:
+    with pytest.raises(TargetError, match="is neither under /etc nor under"):
+        host._locate(path)
+
+
+def test_reports_every_file_that_a_runtime_loads(host: HostPaths) -> None:
+    for name in ("20-b.conf", "30-c.json", "40-d.conflist.bak", "kubeconfig"):
+        (host.root / "etc/cni/net.d" / name).write_text("{}")
+    reported = [Path(file["path"]).name for file in describe_host(host)["conflists"]]
+    assert reported == ["10-calico.conflist", "20-b.conf", "30-c.json"]

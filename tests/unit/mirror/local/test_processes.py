@@ -65,3 +65,12 @@ def test_a_record_survives_on_disk(tmp_path: Path) -> None:
         assert again.stop({})
     assert not again.has_members()
     assert processes.ProcessRecord.of(os.getpid()).find() is not None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"web": 5}', '{"web": {"pid": 1}}'])
+def test_an_unreadable_record_lists_no_processes(tmp_path: Path, content: str) -> None:
+    """As after a crash in the middle of a write of version 0.1.0."""
+    background = BackgroundProcesses(tmp_path)
+    background._records_path.write_text(content)
+    assert background.read_records() == {}
+    assert not background.is_running()
