@@ -153,9 +153,9 @@ def test_uninstall_undoes_everything_and_leaves_nothing(lab: CommandLab) -> None
 def test_uninstall_works_in_the_documented_order(lab: CommandLab) -> None:
     lab.install()
     change_everything(lab)
-    keeper = make_deployment("pypi-mirror-keeper", "kube-system")
-    keeper["metadata"]["labels"] = OURS | {"app.kubernetes.io/component": "keeper"}
-    lab.api.seed(keeper)
+    installed = make_deployment("pypi-mirror-keeper", "kube-system")
+    installed["metadata"]["labels"] = OURS | {"app.kubernetes.io/component": "keeper"}
+    lab.api.seed(installed)
     start = len(lab.api.list_writes())
     assert lab.run("uninstall", "--yes").code == 0
     writes = lab.api.list_writes()[start:]

@@ -62,7 +62,7 @@ def test_pipes_the_tar_into_the_import(tmp_path: Path, monkeypatch: pytest.Monke
     cluster = make_cluster(*nodes)
     delivered = DELIVERY.deliver(IMAGE, engine.as_client(), cluster, DeliveryOptions(), SILENT)
     assert delivered.reference == REFERENCE
-    assert delivered.nodes == (socket.gethostname(), "b")
+    assert set(delivered.nodes) == {socket.gethostname(), "b"}
     assert read_invocation(tmp_path, "microk8s") == (["images", "import"], b"the image")
     again = DELIVERY.deliver(IMAGE, engine.as_client(), cluster, DeliveryOptions(), SILENT)
     assert (again.nodes, engine.saved) == ((), 1)
