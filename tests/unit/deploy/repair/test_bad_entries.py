@@ -19,7 +19,7 @@ from deploy.repair.rollback import plan_rollback, roll_back
 from deploy.repair.uninstall import plan_uninstall, uninstall
 from mirror.core.errors import MirrorError, RefusedError
 from mirror.core.progress import SILENT
-from tests.kubernetes_api import DirectCluster, MemoryApi
+from tests.kubernetes_api import DirectCluster, MemoryApi, on
 
 COREFILE = ".:53 {\n    errors\n    forward . 9.9.9.9\n    cache 30\n    reload\n}\n"
 LABELS = {
@@ -113,6 +113,19 @@ def test_a_bad_target_does_not_stop_the_others(api: MemoryApi) -> None:
     assert [update.target for update in updates] == [KEY]
     assert [failure.target for failure in failures] == [other]
     assert "binary data" in str(failures[0])
+
+
+def test_a_target_that_cannot_be_written_is_reported(api: MemoryApi) -> None:
+    """By a rollback, which does the rest, and which can be repeated."""
+    message = 'admission webhook "guard.example" denied the request'
+    put = on("PUT", "*/configmaps/coredns")
+    api.failures.refuse(put, 403, "Forbidden", message=message)
+    cluster = DirectCluster(api)
+    with pytest.raises(FixProofError, match="not on 1 of its targets") as error:
+        roll_back(cluster, plan_rollback(cluster, []), force=False)
+    assert "guard.example" in error.value.why
+    roll_back(cluster, plan_rollback(cluster, []), force=False)
+    assert read_corefile(api) == COREFILE
 
 
 @pytest.mark.parametrize("kind", ["empty", "no JSON"])
