@@ -68,6 +68,7 @@ class ApplicationRecipe:
     environment: Mapping[str, str] = field(default_factory=dict)
     # programs of the project that make files, run in the sandbox after it is installed
     build_steps: tuple[tuple[str, ...], ...] = ()
+    build_constraints: tuple[str, ...] = ()  # limits of the build backends' versions
     build_environment: Mapping[str, str] = field(default_factory=dict)  # only while it is built
     imports: tuple[str, ...] = ()  # packages to import; empty for the project's own packages
     import_failures: Mapping[str, str] = field(default_factory=dict)  # module → reason

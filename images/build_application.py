@@ -139,7 +139,9 @@ def build_application(
         build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
     bases = build_base.id, run_base.id
     dockerfile = _render(recipe, source, lock, route, *bases, deadline)
-    files = _collect_files(dockerfile, lock) | _choose_backends(source, lock, index.url, deadline)
+    files = _collect_files(dockerfile, lock) | _choose_backends(
+        recipe, source, lock, index.url, deadline
+    )
     with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
         progress.step("build")
         steps = BuildProgress(progress, sandbox)
@@ -260,12 +262,17 @@ def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
 
 
 def _choose_backends(
-    source: ProjectSource, lock: ProjectLock, index: str, deadline: Deadline
+    recipe: ApplicationRecipe,
+    source: ProjectSource,
+    lock: ProjectLock,
+    index: str,
+    deadline: Deadline,
 ) -> dict[str, bytes]:
     """Return the files with the build backends of the packages, and of the project's own builds."""
     members = [source.folder / member for member in _list_members(source, lock)]
     places = dict.fromkeys((source.folder, source.folder / source.project))
     constraints = [line for place in places for line in list_build_constraints(place)]
+    constraints += recipe.build_constraints
     requires = [line for member in members for line in list_build_requirements(member)]
     backends = choose_backends(read_pinned_backends(), constraints, (), index, deadline)
     own = choose_backends(backends, constraints, requires, index, deadline)

@@ -113,6 +113,12 @@ def explain_failure(error: EngineError, output: str, sandbox: Sandbox) -> tuple[
 
 def advise_on_output(output: str) -> Advice | None:
     """Return what to do about a failed step, by what it printed."""
+    conflict = re.search(r"you require (\S+) and ([\w.-]+)==\S+, we can conclude", output)
+    if conflict and conflict[1].startswith(conflict[2]):
+        return Advice(
+            text=f"the build of a package needs {conflict[1]}, and another version is pinned here",
+            changes=(assign_list("build_constraints", [conflict[1]]),),
+        )
     for pattern, text in _ADVICE:
         if re.search(pattern, output):
             return Advice(text=text)

@@ -68,3 +68,10 @@ def test_advice_on_a_failed_step_fits_what_it_printed(
 
 def test_has_no_advice_on_what_it_does_not_know() -> None:
     assert advise_on_output("Traceback: odd") is None
+
+
+def test_a_backend_that_is_pinned_at_another_version_names_the_change() -> None:
+    output = "cause: Because you require cython<3.0 and cython==3.3.1, we can conclude that your"
+    advice = advise_on_output(output)
+    assert advice is not None
+    assert advice.changes == ('build_constraints=["cython<3.0"]',)

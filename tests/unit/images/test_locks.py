@@ -233,6 +233,8 @@ def test_follows_included_requirements_within_the_project(tmp_path: Path) -> Non
     )
     found = read(tmp_path)
     assert (found.file, [pin.name for pin in found.pins]) == ("prod.txt", ["six", "idna"])
+    outside = tmp_path.parent / "outside.txt"
+    outside.write_text(f"six==1 {HASH}\n")
     (tmp_path / "requirements/base.txt").write_text("-r ../../outside.txt\n")
     with pytest.raises(InputError, match="cannot be used") as refused:
         read(tmp_path)
