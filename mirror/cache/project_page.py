@@ -130,10 +130,10 @@ def _redirect_links(body: bytes, project: str) -> ProjectPage | None:
     if new in body:
         return None
     for old in (f'"url":"{origin}', f'"url": "{origin}'):
-        body = body.replace(old.encode(), new)
-    if body.count(new) != len(page.files):
-        return None
-    return ProjectPage(links="", body=body, origin=origin)
+        redirected = body.replace(old.encode(), new)
+        if redirected.count(new) == len(page.files):
+            return ProjectPage(links="", body=redirected, origin=origin)
+    return None
 
 
 def load_document(body: bytes) -> Mapping[str, Any]:
