@@ -6,7 +6,7 @@ import pytest
 
 from cli.output import fix_plan
 from deploy.changes.model import NodeFile
-from deploy.evidence.agent_image import AgentImage
+from deploy.evidence.agent_image import AgentImage, record_agent_image
 from deploy.evidence.collect import CollectOptions
 from deploy.fix_registry import load_fixes
 from deploy.repair.model import FixRequest, RepairPlan
@@ -112,6 +112,10 @@ def test_a_rollback_starts_no_agent_either(api: MemoryApi) -> None:
         if "NodeFile" in config_map["data"]["entry.json"]:
             api.seed(config_map)
     cluster = DirectCluster(api, deadline=Deadline.after(2))
+    if not api.has("Namespace", "kube-system"):
+        api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+    record_agent_image(cluster, "mirror:1", [], "pypi-mirror")
+    writes = len(api.list_writes())
     result = plan_rollback(cluster, (), dry_run=True)
-    assert api.list_writes() == []
+    assert len(api.list_writes()) == writes
     assert {type(target) for target in result.unreachable} == {NodeFile}
