@@ -146,10 +146,7 @@ class FixLab:
                 config_map["metadata"]["name"]: config_map.get("data")
                 for config_map in config_maps
                 if config_map["metadata"]["name"] in ("coredns", "calico-config")
-                or (
-                    "pypi-mirror" in config_map["metadata"]["name"]
-                    and "-published-" not in config_map["metadata"]["name"]
-                )  # the mirror's own record
+                or "pypi-mirror" in config_map["metadata"]["name"]
             },
             "pools": {pool["metadata"]["name"]: pool["spec"] for pool in pools},
             "calico": self.lab.get("daemonset", "-n", "kube-system", "calico-node")["spec"],
