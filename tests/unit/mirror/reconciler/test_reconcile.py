@@ -176,12 +176,12 @@ def test_restores_it_over_http(api: MemoryApi, tmp_path: Path) -> None:
 
 
 def test_restores_a_key_whose_name_needs_escapes(api: MemoryApi) -> None:
-    target = ConfigMapKey(namespace="kube-system", name="coredns", key="a/b~c")
+    target = ConfigMapKey(namespace="kube-system", name="coredns", key="a/b~1c")
     entry = parse_entry(ledger_object(target, BASE, WRITTEN), PATH)
     assert entry is not None
     client = DirectInClusterClient(api)
     client.patch(PATH, entry.build_patch(client.get(PATH), b"text"))
-    assert api.read("ConfigMap", "coredns", "kube-system")["data"]["a/b~c"] == "text"
+    assert api.read("ConfigMap", "coredns", "kube-system")["data"]["a/b~1c"] == "text"
 
 
 def test_restores_the_only_key_of_a_config_map(api: MemoryApi) -> None:
