@@ -45,7 +45,7 @@ def test_links_are_those_of_the_upstream(
 
 
 def test_looking_at_the_status_does_not_count(mirror: MirrorClient, home: MirrorHome) -> None:
-    counts = [home.run_json("status")[1]["cache"]["requests"] for _ in range(3)]
+    counts = [home.run_json("status")[1]["figures"]["requests"] for _ in range(3)]
     assert counts[0] == counts[1] == counts[2]
 
 
@@ -122,4 +122,4 @@ def test_a_file_moves_to_the_folder_of_its_path(
     mirror.get(f"/packages/{file.path}").raise_for_status()
     projects = {row["name"]: row for row in mirror.get("/+mirror/projects").json()}
     assert projects["listed-lib"]["files"] == 1
-    assert projects["listed-lib"]["size"] == len(file.content)
+    assert projects["listed-lib"]["bytes"] == len(file.content)
