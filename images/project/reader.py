@@ -155,9 +155,10 @@ class ProjectReader:
 
     def _read_dockerfile(self, found: FoundDockerfile) -> None:
         stage = found.stage
-        self.layout = ImageLayout(
-            root=self.root, context=self._relate(found.context), folder="", copied=stage.copied
-        )
+        context = self._relate(found.context)
+        if self.member and stage.workdir.endswith(f"/{self.member}"):
+            context = "."  # it is built from the root: its folder there is the member's own
+        self.layout = ImageLayout(root=self.root, context=context, folder="", copied=stage.copied)
         folder = choose_folder(stage, self.root, self.layout.context)
         self.layout = ImageLayout(
             root=self.root, context=self.layout.context, folder=folder, copied=stage.copied

@@ -414,3 +414,17 @@ def test_an_init_program_needs_its_package(
     )
     assert reading.recipe.starts[0].argv == argv
     assert reading.recipe.writable == ("x",)
+
+
+def test_a_member_whose_working_folder_is_its_own_is_built_from_the_root(tmp_path: Path) -> None:
+    member = tmp_path / "apps/api"
+    member.mkdir(parents=True)
+    (member / "pyproject.toml").write_text(PYPROJECT)
+    (member / "serve.py").write_text("")
+    (member / "Dockerfile").write_text(
+        "FROM python:3.12\nWORKDIR /srv/shop/apps/api\nCOPY . /srv/shop\n"
+        'CMD ["python", "serve.py"]\n'
+    )
+    recipe = read_project(tmp_path, "apps/api").recipe
+    assert (recipe.folder, recipe.workdir) == ("/srv/shop", "apps/api")
+    assert recipe.starts[0].argv == ("python", "serve.py")
