@@ -139,6 +139,18 @@ def test_closes_a_connection_with_a_request_body(cache_port: int, headers: bytes
 
 
 @pytest.mark.parametrize(
+    "body", [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_refuses_bodies_that_are_framed_well(cache_port: int, body: bytes) -> None:
+    """The request that follows on the same connection is not answered either."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: public\r\n" + body
+    received = send_until_closed(cache_port, request + smuggled_request("/+mirror/status"))
+    assert received.startswith(b"HTTP/1.1 400 "), received
+    assert len(STATUS_LINE.findall(received)) == 1
+    assert b"Connection: close" in received
+
+
+@pytest.mark.parametrize(
     "request_text",
     [
         "GET /healthz\r\n\r\n",

@@ -95,6 +95,8 @@ def test_keeps_the_last_slash_of_an_index() -> None:
         "https://files.example/packages/",
         f"https://files.example/other/packages/{PATH}",
         f"https://xfiles.example/packages/{PATH}",
+        f"git+https://files.example/packages/{PATH}",
+        f"https://proxy.example/x/https://files.example/packages/{PATH}",
         f"http://files.example/packages/{PATH}",
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mirror.cache.errors import InvalidPageError
 from mirror.cache.package_paths import PackagePath, find_origin, guess_projects
 from mirror.cache.page_entries import find_entries, find_entry
 from mirror.cache.project_page import parse_page
@@ -188,3 +189,17 @@ def test_finds_no_entry_in_other_texts() -> None:
     body = make_page(entry(WHEEL, **{"requires-python": f"x/{SDIST}"}), versions=[f"x/{SDIST}"])
     assert list(find_entries(body, f"/{SDIST}")) == []
     assert len(list(find_entries(body, f"/{WHEEL}"))) == 1
+
+
+def test_only_the_links_of_files_change() -> None:
+    note = {"url": ORIGIN + path_of(SDIST)}
+    page = parse(make_page(entry(WHEEL), entry(SDIST, note=note)))
+    assert page.document["files"][1]["note"] == note
+    assert page.origin == ORIGIN
+
+
+def test_refuses_the_page_of_another_project() -> None:
+    with pytest.raises(InvalidPageError):
+        parse(make_page(entry(WHEEL), name="another"))
+    with pytest.raises(InvalidPageError):
+        parse(make_page(entry(WHEEL), meta={"api-version": "2.0"}))
