@@ -191,7 +191,12 @@ def test_altered_node_defaults_are_reported_and_overwritten(
     trust_lab.run_mirror("fix", "host-sysctl", *PROBE)
     assert lab.get("configmap", ORDERS, "-n", SYSTEM)["data"] == {"orders.json": written}
     restart_agent(trust_lab, "ra")
-    assert not {"hosts.refused", "fixes.drift"} & set(list_findings(trust_lab))
+    wait_for(  # a kubelet brings a changed ConfigMap into a running pod within two minutes
+        "the agents' pods to have the fix's own defaults",
+        lambda: not {"hosts.refused", "fixes.drift"} & set(list_findings(trust_lab)),
+        timeout=150,
+        interval=5,
+    )
 
 
 def test_an_agent_refuses_requests_that_no_fix_makes(
