@@ -12,7 +12,7 @@ import pytest
 
 from deploy.lifecycle import connect
 from tests.kubernetes_api import MemoryApi, ServedApi, User, serve_api
-from tests.kubernetes_api.controllers import finish_namespaces, roll_out_workloads
+from tests.kubernetes_api.controllers import bind_claims, finish_namespaces, roll_out_workloads
 from tests.unit.cli.memory_lab import CommandLab
 
 HEALTHY = json.loads((Path(__file__).parents[1] / "cases/checks/whole/evidence.json").read_text())
@@ -47,7 +47,7 @@ def run_whole_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for name in ("DATA", "STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
     api = MemoryApi()
-    api.after_write += [finish_namespaces, roll_out_workloads, end_probe_pods]
+    api.after_write += [finish_namespaces, bind_claims, roll_out_workloads, end_probe_pods]
     for name in ("kube-system", "shop", "default"):
         if not api.has("Namespace", name):
             api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -87,6 +87,7 @@ def render_cluster() -> list[dict[str, Any]]:
             "kind": "StorageClass",
             "metadata": {"name": "fast", "annotations": default_class},
             "provisioner": "example.com/fast",
+            "allowVolumeExpansion": True,
         },
         {
             "apiVersion": "v1",
