@@ -212,7 +212,7 @@ def test_pod_security_is_named_at_once(trust_lab: FixLab, before: Mapping[str, A
     lab = trust_lab.lab
     lab.kubectl("label", "namespace", SYSTEM, f"{label}=baseline")
     try:
-        said = trust_lab.fix("host-sysctl", code=5)
+        said = trust_lab.fix("host-sysctl", code=3)
     finally:
         lab.kubectl("label", "namespace", SYSTEM, f"{label}-")
     assert "violates PodSecurity" in said
