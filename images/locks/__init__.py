@@ -1,7 +1,7 @@
 """The locks that an image can be built from; each module is one tool's.
 
-A module has ``FILES`` (patterns of file names, relative to the project's folder) and
-``read(project, path) -> LockFile``. `KINDS` is the order in which they are looked for.
+A module has ``KIND``, a `LockKind`: its file names, and how it is read. ``KINDS`` in kinds.py is
+the order in which they are looked for.
 """
 
 from __future__ import annotations
