@@ -1,6 +1,6 @@
 """Read lock files: uv.lock, pylock.toml (PEP 751) and hashed requirements.
 
-The locks of other tools are read by mirror/lock_formats. Nothing here uses the network, or resolves.
+mirror/lock_formats reads the locks of other tools. Nothing here uses the network, or resolves.
 """
 
 from __future__ import annotations
