@@ -100,9 +100,9 @@ def test_verify_finds_and_repairs_damaged_files(mirror: MirrorLab) -> None:
     sound = mirror.run_json("verify")
     assert sound["flaws"] == [], sound
     assert sound["files"] >= len(PACKAGES)
-    files = run_on_mirror_node(
-        mirror, "find", f"{find_volume_folder(mirror)}/public/files", "-name", "*.whl"
-    ).split()
+    public = f"{find_volume_folder(mirror)}/public"
+    folders = (f"{public}/files", f"{public}/packages")
+    files = run_on_mirror_node(mirror, "find", *folders, "-name", "*.whl").split()
     run_on_mirror_node(mirror, "truncate", "-s", "0", files[0])
     run_on_mirror_node(mirror, "rm", files[1])
     report = mirror.run_json("verify", code=1)
