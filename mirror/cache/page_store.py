@@ -252,6 +252,8 @@ class PageStore:
 
     def adopt_file(self, source: Path, target: Path) -> bool:
         """Link a stored file to another path of the same file; returns whether there is one."""
+        if not source.exists():
+            return False  # an empty folder would stand for a missing file
         try:
             target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             os.link(source, target)

@@ -113,3 +113,16 @@ def test_another_upstream_replaces_pages_but_keeps_files(store: PageStore, tmp_p
     assert restarted.find_page("lib") is None
     assert restarted.file_path("lib", SHA, "lib-1.tar.gz").read_bytes() == b"content"
     assert restarted.count_contents() == {"pages": 0, "files": 1, "bytes": 7}
+
+
+def test_adopting_a_file_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    """`verify` takes an empty folder for a file that was lost."""
+    store = PageStore(tmp_path)
+    source, target = tmp_path / "files/lib/a/lib-1.whl", tmp_path / "packages/aa/bb/cc/lib-1.whl"
+    assert not store.adopt_file(source, target)
+    assert not target.parent.exists()
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"wheel")
+    assert store.adopt_file(source, target)
+    assert store.adopt_file(source, target)
+    assert target.samefile(source)
