@@ -73,7 +73,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenRecipe:
-    """The recipe of a build with the options in it, and what it was concluded from."""
+    """The recipe of a build, with the options applied, and what it was derived from."""
 
     title: str
     reading: ProjectReading
@@ -281,7 +281,7 @@ def _explain(
     deadline: Deadline,
     output: OutputFormat,
 ) -> None:
-    """Print what a build would do and why. Needs no engine; an unusable lock is part of it."""
+    """Print what a build would do and why, also about a lock that cannot be used; no engine."""
     reading = chosen.reading
     request = BuildRequest(
         recipe=reading.recipe, source=source, vendor_sources=_parse_vendors(options.vendors)

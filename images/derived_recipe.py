@@ -25,7 +25,7 @@ _PROJECT_FILES = (
 
 
 def read_source_project(source: ProjectSource, base: str | None = None) -> ProjectReading:
-    """Return what a project's files say. Raises InputError for a folder that is no project.
+    """Read the files of a project. Raises InputError if the folder has no Python project.
 
     ``base`` is the user's base image.
     """

@@ -28,11 +28,11 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSource:
-    """A project.
+    """The files and the revision of a project.
 
-    ``project`` is the folder of the project itself below ``folder``, if that is the root of a
-    workspace; "" for ``folder``. ``revision`` is the git commit, with "-dirty" if files are
-    modified, None outside git; ``files`` are the paths below ``folder`` of regular files and
+    ``folder`` is the project's folder, or the root of its workspace; ``project`` is then the path
+    of the member below ``folder``, else "". ``revision`` is the git commit, with "-dirty" if files
+    are modified, None outside git; ``files`` are the paths below ``folder`` of regular files and
     symbolic links, sorted; ``left_out`` lists files that were omitted because of their name, as
     they probably contain secrets.
     """

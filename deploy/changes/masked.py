@@ -21,7 +21,10 @@ def mask_content(target: Target, content: bytes | None) -> bytes | None:
 
 
 def mask_conflict(conflict: MergeConflict) -> MergeConflict:
-    """Return a conflict in a spec with both texts masked; its place names the keys."""
+    """Return a conflict in a spec with the secrets of both sides masked.
+
+    The keys in its ``place`` show what is secret.
+    """
     return replace(
         conflict,
         ours=_mask_text(conflict.place, conflict.ours),

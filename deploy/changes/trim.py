@@ -16,7 +16,7 @@ _ABSENT: Any = object()
 
 
 def is_trimmable(target: Target) -> bool:
-    """Return whether only the inverse of edits to this target is stored: it is a workload."""
+    """Return whether a target is a workload: of these, only the inverse of an edit is stored."""
     return isinstance(target, ObjectSpec) and target.namespace is not None
 
 

@@ -78,7 +78,7 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _format_grant(missing: list[AccessReview]) -> str:
-    """Return the command that creates a role of what is missing in the cluster or a namespace."""
+    """Return the command that grants what is missing, in the scope of the first missing right."""
     namespace = missing[0].namespace
     reviews = [review for review in missing if review.namespace == namespace]
     verbs = ",".join(sorted({review.verb for review in reviews}))

@@ -50,9 +50,10 @@ def read_agent_image(cluster: Cluster) -> AgentImage | None:
 
 
 def choose_agent_image(cluster: Cluster, given: str | None) -> AgentImage | None:
-    """Return the image that this command starts agents from: given, recorded, or running now.
+    """Return the image to start node agents from: the given, the recorded, or the running one.
 
-    Never the image of the mirror's own pods: editors of its namespace choose that one.
+    The image of the mirror's own pods is never used: whoever may edit the mirror's namespace can
+    change it.
     """
     if given:
         return AgentImage(reference=normalize_reference(given), origin="given by --image")

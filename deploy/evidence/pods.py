@@ -20,7 +20,7 @@ class PodState:
 
 
 def read_pod_state(pod: Object) -> PodState:
-    """Return the state of a pod of the API."""
+    """Return the state of a pod, given its API object."""
     return PodState(
         name=get_name(pod),
         node=pod["spec"].get("nodeName", ""),

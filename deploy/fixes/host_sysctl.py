@@ -260,7 +260,10 @@ def may_target(target: Target) -> bool:
 
 
 def owns(target: Target) -> bool:
-    """Return whether only this fix writes a target: the node defaults and its file in sysctl.d."""
+    """Return whether this fix is the only writer of a target.
+
+    True for the ConfigMap of the node defaults, and for the fix's own file in sysctl.d.
+    """
     if isinstance(target, NodeFile):
         return target.path == BOOT_FILE
     return isinstance(target, ConfigMapKey) and target.name == NODE_DEFAULTS_MAP

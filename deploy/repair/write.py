@@ -1,4 +1,4 @@
-"""Write the updates of a plan, as the only writer, after a trial of each new Corefile."""
+"""Write the updates of a plan while holding the Lease, after a trial of each new Corefile."""
 
 from __future__ import annotations
 

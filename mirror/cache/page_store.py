@@ -50,7 +50,7 @@ class StoredPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """Where a file comes from; its bytes must have all of ``hashes``: hex by algorithm."""
+    """The URL of a file. Its content must match every hex digest in ``hashes``, by algorithm."""
 
     url: str
     hashes: Mapping[str, str]

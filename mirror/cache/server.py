@@ -234,7 +234,7 @@ def _abort(request: web.Request) -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as hundreds of downloads need, if the hard limit does."""
+    """Raise the soft limit of open files for hundreds of downloads, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft < wanted:

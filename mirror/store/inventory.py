@@ -68,7 +68,7 @@ def list_private_projects(data: Path) -> tuple[PrivateProject, ...]:
 
 
 def list_cached_projects(public: Path) -> tuple[CachedProject, ...]:
-    """Return the public projects of which something is stored, by name."""
+    """Return the public projects that have anything in the cache, sorted by name."""
     names: set[str] = set()
     for folder in (volume.LINKS, volume.FILES):
         with suppress(OSError):
