@@ -68,7 +68,7 @@ def list_projects(
     if workloads:
         if local or (workload_namespace and all_namespaces):
             raise InputError(
-                "--workloads is of a cluster, and of one namespace or of all",
+                "--workloads lists one namespace of a cluster, or all of them",
                 why="--local, --namespace and --all-namespaces exclude each other",
                 next_step="mirror list --workloads",
             )

@@ -45,7 +45,7 @@ def _check_up_to_date(project: LockedProject, path: Path, lock: Mapping[str, Any
     if drift:
         raise InputError(
             f"uv.lock of {path.parent} is out of date",
-            why="; ".join(drift[:5]) + " — in pyproject.toml and not in the lock",
+            why="; ".join(drift[:5]) + " — the lock was made for another pyproject.toml",
             next_step=f"lock it again there: uv lock --directory {path.parent}",
         )
 
