@@ -209,7 +209,9 @@ def test_no_path_leads_to_another_file(
     received = send(cache_port, smuggled_request(target))
     assert re.match(rb"HTTP/1\.[01] (301|40[045]) ", received), received
     assert b"X-Accel-Redirect" not in received
-    assert sum(upstream.request_counts.values()) <= 1
+    # a page that is not found is asked for without its last slash too
+    assert set(upstream.request_counts) <= {"/simple/x/", "/simple/x"}
+    assert set(upstream.request_counts.values()) <= {1}
 
 
 def test_keeps_a_connection_without_request_bodies(cache_port: int) -> None:
