@@ -95,10 +95,9 @@ _FORMATS = ("table", "json", "yaml")
     "-o",
     "--output",
     "output",
+    multiple=True,
     metavar="[table|json|yaml]",
-    default="table",
-    show_default=True,
-    help="Format of the result; progress goes to stderr.",
+    help="Format of the result; progress goes to stderr.  [default: table]",
 )
 @click.option("--format", "old_format", type=click.Choice(_FORMATS), hidden=True)
 @click.version_option(package_name="pypi-mirror")
@@ -109,7 +108,7 @@ def build_image(
     ca_bundle: Path | None,
     archive: Path | None,
     delivery: DeliveryFlags,
-    output: str,
+    output: tuple[str, ...],
     old_format: OutputFormat | None,
     target: ClusterOptions,
     **options: Any,
@@ -143,21 +142,24 @@ def build_image(
         build_workflow.run_application_build(build, target, form)
 
 
-def _read_output(value: str, archive: Path | None) -> tuple[Path | None, OutputFormat]:
-    """Return the tar to write, and the format of the result.
+def _read_output(values: tuple[str, ...], archive: Path | None) -> tuple[Path | None, OutputFormat]:
+    """Return the tar to write and the output format.
 
-    --output was the option for the tar, and still is if its value is no format.
+    --output was the option for the tar, and still is if its value is no format; both may be given.
     """
-    match value:
-        case "table" | "json" | "yaml":
-            return archive, value
-        case _ if archive or not any(mark in value for mark in "./"):
-            raise click.BadParameter(
-                f"{value!r} is not one of {', '.join(_FORMATS)}; --tar FILE writes the image",
-                param_hint="'-o' / '--output'",
-            )
-        case _:
-            return Path(value), "table"
+    form: OutputFormat = "table"
+    for value in values:
+        match value:
+            case "table" | "json" | "yaml":
+                form = value
+            case _ if archive or not any(mark in value for mark in "./"):
+                raise click.BadParameter(
+                    f"{value!r} is not one of {', '.join(_FORMATS)}; --tar FILE writes the image",
+                    param_hint="'-o' / '--output'",
+                )
+            case _:
+                archive = Path(value)
+    return archive, form
 
 
 def _refuse_options(options: dict[str, Any]) -> None:

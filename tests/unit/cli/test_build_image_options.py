@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.commands.build_image import build_image
+from cli.commands.build_image import _read_output, build_image
 from images.application_recipe import load_application_recipe
 from mirror.core.errors import InputError, MirrorError
 from tests.kubernetes_api import MemoryApi, serve_api
@@ -220,3 +220,9 @@ def test_explains_a_recipe_by_its_lines(project: Path) -> None:
     text = run("chronicle", "--source", project, "--explain")
     assert "chronicle.toml:" in text
     assert "build-essential" in text
+
+
+def test_the_tar_and_the_format_may_both_be_given_as_output() -> None:
+    """--output FILE was the option for the tar, beside -o."""
+    assert _read_output(("image.tar", "json"), None) == (Path("image.tar"), "json")
+    assert _read_output((), Path("x.tar")) == (Path("x.tar"), "table")
