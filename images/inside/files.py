@@ -43,7 +43,8 @@ def main() -> None:
             elif stat.S_ISLNK(info.st_mode):
                 content = os.readlink(path)
             owner = f"{info.st_uid}:{info.st_gid}"
-            digest.update(f"{path}\0{info.st_mode:o}\0{owner}\0{content}\n".encode())
+            line = f"{path}\0{info.st_mode:o}\0{owner}\0{content}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # names need not be UTF-8
     print(json.dumps({"digest": digest.hexdigest(), "files": count, "below": below}))
 
 
