@@ -381,7 +381,7 @@ def test_waits_for_a_declared_service(prover: Prover) -> None:
 
 def test_a_service_on_localhost_is_a_setting_that_is_missing(prover: Prover) -> None:
     """No pod has its database beside it; the failure is no service that the recipe expects."""
-    script = "import socket\n\nsocket.create_connection(('localhost', 6379), timeout=3)\n"
+    script = "import socket\n\nsocket.create_connection(('127.0.0.1', 6379), timeout=3)\n"
     recipe = start_with("main", "port = 8000", 'services = ["queue"]')
     result = starts.check(prover.subject(prover.load(recipe, **{"start.py": script})))
     assert outcomes(result) == {"main": "failed"}
