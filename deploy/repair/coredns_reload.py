@@ -94,8 +94,7 @@ def restart_permissions(coredns: CoreDns, workload: str) -> tuple[Permission, ..
 
 def require_running(cluster: Cluster, coredns: CoreDns) -> None:
     """Raise RefusedError if CoreDNS is scaled to 0: no pod would answer, whatever is written."""
-    kind, _, name = coredns.workload.partition("/")
-    obj = cluster.get(kind, name, coredns.namespace) if coredns.workload else None
+    obj = _get_workload(cluster, coredns)
     if obj is not None and obj["spec"].get("replicas", 1) == 0:
         raise RefusedError(
             f"CoreDNS does not run: {coredns.workload} has 0 replicas",
@@ -120,7 +119,7 @@ def trigger_reload(
         _restart(cluster, workload, coredns.namespace, now)
         return
     with suppress(ApiError):
-        for pod in _list_pods(cluster, coredns):
+        for pod in list_coredns_pods(cluster, coredns):
             annotations = pod["metadata"].setdefault("annotations", {})
             if undo and _ANNOTATION in annotations:
                 del annotations[_ANNOTATION]
@@ -132,7 +131,7 @@ def trigger_reload(
 def remove_annotation(cluster: Cluster, coredns: CoreDns) -> None:
     """Remove what `trigger_reload` left at the pods of CoreDNS, after a rollback."""
     with suppress(ApiError):
-        for pod in _list_pods(cluster, coredns):
+        for pod in list_coredns_pods(cluster, coredns):
             if (pod["metadata"].get("annotations") or {}).pop(_ANNOTATION, None):
                 cluster.replace({"apiVersion": "v1", "kind": "Pod", **pod})
 
@@ -162,7 +161,7 @@ def wait_for_answers(
     ]
     servers = [
         pod["status"]["podIP"]
-        for pod in _list_pods(cluster, coredns)
+        for pod in list_coredns_pods(cluster, coredns)
         if pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
     ]
     reports = await_answers(
@@ -208,7 +207,12 @@ def _restart(cluster: Cluster, workload: str, namespace: str, now: str) -> None:
     )
 
 
-def _list_pods(cluster: Cluster, coredns: CoreDns) -> list[Object]:
-    kind, _, name = coredns.workload.partition("/")
-    workload = cluster.get(kind, name, coredns.namespace) if coredns.workload else None
+def list_coredns_pods(cluster: Cluster, coredns: CoreDns) -> list[Object]:
+    """Return the pods of CoreDNS's workload; none if it is unknown or gone."""
+    workload = _get_workload(cluster, coredns)
     return list_pods(cluster, workload, coredns.namespace) if workload else []
+
+
+def _get_workload(cluster: Cluster, coredns: CoreDns) -> Object | None:
+    kind, _, name = coredns.workload.partition("/")
+    return cluster.get(kind, name, coredns.namespace) if coredns.workload else None

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_container, get_name, list_pods
+from deploy.cluster.objects import get_container, get_name
 from deploy.evidence.coredns import CoreDns
+from deploy.repair.coredns_reload import TIMEOUT_SECONDS, list_coredns_pods
 from mirror.core.errors import WaitTimeout
 from mirror.core.progress import Progress
 from mirror.core.wait import wait_until
 
-# kubelets update a mounted ConfigMap within about 90 s, then `reload` looks every 30 s
-_TIMEOUT_SECONDS = 150.0
 _RUNNING = re.compile(r"Running configuration SHA512 = ([0-9a-f]+)")
 _FAILED = "Corefile changed but reload failed"
 
@@ -54,7 +53,7 @@ def read_running(cluster: Cluster, coredns: CoreDns, fixed_seconds: float) -> Ru
                     unseen=f"pod {get_name(pod)} logs no checksum of its configuration",
                 )
             checksums[uid] = found[-1]
-            if fixed_seconds < _TIMEOUT_SECONDS:
+            if fixed_seconds < TIMEOUT_SECONDS:
                 since = _read_log(cluster, coredns, pod, int(fixed_seconds) + 2)
                 if not _RUNNING.search(since):
                     never_fixed.add(uid)
@@ -93,7 +92,7 @@ def wait_until_loaded(
     try:
         wait_until(
             is_loaded,
-            deadline=cluster.deadline.within(_TIMEOUT_SECONDS),
+            deadline=cluster.deadline.within(TIMEOUT_SECONDS),
             what="CoreDNS has loaded the restored Corefile",
             max_interval=1.0,
         )
@@ -125,7 +124,7 @@ def _find_obstacle(
         return ""
     if not found and uid in before.never_fixed:
         # it may still load the fix that the kubelet has written already, and then this one
-        return "" if elapsed > _TIMEOUT_SECONDS / 2 else "it may still load the fix"
+        return "" if elapsed > TIMEOUT_SECONDS / 2 else "it may still load the fix"
     return "it still runs with the fix"
 
 
@@ -135,12 +134,9 @@ def _read_log(cluster: Cluster, coredns: CoreDns, pod: Object, seconds: int | No
 
 
 def _list_running(cluster: Cluster, coredns: CoreDns) -> list[Object]:
-    kind, _, name = coredns.workload.partition("/")
-    workload = cluster.get(kind, name, coredns.namespace) if coredns.workload else None
-    pods = list_pods(cluster, workload, coredns.namespace) if workload else []
     return [
         pod
-        for pod in pods
+        for pod in list_coredns_pods(cluster, coredns)
         if pod.get("status", {}).get("phase") == "Running"
         and "deletionTimestamp" not in pod["metadata"]
     ]

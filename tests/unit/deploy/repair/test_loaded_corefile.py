@@ -86,7 +86,7 @@ def test_waits_for_every_pod(api: MemoryApi) -> None:
 
 
 def test_says_which_pod_has_not_loaded_it(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaded_corefile, "_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(loaded_corefile, "TIMEOUT_SECONDS", 0.1)
     cluster = DirectCluster(api)
     before = read_running(cluster, COREDNS, 3600)
     log(api, "a", line(OLD))
@@ -114,7 +114,7 @@ def test_a_pod_that_never_had_the_fix_is_watched_for_it(
     api: MemoryApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kubelet may have written the fix already when the rollback came."""
-    monkeypatch.setattr(loaded_corefile, "_TIMEOUT_SECONDS", 4.0)
+    monkeypatch.setattr(loaded_corefile, "TIMEOUT_SECONDS", 4.0)
     cluster = DirectCluster(api)
     api.logs = {(SYSTEM, name, "coredns"): "" for name in ("a", "b")}
     texts = iter([line(OLD), "", line(OLD), ""])  # all of the log, then that since the fix
