@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploy.cluster.client import Object
+from deploy.cluster.objects import get_controller
 
 # label or annotation → the tool that puts it there; the first match counts
 _MARKS = (
@@ -59,9 +60,8 @@ def find_manager(obj: Object) -> str:
     for mark, tool in _MARKS:
         if mark in marks:
             return tool
-    for owner in metadata.get("ownerReferences") or ():
-        if owner.get("controller"):
-            return f"{owner['kind']} {owner['name']}"
+    if owner := get_controller(obj):
+        return f"{owner['kind']} {owner['name']}"
     for entry in metadata.get("managedFields") or ():
         if entry.get("manager") in _FIELD_MANAGERS:
             return _FIELD_MANAGERS[entry["manager"]]

@@ -104,6 +104,12 @@ def get_pull_secret(workload: Object) -> str | None:
     return next((secret["name"] for secret in secrets), None)
 
 
+def get_controller(obj: Object) -> Object | None:
+    """Return the owner reference of the controller that keeps an object; None if it has none."""
+    owners: list[Object] = obj.get("metadata", {}).get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
 def explain_unusable(node: Object) -> str:
     """Return why no pod of ours can run on a node: another system, no kubelet; empty if one can."""
     info = node.get("status", {}).get("nodeInfo", {})

@@ -13,7 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.objects import get_all_containers, get_container_statuses, get_name, is_ready
+from deploy.cluster.objects import (
+    get_all_containers,
+    get_container_statuses,
+    get_controller,
+    get_name,
+    is_ready,
+)
 from deploy.evidence.isolation import EgressRules, read_egress_rules
 from deploy.evidence.log_lines import select_lines
 from deploy.evidence.masking import DOWNLOAD_VARIABLES, is_secret_name, mask_command, mask_text
@@ -142,8 +148,7 @@ def find_owner(pod: Object) -> tuple[str, str, str]:
     """Return (namespace, kind, name) of the object a user wrote: Deployment, not ReplicaSet."""
     metadata = pod["metadata"]
     namespace = metadata["namespace"]
-    owners = metadata.get("ownerReferences", ())
-    owner = next((owner for owner in owners if owner.get("controller")), None)
+    owner = get_controller(pod)
     if owner is None:
         return namespace, "Pod", metadata["name"]
     kind, name = owner["kind"], owner["name"]

@@ -12,7 +12,7 @@ from deploy.changes.update import TargetFailure, TargetUpdate, require_no_confli
 from deploy.cluster.access import list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.managers import find_manager, is_reconciling
-from deploy.cluster.objects import get_name
+from deploy.cluster.objects import get_controller, get_name
 from deploy.evidence.isolation import EgressRules, read_egress_rules
 from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish
@@ -287,9 +287,7 @@ def _get_workload(cluster: Cluster, target: ObjectSpec) -> Object:
 
 def _check_owner(target: ObjectSpec, obj: Object) -> None:
     """Raise RefusedError if a controller owns the workload and would revert the change."""
-    owners = obj["metadata"].get("ownerReferences") or []
-    owner = next((owner for owner in owners if owner.get("controller")), None)
-    if owner:
+    if owner := get_controller(obj):
         raise RefusedError(
             f"{target} belongs to {owner['kind']} {owner['name']}, which would change it back",
             next_step=f"set the envFrom in {owner['kind']} {owner['name']} "
