@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address, ip_network
 
 from deploy.changes.attachment import get_pod_spec, get_pod_template
 from deploy.changes.model import ObjectSpec
@@ -14,6 +13,7 @@ from deploy.cluster.objects import get_all_containers
 from deploy.evidence.isolation import EgressRules, render_allow_command
 from deploy.evidence.startup import INDEX_VARIABLES
 from deploy.manifests.model import ENV_MAP
+from mirror.http_pool import bypasses_proxy
 
 _EXTRA_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _CONFIG_FILES = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE")
@@ -72,9 +72,10 @@ def _describe_container(container: Object, rules: EgressRules) -> Iterator[str]:
                 "reads: it is added again without one"
             )
     if rules.mirror and (proxies := [name for name in _PROXIES if variables.get(name)]):
-        address = rules.mirror.addresses[0]
-        if not _is_excepted(address, variables):
-            present = next((value for n in _NO_PROXY if (value := variables.get(n))), "")
+        address, port = rules.mirror.addresses[0], rules.mirror.port
+        values = [value for name in _NO_PROXY if (value := variables.get(name))]
+        if not bypasses_proxy(address, port, ",".join(values)):
+            present = next(iter(values), "")
             yield (
                 f"sets {proxies[0]} and asks that proxy for the mirror: add its address, "
                 f"NO_PROXY={','.join(filter(None, (present, address)))}"
@@ -84,20 +85,6 @@ def _describe_container(container: Object, rules: EgressRules) -> Iterator[str]:
             "runs uv with a read-only root file system: mount an emptyDir and set UV_CACHE_DIR to "
             "it, or set UV_NO_CACHE=1 and mount one at /tmp"
         )
-
-
-def _is_excepted(address: str, variables: Mapping[str, str | None]) -> bool:
-    """Whether NO_PROXY names the address: as itself, as `*`, or in a CIDR."""
-    for name in _NO_PROXY:
-        for entry in (variables.get(name) or "").replace(" ", ",").split(","):
-            if entry.partition(":")[0] in {address, "*"}:
-                return True
-            try:
-                if "/" in entry and ip_address(address) in ip_network(entry, strict=False):
-                    return True
-            except ValueError:
-                continue
-    return False
 
 
 def _runs_uv(container: Object) -> bool:
