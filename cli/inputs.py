@@ -235,6 +235,13 @@ def check_extension(package: str, what: str, next_step: str, *more: str) -> Call
     return check
 
 
+def check_check(text: str) -> str:
+    """Return the id of a check of `mirror doctor`. Raises InputError with the nearest."""
+    from deploy.doctor.explain import list_checks
+
+    return check_known(text, "check", list_checks(), "mirror doctor --explain {name}")
+
+
 def check_known(text: str, what: str, known: Iterable[str], next_step: str) -> str:
     """Return a name that is among the known ones, else raise InputError with the nearest."""
     names = sorted(known)

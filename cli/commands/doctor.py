@@ -9,7 +9,7 @@ import click
 
 from cli import completion
 from cli.collect_options import build_collect_options
-from cli.inputs import Checked, check_extension, check_readable_file
+from cli.inputs import Checked, check_check, check_extension, check_readable_file
 from cli.options import (
     ENDPOINT,
     IMAGE,
@@ -79,8 +79,8 @@ from mirror.core.errors import InputError
 @click.option(
     "--explain",
     "explained",
+    type=Checked("check", check_check, completion.list_checks),
     metavar="CHECK",
-    shell_complete=completion.complete(completion.list_checks),
     help="Explain a check, such as dns.search-domains; needs no cluster.",
 )
 @click.option(
