@@ -83,7 +83,9 @@ def test_a_proxy_that_excepts_the_mirror_is_no_trouble(name: str, value: str) ->
     assert describe(new_workload(env={"http_proxy": "http://proxy.example", name: value})) == []
 
 
-@pytest.mark.parametrize("value", ["10.152.183.5", "10.153.0.0/16", "not/acidr", ""])
+@pytest.mark.parametrize(
+    "value", ["10.152.183.5", "10.152.183.50:80", "10.153.0.0/16", "not/acidr", ""]
+)
 def test_other_exceptions_do_not_help(value: str) -> None:
     env = {"ALL_PROXY": "http://proxy.example", "NO_PROXY": value}
     assert len(describe(new_workload(env=env))) == 1
