@@ -14,9 +14,12 @@ from hypothesis import HealthCheck, settings
 
 CA_BUNDLE = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
 
-# the duration of an example on a busy machine means nothing
-settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("calm")
+# The duration of an example on a busy machine means nothing. A run gives the same examples as the
+# last one; HYPOTHESIS_PROFILE=search looks for new ones (docs/development.md).
+_CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _CALM, derandomize=True)
+settings.register_profile("search", _CALM, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 RunProgram = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
@@ -207,7 +208,10 @@ def _parse_json(body: bytes, project: str) -> dict[str, Any]:
 
 def _parse_html(body: bytes, url: str, project: str) -> dict[str, Any]:
     parser = _LinkParser(url)
-    parser.feed(body.decode("utf-8", "replace"))
+    try:
+        parser.feed(body.decode("utf-8", "replace"))
+    except AssertionError as error:  # HTMLParser meets a broken declaration, such as "<![ "
+        raise InvalidPageError(f"its HTML is broken: {error}") from error
     files = [f for f in parser.files if canonicalize_name(f["filename"]).startswith(project)]
     if not files and (parser.files or not parser.is_simple):
         raise InvalidPageError("it is an HTML page that lists no file of the project")
@@ -330,7 +334,8 @@ class _LinkParser(HTMLParser):
         elif tag == "meta" and attributes.get("name") in _STATUS_NAMES:
             self.status[_STATUS_NAMES[str(attributes["name"])]] = attributes.get("content") or ""
         elif tag == "base" and href:
-            self._base = urljoin(self._base, href)
+            with suppress(ValueError):  # no URL, such as "http://["
+                self._base = urljoin(self._base, href)
         elif tag == "a" and href:
             self._add_link(href, attributes)
 

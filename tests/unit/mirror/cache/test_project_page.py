@@ -131,6 +131,9 @@ def test_accepts_a_project_without_files() -> None:
         (make_document(make_file()).replace(b"1.1", b"2.0"), SIMPLE_JSON),
         (make_document(make_file()), "application/octet-stream"),
         (b"\x00\xff" * 100, "text/html"),
+        (b"<![\xff", "text/html"),
+        (b"<![nothing[", "text/html"),
+        (b"<base href='http://['>", "text/html"),
     ],
 )
 def test_rejects_what_is_not_a_page(body: bytes, kind: str) -> None:
