@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from images.application_recipe import ApplicationRecipe
-from images.dockerfile import BUILD_PATH, SEARCH_PATH, assign, copy, run
+from images.dockerfile_instructions import BUILD_PATH, SEARCH_PATH, assign, copy, run
 
 # files of the build context
 REQUIREMENTS = "requirements.txt"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from images.dockerfile import BUILD_PATH, SEARCH_PATH, copy, run
+from images.dockerfile_instructions import BUILD_PATH, SEARCH_PATH, copy, run
 from images.mirror_recipe import MirrorRecipe
 
 VENV_PATH = "/opt/mirror"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from images.project.compose import COMPOSE_FILES, ComposeService, read_compose
-from images.project.stages import Stage, choose_stage, read_stages
+from images.project.dockerfile_stages import Stage, choose_stage, read_stages
 from mirror.core.errors import InputError
 
 _NAMES = ("Dockerfile", "Containerfile")

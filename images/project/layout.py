@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.project.stages import CopiedPath, Stage
+from images.project.dockerfile_stages import CopiedPath, Stage
 
 DEFAULT_FOLDER = "/app"
 _SYSTEM_FOLDERS = {

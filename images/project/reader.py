@@ -19,6 +19,7 @@ from images.project.dockerfile_search import (
     find_dockerfile,
     find_repository,
 )
+from images.project.dockerfile_stages import RunInstruction, Stage
 from images.project.layout import (
     DEFAULT_FOLDER,
     ImageLayout,
@@ -39,7 +40,6 @@ from images.project.python_version import (
 from images.project.reading import Conclusion, Line, NotTaken, ProjectReading, find_line, shorten
 from images.project.run_steps import ALL, RunFindings, read_runs, read_selection, strip_runner
 from images.project.settings import OWN_VARIABLES, find_hosts, read_example_settings
-from images.project.stages import RunInstruction, Stage
 from images.toml_file import read_pyproject
 
 _LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")

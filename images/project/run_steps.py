@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from images.project.dockerfile_stages import RunInstruction
 from images.project.reading import Line, NotTaken, shorten
 from images.project.shell import ShellCommand, list_commands
-from images.project.stages import RunInstruction
 from images.project.system_packages import (
     PackageWord,
     is_housekeeping,
