@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,8 @@ def read_link_settings(host: HostPaths) -> dict[str, str]:
     folder = host.net / "ipv6/conf"
     settings = {}
     for path in sorted(folder.glob("*/disable_ipv6")) if folder.exists() else ():
-        try:
+        with suppress(OSError):  # the link was removed in the meantime
             settings[path.parent.name] = path.read_text().strip()
-        except OSError:  # the link was removed in the meantime
-            continue
     return settings
 
 

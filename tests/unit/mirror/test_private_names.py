@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pluggy import PluginManager
 
+from mirror import private_names
+from mirror.core.errors import UnfitError
 from mirror.private_names import (
     PrivateNamesPlugin,
     add_details,
@@ -209,3 +213,94 @@ def test_a_page_with_a_missing_file_stays_of_version_one() -> None:
     }
     add_details(document, lambda _: None)
     assert document["meta"] == {"api-version": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("+f/abc/def/acme-1.tar.gz#sha256=00", ["workloads/stable/+f/abc/def/acme-1.tar.gz"]),
+        ("../../../packages/acme-1.tar.gz", []),
+        ("f", []),
+    ],
+)
+def test_only_stored_files_have_details(url: str, asked: list[str]) -> None:
+    file: dict[str, Any] = {"filename": "acme-1.tar.gz", "url": url}
+    document = {"meta": {"api-version": "1.0"}, "name": "acme", "files": [file]}
+    paths = []
+
+    def find(path: str) -> tuple[int, datetime]:
+        paths.append(path)
+        return 7, datetime(2026, 11, 28, tzinfo=UTC)
+
+    add_details(document, find)
+    assert paths == asked
+    assert document["meta"] == {"api-version": "1.1" if asked else "1.0"}
+    assert ("size" in file) == bool(asked)
+
+
+class FakeRunner:
+    """devpi's context of a command: it has the plugins, and keeps the exit code."""
+
+    def __init__(self, pluginmanager: PluginManager) -> None:
+        self.pluginmanager, self.return_code = pluginmanager, 0
+
+    def __enter__(self) -> FakeRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+Started = list[tuple[PluginManager, list[str]]]
+
+
+@pytest.fixture
+def devpi_starts(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Stand in for devpi-server's main function, which ends with 3; return what started it.
+
+    Importing devpi takes seconds, and the functions that main calls would change its classes.
+    """
+    starts: Started = []
+
+    def run_devpi(plugins: PluginManager, argv: list[str]) -> int:
+        starts.append((plugins, argv))
+        return 3
+
+    config = SimpleNamespace(get_pluginmanager=lambda: PluginManager("devpiserver"))
+    main = SimpleNamespace(CommandRunner=FakeRunner, _main=run_devpi)
+    monkeypatch.setitem(sys.modules, "devpi_server.config", config)
+    monkeypatch.setitem(sys.modules, "devpi_server.main", main)
+    for name in ("_skip_unchanged_nodeinfo", "_refuse_unusable_names"):
+        monkeypatch.setattr(private_names, name, lambda: None)
+    return starts
+
+
+def test_devpi_starts_with_the_plugin_and_its_own_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devpi_starts: Started
+) -> None:
+    repaired = []
+    monkeypatch.setattr(private_names, "repair_database", lambda path, _: repaired.append(path))
+    folder = str(tmp_path / "devpi")
+    argv = ["--port", "1", "--marks", str(tmp_path), "--serverdir", folder]
+    assert private_names.main(argv) == 3
+    ((plugins, options),) = devpi_starts
+    assert options == ["devpi-server", "--port", "1", "--serverdir", folder]
+    (plugin,) = plugins.get_plugins()
+    plugin.add_markers(["acme"])
+    assert (tmp_path / "acme").exists()
+    assert repaired == [tmp_path / "devpi"]
+
+
+def test_devpi_does_not_start_on_a_database_that_cannot_be_repaired(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    devpi_starts: Started,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UnfitError("the database is damaged", why="w", next_step="n")
+
+    monkeypatch.setattr(private_names, "repair_database", refuse)
+    assert private_names.main(["--marks", "m", "--serverdir", str(tmp_path)]) == 3
+    assert devpi_starts == []
+    assert "the database is damaged" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from deploy.cluster.client import ApiError
 from mirror.core.errors import RefusedError
 from mirror.snapshot import WriteConflict
 from tests.fix_targets import COREFILE, FixTargets, apply_fixes, roll_back_fixes
-from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule, on
 
 SYSTEM = "kube-system"
 NAME = config_map_name(COREFILE)
@@ -138,3 +138,25 @@ def test_refuses_what_a_config_map_cannot_hold(api: MemoryApi) -> None:
         ledger.put(make_entry(b"x" * 675_000), None)
     ledger.put(make_entry(b"x" * 674_000), None)
     assert len(api.list_writes()) == 1
+
+
+@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_an_entry_that_cannot_be_written_is_an_error(
+    api: MemoryApi, method: str, status: int
+) -> None:
+    """Only "not found" and "changed meanwhile" mean that somebody else was here."""
+    ledger = Ledger(DirectCluster(api))
+    writes: dict[str, Callable[[], object]] = {
+        "POST": lambda: ledger.put(make_entry(), None),
+        "PUT": lambda: ledger.put(make_entry(b"2"), stored),
+        "DELETE": lambda: ledger.delete(stored),
+    }
+    if method != "POST":
+        stored = ledger.put(make_entry(b"1"), None)
+    before = api.dump()
+    api.failures.refuse(on(method), status)
+    with pytest.raises(ApiError) as error:
+        writes[method]()
+    assert error.value.status == status
+    assert api.dump() == before

@@ -170,6 +170,28 @@ def test_a_conflict_shows_no_secret(place: str, value: Any) -> None:
     assert masked.theirs == "(absent)"
 
 
+@pytest.mark.parametrize(
+    ("place", "text", "expected"),
+    [
+        ("spec.args", '"--token"\n"t0ps3cret"\n"run"\n', ["--token", "***", "run"]),
+        ("spec.args", '"run"\n\n"now"\n', ["run", "now"]),
+        ("spec.command", '"serve"\n', ["serve"]),
+        ("spec.args", "not JSON\n", None),
+        ("spec.args", "(absent)", None),
+    ],
+)
+def test_a_conflict_in_a_list_shows_its_items(
+    place: str, text: str, expected: list[str] | None
+) -> None:
+    """A list without names is merged as one item a line."""
+    shown = mask_conflict(MergeConflict(place=place, ours=text, theirs="(absent)")).ours
+    if expected is None:
+        assert shown == ("(absent)" if text == "(absent)" else "***")
+    else:
+        items = json.loads(shown)
+        assert items == (expected if len(expected) > 1 else expected[0])
+
+
 def test_a_conflict_with_a_workload_names_the_place_without_its_secrets(
     api: MemoryApi, targets: FixTargets
 ) -> None:

@@ -7,13 +7,14 @@ that differ from it, by their paths (nodes.2.ready). expected.json has the expec
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.doctor.run import judge, load_categories
-from deploy.evidence.model import Evidence
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import NOT_COLLECTED
 from mirror.core.codec import dump, load
 
@@ -91,6 +92,23 @@ def test_remedies_are_ordered_from_the_least_invasive(case: Path) -> None:
         ranks = [(each.insufficient, order.index(each.scope)) for each in finding.remedies]
         assert ranks == sorted(ranks)
         assert finding.remedies
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_check_reads_only_what_it_needs(case: Path) -> None:
+    """With --category, nothing else is collected. What it adds to its remedies may be missing."""
+    evidence = load(Evidence, load_case(case))
+    for category in load_categories():
+        for check in category.checks:
+            if any(evidence.is_unseen(need) for need in check.needs):
+                continue
+            others = {need.value: NOT_COLLECTED for need in Need if need not in check.needs}
+            assert [
+                (finding.severity, finding.cause, finding.nodes)
+                for finding in check.find(replace(evidence, **others))  # type: ignore[arg-type]
+            ] == [
+                (finding.severity, finding.cause, finding.nodes) for finding in check.find(evidence)
+            ], check.id
 
 
 def test_every_check_has_a_case_that_it_finds() -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.doctor.run import CheckCategory, judge, load_categories
+from deploy.doctor.run import CheckCategory, judge, load_categories, observe
+from deploy.evidence.collect import CollectOptions
 from deploy.evidence.dns import NodeDns
 from deploy.evidence.model import Evidence, Need
-from deploy.evidence.unseen import Unseen
+from deploy.evidence.unseen import NOT_COLLECTED, Unseen
 from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity, check
 from mirror.core.errors import InputError
+from tests.kubernetes_api import DirectCluster, MemoryApi
 
 EVIDENCE = Evidence(context="c", server="s", taken="t", nodes=(), dns_service=None)
 
@@ -92,3 +94,12 @@ def test_check_ids_are_unique_and_start_with_their_category() -> None:
     assert len(set(ids)) == len(ids)
     for category in load_categories():
         assert all(each.id.startswith(f"{category.name}.") for each in category.checks)
+
+
+def test_every_subject_that_a_check_needs_is_collected() -> None:
+    cluster = DirectCluster(MemoryApi())
+    evidence = observe(cluster, load_categories(), CollectOptions(namespace="tools"))
+    missing = {need for need in Need if getattr(evidence, need.value) == NOT_COLLECTED}
+    assert missing == {Need.COREDNS, Need.API_ADDRESSES}, "only the fixes need these"
+    needed = {need for c in load_categories() for each in c.checks for need in each.needs}
+    assert set(Need) - needed == missing

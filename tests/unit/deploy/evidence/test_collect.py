@@ -13,10 +13,11 @@ from deploy.evidence import dns, probe_pods
 from deploy.evidence.collect import CollectOptions, collect
 from deploy.evidence.coredns import CorefileConfigMap
 from deploy.evidence.dns import DnsService
-from deploy.evidence.model import Need
+from deploy.evidence.model import Evidence, Need
 from deploy.evidence.nodes import NodeState
 from deploy.evidence.pods import PodState
-from deploy.evidence.unseen import Unseen, require_seen
+from deploy.evidence.unseen import NOT_COLLECTED, Unseen, require_seen
+from mirror.core.codec import dump, load
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.probe.model import PodDns
@@ -91,6 +92,28 @@ def test_collects_from_the_api_without_pods() -> None:
         namespace="kube-system", name="coredns", text=".:53 {}"
     )
     assert "no probe image" in evidence.pod_dns.reason
+
+
+def list_collected(evidence: Evidence) -> set[str]:
+    return {need.value for need in Need if getattr(evidence, need.value) != NOT_COLLECTED}
+
+
+def test_every_subject_has_a_reader() -> None:
+    evidence = collect_all(CollectOptions(namespace="tools"))
+    assert list_collected(evidence) == {
+        *("nodes", "dns_service", "dns_pods", "corefile", "pod_dns", "access", "ip_pools"),
+        *("calico", "mirror", "workloads", "warning_events", "coredns", "hosts"),
+        *("api_addresses", "reconciler"),
+    }, "only the fixes, which the ledger knows, are read elsewhere"
+    assert evidence.mirror.namespace == "tools"
+    # each reader fills the field of its own type
+    assert load(Evidence, dump(evidence)) == evidence
+
+
+@pytest.mark.parametrize("need", [*Need])
+def test_collects_what_is_needed_and_no_more(need: Need) -> None:
+    evidence = collect(make_cluster(), frozenset({need}), CollectOptions(namespace="tools"))
+    assert list_collected(evidence) == {"nodes", need.value} - {"fixes"}
 
 
 def test_a_missing_permission_leaves_the_rest_seen() -> None:

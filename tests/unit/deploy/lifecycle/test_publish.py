@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from deploy.changes.attachment import plan_attachments
 from deploy.changes.model import ObjectSpec
+from deploy.cluster.client import ApiError
 from deploy.evidence.mirror import read_mirror
 from deploy.fix_registry import build_engine
 from deploy.lifecycle import publish, record
@@ -16,7 +18,7 @@ from deploy.lifecycle.down import take_down
 from deploy.manifests.record import MirrorRecord
 from mirror.core.errors import ClusterError, RefusedError
 from mirror.core.progress import SILENT
-from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
+from tests.kubernetes_api import DirectCluster, MemoryApi, Rule, on
 
 A, B = "mirror-a", "mirror-b"
 ADDRESS = {A: "10.0.0.1", B: "10.0.0.2"}
@@ -230,3 +232,38 @@ def test_a_purge_ignores_workloads_of_another_mirror(api: MemoryApi) -> None:
     with pytest.raises(RefusedError, match="still applied"):
         take_down(cluster, B, purge=True, progress=SILENT)
     assert take_down(cluster, A, purge=True, progress=SILENT).purged
+
+
+def test_who_may_not_write_in_kube_system_withdraws_the_rest(api: MemoryApi) -> None:
+    publish.publish_environment(DirectCluster(api), A, ["shop"])
+    user = api.add_user("limited", [Rule("*", "*")])
+    user.withheld.append(Rule("delete", "configmaps", namespaces=("kube-system",)))
+    assert publish.withdraw_environment(DirectCluster(api, user), A) == ("shop",)
+    assert not api.has("ConfigMap", ENV, "shop")
+
+
+@pytest.mark.parametrize(("status", "raised"), [(403, False), (500, True)])
+def test_other_errors_of_the_record_are_not_hidden(
+    api: MemoryApi, status: int, raised: bool
+) -> None:
+    publish.publish_environment(DirectCluster(api), A, ["shop"])
+    api.failures.refuse(on("DELETE", "*/kube-system/configmaps/*"), status)
+    with pytest.raises(ApiError) if raised else nullcontext():
+        publish.withdraw_environment(DirectCluster(api), A)
+
+
+def test_a_namespace_that_refuses_does_not_stop_the_others(api: MemoryApi) -> None:
+    cluster = DirectCluster(api)
+    publish.publish_environment(cluster, A, ["other", "shop"])
+    moved = MirrorRecord(cluster_ip="10.0.0.9")
+    record.write(cluster, A, moved)
+    endpoint = moved.endpoint
+    assert endpoint is not None
+    for method, call in (
+        ("PATCH", lambda: publish.refresh_environment(cluster, A, endpoint)),
+        ("DELETE", lambda: publish.withdraw_environment(cluster, A)),
+    ):
+        api.failures.refuse(on(method, "*/other/configmaps/*"), 500)
+        call()
+    assert not api.has("ConfigMap", ENV, "shop")
+    assert ADDRESS[A] in env_map(api, "other")["data"]["UV_DEFAULT_INDEX"]

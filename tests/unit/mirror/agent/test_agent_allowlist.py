@@ -20,7 +20,7 @@ from mirror.agent.__main__ import handle_request
 from mirror.agent.allowlist import BOOT_FILE
 from mirror.agent.host_paths import HostPaths
 from mirror.agent.reconcile import NodeReconciler
-from mirror.agent.sysctls import check_saved
+from mirror.agent.sysctls import check_saved, read_link_settings
 from tests.unit.mirror.agent.agent_client import FILE, read_tree, request_read, request_write
 from tests.unit.mirror.agent.reconciling import (
     BASE,
@@ -300,6 +300,10 @@ def saved(**fields: Any) -> str:
         saved(addresses=[address(scope=254)]),
         saved(addresses=[address(rest=attribute(3, b"lo"))]),
         saved(addresses=[address(rest=ADDRESS[:-1])]),
+        saved(addresses=[address(rest=ADDRESS + b"\4\0\1")]),
+        saved(addresses=[address(rest=struct.pack("=HH", 3, 1))]),
+        saved(addresses=[record(bytes(7))]),
+        saved(addresses=[{"link": "eth0"}]),
         saved(addresses=[{"link": 5, "message": ""}]),
         saved(addresses=[{"link": "eth0", "message": "%"}]),
         saved(routes=[route(family=IPV4)]),
@@ -308,6 +312,9 @@ def saved(**fields: Any) -> str:
         saved(routes=[route(protocol=2)]),
         saved(routes=[route(rest=attribute(22, attribute(1, b"x")))]),
         saved(routes=[route(rest=attribute(9, HOP[:4]))]),
+        saved(routes=[route(rest=attribute(9, struct.pack("=HBBi", 4, 0, 0, 1)))]),
+        saved(routes=[route(rest=attribute(9, struct.pack("=HBBi", 12, 0, 0, 1)))]),
+        saved(routes=[record(bytes(11))]),
         saved(
             routes=[
                 route(rest=attribute(9, struct.pack("=HBBi", 16, 0, 0, 1) + attribute(22, b"abcd")))
@@ -336,6 +343,13 @@ def test_accepts_stored_addresses_and_routes() -> None:
     hops = attribute(9, struct.pack("=HBBi", 28, 0, 0, 1) + attribute(5, bytes(16)))
     for frame in (saved(addresses=[address()]), saved(routes=[route(), route(rest=hops)])):
         check_saved(frame)
+
+
+def test_a_link_that_goes_away_meanwhile_is_left_out(host: HostPaths) -> None:
+    setting = host.net / "ipv6/conf/eth0/disable_ipv6"
+    setting.unlink()
+    setting.mkdir()  # reading it fails, as for a link that was removed
+    assert read_link_settings(host) == {"all": "0", "default": "0", "lo": "0"}
 
 
 # -- symbolic links -------------------------------------------------------------------------------

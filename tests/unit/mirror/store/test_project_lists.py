@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from mirror.store import inventory
+from mirror.store.database import DatabaseFile
 from mirror.store.inventory import (
     CachedProject,
     PrivateProject,
+    iter_stored_files,
     list_cached_projects,
     list_private_projects,
 )
@@ -38,3 +44,43 @@ def test_counts_the_cached_files_of_a_project(tmp_path: Path) -> None:
 def test_an_empty_volume_has_no_projects(tmp_path: Path) -> None:
     assert list_private_projects(tmp_path) == ()
     assert list_cached_projects(tmp_path) == ()
+
+
+@pytest.fixture
+def devpi_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store an upload and a cached file in devpi's database."""
+    (tmp_path / "devpi").mkdir()
+    (tmp_path / "devpi/.sqlite").touch()
+    files = [
+        DatabaseFile(
+            path=tmp_path / f"devpi/+files/{index}/+f/abc/{project}-1.0.tar.gz",
+            index=index,
+            project=project,
+            hash_spec="sha256=00",
+        )
+        for index, project in (("workloads/stable", "acme"), ("root/pypi", "idna"))
+    ]
+    monkeypatch.setattr(inventory, "iter_database_files", lambda _: iter(files))
+
+
+def test_only_uploads_are_private(tmp_path: Path, devpi_files: None) -> None:
+    """A mirror without a cache of its own keeps public files in the same database."""
+    private = (PrivateProject(name="acme", files=("acme-1.0.tar.gz",)),)
+    assert list_private_projects(tmp_path) == private
+
+
+@pytest.mark.parametrize(
+    ("has_cache", "expected"),
+    [
+        (False, {"acme-1.0.tar.gz": None, "idna-1.0.tar.gz": "/root/pypi/+f/abc/idna-1.0.tar.gz"}),
+        (True, {"acme-1.0.tar.gz": None}),
+    ],
+)
+def test_devpi_stores_public_files_only_without_a_cache(
+    tmp_path: Path, devpi_files: None, has_cache: bool, expected: dict[str, Any]
+) -> None:
+    if has_cache:
+        (tmp_path / "public").mkdir()
+    stored = list(iter_stored_files(tmp_path))
+    assert {file.path.name: file.url for file in stored} == expected
+    assert [file.path.name for file in stored if file.is_private] == ["acme-1.0.tar.gz"]
