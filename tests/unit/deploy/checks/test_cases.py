@@ -2,6 +2,9 @@
 
 evidence.json is a file of `mirror doctor --save`; or like.json names another case and the values
 that differ from it, by their paths (nodes.2.ready). expected.json has the expected findings.
+
+tests/unit/cases/neighbors.json has for each check the evidence next to a case that it finds, where
+it finds nothing, and why; with "fires", evidence on the near side of a bound.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import NOT_COLLECTED
 from mirror.core.codec import dump, load
 
-CASES = sorted((Path(__file__).parents[2] / "cases" / "checks").iterdir())
+CHECKS = Path(__file__).parents[2] / "cases" / "checks"
+CASES = sorted(CHECKS.iterdir())
+NEIGHBORS = json.loads((CHECKS.parent / "neighbors.json").read_text())
 
 
 def read_json(path: Path) -> Any:
@@ -29,14 +34,18 @@ def load_case(case: Path) -> Any:
     """Return the evidence of a case as JSON."""
     if (case / "evidence.json").exists():
         return read_json(case / "evidence.json")
-    like = read_json(case / "like.json")
-    evidence = load_case(case.parent / like["like"])
+    return change_case(read_json(case / "like.json"))
+
+
+def change_case(like: Any) -> Any:
+    """Return the evidence of another case with other values."""
+    evidence = load_case(CHECKS / like["like"])
     for path, value in like["set"].items():
         *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
         parent = evidence
         for step in steps:
             parent = parent[step]
-        assert isinstance(parent, list) or last in parent, f"{case.name}: no {path}"
+        assert isinstance(parent, list) or last in parent, f"no {path} in {like['like']}"
         parent[last] = value
     return evidence
 
@@ -124,3 +133,26 @@ def test_finds_nothing_in_a_healthy_cluster() -> None:
     report = judge(load(Evidence, load_case(CASES[0].parent / "whole")), load_categories())
     assert report.findings == ()
     assert {result.outcome for result in report.results} == {"ok"}
+
+
+def list_checks_that_fire(evidence: Any) -> set[str]:
+    report = judge(load(Evidence, evidence), load_categories())
+    return {finding.check for finding in report.findings}
+
+
+def test_every_check_has_a_neighbor() -> None:
+    quiet = {check for check, cases in NEIGHBORS.items() for each in cases if "fires" not in each}
+    assert quiet == {check.id for category in load_categories() for check in category.checks}
+
+
+@pytest.mark.parametrize(
+    ("check", "neighbor"),
+    [
+        pytest.param(check, neighbor, id=f"{check}: {neighbor['why']}")
+        for check, neighbors in NEIGHBORS.items()
+        for neighbor in neighbors
+    ],
+)
+def test_a_neighbor_of_a_case_is_judged_rightly(check: str, neighbor: Any) -> None:
+    fires = neighbor.get("fires", False)
+    assert (check in list_checks_that_fire(change_case(neighbor))) == fires
