@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from deploy.delivery import DeliveryOptions
-from deploy.lifecycle import image as image_module
 from deploy.lifecycle.image import EnsuredImage, ImageRequest, ensure_image, predict_reference
 from images.engine import EngineClient
 from mirror.core.errors import DeliveryError, EngineError, UnfitError
@@ -21,7 +20,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: object) -> EngineClient:
         raise EngineError("no Docker engine answers")
 
-    monkeypatch.setattr(image_module.EngineClient, "connect", connect)
+    monkeypatch.setattr(EngineClient, "connect", connect)
 
 
 def ensure(request: ImageRequest, *, previous: str | None = None) -> EnsuredImage:
