@@ -37,6 +37,8 @@ def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) 
     for category, members in groupby(report.results, key=lambda result: result.category):
         _print_category(category, list(members), found, every_fact)
     _print_gaps(report)
+    for line in report.passed_over:
+        _paragraph(f"– {line}", first=2, indent=4, style="dim")
     printed: dict[Remedy, str] = {}
     for number, finding in enumerate(report.findings, start=1):
         out.print()

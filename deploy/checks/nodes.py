@@ -124,6 +124,13 @@ def _find_node_domains(search: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+def _remove_subdomains(domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the domains without those below another: each zone of a cloud has its own."""
+    return tuple(
+        domain for domain in domains if not any(domain.endswith(f".{other}") for other in domains)
+    )
+
+
 @check("nodes.resolv-conf", "pods inherit the same short search list on every node", Need.POD_DNS)
 def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     configs = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
@@ -143,7 +150,10 @@ def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
             "characters. So programs in one pod use different lists.",
         )
     # the cluster's own domains differ between pods only by the pod's namespace
-    node_domains = {node: _find_node_domains(config.search) for node, config in configs.items()}
+    node_domains = {
+        node: _remove_subdomains(_find_node_domains(config.search))
+        for node, config in configs.items()
+    }
     counts = Counter(node_domains.values())
     if len(counts) < 2:
         return

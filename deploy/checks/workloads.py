@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from deploy.evidence import startup
@@ -12,7 +13,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, error, note, warning
+from deploy.findings.model import Finding, Remedy, Severity, check, error, note, report, warning
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
@@ -36,7 +37,7 @@ _NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
 @check("workloads.failing", "no workload fails because of a download", Need.WORKLOADS)
 def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
     for workload in require_seen(evidence.workloads):
-        failing = [pod for pod in workload.pods if pod.is_failing]
+        failing = workload.failing_pods
         lines = filter_lines((line for pod in failing for line in pod.log_lines), "failed")
         log = "\n".join(lines)
         reports_download = _DOWNLOAD_ERROR.search(log) or _MUSL_ERROR.search(log)
@@ -44,12 +45,17 @@ def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
             continue
         target, namespace = workload.target, workload.namespace
         ndots = [remedies.set_ndots(target, namespace)] if _NAME_ERROR.search(log) else []
+        mirror = startup.get_mirror(evidence)
+        installers = startup.list_installers(workload)
+        if all(startup.uses_mirror(each, mirror) for each in installers):
+            use_mirror = [Remedy("See what the mirror reports.", "workload", "mirror status")]
+        else:
+            use_mirror = [*ndots, remedies.attach_workload(target, namespace)]
         yield error(
             f"{workload.title} fails because its downloads fail",
-            *ndots,
-            remedies.attach_workload(target, namespace),
+            *use_mirror,
             remedies.build_image(workload.title),
-            remedies.publish_environment(namespace),
+            *([] if mirror and mirror.ready else [remedies.publish_environment(namespace)]),
             nodes=dict.fromkeys(pod.node for pod in failing if pod.node),
             evidence=(
                 *(
@@ -181,12 +187,48 @@ def check_isolated(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+@check(
+    "workloads.proxy",
+    "no workload asks a proxy for the mirror",
+    Need.MIRROR,
+    Need.WORKLOADS,
+)
+def check_proxies(evidence: Evidence) -> Iterator[Finding]:
+    mirror = startup.get_mirror(evidence)
+    if mirror is None or not mirror.recorded_address:
+        return
+    for workload in require_seen(evidence.workloads):
+        for container in workload.containers:
+            variables = dict(each.split("=", 1) for each in container.env)
+            found = startup.find_proxy(variables, mirror.recorded_address, mirror.port)
+            if found is None or not startup.uses_mirror(container, mirror):
+                continue
+            proxy, exceptions = found
+            values = " ".join(f"{name}={shlex.quote(v)}" for name, v in exceptions.items())
+            yield report(
+                Severity.ERROR if workload.failing_pods else Severity.WARNING,
+                f"{workload.title} asks the proxy in {proxy} for the mirror",
+                Remedy(
+                    "Except the mirror's address from the proxy.",
+                    "workload",
+                    f"kubectl -n {workload.namespace} set env {workload.target} {values}",
+                    side_effect="its pods restart",
+                ),
+                evidence=(
+                    f"container {container.name}: {proxy}={variables[proxy]}, NO_PROXY="
+                    f"{variables.get('NO_PROXY') or variables.get('no_proxy') or '(not set)'}",
+                ),
+                why="uv and pip send every request to the proxy, which cannot reach an address "
+                "inside the cluster, unless NO_PROXY has the address.",
+            )
+            break
+
+
 @check("workloads.other", "no workload fails for another reason", Need.WORKLOADS)
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     failures = []
     for workload in require_seen(evidence.workloads):
-        pods = [pod for pod in workload.pods if pod.trouble not in _NOT_STARTED]
-        failing = [pod for pod in pods if pod.is_failing]
+        failing = [pod for pod in workload.failing_pods if pod.trouble not in _NOT_STARTED]
         lines = (line for pod in failing for line in pod.log_lines)
         if failing and not filter_lines(lines, "failed"):
             failures.append((workload, failing[0].trouble or failing[0].phase))
@@ -205,10 +247,12 @@ def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+# the causes first: `next:` is the first remedy of the first of the worst findings
 CHECKS = (
-    check_failing_downloads,
     check_missing_config,
-    check_unmirrored,
     check_isolated,
+    check_proxies,
+    check_failing_downloads,
+    check_unmirrored,
     check_other_failures,
 )

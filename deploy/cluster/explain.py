@@ -17,7 +17,7 @@ def explain_pod(cluster: Cluster, namespace: str, name: str) -> str:
     try:
         pod = cluster.get("Pod", name, namespace)
         lines = list(_describe_states(pod)) if pod else [f"pod {name}: does not exist"]
-        lines += list(_list_warnings(cluster, namespace, "Pod", name))
+        lines += list(list_warnings(cluster, namespace, "Pod", name))
         for container in _list_failing_containers(pod or {}):
             log = cluster.tail_log(namespace, name, container, lines=_MAX_LOG_LINES).strip()
             if log:
@@ -37,7 +37,7 @@ def explain_claim(cluster: Cluster, namespace: str, name: str) -> str:
         phase = claim.get("status", {}).get("phase", "Unknown")
         if phase == "Bound":
             return ""
-        warnings = _list_warnings(cluster, namespace, "PersistentVolumeClaim", name)
+        warnings = list_warnings(cluster, namespace, "PersistentVolumeClaim", name)
         return "\n".join([f"volume claim {name}: {phase}", *warnings])
     except ClusterError as error:
         return f"(no explanation available: {error})"
@@ -59,7 +59,8 @@ def _describe_states(pod: Object) -> Iterator[str]:
             yield f"container {status['name']}: {state} {text}".rstrip()
 
 
-def _list_warnings(cluster: Cluster, namespace: str, kind: str, name: str) -> Iterator[str]:
+def list_warnings(cluster: Cluster, namespace: str, kind: str, name: str) -> Iterator[str]:
+    """Yield the last warning events about an object."""
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
     events = cluster.list("Event", namespace, fields=fields)
     events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")

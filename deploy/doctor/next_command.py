@@ -17,10 +17,13 @@ _UP = "mirror up"
 def choose_next_command(findings: Sequence[Finding], evidence: Evidence) -> str:
     """Return the command to run first: it works when it is pasted. Empty if nothing was found.
 
-    Findings about a workload come before those about the cluster: their remedies reach less.
+    Findings about a workload come before those about the cluster: their remedies reach less. If no
+    command is complete, it is the one that explains the worst finding.
     """
     candidates = sorted(findings, key=_rank)
-    return next(_iter_commands(candidates, _runs_mirror(evidence)), "")
+    commands = _iter_commands(candidates, _runs_mirror(evidence))
+    explain = f"mirror doctor --explain {candidates[0].check}" if candidates else ""
+    return next(commands, explain)
 
 
 def _rank(finding: Finding) -> tuple[int, bool]:

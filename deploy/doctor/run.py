@@ -91,6 +91,7 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
         results=tuple(results),
         findings=tuple(findings),
         next_command=choose_next_command(findings, evidence),
+        passed_over=tuple(gap.reason for gap in evidence.left_out if gap.expected),
     )
 
 

@@ -90,7 +90,9 @@ def _build_readers(
 
     def read_all_nodes(cluster: Cluster) -> tuple[NodeState, ...]:
         nodes, others = read_nodes_and_others(cluster)
-        left_out.extend(EvidenceGap(need=Need.NODES, reason=reason) for reason in others)
+        left_out.extend(
+            EvidenceGap(need=Need.NODES, reason=reason, expected=True) for reason in others
+        )
         return nodes
 
     return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deploy.cluster.client import ApiError, Cluster, Object
-from deploy.cluster.explain import explain_claim, explain_pod
+from deploy.cluster.explain import explain_claim, explain_pod, list_warnings
 from deploy.cluster.objects import get_containers, get_image, get_name, read_volume_nodes
 from deploy.evidence.masking import mask_text
 from deploy.evidence.publications import (
@@ -104,7 +104,11 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
     stateful_set, pod = objects.stateful_set, objects.pod
     ready = bool(stateful_set and stateful_set.get("status", {}).get("readyReplicas"))
     replicas = stateful_set["spec"].get("replicas", 1) if stateful_set else None
-    explanation = explain_pod(cluster, namespace, POD_NAME) if replicas and not ready else ""
+    explanation: list[str] = []
+    if replicas and not ready:
+        explanation = explain_pod(cluster, namespace, POD_NAME).splitlines()
+        if pod is None:  # a quota or an admission policy refuses it
+            explanation += list_warnings(cluster, namespace, "StatefulSet", NAME)
     return MirrorState(
         namespace=namespace,
         recorded_address=record.cluster_ip or "",
@@ -117,7 +121,7 @@ def read_mirror(cluster: Cluster, namespace: str) -> MirrorState:
         node=(pod or {}).get("spec", {}).get("nodeName", ""),
         image=get_image(stateful_set) if stateful_set else "",
         recorded_image=record.image or "",
-        trouble=tuple(mask_text(line) for line in explanation.splitlines()),
+        trouble=tuple(mask_text(line) for line in explanation),
         error_lines=tuple(_read_disk_errors(cluster, pod)) if pod else (),
         volume=_describe_claim(cluster, objects.claim) if objects.claim else None,
         published=tuple(_read_published(cluster, namespace, record)),

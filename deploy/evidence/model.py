@@ -43,10 +43,14 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceGap:
-    """A part of a subject that could not be observed, although the rest was."""
+    """A part of a subject that was not observed, although the rest was.
+
+    ``expected``: nobody has to observe it, e.g. a node of another system. Checks do not miss it.
+    """
 
     need: Need
     reason: str
+    expected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,7 @@ class Evidence:
                 if isinstance(node.view, Unseen):
                     reasons.setdefault(node.view.reason, []).append(node.node)
             return tuple(f"{', '.join(nodes)}: {reason}" for reason, nodes in reasons.items())
-        return tuple(gap.reason for gap in self.left_out if gap.need is need)
+        return tuple(gap.reason for gap in self.left_out if gap.need is need and not gap.expected)
 
     def is_unseen(self, need: Need) -> bool:
         """Whether nothing at all of this subject was seen."""

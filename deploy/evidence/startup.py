@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from deploy.evidence.log_lines import filter_lines
@@ -12,10 +12,13 @@ from deploy.evidence.model import Evidence
 from deploy.evidence.unseen import Unseen
 from deploy.evidence.workloads import Workload, WorkloadContainer
 from deploy.manifests.model import ENV_MAP
+from mirror.http_pool import bypasses_proxy
 
 DownloadKind: TypeAlias = Literal["packages", "python", "models"]
 
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+_NO_PROXY = ("NO_PROXY", "no_proxy")
 _TRUE = {"1", "true", "yes", "on"}
 _INSTALLS = re.compile(
     r"\b(uvx\s+[\w.\[-]|uv\s+(-\S+\s+)*(run|sync|pip\s+(install|sync)|tool\s+(run|install)|add)\b"
@@ -87,6 +90,23 @@ def uses_mirror(container: WorkloadContainer, mirror: MirrorState | None) -> boo
     if url is not None:
         return bool(mirror and mirror.recorded_address and f"//{mirror.recorded_address}:" in url)
     return ENV_MAP in container.env_maps
+
+
+def find_proxy(
+    variables: Mapping[str, str | None], address: str, port: int
+) -> tuple[str, Mapping[str, str]] | None:
+    """Return the variable whose proxy is asked for the mirror; None if none is.
+
+    Also returns the variables that except the mirror from the proxy, with what they have now.
+    """
+    proxy = next((name for name in _PROXIES if variables.get(name)), None)
+    present = {name: value for name in _NO_PROXY if (value := variables.get(name))}
+    if proxy is None or bypasses_proxy(address, port, ",".join(present.values())):
+        return None
+    return proxy, {
+        name: ",".join(filter(None, (value, address)))
+        for name, value in (present or {_NO_PROXY[0]: ""}).items()
+    }
 
 
 def ignores_index(container: WorkloadContainer) -> bool:

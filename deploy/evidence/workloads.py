@@ -70,13 +70,17 @@ class WorkloadPod:
     @property
     def is_failing(self) -> bool:
         """Whether it failed, cannot start, or restarted and is not Ready."""
+        if self.phase == "Succeeded":
+            return False  # a Job's container may have been started again before
         restarts = self.restarts > 0 and not self.ready
         return restarts or self.phase == "Failed" or bool(self.trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The pods of one owner, or one pod without an owner; described by its newest pod.
+    """The pods of one owner, the newest first, or one pod without an owner.
+
+    The newest pod describes it.
 
     ``proof`` is the pods' annotation about a proven image, empty if there is none.
     ``runs_other_image``: the annotation names another image than the one that runs.
@@ -93,6 +97,19 @@ class Workload:
     proof: str = ""
     runs_other_image: bool = field(default=False, metadata=json_key("disproved"))
     isolated_by: tuple[str, ...] = ()
+
+    @property
+    def failing_pods(self) -> tuple[WorkloadPod, ...]:
+        """The pods that fail now.
+
+        One that has ended and was replaced is no longer of interest: its node was drained or shut
+        down, or its Job tried again.
+        """
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod.is_failing and (pod.phase != "Failed" or pod is self.pods[0])
+        )
 
     @property
     def is_proved(self) -> bool:

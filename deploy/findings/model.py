@@ -134,13 +134,15 @@ class CheckResult:
 class DoctorReport:
     """All results in the order of the checks, and all findings, the worst first.
 
-    ``next_command`` is the one to run first; empty if nothing was found.
+    ``next_command`` is the one to run first; empty if nothing was found. ``passed_over`` names what
+    was left out on purpose, such as nodes of another system.
     """
 
     context: str
     results: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     next_command: str = field(default="", metadata=json_key("next"))
+    passed_over: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> tuple[CheckResult, ...]:

@@ -61,9 +61,10 @@ class CorefileBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCorefile:
-    """The blocks of a Corefile, without its imports outside of blocks."""
+    """The blocks of a Corefile. ``imports_blocks``: it imports more, which are not among them."""
 
     blocks: tuple[CorefileBlock, ...]
+    imports_blocks: bool = False
 
     @property
     def server_blocks(self) -> tuple[CorefileBlock, ...]:
@@ -117,14 +118,16 @@ def parse(text: str) -> ParsedCorefile:
     """Parse a Corefile. Raises CorefileError if CoreDNS would reject its structure."""
     parser = _Parser(text)
     blocks = []
+    imports_blocks = False
     while not parser.is_at_end:
         if parser.text == "import":
+            imports_blocks = True
             parser.skip_line()
             continue
         block = parser.read_block()
         if block.keys:
             blocks.append(block)
-    return ParsedCorefile(blocks=tuple(blocks))
+    return ParsedCorefile(blocks=tuple(blocks), imports_blocks=imports_blocks)
 
 
 def parse_fragment(text: str) -> CorefileBlock:

@@ -11,14 +11,11 @@ from deploy.cluster.client import Object
 from deploy.cluster.managers import find_manager, is_reconciling
 from deploy.cluster.objects import get_all_containers
 from deploy.evidence.isolation import EgressRules, render_allow_command
-from deploy.evidence.startup import INDEX_VARIABLES
+from deploy.evidence.startup import INDEX_VARIABLES, find_proxy
 from deploy.manifests.model import ENV_MAP
-from mirror.http_pool import bypasses_proxy
 
 _EXTRA_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _CONFIG_FILES = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE")
-_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-_NO_PROXY = ("NO_PROXY", "no_proxy")
 _UV = re.compile(r"(^|[\s/])uvx?(\s|$)")
 _CACHES = ("UV_CACHE_DIR", "UV_NO_CACHE", "XDG_CACHE_HOME")
 
@@ -71,15 +68,12 @@ def _describe_container(container: Object, rules: EgressRules) -> Iterator[str]:
                 f"takes ConfigMap {ENV_MAP} with the prefix {source['prefix']}, which no installer "
                 "reads: it is added again without one"
             )
-    if rules.mirror and (proxies := [name for name in _PROXIES if variables.get(name)]):
-        address, port = rules.mirror.addresses[0], rules.mirror.port
-        values = [value for name in _NO_PROXY if (value := variables.get(name))]
-        if not bypasses_proxy(address, port, ",".join(values)):
-            present = next(iter(values), "")
-            yield (
-                f"sets {proxies[0]} and asks that proxy for the mirror: add its address, "
-                f"NO_PROXY={','.join(filter(None, (present, address)))}"
-            )
+    if rules.mirror and (
+        found := find_proxy(variables, rules.mirror.addresses[0], rules.mirror.port)
+    ):
+        proxy, exceptions = found
+        assignments = " ".join(f"{name}={value}" for name, value in exceptions.items())
+        yield f"sets {proxy} and asks that proxy for the mirror: add its address, {assignments}"
     if _runs_uv(container) and _has_no_cache(container, variables):
         yield (
             "runs uv with a read-only root file system: mount an emptyDir and set UV_CACHE_DIR to "

@@ -9,6 +9,7 @@ RANK = 30  # its position in the report
 
 CHECKS = (
     server.check_service,
+    server.check_corefile,
     server.check_forward,
     server.check_answers,
     search_list.check_search_domains,

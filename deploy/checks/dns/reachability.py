@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
-from deploy.checks.dns.wording import describe_answers, iter_name_views, quote_program
+from deploy.checks.dns.wording import (
+    describe_answers,
+    iter_answered_views,
+    iter_name_views,
+    quote_program,
+)
 from deploy.evidence.model import Evidence, Need
+from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
 from deploy.findings.model import Finding, Remedy, Severity, check, error, report, warning
 from deploy.findings.phrases import group_by_line, on_nodes
-from mirror.probe.model import ConnectionAttempt, NameView, SearchStep
+from mirror.probe.model import ConnectionAttempt, NameView, ProgramRun, SearchStep
 
 # the codes that explain a missing address; an answer with another code was not usable
 _CODES = {"NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED", "TIMEOUT"}
@@ -35,12 +42,13 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
         yield error(
             f"{name} has no IPv4 address {on_nodes(steps)}",
             Remedy("Check the spelling of the name.", "workload"),
-            remedies.USE_MIRROR,
             Remedy(
                 "See which server CoreDNS forwards to (`forward`), and query it yourself.",
                 "cluster",
-                "kubectl -n kube-system get configmap coredns -o yaml",
+                _show_corefile_command(evidence),
             ),
+            # a mirror would ask the same servers for its upstream
+            replace(remedies.USE_MIRROR, insufficient=True),
             nodes=steps,
             evidence=group_by_line(
                 {node: describe_answers(step.a, step.aaaa) for node, step in steps.items()}
@@ -49,18 +57,29 @@ def check_names(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def _show_corefile_command(evidence: Evidence) -> str:
+    corefile = evidence.corefile
+    if isinstance(corefile, Unseen) or corefile is None:
+        return "kubectl -n kube-system get configmaps"
+    return f"kubectl -n {corefile.namespace} get configmap {corefile.name} -o yaml"
+
+
 @check("dns.ipv6-answers", "DNS only returns IPv6 addresses that pods can reach", Need.POD_DNS)
 def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
     names: dict[str, dict[str, NameView]] = {}
+    with_ipv6 = {node for node, view in iter_answered_views(evidence) if view.ipv6_addresses}
     for node, view in iter_name_views(evidence):
         ipv6, ipv4 = _split_families(view)
         failures = {"unreachable"} | ({"timeout"} if _any_connects(ipv4) else set())
-        if ipv6 and all(connection.outcome in failures for connection in ipv6):
+        if not ipv6 or not all(connection.outcome in failures for connection in ipv6):
+            continue
+        # without an IPv6 address of its own, a pod is not expected to use the others
+        if node in with_ipv6 or not _any_connects(ipv4) or _list_stopped_runs(view):
             names.setdefault(view.name, {})[node] = view
     for name, views in names.items():
         view = next(iter(views.values()))
         ipv6, ipv4 = _split_families(view)
-        failed_runs = [run for run in view.programs if run.libc == "musl" and "nreach" in run.text]
+        failed_runs = _list_stopped_runs(view)
         connects = _any_connects(ipv4)
         severity = Severity.ERROR if failed_runs else Severity.NOTE
         yield report(
@@ -106,6 +125,11 @@ def check_egress(evidence: Evidence) -> Iterator[Finding]:
                 "intended, use the mirror."
             ),
         )
+
+
+def _list_stopped_runs(view: NameView) -> list[ProgramRun]:
+    """Return the programs that did not get past an address that cannot be reached."""
+    return [run for run in view.programs if run.libc == "musl" and "nreach" in run.text]
 
 
 def _split_families(view: NameView) -> tuple[list[ConnectionAttempt], list[ConnectionAttempt]]:

@@ -184,18 +184,32 @@ def check_search_root(evidence: Evidence) -> Iterator[Finding]:
 
 @check("dns.programs", "musl, glibc and busybox programs resolve the same names", Need.POD_DNS)
 def check_programs(evidence: Evidence) -> Iterator[Finding]:
+    names: dict[str, dict[str, NameView]] = {}
     for node, view in iter_name_views(evidence):
         if any(step.suffix and step.musl in _STOPPED for step in view.steps):
             continue  # dns.search-domains reports it
-        gave_up = [run for run in view.programs if run.libc == "musl" and run.outcome in GAVE_UP]
         resolved = any(run.libc == "glibc" and run.outcome == "resolves" for run in view.programs)
-        if gave_up and resolved:
-            yield warning(
-                f"{gave_up[0].program} cannot resolve {view.name} on {node}, glibc can",
-                remedies.USE_MIRROR,
-                nodes=(node,),
-                evidence=(quote_program(run) for run in view.programs),
-                why="A DNS server answers only one of the two questions (A and AAAA), or does not "
-                "always answer: musl gives up at the first bad answer.",
-                table=_build_table(node, view),
-            )
+        if resolved and _list_given_up(view):
+            names.setdefault(view.name, {})[node] = view
+    for name, views in names.items():
+        node, view = next(iter(views.items()))
+        own = next(step for step in view.steps if not step.suffix)
+        denies_aaaa = bool(own.a.addresses) and own.aaaa.code != "NOERROR"
+        yield warning(
+            f"{_list_given_up(view)[0].program} cannot resolve {name} {on_nodes(views)}, glibc can",
+            remedies.USE_MIRROR,
+            *([remedies.FILTER_IPV6_ANSWERS] if denies_aaaa else []),
+            nodes=views,
+            evidence=(quote_program(run) for run in view.programs),
+            why=f"The answer to AAAA is {describe_answer(own.aaaa)}, although the name exists, and "
+            "musl gives up at it. A `template` of CoreDNS, or the server it forwards to, answers "
+            "so; without an IPv6 address it should be NOERROR."
+            if denies_aaaa
+            else "A DNS server answers only one of the two questions (A and AAAA), or does not "
+            "always answer: musl gives up at the first bad answer.",
+            table=_build_table(node, view),
+        )
+
+
+def _list_given_up(view: NameView) -> list[ProgramRun]:
+    return [run for run in view.programs if run.libc == "musl" and run.outcome in GAVE_UP]

@@ -42,8 +42,14 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
             "runs.",
         )
         return
+    over_quota = Remedy(
+        "Raise the quota, or delete what is not needed there.",
+        "namespace",
+        f"kubectl -n {state.namespace} describe resourcequotas",
+    )
     yield error(
         "the mirror's pod is not Ready" + (f" on {state.node}" if state.node else ""),
+        *([over_quota] if "exceeded quota" in " ".join(state.trouble) else []),
         remedies.run_mirror_up("Start it again; if that fails, the command says why."),
         Remedy(
             "See why it does not start.",
@@ -58,6 +64,8 @@ def check_running(evidence: Evidence) -> Iterator[Finding]:
 
 def _explain_not_ready(evidence: Evidence, state: MirrorState) -> str:
     trouble = " ".join(state.trouble)
+    if "exceeded quota" in trouble:
+        return "A ResourceQuota of its namespace leaves no room for the pod."
     if "Pending" in trouble and state.volume and state.volume.phase != "Bound":
         return "Its volume does not exist yet: see mirror.volume."
     if "ImagePull" in trouble or "ErrImage" in trouble:

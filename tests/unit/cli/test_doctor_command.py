@@ -46,7 +46,7 @@ def test_reports_the_findings_of_the_field_cluster() -> None:
     assert works < first < out.index("mirror fix search-domains"), "tried: ndots does not suffice"
     assert "but does not connect. [one workload; not enough alone]" in out
     assert result.stdout.endswith(
-        "1 error, 3 warnings, 38 not (fully) observed\n"
+        "1 error, 3 warnings, 39 not (fully) observed\n"
         "verdict: pods fail: search domain communityfibre.co.uk is poisoned\n"
         "next: mirror up\n"
     )
@@ -55,7 +55,7 @@ def test_reports_the_findings_of_the_field_cluster() -> None:
 def test_reports_a_healthy_cluster() -> None:
     result = run_doctor("healthy")
     assert result.exit_code == 0
-    assert "✓ dns        9\n" in result.stdout
+    assert "✓ dns        10\n" in result.stdout
     assert "nothing found" not in result.stdout, "the evidence of an older version has gaps"
 
 

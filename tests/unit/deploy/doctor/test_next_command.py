@@ -24,8 +24,9 @@ def finding(*commands: str, check: str = "dns.egress") -> Finding:
 @pytest.mark.parametrize(
     ("commands", "expected"),
     [
-        ((), ""),
-        (("",), ""),
+        ((), "mirror doctor --explain dns.egress"),
+        (("",), "mirror doctor --explain dns.egress"),
+        (("build-image PATH",), "mirror doctor --explain dns.egress"),
         (("mirror fix dns",), "mirror fix dns"),
         (("mirror attach deployment/NAME -n NAMESPACE", "mirror fix dns"), "mirror fix dns"),
         (("build-image PATH", "a && b"), "a && b"),
@@ -37,6 +38,10 @@ def test_takes_the_first_command_that_can_be_pasted(
     commands: tuple[str, ...], expected: str
 ) -> None:
     assert choose_next_command([finding(*commands)], EVIDENCE) == expected
+
+
+def test_gives_no_command_if_nothing_was_found() -> None:
+    assert choose_next_command([], EVIDENCE) == ""
 
 
 def test_does_not_start_a_mirror_that_runs() -> None:
