@@ -51,6 +51,7 @@ class BuildOptions:
     project: str | None
     source: str | None
     recipe_file: Path | None
+    package: str | None
     extras: tuple[str, ...]
     groups: tuple[str, ...]
     base: str | None
@@ -166,15 +167,16 @@ def _build(
             _save_archive(engine, report.reference, options.archive)
         digest = engine.push(report.reference, progress) if options.push else ""
         delivered = delivery.deliver(engine, report, progress) if delivery else ""
+    commands: tuple[str, ...] = ()
     if options.deployment:
         image = delivered or report.reference + (f"@{digest}" if digest else "")
-        _write_deployments(options.deployment, checked.request.recipe, report, image)
+        commands = _write_deployments(options.deployment, checked.request.recipe, report, image)
     if options.report:
         options.report.write_text(json.dumps(dump(report), indent=2) + "\n")
     if options.sbom:
         options.sbom.write_text(render_sbom(report))
     if output == "table":
-        print_build_report(report, delivered, options.deployment)
+        print_build_report(report, delivered, commands)
     else:
         terminal.document(report, output)
 
@@ -228,19 +230,17 @@ def _choose_recipe(
     path = options.recipe_file
     if path is None and project in list_recipe_names():
         path = RECIPES / f"{project}.toml"
-    if path:
-        reading = _read_recipe_file(path)
-    else:
-        with open_source(source, "", deadline) as opened:
-            reading = read_source_project(opened, base=options.base)
+    reading = _read_recipe_file(path) if path else _read_project(source, options, deadline)
     changed = change_recipe(reading.recipe, options.settings)
     recipe = replace(
         changed,
+        package=options.package or changed.package,
         base=options.base or changed.base,
         extras=tuple(dict.fromkeys((*changed.extras, *options.extras))),
         groups=tuple(dict.fromkeys((*changed.groups, *options.groups))),
     )
     given = (
+        ("package", options.package or ""),
         ("base", options.base or ""),
         ("extras", ", ".join(options.extras)),
         ("groups", ", ".join(options.groups)),
@@ -251,6 +251,21 @@ def _choose_recipe(
         reading=replace(reading, recipe=recipe),
         given=tuple((name, value) for name, value in given if value),
     )
+
+
+def _read_project(source: str, options: BuildOptions, deadline: Deadline) -> ProjectReading:
+    """Read a project, or the member of its workspace that an option or its Dockerfile names."""
+    package = options.package or ""
+    with open_source(source, "", deadline, package=package) as opened:
+        reading = read_source_project(opened, base=options.base)
+    member = reading.recipe.package
+    if package or not member:
+        return reading
+    with open_source(source, "", deadline, package=member) as opened:
+        inner = read_source_project(opened, base=options.base)
+    found = tuple(entry for entry in reading.conclusions if entry.key == "package")
+    recipe = replace(inner.recipe, package=member)
+    return replace(inner, recipe=recipe, conclusions=(*found, *inner.conclusions))
 
 
 def _read_recipe_file(path: Path) -> ProjectReading:
@@ -332,12 +347,26 @@ def _save_archive(engine: EngineClient, reference: str, path: Path) -> None:
 
 def _write_deployments(
     path: Path, recipe: ApplicationRecipe, report: BuildReport, image: str
-) -> None:
-    """Write the application's objects; pods are annotated with every digest of the image."""
-    from deploy.manifests.application import render_application
+) -> tuple[str, ...]:
+    """Write the application's objects; pods are annotated with every digest of the image.
+
+    Returns the commands that create them.
+    """
+    from deploy.manifests.application import (
+        list_config_keys,
+        name_config_map,
+        render_application,
+    )
 
     digests = [report.id, *image.partition("@")[2:]]
     is_proved = report.proof_verdict == "passed"
     proved = tuple(digest for digest in digests if digest) if is_proved else ()
     with path.open("w") as file:
-        terminal.yaml_documents(render_application(recipe, image, proved), file)
+        objects = render_application(recipe, image, proved, report.mounts)
+        terminal.yaml_documents(objects, file)
+    apply = shlex.join(("kubectl", "apply", "-f", str(path)))
+    if not report.mounts:
+        return (apply,)
+    files = [f"--from-file={key}={key}" for key in list_config_keys(report.mounts).values()]
+    name = name_config_map(recipe)
+    return shlex.join(("kubectl", "create", "configmap", name, *files)), apply

@@ -136,6 +136,11 @@ def advise_on_failure(
                 text=f"{subject} may not write {place or 'a file'}: only {folder} and /tmp belong "
                 "to the user"
             )
+        case Cause.ADDRESS:
+            return Advice(
+                text=f"{subject} cannot listen on its address: let it bind to 0.0.0.0, at a port "
+                "of its own; neither the proof nor every pod has an IPv6 address"
+            )
         case Cause.DOWNLOAD:
             return Advice(
                 text=f"{subject} misses a file that it would download: put it into the image, as a "

@@ -54,6 +54,7 @@ class ApplicationRecipe:
     base: str = "python:3.12-slim-bookworm"
     title: str = ""
     subdirectory: str = ""  # of the source, if the project is not at its root
+    package: str = ""  # the member of a uv workspace; empty for the one at the source's folder
     lock: str = ""  # the lock in the project's folder; empty for the first one with a usual name
     build_packages: tuple[str, ...] = ()
     run_packages: tuple[str, ...] = ()
@@ -121,7 +122,7 @@ def _find_invalid(recipe: ApplicationRecipe) -> Iterator[tuple[str, object]]:
         "user": (recipe.user,),
         "folder": (recipe.folder,),
         "packages": (*recipe.build_packages, *recipe.run_packages),
-        "extras": (*recipe.extras, *recipe.groups),
+        "extras": (*recipe.extras, *recipe.groups, *filter(None, [recipe.package])),
         "writable": (*places, *templates, *filter(None, [recipe.workdir])),
         "environment": (variable for variable, _ in environment),
         "expected_hosts": (*recipe.expected_hosts, *services),

@@ -49,7 +49,7 @@ from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
 from images.shared_build import build_unnamed, get_base_image
 from images.source import ProjectSource, open_source
 from images.source_facts import read_source_facts
-from images.vendor import PrivateIndex, check_names, vendor
+from images.vendor import PrivateIndex, check_sources, vendor
 from mirror.core.errors import EngineError, MirrorError, RefusedError
 from mirror.core.progress import SILENT, Progress
 from mirror.core.wait import Deadline
@@ -105,9 +105,11 @@ def check_request(request: BuildRequest, deadline: Deadline) -> Iterator[Checked
 
     Raises InputError for a mistake in the project or the options.
     """
-    with open_source(request.source, request.recipe.subdirectory, deadline) as source:
+    recipe = request.recipe
+    subdirectory = recipe.subdirectory
+    with open_source(request.source, subdirectory, deadline, package=recipe.package) as source:
         lock = _read_lock(request, source, deadline)
-        check_names(lock, request.vendor_sources)
+        check_sources(lock, request.vendor_sources)
         check_base_tag(request.recipe.base, source.folder / source.project, lock)
         yield CheckedRequest(request=request, source=source, lock=lock)
 

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     FILE = "file"
     SETTINGS = "settings"
     PERMISSION = "permission"
+    ADDRESS = "address"  # one to listen on: it is not there, or in use
     SYNTAX = "syntax"
     UNKNOWN = "unknown"
 
@@ -73,6 +74,12 @@ _TYPES = (  # cause → names of exceptions: any class of the exception counts
 )
 _TEXTS = (  # cause → what a message says, tried in this order
     (
+        Cause.ADDRESS,
+        r"\bbind(ing)?\b.*(address|errno 9[89]\b)|address already in use|\beaddrinuse\b"
+        r"|(invalid address|connection in use): \(|can't connect to \('"
+        r"|failed to (listen|bind)|errno 98\b",
+    ),
+    (
         Cause.LIBRARY,
         r"cannot open shared object file|(find|load|open|locate) \S+ (shared )?library"
         r"|library (\S+ )?(is )?(not found|could not be found|not loaded|missing)"
@@ -106,7 +113,8 @@ _TEXTS = (  # cause → what a message says, tried in this order
         r"|cannot assign requested address|name resolution|name or service not known"
         r"|translate host name|no address associated|getaddrinfo|nodename nor servname"
         r"|max retries|timed? ?out|unreachable|unavailable|not (be )?(available|reachable|reached)"
-        r"|errno (111|-2|-3|101|113)\b|server selection|no servers|is down\b|lost connection",
+        r"|err(no|or) (99|111|-2|-3|101|113)\b|\be(addrnotavail|connrefused|hostunreach)\b"
+        r"|server selection|no servers|is down\b|lost connection",
     ),
 )
 _URL_HOST = re.compile(r"https?://([A-Za-z0-9.-]+)")
@@ -176,7 +184,7 @@ def classify_error(error: RaisedError, allowed: Sequence[str] = ()) -> Cause | N
     if any(not is_allowed(host, allowed) for host in _URL_HOST.findall(error.text)):
         return Cause.DOWNLOAD if _classify_text(error.text) else None
     if "ModuleNotFoundError" not in names and (cause := _classify_text(error.text)) in (
-        *(Cause.LIBRARY, Cause.DOWNLOAD),
+        *(Cause.ADDRESS, Cause.LIBRARY, Cause.DOWNLOAD),
     ):
         return cause
     if cause := _classify_type(error):

@@ -14,7 +14,7 @@ from pathlib import Path
 from images.engine.docker_context import list_context_paths
 from images.project.git_version import takes_version_from_git
 from images.project.metadata_files import list_metadata_files
-from images.project.workspace import Workspace, choose_member, find_workspace
+from images.project.workspace import Workspace, choose_member, find_package, find_workspace
 from mirror.core.errors import InputError, ProgramError
 from mirror.core.process import run
 from mirror.core.wait import Deadline
@@ -45,26 +45,37 @@ class ProjectSource:
 
 
 @contextmanager
-def open_source(location: str, subdirectory: str, deadline: Deadline) -> Iterator[ProjectSource]:
-    """Yield the project at DIR or GIT_URL[@REV]. Raises InputError if there is none."""
+def open_source(
+    location: str, subdirectory: str, deadline: Deadline, *, package: str = ""
+) -> Iterator[ProjectSource]:
+    """Yield the project at DIR or GIT_URL[@REV]. Raises InputError if there is none.
+
+    ``package`` is the name of a member of its workspace.
+    """
     if not _GIT_URL.match(location):
-        yield read_source(_find_project(Path(location), subdirectory), deadline)
+        yield read_source(_find_project(Path(location), subdirectory), deadline, package=package)
         return
     checkout = Path(tempfile.mkdtemp(prefix="pypi-mirror-source-"))
     try:
         clone(location, checkout, deadline)
-        fetch_tags(location, checkout, _find_project(checkout, subdirectory), deadline)
-        yield read_source(_find_project(checkout, subdirectory), deadline)
+        project = _find_project(checkout, subdirectory)
+        fetch_tags(location, checkout, project, deadline)
+        try:
+            source = read_source(project, deadline, package=package)
+        except InputError as error:  # the checkout will be gone when the command is pasted
+            error.next_step = error.next_step.replace(str(checkout), location)
+            raise
+        yield source
     finally:
         shutil.rmtree(checkout, ignore_errors=True)
 
 
-def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
+def read_source(folder: Path, deadline: Deadline, *, package: str = "") -> ProjectSource:
     """List the files of a project that .dockerignore does not exclude.
 
     For a member of a workspace, these are the files of the root, without members that it does not
-    need. Files that its build backend reads are never excluded. Raises InputError for a symbolic
-    link that leads out of the project.
+    need. Files that its build backend reads are never excluded. ``package`` names another member
+    than the folder is. Raises InputError for a symbolic link that leads out of the project.
     """
     if not folder.is_dir():
         raise InputError(
@@ -73,6 +84,8 @@ def read_source(folder: Path, deadline: Deadline) -> ProjectSource:
             next_step="give a folder with a pyproject.toml, or a git URL",
         )
     workspace = find_workspace(folder)
+    if package:
+        folder = find_package(workspace, folder, package)
     root = workspace.root if workspace else folder.resolve()
     member = choose_member(workspace, folder) if workspace else ""
     unneeded = workspace.find_unneeded(member) if workspace else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -53,9 +53,9 @@ class PrivateIndex:
     upload: Callable[[Path], str]
 
 
-def check_names(lock: ProjectLock, names: Iterable[str]) -> None:
-    """Raise InputError for a name of --vendor that is not in the lock."""
-    if unknown := sorted(set(names) - {pin.name for pin in lock.pins}):
+def check_sources(lock: ProjectLock, sources: Mapping[str, str]) -> None:
+    """Raise InputError for a name of --vendor that is not in the lock, and a missing file."""
+    if unknown := sorted(set(sources) - {pin.name for pin in lock.pins}):
         needed = ", ".join(pin.name for pin in lock.pins if pin.origin)
         raise InputError(
             f"--vendor {unknown[0]}: {lock.file} has no such distribution",
@@ -64,6 +64,11 @@ def check_names(lock: ProjectLock, names: Iterable[str]) -> None:
             if needed
             else "leave the option out: an index has everything in the lock",
         )
+    for name, source in sources.items():
+        is_remote = urlsplit(source).scheme not in ("", "file") or source.startswith("git@")
+        path = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
+        if not is_remote and not path.exists():
+            raise _missing(name, source)
 
 
 def vendor(
@@ -76,7 +81,7 @@ def vendor(
 ) -> tuple[ProjectLock, tuple[VendoredDistribution, ...]]:
     """Return the lock with every pin in an index, and what was vendored for that.
 
-    ``sources`` maps canonical names to the user's WHEEL, DIR or URL; `check_names` has accepted
+    ``sources`` maps canonical names to the user's WHEEL, DIR or URL; `check_sources` has accepted
     them. Raises InputError for an origin that cannot be reached, and a file whose hash is not
     locked.
     """
@@ -128,14 +133,19 @@ def _get_wheel(pin: PinnedDistribution, folder: Path, index: str, deadline: Dead
     else:
         path = Path(unquote(urlsplit(url).path) if parts.scheme == "file" else pin.origin)
     if not path.exists():
-        raise InputError(
-            f"cannot vendor {pin.name}: {pin.origin} does not exist",
-            next_step="give a wheel, a folder or a URL",
-        )
+        raise _missing(pin.name, pin.origin)
     if path.is_file():
         in_url = re.findall(r"sha256=([0-9a-f]{64})", fragment)
         _check_hash(pin, url, path, pin.sha256_digests | {*in_url})
     return path if path.suffix == ".whl" else _build_wheel(pin, path, folder, index, deadline)
+
+
+def _missing(name: str, source: str) -> InputError:
+    return InputError(
+        f"cannot vendor {name}: {source} does not exist",
+        why="there is no such file or folder",
+        next_step="give a wheel, a folder or a URL",
+    )
 
 
 def _download(pin: PinnedDistribution, url: str, folder: Path, deadline: Deadline) -> Path:

@@ -29,6 +29,7 @@ _FORMATS = ("table", "json", "yaml")
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes.")
 @click.option("--source", metavar="DIR|GIT_URL[@REV]", help="The project, for a recipe.")
 @click.option("--recipe", "recipe_file", type=_PATH, metavar="FILE", help="Use your own recipe.")
+@click.option("--package", metavar="NAME", help="Build this member of the project's workspace.")
 @click.option("--extra", "extras", multiple=True, metavar="NAME", help="Also install this extra.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Also install this group.")
 @click.option("--base", type=IMAGE, metavar="IMAGE", help="Build on this base image.")
@@ -124,6 +125,7 @@ def build_image(
     build-image .                            any project with a uv.lock
     build-image . --print recipe > my.toml   edit it, then --recipe my.toml
     build-image . --explain                  what was read, what is unknown
+    build-image . --package web              a member of a uv workspace
     build-image . --vendor mylib=../mylib --deliver auto
     """
     from cli import build_workflow

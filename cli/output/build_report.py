@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from cli.output import terminal
 from images.proof import Outcome
@@ -12,8 +11,9 @@ from images.report import BuildReport
 _LISTED = 5  # modules that the report names
 
 
-def print_build_report(report: BuildReport, delivered: str, deployment: Path | None) -> None:
-    """Print a built image. ``delivered`` is the reference that pods use, "" without a delivery."""
+def print_build_report(report: BuildReport, delivered: str, commands: tuple[str, ...]) -> None:
+    """Print a built image. ``delivered`` is the reference that pods use, "" without a delivery;
+    ``commands`` come next."""
     layers = ", ".join(f"{layer.name} {_format_bytes(layer.bytes)}" for layer in report.layers)
     parts = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
     lock = f"{report.lock} {report.lock_sha256[:12]}"
@@ -45,8 +45,7 @@ def print_build_report(report: BuildReport, delivered: str, deployment: Path | N
     ]
     if delivered:
         rows.append(("on the nodes", delivered))
-    if deployment:
-        rows.append(("next", f"kubectl apply -f {deployment}"))
+    rows += [("next", command) for command in commands]
     terminal.facts(report.reference, rows)
 
 

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from images.locks import LockedProject, LockKind, find_named
 from images.locks.drift import find_drift
-from images.locks.second_index import check_indexes
+from images.locks.second_index import take_from_indexes
 from images.toml_file import read_pyproject, read_toml
 from images.uv import export_lock
 from mirror.core.errors import InputError
@@ -28,7 +28,7 @@ def _read(project: LockedProject, path: Path) -> LockFile:
     versions = dict(_list_versions(document))
     pins = tuple(_add_version(pin, versions) for pin in lock.pins)
     lock = replace(lock, pins=pins, requires_python=str(document.get("requires-python", "")))
-    return check_indexes(lock, document, project, path)
+    return take_from_indexes(lock, document, project, path)
 
 
 def _check_up_to_date(project: LockedProject, path: Path, lock: Mapping[str, Any]) -> None:

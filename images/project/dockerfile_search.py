@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from images.project.compose import COMPOSE_FILES, ComposeService, read_compose
 from images.project.dockerfile_stages import Stage, choose_stage, read_stages
+from images.project.run_steps import read_runs
 from mirror.core.errors import InputError
 
 _NAMES = ("Dockerfile", "Containerfile")
@@ -60,13 +63,14 @@ def find_repository(folder: Path) -> Path:
 
 
 def find_dockerfile(
-    folder: Path, repository: Path, variables: Mapping[str, str]
+    folder: Path, repository: Path, variables: Mapping[str, str], package: str = ""
 ) -> DockerfileSearch:
     """Return the first Dockerfile with a stage that has Python.
 
     The order is: what a compose file builds from the folder, the folder, its `docker/` and the
     like, then the same in each parent up to the repository. A Dockerfile of a parent counts only if
-    it names the folder. ``variables`` are values for the variables of compose files.
+    it names the folder, or installs ``package``, the project's name. ``variables`` are values for
+    the variables of compose files.
     """
     looked_at: list[str] = []
     others: list[str] = []
@@ -88,7 +92,9 @@ def find_dockerfile(
             unreadable.append(error)
             continue
         stage = choose_stage(stages, _find_target(service))
-        if stage is not None and stage.uses_python and _is_about(path, folder, repository):
+        if stage is None or not stage.uses_python:
+            continue
+        if _is_about(path, folder, repository) or _installs(stages, package):
             chosen = FoundDockerfile(
                 name=name, context=context, stage=stage, stages=stages, service=service
             )
@@ -176,6 +182,13 @@ def _rank(name: str) -> tuple[bool, bool, int, str]:
     """Return a key by which files for development and for Alpine are last."""
     is_development = _DEVELOPMENT.search(name.lower()) is not None
     return (is_development, "alpine" in name.lower(), name.count("/"), name)
+
+
+def _installs(stages: tuple[Stage, ...], package: str) -> bool:
+    """Whether a stage installs this member of a workspace by its name: `uv sync --package`."""
+    runs = [run for stage in stages for run in stage.runs]
+    members = {canonicalize_name(name) for name, _ in read_runs(runs).members}
+    return bool(package) and canonicalize_name(package) in members
 
 
 def _is_about(path: Path, folder: Path, repository: Path) -> bool:

@@ -38,8 +38,16 @@ from images.project.python_version import (
     read_statements,
 )
 from images.project.reading import Conclusion, Line, NotTaken, ProjectReading, find_line, shorten
-from images.project.run_steps import ALL, RunFindings, read_runs, read_selection, strip_runner
+from images.project.run_steps import (
+    ALL,
+    RunFindings,
+    names_program,
+    read_runs,
+    read_selection,
+    strip_runner,
+)
 from images.project.settings import OWN_VARIABLES, find_hosts, read_example_settings
+from images.project.workspace import find_workspace
 from images.toml_file import read_pyproject
 
 _LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
@@ -74,7 +82,9 @@ class ProjectReader:
         """Return everything that the files say."""
         self._read_name()
         self._read_example()
-        search = find_dockerfile(self.folder, self.repository, self.example)
+        search = find_dockerfile(
+            self.folder, self.repository, self.example, self._find_name() if self.member else ""
+        )
         for error in search.unreadable:
             self.unknown.append(str(error))
         statements = self._list_statements(search.found)
@@ -107,15 +117,19 @@ class ProjectReader:
             values.append(value)
             self._conclude(key, value, line)
 
+    def _find_name(self) -> str:
+        poetry = self.pyproject.get("tool", {}).get("poetry", {})
+        return str(self.pyproject.get("project", {}).get("name") or poetry.get("name") or "")
+
     def _read_name(self) -> None:
         project = self.pyproject.get("project", {})
         poetry = self.pyproject.get("tool", {}).get("poetry", {})
-        name = project.get("name") or poetry.get("name")
+        name = self._find_name()
         line = Line(file=str(self.folder))
         if name:
             name_of_file = posixpath.join(self.member, "pyproject.toml")
             line = find_line(self.folder / "pyproject.toml", r"\s*name\s*=", name_of_file)
-        self.document["name"] = self.name or to_image_name(str(name or self.folder.resolve().name))
+        self.document["name"] = self.name or to_image_name(name or self.folder.resolve().name)
         self._conclude("name", self.document["name"], line)
         description = project.get("description") or poetry.get("description") or ""
         self.document["title"] = shorten(str(description), 200)
@@ -244,6 +258,17 @@ class ProjectReader:
                     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                         self._add(key, name, line)
 
+        for name, line in findings.members:
+            self._choose_member(name, line)
+
+    def _choose_member(self, name: str, line: Line) -> None:
+        """Take the member that the Dockerfile installs, if the project is a workspace's root."""
+        workspace = None if self.member or "package" in self.document else find_workspace(self.root)
+        folder = workspace.members.get(str(canonicalize_name(name))) if workspace else None
+        if folder and folder != ".":
+            self.document["package"] = name
+            self._conclude("package", name, line)
+
     def _list_all(self, key: str) -> list[str]:
         """Return all extras or groups that the project has."""
         poetry = self.pyproject.get("tool", {}).get("poetry", {})
@@ -334,10 +359,15 @@ class ProjectReader:
         self.not_taken += skipped
         service = self._find_service(search)
         starts: list[dict[str, Any]] = []
-        if found and self._strip_init(found.stage.command):
+        own_command = self._strip_init(found.stage.command) if found else ()
+        if found and own_command and not names_program(own_command):
+            why = "it names no program: the start command comes from who runs the container"
+            self._skip(found.stage.command_line, shlex.join(own_command), why)
+            own_command = ()
+        if found and own_command:
             stage = found.stage
             workdir = stage.workdir
-            argv = self._strip_init(stage.command)
+            argv = own_command
             argv = translate_argv(strip_runner(argv), self.layout, workdir)
             starts.append(self._make_start("main", argv, stage.command_line, stage, service))
             if service and service.argv and service.argv != stage.command:

@@ -23,6 +23,19 @@ _INSTALLERS = {"pip", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "pipx"}
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "poetry", "pdm", "pipenv", "poetry-plugin-export"}
 _OUR_OWN = ("useradd", "adduser", "groupadd", "addgroup", "usermod", "chown", "chmod", "cd", "ln")
 _OTHER_MANAGERS = ("apk", "dnf", "yum", "microdnf")
+_RUNNERS = (("uv", "run"), ("poetry", "run"), ("pdm", "run"), ("pipenv", "run"))
+_RUN_VALUES = {  # options of `uv run` with a value
+    *("--package", "--extra", "--group", "--only-group", "--no-group", "--with", "--env-file"),
+    *(
+        "--project",
+        "--directory",
+        "--python",
+        "-p",
+        "--index",
+        "--default-index",
+        "--with-editable",
+    ),
+}
 _EXTRAS = re.compile(r"[A-Za-z0-9._/-]*\[([A-Za-z0-9._, -]+)\]")
 
 
@@ -130,9 +143,19 @@ def _find_own_step(command: ShellCommand, variables: Mapping[str, str]) -> tuple
 
 def strip_runner(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return a command without `poetry run` and the like: the image has the environment only."""
-    if words[:2] in (("poetry", "run"), ("pdm", "run"), ("pipenv", "run")):
+    if words[:2] in _RUNNERS and words[0] != "uv":
         return words[2:]
     return words
+
+
+def names_program(words: Sequence[str]) -> bool:
+    """Whether a command names a program: `uv run` alone gets one from who starts the container."""
+    if tuple(words[:2]) not in _RUNNERS:
+        return bool(words)
+    rest = list(words[2:])
+    while rest and rest[0].startswith("-") and rest[0] != "-m":
+        rest = rest[2 if rest[0] in _RUN_VALUES else 1 :]
+    return bool(rest)
 
 
 def _find_installer(words: Sequence[str]) -> str | None:

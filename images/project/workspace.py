@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,21 @@ def find_workspace(folder: Path) -> Workspace | None:
     return None
 
 
+def find_package(workspace: Workspace | None, folder: Path, package: str) -> Path:
+    """Return the folder of the member with a name. Raises InputError if there is none."""
+    members = workspace.members if workspace else {}
+    inner = members.get(str(canonicalize_name(package)))
+    if workspace is not None and inner is not None:
+        return workspace.root / inner
+    raise InputError(
+        f"{folder} has no package {package!r}",
+        why="its workspace has " + ", ".join(members)
+        if members
+        else "no pyproject.toml there or above has a [tool.uv.workspace]",
+        next_step="name one of these with --package" if members else "leave out --package",
+    )
+
+
 def choose_member(workspace: Workspace, folder: Path) -> str:
     """Return the member that a folder is, relative to the root; "" for a root with a project.
 
@@ -73,11 +89,12 @@ def choose_member(workspace: Workspace, folder: Path) -> str:
     if len(folders) == 1:
         return folders[0]
     programs = [inner for inner in folders if not _is_library(workspace.root / inner)]
-    first = folder / (programs or folders or ["."])[0]
+    named = [name for name, inner in workspace.members.items() if inner in (programs or folders)]
     raise InputError(
         f"{folder} is a workspace of {len(folders)} projects, without one of its own",
         why="its members are " + ", ".join(folders) if folders else "it has no members",
-        next_step=f"name the one to build: build-image {first}",
+        next_step=f"name the one to build: build-image {shlex.quote(str(folder))} "
+        f"--package {(named or ['NAME'])[0]}",
     )
 
 

@@ -47,7 +47,7 @@ def test_help_lists_every_documented_option() -> None:
     for option in (
         *("--list", "--source", "--recipe", "--extra", "--base", "--tag", "--mirror", "--vendor"),
         *("--apt-mirror", "--push", "--deliver", "--output", "--print", "--no-proof", "--report"),
-        *("--tar", "--explain", "--set"),
+        *("--tar", "--explain", "--set", "--package"),
     ):
         assert f"{option} " in text
 
@@ -120,8 +120,10 @@ UNREACHABLE = "unix:///nowhere/docker.sock"
         ("", ("--tag", "BAD TAG"), "not an image reference"),
         ("", ("--extra", "nonsense"), "nonsense"),
         ("", ("--vendor", "nonsense=x.whl"), "nonsense"),
+        ("", ("--vendor", "idna=nowhere.whl"), "nowhere.whl does not exist"),
+        ("", ("--package", "nonsense"), "no package 'nonsense'"),
     ],
-    ids=("no-lock", "tag", "extra", "vendor"),
+    ids=("no-lock", "tag", "extra", "vendor", "vendored-file", "package"),
 )
 def test_inputs_are_checked_before_the_engine_is_asked(
     project: Path,

@@ -40,7 +40,7 @@ def with_proof(*proof: ProofResult, **fields: object) -> BuildReport:
 
 
 def print_report(report: BuildReport, capsys: pytest.CaptureFixture[str]) -> str:
-    print_build_report(report, "", None)
+    print_build_report(report, "", ())
     return " ".join(capsys.readouterr().out.split())
 
 

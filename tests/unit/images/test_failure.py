@@ -42,6 +42,29 @@ def raised(kind: type[BaseException] | str, text: str = "") -> RaisedError:
         (raised(OSError, "cannot connect to https://api.llm.example"), Cause.SERVICE),
         (raised("LocalEntryNotFoundError", "outgoing traffic is disabled"), Cause.DOWNLOAD),
         (raised(SyntaxError, "invalid syntax"), Cause.SYNTAX),
+        (raised(OSError, "[Errno 99] Cannot assign requested address"), Cause.SERVICE),
+        (raised("RedisError", "Error 99 connecting to localhost:6379."), Cause.SERVICE),
+        (raised("Error", "connect EADDRNOTAVAIL ::1:5432"), Cause.SERVICE),
+        (
+            raised(
+                "OperationalError",
+                'connection to server at "localhost" (::1), port 5432 failed: '
+                "Cannot assign requested address",
+            ),
+            Cause.SERVICE,
+        ),
+        (
+            raised(
+                OSError,
+                "[Errno 99] error while attempting to bind on address ('::1', 8000, 0, 0): "
+                "cannot assign requested address",
+            ),
+            Cause.ADDRESS,
+        ),
+        (raised(OSError, "[Errno 98] Address already in use"), Cause.ADDRESS),
+        (raised("", "[1] [ERROR] Invalid address: ('::1', 8000)"), Cause.ADDRESS),
+        (raised("", "[1] [ERROR] Can't connect to ('::1', 8000)"), Cause.ADDRESS),
+        (raised("", "Can't connect to MySQL server on 'db' (111)"), Cause.SERVICE),
         (raised(RuntimeError, "startup failed"), None),
         (raised(ValueError, "bad"), None),
     ],

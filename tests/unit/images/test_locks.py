@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shlex
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 
 from images.application_recipe import ApplicationRecipe
 from images.project_lock import ProjectLock, read_project_lock
-from images.source import read_source
+from images.source import open_source, read_source
 from images.uv import find_uv, uv_environment
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
+from tests.images.projects import run_git
 
 RECIPE = ApplicationRecipe(name="x")
 DIGEST = "a" * 64
@@ -85,8 +87,39 @@ def test_a_member_uses_the_lock_of_its_workspace(workspace: Path) -> None:
 def test_a_root_without_a_project_names_its_members(workspace: Path) -> None:
     with pytest.raises(InputError, match="a workspace of 3 projects") as refused:
         read_source(workspace, Deadline.after(30))
-    assert refused.value.next_step.endswith(f"build-image {workspace}/apps/web")
+    assert refused.value.next_step.endswith(f"build-image {workspace} --package web")
     assert "apps/worker" in refused.value.why
+
+
+def test_a_package_chooses_a_member_from_anywhere_in_its_workspace(workspace: Path) -> None:
+    for folder in (workspace, workspace / "libs/core"):
+        source = read_source(folder, Deadline.after(30), package="Web")
+        assert (source.folder, source.project) == (workspace.resolve(), "apps/web")
+
+
+def test_an_unknown_package_is_refused_with_those_that_there_are(workspace: Path) -> None:
+    with pytest.raises(InputError, match="has no package 'shop'") as refused:
+        read_source(workspace, Deadline.after(30), package="shop")
+    assert refused.value.why == "its workspace has web, worker, core"
+    (workspace / "other").mkdir()
+    with pytest.raises(InputError, match="has no package 'web'") as refused:
+        read_source(workspace / "other", Deadline.after(30), package="web")
+    assert refused.value.next_step == "leave out --package"
+
+
+def test_a_cloned_workspace_names_its_address(workspace: Path) -> None:
+    run_git(workspace, "init", "--quiet")
+    run_git(workspace, "add", ".")
+    run_git(workspace, "commit", "--quiet", "-m", "all")
+    location = f"file://{workspace}"
+    with (
+        pytest.raises(InputError) as refused,
+        open_source(location, "", Deadline.after(60)),
+    ):
+        pass
+    assert refused.value.next_step.endswith(f"build-image {location} --package web")
+    with open_source(location, "", Deadline.after(60), package="web") as source:
+        assert source.project == "apps/web"
 
 
 def test_dynamic_dependencies_are_not_compared(tmp_path: Path) -> None:
@@ -119,19 +152,29 @@ def test_settings_for_other_versions_of_uv_do_not_matter(tmp_path: Path, setting
     assert read(tmp_path).pins == ()
 
 
-def lock_of_two_indexes() -> dict[str, str]:
-    entries = "".join(
-        f'[[package]]\nname = "{name}"\nversion = "{version}"\n'
-        f'source = {{ registry = "{index}" }}\nwheels = [\n'
-        f'{{ url = "{index}/{name}-{version}-cp312-cp312-win_amd64.whl", '
-        f'hash = "sha256:{"b" * 64}" }},\n'
-        f'{{ url = "{index}/{name}-{version}-py3-none-any.whl", hash = "sha256:{DIGEST}" }}]\n'
-        for name, version, index in (
-            ("idna", "3", INDEX),
-            ("tensor", "2.4.0+cpu", SECOND),
-        )
+def lock_of_two_indexes(
+    *tags: str, marker: str = "", sdist: str = "", index: str = SECOND
+) -> dict[str, str]:
+    """Return the files of a project with idna from the usual index and tensor from another.
+
+    ``tags`` are those of tensor's wheels; the last one has DIGEST, ``sdist`` too.
+    """
+    key = "url" if "://" in index else "path"
+    prefix = f"{index}/" if "://" in index else ""
+    wheels = ",".join(
+        f'{{ {key} = "{prefix}tensor-2.4.0+cpu-{tag}.whl", '
+        f'hash = "sha256:{(DIGEST if tag == tags[-1] else "b" * 64)}" }}'
+        for tag in tags
     )
-    needs = '{ name = "idna" }, { name = "tensor" }'
+    source = f'sdist = {{ {key} = "{prefix}{sdist}", hash = "sha256:{DIGEST}" }}\n'
+    entries = (
+        f'[[package]]\nname = "idna"\nversion = "3"\nsource = {{ registry = "{INDEX}" }}\n'
+        f'wheels = [{{ url = "{INDEX}/idna-3-py3-none-any.whl", hash = "sha256:{DIGEST}" }}]\n'
+        '[[package]]\nname = "tensor"\nversion = "2.4.0+cpu"\n'
+        f'source = {{ registry = "{index}" }}\n{source if sdist else ""}wheels = [{wheels}]\n'
+    )
+    condition = f', marker = "{marker}"' if marker else ""
+    needs = f'{{ name = "idna" }}, {{ name = "tensor"{condition} }}'
     return {
         "pyproject_dot_toml": PYPROJECT.format("x")
         + 'dependencies = ["idna", "tensor"]\n[tool.uv.sources]\ntensor = { index = "cpu" }\n'
@@ -142,14 +185,63 @@ def lock_of_two_indexes() -> dict[str, str]:
     }
 
 
-def test_a_second_index_is_named_with_the_option_that_helps(tmp_path: Path) -> None:
-    write(tmp_path, **lock_of_two_indexes())
-    with pytest.raises(InputError, match="a second index: tensor from") as refused:
+@pytest.mark.parametrize(
+    ("tags", "chosen"),
+    [
+        (("cp312-cp312-win_amd64", "py3-none-any"), "py3-none-any"),
+        (("cp311-cp311-manylinux_2_17_MACHINE", "cp312-cp312-linux_MACHINE"), "linux"),
+        (("cp312-cp312-musllinux_1_2_MACHINE", "cp39-abi3-manylinux_2_28_MACHINE"), "abi3"),
+        (("cp312-cp312-manylinux_2_17_other", "py2.py3-none-manylinux1_MACHINE"), "manylinux1"),
+        (("py3-none-any", "cp312-cp312-manylinux2014_MACHINE"), "manylinux2014"),
+    ],
+)
+def test_a_second_index_gives_the_locked_wheel_for_the_image(
+    tmp_path: Path, tags: tuple[str, ...], chosen: str
+) -> None:
+    tags = tuple(tag.replace("MACHINE", platform.machine()) for tag in tags)
+    write(tmp_path, **lock_of_two_indexes(*tags))
+    idna, tensor = read(tmp_path).pins
+    assert idna.origin == ""
+    assert tensor.version == "2.4.0+cpu"
+    assert chosen in tensor.origin
+    assert tensor.origin.endswith(f"#sha256={DIGEST}")
+    assert tensor.origin.startswith(f"{SECOND}/tensor-2.4.0+cpu-")
+    _, given = read(tmp_path, tensor="given").pins
+    assert given.origin == "", "--vendor says where it comes from"
+
+
+def test_the_python_of_the_base_image_chooses_the_wheel(tmp_path: Path) -> None:
+    tags = [f"cp3{minor}-cp3{minor}-manylinux_2_17_{platform.machine()}" for minor in (11, 12, 13)]
+    write(tmp_path, **lock_of_two_indexes(*tags))
+    recipe = replace(RECIPE, base="python:3.13-slim-trixie")
+    assert "-cp313-" in read(tmp_path, recipe).pins[1].origin
+
+
+def test_a_second_index_without_a_wheel_for_linux_gives_its_sdist(tmp_path: Path) -> None:
+    files = lock_of_two_indexes("cp312-cp312-win_amd64", sdist="tensor-2.4.0.tar.gz")
+    write(tmp_path, **files)
+    assert read(tmp_path).pins[1].origin == f"{SECOND}/tensor-2.4.0.tar.gz#sha256={DIGEST}"
+
+
+def test_a_second_index_without_a_usable_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path, **lock_of_two_indexes("cp312-cp312-win_amd64"))
+    with pytest.raises(InputError, match=r"tensor 2\.4\.0\+cpu has no file for Python") as refused:
         read(tmp_path)
-    assert SECOND in refused.value.what
-    option = f"--vendor 'tensor={SECOND}/tensor-2.4.0+cpu-py3-none-any.whl#sha256={DIGEST}'"
-    assert option in refused.value.next_step
-    assert [pin.version for pin in read(tmp_path, tensor="given").pins] == ["3", "2.4.0+cpu"]
+    assert SECOND in refused.value.why
+    assert "--vendor tensor=WHEEL" in refused.value.next_step
+
+
+def test_a_package_for_another_system_is_left_in_its_index(tmp_path: Path) -> None:
+    marker = "sys_platform == 'win32'"
+    write(tmp_path, **lock_of_two_indexes("cp312-cp312-win_amd64", marker=marker))
+    assert [pin.origin for pin in read(tmp_path).pins] == ["", ""]
+
+
+def test_a_second_index_may_be_a_folder_of_the_project(tmp_path: Path) -> None:
+    write(tmp_path, **lock_of_two_indexes("py3-none-any", index="wheels"))
+    write(tmp_path, **{"wheels__tensor-2_dot_4_dot_0+cpu-py3-none-any_dot_whl": ""})
+    wheel = tmp_path / "wheels/tensor-2.4.0+cpu-py3-none-any.whl"
+    assert read(tmp_path).pins[1].origin == str(wheel)
 
 
 def test_a_git_dependency_has_its_locked_version(tmp_path: Path) -> None:

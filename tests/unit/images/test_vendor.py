@@ -14,7 +14,7 @@ from pytest_httpserver import HTTPServer
 
 from images.project_lock import ProjectLock
 from images.source import check_large_files, clone, fetch_tags
-from images.vendor import PrivateIndex, VendoredDistribution, check_names, vendor
+from images.vendor import PrivateIndex, VendoredDistribution, check_sources, vendor
 from mirror.core.errors import InputError
 from mirror.core.progress import SILENT
 from mirror.core.wait import Deadline
@@ -105,7 +105,23 @@ def test_refuses_unusable_wheels(vendor_pin: Vendor, tmp_path: Path, name: str, 
 def test_refuses_a_name_that_is_not_in_the_lock() -> None:
     lock = ProjectLock(file="uv.lock", sha256="", pins=(PIN,), members=())
     with pytest.raises(InputError, match=r"--vendor y: uv\.lock has no such distribution"):
-        check_names(lock, {"y": "y.whl"})
+        check_sources(lock, {"y": "y.whl"})
+
+
+@pytest.mark.parametrize("source", ["nowhere/x.whl", "file:///nowhere/x.whl", "/nowhere"])
+def test_refuses_a_file_that_does_not_exist_before_anything_is_built(source: str) -> None:
+    lock = ProjectLock(file="uv.lock", sha256="", pins=(PIN,), members=())
+    with pytest.raises(InputError, match=r"cannot vendor x: .* does not exist"):
+        check_sources(lock, {"x": source})
+
+
+def test_does_not_look_for_what_is_fetched_later(tmp_path: Path) -> None:
+    lock = ProjectLock(file="uv.lock", sha256="", pins=(PIN,), members=())
+    wheel = make_wheel(tmp_path, "x", "1.0", "")
+    for source in ("https://x.test/x.whl", "git+https://x.test/x@v1", "git@x.test:a/x.git"):
+        check_sources(lock, {"x": source})
+    for source in (str(wheel), wheel.as_uri(), str(tmp_path)):
+        check_sources(lock, {"x": source})
 
 
 def make_test_sdist(path: Path, *links: tuple[str, str], **files: str) -> Path:

@@ -46,6 +46,23 @@ def test_starts_the_unchanged_command_without_privileges() -> None:
     assert "startupProbe" not in workers["spec"]["template"]["spec"]["containers"][0]
 
 
+def test_mounts_each_file_that_the_proof_had_a_copy_of() -> None:
+    recipe = load_application_recipe(RECIPES / "chronicle.toml")
+    mounts = {"/app/memory.yaml": "memory.yaml.template", "/app/a/x.json": "", "/app/b/x.json": ""}
+    objects = render_application(recipe, "chronicle:1", (), mounts)
+    pods = [obj["spec"]["template"]["spec"] for obj in objects if obj["kind"] == "Deployment"]
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["volumes"] == [{"name": "files", "configMap": {"name": "chronicle-files"}}]
+        (container,) = pod["containers"]
+        assert [(m["mountPath"], m["subPath"]) for m in container["volumeMounts"]] == [
+            ("/app/memory.yaml", "memory.yaml"),
+            ("/app/a/x.json", "app_a_x.json"),
+            ("/app/b/x.json", "app_b_x.json"),
+        ]
+    assert "volume" not in str(render_application(recipe, "chronicle:1", ()))
+
+
 def test_annotates_nothing_without_a_proof() -> None:
     assert all("annotations" not in str(obj) for obj in render_chronicle())
 

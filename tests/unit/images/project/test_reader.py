@@ -9,7 +9,7 @@ import pytest
 from images.project.reader import find_port, read_project
 from images.project.reading import ProjectReading
 from mirror.core.errors import InputError
-from tests.images.projects import run_git
+from tests.images.projects import run_git, write_files
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
 
@@ -65,6 +65,42 @@ def test_joins_entrypoint_and_command(tmp_path: Path) -> None:
 def test_starts_a_command_as_docker_does(tmp_path: Path, lines: str, argv: tuple[str, ...]) -> None:
     reading = read(tmp_path, f"FROM python:3.12-slim\n{lines}\n")
     assert reading.recipe.starts[0].argv == argv
+
+
+@pytest.mark.parametrize(
+    ("lines", "argv"),
+    [
+        ('ENTRYPOINT ["uv", "run"]', None),
+        ('ENTRYPOINT ["uv", "run", "--no-sync", "--package", "shop"]', None),
+        ("CMD poetry run", None),
+        ('ENTRYPOINT ["uv", "run", "--extra", "web"]\nCMD ["shop"]', 5),
+        ('CMD ["uv", "run", "-m", "shop"]', 4),
+    ],
+)
+def test_a_runner_alone_is_no_start(tmp_path: Path, lines: str, argv: int | None) -> None:
+    reading = read(tmp_path, f"FROM python:3.12-slim\n{lines}\n")
+    if argv is None:
+        assert reading.recipe.starts == ()
+        assert [text for text in list_lines(reading) if "names no program" in text]
+        assert [text for text in reading.unknown if text.startswith("the start command")]
+    else:
+        assert len(reading.recipe.starts[0].argv) == argv
+
+
+def test_a_root_dockerfile_chooses_the_member_that_it_installs(tmp_path: Path) -> None:
+    dockerfile = 'FROM python:3.12\nARG PART=api\nRUN uv sync --package=$PART\nCMD ["api"]\n'
+    member = '[project]\nname = "api"\nversion = "1"\n'
+    write_files(tmp_path, {"src/api/pyproject.toml": member})
+    workspace = '[tool.uv.workspace]\nmembers = ["src/*"]\n'
+    reading = read(tmp_path, dockerfile)
+    assert reading.recipe.package == "", "it is no workspace"
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT + workspace)
+    reading = read_project(tmp_path)
+    assert reading.recipe.package == "api"
+    assert read_project(tmp_path, "src/api").recipe.starts[0].argv == ("api",)
+    (tmp_path / "Dockerfile").write_text(dockerfile.replace("PART=api", "PART=other"))
+    assert read_project(tmp_path).recipe.package == ""
+    assert read_project(tmp_path, "src/api").recipe.starts == ()
 
 
 def test_an_entrypoint_removes_the_command_of_an_earlier_stage(tmp_path: Path) -> None:
