@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import click
 
+from cli.called_name import use_called_name
 from mirror.core.errors import InputError, MirrorError, UnfitError
 
 INTERRUPTED = 130
@@ -32,15 +33,15 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except MirrorError as error:
-        print_error(error)
+        print_error(error, prog_name)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.UsageError as usage:
-        print_error(describe_usage_error(usage, prog_name))
+        print_error(describe_usage_error(usage, prog_name), prog_name)
         sys.exit(usage.exit_code)
     except click.ClickException as error:
-        print_error(InputError(error.format_message(), next_step=f"{prog_name} --help"))
+        print_error(InputError(error.format_message(), next_step=f"{prog_name} --help"), prog_name)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as end:
         # click turns Ctrl-C into Abort too, and keeps it as the cause or the context
@@ -55,7 +56,7 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
         sys.exit(0)
     except OSError as error:
         _show_traceback()
-        print_error(describe_os_error(error))
+        print_error(describe_os_error(error), prog_name)
         _discard_output()
         sys.exit(UnfitError.exit_code)
     except Exception as bug:  # noqa: BLE001 - last resort
@@ -64,7 +65,8 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
             MirrorError(
                 f"this is a bug in {prog_name}: {type(bug).__name__}: {bug}",
                 next_step="run again with MIRROR_TRACEBACK=1 and report what it prints",
-            )
+            ),
+            prog_name,
         )
         sys.exit(1)
 
@@ -124,16 +126,18 @@ def describe_os_error(error: OSError) -> UnfitError:
     return UnfitError(what, why=reason, next_step=next_step)
 
 
-def print_error(error: MirrorError) -> None:
-    """Print what, why and the next step to stderr."""
+def print_error(error: MirrorError, prog_name: str) -> None:
+    """Print what, why and the next step to stderr, with commands as this program was called."""
     color = None if use_color() else False
-    what = "\n       ".join(_wrap(error.what, indent=7))
+    what = "\n       ".join(_wrap(use_called_name(error.what, prog_name), indent=7))
     click.echo(click.style("error: ", fg="red", bold=True) + what, err=True, color=color)
-    reasons = [part for line in error.why.strip().splitlines() for part in _wrap(line, indent=7)]
+    why = use_called_name(error.why, prog_name).strip().splitlines()
+    reasons = [part for line in why for part in _wrap(line, indent=7)]
     for number, line in enumerate(reasons):
         click.echo(("  why: " if number == 0 else "       ") + line, err=True, color=color)
     if error.next_step:  # not wrapped: it is copied
-        next_step = click.style("  next: ", bold=True) + error.next_step
+        next_step = use_called_name(error.next_step, prog_name)
+        next_step = click.style("  next: ", bold=True) + next_step
         click.echo(next_step, err=True, color=color)
 
 

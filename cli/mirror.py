@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import NoReturn
 
 import click
 
 from cli import errors
+from cli.called_name import get_called_name, name_examples
 from cli.program import HELP, TYPED
 from mirror.core.errors import InputError
+from mirror.version import VERSION
 
 # section → command → first sentence of its help, so that the overview loads no command
 _SECTIONS = {
@@ -48,7 +51,7 @@ _COMMANDS = [name for section in _SECTIONS.values() for name in section]
 
 class _LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[TYPED] = (ctx.info_name, *args)
+        ctx.meta[TYPED] = (*(ctx.info_name or "").split(), *args)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,7 +63,7 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"cli.commands.{cmd_name}")
         command = getattr(module, _get_attribute(cmd_name))
         assert isinstance(command, click.Command)
-        return command
+        return name_examples(command, ctx.find_root().info_name or "")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,7 +94,7 @@ def _get_attribute(name: str) -> str:
 
 
 @click.group(cls=_LazyGroup, context_settings=HELP)
-@click.version_option(package_name="pypi-mirror")
+@click.version_option(VERSION)
 def mirror() -> None:
     """A package index inside the cluster, for pods that cannot reach one outside.
 
@@ -105,4 +108,5 @@ def mirror() -> None:
 
 def main() -> NoReturn:
     """Entry point."""
-    errors.run(mirror, "mirror")
+    name = get_called_name(sys.argv[0])
+    errors.run(name_examples(mirror, name), name)

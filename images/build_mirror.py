@@ -20,7 +20,7 @@ from images.source import describe_revision
 from mirror.core.errors import EngineError, InputError, UnfitError
 from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
-from mirror.version import read_version
+from mirror.version import VERSION
 
 INPUTS_LABEL = "io.github.pypi-mirror.inputs"
 _ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def plan_mirror(
         base=base,
         architecture=image.architecture,
         files=files,
-        version=read_version(),
+        version=VERSION,
         inputs_sha256=_hash_inputs(inputs),
     )
 

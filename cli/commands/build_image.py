@@ -14,6 +14,7 @@ from cli.options import IMAGE, ClusterOptions, OutputFormat, cluster_options, re
 from cli.program import HELP
 from mirror.core.codec import dump
 from mirror.settings import check_index_url
+from mirror.version import VERSION
 
 _PATH = click.Path(path_type=Path)
 _FORMATS = ("table", "json", "yaml")
@@ -101,7 +102,7 @@ _FORMATS = ("table", "json", "yaml")
     help="Format of the result; progress goes to stderr.  [default: table]",
 )
 @click.option("--format", "old_format", type=click.Choice(_FORMATS), hidden=True)
-@click.version_option(package_name="pypi-mirror")
+@click.version_option(VERSION)
 def build_image(
     project: str | None,
     list_recipes: bool,

@@ -22,7 +22,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version as installed_version
 
 from deploy.changes import lease, seal
 from deploy.changes.ledger import (
@@ -62,6 +61,7 @@ from deploy.cluster.process_identity import current_user
 from mirror.core.errors import ClusterError, MirrorError, RefusedError
 from mirror.merge import MergeResult
 from mirror.snapshot import WriteConflict
+from mirror.version import VERSION
 
 _MAX_TRIES = 5  # in case others write between our read and our write
 
@@ -381,7 +381,7 @@ class ChangeEngine:
             metadata=metadata,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=current_user(),
-            tool_version=installed_version("pypi-mirror"),
+            tool_version=VERSION,
             undone=tuple(applied for applied in earlier if applied not in update.edits),
         )
         if update.changes_target:

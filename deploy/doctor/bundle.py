@@ -12,7 +12,6 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from deploy.findings.model import DoctorReport
 from mirror.core.codec import dump
 from mirror.core.errors import ClusterError, InputError
 from mirror.core.progress import SILENT, Progress
+from mirror.version import VERSION
 
 _SYSTEM = "kube-system"
 _LOG_LINES = 150  # the last ones of each log
@@ -87,7 +87,7 @@ def write_bundle(
 def _collect_versions(evidence: Evidence) -> Mapping[str, Any]:
     access = dump(evidence.access)
     return {
-        "pypi-mirror": version("pypi-mirror"),
+        "pypi-mirror": VERSION,
         "python": platform.python_version(),
         "system": platform.platform(),
         "kubernetes": access.get("version") if isinstance(access, dict) else None,

@@ -18,7 +18,7 @@ from deploy.manifests.record import parse_record
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
 from mirror.settings import Endpoint
-from mirror.version import read_version
+from mirror.version import VERSION
 
 _PROBES_PER_SECOND = 1 / 2 + 1 / 10  # readiness and liveness probe of the proxy's container
 
@@ -93,7 +93,7 @@ def read_status(cluster: Cluster, namespace: str) -> MirrorStatus:
         node=node,
         volume=_describe_volume(claim) if claim else None,
         holder=holder,
-        command=read_version(),
+        command=VERSION,
         figures=cache,
         published=read_published_namespaces(cluster, namespace, mirror_record),
         trouble=tuple(trouble),
@@ -136,7 +136,7 @@ def _find_cache_trouble(
 
 
 def _find_version_trouble(image: str | None) -> Iterator[str]:
-    image_version, version = get_image_version(image or ""), read_version()
+    image_version, version = get_image_version(image or ""), VERSION
     if image_version not in (None, version):
         yield f"the image is of version {image_version}, this command of {version}: run `mirror up`"
 

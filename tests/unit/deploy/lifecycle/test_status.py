@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from typing import Any
 
 import pytest
@@ -15,11 +14,11 @@ from deploy.lifecycle import connect
 from deploy.lifecycle.status import read_status
 from mirror.cache_status import CacheStatus
 from mirror.core.errors import MirrorError
+from mirror.version import VERSION
 from tests.kubernetes_api import DirectCluster
 from tests.unit.deploy.lifecycle.fakes import make_api, make_object, make_ready_node
 
 NAMESPACE = "pypi-mirror"
-VERSION = metadata.version("pypi-mirror")
 FULL_CACHE = CacheStatus(
     pages=1,
     files=1,
