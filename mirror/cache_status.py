@@ -20,7 +20,7 @@ REQUESTS_OF_STATUS = 4
 class CacheStatus:
     """Counters since the mirror started. Sizes are in bytes.
 
-    ``requests`` counts the requests that nginx answered, without those of `mirror status`;
+    ``requests`` counts the requests for public pages and files, without the mirror's own;
     ``asked`` those that it had to pass on because it could not answer them from the volume,
     ``fetched`` those sent to the upstream.
     """
@@ -67,17 +67,27 @@ class CacheStatus:
 def parse_cache_status(
     status: Mapping[str, Any], stub_status: str, *, probe_requests: float = 0.0
 ) -> CacheStatus:
-    """Read /+mirror/status and stub_status, without ``probe_requests`` of Kubernetes' probes."""
+    """Read /+mirror/status and, for images that count no requests, stub_status.
+
+    ``probe_requests`` are those of Kubernetes' probes, which stub_status counts, too.
+    """
     scrub = status.get("scrub") or {}  # images before the scrubber have none
     upstream, volume = status["upstream"], status["volume"]
     asked, fetched = status["asked"], status["fetched"]
-    own_requests = int(asked.get("status", 0)) * REQUESTS_OF_STATUS
+    served = status.get("served")  # images before the request log have none
+    if served is None:
+        own_requests = int(asked.get("status", 0)) * REQUESTS_OF_STATUS
+        requests = max(int(_count_requests(stub_status) - probe_requests - own_requests), 0)
+        passed_on = int(asked["pages"]) + int(asked["files"])
+    else:
+        requests = int(served["pages"]) + int(served["files"])
+        passed_on = requests - int(served["hits"])
     return CacheStatus(
         pages=int(status["pages"]),
         files=int(status["files"]),
         size=int(status["bytes"]),
-        requests=max(int(_count_requests(stub_status) - probe_requests - own_requests), 0),
-        asked=int(asked["pages"]) + int(asked["files"]),
+        requests=requests,
+        asked=passed_on,
         fetched=int(fetched["pages"]) + int(fetched["files"]),
         upstream=str(upstream["url"]),
         upstream_origin=str(upstream.get("origin") or ""),

@@ -21,7 +21,7 @@ from mirror.core.codec import load
 from mirror.core.errors import IndexTimeout, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
 from mirror.http_pool import NO_RETRIES
-from mirror.settings import MIRROR_INDEX, WORKLOADS_INDEX
+from mirror.settings import MIRROR_INDEX, OWN_USER_AGENT, WORKLOADS_INDEX
 from mirror.store.inventory import CachedProject, PrivateProject
 from mirror.upload_form import encode_form, read_metadata
 
@@ -52,7 +52,7 @@ class IndexClient:
         self._deadline = deadline
         # not ProxyPools: a proxy of the environment cannot reach a cluster address
         self._pool = urllib3.PoolManager()
-        self._headers = {"Accept": "application/json"}
+        self._headers = {"Accept": "application/json", "User-Agent": OWN_USER_AGENT}
 
     def __enter__(self) -> IndexClient:
         return self

@@ -68,13 +68,23 @@ def build_server_argv(
 
 
 def build_cache_argv(
-    python: str, *, root: PurePath, port: int, upstream: str | None, ca_bundle: str | None
+    python: str,
+    *,
+    root: PurePath,
+    port: int,
+    upstream: str | None,
+    ca_bundle: str | None,
+    requests: PurePath | None = None,
 ) -> tuple[str, ...]:
-    """Return the command of the cache, which fetches public pages and files into ``root``."""
+    """Return the command of the cache, which fetches public pages and files into ``root``.
+
+    ``requests`` is nginx's log of requests, which the cache counts.
+    """
     return (
         *(python, "-m", "mirror.cache", "--root", str(root), "--port", str(port)),
         *(("--upstream", upstream) if upstream else ()),
         *(("--ca-bundle", ca_bundle) if ca_bundle else ()),
+        *(("--requests", str(requests)) if requests else ()),
     )
 
 

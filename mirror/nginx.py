@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from mirror.settings import MAX_UPLOAD_BYTES, MIRROR_INDEX, SIMPLE_JSON, WORKLOADS_INDEX
+from mirror.settings import (
+    MAX_UPLOAD_BYTES,
+    MIRROR_INDEX,
+    OWN_USER_AGENT,
+    SIMPLE_JSON,
+    WORKLOADS_INDEX,
+)
 from mirror.volume import FILES, FRESH, PACKAGES, PAGES, PRIVATE, PUBLIC, URL_PREFIX
 
+LOGGED_KINDS = ("page", "file", "private")  # of requests; private: those that devpi answers
 HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
+REQUEST_LOG = "requests.log"  # in the scratch folder; the cache counts and truncates it
 
 _JSON_PATTERN = SIMPLE_JSON.replace(".", r"\.").replace("+", r"\+")
 _INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
@@ -17,9 +25,19 @@ _DIGEST_PATH = "[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}"  # BLAKE2b-256
 _FOLDER = f"(?:{URL_PREFIX})?[0-9a-f]{{64}}"
 # a file may be removed between two lookups; the client must not take that for "no such file"
 _RETRY_LATER = "error_page 404 =503 @retry_later"
+
+
+def _log_as(kind: str) -> str:
+    """Return the directive that logs requests as of one kind. All share one buffered file."""
+    # a relative name: one with a "$" would be a variable, and such a log has no buffer
+    return f"access_log {REQUEST_LOG} {kind} buffer=16k flush=1s if=$is_counted"
+
+
+_LOG_PAGE, _LOG_FILE = _log_as("page"), _log_as("file")
 _DEVPI = (
     # a page of somebody else's may have made its name lead here (DNS rebinding)
     "if ($is_known_host = 0) { return 421; }",
+    _log_as("private"),
     "proxy_pass http://devpi",
     'proxy_set_header Connection ""',
     "proxy_set_header Host $http_host",
@@ -51,8 +69,10 @@ _KNOWN_HOSTS = (
     r'"~*^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\])(?::[0-9]+)?$" 1',
     r'"~*^(?:[a-z0-9-]+|(?:[a-z0-9-]+\.)+(?:svc|localhost|cluster\.local))(?::[0-9]+)?$" 1',
 )
+_COUNTED_AGENTS = ("default 1", f'"{OWN_USER_AGENT}" 0')
 # with no-cache, clients ask each time whether a page has changed, and see new uploads at once
 _AS_PAGE = (
+    _LOG_PAGE,
     f"types {{ {SIMPLE_JSON} json; text/html html; }}",
     "charset utf-8",
     "gzip_static on",
@@ -60,7 +80,7 @@ _AS_PAGE = (
     "add_header Cache-Control no-cache",
     "add_header Vary Accept",
 )
-_AS_FILE = ("types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
+_AS_FILE = (_LOG_FILE, "types { }", 'add_header Cache-Control "max-age=31536000, immutable"')
 _SERVE_FRESH = (*_AS_PAGE, f"try_files /{FRESH}/$project.$form @public")
 
 
@@ -103,6 +123,10 @@ def render_config(
         "http {",
         *(f"    {kind}_temp_path {_quote_literally(scratch / kind)};" for kind in temporary),
         "    access_log off;",
+        *(
+            f"    log_format {kind} '{kind} $status $body_bytes_sent $upstream_status';"
+            for kind in LOGGED_KINDS
+        ),
         "    server_tokens off;",
         "    sendfile on;",
         "    tcp_nopush on;",
@@ -120,6 +144,7 @@ def render_config(
         *_render_map("$http_accept $form", _FORMS),
         "    map $form $stored_form { default html; json json; }",
         *_render_map("$http_host $is_known_host", _KNOWN_HOSTS),
+        *_render_map("$http_user_agent $is_counted", _COUNTED_AGENTS),
         *(_render_health_server(health) if health else ()),
         "    server {",
         f"        listen {listen} backlog=4096;",
@@ -135,11 +160,12 @@ def render_config(
         *_render_location("@devpi", *_DEVPI),
         *_render_location(
             "@public",
+            _LOG_PAGE,
             rf"rewrite ^ /{WORKLOADS_INDEX}/+simple/$project/ break",  # as a warm page is found
             *_CACHE,
             "error_page 502 504 = @any_age",
         ),
-        *_render_location("@public_file", *_CACHE),
+        *_render_location("@public_file", _LOG_FILE, *_CACHE),
         *_render_location("@retry_later", "return 503"),
         # the cache is not running: a page of any age is better than none
         *_render_location("@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$stored_form =503"),
@@ -156,7 +182,7 @@ def render_config(
             *_SERVE_FRESH,
         ),
         # another spelling of a name: the cache redirects
-        *_render_location(rf"~ ^/(?:{'|'.join(_INDEX)})/\+simple/[^/]+/?$", *_CACHE),
+        *_render_location(rf"~ ^/(?:{'|'.join(_INDEX)})/\+simple/[^/]+/?$", _LOG_PAGE, *_CACHE),
         *_render_location(
             rf"~ ^/{MIRROR_INDEX}/\+f/(?<file>{_NAME}/{_FOLDER}/[^/]+)$",
             "error_page 404 = @public_file",
@@ -191,8 +217,11 @@ def render_config(
                 _RETRY_LATER,
             )
         ),
-        *_render_location("= /+mirror/status", *_CACHE),
-        *_render_location("= /+mirror/projects", *_CACHE),
+        *(
+            line
+            for path in ("/+mirror/status", "/+mirror/projects", "/metrics")
+            for line in _render_location(f"= {path}", *_CACHE)
+        ),
         *_render_location("= /+mirror/requests", "stub_status"),
         "    }",
         "}",

@@ -11,10 +11,12 @@ from mirror.core.errors import InputError
 
 MIRROR_INDEX = "root/pypi"  # public packages, fetched from the upstream
 WORKLOADS_INDEX = "workloads/stable"  # the index that workloads use; its uploads are private
+DEFAULT_UPSTREAM = "default"  # the name of the upstream that is given without one
 DEFAULT_PORT = 3141  # devpi's own
 DEFAULT_THREADS = 4  # more would wait for the one SQLite writer: docs/reliability.md
 REQUEST_TIMEOUT = 60  # seconds devpi waits for its upstream; the default of 5 is too short
 MAX_UPLOAD_BYTES = 4 * 1024**3  # the largest wheels on public indexes are smaller
+OWN_USER_AGENT = "pypi-mirror-check"  # of our own requests to the mirror: they count as no hits
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"  # content type of the simple API (PEP 691)
 
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z")

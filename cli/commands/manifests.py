@@ -28,12 +28,18 @@ from cli.output import terminal
     metavar="CIDR",
     help="Address range of the cluster that the mirror must not connect to.",
 )
+@click.option(
+    "--monitoring",
+    is_flag=True,
+    help="Add a Grafana dashboard, alerts (PrometheusRule), and annotations for Prometheus.",
+)
 def manifests(
     target: ClusterOptions,
     image: str,
     settings: MirrorOptions,
     cluster_ip: str | None,
     inside: tuple[str, ...],
+    monitoring: bool,
 ) -> None:
     """Print the mirror's objects as YAML, for GitOps.
 
@@ -43,6 +49,7 @@ def manifests(
 
     \b
     mirror manifests --image registry.example/pypi-mirror:1 > mirror.yaml
+    mirror manifests --image registry.example/pypi-mirror:1 --monitoring
     """
     from deploy.manifests.image_versions import has_0_1_modules
     from deploy.manifests.mirror_objects import render_objects
@@ -56,6 +63,7 @@ def manifests(
             ca_pem=settings.read_ca(),
             cluster_ip=cluster_ip,
             cluster_cidrs=inside,
+            monitoring=monitoring,
             **settings.list_given(),
         )
     )

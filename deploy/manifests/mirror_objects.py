@@ -18,6 +18,7 @@ from deploy.manifests.model import (
     build_selector,
     new_object,
 )
+from deploy.manifests.monitoring import build_scrape_annotations, render_monitoring
 from deploy.manifests.pods import DATA_DIR, TMP_DIR, render_stateful_set
 from mirror import devpi, nginx
 from mirror.settings import Endpoint
@@ -36,6 +37,7 @@ def render_objects(settings: ClusterSettings) -> tuple[Object, ...]:
         render_claim(settings),
         render_service(settings),
         render_network_policy(settings),
+        *(render_monitoring(settings) if settings.monitoring else ()),
         render_stateful_set(settings, digest=_hash_objects(configs)),
     )
 
@@ -110,7 +112,10 @@ def render_service(settings: ClusterSettings) -> Object:
         port["nodePort"] = settings.node_port
     if settings.cluster_ip:
         spec["clusterIP"] = settings.cluster_ip
-    return new_object("v1", "Service", NAME, settings.namespace) | {"spec": spec}
+    service = new_object("v1", "Service", NAME, settings.namespace)
+    if settings.monitoring:
+        service["metadata"]["annotations"] = build_scrape_annotations(settings)
+    return service | {"spec": spec}
 
 
 def render_network_policy(settings: ClusterSettings) -> Object:

@@ -35,6 +35,7 @@ class ClusterSettings:
     ca_pem: str | None = None
     cluster_ip: str | None = None  # None: the cluster chooses
     cluster_cidrs: tuple[str, ...] = ()  # the mirror may not connect to these
+    monitoring: bool = False  # annotations for Prometheus, a dashboard and alerts
 
 
 def is_ours(obj: Object) -> bool:

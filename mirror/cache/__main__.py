@@ -10,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mirror.cache.request_log import RequestLog
 from mirror.cache.scrubber import INTERVAL, Scrubber
-from mirror.cache.server import CacheServer, CacheService, raise_file_limit
+from mirror.cache.server import CacheServer, raise_file_limit
+from mirror.cache.service import CacheService
 from mirror.cache.upstream import UpstreamClient
 from mirror.devpi import read_default_upstream
 
@@ -22,6 +24,7 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     parser.add_argument("--root", type=Path, required=True, help="folder of the cache: DATA/public")
     parser.add_argument("--port", type=int, required=True, help="port on loopback")
     parser.add_argument("--upstream", help="simple index to mirror (default: devpi's own)")
+    parser.add_argument("--requests", type=Path, help="log of nginx, whose requests are counted")
     parser.add_argument("--ca-bundle", help="PEM file of authorities to trust, too")
     options = parser.parse_args(argv)
     gc.set_threshold(100_000, 20, 50)  # pages are many small objects without cycles
@@ -30,18 +33,24 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     upstream = UpstreamClient(
         options.upstream or read_default_upstream(), ca_bundle=options.ca_bundle
     )
-    asyncio.run(_serve(options.root, options.port, upstream, scrubber))
+    request_log = RequestLog(options.requests)
+    asyncio.run(_serve(options.root, options.port, upstream, scrubber, request_log))
     return 0
 
 
-async def _serve(root: Path, port: int, upstream: UpstreamClient, scrubber: Scrubber) -> None:
-    server = CacheServer(CacheService(root, upstream, scrubber), port)
+async def _serve(
+    root: Path, port: int, upstream: UpstreamClient, scrubber: Scrubber, request_log: RequestLog
+) -> None:
+    service = CacheService(root, upstream, scrubber, request_log)
+    server = CacheServer(service, port)
     await server.start()
+    watch = asyncio.create_task(service.watch_requests())
     scrubber.start()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
+    watch.cancel()
     await server.stop()
 
 

@@ -49,6 +49,15 @@ class StoredPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeUsage:
+    """Free and total bytes of the volume; ``full``: no space for the last refused write."""
+
+    free: int
+    size: int
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
     """The URL of a file. Its content must match every hex digest in ``hashes``, by algorithm."""
 
@@ -270,11 +279,10 @@ class PageStore:
         self.largest_refused = max(self.largest_refused, size)
         return True
 
-    def measure_volume(self) -> dict[str, object]:
-        """Return free and total bytes, and ``full``: no space for the last refused write."""
+    def measure_volume(self) -> VolumeUsage:
         usage = shutil.disk_usage(self.root)
         full = usage.free < max(self.largest_refused, MIN_FREE_BYTES)
-        return {"free": usage.free, "size": usage.total, "full": full}
+        return VolumeUsage(free=usage.free, size=usage.total, full=full)
 
     def count_contents(self) -> dict[str, int]:
         """Count pages, files, and the bytes of the files."""

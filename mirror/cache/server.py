@@ -17,15 +17,14 @@ from aiohttp import web
 from packaging.utils import canonicalize_name
 
 from mirror.cache.errors import NotFoundError, UnavailableError
-from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download, FileCache
+from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download
+from mirror.cache.metrics import CONTENT_TYPE, CacheMetrics
 from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
 from mirror.cache.negotiation import choose_form
 from mirror.cache.package_paths import PACKAGES_PATH, PackagePath
-from mirror.cache.page_cache import PageCache
-from mirror.cache.page_store import PageStore
 from mirror.cache.project_page import FILES_PATH
-from mirror.cache.scrubber import Scrubber
-from mirror.cache.upstream import READ_TIMEOUT, UpstreamClient
+from mirror.cache.service import CacheService
+from mirror.cache.upstream import READ_TIMEOUT
 from mirror.core.codec import dump
 from mirror.settings import SIMPLE_JSON
 from mirror.store.inventory import list_cached_projects
@@ -40,55 +39,13 @@ _OPEN_FILES = 16384  # each download needs up to four
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class CacheService:
-    """The parts of the cache, and their status. To be created in an event loop."""
-
-    def __init__(self, root: Path, upstream: UpstreamClient, scrubber: Scrubber) -> None:
-        self.store = PageStore(root)
-        self.scrubber = scrubber
-        self.upstream = upstream
-        self.status_requests = 0  # since the start
-        self.store.prepare_for(upstream.url)
-        self.pages = PageCache(self.store, upstream)
-        self.files = FileCache(self.store, upstream, self.pages)
-
-    def status(self) -> dict[str, object]:
-        """Return the document of /+mirror/status; mirror/cache_status.py reads it."""
-        pages, files, upstream = self.pages, self.files, self.upstream
-        return {
-            "upstream": {
-                "url": upstream.url,
-                "state": "away" if upstream.error else "ok",
-                "since": upstream.state_since,
-                "error": upstream.error,
-                "origin": self.store.read_origin(),
-            },
-            **self.store.count_contents(),
-            "asked": {
-                "pages": pages.requests,
-                "files": files.requests,
-                "status": self.status_requests,
-            },
-            "fetched": {
-                "pages": pages.fetched,
-                "files": files.fetched,
-                "bytes": files.fetched_bytes,
-            },
-            "volume": self.store.measure_volume(),
-            "scrub": {
-                "ended": self.scrubber.last_ended,
-                "mended": self.scrubber.repaired,
-                "lost": self.scrubber.lost_uploads(),
-            },
-        }
-
-
 class CacheServer:
     """Serves on loopback; ``port`` 0 takes a free one."""
 
     def __init__(self, service: CacheService, port: int) -> None:
         self.port = port
         self._service = service
+        self._metrics = CacheMetrics(service)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -138,6 +95,10 @@ class CacheServer:
             loop = asyncio.get_running_loop()
             status = await loop.run_in_executor(None, self._service.status)
             return web.json_response(status)
+        if parts == ["metrics"]:
+            loop = asyncio.get_running_loop()
+            metrics = await loop.run_in_executor(None, self._metrics.render)
+            return web.Response(body=metrics, headers={"Content-Type": CONTENT_TYPE})
         if parts == ["+mirror", "projects"]:
             loop = asyncio.get_running_loop()
             root = self._service.store.root

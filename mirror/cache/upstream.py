@@ -6,7 +6,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,9 +24,10 @@ from mirror.cache.errors import (
     UpstreamResponseError,
     UpstreamUnavailableError,
 )
+from mirror.cache.upstream_metrics import UpstreamMetrics
 from mirror.core.errors import MirrorError
 from mirror.http_pool import create_tls_context, find_proxy
-from mirror.settings import SIMPLE_JSON
+from mirror.settings import DEFAULT_UPSTREAM, SIMPLE_JSON
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 15.0  # seconds without a byte
@@ -82,8 +83,17 @@ class FileResponse:
 class UpstreamClient:
     """Client of one upstream, given by the URL of its simple index. For one event loop."""
 
-    def __init__(self, url: str, *, ca_bundle: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = DEFAULT_UPSTREAM,
+        ca_bundle: str | None = None,
+        metrics: UpstreamMetrics | None = None,
+    ) -> None:
+        self.name = name
         self.url = url.rstrip("/") + "/"
+        self.metrics = metrics or UpstreamMetrics()
         self.state_since = time.time()
         self.error = ""  # why the upstream is unavailable; empty while it works
         self._guard = AddressGuard(self.url)
@@ -108,14 +118,22 @@ class UpstreamClient:
         if etag:
             headers["If-None-Match"] = etag
         try:
-            async with asyncio.timeout(PAGE_TIMEOUT):
-                page = await self._find_page(project, headers, etag)
-        except TimeoutError as error:
-            raise self.mark_unavailable(f"its page took more than {PAGE_TIMEOUT:.0f} s") from error
+            with self.metrics.measure(self.name, "page"):
+                page = await self._find_in_time(project, headers, etag)
         except UpstreamUnavailableError as error:
             raise self.mark_unavailable(str(error)) from error
         self._mark_available()
         return page
+
+    async def _find_in_time(
+        self, project: str, headers: dict[str, str], etag: str
+    ) -> UpstreamResponse:
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT):
+                return await self._find_page(project, headers, etag)
+        except TimeoutError as error:
+            message = f"its page took more than {PAGE_TIMEOUT:.0f} s"
+            raise UpstreamUnavailableError(message) from error
 
     async def _find_page(
         self, project: str, headers: dict[str, str], etag: str
@@ -158,9 +176,13 @@ class UpstreamClient:
     @asynccontextmanager
     async def stream_file(self, url: str) -> AsyncIterator[FileResponse]:
         """Request a file. A failure says nothing about the index: other requests go on."""
-        async with self._get(url, {"Accept-Encoding": "identity"}) as response:
-            if response.status != 200:
-                raise UpstreamResponseError(f"the upstream responds with status {response.status}")
+        async with AsyncExitStack() as stack:
+            with self.metrics.measure(self.name, "file"):
+                request = self._get(url, {"Accept-Encoding": "identity"})
+                response = await stack.enter_async_context(request)
+                if response.status != 200:
+                    message = f"the upstream responds with status {response.status}"
+                    raise UpstreamResponseError(message)
             length = response.headers.get("Content-Length", "")
             yield FileResponse(
                 int(length) if length.isdecimal() else None,

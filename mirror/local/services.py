@@ -91,6 +91,7 @@ class LocalServices:
             port=port,
             upstream=settings.upstream,
             ca_bundle=settings.ca_bundle,
+            requests=self._paths.nginx_dir / nginx.REQUEST_LOG,
         )
         self.processes.start("public", argv, devpi.build_cache_environment())
 

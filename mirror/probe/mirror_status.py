@@ -8,6 +8,7 @@ from typing import Any
 
 from mirror.probe.model import MirrorView
 from mirror.probe.network import try_connect
+from mirror.settings import OWN_USER_AGENT
 
 SECONDS = 4.0  # timeout of the request
 _PATH = "/+mirror/status"
@@ -21,7 +22,8 @@ def check_mirror(address: str, port: int) -> MirrorView:
         return MirrorView(connection=attempt, text=attempt.text)
     connection = HTTPConnection(address, port, timeout=SECONDS)
     try:
-        connection.request("GET", _PATH, headers={"Accept": "application/json"})
+        headers = {"Accept": "application/json", "User-Agent": OWN_USER_AGENT}
+        connection.request("GET", _PATH, headers=headers)
         response = connection.getresponse()
         body = response.read(_MAX_SIZE)
     except (OSError, HTTPException) as error:

@@ -9,6 +9,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from mirror.http_pool import NO_RETRIES
+from mirror.settings import OWN_USER_AGENT
 
 _TIMEOUT = 600.0  # seconds without a byte; the mirror may have to fetch the file first
 _CHUNK = 1 << 20
@@ -36,7 +37,7 @@ def request_mirror(
     url: str, *, accept: str = "*/*", timeout: float = _TIMEOUT
 ) -> urllib3.BaseHTTPResponse:
     """Send a GET request to the mirror; the body is not read yet. Raises urllib3's HTTPError."""
-    headers = {"Accept": accept}
+    headers = {"Accept": accept, "User-Agent": OWN_USER_AGENT}
     return _POOL.request(
         "GET", url, headers=headers, preload_content=False, timeout=timeout, retries=NO_RETRIES
     )

@@ -19,8 +19,10 @@ from urllib.parse import unquote
 import httpx
 
 from mirror import devpi
+from mirror.cache.request_log import RequestLog
 from mirror.cache.scrubber import Scrubber
-from mirror.cache.server import CacheServer, CacheService
+from mirror.cache.server import CacheServer
+from mirror.cache.service import CacheService
 from mirror.cache.upstream import UpstreamClient
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
@@ -67,14 +69,16 @@ class CacheClient:
 
 
 @contextmanager
-def run_cache(root: Path, upstream_url: str, scrubber: Scrubber) -> Iterator[CacheClient]:
+def run_cache(
+    root: Path, upstream_url: str, scrubber: Scrubber, request_log: RequestLog | None = None
+) -> Iterator[CacheClient]:
     """Run the cache in a thread of this process for the length of a block."""
     ports: queue.Queue[int] = queue.Queue()
     loop = asyncio.new_event_loop()
     stopped = asyncio.Event()
 
     async def serve() -> None:
-        service = CacheService(root, UpstreamClient(upstream_url), scrubber)
+        service = CacheService(root, UpstreamClient(upstream_url), scrubber, request_log)
         server = CacheServer(service, 0)
         await server.start()
         ports.put(server.port)

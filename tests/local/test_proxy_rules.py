@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.settings import SIMPLE_JSON
+from mirror.core.wait import Deadline, wait_until
+from mirror.settings import OWN_USER_AGENT, SIMPLE_JSON
 from tests.local.nginx_stand import NginxStand, run_nginx
 
 PAGE = "/workloads/stable/+simple/lib/"
@@ -137,3 +138,33 @@ def test_double_slashes_mean_the_same_warm_and_cold(proxy: NginxStand, path: str
     assert proxy.get(path.format("lib"), Accept=SIMPLE_JSON).text == "as JSON"
     assert proxy.get(path.format("cold"), Accept=SIMPLE_JSON).text == "cache"
     assert proxy.cache.requests[0][0] == "/workloads/stable/+simple/cold/"
+
+
+def test_logs_each_request_of_a_client_with_its_kind(tmp_path: Path) -> None:
+    """The cache counts these lines; probes and our own requests are none of them."""
+    with run_nginx(tmp_path / "data", tmp_path / "scratch") as stand:
+        stand.publish("lib", "as JSON", "as HTML")
+        (stand.data / "private/ours").touch()
+        log = tmp_path / "scratch/requests.log"
+        file = f"/root/pypi/+f/lib/{'e' * 64}/lib-1.tar.gz"
+        stand.get(PAGE, Accept=SIMPLE_JSON)
+        stand.get("/workloads/stable/+simple/new/", Accept=SIMPLE_JSON)
+        stand.get(file)
+        stand.get("/workloads/stable/+simple/ours/")
+        stand.get("/+mirror/status")
+        stand.get("/metrics")
+        for path in (PAGE, file, "/workloads/stable/+simple/ours/"):
+            stand.get(path, User_Agent=OWN_USER_AGENT)
+        stand.get(PAGE, User_Agent="the last one")
+
+        def is_complete() -> bool:
+            return log.read_text().count("\n") >= 5
+
+        wait_until(is_complete, deadline=Deadline.after(30), what="nginx has written its buffers")
+        assert sorted(log.read_text().splitlines()) == [
+            "file 200 5 200",
+            "page 200 5 200",
+            "page 200 7 -",
+            "page 200 7 -",
+            "private 200 5 200",
+        ]
