@@ -9,7 +9,15 @@ from itertools import groupby
 from rich.text import Text
 
 from cli.output.terminal import out
-from deploy.findings.model import CheckResult, DoctorReport, Finding, Remedy, Severity, Table
+from deploy.findings.model import (
+    Certainty,
+    CheckResult,
+    DoctorReport,
+    Finding,
+    Remedy,
+    Severity,
+    Table,
+)
 
 _MARKS = {"ok": ("✓", "green"), "skipped": ("–", "yellow")}
 _SEVERITIES = {
@@ -23,6 +31,11 @@ _SCOPES = {
     "namespace": "one namespace",
     "cluster": "the whole cluster",
     "nodes": "every node",
+}
+_CERTAINTIES = {
+    Certainty.SEEN: "seen: a program of this run, a log or the state of a container shows it",
+    Certainty.READ: "read: the cluster's objects and configuration say so; it was not tried",
+    Certainty.INFERRED: "inferred: it follows from other facts; it was not tried",
 }
 _NOT_OBSERVED = "not observed"
 _MIN_WIDTH, _MAX_WIDTH = 60, 100  # columns of prose
@@ -109,6 +122,8 @@ def _print_finding(finding: Finding, number: int, printed: dict[Remedy, str]) ->
     mark, color = _SEVERITIES[finding.severity]
     out.print(Text(f"{mark} {number}. ", style=f"bold {color}"), end="")
     _paragraph(finding.cause, first=0, indent=5, style="bold")
+    if finding.certainty:
+        _paragraph(_CERTAINTIES[finding.certainty], style="dim")
     if finding.table:
         _print_table(finding.table)
     if finding.evidence:

@@ -9,7 +9,7 @@ from deploy.evidence.access import AccessReview
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, warning
+from deploy.findings.model import READ, SEEN, Finding, Remedy, check, warning
 
 CATEGORY = "api"
 RANK = 10  # its position in the report
@@ -18,7 +18,7 @@ _MIN_MINOR_VERSION = 27  # server-side apply and Pod Security work as this progr
 _MAX_SECONDS = 3.0
 
 
-@check("api.version", "this program supports the API server's version", Need.ACCESS)
+@check("api.version", "this program supports the API server's version", READ, Need.ACCESS)
 def check_version(evidence: Evidence) -> Iterator[Finding]:
     version = require_seen(evidence.access).version
     match = re.match(r"v?1\.(\d+)", version)
@@ -38,7 +38,7 @@ def check_version(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("api.answers", "the API server answers quickly", Need.ACCESS)
+@check("api.answers", "the API server answers quickly", SEEN, Need.ACCESS)
 def check_response_time(evidence: Evidence) -> Iterator[Finding]:
     seconds = require_seen(evidence.access).seconds
     if seconds > _MAX_SECONDS:
@@ -55,7 +55,7 @@ def check_response_time(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("api.rights", "this user may see everything that doctor needs", Need.ACCESS)
+@check("api.rights", "this user may see everything that doctor needs", SEEN, Need.ACCESS)
 def check_rights(evidence: Evidence) -> Iterator[Finding]:
     missing = [review for review in require_seen(evidence.access).rights if not review.allowed]
     if not missing:

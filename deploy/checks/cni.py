@@ -10,7 +10,16 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, error, warning
+from deploy.findings.model import (
+    INFERRED,
+    READ,
+    SEEN,
+    Finding,
+    Remedy,
+    check,
+    error,
+    warning,
+)
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "cni"
@@ -21,7 +30,7 @@ _MICROK8S_MANIFEST = "/var/snap/microk8s/current/args/cni-network/cni.yaml"
 _MICROK8S_CONFLIST = "/var/snap/microk8s/current/args/cni-network/10-calico.conflist"
 
 
-@check("cni.pods", "Calico is Ready on every node it runs on", Need.CALICO)
+@check("cni.pods", "Calico is Ready on every node it runs on", READ, Need.CALICO)
 def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:
@@ -47,7 +56,7 @@ def check_calico_pods(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("cni.sandbox", "no pod waits for its network", Need.WORKLOADS, Need.WARNING_EVENTS)
+@check("cni.sandbox", "no pod waits for its network", SEEN, Need.WORKLOADS, Need.WARNING_EVENTS)
 def check_sandbox(evidence: Evidence) -> Iterator[Finding]:
     for events in _iter_recent_sandbox_failures(evidence):
         pending = _list_pending(evidence, events)
@@ -103,7 +112,7 @@ def _shorten(message: str) -> str:
     return message if len(message) <= 200 else "… " + message[-200:]
 
 
-@check("cni.conflist", "the CNI configuration is valid", Need.CALICO)
+@check("cni.conflist", "the CNI configuration is valid", READ, Need.CALICO)
 def check_conflist(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or not calico.conflist.broken:
@@ -120,7 +129,7 @@ def check_conflist(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("cni.drift", "new pods match the CNI configuration", Need.POD_DNS, Need.CALICO)
+@check("cni.drift", "new pods match the CNI configuration", SEEN, Need.POD_DNS, Need.CALICO)
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or calico.conflist is None or calico.conflist.broken:
@@ -160,7 +169,9 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("cni.felix", "Felix and the address pools agree on IPv6", Need.IP_POOLS, Need.CALICO)
+@check(
+    "cni.felix", "Felix and the address pools agree on IPv6", INFERRED, Need.IP_POOLS, Need.CALICO
+)
 def check_felix(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None:
@@ -195,7 +206,13 @@ def check_felix(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("cni.autodetect", "calico-node finds the addresses it looks for", Need.NODES, Need.CALICO)
+@check(
+    "cni.autodetect",
+    "calico-node finds the addresses it looks for",
+    INFERRED,
+    Need.NODES,
+    Need.CALICO,
+)
 def check_autodetect(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed:

@@ -13,7 +13,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, note, warning
+from deploy.findings.model import READ, Finding, Remedy, check, note, warning
 
 CATEGORY = "downloads"
 RANK = 90  # its position in the report
@@ -22,6 +22,7 @@ RANK = 90  # its position in the report
 @check(
     "downloads.packages",
     "no workload installs packages when it starts",
+    READ,
     Need.MIRROR,
     Need.WORKLOADS,
 )
@@ -43,7 +44,7 @@ def check_packages(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("downloads.python", "no workload downloads Python itself", Need.WORKLOADS)
+@check("downloads.python", "no workload downloads Python itself", READ, Need.WORKLOADS)
 def check_python(evidence: Evidence) -> Iterator[Finding]:
     for workload, shown in _iter_downloading(evidence, "python"):
         yield warning(
@@ -64,7 +65,7 @@ def check_python(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("downloads.models", "no workload downloads models", Need.WORKLOADS)
+@check("downloads.models", "no workload downloads models", READ, Need.WORKLOADS)
 def check_models(evidence: Evidence) -> Iterator[Finding]:
     for workload, shown in _iter_downloading(evidence, "models"):
         yield warning(

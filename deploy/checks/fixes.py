@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
-from deploy.findings.model import Finding, Remedy, check, warning
+from deploy.findings.model import READ, Finding, Remedy, check, warning
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 
 CATEGORY = "fixes"
 RANK = 75  # its position in the report
 
 
-@check("fixes.drift", "no fix has been reverted", Need.FIXES)
+@check("fixes.drift", "no fix has been reverted", READ, Need.FIXES)
 def check_drift(evidence: Evidence) -> Iterator[Finding]:
     return _report_fixes(
         evidence,
@@ -24,7 +24,7 @@ def check_drift(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("fixes.partial", "every fix is complete", Need.FIXES)
+@check("fixes.partial", "every fix is complete", READ, Need.FIXES)
 def check_partial(evidence: Evidence) -> Iterator[Finding]:
     why = "The command was killed, or lost its connection."
     yield from _report_fixes(evidence, "partial", "was started and not finished", why)
@@ -43,7 +43,7 @@ def check_partial(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-@check("fixes.keeper", "the reconciler of the fixes runs, if there is one", Need.RECONCILER)
+@check("fixes.keeper", "the reconciler of the fixes runs, if there is one", READ, Need.RECONCILER)
 def check_reconciler(evidence: Evidence) -> Iterator[Finding]:
     reconciler = require_seen(evidence.reconciler)
     if reconciler is None or reconciler.running:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from deploy.evidence.hosts import HostView
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen, require_seen
-from deploy.findings.model import Finding, Remedy, check, error, warning
+from deploy.findings.model import SEEN, Finding, Remedy, check, error, warning
 from deploy.formats.conflist import ConflistError, disables_ipv6
 from mirror.probe.model import PodDns
 
@@ -28,7 +28,7 @@ _REPLACE = Remedy(
 _ROLL_BACK = Remedy("Roll the fix back.", "nodes", "mirror rollback pod-sysctl ippool")
 
 
-@check("hosts.start", "new pods start on every node", Need.POD_DNS, Need.HOSTS)
+@check("hosts.start", "new pods start on every node", SEEN, Need.POD_DNS, Need.HOSTS)
 def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
     reasons = {
         node: view.reason
@@ -44,7 +44,9 @@ def check_pod_start(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("hosts.pods", "new pods have no IPv6 where the CNI turns it off", Need.POD_DNS, Need.HOSTS)
+@check(
+    "hosts.pods", "new pods have no IPv6 where the CNI turns it off", SEEN, Need.POD_DNS, Need.HOSTS
+)
 def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     with_ipv6 = {
         node: view.ipv6_addresses
@@ -65,7 +67,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("hosts.off", "hosts that turn IPv6 off have none", Need.HOSTS)
+@check("hosts.off", "hosts that turn IPv6 off have none", SEEN, Need.HOSTS)
 def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
     with_ipv6 = {
         node: host
@@ -86,7 +88,7 @@ def check_host_ipv6(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("hosts.covered", "fixes reached every node", Need.HOSTS)
+@check("hosts.covered", "fixes reached every node", SEEN, Need.HOSTS)
 def check_coverage(evidence: Evidence) -> Iterator[Finding]:
     unseen = {
         host.node: host.view.reason
@@ -115,7 +117,7 @@ def check_coverage(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("hosts.refused", "node agents were told only what fixes write", Need.HOSTS)
+@check("hosts.refused", "node agents were told only what fixes write", SEEN, Need.HOSTS)
 def check_refused(evidence: Evidence) -> Iterator[Finding]:
     rejected = {node: host.rejected for node, host in _iter_hosts(evidence) if host.rejected}
     if rejected:

@@ -9,7 +9,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, error, warning
+from deploy.findings.model import INFERRED, SEEN, Finding, Remedy, check, error, warning
 from deploy.findings.phrases import join_names, on_nodes
 from mirror.probe.model import PodDns
 
@@ -20,6 +20,7 @@ RANK = 50  # its position in the report
 @check(
     "ippools.assign-ipv6",
     "every family that the CNI assigns has an enabled pool",
+    INFERRED,
     Need.IP_POOLS,
     Need.CALICO,
 )
@@ -69,6 +70,7 @@ def _restore_family(calico: Calico, family: int, disabled: list[IpPool]) -> Iter
 @check(
     "ippools.ipv6-pool",
     "pods only get IPv6 addresses if they can reach IPv6 networks",
+    SEEN,
     Need.POD_DNS,
     Need.IP_POOLS,
     Need.CALICO,
@@ -98,7 +100,9 @@ def check_ipv6_pool(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("ippools.recreated", "a deleted IPv6 pool stays deleted", Need.IP_POOLS, Need.CALICO)
+@check(
+    "ippools.recreated", "a deleted IPv6 pool stays deleted", INFERRED, Need.IP_POOLS, Need.CALICO
+)
 def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.operator:
@@ -131,6 +135,7 @@ def check_recreated_pool(evidence: Evidence) -> Iterator[Finding]:
 @check(
     "ippools.nat",
     "pods get answers from outside the cluster",
+    INFERRED,
     Need.POD_DNS,
     Need.IP_POOLS,
     Need.CALICO,
@@ -159,7 +164,7 @@ def check_nat(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("ippools.enabled", "an address pool is enabled", Need.IP_POOLS, Need.CALICO)
+@check("ippools.enabled", "an address pool is enabled", INFERRED, Need.IP_POOLS, Need.CALICO)
 def check_enabled_pool(evidence: Evidence) -> Iterator[Finding]:
     calico = require_seen(evidence.calico)
     if calico is None or not calico.installed or calico.conflist is not None:

@@ -8,7 +8,7 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import has_unreachable_ipv6, ipv6_connections, iter_probe_views
 from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, warning
+from deploy.findings.model import SEEN, Finding, Remedy, check, warning
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 from mirror.probe.model import PodDns
 
@@ -16,7 +16,7 @@ CATEGORY = "ipv6"
 RANK = 40  # its position in the report
 
 
-@check("ipv6.pods", "pods with IPv6 reach IPv6 networks", Need.POD_DNS)
+@check("ipv6.pods", "pods with IPv6 reach IPv6 networks", SEEN, Need.POD_DNS)
 def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     views = {node: view for node, view in iter_probe_views(evidence) if has_unreachable_ipv6(view)}
     if not views:
@@ -37,7 +37,7 @@ def check_pod_ipv6(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("ipv6.same", "pods have IPv6 on all nodes or on none", Need.POD_DNS)
+@check("ipv6.same", "pods have IPv6 on all nodes or on none", SEEN, Need.POD_DNS)
 def check_ipv6_on_all_nodes(evidence: Evidence) -> Iterator[Finding]:
     views = dict(iter_probe_views(evidence))
     with_ipv6 = [node for node, view in views.items() if view.ipv6_addresses]

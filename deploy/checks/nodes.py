@@ -9,7 +9,16 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, error, note, warning
+from deploy.findings.model import (
+    READ,
+    SEEN,
+    Finding,
+    Remedy,
+    check,
+    error,
+    note,
+    warning,
+)
 from deploy.findings.phrases import group_by_line, join_names, on_nodes
 
 CATEGORY = "nodes"
@@ -18,7 +27,7 @@ RANK = 20  # its position in the report
 _MAX_SEARCH, _MAX_SERVERS = 6, 3  # the limits of musl and older glibc
 
 
-@check("nodes.ready", "every node is Ready", Need.NODES)
+@check("nodes.ready", "every node is Ready", READ, Need.NODES)
 def check_ready(evidence: Evidence) -> Iterator[Finding]:
     nodes = [node for node in require_seen(evidence.nodes) if not node.ready]
     if not nodes:
@@ -45,7 +54,7 @@ def check_ready(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("nodes.pressure", "no node is short of disk, memory or process IDs", Need.NODES)
+@check("nodes.pressure", "no node is short of disk, memory or process IDs", READ, Need.NODES)
 def check_pressure(evidence: Evidence) -> Iterator[Finding]:
     nodes = require_seen(evidence.nodes)
     pressures = {node.name: join_names(node.pressures) for node in nodes if node.pressures}
@@ -71,7 +80,7 @@ def check_pressure(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("nodes.cordoned", "every node accepts pods", Need.NODES)
+@check("nodes.cordoned", "every node accepts pods", READ, Need.NODES)
 def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
     names = [node.name for node in require_seen(evidence.nodes) if node.cordoned]
     if names:
@@ -88,7 +97,7 @@ def check_cordoned(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("nodes.ipv6-only", "every node has an IPv4 address", Need.NODES)
+@check("nodes.ipv6-only", "every node has an IPv4 address", READ, Need.NODES)
 def check_ipv6_only(evidence: Evidence) -> Iterator[Finding]:
     addresses = {
         node.name: join_names(node.addresses)
@@ -131,7 +140,9 @@ def _remove_subdomains(domains: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-@check("nodes.resolv-conf", "pods inherit the same short search list on every node", Need.POD_DNS)
+@check(
+    "nodes.resolv-conf", "pods inherit the same short search list on every node", SEEN, Need.POD_DNS
+)
 def check_resolv_conf(evidence: Evidence) -> Iterator[Finding]:
     configs = {node: view.resolv_conf for node, view in iter_probe_views(evidence)}
     too_long = {
@@ -180,7 +191,7 @@ def _edit_resolv_conf(domains: str) -> Remedy:
     )
 
 
-@check("nodes.gai-conf", "no gai.conf hides problems with IPv6", Need.POD_DNS)
+@check("nodes.gai-conf", "no gai.conf hides problems with IPv6", SEEN, Need.POD_DNS)
 def check_gai_conf(evidence: Evidence) -> Iterator[Finding]:
     configs = {
         node: "; ".join(view.gai_conf) for node, view in iter_probe_views(evidence) if view.gai_conf

@@ -13,7 +13,19 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.evidence.workloads import Workload
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, check, error, note, report, warning
+from deploy.findings.model import (
+    INFERRED,
+    READ,
+    SEEN,
+    Finding,
+    Remedy,
+    Severity,
+    check,
+    error,
+    note,
+    report,
+    warning,
+)
 from deploy.findings.phrases import join_names, on_nodes
 
 CATEGORY = "workloads"
@@ -34,7 +46,7 @@ _DOWNLOAD_ERROR = re.compile(
 _NOT_STARTED = {"CreateContainerConfigError", "CreateContainerError"}
 
 
-@check("workloads.failing", "no workload fails because of a download", Need.WORKLOADS)
+@check("workloads.failing", "no workload fails because of a download", SEEN, Need.WORKLOADS)
 def check_failing_downloads(evidence: Evidence) -> Iterator[Finding]:
     for workload in require_seen(evidence.workloads):
         failing = workload.failing_pods
@@ -87,7 +99,7 @@ def _explain_failure(log: str) -> str:
     return "The index did not answer, or cannot be reached: see dns.egress and mirror."
 
 
-@check("workloads.config", "no workload waits for the mirror's ConfigMap", Need.WORKLOADS)
+@check("workloads.config", "no workload waits for the mirror's ConfigMap", SEEN, Need.WORKLOADS)
 def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
     for workload in require_seen(evidence.workloads):
         waiting = [pod for pod in workload.pods if pod.trouble in _NOT_STARTED]
@@ -107,6 +119,7 @@ def check_missing_config(evidence: Evidence) -> Iterator[Finding]:
 @check(
     "workloads.mirror",
     "workloads that install packages use the mirror",
+    READ,
     Need.MIRROR,
     Need.WORKLOADS,
 )
@@ -158,6 +171,7 @@ def check_unmirrored(evidence: Evidence) -> Iterator[Finding]:
 @check(
     "workloads.policies",
     "no NetworkPolicy keeps a workload from the mirror",
+    INFERRED,
     Need.MIRROR,
     Need.WORKLOADS,
 )
@@ -190,6 +204,7 @@ def check_isolated(evidence: Evidence) -> Iterator[Finding]:
 @check(
     "workloads.proxy",
     "no workload asks a proxy for the mirror",
+    INFERRED,
     Need.MIRROR,
     Need.WORKLOADS,
 )
@@ -218,13 +233,14 @@ def check_proxies(evidence: Evidence) -> Iterator[Finding]:
                     f"container {container.name}: {proxy}={variables[proxy]}, NO_PROXY="
                     f"{variables.get('NO_PROXY') or variables.get('no_proxy') or '(not set)'}",
                 ),
+                certainty=SEEN if workload.failing_pods else None,
                 why="uv and pip send every request to the proxy, which cannot reach an address "
                 "inside the cluster, unless NO_PROXY has the address.",
             )
             break
 
 
-@check("workloads.other", "no workload fails for another reason", Need.WORKLOADS)
+@check("workloads.other", "no workload fails for another reason", SEEN, Need.WORKLOADS)
 def check_other_failures(evidence: Evidence) -> Iterator[Finding]:
     failures = []
     for workload in require_seen(evidence.workloads):

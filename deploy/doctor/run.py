@@ -74,7 +74,10 @@ def judge(evidence: Evidence, categories: Iterable[CheckCategory]) -> DoctorRepo
             gaps = dict.fromkeys(gap for need in sorted(check.needs) for gap in evidence.gaps(need))
             found: list[Finding] = []
             if not any(evidence.is_unseen(need) for need in check.needs):
-                found = [replace(finding, check=check.id) for finding in check.find(evidence)]
+                found = [
+                    replace(finding, check=check.id, certainty=finding.certainty or check.certainty)
+                    for finding in check.find(evidence)
+                ]
             findings += found
             result = CheckResult(
                 category=category.name,

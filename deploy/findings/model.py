@@ -20,6 +20,20 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class Certainty(StrEnum):
+    """How sure a finding is.
+
+    seen: a program of this run met it, or a container's log or state shows it. read: objects and
+    configuration say so, nothing was tried. inferred: it follows from other facts, or is to come.
+    """
+
+    SEEN = "seen"
+    READ = "read"
+    INFERRED = "inferred"
+
+
+SEEN, READ, INFERRED = Certainty
+
 Scope: TypeAlias = Literal["workload", "namespace", "cluster", "nodes"]
 
 
@@ -53,12 +67,13 @@ class Finding:
 
     Remedies that suffice come first, and of these the least invasive. ``why`` explains how the
     cause makes programs fail, and why some programs are not affected. ``check`` is the id of the
-    check that found it; the runner sets it. Checks create findings with `error`, `warning` and
-    `note`, or with `report` if the severity depends on the evidence.
+    check that found it; the runner sets it, and ``certainty`` if it is None. Checks create findings
+    with `error`, `warning` and `note`, or with `report` if the severity depends on the evidence.
     """
 
     check: str = ""
     severity: Severity
+    certainty: Certainty | None = None
     cause: str
     nodes: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
@@ -75,6 +90,7 @@ def report(
     evidence: Iterable[str] = (),
     why: str = "",
     table: Table | None = None,
+    certainty: Certainty | None = None,
 ) -> Finding:
     """Return a Finding, without the check that found it."""
     return Finding(
@@ -85,6 +101,7 @@ def report(
         why=why,
         table=table,
         remedies=remedies,
+        certainty=certainty,
     )
 
 
@@ -99,18 +116,24 @@ Find: TypeAlias = Callable[[Evidence], Iterable[Finding]]
 class DoctorCheck:
     """One question about the evidence. ``fact`` is the statement that is true if it holds.
 
-    ``find`` is pure. It is called only if some of the evidence of every need was seen.
+    ``find`` is pure. It is called only if some of the evidence of every need was seen. Its findings
+    have this ``certainty``, unless they say another.
     """
 
     id: str
     fact: str
+    certainty: Certainty
     needs: frozenset[Need]
     find: Find
 
 
-def check(check_id: str, fact: str, *needs: Need) -> Callable[[Find], DoctorCheck]:
+def check(
+    check_id: str, fact: str, certainty: Certainty, *needs: Need
+) -> Callable[[Find], DoctorCheck]:
     """Return a decorator that makes a function the ``find`` of a check."""
-    return lambda find: DoctorCheck(id=check_id, fact=fact, needs=frozenset(needs), find=find)
+    return lambda find: DoctorCheck(
+        id=check_id, fact=fact, certainty=certainty, needs=frozenset(needs), find=find
+    )
 
 
 CheckOutcome: TypeAlias = Literal["ok", "found", "skipped"]

@@ -15,7 +15,16 @@ from deploy.checks.dns.wording import (
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import Unseen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, check, error, report, warning
+from deploy.findings.model import (
+    SEEN,
+    Finding,
+    Remedy,
+    Severity,
+    check,
+    error,
+    report,
+    warning,
+)
 from deploy.findings.phrases import group_by_line, on_nodes
 from mirror.probe.model import ConnectionAttempt, NameView, ProgramRun, SearchStep
 
@@ -30,7 +39,7 @@ _WHY = {
 _OTHER_WHY = "The DNS servers of the nodes return an answer without an IPv4 address."
 
 
-@check("dns.names", "the index's name has an IPv4 address", Need.POD_DNS)
+@check("dns.names", "the index's name has an IPv4 address", SEEN, Need.POD_DNS)
 def check_names(evidence: Evidence) -> Iterator[Finding]:
     names: dict[str, dict[str, SearchStep]] = {}
     for node, view in iter_name_views(evidence):
@@ -64,7 +73,9 @@ def _show_corefile_command(evidence: Evidence) -> str:
     return f"kubectl -n {corefile.namespace} get configmap {corefile.name} -o yaml"
 
 
-@check("dns.ipv6-answers", "DNS only returns IPv6 addresses that pods can reach", Need.POD_DNS)
+@check(
+    "dns.ipv6-answers", "DNS only returns IPv6 addresses that pods can reach", SEEN, Need.POD_DNS
+)
 def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
     names: dict[str, dict[str, NameView]] = {}
     with_ipv6 = {node for node, view in iter_answered_views(evidence) if view.ipv6_addresses}
@@ -101,7 +112,7 @@ def check_ipv6_answers(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("dns.egress", "pods reach the index over IPv4", Need.POD_DNS)
+@check("dns.egress", "pods reach the index over IPv4", SEEN, Need.POD_DNS)
 def check_egress(evidence: Evidence) -> Iterator[Finding]:
     hosts: dict[str, dict[str, ConnectionAttempt]] = {}
     for node, view in iter_name_views(evidence):

@@ -16,7 +16,16 @@ from deploy.checks.dns.wording import (
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, Table, check, report, warning
+from deploy.findings.model import (
+    SEEN,
+    Finding,
+    Remedy,
+    Severity,
+    Table,
+    check,
+    report,
+    warning,
+)
 from deploy.findings.phrases import join_names, on_nodes
 from mirror.probe.model import DnsAnswer, NameView, ProgramRun
 
@@ -24,7 +33,9 @@ _UV_ERROR = "failed to lookup address information: Name has no usable address"
 _STOPPED = {"stops", "finds"}  # musl does not get to the name itself
 
 
-@check("dns.search-domains", "no search domain answers for names that do not exist", Need.POD_DNS)
+@check(
+    "dns.search-domains", "no search domain answers for names that do not exist", SEEN, Need.POD_DNS
+)
 def check_search_domains(evidence: Evidence) -> Iterator[Finding]:
     domains: dict[str, dict[str, DnsAnswer]] = {}
     for node, view in iter_answered_views(evidence):
@@ -161,7 +172,7 @@ def _describe_ndots_result(views: list[NameView]) -> str:
     return f" Tried here: {run.program} then reaches {view.name}."
 
 
-@check("dns.search-root", "no search list contains the root domain", Need.POD_DNS)
+@check("dns.search-root", "no search list contains the root domain", SEEN, Need.POD_DNS)
 def check_search_root(evidence: Evidence) -> Iterator[Finding]:
     views = dict(iter_probe_views(evidence))
     nodes = [node for node, view in views.items() if view.resolv_conf.searches_root]
@@ -182,7 +193,9 @@ def check_search_root(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("dns.programs", "musl, glibc and busybox programs resolve the same names", Need.POD_DNS)
+@check(
+    "dns.programs", "musl, glibc and busybox programs resolve the same names", SEEN, Need.POD_DNS
+)
 def check_programs(evidence: Evidence) -> Iterator[Finding]:
     names: dict[str, dict[str, NameView]] = {}
     for node, view in iter_name_views(evidence):

@@ -10,14 +10,14 @@ from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import Unseen, require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, check, error, warning
+from deploy.findings.model import READ, SEEN, Finding, Remedy, check, error, warning
 from deploy.findings.phrases import on_nodes
 from deploy.formats import corefile as formats
 
 _FORWARDING = {"forward", "proxy", "grpc", "fanout", "unbound", "dnsredir"}  # plugins
 
 
-@check("dns.service", "the DNS Service has Ready pods", Need.DNS_SERVICE, Need.DNS_PODS)
+@check("dns.service", "the DNS Service has Ready pods", READ, Need.DNS_SERVICE, Need.DNS_PODS)
 def check_service(evidence: Evidence) -> Iterator[Finding]:
     service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None and _answers_pods(evidence):
@@ -63,7 +63,7 @@ def check_service(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("dns.forward", "CoreDNS forwards queries for names outside the cluster", Need.COREFILE)
+@check("dns.forward", "CoreDNS forwards queries for names outside the cluster", READ, Need.COREFILE)
 def check_forward(evidence: Evidence) -> Iterator[Finding]:
     corefile = require_seen(evidence.corefile)
     if corefile is None or _may_forward(corefile.text):
@@ -92,7 +92,7 @@ def _may_forward(text: str) -> bool:
     return bool(names & {*_FORWARDING, "import"}) or (not roots and parsed.imports_blocks)
 
 
-@check("dns.corefile", "CoreDNS can load the Corefile", Need.COREFILE)
+@check("dns.corefile", "CoreDNS can load the Corefile", READ, Need.COREFILE)
 def check_corefile(evidence: Evidence) -> Iterator[Finding]:
     corefile = require_seen(evidence.corefile)
     try:
@@ -112,7 +112,7 @@ def check_corefile(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("dns.answers", "DNS answers pods on every node", Need.POD_DNS)
+@check("dns.answers", "DNS answers pods on every node", SEEN, Need.POD_DNS)
 def check_answers(evidence: Evidence) -> Iterator[Finding]:
     views = dict(iter_probe_views(evidence))
     servers = {

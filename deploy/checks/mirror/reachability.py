@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
-from deploy.findings.model import Finding, Remedy, check, error, warning
+from deploy.findings.model import SEEN, Finding, Remedy, check, error, warning
 from deploy.findings.phrases import group_by_line, on_nodes
 
 
-@check("mirror.reached", "pods on every node reach it", Need.POD_DNS, Need.MIRROR)
+@check("mirror.reached", "pods on every node reach it", SEEN, Need.POD_DNS, Need.MIRROR)
 def check_reached(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     if not state.ready or state.service_address != state.recorded_address:
@@ -57,7 +57,7 @@ def check_reached(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-@check("mirror.upstream", "it reaches the index that it mirrors", Need.POD_DNS, Need.MIRROR)
+@check("mirror.upstream", "it reaches the index that it mirrors", SEEN, Need.POD_DNS, Need.MIRROR)
 def check_upstream(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     views = [(node, view.mirror) for node, view in iter_probe_views(evidence) if view.mirror]

@@ -8,11 +8,21 @@ from deploy.evidence.mirror import MirrorState
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, check, error, note, report, warning
+from deploy.findings.model import (
+    READ,
+    Finding,
+    Remedy,
+    Severity,
+    check,
+    error,
+    note,
+    report,
+    warning,
+)
 from deploy.findings.phrases import join_names
 
 
-@check("mirror.running", "the mirror runs, if there is one", Need.NODES, Need.MIRROR)
+@check("mirror.running", "the mirror runs, if there is one", READ, Need.NODES, Need.MIRROR)
 def check_running(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     if state.record_trouble:
@@ -76,7 +86,7 @@ def _explain_not_ready(evidence: Evidence, state: MirrorState) -> str:
     return ""
 
 
-@check("mirror.image", "it runs the image that `mirror up` set", Need.MIRROR)
+@check("mirror.image", "it runs the image that `mirror up` set", READ, Need.MIRROR)
 def check_image(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     if not state.image or not state.recorded_image or state.image == state.recorded_image:
@@ -89,7 +99,7 @@ def check_image(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("mirror.address", "it has the address that workloads use", Need.MIRROR)
+@check("mirror.address", "it has the address that workloads use", READ, Need.MIRROR)
 def check_address(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     if not state.recorded_address or not state.replicas:
@@ -106,7 +116,7 @@ def check_address(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-@check("mirror.published", "the published ConfigMaps are right", Need.MIRROR)
+@check("mirror.published", "the published ConfigMaps are right", READ, Need.MIRROR)
 def check_published(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     wrong = {

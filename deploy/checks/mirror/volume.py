@@ -10,12 +10,21 @@ from deploy.evidence.nodes import NodeState
 from deploy.evidence.probe_views import iter_probe_views
 from deploy.evidence.unseen import require_seen
 from deploy.findings import remedies
-from deploy.findings.model import Finding, Remedy, Severity, check, error, report
+from deploy.findings.model import (
+    READ,
+    SEEN,
+    Finding,
+    Remedy,
+    Severity,
+    check,
+    error,
+    report,
+)
 
 _MIN_FREE = 0.05  # of the volume's size
 
 
-@check("mirror.volume", "its volume is bound to a node that works", Need.NODES, Need.MIRROR)
+@check("mirror.volume", "its volume is bound to a node that works", READ, Need.NODES, Need.MIRROR)
 def check_bound(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     claim = state.volume
@@ -88,7 +97,7 @@ def _report_unbound(evidence: Evidence, state: MirrorState, claim: VolumeClaim) 
     )
 
 
-@check("mirror.room", "its volume has free space", Need.POD_DNS, Need.MIRROR)
+@check("mirror.room", "its volume has free space", SEEN, Need.POD_DNS, Need.MIRROR)
 def check_free_space(evidence: Evidence) -> Iterator[Finding]:
     state = require_seen(evidence.mirror)
     lines = [*state.error_lines]

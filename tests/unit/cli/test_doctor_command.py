@@ -42,6 +42,7 @@ def test_reports_the_findings_of_the_field_cluster() -> None:
     )
     assert "search domain communityfibre.co.uk is poisoned" in out
     assert "Name has no usable address" in out
+    assert "seen: a program of this run, a log or the state of a container shows it" in out
     works, first = out.index("mirror env --publish"), out.index("-n NAMESPACE --ndots")
     assert works < first < out.index("mirror fix search-domains"), "tried: ndots does not suffice"
     assert "but does not connect. [one workload; not enough alone]" in out
@@ -134,6 +135,7 @@ def test_prints_json_and_saves_the_evidence_again(tmp_path: Path) -> None:
     report = json.loads(result.stdout)
     assert report["findings"][0]["check"] == "dns.search-domains"
     assert report["findings"][0]["mends"][0]["reach"] == "namespace"
+    assert report["findings"][0]["certainty"] == "seen"
     assert report["next"] == "mirror up"
     evidence = load(Evidence, json.loads((CASES / "field" / "evidence.json").read_text()))
     assert load(Evidence, json.loads(saved.read_text())) == evidence

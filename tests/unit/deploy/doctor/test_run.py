@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from deploy.evidence.collect import CollectOptions
 from deploy.evidence.dns import NodeDns
 from deploy.evidence.model import Evidence, Need
 from deploy.evidence.unseen import NOT_COLLECTED, Unseen
-from deploy.findings.model import DoctorCheck, Finding, Remedy, Severity, check
+from deploy.findings.model import READ, SEEN, DoctorCheck, Finding, Remedy, Severity, check
 from mirror.core.errors import InputError
 from tests.kubernetes_api import DirectCluster, MemoryApi
 
@@ -38,7 +39,7 @@ def must_not_run(_: Evidence) -> Iterator[Finding]:
 def build_check(
     check_id: str, find: Callable[[Evidence], Iterator[Finding]], *needs: Need
 ) -> DoctorCheck:
-    return check(check_id, check_id, *needs)(find)
+    return check(check_id, check_id, READ, *needs)(find)
 
 
 def run(evidence: Evidence, *checks: DoctorCheck) -> list[tuple[str, tuple[str, ...]]]:
@@ -75,6 +76,16 @@ def test_sorts_findings_by_severity() -> None:
     report = judge(EVIDENCE, (CheckCategory(name="c", checks=checks),))
     assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
     assert {finding.check for finding in report.findings} == {"a"}
+
+
+def test_a_finding_is_as_sure_as_its_check_unless_it_says_otherwise() -> None:
+    def find_two(_: Evidence) -> Iterator[Finding]:
+        yield build_finding()
+        yield replace(build_finding(), certainty=SEEN)
+
+    checks = (build_check("a", find_two, Need.NODES),)
+    report = judge(EVIDENCE, (CheckCategory(name="c", checks=checks),))
+    assert [finding.certainty for finding in report.findings] == ["read", "seen"]
 
 
 def test_loads_all_categories_by_rank() -> None:
