@@ -59,7 +59,10 @@ def observe(
 ) -> Evidence:
     """Collect everything that these categories need, each subject once."""
     needs = frozenset(
-        need for category in categories for check in category.checks for need in check.needs
+        need
+        for category in categories
+        for check in category.checks
+        for need in check.needs | check.also
     )
     evidence = collect(cluster, needs, options, progress)
     return _add_fixes(cluster, evidence) if Need.FIXES in needs else evidence

@@ -117,7 +117,8 @@ class DoctorCheck:
     """One question about the evidence. ``fact`` is the statement that is true if it holds.
 
     ``find`` is pure. It is called only if some of the evidence of every need was seen. Its findings
-    have this ``certainty``, unless they say another.
+    have this ``certainty``, unless they say another. ``also`` are subjects that it reads if they
+    were seen.
     """
 
     id: str
@@ -125,14 +126,20 @@ class DoctorCheck:
     certainty: Certainty
     needs: frozenset[Need]
     find: Find
+    also: frozenset[Need] = frozenset()
 
 
 def check(
-    check_id: str, fact: str, certainty: Certainty, *needs: Need
+    check_id: str, fact: str, certainty: Certainty, *needs: Need, also: Iterable[Need] = ()
 ) -> Callable[[Find], DoctorCheck]:
     """Return a decorator that makes a function the ``find`` of a check."""
     return lambda find: DoctorCheck(
-        id=check_id, fact=fact, certainty=certainty, needs=frozenset(needs), find=find
+        id=check_id,
+        fact=fact,
+        certainty=certainty,
+        needs=frozenset(needs),
+        find=find,
+        also=frozenset(also),
     )
 
 

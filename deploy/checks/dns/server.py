@@ -17,7 +17,14 @@ from deploy.formats import corefile as formats
 _FORWARDING = {"forward", "proxy", "grpc", "fanout", "unbound", "dnsredir"}  # plugins
 
 
-@check("dns.service", "the DNS Service has Ready pods", READ, Need.DNS_SERVICE, Need.DNS_PODS)
+@check(
+    "dns.service",
+    "the DNS Service has Ready pods",
+    READ,
+    Need.DNS_SERVICE,
+    Need.DNS_PODS,
+    also=[Need.POD_DNS],
+)
 def check_service(evidence: Evidence) -> Iterator[Finding]:
     service, pods = require_seen(evidence.dns_service), require_seen(evidence.dns_pods)
     if service is None and _answers_pods(evidence):

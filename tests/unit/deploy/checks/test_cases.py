@@ -111,7 +111,8 @@ def test_a_check_reads_only_what_it_needs(case: Path) -> None:
         for check in category.checks:
             if any(evidence.is_unseen(need) for need in check.needs):
                 continue
-            others = {need.value: NOT_COLLECTED for need in Need if need not in check.needs}
+            read = check.needs | check.also
+            others = {need.value: NOT_COLLECTED for need in Need if need not in read}
             assert [
                 (finding.severity, finding.cause, finding.nodes)
                 for finding in check.find(replace(evidence, **others))  # type: ignore[arg-type]
