@@ -89,11 +89,15 @@ def build_cache_argv(
 
 
 def build_cache_environment() -> dict[str, str]:
-    """Tune glibc's allocator, so that 50 MB instead of 120 to 180 MB stay allocated over time."""
+    """Tune glibc's allocator: pages are given back to the system, buffers of sockets are not.
+
+    60 MB instead of 120 to 180 MB stay allocated over time. To map memory anew for each block that
+    arrives would cost a fifth of the time.
+    """
     return {
         "MALLOC_ARENA_MAX": "2",
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-        "MALLOC_TRIM_THRESHOLD_": "131072",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        "MALLOC_TRIM_THRESHOLD_": "8388608",
     }
 
 

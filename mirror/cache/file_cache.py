@@ -236,11 +236,9 @@ class FileCache:
         digests = {name: create_digest(name) for name in source.hashes}
         if BLAKE2B not in digests:  # else its path holds the hash that it is verified with
             digests.setdefault("sha256", create_digest("sha256"))
-        path = self._store.new_partial_path()
+        with self._report_disk_errors(0):
+            path, out = self._store.create_partial()
         try:
-            with self._report_disk_errors(0):
-                self._store.create_folders()
-                out = FileIO(path, "wb")
             with out:
                 async with self._upstream.stream_file(source.url) as response:
                     _check_response(response, source)

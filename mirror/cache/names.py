@@ -12,9 +12,10 @@ DISTRIBUTION_SUFFIXES = (
     *(".egg", ".exe", ".rpm", ".deb", ".dmg", ".msi"),
 )
 
+MAX_FILENAME = 220  # characters; leaves room for suffixes
 _NORMALIZED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
-_FILENAME = re.compile(r"[A-Za-z0-9_][^/\\\x00-\x20\x7f]{0,219}\Z")  # leaves room for suffixes
-_URL_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,219}\Z")
+_FILENAME = re.compile(rf"[A-Za-z0-9_][^/\\\x00-\x20\x7f]{{0,{MAX_FILENAME - 1}}}\Z")
+_URL_SAFE = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.\-]{{0,{MAX_FILENAME - 1}}}\Z")
 _URL = re.compile(r"https?://[^\s#]+\Z")
 _FOLDER = re.compile(rf"(?:{URL_PREFIX})?[0-9a-f]{{64}}\Z")
 

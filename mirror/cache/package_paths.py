@@ -10,10 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from string import ascii_letters, digits
 
 from packaging.utils import canonicalize_name
 
-from mirror.cache.names import is_distribution_filename, quote_filename
+from mirror.cache.names import (
+    DISTRIBUTION_SUFFIXES,
+    MAX_FILENAME,
+    is_distribution_filename,
+    quote_filename,
+)
 from mirror.volume import METADATA_SUFFIX
 from mirror.wheels import SDIST_SUFFIXES
 
@@ -21,9 +28,9 @@ PACKAGES_PATH = "packages"  # below the server's root URL
 
 _FIRST_URL = re.compile(r"(https?://[^\s\"\\#?]+/packages/)[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/")
 _DIGEST_LENGTH = len("aa/bb/") + 60 + len("/")
-_PLAIN_NAMES = re.compile(  # none of them is quoted in a URL
-    r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.(?:whl|tar\.gz|zip|tar\.bz2|egg|exe)\n)*"
-)
+_HEX_DIGITS = b"0123456789abcdef"
+# a name of these characters is the same in a URL
+_PLAIN_CHARACTERS = (ascii_letters + digits + "_.-").encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,35 +85,50 @@ def find_origin(urls: Sequence[str], filenames: Sequence[str]) -> str:
     Also empty if a path does not hold a digest and its file's own name.
     """
     first = _FIRST_URL.match(urls[0]) if urls else None
-    if first is None:
+    if first is None or not are_package_urls(urls, filenames, first[1]):
         return ""
-    origin = first[1]
-    start, end = len(origin), len(origin) + _DIGEST_LENGTH
+    return first[1]
+
+
+def are_package_urls(urls: Sequence[str], filenames: Sequence[str], origin: str) -> bool:
+    """Check that each URL is ``origin``, a digest and the file's own name.
+
+    Whole lists are checked at once: a page may list ten thousand files.
+    """
+    if not all(map(str.startswith, urls, repeat(origin))):
+        return False
     quoted = filenames
-    if not _PLAIN_NAMES.fullmatch("\n".join(filenames) + "\n"):
+    if not _are_plain(filenames):
         if not all(map(is_distribution_filename, filenames)):
-            return ""
+            return False
         quoted = list(map(quote_filename, filenames))
-    # whole lists at once: a page may list ten thousand files
+    start, end = len(origin), len(origin) + _DIGEST_LENGTH
     ends = [url[end:] for url in urls]
     if ends != list(quoted) and (ends != list(filenames) or _needs_quotes(filenames)):
-        return ""
-    if not _are_digests("".join([url[start:end] for url in urls]), len(urls)):
-        return ""
-    return origin if all(url.startswith(origin) for url in urls) else ""
+        return False
+    return _are_digests("".join([url[start:end] for url in urls]), len(urls))
+
+
+def _are_plain(filenames: Sequence[str]) -> bool:
+    """Check that all names are those of distributions and the same in a URL."""
+    names = "\n" + "\n".join(filenames)
+    return (
+        names.isascii()
+        and names.encode().translate(None, _PLAIN_CHARACTERS) == b"\n" * len(filenames)
+        and not ("\n." in names or "\n-" in names)
+        and all(map(str.endswith, filenames, repeat(DISTRIBUTION_SUFFIXES)))
+        and max(map(len, filenames), default=0) <= MAX_FILENAME
+    )
 
 
 def _are_digests(text: str, number: int) -> bool:
-    """Check that a text is ``number`` digests "aa/bb/<60 digits>/", a fifth of a pattern's time."""
-    if len(text) != number * _DIGEST_LENGTH or text != text.lower():
+    """Check that a text is ``number`` digests "aa/bb/<60 digits>/", in lower-case hex."""
+    if len(text) != number * _DIGEST_LENGTH or not text.isascii():
         return False
     for position in (2, 5, _DIGEST_LENGTH - 1):
         if text[position::_DIGEST_LENGTH] != "/" * number:
             return False
-    try:
-        return len(bytes.fromhex(text.replace("/", ""))) == 32 * number
-    except ValueError:
-        return False
+    return text.encode().translate(None, _HEX_DIGITS) == b"/" * (3 * number)
 
 
 def _needs_quotes(filenames: Sequence[str]) -> bool:

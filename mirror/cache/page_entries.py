@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,10 +33,13 @@ def find_entry(body: bytes, link_end: str) -> PageEntry | None:
 
 def find_entries(body: bytes, link_end: str) -> Iterator[PageEntry]:
     """Yield the entries whose links end with a text. ``body`` is a page as JSON."""
-    for match in re.finditer(re.escape(f'{link_end}"').encode(), body):
-        entry = _decode_around(body, match.start(), link_end)
+    text = f'{link_end}"'.encode()
+    position = body.find(text)
+    while position >= 0:
+        entry = _decode_around(body, position, link_end)
         if entry is not None:
             yield _parse_entry(entry)
+        position = body.find(text, position + len(text))
 
 
 def _decode_around(body: bytes, position: int, link_end: str) -> Mapping[str, Any] | None:

@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from itertools import count
 from pathlib import Path
 
@@ -247,6 +248,15 @@ class PageStore:
         name = f"{os.getpid()}-{time.time_ns()}-{next(self._number)}"
         return self.root / volume.PARTIAL / name
 
+    def create_partial(self) -> tuple[Path, FileIO]:
+        """Create an empty file below ``partial/``."""
+        path = self.new_partial_path()
+        try:
+            return path, FileIO(path, "wb")
+        except FileNotFoundError:
+            self.create_folders()
+            return path, FileIO(path, "wb")
+
     def commit_file(self, partial: Path, target: Path, sha256: str) -> None:
         """Rename a complete file into place; ``sha256`` was measured while it was written.
 
@@ -296,9 +306,15 @@ class PageStore:
 
     def _write(self, *files: tuple[Path, bytes]) -> None:
         """Write all files, then rename all into place: a full volume keeps the old ones."""
+        try:
+            self._replace(files)
+        except FileNotFoundError:
+            self.create_folders()
+            self._replace(files)
+
+    def _replace(self, files: Sequence[tuple[Path, bytes]]) -> None:
         written: list[tuple[Path, Path]] = []
         try:
-            self.create_folders()
             for path, content in files:
                 written.append((self.new_partial_path(), path))
                 written[-1][0].write_bytes(content)

@@ -29,14 +29,16 @@ from mirror.cache.names import (
     is_sha256,
     quote_filename,
 )
-from mirror.cache.package_paths import PACKAGES_PATH, find_origin
+from mirror.cache.package_paths import PACKAGES_PATH, are_package_urls, find_origin
 from mirror.settings import MIRROR_INDEX, SIMPLE_JSON
 from mirror.volume import URL_PREFIX
 
 FILES_PATH = f"{MIRROR_INDEX}/+f"  # of cached files, below the server's root URL
 
 _TO_ROOT = "../../../.."  # from /user/index/+simple/project/
+_LINK_START = f'"url":"{_TO_ROOT}/{PACKAGES_PATH}/'.encode()
 _JSON_URL = re.compile(rb'"url": ?"([^"\\]+)"')
+_ORIGIN = re.compile(rb'"url": ?"(https?://[^\s"\\#?]+/packages/)')
 _METADATA_KEYS = ("core-metadata", "data-dist-info-metadata")
 _STATUS_NAMES = {"pypi:project-status": "status", "pypi:project-status-reason": "reason"}
 _HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha384": 96, "sha512": 128}
@@ -54,6 +56,7 @@ _HTML_TYPES = {
 class _FileEntry(msgspec.Struct, gc=False):
     filename: str
     url: str
+    signature: None = msgspec.field(default=None, name="gpg-sig")  # they are not served
 
 
 class _Meta(msgspec.Struct):
@@ -115,26 +118,34 @@ def _guess_content_type(body: bytes) -> str:
 def _redirect_links(body: bytes, project: str) -> ProjectPage | None:
     """Replace what precedes the paths of all files; None if that cannot be done for each.
 
-    The page is decoded only as far as needed to check that it is the page of this project and that
-    every link has the form of find_origin; everything else stays as the upstream sent it.
+    The new page is decoded only as far as needed to check that it is the page of this project and
+    that every link leads to the mirror; everything else stays as the upstream sent it.
     """
+    first = _ORIGIN.match(body, body.find(b'"url":'))
+    if first is None:
+        return None
+    redirected = body.replace(first[0], _LINK_START)
     try:
-        page = _DECODER.decode(body)
+        page = _DECODER.decode(redirected)
     except (msgspec.DecodeError, UnicodeError):
         return None  # _parse_json tells why
     if not page.meta.api_version.startswith("1.") or canonicalize_name(page.name) != project:
         return None
-    origin = find_origin([file.url for file in page.files], [file.filename for file in page.files])
-    if not origin or b'"gpg-sig"' in body:
+    if _count_replaced(body, redirected, first[0]) != len(page.files):
         return None
-    new = f'"url":"{_TO_ROOT}/{PACKAGES_PATH}/'.encode()
-    if new in body:
+    urls = [file.url for file in page.files]
+    filenames = [file.filename for file in page.files]
+    if not are_package_urls(urls, filenames, f"{_TO_ROOT}/{PACKAGES_PATH}/"):
         return None
-    for old in (f'"url":"{origin}', f'"url": "{origin}'):
-        redirected = body.replace(old.encode(), new)
-        if redirected.count(new) == len(page.files):
-            return ProjectPage(links="", body=redirected, origin=origin)
-    return None
+    return ProjectPage(links="", body=redirected, origin=first[1].decode())
+
+
+def _count_replaced(body: bytes, redirected: bytes, link_start: bytes) -> int:
+    """Return how many times ``link_start`` was replaced."""
+    shrunk = len(link_start) - len(_LINK_START)
+    if shrunk == 0:
+        return body.count(link_start)
+    return (len(body) - len(redirected)) // shrunk
 
 
 def load_document(body: bytes) -> Mapping[str, Any]:

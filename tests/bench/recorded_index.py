@@ -1,26 +1,32 @@
 """Record the pages and files of Chronicle's lock from the public index, once.
 
-The record lies in the test cache, outside the repository. An ordinary client fetches it at the
-pace of an installer; later runs use only the record.
+The record lies in the test cache, outside the repository. A local mirror fetches it, as
+`mirror warm` does for a user with this lock; later runs use only the record.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
+import shutil
+import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from mirror.devpi import read_default_upstream
+from mirror.cache.package_paths import PACKAGES_PATH, PackagePath
+from mirror.cache.page_store import PageStore
+from mirror.core.wait import Deadline
+from mirror.local.mirror import LocalMirror
+from mirror.local.processes import find_free_port
 from mirror.lock import PinnedDistribution, read_lock
-from mirror.settings import SIMPLE_JSON
+from mirror.warm.request import build_warm_request
+from mirror.warm.worker import warm
 from mirror.wheels import TargetEnvironment
 from tests.cluster.cache import cache_root, digest, hold_lock
 
@@ -28,6 +34,7 @@ PYTHON = (3, 12)  # the version that Chronicle uses
 LOCK = Path(__file__).parents[1] / "data/chronicle/requirements.txt"
 _ENVIRONMENT = TargetEnvironment(pythons=("3.12",), machines=("x86_64",))
 _CONNECTIONS = 4  # fewer than an ordinary installer opens
+_LINK_START = f'"url":"../../../../{PACKAGES_PATH}/'.encode()  # as the mirror writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +64,10 @@ def record_index() -> tuple[RecordedProject, ...]:
         if not index.exists():
             for name in ("pages", "files"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            with (
-                httpx.Client(follow_redirects=True, timeout=60) as client,
-                ThreadPoolExecutor(_CONNECTIONS) as pool,
-            ):
-                projects = list(
-                    pool.map(lambda pin: _record_project(client, folder, pin), read_pins())
-                )
+            with _warm_mirror(folder / "mirror") as store:
+                projects = [_record_project(store, folder, pin) for pin in read_pins()]
             index.write_text(json.dumps([project for project in projects if project], indent=1))
+            shutil.rmtree(folder / "mirror")
     entries: list[dict[str, str]] = json.loads((folder / "index.json").read_text())
     return tuple(
         RecordedProject(
@@ -79,39 +82,57 @@ def record_index() -> tuple[RecordedProject, ...]:
     )
 
 
-def _record_project(
-    client: httpx.Client, folder: Path, pin: PinnedDistribution
-) -> dict[str, str] | None:
-    page = folder / "pages" / pin.name
-    if not page.exists():
-        response = client.get(
-            f"{read_default_upstream()}{pin.name}/", headers={"Accept": SIMPLE_JSON}
+@contextmanager
+def _warm_mirror(home: Path) -> Iterator[PageStore]:
+    """Fetch the lock as `mirror warm` does; yield what the mirror has stored."""
+    request, _ = build_warm_request(list(read_pins()), _ENVIRONMENT)
+    local = LocalMirror(home)
+    status = local.up(overrides={"port": find_free_port()}, deadline=Deadline.after(180))
+    try:
+        report = warm(
+            status.endpoint.url,
+            request,
+            on_progress=lambda _: None,
+            concurrency=_CONNECTIONS,
         )
-        response.raise_for_status()
-        page.write_bytes(response.content)
-    chosen = _choose_file(json.loads(page.read_bytes())["files"], pin)
+        assert not report.misses, report.misses
+        yield PageStore(local.paths.cache_dir)
+    finally:
+        local.down(purge=False)
+
+
+def _record_project(
+    store: PageStore, folder: Path, pin: PinnedDistribution
+) -> dict[str, str] | None:
+    """Undo what the mirror did to a page, and take its file."""
+    stored = store.find_page(pin.name)
+    assert stored is not None and stored.origin, f"the links of {pin.name} are not reversible"
+    body = store.page_path(pin.name, "json").read_bytes()
+    body = body.replace(_LINK_START, f'"url":"{stored.origin}'.encode())
+    (folder / "pages" / pin.name).write_bytes(body)
+    chosen = _choose_file(json.loads(body)["files"], pin)
     if chosen is None:
         return None
     file = folder / "files" / chosen["filename"]
-    sha256 = str(chosen["hashes"]["sha256"])
-    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-        partial = file.with_suffix(".partial")
-        with client.stream("GET", chosen["url"]) as response, partial.open("wb") as out:
-            response.raise_for_status()
-            for block in response.iter_bytes():
-                out.write(block)
-        assert hashlib.sha256(partial.read_bytes()).hexdigest() == sha256
-        partial.rename(file)
-    metadata = file.with_name(f"{file.name}.metadata")
-    if (chosen.get("core-metadata") or False) and not metadata.exists():
-        metadata.write_bytes(client.get(f"{chosen['url']}.metadata").raise_for_status().content)
+    path = PackagePath.parse(chosen["url"].removeprefix(stored.origin).split("/"))
+    assert path is not None
+    store.package_path(path).replace(file)
+    if chosen.get("core-metadata"):
+        file.with_name(f"{file.name}.metadata").write_bytes(_read_metadata(file))
     return {
         "name": pin.name,
         "version": pin.version,
         "filename": str(chosen["filename"]),
         "url": str(chosen["url"]),
-        "sha256": sha256,
+        "sha256": str(chosen["hashes"]["sha256"]),
     }
+
+
+def _read_metadata(wheel: Path) -> bytes:
+    """Return the core metadata of a wheel, which indexes serve beside it (PEP 658)."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
+        return archive.read(name)
 
 
 def _choose_file(files: list[dict[str, Any]], pin: PinnedDistribution) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -203,3 +204,56 @@ def test_refuses_the_page_of_another_project() -> None:
         parse(make_page(entry(WHEEL), name="another"))
     with pytest.raises(InvalidPageError):
         parse(make_page(entry(WHEEL), meta={"api-version": "2.0"}))
+
+
+@pytest.mark.parametrize(
+    ("filename", "is_plain"),
+    [
+        (WHEEL, True),
+        ("a-1.zip", True),
+        ("a" * 216 + ".zip", True),
+        ("a" * 217 + ".zip", False),
+        (".a-1.zip", False),
+        ("-a-1.zip", False),
+        ("a-1.txt", False),
+        ("a-1.zip\nb-1.zip", False),
+        ("aä-1.zip", True),
+        ("a b-1.zip", False),
+    ],
+)
+def test_accepts_only_names_that_can_become_paths(filename: str, is_plain: bool) -> None:
+    """Quoted in the URL, if need be."""
+    urls = [ORIGIN + path_of(WHEEL), ORIGIN + path_of(WHEEL)[: -len(WHEEL)] + quote(filename)]
+    assert find_origin(urls, [WHEEL, filename]) == (ORIGIN if is_plain else "")
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        *("ab/cd/" + "0" * 59 + "g/", "ab/cd/" + "0" * 59 + "A/", "ab/cd/" + "0" * 59 + "é/"),
+        *("abc/d/" + "0" * 60 + "/", "ab/c/d" + "0" * 60 + "/", "ab/cd/" + "0" * 61),
+        *("ab/cd/" + "0" * 59 + "//", "ab/cd/" + "0" * 59 + "/"),
+    ],
+)
+def test_accepts_only_digests_before_the_name(digest: str) -> None:
+    assert find_origin([ORIGIN + path_of(WHEEL), ORIGIN + digest + WHEEL], [WHEEL, WHEEL]) == ""
+
+
+@pytest.mark.parametrize("host", ["abc", "abcd", "abcde", "files.example"])
+def test_origins_of_any_length(host: str) -> None:
+    """Also one that is as long as what replaces it."""
+    origin = f"http://{host}/packages/"
+    files = [entry(name, url=origin + path_of(name)) for name in (WHEEL, SDIST)]
+    page = parse(make_page(*files))
+    assert page.origin == origin
+    assert page.document["files"][1]["url"] == f"../../../../packages/{path_of(SDIST)}"
+    note = {"url": origin + path_of(SDIST)}
+    noted = parse(make_page(files[0], {**files[1], "note": note}))
+    assert noted.document["files"][1]["note"] == note
+
+
+def test_an_entry_is_found_after_texts_like_it() -> None:
+    body = make_page(
+        entry(SDIST, note=f"x/{WHEEL}", **{"requires-python": f"x/{WHEEL}"}), entry(WHEEL)
+    )
+    assert len(list(find_entries(body, f"/{WHEEL}"))) == 1
