@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -246,20 +246,11 @@ class FileCache:
                     download.started = True
                     download.notify()
                     await self._receive(download, response, out, list(digests.values()))
+                measured = {name: digest.hexdigest() for name, digest in digests.items()}
+                _check_content(download, source, measured)
+                sha256 = measured.get("sha256", "")
                 with self._report_disk_errors(download.received):
-                    await self._run_in_thread(os.fdatasync, out.fileno())
-            if response.length is not None and download.received != response.length:
-                raise UpstreamResponseError(
-                    f"the file ended after {download.received} of {response.length} bytes"
-                )
-            measured = {name: digest.hexdigest() for name, digest in digests.items()}
-            for name, expected in source.hashes.items():
-                if measured[name] != expected:
-                    raise UpstreamResponseError(
-                        f"the file's {name} is {measured[name]}, its page says {expected}"
-                    )
-            with self._report_disk_errors(download.received):
-                self._store.commit_file(path, download.target, measured.get("sha256", ""))
+                    await self._run_in_thread(self._commit, out, path, download.target, sha256)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -285,6 +276,11 @@ class FileCache:
             download.received += len(block)
             download.notify()
 
+    def _commit(self, out: FileIO, path: Path, target: Path, sha256: str) -> None:
+        """Rename a file into place once the disk has it."""
+        os.fdatasync(out.fileno())
+        self._store.commit_file(path, target, sha256)
+
     async def _run_in_thread(self, function: Callable[..., object], *arguments: object) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writers, function, *arguments)
@@ -308,6 +304,19 @@ def _check_response(response: FileResponse, source: FileSource) -> None:
         raise UpstreamResponseError("the file has neither a hash nor a length")
     if response.content_type.partition(";")[0].strip().lower() == "text/html":
         raise UpstreamResponseError("the upstream sends an HTML page in place of the file")
+
+
+def _check_content(download: Download, source: FileSource, measured: Mapping[str, str]) -> None:
+    """Refuse a file that is cut off or that does not match all hashes of its source."""
+    if download.length is not None and download.received != download.length:
+        raise UpstreamResponseError(
+            f"the file ended after {download.received} of {download.length} bytes"
+        )
+    for name, expected in source.hashes.items():
+        if measured[name] != expected:
+            raise UpstreamResponseError(
+                f"the file's {name} is {measured[name]}, its page says {expected}"
+            )
 
 
 def _write_all(out: FileIO, block: bytes) -> None:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -39,6 +40,7 @@ MAX_RATE_LIMIT_WAIT = 15.0  # seconds of a Retry-After that are waited for, at m
 _RATE_LIMIT_WAITS = 2
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
+_MAX_KNOWN_HOSTS = 100  # whose proxy is remembered
 _READ_BUFFER = 128 * 1024  # bytes of one response, twice as much at most
 _HEADERS = {"User-Agent": "pypi-mirror"}
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's code for "with a gzip header"
@@ -99,6 +101,7 @@ class UpstreamClient:
         self._guard = AddressGuard(self.url)
         self._tls = create_tls_context(ca_bundle)
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, str] = {}  # by the start of a URL
         self._unavailable_until = 0.0
         self._page_end = "/"  # a few indexes have their pages only without the slash
         self._knows_page_end = False
@@ -157,16 +160,16 @@ class UpstreamClient:
         async with self._get(url, headers) as response:
             if response.status == 304:
                 return UpstreamResponse(body=None, content_type="", url="", etag=etag)
-            body = bytearray()
+            body = BytesIO()  # its value is not copied
             async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_PAGE_BYTES:
+                body.write(chunk)
+                if body.tell() > MAX_PAGE_BYTES:
                     raise UpstreamResponseError(f"its page is larger than {MAX_PAGE_BYTES} bytes")
             encoding = response.headers.get("Content-Encoding", "identity").lower()
             if encoding not in {"identity", "gzip", "x-gzip"}:
                 raise UpstreamResponseError(f"its page has the encoding {encoding[:40]!r}")
             return UpstreamResponse(
-                body=bytes(body),
+                body=body.getvalue(),
                 content_type=response.headers.get("Content-Type", ""),
                 url=str(response.url),
                 etag=response.headers.get("ETag", ""),
@@ -243,12 +246,7 @@ class UpstreamClient:
         raise UpstreamResponseError("the upstream redirects too often")
 
     async def _send(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        try:
-            proxy = find_proxy(url)
-        except MirrorError as error:
-            raise UnavailableError(str(error)) from error
-        if proxy:
-            self._guard.proxy_hosts.add(urlsplit(proxy).hostname or "")
+        proxy = self._find_proxy(url)
         await self._guard.check_url(url)
         try:
             target = URL(url, encoded=url.isascii())
@@ -257,6 +255,22 @@ class UpstreamClient:
             )
         except (ValueError, UnicodeError) as error:  # InvalidURL is a ValueError, too
             raise UpstreamResponseError(f"not a usable URL: {url[:200]!r}") from error
+
+    def _find_proxy(self, url: str) -> str:
+        """Return the proxy of the environment for a URL; empty if there is none."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._proxies:
+            try:
+                proxy = find_proxy(url)
+            except MirrorError as error:
+                raise UnavailableError(str(error)) from error
+            if proxy:
+                self._guard.proxy_hosts.add(urlsplit(proxy).hostname or "")
+            if len(self._proxies) == _MAX_KNOWN_HOSTS:
+                self._proxies.clear()
+            self._proxies[origin] = proxy
+        return self._proxies[origin]
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
