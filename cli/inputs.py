@@ -204,6 +204,23 @@ def check_output_path(text: str) -> Path:
     return path
 
 
+def check_output_folder(text: str) -> Path:
+    """Return the path of a folder that exists, or that can be made in one that exists."""
+    path = Path(text)
+    reason = ""
+    if path.exists() and not path.is_dir():
+        reason = "it is a file"
+    elif not path.exists() and not path.parent.is_dir():
+        reason = f"there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "Permission denied"
+    if reason:
+        raise InputError(
+            f"cannot write into {path}", why=reason, next_step="name a folder that you own"
+        )
+    return path
+
+
 def check_readable_file(text: str) -> Path:
     """Return the path of a file that can be read."""
     path = Path(text)

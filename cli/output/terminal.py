@@ -15,8 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
-from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from cli.errors import use_color
 from cli.options import OutputFormat
@@ -37,24 +35,10 @@ def document(value: Any, output: OutputFormat) -> None:
 
 def yaml_documents(objects: Sequence[Any], stream: IO[str] | None = None) -> None:
     """Print objects as YAML documents, on stdout by default."""
-    writer, stream = YAML(), stream or sys.stdout
-    writer.default_flow_style = False
-    writer.allow_unicode = _is_unicode(stream)
-    writer.representer.ignore_aliases = lambda _: True  # for kubectl, not for people
-    writer.indent(mapping=2, sequence=4, offset=2)
-    for number, obj in enumerate(objects):
-        if number:
-            stream.write("---\n")
-        writer.dump(_as_block_text(obj), stream)
+    from deploy.manifests.yaml_text import render_yaml
 
-
-def _as_block_text(value: Any) -> Any:
-    """Return a document whose texts of several lines are written line by line."""
-    if isinstance(value, dict):
-        return {key: _as_block_text(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_block_text(item) for item in value]
-    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
+    stream = stream or sys.stdout
+    stream.write(render_yaml(objects, unicode=_is_unicode(stream)))
 
 
 def _is_unicode(stream: IO[str]) -> bool:

@@ -78,6 +78,20 @@ def _build_kubelite(target: Path) -> None:
     build_program(main, _render_kubernetes_module_file(), target, f"{LINKER_FLAGS} {version}")
 
 
+def ensure_helm() -> Path:
+    """Return a program that lints and renders a chart with Helm's own code."""
+    main = SOURCES / "helm" / "main.go"
+    staging = "v0." + versions.KUBERNETES.split(".", 1)[1]  # as the cluster: built once
+    modules = {f"k8s.io/{name}": staging for name in ("apiserver", "client-go")}
+    modules |= {"helm.sh/helm/v3": f"v{versions.HELM}"}
+    require = "".join(f"require {name} {version}\n" for name, version in modules.items())
+
+    def make(target: Path) -> None:
+        build_program(main, f"module lab/helm\n\ngo 1.24.0\n\n{require}", target)
+
+    return ensure_cached(f"bin/helm-{versions.HELM}-{digest(main.read_text())}", make)
+
+
 def _build_coredns(target: Path) -> None:
     require = f"require github.com/coredns/coredns v{versions.COREDNS}\n"
     main = SOURCES / "coredns" / "main.go"

@@ -11,6 +11,7 @@ CADDY = "v1.1.2-0.20241029205200-8de985351a98"
 
 LOCAL_PATH_PROVISIONER = "0.0.30"
 REGISTRY = "3.0.0"
+HELM = "3.19.0"
 
 CALICO = "v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
 """Calico 3.28's release branch. The module has no newer tag."""
