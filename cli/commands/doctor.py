@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import completion
 from cli.collect_options import build_collect_options
+from cli.doctor_watch import Look, watch
 from cli.inputs import Checked, check_check, check_extension, check_readable_file
 from cli.options import (
+    DURATION,
     ENDPOINT,
     IMAGE,
     OUTPUT_FILE,
@@ -30,6 +35,10 @@ from deploy.evidence.unseen import Unseen
 from deploy.findings.model import DoctorReport, Severity
 from mirror.core.codec import dump, load
 from mirror.core.errors import InputError
+from mirror.core.progress import SILENT
+
+if TYPE_CHECKING:
+    from deploy.cluster.client import Cluster
 
 
 @click.command()
@@ -96,6 +105,20 @@ from mirror.core.errors import InputError
     show_default=True,
     help="Exit with 1 for a finding of this severity or worse.",
 )
+@click.option(
+    "--watch",
+    "is_watching",
+    is_flag=True,
+    help="Look again and again, print only what changes, until Ctrl-C.",
+)
+@click.option(
+    "--interval",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    metavar="DURATION",
+    help="Pause between two looks of --watch.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also show the checks that passed.")
 @output_option
 def doctor(
@@ -109,6 +132,8 @@ def doctor(
     explained: str | None,
     bundle: Path | None,
     fail_on: str,
+    is_watching: bool,
+    interval: int,
     verbose: bool,
     output: OutputFormat,
 ) -> None:
@@ -128,21 +153,35 @@ def doctor(
     mirror doctor --save evidence.json        save the evidence, then anywhere:
     mirror doctor --from evidence.json        the same report, without a cluster
     mirror doctor --explain dns.egress        what a check means, and what to do
+    mirror doctor --watch                     prints what changes, until Ctrl-C
     """
     if explained is not None:
         click.echo(explain_check(explained))
         return
     categories = run.load_categories(category_names)
-    cluster = None
-    if source is not None:
-        evidence = _read_evidence(source)
-    else:
+
+    def observe(*, quietly: bool) -> tuple[Cluster, Evidence]:
         cluster = target.connect()
         options = build_collect_options(
             cluster, target, image=image, names=names, nodes=nodes, ask_mirror=True
         )
-        with terminal.progress() as progress:
-            evidence = run.observe(cluster, categories, options, progress)
+        with nullcontext(SILENT) if quietly else terminal.progress() as progress:
+            return cluster, run.observe(cluster, categories, options, progress)
+
+    def look(is_first: bool) -> Look:
+        _, evidence = observe(quietly=not is_first)
+        report = run.judge(evidence, categories)
+        return Look(title=_title(evidence), taken=evidence.taken, report=report)
+
+    if is_watching:
+        _refuse_files({"--from": source, "--save": save, "--bundle": bundle})
+        last = watch(look, interval, output)
+        click.get_current_context().exit(1 if last and _fails(last, fail_on) else 0)
+    cluster = None
+    if source is not None:
+        evidence = _read_evidence(source)
+    else:
+        cluster, evidence = observe(quietly=False)
     if save is not None:
         _write_evidence(save, evidence)
     report = run.judge(evidence, categories)
@@ -156,6 +195,16 @@ def doctor(
     else:
         terminal.document({**dump(report), "taken": evidence.taken}, output)
     click.get_current_context().exit(1 if _fails(report, fail_on) else 0)
+
+
+def _refuse_files(files: Mapping[str, Path | None]) -> None:
+    given = [name for name, path in files.items() if path is not None]
+    if given:
+        raise InputError(
+            f"{', '.join(given)} cannot be used with --watch",
+            why="a file has one look at the cluster, --watch has many",
+            next_step=f"mirror doctor {given[0]} FILE",
+        )
 
 
 def _fails(report: DoctorReport, fail_on: str) -> bool:

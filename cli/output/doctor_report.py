@@ -9,6 +9,7 @@ from itertools import groupby
 from rich.text import Text
 
 from cli.output.terminal import out
+from deploy.doctor.compare import ReportChanges
 from deploy.findings.model import (
     Certainty,
     CheckResult,
@@ -57,7 +58,17 @@ def print_report(report: DoctorReport, title: str, *, every_fact: bool = False) 
         out.print()
         _print_finding(finding, number, printed)
     out.print()
-    _print_summary(report)
+    print_summary(report)
+
+
+def print_changes(changes: ReportChanges, report: DoctorReport, time: str) -> None:
+    """Print the findings that are gone and those that are new, with their numbers in the report."""
+    for finding in changes.gone:
+        _print_line(*_MARKS["ok"], f"{time} gone: {_shorten(finding.cause)}")
+    printed: dict[Remedy, str] = {}
+    for finding in changes.new:
+        out.print(Text(f"{time} new:", style="dim"))
+        _print_finding(finding, report.findings.index(finding) + 1, printed)
 
 
 # -- facts ----------------------------------------------------------------------------------------
@@ -185,7 +196,7 @@ def _print_remedy(remedy: Remedy, position: int, printed: dict[Remedy, str]) -> 
         _paragraph(f"side effect: {remedy.side_effect}", first=6, indent=6, style="dim")
 
 
-def _print_summary(report: DoctorReport) -> None:
+def print_summary(report: DoctorReport) -> None:
     """Print the verdict, and the one command to run next."""
     found = [finding.severity for finding in report.findings]
     counts = [(severity, found.count(severity)) for severity in Severity]

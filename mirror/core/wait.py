@@ -63,6 +63,11 @@ def wait_until(
         pause = min(pause * 1.3, max_interval)
 
 
+def pause(seconds: float) -> None:
+    """Do nothing for this long; Ctrl-C ends it."""
+    time.sleep(seconds)
+
+
 def repeat_until_stopped(action: Callable[[], None], seconds: float) -> None:
     """Call ``action`` now and every ``seconds`` seconds, until SIGTERM or SIGINT arrives."""
     stopped = threading.Event()

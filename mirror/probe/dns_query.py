@@ -11,6 +11,7 @@ import struct
 import time
 from ipaddress import IPv4Address, IPv6Address
 
+from mirror.core.wait import Deadline
 from mirror.probe.model import DnsAnswer
 
 A, AAAA = 1, 28
@@ -23,12 +24,27 @@ _RECORD = struct.Struct("!2HIH")  # type, class, time to live, length of the dat
 _MAX_SIZE = 4096  # bytes of a datagram
 
 
-def query(servers: tuple[str, ...], name: str, qtype: int, *, port: int = 53) -> DnsAnswer:
-    """Return the first usable answer. Three attempts take 5 s in total, shared by the servers."""
+def query(
+    servers: tuple[str, ...],
+    name: str,
+    qtype: int,
+    *,
+    port: int = 53,
+    deadline: Deadline | None = None,
+) -> DnsAnswer:
+    """Return the first usable answer. Three attempts take 5 s in total, shared by the servers.
+
+    After the deadline, nothing is asked any more.
+    """
     answer = TIMEOUT
     for seconds in _ATTEMPTS:
         for server in servers:
-            answer = _query_server(server, port, name, qtype, seconds / len(servers))
+            limit = seconds / len(servers)
+            if deadline is not None:
+                limit = min(limit, deadline.remaining())
+                if not limit:
+                    return answer
+            answer = _query_server(server, port, name, qtype, limit)
             if answer.code not in {"TIMEOUT", "UNREACHABLE"}:
                 return answer
     return answer

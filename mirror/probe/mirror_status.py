@@ -6,6 +6,7 @@ import json
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+from mirror.core.wait import Deadline
 from mirror.probe.model import MirrorView
 from mirror.probe.network import try_connect
 from mirror.settings import OWN_USER_AGENT
@@ -15,12 +16,13 @@ _PATH = "/+mirror/status"
 _MAX_SIZE = 1 << 20  # bytes of the response that are read
 
 
-def check_mirror(address: str, port: int) -> MirrorView:
+def check_mirror(address: str, port: int, deadline: Deadline | None = None) -> MirrorView:
     """Return whether the mirror responds, and what it reports of its volume and its upstream."""
-    attempt = try_connect(address, port)
+    attempt = try_connect(address, port, deadline)
     if attempt.outcome != "connects":
         return MirrorView(connection=attempt, text=attempt.text)
-    connection = HTTPConnection(address, port, timeout=SECONDS)
+    seconds = min(SECONDS, deadline.remaining()) if deadline else SECONDS
+    connection = HTTPConnection(address, port, timeout=max(seconds, 0.1))
     try:
         headers = {"Accept": "application/json", "User-Agent": OWN_USER_AGENT}
         connection.request("GET", _PATH, headers=headers)

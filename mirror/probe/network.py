@@ -8,6 +8,7 @@ import socket
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from mirror.core.wait import Deadline
 from mirror.probe.model import ConnectionAttempt, ConnectionOutcome
 
 SECONDS = 2.0  # timeout of a connection
@@ -49,17 +50,20 @@ def _read_rows(path: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def try_connect(address: str, port: int) -> ConnectionAttempt:
-    """Open and close one TCP connection."""
+def try_connect(address: str, port: int, deadline: Deadline | None = None) -> ConnectionAttempt:
+    """Open and close one TCP connection, in at most SECONDS and before the deadline."""
+    seconds = min(SECONDS, deadline.remaining()) if deadline else SECONDS
+    if not seconds:
+        return ConnectionAttempt(address=address, outcome="timeout", text="no time was left")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     outcome: ConnectionOutcome = "connects"
     text = ""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as connection:
-            connection.settimeout(SECONDS)
+            connection.settimeout(seconds)
             connection.connect((address, port))
     except TimeoutError:
-        outcome, text = "timeout", f"no answer in {SECONDS:g} s"
+        outcome, text = "timeout", f"no answer in {round(seconds, 1):g} s"
     except ConnectionRefusedError:
         outcome, text = "refused", os.strerror(errno.ECONNREFUSED)
     except OSError as error:

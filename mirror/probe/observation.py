@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror.core.wait import Deadline
 from mirror.probe import network, programs
 from mirror.probe.dns_query import AAAA, A, query
 from mirror.probe.endpoint import IndexEndpoint
@@ -21,7 +22,7 @@ from mirror.probe.search_list import (
     simulate_resolvers,
 )
 
-_THREADS = 48  # they wait for the network
+_SECONDS = 6.0  # for everything: a node whose DNS is dead delays the report by this at most
 _ADDRESSES = 2  # connections tried for each address family
 
 
@@ -33,18 +34,21 @@ class ProbeOptions:
     tools: Path = Path("/opt/probe")
     dns_port: int = 53
     mirror: IndexEndpoint | None = None
+    seconds: float = _SECONDS  # in all
 
 
 def observe_pod(endpoints: Iterable[IndexEndpoint], options: ProbeOptions) -> PodDns:
     """Return what this pod sees, in about the time that the slowest query takes."""
     start = time.monotonic()
+    deadline = Deadline.after(options.seconds)
     conf = read_resolv_conf(options.resolv_conf)
     mirror = options.mirror
-    with ThreadPoolExecutor(_THREADS) as pool:
-        run = _PodObserver(pool, conf, options)
+    endpoints = tuple(endpoints)
+    with ThreadPoolExecutor(count_tasks(len(endpoints), len(conf.search))) as pool:
+        run = _PodObserver(pool, conf, options, deadline)
         names = [run.start_name(endpoint) for endpoint in endpoints]
         suffixes = [run.start_suffix(suffix) for suffix in conf.search]
-        status = pool.submit(check_mirror, mirror.name, mirror.port) if mirror else None
+        status = pool.submit(check_mirror, mirror.name, mirror.port, deadline) if mirror else None
         return PodDns(
             resolv_conf=conf,
             suffixes=tuple(collect() for collect in suffixes),
@@ -58,6 +62,15 @@ def observe_pod(endpoints: Iterable[IndexEndpoint], options: ProbeOptions) -> Po
         )
 
 
+def count_tasks(names: int, domains: int) -> int:
+    """Return how many tasks wait at the same time: none of them may wait for another to time out.
+
+    For each name, two queries for each candidate and four programs; for each domain, two made-up
+    names with two queries; the mirror. Connections follow when the queries are done.
+    """
+    return names * (2 * (domains + 1) + 4) + domains * 4 + 1
+
+
 @dataclass(frozen=True, slots=True)
 class _PodObserver:
     """Starts queries and programs; each method returns a function that waits for the results."""
@@ -65,16 +78,17 @@ class _PodObserver:
     pool: Executor
     conf: ResolvConf
     options: ProbeOptions
+    deadline: Deadline
 
     def start_name(self, endpoint: IndexEndpoint) -> Callable[[], NameView]:
         name, port = endpoint.name, endpoint.port
         pairs = [self._start_pair(candidate) for candidate, _ in list_candidates(name, self.conf)]
         uv, busybox = self.options.tools / "uv", self.options.tools / "busybox"
         runs = [
-            self.pool.submit(programs.run_uv, uv, name, port),
-            self.pool.submit(programs.run_uv, uv, name.rstrip(".") + ".", port),
-            self.pool.submit(programs.run_glibc, name),
-            self.pool.submit(programs.run_busybox, busybox, name),
+            self.pool.submit(programs.run_uv, uv, name, port, self.deadline),
+            self.pool.submit(programs.run_uv, uv, name.rstrip(".") + ".", port, self.deadline),
+            self.pool.submit(programs.run_glibc, name, self.deadline),
+            self.pool.submit(programs.run_busybox, busybox, name, self.deadline),
         ]
 
         def collect() -> NameView:
@@ -82,7 +96,9 @@ class _PodObserver:
             steps = simulate_resolvers(name, self.conf, [answers() for answers in pairs])
             own = next(step for step in steps if not step.suffix)
             addresses = [*own.a.addresses[:_ADDRESSES], *own.aaaa.addresses[:_ADDRESSES]]
-            attempts = [self.pool.submit(network.try_connect, to, port) for to in addresses]
+            attempts = [
+                self.pool.submit(network.try_connect, to, port, self.deadline) for to in addresses
+            ]
             return NameView(
                 name=name,
                 port=port,
@@ -105,7 +121,10 @@ class _PodObserver:
 
     def _start_pair(self, name: str) -> Callable[[], AddressAnswers]:
         servers, port = self.conf.nameservers, self.options.dns_port
-        a, aaaa = (self.pool.submit(query, servers, name, t, port=port) for t in (A, AAAA))
+        a, aaaa = (
+            self.pool.submit(query, servers, name, qtype, port=port, deadline=self.deadline)
+            for qtype in (A, AAAA)
+        )
         return lambda: (a.result(), aaaa.result())
 
 

@@ -42,7 +42,7 @@ _OUTCOMES: tuple[tuple[str, LookupOutcome], ...] = (
 )
 
 
-def run_uv(program: Path, name: str, port: int) -> ProgramRun:
+def run_uv(program: Path, name: str, port: int, deadline: Deadline | None = None) -> ProgramRun:
     """Let uv resolve a name and request a project that does not exist from it."""
     scheme = "https" if port == 443 else "http"
     host = name if port == 443 else f"{name}:{port}"
@@ -53,33 +53,36 @@ def run_uv(program: Path, name: str, port: int) -> ProgramRun:
         env = {"PATH": os.environ.get("PATH", ""), "HOME": scratch, "TMPDIR": scratch}
         env |= {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": _HTTP_SECONDS}
         env |= {"UV_HTTP_CONNECT_TIMEOUT": _HTTP_SECONDS}
-        outcome, text = _run(argv, env, "connects")
-    version = _read_version(program)
+        outcome, text = _run(argv, env, "connects", deadline)
+    version = _read_version(program, deadline)
     return ProgramRun(program=version, libc="musl", asked=name, outcome=outcome, text=text)
 
 
-def run_glibc(name: str) -> ProgramRun:
+def run_glibc(name: str, deadline: Deadline | None = None) -> ProgramRun:
     """Call getaddrinfo of this interpreter's C library, in a child that can be killed."""
     known = "CS_GNU_LIBC_VERSION" in os.confstr_names
     version = (os.confstr("CS_GNU_LIBC_VERSION") if known else None) or "libc"
-    outcome, text = _run((sys.executable, "-c", _GLIBC, name), None, "resolves")
+    outcome, text = _run((sys.executable, "-c", _GLIBC, name), None, "resolves", deadline)
     return ProgramRun(program=version, libc="glibc", asked=name, outcome=outcome, text=text)
 
 
-def run_busybox(program: Path, name: str) -> ProgramRun:
+def run_busybox(program: Path, name: str, deadline: Deadline | None = None) -> ProgramRun:
     """Run nslookup of busybox, which queries the name without the search list."""
-    outcome, text = _run((program, "nslookup", name), None, "resolves")
+    outcome, text = _run((program, "nslookup", name), None, "resolves", deadline)
     return ProgramRun(program="busybox", libc="own", asked=name, outcome=outcome, text=text)
 
 
 def _run(
-    argv: Sequence[Path | str], env: dict[str, str] | None, success: LookupOutcome
+    argv: Sequence[Path | str],
+    env: dict[str, str] | None,
+    success: LookupOutcome,
+    deadline: Deadline | None,
 ) -> tuple[LookupOutcome, str]:
     """Return a program's outcome and the line of output that explains it."""
     if isinstance(argv[0], Path) and not argv[0].exists():
         return "absent", f"{argv[0]} is not in the image"
     try:
-        result = run(argv, deadline=Deadline.after(SECONDS), env=env, check=False)
+        result = run(argv, deadline=_limit(deadline), env=env, check=False)
     except ProgramError as error:
         return "timeout", str(error)
     outcome = success if result.ok else classify_output(result.out + result.err)
@@ -104,9 +107,14 @@ def _choose_line(result: ProcessResult) -> str:
     return line.partition(": ")[2] if causes else line
 
 
-def _read_version(program: Path) -> str:
+def _limit(deadline: Deadline | None) -> Deadline:
+    """Return when a program is killed."""
+    return deadline.within(SECONDS) if deadline else Deadline.after(SECONDS)
+
+
+def _read_version(program: Path, deadline: Deadline | None) -> str:
     try:
-        result = run([program, "--version"], deadline=Deadline.after(SECONDS))
+        result = run([program, "--version"], deadline=_limit(deadline))
     except ProgramError:
         return program.name
     return " ".join(result.out.split()[:2])

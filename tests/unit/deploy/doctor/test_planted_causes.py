@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.doctor.run import load_categories
 from deploy.findings.model import Severity
 from mirror.probe.model import ConnectionAttempt, DnsAnswer, MirrorView
 from tests.unit.deploy.doctor.cluster_shapes import (
@@ -482,11 +483,46 @@ def test_names_the_cause_and_the_right_remedy(name: str) -> None:
     assert found, summary
     assert found[0].cause.startswith(planted.cause), summary
     assert found[0].severity is planted.severity
+    assert found[0].certainty == CERTAINTIES[planted.check]
     assert found[0].remedies[0].command.startswith(planted.command)
     assert bool(found[0].remedies[0].command) == bool(planted.command)
     assert report.findings[0].severity is planted.severity, "nothing worse hides it"
     assert report.next_command.startswith(planted.next_command)
     assert bool(report.next_command) == bool(planted.next_command), report.next_command
+
+
+CERTAINTIES = {
+    "cni.pods": "read",
+    "dns.answers": "seen",
+    "dns.corefile": "read",
+    "dns.egress": "seen",
+    "dns.forward": "read",
+    "dns.names": "seen",
+    "dns.programs": "seen",
+    "dns.search-domains": "seen",
+    "dns.search-root": "seen",
+    "dns.service": "read",
+    "ippools.assign-ipv6": "inferred",
+    "ippools.ipv6-pool": "seen",
+    "mirror.address": "read",
+    "mirror.reached": "seen",
+    "mirror.running": "read",
+    "mirror.upstream": "seen",
+    "mirror.volume": "read",
+    "nodes.ready": "read",
+    "workloads.config": "seen",
+    "workloads.failing": "seen",
+    "workloads.policies": "inferred",
+    "workloads.proxy": "seen",
+}
+
+
+def test_says_how_sure_it_is() -> None:
+    assert {planted.check for planted in CAUSES.values()} == CERTAINTIES.keys()
+    checks = {check.id: check for category in load_categories() for check in category.checks}
+    for check, certainty in CERTAINTIES.items():
+        if check != "workloads.proxy":  # which looks at the pods
+            assert checks[check].certainty == certainty, check
 
 
 def test_plants_enough() -> None:
