@@ -66,6 +66,7 @@ def serve_api(api: MemoryApi) -> Iterator[ServedApi]:
 
 class _MemoryServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # doctor opens dozens of connections at once
     api: MemoryApi
 
 

@@ -25,7 +25,7 @@ class CommandLab:
     def __init__(self, api: MemoryApi, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.api = api
         self.cluster = DirectCluster(api)
-        self.options = ("--kubeconfig", str(kubeconfig))
+        self.options: tuple[str, ...] = ("--kubeconfig", str(kubeconfig))
         self._monkeypatch = monkeypatch
 
     def run(self, *words: str, typed: str | None = None) -> CommandResult:
