@@ -55,6 +55,7 @@ from deploy.changes.update import (
     rebase,
     require_no_conflicts,
 )
+from deploy.changes.workload_guard import check_workload_change, is_workload
 from deploy.cluster.access import Permission, find_missing
 from deploy.cluster.client import Cluster
 from deploy.cluster.process_identity import current_user
@@ -111,10 +112,11 @@ class ChangeEngine:
     def _find_flaw(self, entry: LedgerEntry) -> RefusedError | None:
         """Return the error for an entry that our editors cannot have made."""
         flaw = find_flaw(entry, self._editors)
-        if not flaw and seal.needs_seal(entry) and not seal.has_seal(self._cluster, entry):
-            flaw = f"nothing proves that this copy of {entry.target} is the one that was removed"
-        if not flaw:
-            return None
+        if not flaw and seal.needs_seal(entry):
+            flaw = seal.find_flaw(self._cluster, entry)
+        return self._forged_error(entry, flaw) if flaw else None
+
+    def _forged_error(self, entry: LedgerEntry, flaw: str) -> RefusedError:
         name = config_map_name(entry.target)
         return RefusedError(
             f"the stored copy in ConfigMap {NAMESPACE}/{name} was not made by mirror: {flaw}",
@@ -385,6 +387,7 @@ class ChangeEngine:
             undone=tuple(applied for applied in earlier if applied not in update.edits),
         )
         if update.changes_target:
+            self._check_workload(update, entry)
             pending = _trim_entry(entry) if update.stores_inverse else entry
             if update.before is not None and seal.needs_seal(pending):
                 seal.put_seal(self._cluster, pending)
@@ -399,6 +402,19 @@ class ChangeEngine:
             self._ledger.put(_trim_entry(settled) if update.stores_inverse else settled, stored)
         elif stored is not None:
             self._ledger.delete(stored)
+            if seal.needs_seal(stored.entry):
+                seal.remove_confirmation(self._cluster, stored.entry)
+
+    def _check_workload(self, update: TargetUpdate, entry: LedgerEntry) -> None:
+        """Raise RefusedError before a workload is created or gets what no edit of ours changes."""
+        if not is_workload(update.target):
+            return
+        check_workload_change(update.target, update.before, update.after)
+        if update.before is None and update.after is not None:
+            is_copy = update.after == update.base
+            flaw = seal.find_flaw(self._cluster, entry) if is_copy else "its copy has other edits"
+            if flaw:
+                raise self._forged_error(entry, flaw)
 
     def _driver(self, target: Target) -> TargetDriver:
         return self._drivers[type(target)]

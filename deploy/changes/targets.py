@@ -146,7 +146,9 @@ class ApiDriver:
             remaining = self._get(target)
             if remaining is not None:
                 raise _still_being_deleted(target, remaining)
-        meta: Object = {"name": target.name, **(json.loads(metadata) if metadata else {})}
+        stored = json.loads(metadata) if metadata else {}
+        meta: Object = {part: stored[part] for part in _RESTORED_METADATA if part in stored}
+        meta["name"] = target.name
         if target.namespace:
             meta["namespace"] = target.namespace
         return self._cluster.create(_with_type({"metadata": meta, "spec": spec}, target.kind))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +21,13 @@ RUNBOOK = ObjectSpec(kind="DaemonSet", name="disable-ipv6", namespace=SYSTEM)
 CHANGE = Change(target=RUNBOOK, edit=Edit(fix="host-sysctl"), why="")
 
 
-def seed_daemon_set(api: MemoryApi, name: str) -> None:
+SCRIPT = "nsenter -t 1 -m -u -n -i sysctl -w net.ipv6.conf.all.disable_ipv6=1; sleep infinity"
+
+
+def seed_daemon_set(api: MemoryApi, name: str, **more: Any) -> None:
     labels = {"app": name}
     container = {"name": "main", "image": "runbook", "securityContext": {"privileged": True}}
+    container |= more
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     spec = {"selector": {"matchLabels": labels}, "template": template}
     meta = {"name": name, "namespace": SYSTEM, "labels": {"keep": "me"}}
@@ -72,6 +77,68 @@ def test_a_removed_workload_is_created_only_from_its_sealed_copy(api: MemoryApi)
     roll_back(api)
     after = api.read("DaemonSet", "disable-ipv6", SYSTEM)
     assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"keep": "me"})
+
+
+def remove_as_version_0_1_0_did(api: MemoryApi) -> None:
+    """It stored the same copy, and no seal."""
+    apply(api)
+    agent = api.read("DaemonSet", "pypi-mirror-node-agent", SYSTEM)
+    del agent["metadata"]["annotations"]
+    api.remove("DaemonSet", "pypi-mirror-node-agent", SYSTEM)
+    api.seed(agent)
+
+
+def test_a_harmless_copy_of_version_0_1_0_is_restored_exactly(api: MemoryApi) -> None:
+    api.remove("DaemonSet", "disable-ipv6", SYSTEM)
+    seed_daemon_set(api, "disable-ipv6", image="busybox:1.36", command=["sh", "-c", SCRIPT])
+    before = api.read("DaemonSet", "disable-ipv6", SYSTEM)
+    remove_as_version_0_1_0_did(api)
+    roll_back(api)
+    after = api.read("DaemonSet", "disable-ipv6", SYSTEM)
+    assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"keep": "me"})
+    assert build_engine(DirectCluster(api)).entries() == []
+
+
+def test_a_copy_with_an_unknown_image_waits_for_an_administrator(api: MemoryApi) -> None:
+    """The command of the message proves this copy alone, and leaves nothing."""
+    image = "registry.example/nsenter:1"
+    api.remove("DaemonSet", "disable-ipv6", SYSTEM)
+    seed_daemon_set(api, "disable-ipv6", image=image, command=["sh", "-c", SCRIPT])
+    before = api.read("DaemonSet", "disable-ipv6", SYSTEM)
+    remove_as_version_0_1_0_did(api)
+    with pytest.raises(RefusedError, match=f"with the programs of {image}") as error:
+        roll_back(api)
+    assert not api.has("DaemonSet", "disable-ipv6", SYSTEM)
+    command = re.search(r"kubectl annotate namespace kube-system (\S+)=(\w+)", str(error.value))
+    assert command
+    cluster = DirectCluster(api)
+    for digest, is_proved in (("0" * 64, False), (command[2], True)):
+        body = {"metadata": {"annotations": {command[1]: digest, "other": "stays"}}}
+        cluster.patch("Namespace", SYSTEM, None, body)
+        assert bool(build_engine(cluster).entries()) == is_proved
+    roll_back(api)
+    after = api.read("DaemonSet", "disable-ipv6", SYSTEM)
+    assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"keep": "me"})
+    annotations = api.read("Namespace", SYSTEM)["metadata"]["annotations"]
+    assert annotations == {"other": "stays"}
+
+
+def test_a_restored_object_has_no_other_metadata_than_labels_and_annotations(
+    api: MemoryApi,
+) -> None:
+    """A forged copy cannot give it another name, an owner or a finalizer."""
+    api.remove("DaemonSet", "disable-ipv6", SYSTEM)
+    seed_daemon_set(api, "disable-ipv6", image="busybox:1.36", command=["sh", "-c", SCRIPT])
+    remove_as_version_0_1_0_did(api)
+    ledger = Ledger(DirectCluster(api))
+    (stored,) = ledger.read_all()
+    metadata = {"name": "other", "finalizers": ["a/b"], "labels": {"keep": "me"}}
+    ledger.put(replace(stored.entry, metadata=json.dumps(metadata)), stored)
+    roll_back(api)
+    restored = api.read("DaemonSet", "disable-ipv6", SYSTEM)["metadata"]
+    assert restored["labels"] == {"keep": "me"}
+    assert "finalizers" not in restored
+    assert not api.has("DaemonSet", "other", SYSTEM)
 
 
 def test_the_agents_with_the_seal_stay_until_the_rollback(api: MemoryApi) -> None:
