@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from cli import fix_workflow
@@ -10,6 +12,7 @@ from cli.output import fix_plan, terminal
 from cli.output.node_groups import group_targets
 from cli.output.purge_plan import confirm_purge, print_purge
 from deploy.repair.uninstall import (
+    OurObject,
     UninstallPlan,
     UninstallResult,
     plan_uninstall,
@@ -64,8 +67,10 @@ def _print_plan(plan: UninstallPlan, where: str) -> None:
     rows += [("remove", name) for name in (*plan.purge.objects, *plan.others)]
     if plan.is_empty:
         click.echo(f"nothing of the mirror is in {where}")
+        _print_unproven(plan.unproven)
         return
     print_purge(f"uninstall from {where}:", rows, plan.purge.private, plan.purge.unlisted)
+    _print_unproven(plan.unproven)
     fix_plan.print_diffs([*plan.rollback.diffs, *plan.attachments.diffs])
 
 
@@ -75,6 +80,7 @@ def _document(plan: UninstallPlan) -> dict[str, object]:
         "detach": plan.attachments.workloads,
         "purge": plan.purge,
         "others": plan.others,
+        "unproven": plan.unproven,
     }
 
 
@@ -87,6 +93,7 @@ def _print_result(result: UninstallResult) -> None:
     ):
         for name in names:
             click.echo(f"{verb}: {name}" if verb != "removed" else f"{verb} {name}")
+    _print_unproven(result.unproven)
     if result.other_mirrors:
         for name in result.other_mirrors:
             click.echo(f"another mirror stays: mirror uninstall --mirror-namespace {name}")
@@ -94,3 +101,11 @@ def _print_result(result: UninstallResult) -> None:
         click.echo("nothing of the mirror is left in the cluster")
     if result.unchecked:
         click.echo(f"not looked for, because you may not list them: {', '.join(result.unchecked)}")
+
+
+def _print_unproven(objects: Iterable[OurObject]) -> None:
+    for obj in objects:
+        click.echo(
+            f"left alone: {obj} has the mirror's label, but no record says that it is the "
+            f"mirror's; if it is: {obj.delete_command}"
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from deploy.changes.model import NodeFile, NodeSysctl, Target, agent_target
 from deploy.cluster.access import Permission, list_permissions
 from deploy.cluster.client import Cluster
+from deploy.cluster.websockets import websocket_permissions
 from deploy.evidence.node_agent import ask_agent, ensure_agents
 from deploy.evidence.nodes import read_nodes
 from deploy.manifests.agent import SYSTEM_NAMESPACE
@@ -31,7 +32,7 @@ class NodeDriver:
         return [
             *list_permissions("list", "nodes"),
             *list_permissions("list", "pods", SYSTEM_NAMESPACE),
-            *list_permissions("create", "pods/exec", SYSTEM_NAMESPACE),
+            *websocket_permissions("exec", SYSTEM_NAMESPACE),
             *list_permissions("get create patch delete", "daemonsets", SYSTEM_NAMESPACE),
         ]
 

@@ -9,7 +9,8 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import websocket_call
 
-from deploy.cluster.client import Cluster, get_first_line
+from deploy.cluster.client import Cluster
+from deploy.cluster.websockets import describe_refusal
 from mirror.core.errors import ClusterError
 
 _TIMEOUT_SECONDS = 30.0
@@ -53,7 +54,7 @@ def run_in_pod(
     except (ApiException, OSError, ValueError) as error:
         raise ClusterError(
             f"cannot run a program in pod {namespace}/{pod}",
-            why=get_first_line(error),
-            next_step="this needs the permission to create pods/exec in that namespace",
+            why=describe_refusal(error),
+            next_step="this needs get and create of pods/exec in that namespace",
         ) from error
     return exit_code, output, errors

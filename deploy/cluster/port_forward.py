@@ -11,7 +11,8 @@ from typing import Any, cast
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import portforward_call
 
-from deploy.cluster.client import Cluster, get_first_line
+from deploy.cluster.client import Cluster
+from deploy.cluster.websockets import describe_refusal
 from mirror.core.errors import ClusterError
 
 _CHUNK_BYTES = 1 << 16
@@ -33,8 +34,8 @@ def forward_port(cluster: Cluster, namespace: str, pod: str, port: int) -> Itera
         except (ApiException, OSError) as error:
             raise ClusterError(
                 f"no port-forward to pod {namespace}/{pod}",
-                why=get_first_line(error),
-                next_step="this needs the permission to create pods/portforward in that namespace",
+                why=describe_refusal(error),
+                next_step="this needs get and create of pods/portforward in that namespace",
             ) from error
 
     connect().close()

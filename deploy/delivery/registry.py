@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deploy.cluster.access import Permission, find_missing
+from deploy.cluster.access import find_missing
 from deploy.cluster.client import Cluster, Object
 from deploy.cluster.objects import format_selector, get_containers, get_name, is_ready
 from deploy.cluster.port_forward import forward_port
+from deploy.cluster.websockets import websocket_permissions
 from deploy.delivery import DeliveredImage, DeliveryOptions
 from images.engine import EngineClient
 from images.shared_build import BuiltImage
@@ -116,11 +117,11 @@ def _find_registry_pod(cluster: Cluster) -> tuple[str, int]:
 
 
 def _find_pod_of_service(cluster: Cluster, service: Object, port: Object) -> tuple[str, int]:
-    permission = Permission(verb="create", resource="pods/portforward", namespace=NAMESPACE)
     for pod in cluster.list("Pod", NAMESPACE, labels=format_selector(service["spec"]["selector"])):
         if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
-            if find_missing(cluster, [permission]):
-                raise _no_registry_error(f"no permission to {permission}")
+            missing = find_missing(cluster, websocket_permissions("portforward", NAMESPACE))
+            if missing:
+                raise _no_registry_error(f"no permission to {missing[0]}")
             return get_name(pod), _get_container_port(pod, port)
     raise _no_registry_error(
         f"the cluster's registry (namespace {NAMESPACE}) has no pod that is Ready"

@@ -9,6 +9,7 @@ from itertools import chain
 from deploy.cluster.access import Permission, find_missing, list_permissions
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import explain_unusable, get_name, is_ready
+from deploy.cluster.websockets import websocket_permissions
 from deploy.manifests.mirror_objects import render_claim
 from deploy.manifests.model import CLAIM_NAME, NAME, POD_NAME, ClusterSettings, new_object
 from deploy.manifests.pods import render_stateful_set
@@ -35,7 +36,7 @@ def list_required_permissions(namespace: str) -> tuple[Permission, ...]:
         *list_permissions("get list create delete", "pods", namespace),
         *list_permissions("get", "pods/log", namespace),
         *list_permissions("list", "events", namespace),
-        *list_permissions("create", "pods/portforward", namespace),
+        *websocket_permissions("portforward", namespace),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,8 @@ from deploy.cluster.api_resources import API_RESOURCES
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_name
 from deploy.lifecycle.down import DownResult, PurgePlan, describe_purge, take_down
-from deploy.manifests.model import MANAGED_BY, NAME
+from deploy.manifests.agent import SYSTEM_NAMESPACE
+from deploy.manifests.model import ENV_MAP, MANAGED_BY, NAME
 from deploy.repair import reconciler
 from deploy.repair.attach import AttachPlan, detach, plan_detach_all
 from deploy.repair.model import RepairPlan
@@ -28,25 +29,6 @@ _OUR_KINDS = (
     *("ConfigMap", "Secret", "Lease", "PersistentVolumeClaim", "Namespace"),
 )
 _GONE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UninstallPlan:
-    """What goes: changes that are rolled back, attachments, and the mirror in its namespace."""
-
-    rollback: RepairPlan
-    attachments: AttachPlan
-    purge: PurgePlan
-    others: tuple[str, ...]  # our objects outside the mirror's namespace
-
-    @property
-    def is_empty(self) -> bool:
-        has_changes = self.has_rollback or self.attachments.updates or self.attachments.failures
-        return not has_changes and self.purge.is_empty and not self.others
-
-    @property
-    def has_rollback(self) -> bool:
-        return bool(self.rollback.updates or self.rollback.unreachable or self.rollback.failures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +50,31 @@ class OurObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UninstallPlan:
+    """What goes: changes that are rolled back, attachments, and the mirror in its namespace."""
+
+    rollback: RepairPlan
+    attachments: AttachPlan
+    purge: PurgePlan
+    others: tuple[str, ...]  # our objects outside the mirror's namespace
+    unproven: tuple[OurObject, ...] = ()  # left alone: nothing but the label says that it is ours
+
+    @property
+    def is_empty(self) -> bool:
+        has_changes = self.has_rollback or self.attachments.updates or self.attachments.failures
+        return not has_changes and self.purge.is_empty and not self.others
+
+    @property
+    def has_rollback(self) -> bool:
+        return bool(self.rollback.updates or self.rollback.unreachable or self.rollback.failures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UninstallResult:
-    """What was undone and removed. ``unchecked`` are kinds that this user may not list."""
+    """What was undone and removed. ``unchecked`` are kinds that this user may not list.
+
+    ``unproven`` carry our label, which whoever may edit their namespace can set: they stay.
+    """
 
     rolled_back: tuple[str, ...]
     detached: tuple[str, ...]
@@ -77,21 +82,27 @@ class UninstallResult:
     withdrawn: tuple[str, ...]
     unchecked: tuple[str, ...]
     other_mirrors: tuple[str, ...] = field(default=())  # namespaces of mirrors that stay
+    unproven: tuple[OurObject, ...] = ()
 
 
 def plan_uninstall(cluster: Cluster, namespace: str, *, dry_run: bool = False) -> UninstallPlan:
     """Return what `uninstall` would undo and remove; only a dry run starts no node agent."""
     objects, _ = list_our_objects(cluster)
     kept = {namespace, *_find_other_mirrors(objects, namespace)}
+    purge = describe_purge(cluster, namespace)
+    unproven = _select_unproven(objects, namespace, purge.published)
     return UninstallPlan(
         rollback=plan_rollback(cluster, (), dry_run=dry_run),
         attachments=plan_detach_all(cluster),
-        purge=describe_purge(cluster, namespace),
+        purge=purge,
         others=tuple(
             str(obj)
             for obj in objects
-            if not obj.is_ledger and kept.isdisjoint({obj.namespace, obj.name})
+            if obj not in unproven
+            and not obj.is_ledger
+            and kept.isdisjoint({obj.namespace, obj.name})
         ),
+        unproven=tuple(obj for obj in unproven if obj.namespace not in kept),
     )
 
 
@@ -123,10 +134,11 @@ def uninstall(
     progress.step("look for what is left in the cluster")
     objects, unchecked = list_our_objects(cluster)
     others = _find_other_mirrors(objects, namespace)
+    unproven = _select_unproven(objects, namespace, plan.purge.published)
     if not others:
-        removed += _remove_leftovers(cluster, objects)
-        objects = _wait_until_gone(cluster)
-    left = [obj for obj in objects if obj.is_ledger or not others]
+        removed += _remove_leftovers(cluster, [obj for obj in objects if obj not in unproven])
+        objects = _wait_until_gone(cluster, unproven)
+    left = [obj for obj in objects if obj not in unproven and (obj.is_ledger or not others)]
     if left:
         raise MirrorError(
             f"{len(left)} objects of the mirror are left in the cluster",
@@ -142,6 +154,7 @@ def uninstall(
         withdrawn=down.withdrawn,
         unchecked=unchecked,
         other_mirrors=others,
+        unproven=tuple(obj for obj in unproven if obj.namespace not in others),
     )
 
 
@@ -176,8 +189,28 @@ def _find_other_mirrors(objects: Iterable[OurObject], namespace: str) -> tuple[s
     return tuple(sorted(name for name in claims if name and name != namespace))
 
 
+def _select_unproven(
+    objects: Iterable[OurObject], namespace: str, published: Collection[str]
+) -> tuple[OurObject, ...]:
+    """Return the objects in namespaces of users that no record names.
+
+    Only administrators write in kube-system, in the mirror's namespace, in namespaces that we made
+    and outside of namespaces. Elsewhere, only what was published there is ours.
+    """
+    objects = tuple(objects)
+    trusted = {obj.name for obj in objects if obj.kind == "Namespace"}
+    trusted |= {namespace, SYSTEM_NAMESPACE}
+    return tuple(
+        obj
+        for obj in objects
+        if obj.namespace is not None
+        and obj.namespace not in trusted
+        and not (obj.kind == "ConfigMap" and obj.name == ENV_MAP and obj.namespace in published)
+    )
+
+
 def _remove_leftovers(cluster: Cluster, objects: Iterable[OurObject]) -> Iterator[str]:
-    """Delete what no step above knows, such as a ConfigMap that was published and not recorded.
+    """Delete what no step above knows, such as what an older version left in kube-system.
 
     An entry of the ledger stays: it holds the only copy of what was there before a fix.
     """
@@ -187,11 +220,12 @@ def _remove_leftovers(cluster: Cluster, objects: Iterable[OurObject]) -> Iterato
             yield str(obj)
 
 
-def _wait_until_gone(cluster: Cluster) -> tuple[OurObject, ...]:
+def _wait_until_gone(cluster: Cluster, unproven: Collection[OurObject]) -> tuple[OurObject, ...]:
     """Return what is left after objects that are being deleted had time to go."""
 
     def is_gone() -> bool:
-        return not any(not obj.is_ledger for obj in list_our_objects(cluster)[0])
+        objects, _ = list_our_objects(cluster)
+        return all(obj.is_ledger or obj in unproven for obj in objects)
 
     with suppress(WaitTimeout):
         wait_until(is_gone, deadline=cluster.deadline.within(_GONE_SECONDS), what="all is gone")

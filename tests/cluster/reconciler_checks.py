@@ -139,6 +139,7 @@ DENIED = (
     ("patch", "ippools.crd.projectcalico.org/default-ipv4-ippool"),
     ("get", "secrets"),
     ("create", "pods"),
+    ("get", "pods/exec"),
     ("create", "pods/exec"),
     ("list", "events"),
 )

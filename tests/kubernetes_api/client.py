@@ -76,7 +76,9 @@ class DirectCluster(Cluster):
         )
         response = self.memory.handle(request)
         if response.status != 101:
-            raise ApiException(status=response.status, reason=str(response.body["message"]))
+            text = json.dumps(response.body)
+            why = f"Handshake status {response.status} Refused -+-+- {{}} -+-+- {text}\n"
+            raise ApiException(status=0, reason=why)  # as the client of websockets raises it
         return ProgramStream(response.body, request.command)
 
 

@@ -195,6 +195,40 @@ def test_uninstall_removes_what_no_record_names(lab: CommandLab) -> None:
     assert lab.list_ours() == []
 
 
+def test_uninstall_leaves_alone_what_only_the_label_calls_ours(lab: CommandLab) -> None:
+    """Whoever may edit a namespace can label objects there, and make a ConfigMap of that name."""
+    lab.install()
+    publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])
+    theirs = {"namespace": "default", "labels": OURS}
+    for kind, api, name in (
+        ("ConfigMap", "v1", "pypi-mirror-env"),
+        ("Secret", "v1", "theirs"),
+        ("ServiceAccount", "v1", "theirs"),
+    ):
+        lab.api.seed({"apiVersion": api, "kind": kind, "metadata": {**theirs, "name": name}})
+    preview = lab.run("uninstall", "--dry-run")
+    said = "left alone: ConfigMap default/pypi-mirror-env has the mirror's label"
+    assert said in preview.out
+    assert "remove       ConfigMap default" not in preview.out
+    result = lab.run("uninstall", "--yes")
+    assert result.code == 0, result.err
+    assert said in result.out
+    assert "kubectl -n default delete configmap pypi-mirror-env" in result.out
+    assert not lab.api.has("ConfigMap", "pypi-mirror-env", "shop")
+    for kind, name in (
+        ("ConfigMap", "pypi-mirror-env"),
+        ("Secret", "theirs"),
+        ("ServiceAccount", "theirs"),
+    ):
+        assert lab.api.has(kind, name, "default")
+    again = lab.run("uninstall")
+    assert again.code == 0, again.err
+    assert said in again.out
+    shown = json.loads(lab.run("uninstall", "-o", "json", "--dry-run").out)
+    assert [each["name"] for each in shown["unproven"]] == ["theirs", "pypi-mirror-env", "theirs"]
+    assert shown["others"] == []
+
+
 def test_uninstall_fails_if_something_is_left(lab: CommandLab) -> None:
     lab.install()
     publish.publish_environment(lab.cluster, "pypi-mirror", ["shop"])

@@ -51,8 +51,10 @@ def test_runs_a_program_in_a_pod(api: MemoryApi, tmp_path: Path, is_http: bool) 
         user = api.add_user("limited", [Rule("get", "pods")])
         kubeconfig = served.write_kubeconfig(tmp_path / "limited", user)
         limited = connect(kubeconfig) if is_http else DirectCluster(api, user)
-        with pytest.raises(ClusterError, match="cannot run a program in pod default/p"):
+        with pytest.raises(ClusterError, match="cannot run a program in pod default/p") as error:
             run_in_pod(limited, "default", "p", ["a"], "")
+        assert "limited" in error.value.why
+        assert 'cannot get resource "pods/exec"' in error.value.why
     assert [request.status for request in api.requests] == [101, 404, 403]
 
 

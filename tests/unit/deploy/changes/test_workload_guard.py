@@ -104,12 +104,12 @@ def test_a_forged_entry_creates_no_workload_that_is_not_there(
         edit = Edit(fix="attach", options={"index": True, "ndots": True})
         (update,) = engine.plan([Change(target=target, edit=edit, why="")])
         written = json.loads(update.after or b"")
-        base = api.read(target.kind, target.name, target.namespace)["spec"]
-        api.remove(target.kind, target.name, target.namespace)
+        base = api.read(target.kind, target.name, str(target.namespace))["spec"]
+        api.remove(target.kind, target.name, str(target.namespace))
     forge(api, target, fix, base, written)
     (error,) = roll_back(api, fix)
     assert "nothing proves that this copy" in str(error)
-    assert not api.has(target.kind, target.name, target.namespace)
+    assert not api.has(target.kind, target.name, str(target.namespace))
 
 
 BASE = build_spec(build_container())

@@ -73,7 +73,7 @@ def test_asks_for_every_permission_that_up_uses() -> None:
             "pods": "get list create delete",
             "pods/log": "get",
             "events": "list",
-            "pods/portforward": "create",
+            "pods/portforward": "get create",
         }.items()
         for verb in verbs.split()
     ]

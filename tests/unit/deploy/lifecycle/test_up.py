@@ -314,6 +314,7 @@ RIGHTS = [
     *[(verb, "pods") for verb in ("get", "list", "create", "delete")],
     ("get", "pods/log"),
     ("list", "events"),
+    ("get", "pods/portforward"),
     ("create", "pods/portforward"),
 ]
 CLUSTER_RIGHTS = [
