@@ -131,7 +131,7 @@ def test_uninstall_lists_everything_for_programs(lab: WholeClusterLab) -> None:
     prepare(lab, "uninstall")
     result = lab.run("uninstall", "--dry-run", "-o", "json")
     document = json.loads(result.out)
-    assert set(document) == {"rollback", "detach", "purge", "others"}
+    assert set(document) == {"rollback", "detach", "purge", "others", "unproven"}
     assert "Secret/pypi-mirror" in document["purge"]["objects"]
     assert "attached" in str(document["detach"])
     assert "coredns" in str(document["rollback"])
