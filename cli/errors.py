@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import shutil
 import sys
 import traceback
 from contextlib import suppress
-from io import TextIOWrapper
 from pathlib import Path
 from shlex import quote
 from textwrap import wrap
@@ -18,11 +16,10 @@ from typing import NoReturn
 import click
 
 from cli.called_name import use_called_name
+from cli.streams import prepare_streams
 from mirror.core.errors import InputError, MirrorError, UnfitError
 
 INTERRUPTED = 130
-
-_PLAIN = {"✓": "ok", "✗": "x", "→": "->", "…": "...", "–": "-", "—": "-", "·": "*", "⚠": "!"}
 
 
 def run(command: click.Command, prog_name: str) -> NoReturn:
@@ -50,10 +47,6 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
         else:
             click.echo("\ninterrupted; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # the reader (head, less) has closed the pipe
-        _discard_output()
-        sys.exit(0)
     except OSError as error:
         _show_traceback()
         print_error(describe_os_error(error), prog_name)
@@ -69,16 +62,6 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
             prog_name,
         )
         sys.exit(1)
-
-
-def prepare_streams() -> None:
-    """Let every text be printed: in a narrow encoding (LC_ALL=C), and if a stream is closed."""
-    codecs.register_error("mirror-plain", _replace_unencodable)
-    sys.stdout = sys.stdout or _open_null()
-    sys.stderr = sys.stderr or _open_null()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="mirror-plain")
 
 
 def use_color() -> bool:
@@ -147,17 +130,6 @@ def _wrap(text: str, *, indent: int) -> list[str]:
         return [text]
     width = max(shutil.get_terminal_size().columns - indent, 40)
     return wrap(text, width, break_long_words=False, break_on_hyphens=False) or [text]
-
-
-def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(character, "?") for character in text), error.end
-
-
-def _open_null() -> TextIOWrapper:
-    return TextIOWrapper(Path(os.devnull).open("wb"))
 
 
 def _discard_output() -> None:
