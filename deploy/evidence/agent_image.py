@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.node_images import normalize_reference
 from deploy.cluster.objects import get_image
 from deploy.manifests.agent import AGENT_NAME, SYSTEM_NAMESPACE
+from mirror.core.progress import Progress
 
 ANNOTATION = "pypi-mirror/node-agent-image"
 IDS_ANNOTATION = "pypi-mirror/image-ids"  # of the DaemonSet, for an image that is not recorded
@@ -24,12 +26,14 @@ IDS_ANNOTATION = "pypi-mirror/image-ids"  # of the DaemonSet, for an image that 
 class AgentImage:
     """An image. ``ids`` are its digests on the nodes; empty if they were never seen.
 
-    ``origin`` says where it comes from, for people.
+    ``origin`` says where it comes from, for people. ``pull_secret`` is the Secret in kube-system
+    with which the nodes pull it.
     """
 
     reference: str
     ids: tuple[str, ...] = ()
     origin: str = ""
+    pull_secret: str | None = None
 
     def describe(self) -> str:
         """Return the reference with what is known about its digest."""
@@ -46,7 +50,13 @@ def read_agent_image(cluster: Cluster) -> AgentImage | None:
         return None
     if not isinstance(reference, str):
         return None
-    return AgentImage(reference=reference, ids=ids, origin=f"recorded by mirror up in {mirror}")
+    secret = record.get("pull_secret")
+    return AgentImage(
+        reference=reference,
+        ids=ids,
+        origin=f"recorded by mirror up in {mirror}",
+        pull_secret=secret if isinstance(secret, str) else None,
+    )
 
 
 def choose_agent_image(cluster: Cluster, given: str | None) -> AgentImage | None:
@@ -72,11 +82,39 @@ def choose_agent_image(cluster: Cluster, given: str | None) -> AgentImage | None
 
 
 def record_agent_image(
-    cluster: Cluster, reference: str, ids: Iterable[str], mirror_namespace: str
+    cluster: Cluster,
+    reference: str,
+    ids: Iterable[str],
+    mirror_namespace: str,
+    pull_secret: str | None = None,
 ) -> None:
     """Record an image that whoever runs this command has named or built. Raises ApiError."""
-    record = {"image": reference, "ids": sorted(set(ids)), "mirror": mirror_namespace}
+    record: dict[str, object] = {"image": reference, "ids": sorted(set(ids))}
+    record["mirror"] = mirror_namespace
+    if pull_secret:
+        record["pull_secret"] = pull_secret
     _annotate(cluster, json.dumps(record))
+
+
+def read_pull_secret(cluster: Cluster) -> str | None:
+    """Return the Secret in kube-system for images of a registry that asks for a login."""
+    recorded = read_agent_image(cluster)
+    return recorded.pull_secret if recorded else None
+
+
+def explain_pull_secret(cluster: Cluster, progress: Progress) -> None:
+    """Say how to create the Secret in kube-system, if it is needed and not there.
+
+    Our pods there cannot use the one in the mirror's namespace.
+    """
+    name = read_pull_secret(cluster)
+    with suppress(ApiError):  # whoever may not read it is not bothered
+        if name and cluster.get("Secret", name, SYSTEM_NAMESPACE) is None:
+            progress.note(
+                f"there is no Secret {name} in {SYSTEM_NAMESPACE}: nodes without the image cannot "
+                f"pull it there. kubectl -n {SYSTEM_NAMESPACE} create secret docker-registry "
+                f"{name} --docker-server=REGISTRY --docker-username=USER --docker-password=PASSWORD"
+            )
 
 
 def forget_agent_image(cluster: Cluster, mirror_namespace: str) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.objects import get_containers, get_image, get_image_id, get_name
 from deploy.cluster.pod_exec import run_in_pod
-from deploy.evidence.agent_image import read_expected_ids, render_seen_ids
+from deploy.evidence.agent_image import (
+    explain_pull_secret,
+    read_expected_ids,
+    read_pull_secret,
+    render_seen_ids,
+)
 from deploy.evidence.agent_users import list_other_users, register_user
 from deploy.evidence.nodes import NodeState
 from deploy.manifests.agent import (
@@ -38,7 +43,10 @@ def ensure_agents(
     if image and (daemon_set is None or get_image(daemon_set) != image):
         progress.step(f"start the node agent, privileged, on every node: image {image}")
         is_microk8s = any(node.distribution == "microk8s" for node in nodes)
-        rendered = render_agent_daemon_set(image, microk8s=is_microk8s)
+        explain_pull_secret(cluster, progress)
+        rendered = render_agent_daemon_set(
+            image, microk8s=is_microk8s, pull_secret=read_pull_secret(cluster)
+        )
         daemon_set = cluster.apply(rendered)
         if not register_user(cluster):  # the last user of the old ones has just removed them
             daemon_set = cluster.apply(rendered)

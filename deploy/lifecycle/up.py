@@ -191,7 +191,7 @@ def _record_agent_image(
     """Record the image for node agents, with the digests of all nodes, where no editor writes."""
     ids = [probe.image_id for probe in probes if probe.image_id]
     try:
-        record_agent_image(cluster, settings.image, ids, settings.namespace)
+        record_agent_image(cluster, settings.image, ids, settings.namespace, settings.pull_secret)
     except ApiError as error:
         progress.note(
             "the image is not recorded for node agents, so `mirror fix` needs --image for fixes of "

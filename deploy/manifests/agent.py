@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.manifests.model import LINUX, NAME, Object, build_labels, new_object
+from deploy.manifests.pods import render_pull_secrets
 from mirror.agent.events import EVENT_QUEUE
 from mirror.agent.reconcile import ENABLED_MARKER
 
@@ -18,11 +19,14 @@ AGENT_COMMAND = ("python3", "-m", "mirror.agent", "do")
 _COMPONENT = "node-agent"
 
 
-def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
+def render_agent_daemon_set(
+    image: str, *, microk8s: bool, pull_secret: str | None = None
+) -> Object:
     """Render a DaemonSet with one pod on every node, whatever its taints, and without a token.
 
     The pods use the host's network and mount its /etc and its CNI directory. They are privileged
     because /proc/sys is read-only otherwise; write access to /etc is just as powerful anyway.
+    ``pull_secret`` is in kube-system too.
     """
     cni = MICROK8S_CNI_DIR if microk8s else CNI_DIR
     mounts = [
@@ -69,6 +73,7 @@ def render_agent_daemon_set(image: str, *, microk8s: bool) -> Object:
             {"name": "told", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         ],
     }
+    spec |= render_pull_secrets(pull_secret)
     labels = build_labels(_COMPONENT)
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
     body = new_object("apps/v1", "DaemonSet", AGENT_NAME, SYSTEM_NAMESPACE, component=_COMPONENT)

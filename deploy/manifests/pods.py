@@ -61,7 +61,7 @@ def render_stateful_set(settings: ClusterSettings, *, digest: str) -> Object:
     }
     if settings.node:
         template["spec"]["nodeSelector"] |= {"kubernetes.io/hostname": settings.node}
-    template["spec"] |= _render_pull_secrets(settings)
+    template["spec"] |= render_pull_secrets(settings.pull_secret)
     spec: Object = {
         "replicas": 1,  # devpi allows one writer
         "serviceName": NAME,
@@ -78,12 +78,12 @@ def render_probe_pod(
     container = render_container("probe", settings, command, memory="256Mi", mounts=[_TMP])
     spec = render_pod_spec(containers=[container], volumes=[{"name": "tmp", "emptyDir": {}}])
     spec |= {"nodeName": node, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}
-    spec |= _render_pull_secrets(settings)
+    spec |= render_pull_secrets(settings.pull_secret)
     return new_object("v1", "Pod", name, settings.namespace, component="probe") | {"spec": spec}
 
 
-def _render_pull_secrets(settings: ClusterSettings) -> Object:
-    secret = settings.pull_secret
+def render_pull_secrets(secret: str | None) -> Object:
+    """Render the field of a pod spec that names the Secret of the image's registry."""
     return {"imagePullSecrets": [{"name": secret}]} if secret else {}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.manifests.agent import RECONCILER_NAME, SYSTEM_NAMESPACE
 from deploy.manifests.model import ClusterSettings, Object, build_labels, new_object
-from deploy.manifests.pods import render_container, render_pod_spec
+from deploy.manifests.pods import render_container, render_pod_spec, render_pull_secrets
 from mirror.agent.reconcile import ENABLED_MARKER
 
 RECONCILER_COMPONENT = "keeper"
@@ -37,11 +37,16 @@ class ReconciledObject:
 
 
 def render_reconciler_objects(
-    image: str, targets: Sequence[ReconciledObject], *, image_is_0_1: bool = False
+    image: str,
+    targets: Sequence[ReconciledObject],
+    *,
+    image_is_0_1: bool = False,
+    pull_secret: str | None = None,
 ) -> tuple[Object, ...]:
     """Render the marker for the node agents, the account, its permissions and the Deployment.
 
     ``image_is_0_1``: the image has the module names of version 0.1, see `image_versions`.
+    ``pull_secret`` is in kube-system too.
     They are in the order of application. If all targets are on nodes, the Deployment has no
     replicas; it still records that the reconciler is installed.
     """
@@ -52,7 +57,7 @@ def render_reconciler_objects(
         marker | {"data": {ENABLED_MARKER.name: "their agents keep\n"}},
         account | {"automountServiceAccountToken": False},
         *_render_roles(targets),
-        _render_deployment(image, targets, image_is_0_1),
+        _render_deployment(image, targets, image_is_0_1, pull_secret),
     )
 
 
@@ -107,7 +112,7 @@ def _render_binding(kind: str, namespace: str | None) -> Object:
 
 
 def _render_deployment(
-    image: str, targets: Sequence[ReconciledObject], image_is_0_1: bool
+    image: str, targets: Sequence[ReconciledObject], image_is_0_1: bool, pull_secret: str | None
 ) -> Object:
     # version 0.1 does not know --watch, and its rights do not allow more than this one's
     known = [target for target in targets if not (image_is_0_1 and target.is_watched)]
@@ -119,6 +124,7 @@ def _render_deployment(
     )
     spec = render_pod_spec(containers=[container], grace_seconds=5)
     spec |= {"serviceAccountName": RECONCILER_NAME, "automountServiceAccountToken": True}
+    spec |= render_pull_secrets(pull_secret)
     labels = build_labels(RECONCILER_COMPONENT)
     return _new_object("apps/v1", "Deployment", SYSTEM_NAMESPACE) | {
         "spec": {

@@ -254,9 +254,15 @@ def _match_workloads(cluster: Cluster, request: AttachRequest) -> Mapping[Object
 
 
 def parse_workload(text: str, namespace: str) -> ObjectSpec:
-    """Return the target of KIND/NAME, with the kind as kubectl accepts it."""
-    kind, slash, name = text.partition("/")
-    key = kind.lower() if kind.lower() in _SHORT_NAMES else kind.lower().removesuffix("s")
+    """Return the target of KIND/NAME, with the kind as kubectl accepts or prints it.
+
+    `kubectl get -o name` prints a kind with its group: deployment.apps/web.
+    """
+    kind, slash, name = text.strip().partition("/")
+    word, _, group = kind.lower().partition(".")
+    if group.rpartition(".")[2] not in {"", "apps", "batch"}:
+        word = kind.lower()  # a resource of somebody else
+    key = word if word in _SHORT_NAMES else word.removesuffix("s")
     kinds = {each.lower(): each for each in (*KINDS, *_UNSUPPORTED)} | _SHORT_NAMES
     if not slash or not name or "/" in name or key not in kinds:
         raise InputError(

@@ -19,6 +19,7 @@ from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.explain import explain_pod
 from deploy.cluster.objects import get_image, get_name, is_rolled_out
 from deploy.evidence import node_agent
+from deploy.evidence.agent_image import explain_pull_secret, read_pull_secret
 from deploy.evidence.fixes import is_running
 from deploy.evidence.nodes import read_nodes
 from deploy.fix_registry import build_engine, load_fixes
@@ -227,13 +228,16 @@ def _deploy(
     with suppress(ApiError):  # this user may not read the mirror
         mirror = cluster.get("StatefulSet", NAME, NAME)
     is_0_1 = has_0_1_modules(image, mirror, _get_deployment(cluster))
-    manifests = render_reconciler_objects(image, objects, image_is_0_1=is_0_1)
+    manifests = render_reconciler_objects(
+        image, objects, image_is_0_1=is_0_1, pull_secret=read_pull_secret(cluster)
+    )
     permissions: set[Permission] = set()
     for obj in manifests:
         resource, namespace = API_RESOURCES[obj["kind"]].plural, obj["metadata"].get("namespace")
         permissions.update(list_permissions("get create patch delete", resource, namespace))
     engine.check_permissions((), permissions)
     progress.step("start the reconciler")
+    explain_pull_secret(cluster, progress)
     generation = 0
     for obj in manifests:
         generation = cluster.apply(obj)["metadata"].get("generation", 0)

@@ -14,8 +14,10 @@ from deploy.evidence.agent_image import (
     ANNOTATION,
     AgentImage,
     choose_agent_image,
+    explain_pull_secret,
     forget_agent_image,
     read_agent_image,
+    read_pull_secret,
     record_agent_image,
 )
 from deploy.evidence.hosts import read_hosts
@@ -23,7 +25,7 @@ from deploy.evidence.nodes import NodeState
 from deploy.evidence.unseen import Unseen
 from deploy.fix_registry import read_fix_states
 from deploy.manifests.agent import render_agent_daemon_set
-from mirror.core.progress import SILENT
+from mirror.core.progress import SILENT, SilentProgress
 from mirror.core.wait import Deadline
 from tests.kubernetes_api import DirectCluster, MemoryApi, Rule
 from tests.kubernetes_api.controllers import make_pod
@@ -184,3 +186,47 @@ def test_reading_the_states_of_fixes_starts_no_agent(api: MemoryApi) -> None:
     states = read_fix_states(connect(api))
     assert "unknown" in {state.state for state in states}
     assert [r for r in api.requests[requests:] if r.method != "GET"] == []
+
+
+class NotingProgress(SilentProgress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_agents_pull_with_the_secret_of_that_name_in_kube_system(api: MemoryApi) -> None:
+    """E9: the one in the mirror's namespace is of no use to them."""
+    cluster = connect(api)
+    record_agent_image(cluster, REFERENCE, [GOOD], "pypi-mirror", "corp")
+    assert read_pull_secret(cluster) == "corp"
+    run_agents(api, {"anubis": GOOD, "babel": GOOD})
+    progress = NotingProgress()
+    assert node_agent.ensure_agents(cluster, REFERENCE, NODES, progress).keys() == {
+        *("anubis", "babel")
+    }
+    spec = api.read("DaemonSet", "pypi-mirror-node-agent", "kube-system")["spec"]["template"][
+        "spec"
+    ]
+    assert spec["imagePullSecrets"] == [{"name": "corp"}]
+    (note,) = progress.notes
+    assert note.startswith("there is no Secret corp in kube-system: nodes without the image")
+    assert "kubectl -n kube-system create secret docker-registry corp --docker-server=" in note
+    metadata = {"name": "corp", "namespace": "kube-system"}
+    api.seed({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    explain_pull_secret(cluster, progress)
+    assert len(progress.notes) == 1
+
+
+def test_without_a_pull_secret_none_is_named(api: MemoryApi) -> None:
+    cluster = connect(api)
+    record_agent_image(cluster, REFERENCE, [GOOD], "pypi-mirror")
+    assert read_pull_secret(cluster) is None
+    progress = NotingProgress()
+    explain_pull_secret(cluster, progress)
+    assert progress.notes == []
+    spec = render_agent_daemon_set("m:1", microk8s=False)["spec"]["template"]["spec"]
+    assert "imagePullSecrets" not in spec

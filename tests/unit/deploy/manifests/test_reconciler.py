@@ -89,3 +89,15 @@ def test_runs_as_a_restricted_pod() -> None:
     (container,) = spec["containers"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["resources"].keys() == {"requests", "limits"}
+
+
+def test_pulls_its_image_with_a_secret_if_one_is_named() -> None:
+    def get_secrets(pull_secret: str | None) -> Any:
+        objects = render_reconciler_objects("m:1", (), pull_secret=pull_secret)
+        (spec,) = [
+            obj["spec"]["template"]["spec"] for obj in objects if obj["kind"] == "Deployment"
+        ]
+        return spec.get("imagePullSecrets")
+
+    assert get_secrets("corp") == [{"name": "corp"}]
+    assert get_secrets(None) is None

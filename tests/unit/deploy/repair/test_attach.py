@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from deploy.changes import lease
-from deploy.repair.attach import AttachRequest, attach, detach, plan_attach, plan_detach
+from deploy.changes.model import ObjectSpec
+from deploy.repair.attach import (
+    AttachRequest,
+    attach,
+    detach,
+    parse_workload,
+    plan_attach,
+    plan_detach,
+)
 from mirror.core.errors import ClusterError, InputError, MirrorError, RefusedError
 from tests.kubernetes_api import DirectCluster, KilledError, MemoryApi, Rule, User, on
 from tests.kubernetes_api.failures import When
@@ -331,3 +339,22 @@ def test_a_workload_that_cannot_be_written_can_be_tried_again(
     run_detach(api)
     assert read_specs(api) == before
     assert list_ours(api) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("deployment/web", "deploy/web", "Deployments/web", "deployment.apps/web"),
+        *("deployments.apps/web", "deployments.v1.apps/web", " deployment/web "),
+    ],
+)
+def test_takes_a_kind_as_kubectl_takes_or_prints_it(text: str) -> None:
+    expected = ObjectSpec(kind="Deployment", name="web", namespace="shop")
+    assert parse_workload(text, "shop") == expected
+
+
+def test_takes_cron_jobs_with_their_group_and_refuses_kinds_of_others() -> None:
+    expected = ObjectSpec(kind="CronJob", name="nightly", namespace="shop")
+    assert parse_workload("cronjob.batch/nightly", "shop") == expected
+    with pytest.raises(InputError, match="not a workload"):
+        parse_workload("deployment.example.com/web", "shop")
