@@ -18,7 +18,8 @@ from cli.inputs import Checked
 from cli.program import TYPED
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
-from mirror.settings import check_dns_label, check_index_url, check_port
+from mirror.settings import check_dns_label, check_port
+from mirror.upstreams import check_pin, check_upstream, split_option
 
 if TYPE_CHECKING:
     from deploy.cluster.client import Cluster
@@ -100,7 +101,8 @@ class MirrorOptions:
     """The settings of a mirror that `up` and `manifests` take; None if not given."""
 
     port: int | None
-    upstream: str | None
+    upstream: tuple[str, ...]
+    pin: tuple[str, ...]
     ca_bundle: Path | None
     size: str | None
     storage_class: str | None
@@ -111,11 +113,25 @@ class MirrorOptions:
     def list_given(self) -> dict[str, Any]:
         """Return the given ones by name, without the CA bundle."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given_options(values).items() if name != "ca_bundle"}
+        for name in ("ca_bundle", "upstream", "pin"):
+            del values[name]
+        upstreams = split_option(self.upstream) if self.upstream else {}
+        lists = {"pins": _read_list(self.pin)}
+        return {**given_options(values), **upstreams, **given_options(lists)}
 
     def read_ca(self) -> str | None:
         """Return the PEM text of --ca-bundle, or None. Raises InputError for an unusable file."""
         return read_ca_option(self.ca_bundle)
+
+
+def check_list_entry(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a check that also allows an empty text, which empties a remembered list."""
+    return lambda text: check(text) if text else text
+
+
+def _read_list(values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the values of a repeatable option without empty ones; None if it was not given."""
+    return tuple(filter(None, values)) if values else None
 
 
 def option_group(
@@ -200,9 +216,18 @@ def mirror_options(function: F) -> F:
         ),
         click.option(
             "--upstream",
-            type=Checked("url", check_index_url),
-            metavar="URL",
-            help="Index to mirror.  [default: devpi's own]",
+            multiple=True,
+            type=Checked("url", check_upstream),
+            metavar="[NAME=]URL",
+            help="Index to mirror; repeatable, the first that has a project wins. `default` is "
+            "devpi's own.  [default: default]",
+        ),
+        click.option(
+            "--pin",
+            multiple=True,
+            type=Checked("pin", check_list_entry(check_pin)),
+            metavar="PROJECT=NAME",
+            help="Take a project from this upstream only; repeatable. '' removes all pins.",
         ),
         click.option(
             "--ca-bundle",

@@ -17,6 +17,16 @@ REQUESTS_OF_STATUS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamStatus:
+    """An upstream: its URL, why it does not answer (empty if it does), and since when."""
+
+    name: str
+    url: str
+    away: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatus:
     """Counters since the mirror started. Sizes are in bytes.
 
@@ -35,6 +45,7 @@ class CacheStatus:
     upstream_origin: str  # what precedes the paths of its files; empty if not known
     upstream_away: str  # why the upstream does not answer; empty if it answers
     upstream_since: str
+    upstreams: tuple[UpstreamStatus, ...] = ()  # in the order of asking; () from older images
     free: int
     volume: int
     refused: bool  # a file did not fit, and would not fit now
@@ -93,12 +104,22 @@ def parse_cache_status(
         upstream_origin=str(upstream.get("origin") or ""),
         upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
         upstream_since=_format_time(upstream.get("since")),
+        upstreams=tuple(map(_parse_upstream, status.get("upstreams", ()))),
         free=int(volume["free"]),
         volume=int(volume["size"]),
         refused=bool(volume.get("full")),
         scrubbed=_format_time(scrub.get("ended")),
         repaired=int(scrub.get("mended") or 0),
         lost=tuple(str(name) for name in scrub.get("lost") or ()),
+    )
+
+
+def _parse_upstream(upstream: Mapping[str, Any]) -> UpstreamStatus:
+    return UpstreamStatus(
+        name=str(upstream["name"]),
+        url=str(upstream["url"]),
+        away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
+        since=_format_time(upstream.get("since")),
     )
 
 

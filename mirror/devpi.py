@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 from mirror.core.errors import UnfitError
+from mirror.index_rules import NO_RULES, IndexRules
 from mirror.settings import MAX_UPLOAD_BYTES, ServerSettings
 
 DEVPI_PORT = 3142  # loopback, behind nginx
@@ -75,14 +76,17 @@ def build_cache_argv(
     upstream: str | None,
     ca_bundle: str | None,
     requests: PurePath | None = None,
+    rules: IndexRules = NO_RULES,
 ) -> tuple[str, ...]:
     """Return the command of the cache, which fetches public pages and files into ``root``.
 
+    ``upstream`` is used if the rules name no upstreams.
     ``requests`` is nginx's log of requests, which the cache counts.
     """
     return (
         *(python, "-m", "mirror.cache", "--root", str(root), "--port", str(port)),
-        *(("--upstream", upstream) if upstream else ()),
+        *(("--upstream", upstream) if upstream and not rules.upstreams else ()),
+        *rules.build_options(),
         *(("--ca-bundle", ca_bundle) if ca_bundle else ()),
         *(("--requests", str(requests)) if requests else ()),
     )

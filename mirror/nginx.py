@@ -12,7 +12,8 @@ from mirror.settings import (
     SIMPLE_JSON,
     WORKLOADS_INDEX,
 )
-from mirror.volume import FILES, FRESH, PACKAGES, PAGES, PRIVATE, PUBLIC, URL_PREFIX
+from mirror.upstreams import UPSTREAM_PATH
+from mirror.volume import FILES, FRESH, PACKAGES, PAGES, PRIVATE, PUBLIC, UPSTREAMS, URL_PREFIX
 
 LOGGED_KINDS = ("page", "file", "private")  # of requests; private: those that devpi answers
 HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
@@ -21,6 +22,7 @@ REQUEST_LOG = "requests.log"  # in the scratch folder; the cache counts and trun
 _JSON_PATTERN = SIMPLE_JSON.replace(".", r"\.").replace("+", r"\+")
 _INDEX = (MIRROR_INDEX, WORKLOADS_INDEX)
 _NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"  # a normalized project name (PEP 503)
+_UPSTREAM = "[a-z0-9-]+"  # its name
 _DIGEST_PATH = "[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}"  # BLAKE2b-256
 _FOLDER = f"(?:{URL_PREFIX})?[0-9a-f]{{64}}"
 # a file may be removed between two lookups; the client must not take that for "no such file"
@@ -98,12 +100,14 @@ def render_config(
     scratch: PurePath,
     health: str | None = None,
     user: str | None = None,
+    has_rules: bool = False,
 ) -> str:
     """Render nginx.conf.
 
     ``listen`` and ``health`` are host:port, ``data`` is the data folder, ``scratch`` a writable
     folder for temporary files. ``user`` is for a master process that runs as root: its workers
-    would run as nobody, who cannot read the data.
+    would run as nobody, who cannot read the data. ``has_rules``: several upstreams or a
+    policy decide what a page is; if the cache is down, only those that it published are sent.
 
     Requests for a name with a marker go to devpi. All others are answered with a file on the
     volume; if it is missing or expired, the cache is asked and names one. nginx caches no pages,
@@ -168,7 +172,13 @@ def render_config(
         *_render_location("@public_file", _LOG_FILE, *_CACHE),
         *_render_location("@retry_later", "return 503"),
         # the cache is not running: a page of any age is better than none
-        *_render_location("@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$stored_form =503"),
+        *(
+            _render_location("@any_age", _LOG_PAGE, "return 503")
+            if has_rules
+            else _render_location(
+                "@any_age", *_AS_PAGE, f"try_files /{PAGES}/$project.$stored_form =503"
+            )
+        ),
         *_render_location(
             rf"~ ^/{WORKLOADS_INDEX}/\+simple/(?<project>{_NAME})/$",
             f"if (-e {markers}) {{ return 418; }}",
@@ -195,6 +205,22 @@ def render_config(
             *_AS_FILE,
             f"try_files /{PACKAGES}/$package @public_file",
         ),
+        *_render_location(
+            rf"~ ^/\{UPSTREAM_PATH}/{_UPSTREAM}/\+simple/[^/]+/?$", _LOG_PAGE, *_CACHE
+        ),
+        *_render_location(
+            rf"~ ^/\{UPSTREAM_PATH}/(?<package>{_UPSTREAM}/{PACKAGES}/{_DIGEST_PATH}/[^/]+)$",
+            "error_page 404 = @public_file",
+            *_AS_FILE,
+            f"try_files /{UPSTREAMS}/$package @public_file",
+        ),
+        *_render_location(
+            rf"~ ^/\{UPSTREAM_PATH}/(?<upstream>{_UPSTREAM})/\+f/"
+            rf"(?<file>{_NAME}/{_FOLDER}/[^/]+)$",
+            "error_page 404 = @public_file",
+            *_AS_FILE,
+            f"try_files /{UPSTREAMS}/$upstream/{FILES}/$file @public_file",
+        ),
         # the rest of the pull-through index: devpi would ask the upstream in one of its few threads
         *_render_location(f"~ ^/{MIRROR_INDEX}/", "return 404"),
         *_render_location(f"= /{MIRROR_INDEX}/+api", *_DEVPI),
@@ -214,6 +240,17 @@ def render_config(
                 "internal",
                 *_AS_FILE,
                 f"alias {_quote(public / folder, '/')}",
+                _RETRY_LATER,
+            )
+        ),
+        *(
+            line
+            for pattern, headers in ((PAGES, _AS_PAGE), (f"(?:{FILES}|{PACKAGES})", _AS_FILE))
+            for line in _render_location(
+                rf"~ ^/\+held/(?<held>{UPSTREAMS}/{_UPSTREAM}/{pattern}/.+)$",
+                "internal",
+                *headers,
+                f"alias {_quote(public, '/$held')}",
                 _RETRY_LATER,
             )
         ),

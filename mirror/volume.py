@@ -12,6 +12,7 @@ Below the data folder (``/data`` in the pod):
     public/links/<project>                      the upstream's URL of each file of a page
     public/fresh/<project>.json|.html           hard links to pages: nginx serves them directly
     public/partial/                             files being written
+    public/upstreams/<name>/                    the same folders for each other upstream
     private/<project>                           an empty marker: this project name is private
     devpi/                                      devpi-server's own folder, with the uploads
     damaged/                                    uploads with wrong bytes, taken out of service
@@ -37,6 +38,7 @@ PAGES = "pages"
 LINKS = "links"
 FRESH = "fresh"
 PARTIAL = "partial"
+UPSTREAMS = "upstreams"
 PUBLIC_FOLDERS = (FILES, PACKAGES, PAGES, LINKS, FRESH, PARTIAL)
 
 PageKind = Literal["json", "html"]
@@ -48,6 +50,16 @@ URL_PREFIX = "url-"  # of the folder of a file without a published hash
 
 DEVPI_FILES = "+files"  # below devpi/
 DEVPI_DATABASE = ".sqlite"
+
+
+def upstream_folder(public: Path, name: str) -> Path:
+    """Return the folder of an upstream besides the one whose files are at /packages."""
+    return public / UPSTREAMS / name
+
+
+def list_upstream_folders(public: Path) -> list[Path]:
+    """Return the folders of all other upstreams that have anything on the volume."""
+    return sorted(path for path in (public / UPSTREAMS).glob("*/") if path.is_dir())
 
 
 def page_path(public: Path, project: str, kind: str) -> Path:

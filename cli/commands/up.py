@@ -159,9 +159,12 @@ def _show_plan(
         click.echo("\nnothing was written; -o yaml shows the objects")
 
 
+_LOCAL_OPTIONS = {"port", "upstream", "upstreams", "pins"}
+
+
 def _refuse_with_local(options: Mapping[str, Any]) -> None:
     """Raise InputError for options that only a mirror in a cluster has."""
-    names = [name for name in given_options(options) if name not in {"port", "upstream"}]
+    names = [name for name in given_options(options) if name not in _LOCAL_OPTIONS]
     if names:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise InputError(

@@ -10,7 +10,7 @@ import click
 
 from cli.options import OutputFormat
 from cli.output import terminal
-from mirror.cache_status import CacheStatus
+from mirror.cache_status import CacheStatus, UpstreamStatus
 from mirror.core.codec import dump
 from mirror.local.mirror import LocalMirror, LocalStatus
 
@@ -21,19 +21,25 @@ def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
         return []
     rate = cache.hit_rate
     hits = "no requests yet" if rate is None else f"{rate:.1%} of {cache.requests} requests"
-    upstream = f"{cache.upstream} answers"
-    if cache.upstream_away:
-        since = f" since {cache.upstream_since}" if cache.upstream_since else ""
-        upstream = f"{cache.upstream} does not answer{since}: {cache.upstream_away}; "
-        upstream += "cached files are served"
+    only = UpstreamStatus(
+        name="", url=cache.upstream, away=cache.upstream_away, since=cache.upstream_since
+    )
+    upstreams = cache.upstreams if len(cache.upstreams) > 1 else (only,)
     scrubbed = f"{cache.scrubbed or 'not yet'}; {cache.repaired} repaired since the start"
     return [
         ("cached", f"{cache.files} files, {cache.size / 1e6:.1f} MB; {cache.pages} pages"),
         ("hits", f"{hits} since the start, {cache.fetched} fetched from upstream"),
-        ("upstream", upstream),
+        *((f"upstream {u.name}".rstrip(), _describe_upstream(u)) for u in upstreams),
         ("verified", scrubbed),
         ("free", f"{cache.free / 1e9:.1f} of {cache.volume / 1e9:.1f} GB"),
     ]
+
+
+def _describe_upstream(upstream: UpstreamStatus) -> str:
+    if not upstream.away:
+        return f"{upstream.url} answers"
+    since = f" since {upstream.since}" if upstream.since else ""
+    return f"{upstream.url} does not answer{since}: {upstream.away}; cached files are served"
 
 
 def print_local_plan(
@@ -48,7 +54,7 @@ def print_local_plan(
         "mirror on this machine: would start",
         [
             ("index", settings.endpoint.url),
-            ("upstream", settings.upstream or "devpi's own"),
+            ("upstream", ", ".join(settings.upstreams) or settings.upstream or "devpi's own"),
             ("data", str(mirror.paths.data_dir)),
         ],
     )

@@ -19,7 +19,7 @@ from deploy.manifests import mirror_objects
 from deploy.manifests.image_versions import has_0_1_modules
 from deploy.manifests.model import CA_MAP, NAME, ClusterSettings, is_ours
 from deploy.manifests.record import MirrorRecord
-from mirror.core.errors import RefusedError
+from mirror.core.errors import RefusedError, UnfitError
 from mirror.core.progress import Progress
 from mirror.settings import Endpoint
 
@@ -157,6 +157,7 @@ def _prepare(
     old_record = record.read(cluster, request.namespace)
     options = {**old_record.settings, **request.options}
     settings = ClusterSettings(image="", namespace=request.namespace, **options)
+    _ = settings.rules  # raises InputError for options that do not fit the recorded ones
     nodes = check_cluster(cluster, settings)
     check_admission(cluster, settings)
     ca_map = cluster.get("ConfigMap", CA_MAP, request.namespace)  # of an earlier `mirror up`
@@ -174,10 +175,17 @@ def _prepare(
         old_record, cluster_ip=address, port=settings.port, image=reference, settings=options
     )
     stateful_set = cluster.get("StatefulSet", NAME, request.namespace)
+    is_0_1 = has_0_1_modules(reference, stateful_set)
+    if is_0_1 and not settings.rules.are_plain:
+        raise UnfitError(
+            "the image is too old for several upstreams and rules for packages",
+            why=f"{reference} is of version 0.1",
+            next_step="omit --image to build a new one, or give one of this version",
+        )
     settings = replace(
         settings,
         image=reference,
-        image_is_0_1=has_0_1_modules(reference, stateful_set),
+        image_is_0_1=is_0_1,
         cluster_ip=address,
         ca_pem=ca_pem,
         cluster_cidrs=find_cluster_cidrs(cluster, nodes),

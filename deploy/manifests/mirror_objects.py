@@ -72,6 +72,7 @@ def render_proxy_config(settings: ClusterSettings) -> Object:
         data=DATA_DIR,
         scratch=TMP_DIR,
         health=f"0.0.0.0:{nginx.HEALTH_PORT}",
+        has_rules=not settings.rules.are_plain,
     )
     return render_config_map(settings.namespace, PROXY_MAP, {"nginx.conf": config})
 

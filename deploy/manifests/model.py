@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirror.core.codec import Object as Object
+from mirror.index_rules import IndexRules
 from mirror.settings import DEFAULT_PORT
 
 NAME = "pypi-mirror"  # of most objects, and the value of app.kubernetes.io/name
@@ -31,11 +33,18 @@ class ClusterSettings:
     storage_class: str | None = None  # None: the cluster's default
     node: str | None = None  # None: the scheduler chooses
     pull_secret: str | None = None  # of the registry that has the image
-    upstream: str | None = None  # None: devpi's default
+    upstream: str | None = None  # None: devpi's default; the one whose files are at /packages
+    upstreams: Sequence[str] = ()  # all of them, if there are several
+    pins: Sequence[str] = ()  # PROJECT=UPSTREAM
     ca_pem: str | None = None
     cluster_ip: str | None = None  # None: the cluster chooses
     cluster_cidrs: tuple[str, ...] = ()  # the mirror may not connect to these
     monitoring: bool = False  # annotations for Prometheus, a dashboard and alerts
+
+    @property
+    def rules(self) -> IndexRules:
+        """Which public packages are served. Raises InputError if the settings contradict."""
+        return IndexRules(upstreams=tuple(self.upstreams), pins=tuple(self.pins))
 
 
 def is_ours(obj: Object) -> bool:

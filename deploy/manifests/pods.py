@@ -194,6 +194,7 @@ def _render_cache_container(settings: ClusterSettings) -> Object:
         ca_bundle=_get_ca_bundle(settings),
         # version 0.1 does not know it
         requests=None if settings.image_is_0_1 else TMP_DIR / nginx.REQUEST_LOG,
+        rules=settings.rules,
     )
     container = render_container(
         "public",

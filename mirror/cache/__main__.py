@@ -7,7 +7,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mirror.cache.request_log import RequestLog
@@ -15,7 +15,9 @@ from mirror.cache.scrubber import INTERVAL, Scrubber
 from mirror.cache.server import CacheServer, raise_file_limit
 from mirror.cache.service import CacheService
 from mirror.cache.upstream import UpstreamClient
+from mirror.cache.upstream_metrics import UpstreamMetrics
 from mirror.devpi import read_default_upstream
+from mirror.upstreams import parse_upstreams
 
 
 def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL) -> int:
@@ -23,25 +25,43 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     parser = argparse.ArgumentParser(prog="mirror.cache", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of the cache: DATA/public")
     parser.add_argument("--port", type=int, required=True, help="port on loopback")
-    parser.add_argument("--upstream", help="simple index to mirror (default: devpi's own)")
+    parser.add_argument(
+        "--upstream",
+        action="append",
+        default=[],
+        help="simple index to mirror: URL, NAME=URL or default (devpi's own)",
+    )
+    parser.add_argument(
+        "--pin", action="append", default=[], help="PROJECT=UPSTREAM: it comes from there only"
+    )
     parser.add_argument("--requests", type=Path, help="log of nginx, whose requests are counted")
     parser.add_argument("--ca-bundle", help="PEM file of authorities to trust, too")
     options = parser.parse_args(argv)
     gc.set_threshold(100_000, 20, 50)  # pages are many small objects without cycles
     raise_file_limit()
     scrubber = Scrubber(options.root.parent, interval=scrub_interval)
-    upstream = UpstreamClient(
-        options.upstream or read_default_upstream(), ca_bundle=options.ca_bundle
-    )
-    request_log = RequestLog(options.requests)
-    asyncio.run(_serve(options.root, options.port, upstream, scrubber, request_log))
+    upstreams, pins = parse_upstreams(options.upstream, options.pin)
+    metrics = UpstreamMetrics()
+    clients = [
+        UpstreamClient(
+            upstream.url or read_default_upstream(),
+            name=upstream.name,
+            ca_bundle=options.ca_bundle,
+            metrics=metrics,
+        )
+        for upstream in upstreams
+    ]
+
+    def create_service() -> CacheService:
+        log = RequestLog(options.requests)
+        return CacheService(options.root, clients, scrubber, log, pins=pins)
+
+    asyncio.run(_serve(create_service, options.port, scrubber))
     return 0
 
 
-async def _serve(
-    root: Path, port: int, upstream: UpstreamClient, scrubber: Scrubber, request_log: RequestLog
-) -> None:
-    service = CacheService(root, upstream, scrubber, request_log)
+async def _serve(create_service: Callable[[], CacheService], port: int, scrubber: Scrubber) -> None:
+    service = create_service()
     server = CacheServer(service, port)
     await server.start()
     watch = asyncio.create_task(service.watch_requests())

@@ -31,7 +31,8 @@ class CacheMetrics(Collector):
             ["rule"],
             registry=self._registry,
         )
-        for metric in (service.upstream_metrics.durations, service.upstream_metrics.errors):
+        upstream_metrics = service.base.client.metrics  # all upstreams share them
+        for metric in (upstream_metrics.durations, upstream_metrics.errors):
             self._registry.register(metric)
 
     def render(self) -> bytes:
@@ -69,32 +70,33 @@ class CacheMetrics(Collector):
         yield from (requests, hits, sent)
 
     def _collect_upstreams(self) -> Iterator[Metric]:
-        service = self._service
+        counts = self._service.count_fetched()
         fetched = CounterMetricFamily(
             f"{METRIC_PREFIX}_fetched", "Pages and files fetched from upstreams.", labels=["kind"]
         )
-        fetched.add_metric(["page"], service.pages.fetched)
-        fetched.add_metric(["file"], service.files.fetched)
+        fetched.add_metric(["page"], counts["pages"])
+        fetched.add_metric(["file"], counts["files"])
         yield fetched
         yield CounterMetricFamily(
             f"{METRIC_PREFIX}_fetched_bytes",
             "Bytes of the files fetched from upstreams.",
-            value=service.files.fetched_bytes,
+            value=counts["bytes"],
         )
         up = GaugeMetricFamily(
             f"{METRIC_PREFIX}_upstream_up",
             "1 if the last page request to an upstream was answered.",
             labels=["upstream"],
         )
-        up.add_metric([service.upstream.name], 0.0 if service.upstream.error else 1.0)
+        for upstream in self._service.upstreams:
+            up.add_metric([upstream.name], 0.0 if upstream.client.error else 1.0)
         yield up
 
     def _collect_volume(self) -> Iterator[Metric]:
         service = self._service
-        volume = service.store.measure_volume()
+        volume = service.base.store.measure_volume()
         now = time.monotonic()
         if now - self._counted_at > _COUNT_INTERVAL:
-            self._contents, self._counted_at = service.store.count_contents(), now
+            self._contents, self._counted_at = service.count_contents(), now
         gauges = (
             ("volume_free_bytes", "Free bytes on the volume.", volume.free),
             ("volume_size_bytes", "Size of the volume.", volume.size),

@@ -43,14 +43,17 @@ class PageCache:
         self._parsers = ThreadPoolExecutor(_PARSERS, "page")
         self._expiries: dict[tuple[str, PageKind], asyncio.TimerHandle] = {}
 
-    async def get(self, project: str, kind: PageKind) -> Path | bytes:
-        """Return a path; bytes if the volume is full. Raises NotFoundError, UnavailableError."""
+    async def get(self, project: str, kind: PageKind, *, publish: bool = True) -> Path | bytes:
+        """Return a path; bytes if the volume is full. Raises NotFoundError, UnavailableError.
+
+        ``publish``: nginx may serve the page to all clients that ask for the project.
+        """
         self.requests += 1
         stored = self._store.find_page(project)
         if stored and stored.age < MAX_AGE:
-            return await self._publish(project, kind, MAX_AGE - stored.age)
+            return await self._publish(project, kind, MAX_AGE - stored.age, publish=publish)
         if stored and self._upstream.is_unavailable:
-            return await self._publish(project, kind, FAILURE_PAUSE)
+            return await self._publish(project, kind, FAILURE_PAUSE, publish=publish)
         fetch = self._start_fetch(project)
         await asyncio.wait({fetch}, timeout=REFRESH_WAIT if stored else FETCH_TIMEOUT)
         if not fetch.done():
@@ -61,11 +64,11 @@ class PageCache:
             unsaved = fetch.result()
         except UnavailableError:
             if stored:
-                return await self._publish(project, kind, FAILURE_PAUSE)
+                return await self._publish(project, kind, FAILURE_PAUSE, publish=publish)
             raise
         if unsaved is not None:
             return unsaved.body if kind == "json" else project_page.render_html(unsaved.document)
-        return await self._publish(project, kind, MAX_AGE)
+        return await self._publish(project, kind, MAX_AGE, publish=publish)
 
     async def refresh(self, project: str) -> ProjectPage | None:
         """Request the page now; returns it only if it could not be stored. Raises like ``get``."""
@@ -115,6 +118,7 @@ class PageCache:
             content_type=response.content_type,
             url=response.url,
             project=project,
+            prefix=self._store.prefix,
         )
         try:
             self._store.save_page(project, page, response.etag)
@@ -130,10 +134,12 @@ class PageCache:
         self._store.remove_page(project)
         del self._missing_since[project]
 
-    async def _publish(self, project: str, kind: PageKind, seconds: float) -> Path | bytes:
-        """Let nginx serve the page without asking the cache, for a few seconds."""
+    async def _publish(
+        self, project: str, kind: PageKind, seconds: float, *, publish: bool
+    ) -> Path | bytes:
+        """Return the page; let nginx serve it without asking the cache, for a few seconds."""
         page = await self._find_form(project, kind)
-        if isinstance(page, Path):
+        if publish and isinstance(page, Path):
             with suppress(OSError):  # the volume is full: nginx asks again next time
                 self._store.publish(project, kind)
                 self._schedule_expiry(project, kind, seconds)

@@ -67,10 +67,16 @@ class FileSource:
 
 
 class PageStore:
-    """The cache's part of the volume, below ``root``. Thread-safe."""
+    """The folders of one upstream, below ``root``. Thread-safe.
 
-    def __init__(self, root: Path) -> None:
+    ``fresh`` is where nginx looks for pages, ``prefix`` what precedes the paths of the files of
+    this upstream on the mirror, such as "+upstream/torch/".
+    """
+
+    def __init__(self, root: Path, *, fresh: Path | None = None, prefix: str = "") -> None:
         self.root = root
+        self.fresh = fresh or root / volume.FRESH
+        self.prefix = prefix
         self.largest_refused = 0  # bytes of the largest write since the start that did not fit
         self._number = count()
         self.create_folders()
@@ -82,8 +88,8 @@ class PageStore:
 
     def prepare_for(self, upstream: str) -> None:
         """Clear what the last run left: fresh pages, partial files, another upstream's pages."""
-        for name in (volume.FRESH, volume.PARTIAL):
-            for path in (self.root / name).iterdir():
+        for folder in (self.root / volume.FRESH, self.root / volume.PARTIAL):
+            for path in folder.iterdir():
                 path.unlink()
         record = self.root / "upstream"
         if not record.exists() or record.read_text() != upstream:
@@ -138,7 +144,7 @@ class PageStore:
     def publish(self, project: str, kind: str) -> None:
         """Let nginx serve the page without a request to the cache."""
         source = self.page_path(project, kind)
-        target = self.root / volume.FRESH / source.name
+        target = self.fresh / source.name
         for suffix in (GZIP_SUFFIX, ""):  # the file that nginx looks for comes last
             link = self.new_partial_path()
             os.link(f"{source}{suffix}", link)
@@ -156,7 +162,7 @@ class PageStore:
     def unpublish(self, project: str, kinds: tuple[str, ...] = PAGE_KINDS) -> None:
         """Make nginx ask the cache again."""
         for kind in kinds:
-            self._remove(self.root / volume.FRESH / f"{project}.{kind}")
+            self._remove(self.fresh / f"{project}.{kind}")
 
     # -- files ----------------------------------------------------------------------------------
 

@@ -35,8 +35,8 @@ from mirror.volume import URL_PREFIX
 
 FILES_PATH = f"{MIRROR_INDEX}/+f"  # of cached files, below the server's root URL
 
+FOREIGN_FILES = "+f"  # the same, below the path of another upstream
 _TO_ROOT = "../../../.."  # from /user/index/+simple/project/
-_LINK_START = f'"url":"{_TO_ROOT}/{PACKAGES_PATH}/'.encode()
 _JSON_URL = re.compile(rb'"url": ?"([^"\\]+)"')
 _ORIGIN = re.compile(rb'"url": ?"(https?://[^\s"\\#?]+/packages/)')
 _METADATA_KEYS = ("core-metadata", "data-dist-info-metadata")
@@ -92,16 +92,21 @@ class ProjectPage:
         return load_document(self.body)
 
 
-def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:
-    """Parse the response of ``url`` as the page of a project; raises InvalidPageError."""
+def parse_page(
+    body: bytes, *, content_type: str, url: str, project: str, prefix: str = ""
+) -> ProjectPage:
+    """Parse the response of ``url`` as the page of a project; raises InvalidPageError.
+
+    ``prefix`` is where the mirror has the files of an upstream besides the default one.
+    """
     kind = content_type.partition(";")[0].strip().lower() or _guess_content_type(body)
     try:
         if kind in _JSON_TYPES:
-            return _redirect_links(body, project) or _rewrite(
-                _parse_json(body, project), url, project, body
+            return _redirect_links(body, project, prefix) or _rewrite(
+                _parse_json(body, project), url, project, body, prefix
             )
         if kind in _HTML_TYPES:
-            return _rewrite(_parse_html(body, url, project), url, project, b"")
+            return _rewrite(_parse_html(body, url, project), url, project, b"", prefix)
     except UnicodeError as error:  # a lone surrogate, which JSON allows
         raise InvalidPageError("it has text that is not Unicode") from error
     raise InvalidPageError(f"its content type is {kind[:80]!r}")
@@ -115,7 +120,7 @@ def _guess_content_type(body: bytes) -> str:
     return "text/html" if start.startswith((b"<!doctype html", b"<html")) else ""
 
 
-def _redirect_links(body: bytes, project: str) -> ProjectPage | None:
+def _redirect_links(body: bytes, project: str, prefix: str) -> ProjectPage | None:
     """Replace what precedes the paths of all files; None if that cannot be done for each.
 
     The new page is decoded only as far as needed to check that it is the page of this project and
@@ -124,27 +129,29 @@ def _redirect_links(body: bytes, project: str) -> ProjectPage | None:
     first = _ORIGIN.match(body, body.find(b'"url":'))
     if first is None:
         return None
-    redirected = body.replace(first[0], _LINK_START)
+    start = f"{_TO_ROOT}/{prefix}{PACKAGES_PATH}/"
+    new = f'"url":"{start}'.encode()
+    redirected = body.replace(first[0], new)
     try:
         page = _DECODER.decode(redirected)
     except (msgspec.DecodeError, UnicodeError):
         return None  # _parse_json tells why
     if not page.meta.api_version.startswith("1.") or canonicalize_name(page.name) != project:
         return None
-    if _count_replaced(body, redirected, first[0]) != len(page.files):
+    if _count_replaced(body, redirected, first[0], new) != len(page.files):
         return None
     urls = [file.url for file in page.files]
     filenames = [file.filename for file in page.files]
-    if not are_package_urls(urls, filenames, f"{_TO_ROOT}/{PACKAGES_PATH}/"):
+    if not are_package_urls(urls, filenames, start):
         return None
     return ProjectPage(links="", body=redirected, origin=first[1].decode())
 
 
-def _count_replaced(body: bytes, redirected: bytes, link_start: bytes) -> int:
-    """Return how many times ``link_start`` was replaced."""
-    shrunk = len(link_start) - len(_LINK_START)
+def _count_replaced(body: bytes, redirected: bytes, old: bytes, new: bytes) -> int:
+    """Return how many times ``old`` was replaced by ``new``."""
+    shrunk = len(old) - len(new)
     if shrunk == 0:
-        return body.count(link_start)
+        return body.count(old)
     return (len(body) - len(redirected)) // shrunk
 
 
@@ -230,7 +237,9 @@ def _parse_html(body: bytes, url: str, project: str) -> dict[str, Any]:
     return {"meta": {"api-version": "1.0"}, "name": project, **status, "files": files}
 
 
-def _rewrite(document: dict[str, Any], base: str, project: str, body: bytes) -> ProjectPage:
+def _rewrite(
+    document: dict[str, Any], base: str, project: str, body: bytes, prefix: str
+) -> ProjectPage:
     """Point each file's URL to the mirror; drops files whose names cannot become paths.
 
     ``base`` is the URL of relative links, ``body`` the page as JSON if it came as JSON.
@@ -250,16 +259,17 @@ def _rewrite(document: dict[str, Any], base: str, project: str, body: bytes) -> 
         if _normalize_entry(file):
             body = b""
     origin = find_origin(urls, [file["filename"] for file in files])
+    files_path = f"{prefix}{FOREIGN_FILES}" if prefix else FILES_PATH
     lines: list[str] = [""]
     new_urls: dict[bytes, bytes] = {}
     for file, url in zip(files, urls, strict=True):
         old_url = file["url"]
         if origin:
-            file["url"] = f"{_TO_ROOT}/{PACKAGES_PATH}/{url.removeprefix(origin)}"
+            file["url"] = f"{_TO_ROOT}/{prefix}{PACKAGES_PATH}/{url.removeprefix(origin)}"
         else:
             folder, hashes = _choose_folder(file["hashes"], url)
             name = quote_filename(file["filename"])
-            file["url"] = f"{_TO_ROOT}/{FILES_PATH}/{project}/{folder}/{name}"
+            file["url"] = f"{_TO_ROOT}/{files_path}/{project}/{folder}/{name}"
             fields = (folder, name, url, _describe_metadata(file), hashes)
             lines.append(" ".join(filter(None, fields)))
         new_urls[old_url.encode()] = file["url"].encode()

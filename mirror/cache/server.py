@@ -22,12 +22,13 @@ from mirror.cache.metrics import CONTENT_TYPE, CacheMetrics
 from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
 from mirror.cache.negotiation import choose_form
 from mirror.cache.package_paths import PACKAGES_PATH, PackagePath
-from mirror.cache.project_page import FILES_PATH
+from mirror.cache.project_page import FILES_PATH, FOREIGN_FILES
 from mirror.cache.service import CacheService
 from mirror.cache.upstream import READ_TIMEOUT
 from mirror.core.codec import dump
 from mirror.settings import SIMPLE_JSON
 from mirror.store.inventory import list_cached_projects
+from mirror.upstreams import UPSTREAM_PATH
 from mirror.volume import METADATA_SUFFIX
 
 _CONTENT_TYPES = {"json": SIMPLE_JSON, "html": "text/html"}
@@ -71,7 +72,8 @@ class CacheServer:
         """Stop to listen; responses that are being sent have a moment to end."""
         if self._runner is not None:
             await self._runner.cleanup()
-        await self._service.upstream.close()
+        for upstream in self._service.upstreams:
+            await upstream.client.close()
 
     @web.middleware
     async def _report_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -101,23 +103,37 @@ class CacheServer:
             return web.Response(body=metrics, headers={"Content-Type": CONTENT_TYPE})
         if parts == ["+mirror", "projects"]:
             loop = asyncio.get_running_loop()
-            root = self._service.store.root
+            root = self._service.root
             projects = await loop.run_in_executor(None, list_cached_projects, root)
             return web.json_response(dump(projects))
+        base = self._service.base.name
+        if len(parts) >= 4 and parts[0] == UPSTREAM_PATH:
+            return await self._respond_for_upstream(request, parts[1], parts[2:])
         if len(parts) == 4 and parts[2] == "+simple":
-            return await self._send_page(request, parts[3], has_slash=path.endswith("/"))
+            return await self._send_page(request, parts[3])
         if len(parts) == 6 and "/".join(parts[:3]) == FILES_PATH:
-            return await self._send_file(request, parts[3], parts[4], parts[5])
+            return await self._send_file(request, base, *parts[3:])
         if len(parts) == 5 and parts[0] == PACKAGES_PATH:
-            package = PackagePath.parse(parts[1:])
-            if package is None:
-                raise NotFoundError("this is not the path of a file")
-            return await self._send(request, self._service.files.get_package(package))
+            return await self._send_package(request, base, parts[1:])
+        raise NotFoundError("no such page")
+
+    async def _respond_for_upstream(
+        self, request: web.Request, upstream: str, parts: list[str]
+    ) -> web.StreamResponse:
+        """Respond with a page or a file of one upstream, below /+upstream/NAME/."""
+        if len(parts) == 2 and parts[0] == "+simple":
+            return await self._send_page(request, parts[1], upstream)
+        if len(parts) == 4 and parts[0] == FOREIGN_FILES:
+            return await self._send_file(request, upstream, *parts[1:])
+        if len(parts) == 5 and parts[0] == PACKAGES_PATH:
+            return await self._send_package(request, upstream, parts[1:])
         raise NotFoundError("no such page")
 
     async def _send_page(
-        self, request: web.Request, name: str, *, has_slash: bool
+        self, request: web.Request, name: str, upstream: str = ""
     ) -> web.StreamResponse:
+        """Send a project's page; with ``upstream``, that of one upstream, to this client only."""
+        has_slash = request.raw_path.partition("?")[0].endswith("/")
         project = canonicalize_name(name)
         if not is_normalized(project):
             raise NotFoundError("this is not a project name")
@@ -125,13 +141,17 @@ class CacheServer:
             location = f"{'../' if has_slash else ''}{project}/"
             return web.Response(status=301, headers={"Location": location})
         kind = choose_form(request.headers.get("Accept", ""))
-        page = await self._service.pages.get(project, kind)
+        if upstream:
+            pages = self._service.index.find(upstream, project).pages
+            page = await pages.get(project, kind, publish=False)
+        else:
+            page = await self._service.index.get(project, kind)
         if isinstance(page, bytes):
             return web.Response(body=page, content_type=_CONTENT_TYPES[kind], charset="utf-8")
         return self._redirect_nginx(page)
 
     async def _send_file(
-        self, request: web.Request, project: str, folder: str, filename: str
+        self, request: web.Request, upstream: str, project: str, folder: str, filename: str
     ) -> web.StreamResponse:
         if not (
             is_normalized(project)
@@ -139,7 +159,17 @@ class CacheServer:
             and is_distribution_filename(filename.removesuffix(METADATA_SUFFIX))
         ):
             raise NotFoundError("this is not the name of a file")
-        return await self._send(request, await self._service.files.get(project, folder, filename))
+        files = self._service.index.find(upstream, project).files
+        return await self._send(request, await files.get(project, folder, filename))
+
+    async def _send_package(
+        self, request: web.Request, upstream: str, parts: list[str]
+    ) -> web.StreamResponse:
+        package = PackagePath.parse(parts)
+        if package is None:
+            raise NotFoundError("this is not the path of a file")
+        files = self._service.index.find(upstream, "").files
+        return await self._send(request, files.get_package(package))
 
     async def _send(self, request: web.Request, file: Path | Download) -> web.StreamResponse:
         if not isinstance(file, Download):
@@ -173,7 +203,7 @@ class CacheServer:
 
     def _redirect_nginx(self, path: Path) -> web.Response:
         """Let nginx send a file of the volume; its internal location /+held/ is our root."""
-        relative = path.relative_to(self._service.store.root).as_posix()
+        relative = path.relative_to(self._service.root).as_posix()
         return web.Response(headers={"X-Accel-Redirect": f"/+held/{quote(relative)}"})
 
 

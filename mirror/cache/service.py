@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mirror.cache.file_cache import FileCache
 from mirror.cache.page_cache import PageCache
 from mirror.cache.page_store import PageStore
+from mirror.cache.public_index import PublicIndex, UpstreamCache
 from mirror.cache.request_log import READ_INTERVAL, RequestLog
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.upstream import UpstreamClient
 from mirror.core.codec import dump
+from mirror.settings import DEFAULT_UPSTREAM
+from mirror.upstreams import UPSTREAM_PATH
+from mirror.volume import FRESH, upstream_folder
 
 
 class CacheService:
@@ -20,19 +25,20 @@ class CacheService:
     def __init__(
         self,
         root: Path,
-        upstream: UpstreamClient,
+        upstreams: Sequence[UpstreamClient],
         scrubber: Scrubber,
         request_log: RequestLog | None = None,
+        *,
+        pins: Mapping[str, str] | None = None,
     ) -> None:
-        self.store = PageStore(root)
+        self.root = root
         self.scrubber = scrubber
-        self.upstream = upstream
-        self.upstream_metrics = upstream.metrics
         self.request_log = request_log or RequestLog(None)
         self.status_requests = 0  # since the start
-        self.store.prepare_for(upstream.url)
-        self.pages = PageCache(self.store, upstream)
-        self.files = FileCache(self.store, upstream, self.pages)
+        base = next((u for u in upstreams if u.name == DEFAULT_UPSTREAM), upstreams[0])
+        self.upstreams = [_open_upstream(root, client, base) for client in upstreams]
+        self.base = next(upstream for upstream in self.upstreams if upstream.client is base)
+        self.index = PublicIndex(self.upstreams, pins or {})
 
     async def watch_requests(self) -> None:
         """Count the requests that nginx logs, and keep its log short."""
@@ -51,33 +57,64 @@ class CacheService:
         counts = {f"{kind}s": log.count(kind) for kind in ("page", "file")}
         return {"served": {**counts, "private": log.count("private"), "hits": hits}}
 
+    def count_contents(self) -> dict[str, int]:
+        """Count the pages, the files and their bytes of all upstreams."""
+        counts = [upstream.store.count_contents() for upstream in self.upstreams]
+        return {key: sum(count[key] for count in counts) for key in counts[0]}
+
+    def count_fetched(self) -> dict[str, int]:
+        """Count the pages and files from all upstreams since the start, and the files' bytes."""
+        return {
+            "pages": sum(upstream.pages.fetched for upstream in self.upstreams),
+            "files": sum(upstream.files.fetched for upstream in self.upstreams),
+            "bytes": sum(upstream.files.fetched_bytes for upstream in self.upstreams),
+        }
+
     def status(self) -> dict[str, object]:
         """Return the document of /+mirror/status; mirror/cache_status.py reads it."""
-        pages, files, upstream = self.pages, self.files, self.upstream
         return {
-            "upstream": {
-                "url": upstream.url,
-                "state": "away" if upstream.error else "ok",
-                "since": upstream.state_since,
-                "error": upstream.error,
-                "origin": self.store.read_origin(),
-            },
-            **self.store.count_contents(),
+            "upstream": _describe_upstream(self.base),
+            "upstreams": [
+                {"name": upstream.name, **_describe_upstream(upstream)}
+                for upstream in self.upstreams
+            ],
+            **self.count_contents(),
             **self._count_served(),
             "asked": {
-                "pages": pages.requests,
-                "files": files.requests,
+                "pages": sum(upstream.pages.requests for upstream in self.upstreams),
+                "files": sum(upstream.files.requests for upstream in self.upstreams),
                 "status": self.status_requests,
             },
-            "fetched": {
-                "pages": pages.fetched,
-                "files": files.fetched,
-                "bytes": files.fetched_bytes,
-            },
-            "volume": dump(self.store.measure_volume()),
+            "fetched": self.count_fetched(),
+            "volume": dump(self.base.store.measure_volume()),
             "scrub": {
                 "ended": self.scrubber.last_ended,
                 "mended": self.scrubber.repaired,
                 "lost": self.scrubber.lost_uploads(),
             },
         }
+
+
+def _open_upstream(root: Path, client: UpstreamClient, base: UpstreamClient) -> UpstreamCache:
+    """Open the folders of an upstream; those of ``base`` are the root's own."""
+    store = PageStore(root)
+    if client is not base:
+        store = PageStore(
+            upstream_folder(root, client.name),
+            fresh=root / FRESH,
+            prefix=f"{UPSTREAM_PATH}/{client.name}/",
+        )
+    store.prepare_for(client.url)
+    pages = PageCache(store, client)
+    return UpstreamCache(client, store, pages, FileCache(store, client, pages))
+
+
+def _describe_upstream(upstream: UpstreamCache) -> dict[str, object]:
+    client = upstream.client
+    return {
+        "url": client.url,
+        "state": "away" if client.error else "ok",
+        "since": client.state_since,
+        "error": client.error,
+        "origin": upstream.store.read_origin(),
+    }

@@ -65,6 +65,12 @@ class LocalServices:
     def _start_once(self, settings: LocalSettings, progress: Progress) -> None:
         nginx_program = find_nginx()
         check_port_free(settings.port)
+        if nginx_program is None and not settings.rules.are_plain:
+            raise UnfitError(
+                "several upstreams and rules for packages need nginx",
+                why="without it, devpi serves alone, and knows one upstream and no rules",
+                next_step="sudo apt-get install nginx-light",
+            )
         if nginx_program is None:
             progress.note("no nginx found on this machine: devpi serves alone (slower)")
             self._start_devpi(settings, settings.port)
@@ -72,7 +78,7 @@ class LocalServices:
         devpi_port, cache_port = find_free_port(), find_free_port()
         self._start_devpi(settings, devpi_port)
         self._start_cache(settings, cache_port)
-        self._start_nginx(nginx_program, settings.port, devpi_port, cache_port)
+        self._start_nginx(nginx_program, settings, devpi_port, cache_port)
 
     def _start_devpi(self, settings: LocalSettings, port: int) -> None:
         argv = devpi.build_server_argv(
@@ -92,20 +98,24 @@ class LocalServices:
             upstream=settings.upstream,
             ca_bundle=settings.ca_bundle,
             requests=self._paths.nginx_dir / nginx.REQUEST_LOG,
+            rules=settings.rules,
         )
         self.processes.start("public", argv, devpi.build_cache_environment())
 
-    def _start_nginx(self, program: str, port: int, devpi_port: int, cache_port: int) -> None:
+    def _start_nginx(
+        self, program: str, settings: LocalSettings, devpi_port: int, cache_port: int
+    ) -> None:
         scratch = self._paths.nginx_dir
         scratch.mkdir(exist_ok=True)
         config = scratch / "nginx.conf"
         text = nginx.render_config(
-            listen=f"127.0.0.1:{port}",
+            listen=f"127.0.0.1:{settings.port}",
             devpi_port=devpi_port,
             cache_port=cache_port,
             data=self._paths.data_dir,
             scratch=scratch,
             user="root" if os.getuid() == 0 else None,
+            has_rules=not settings.rules.are_plain,
         )
         write_atomically(config, text)
         self.processes.start("nginx", nginx.build_argv(program, scratch, config))

@@ -12,6 +12,7 @@ import platformdirs
 from mirror import volume
 from mirror.core.codec import load
 from mirror.core.errors import InputError, MirrorError
+from mirror.index_rules import IndexRules
 from mirror.local.processes import write_atomically
 from mirror.settings import DEFAULT_PORT, Endpoint, check_index_url, check_port
 
@@ -78,10 +79,13 @@ class LocalSettings:
     """The settings of `mirror up --local`, saved so that the next `up` needs no options."""
 
     port: int = DEFAULT_PORT
-    upstream: str | None = None
+    upstream: str | None = None  # the URL of the one whose files are at /packages
+    upstreams: tuple[str, ...] = ()  # all of them, if there are several
+    pins: tuple[str, ...] = ()
     ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
+        _ = self.rules
         check_port(self.port)
         if self.upstream is not None:
             check_index_url(self.upstream)
@@ -89,6 +93,11 @@ class LocalSettings:
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint(address=IPv4Address("127.0.0.1"), port=self.port)
+
+    @property
+    def rules(self) -> IndexRules:
+        """Which public packages are served. Raises InputError if the settings contradict."""
+        return IndexRules(upstreams=self.upstreams, pins=self.pins)
 
     @classmethod
     def load(cls, path: Path) -> LocalSettings:

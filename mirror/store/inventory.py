@@ -20,6 +20,7 @@ from mirror.core.codec import json_key
 from mirror.settings import MIRROR_INDEX
 from mirror.store.database import iter_database_files
 from mirror.store.digests import BLAKE2B
+from mirror.upstreams import UPSTREAM_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +70,21 @@ def list_private_projects(data: Path) -> tuple[PrivateProject, ...]:
 
 def list_cached_projects(public: Path) -> tuple[CachedProject, ...]:
     """Return the public projects that have anything in the cache, sorted by name."""
-    names: set[str] = set()
-    for folder in (volume.LINKS, volume.FILES):
-        with suppress(OSError):
-            names |= {path.name for path in (public / folder).iterdir()}
-    counts = {name: count_files(public / volume.FILES / name) for name in names}
-    for package in (public / volume.PACKAGES).glob("*/*/*/"):
-        for path in package.iterdir():
-            if not path.name.endswith((volume.METADATA_SUFFIX, volume.HASH_SUFFIX)):
-                name = _read_project(path.name)
-                files, size = counts.get(name, (0, 0))
-                counts[name] = files + 1, size + path.stat().st_size
+    counts: dict[str, tuple[int, int]] = {}
+
+    def add(name: str, files: int, size: int) -> None:
+        before = counts.get(name, (0, 0))
+        counts[name] = before[0] + files, before[1] + size
+
+    for root in (public, *volume.list_upstream_folders(public)):
+        for folder in (volume.LINKS, volume.FILES):
+            with suppress(OSError):
+                for path in (root / folder).iterdir():
+                    add(path.name, *(count_files(path) if folder == volume.FILES else (0, 0)))
+        for package in (root / volume.PACKAGES).glob("*/*/*/"):
+            for path in package.iterdir():
+                if not path.name.endswith((volume.METADATA_SUFFIX, volume.HASH_SUFFIX)):
+                    add(_read_project(path.name), 1, path.stat().st_size)
     return tuple(
         CachedProject(name=name, files=number, size=size)
         for name, (number, size) in sorted(counts.items())
@@ -95,8 +100,13 @@ def _read_project(filename: str) -> str:
 
 def iter_stored_files(data: Path) -> Iterator[StoredFile]:
     """Yield every stored file; a folder without its distribution stands for the missing file."""
-    yield from _iter_cached_files(data / volume.PUBLIC)
-    yield from _iter_pages(data / volume.PUBLIC)
+    public = data / volume.PUBLIC
+    yield from _iter_cached_files(public, f"/{MIRROR_INDEX}/+f", f"/{volume.PACKAGES}")
+    yield from _iter_pages(public, public / volume.FRESH)
+    for folder in volume.list_upstream_folders(public):
+        url = f"/{UPSTREAM_PATH}/{folder.name}"
+        yield from _iter_cached_files(folder, f"{url}/+f", f"{url}/{volume.PACKAGES}")
+        yield from _iter_pages(folder, public / volume.FRESH)
     yield from _iter_devpi_files(data)
 
 
@@ -134,12 +144,13 @@ def count_files(*folders: Path) -> tuple[int, int]:
     return number, size
 
 
-def _iter_pages(public: Path) -> Iterator[StoredFile]:
+def _iter_pages(public: Path, fresh: Path) -> Iterator[StoredFile]:
+    """Yield the pages of one upstream; ``fresh`` is where nginx finds them."""
     for path in sorted((public / volume.PAGES).glob("*.json")):
         project = path.name.removesuffix(".json")
         forms = [
-            public / folder / f"{project}.{kind}"
-            for folder in (volume.FRESH, volume.PAGES)
+            folder / f"{project}.{kind}"
+            for folder in (fresh, public / volume.PAGES)
             for kind in volume.PAGE_KINDS
         ]
         packed = [volume.with_suffix(form, volume.GZIP_SUFFIX) for form in forms]
@@ -147,20 +158,21 @@ def _iter_pages(public: Path) -> Iterator[StoredFile]:
         yield StoredFile(path=path, kind="page", companions=(*forms, *packed, links))
 
 
-def _iter_cached_files(public: Path) -> Iterator[StoredFile]:
+def _iter_cached_files(public: Path, files_url: str, packages_url: str) -> Iterator[StoredFile]:
+    """Yield the files of one upstream; its folder and its two paths on the mirror are given."""
     for project in sorted((public / volume.FILES).glob("*/")):
         metadata = _read_metadata_hashes(volume.links_path(public, project.name))
         for folder in sorted(project.glob("*/")):
-            yield from _iter_folder(folder, metadata)
+            yield from _iter_folder(folder, metadata, files_url)
     for folder in sorted((public / volume.PACKAGES).glob("*/*/*/")):
-        yield from _iter_package_folder(folder)
+        yield from _iter_package_folder(folder, packages_url)
 
 
-def _iter_package_folder(folder: Path) -> Iterator[StoredFile]:
+def _iter_package_folder(folder: Path, url: str) -> Iterator[StoredFile]:
     """Yield the distributions in one folder of the upstream's path, and their core metadata."""
     files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     parts = folder.parts[-3:]
-    root = f"/{volume.PACKAGES}/{'/'.join(parts)}"
+    root = f"{url}/{'/'.join(parts)}"
     if all(name.endswith(volume.HASH_SUFFIX) for name in files):
         yield StoredFile(path=folder, kind="folder")
     for name, path in files.items():
@@ -176,7 +188,9 @@ def _iter_package_folder(folder: Path) -> Iterator[StoredFile]:
         )
 
 
-def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Iterator[StoredFile]:
+def _iter_folder(
+    folder: Path, metadata: Mapping[tuple[str, str], str], url: str
+) -> Iterator[StoredFile]:
     """Yield the distribution in one folder, and its core metadata if that was fetched."""
     extra = (volume.HASH_SUFFIX, volume.METADATA_SUFFIX)
     project = folder.parent.name
@@ -185,7 +199,7 @@ def _iter_folder(folder: Path, metadata: Mapping[tuple[str, str], str]) -> Itera
     if not distributions:
         # the filename is lost; the folder's hash is enough to remove it
         yield StoredFile(path=folder, kind="folder")
-    root = f"/{MIRROR_INDEX}/+f/{project}/{folder.name}"
+    root = f"{url}/{project}/{folder.name}"
     for path in distributions:
         core_metadata = volume.with_suffix(path, volume.METADATA_SUFFIX)
         yield StoredFile(

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,10 @@ from mirror.cache.scrubber import Scrubber
 from mirror.cache.server import CacheServer
 from mirror.cache.service import CacheService
 from mirror.cache.upstream import UpstreamClient
+from mirror.cache.upstream_metrics import UpstreamMetrics
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
-from mirror.settings import SIMPLE_JSON
+from mirror.settings import DEFAULT_UPSTREAM, SIMPLE_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,26 @@ class CacheClient:
 
 @contextmanager
 def run_cache(
-    root: Path, upstream_url: str, scrubber: Scrubber, request_log: RequestLog | None = None
+    root: Path,
+    upstream_url: str | Mapping[str, str],
+    scrubber: Scrubber,
+    request_log: RequestLog | None = None,
+    *,
+    pins: Mapping[str, str] | None = None,
 ) -> Iterator[CacheClient]:
-    """Run the cache in a thread of this process for the length of a block."""
+    """Run the cache in a thread of this process for the length of a block.
+
+    ``upstream_url`` may be several by their names.
+    """
+    urls = {DEFAULT_UPSTREAM: upstream_url} if isinstance(upstream_url, str) else upstream_url
     ports: queue.Queue[int] = queue.Queue()
     loop = asyncio.new_event_loop()
     stopped = asyncio.Event()
 
     async def serve() -> None:
-        service = CacheService(root, UpstreamClient(upstream_url), scrubber, request_log)
+        metrics = UpstreamMetrics()
+        clients = [UpstreamClient(url, name=n, metrics=metrics) for n, url in urls.items()]
+        service = CacheService(root, clients, scrubber, request_log, pins=pins)
         server = CacheServer(service, 0)
         await server.start()
         ports.put(server.port)

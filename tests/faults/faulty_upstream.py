@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from mirror.settings import SIMPLE_JSON
 from tests.wheels import build_wheel
@@ -61,6 +61,7 @@ class FaultyUpstream:
         self.projects: dict[str, FaultyProject] = {}
         self.fault = ""
         self.chunk_delay = 0.0
+        self.is_html_only = False  # as static indexes: relative links, no upload times
         self.request_counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._release = threading.Event()  # ends all stalled answers
@@ -225,7 +226,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
         elif parts[0] == "simple":
             if project.delay:
                 upstream.stall(project.delay)
-            self._send(200, SIMPLE_JSON, self._render_page(parts[1], project))
+            if upstream.is_html_only:
+                self._send(200, "text/html", self._render_html(project, parts[1]))
+            else:
+                self._send(200, SIMPLE_JSON, self._render_page(parts[1], project))
         else:
             self._send_file(project, parts[2])
 
@@ -245,6 +249,13 @@ class _RequestHandler(BaseHTTPRequestHandler):
             files.append(entry)
         page = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
         return json.dumps(page).encode()
+
+    def _render_html(self, project: FaultyProject, name: str) -> bytes:
+        links = "".join(
+            f'<a href="../../files/{name}/{quote(filename)}#sha256={file.sha256}">{filename}</a>'
+            for filename, file in project.files.items()
+        )
+        return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
 
     def _send_file(self, project: FaultyProject, filename: str) -> None:
         file = project.files.get(filename.removesuffix(".metadata"))
