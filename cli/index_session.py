@@ -30,6 +30,22 @@ def open_index(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
         yield client
 
 
+@contextmanager
+def open_reader(local: bool, target: ClusterOptions) -> Iterator[IndexClient]:
+    """Yield a client of the chosen mirror that is not logged in."""
+    if local:
+        deadline = Deadline.after(target.timeout)
+        with IndexClient(LocalMirror().require_endpoint(deadline).root_url, deadline) as client:
+            yield client
+        return
+    from deploy.lifecycle.connect import open_client, read_endpoint
+
+    cluster = target.connect()
+    endpoint = read_endpoint(cluster, target.namespace)
+    with open_client(cluster, target.namespace, endpoint) as client:
+        yield client
+
+
 def read_addresses(local: bool, target: ClusterOptions) -> tuple[IndexAddresses, IndexAddresses]:
     """Return the addresses of the index that the mirror fetches from, and the mirror's own."""
     endpoint, stats = _read_local(target) if local else _read_cluster(target)

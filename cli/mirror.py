@@ -34,6 +34,7 @@ _SECTIONS = {
         "warm": "Fetch everything that a lock needs into the mirror.",
         "add": "Upload wheels and sdists into the private index.",
         "reserve": "Make names private before anything is uploaded under them.",
+        "explain": "Say where a project comes from, and what hides it.",
         "list": "List private and cached projects, or attached workloads.",
         "verify": "Compare every stored file with its hash.",
     },

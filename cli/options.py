@@ -18,6 +18,7 @@ from cli.inputs import Checked
 from cli.program import TYPED
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
+from mirror.policy import check_age, check_rule
 from mirror.settings import check_dns_label, check_port
 from mirror.upstreams import check_pin, check_upstream, split_option
 
@@ -103,6 +104,9 @@ class MirrorOptions:
     port: int | None
     upstream: tuple[str, ...]
     pin: tuple[str, ...]
+    min_age: str | None
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
     ca_bundle: Path | None
     size: str | None
     storage_class: str | None
@@ -113,10 +117,14 @@ class MirrorOptions:
     def list_given(self) -> dict[str, Any]:
         """Return the given ones by name, without the CA bundle."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("ca_bundle", "upstream", "pin"):
+        for name in ("ca_bundle", "upstream", "pin", "allow", "deny"):
             del values[name]
         upstreams = split_option(self.upstream) if self.upstream else {}
-        lists = {"pins": _read_list(self.pin)}
+        lists = {
+            "pins": _read_list(self.pin),
+            "allow": _read_list(self.allow),
+            "deny": _read_list(self.deny),
+        }
         return {**given_options(values), **upstreams, **given_options(lists)}
 
     def read_ca(self) -> str | None:
@@ -228,6 +236,26 @@ def mirror_options(function: F) -> F:
             type=Checked("pin", check_list_entry(check_pin)),
             metavar="PROJECT=NAME",
             help="Take a project from this upstream only; repeatable. '' removes all pins.",
+        ),
+        click.option(
+            "--min-age",
+            type=Checked("age", check_age),
+            metavar="AGE",
+            help="Hide public files that are younger: 7d, 36h; 0 hides none.",
+        ),
+        click.option(
+            "--allow",
+            multiple=True,
+            type=Checked("rule", check_list_entry(check_rule)),
+            metavar="RULE",
+            help="Serve only these public projects: NAME, acme-*, 'lib<2'. '' allows all.",
+        ),
+        click.option(
+            "--deny",
+            multiple=True,
+            type=Checked("rule", check_list_entry(check_rule)),
+            metavar="RULE",
+            help="Hide these public projects or versions; repeatable. '' denies none.",
         ),
         click.option(
             "--ca-bundle",

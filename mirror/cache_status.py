@@ -45,6 +45,7 @@ class CacheStatus:
     upstream_origin: str  # what precedes the paths of its files; empty if not known
     upstream_away: str  # why the upstream does not answer; empty if it answers
     upstream_since: str
+    policy: tuple[str, ...] = ()  # its rules
     upstreams: tuple[UpstreamStatus, ...] = ()  # in the order of asking; () from older images
     free: int
     volume: int
@@ -104,6 +105,7 @@ def parse_cache_status(
         upstream_origin=str(upstream.get("origin") or ""),
         upstream_away=str(upstream.get("error") or "") if upstream["state"] != "ok" else "",
         upstream_since=_format_time(upstream.get("since")),
+        policy=tuple(map(str, status.get("policy", ()))),
         upstreams=tuple(map(_parse_upstream, status.get("upstreams", ()))),
         free=int(volume["free"]),
         volume=int(volume["size"]),

@@ -20,6 +20,7 @@ from mirror.cache_status import CacheStatus, parse_cache_status
 from mirror.core.codec import load
 from mirror.core.errors import IndexTimeout, MirrorIndexError, RefusedError
 from mirror.core.wait import Deadline
+from mirror.explanation import Explanation
 from mirror.http_pool import NO_RETRIES
 from mirror.settings import MIRROR_INDEX, OWN_USER_AGENT, WORKLOADS_INDEX
 from mirror.store.inventory import CachedProject, PrivateProject
@@ -81,6 +82,16 @@ class IndexClient:
             return parse_cache_status(status.json(), requests.data.decode(), probe_requests=probes)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # a 404, or devpi alone, which responds with pages of its own
+
+    def explain(self, project: str) -> Explanation | None:
+        """Return why a project's page is as it is; None without a cache, or from an older image."""
+        response = self._send(
+            "GET", f"/+mirror/explain/{project}", allowed={404}, headers=_ANY_TYPE
+        )
+        try:
+            return load(Explanation, response.json())
+        except ValueError:
+            return None
 
     def list_cached_projects(self) -> tuple[CachedProject, ...] | None:
         """Return the cached public projects; None without a cache, or from an older image."""

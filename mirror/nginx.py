@@ -13,7 +13,17 @@ from mirror.settings import (
     WORKLOADS_INDEX,
 )
 from mirror.upstreams import UPSTREAM_PATH
-from mirror.volume import FILES, FRESH, PACKAGES, PAGES, PRIVATE, PUBLIC, UPSTREAMS, URL_PREFIX
+from mirror.volume import (
+    FILES,
+    FRESH,
+    PACKAGES,
+    PAGES,
+    PRIVATE,
+    PUBLIC,
+    SHOWN,
+    UPSTREAMS,
+    URL_PREFIX,
+)
 
 LOGGED_KINDS = ("page", "file", "private")  # of requests; private: those that devpi answers
 HEALTH_PORT = 3143  # of probes: their requests never queue behind those of clients
@@ -245,9 +255,12 @@ def render_config(
         ),
         *(
             line
-            for pattern, headers in ((PAGES, _AS_PAGE), (f"(?:{FILES}|{PACKAGES})", _AS_FILE))
+            for pattern, headers in (
+                (f"(?:{SHOWN}|{UPSTREAMS}/{_UPSTREAM}/(?:{PAGES}|{SHOWN}))", _AS_PAGE),
+                (f"{UPSTREAMS}/{_UPSTREAM}/(?:{FILES}|{PACKAGES})", _AS_FILE),
+            )
             for line in _render_location(
-                rf"~ ^/\+held/(?<held>{UPSTREAMS}/{_UPSTREAM}/{pattern}/.+)$",
+                rf"~ ^/\+held/(?<held>{pattern}/.+)$",
                 "internal",
                 *headers,
                 f"alias {_quote(public, '/$held')}",
@@ -259,6 +272,7 @@ def render_config(
             for path in ("/+mirror/status", "/+mirror/projects", "/metrics")
             for line in _render_location(f"= {path}", *_CACHE)
         ),
+        *_render_location(f"~ ^/\\+mirror/explain/{_NAME}$", *_CACHE),
         *_render_location("= /+mirror/requests", "stub_status"),
         "    }",
         "}",

@@ -12,6 +12,8 @@ Below the data folder (``/data`` in the pod):
     public/links/<project>                      the upstream's URL of each file of a page
     public/fresh/<project>.json|.html           hard links to pages: nginx serves them directly
     public/partial/                             files being written
+    public/shown/<project>.json|.html           pages without what a policy hides, if there is one
+    public/exempt/<lock>                        SHA-256 of files that no minimum age hides
     public/upstreams/<name>/                    the same folders for each other upstream
     private/<project>                           an empty marker: this project name is private
     devpi/                                      devpi-server's own folder, with the uploads
@@ -38,8 +40,10 @@ PAGES = "pages"
 LINKS = "links"
 FRESH = "fresh"
 PARTIAL = "partial"
+SHOWN = "shown"
+EXEMPT = "exempt"
 UPSTREAMS = "upstreams"
-PUBLIC_FOLDERS = (FILES, PACKAGES, PAGES, LINKS, FRESH, PARTIAL)
+PUBLIC_FOLDERS = (FILES, PACKAGES, PAGES, SHOWN, LINKS, FRESH, PARTIAL)
 
 PageKind = Literal["json", "html"]
 PAGE_KINDS: tuple[PageKind, ...] = ("json", "html")

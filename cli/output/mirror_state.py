@@ -30,6 +30,7 @@ def cache_rows(cache: CacheStatus | None) -> list[tuple[str, str]]:
         ("cached", f"{cache.files} files, {cache.size / 1e6:.1f} MB; {cache.pages} pages"),
         ("hits", f"{hits} since the start, {cache.fetched} fetched from upstream"),
         *((f"upstream {u.name}".rstrip(), _describe_upstream(u)) for u in upstreams),
+        *((("policy", ", ".join(cache.policy)),) if cache.policy else ()),
         ("verified", scrubbed),
         ("free", f"{cache.free / 1e9:.1f} of {cache.volume / 1e9:.1f} GB"),
     ]

@@ -36,6 +36,9 @@ class ClusterSettings:
     upstream: str | None = None  # None: devpi's default; the one whose files are at /packages
     upstreams: Sequence[str] = ()  # all of them, if there are several
     pins: Sequence[str] = ()  # PROJECT=UPSTREAM
+    min_age: str | None = None  # of public files, such as 7d
+    allow: Sequence[str] = ()  # public projects, their patterns or versions
+    deny: Sequence[str] = ()
     ca_pem: str | None = None
     cluster_ip: str | None = None  # None: the cluster chooses
     cluster_cidrs: tuple[str, ...] = ()  # the mirror may not connect to these
@@ -44,7 +47,13 @@ class ClusterSettings:
     @property
     def rules(self) -> IndexRules:
         """Which public packages are served. Raises InputError if the settings contradict."""
-        return IndexRules(upstreams=tuple(self.upstreams), pins=tuple(self.pins))
+        return IndexRules(
+            upstreams=tuple(self.upstreams),
+            pins=tuple(self.pins),
+            min_age=self.min_age,
+            allow=tuple(self.allow),
+            deny=tuple(self.deny),
+        )
 
 
 def is_ours(obj: Object) -> bool:

@@ -17,6 +17,7 @@ from mirror.cache.service import CacheService
 from mirror.cache.upstream import UpstreamClient
 from mirror.cache.upstream_metrics import UpstreamMetrics
 from mirror.devpi import read_default_upstream
+from mirror.policy import Policy, parse_age, parse_rule
 from mirror.upstreams import parse_upstreams
 
 
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     parser.add_argument(
         "--pin", action="append", default=[], help="PROJECT=UPSTREAM: it comes from there only"
     )
+    parser.add_argument("--min-age", default="0", help="hide files uploaded later than this ago")
+    for name in ("--allow", "--deny"):
+        parser.add_argument(name, action="append", default=[], help="NAME, pattern or NAME==1.0")
     parser.add_argument("--requests", type=Path, help="log of nginx, whose requests are counted")
     parser.add_argument("--ca-bundle", help="PEM file of authorities to trust, too")
     options = parser.parse_args(argv)
@@ -41,6 +45,11 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
     raise_file_limit()
     scrubber = Scrubber(options.root.parent, interval=scrub_interval)
     upstreams, pins = parse_upstreams(options.upstream, options.pin)
+    policy = Policy(
+        min_age=parse_age(options.min_age),
+        allow=tuple(map(parse_rule, options.allow)),
+        deny=tuple(map(parse_rule, options.deny)),
+    )
     metrics = UpstreamMetrics()
     clients = [
         UpstreamClient(
@@ -54,7 +63,7 @@ def main(argv: Sequence[str] | None = None, *, scrub_interval: float = INTERVAL)
 
     def create_service() -> CacheService:
         log = RequestLog(options.requests)
-        return CacheService(options.root, clients, scrubber, log, pins=pins)
+        return CacheService(options.root, clients, scrubber, log, pins=pins, policy=policy)
 
     asyncio.run(_serve(create_service, options.port, scrubber))
     return 0

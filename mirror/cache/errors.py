@@ -34,3 +34,11 @@ class InvalidPageError(UpstreamResponseError):
 
 class NotFoundError(Exception):
     """The upstream has no such project or file."""
+
+
+class PolicyError(Exception):
+    """A rule of the mirror hides this project or file; ``rule`` is min-age, allow or deny."""
+
+    def __init__(self, message: str, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule

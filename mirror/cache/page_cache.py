@@ -15,6 +15,7 @@ from mirror.cache.errors import (
     UpstreamResponseError,
     UpstreamUnavailableError,
 )
+from mirror.cache.page_policy import PagePolicy
 from mirror.cache.page_store import PageStore
 from mirror.cache.project_page import ProjectPage
 from mirror.cache.upstream import FAILURE_PAUSE, UpstreamClient, UpstreamResponse
@@ -31,11 +32,16 @@ _PARSERS = 2  # threads: pages are large, so that more would only need more memo
 class PageCache:
     """The pages of one upstream. For one event loop; pages are parsed in threads."""
 
-    def __init__(self, store: PageStore, upstream: UpstreamClient) -> None:
+    def __init__(
+        self, store: PageStore, upstream: UpstreamClient, policy: PagePolicy | None = None
+    ) -> None:
         self.requests = 0  # of clients, since the start
         self.fetched = 0  # requests to the upstream, since the start
         self._store = store
         self._upstream = upstream
+        self._policy = policy
+        # of each page in shown/: the page's time, the exemptions' version, when more is shown
+        self._shown: dict[str, tuple[int, int, float]] = {}
         self._fetches: dict[str, asyncio.Task[ProjectPage | None]] = {}
         self._renderings: dict[str, asyncio.Task[Path | bytes]] = {}
         self._missing_since: dict[str, float] = {}  # stored projects that the upstream lost
@@ -67,7 +73,7 @@ class PageCache:
                 return await self._publish(project, kind, FAILURE_PAUSE, publish=publish)
             raise
         if unsaved is not None:
-            return unsaved.body if kind == "json" else project_page.render_html(unsaved.document)
+            return self._render_unsaved(project, unsaved, kind)
         return await self._publish(project, kind, MAX_AGE, publish=publish)
 
     async def refresh(self, project: str) -> ProjectPage | None:
@@ -139,6 +145,8 @@ class PageCache:
     ) -> Path | bytes:
         """Return the page; let nginx serve it without asking the cache, for a few seconds."""
         page = await self._find_form(project, kind)
+        if self._policy is not None and project in self._shown:
+            seconds = min(seconds, max(self._shown[project][2] - time.time(), 0.0))
         if publish and isinstance(page, Path):
             with suppress(OSError):  # the volume is full: nginx asks again next time
                 self._store.publish(project, kind)
@@ -158,9 +166,48 @@ class PageCache:
         loop = asyncio.get_running_loop()
         self._expiries[project, kind] = loop.call_later(seconds, expire)
 
+    def _render_unsaved(self, project: str, page: ProjectPage, kind: PageKind) -> bytes:
+        """Return a form of a page that is not on the volume."""
+        if self._policy is not None:
+            verdict = self._policy.apply(project, page.document)
+            return project_page.render_form(verdict.document, kind)
+        return page.body if kind == "json" else project_page.render_html(page.document)
+
+    async def _apply_policy(self, project: str, kind: PageKind) -> bytes | None:
+        """Write the page that clients get, unless it is current; bytes if the volume is full."""
+        policy = self._policy
+        if policy is None:
+            return None
+
+        def write() -> bytes | None:
+            source = self._store.page_path(project, "json")
+            changed_at = source.stat().st_mtime_ns
+            version = policy.read_version()
+            state = self._shown.get(project)
+            is_there = self._store.served_path(project, "json").exists()
+            is_same = is_there and state is not None and state[:2] == (changed_at, version)
+            if is_same and state is not None and time.time() < state[2]:
+                return None
+            verdict = policy.apply(project, project_page.load_document(source.read_bytes()))
+            until = float("inf") if verdict.next_change is None else verdict.next_change
+            try:
+                self._store.save_shown_page(project, verdict.document)
+            except OSError:
+                return project_page.render_form(verdict.document, kind)
+            self._shown[project] = (changed_at, version, until)
+            return None
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._parsers, write)
+        except FileNotFoundError as error:
+            raise UnavailableError("the page was removed") from error
+
     async def _find_form(self, project: str, kind: PageKind) -> Path | bytes:
         """Return one form of a stored page; HTML from memory if the volume is full."""
-        path = self._store.page_path(project, kind)
+        body = await self._apply_policy(project, kind)
+        if body is not None:
+            return body
+        path = self._store.served_path(project, kind)
         if kind == "json" or path.exists():
             return path
         rendering = self._renderings.get(project)
@@ -174,7 +221,7 @@ class PageCache:
             try:
                 return self._store.ensure_html(project)
             except OSError:
-                body = self._store.page_path(project, "json").read_bytes()
+                body = self._store.served_path(project, "json").read_bytes()
                 return project_page.render_html(project_page.load_document(body))
 
         try:

@@ -70,13 +70,22 @@ class PageStore:
     """The folders of one upstream, below ``root``. Thread-safe.
 
     ``fresh`` is where nginx looks for pages, ``prefix`` what precedes the paths of the files of
-    this upstream on the mirror, such as "+upstream/torch/".
+    this upstream on the mirror, such as "+upstream/torch/". With a policy, clients get the pages
+    in ``shown/``; those in ``pages/`` list all files.
     """
 
-    def __init__(self, root: Path, *, fresh: Path | None = None, prefix: str = "") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        fresh: Path | None = None,
+        prefix: str = "",
+        has_policy: bool = False,
+    ) -> None:
         self.root = root
         self.fresh = fresh or root / volume.FRESH
         self.prefix = prefix
+        self._served = root / (volume.SHOWN if has_policy else volume.PAGES)
         self.largest_refused = 0  # bytes of the largest write since the start that did not fit
         self._number = count()
         self.create_folders()
@@ -104,6 +113,17 @@ class PageStore:
     def page_path(self, project: str, kind: str) -> Path:
         return volume.page_path(self.root, project, kind)
 
+    def served_path(self, project: str, kind: str) -> Path:
+        """Return the path of a page as clients get it."""
+        return self._served / f"{project}.{kind}"
+
+    def save_shown_page(self, project: str, document: Mapping[str, object]) -> None:
+        """Replace the page that clients get."""
+        body = json.dumps(document, separators=(",", ":")).encode()
+        self._write(*_with_gzip(self.served_path(project, "json"), body))
+        self._remove(self.served_path(project, "html"))
+        self.unpublish(project)
+
     def find_page(self, project: str) -> StoredPage | None:
         """Return the state of a page; None if it is missing or incomplete."""
         try:
@@ -126,7 +146,7 @@ class PageStore:
             (volume.links_path(self.root, project), (header + page.links).encode()),
             *_with_gzip(self.page_path(project, "json"), page.body),
         )
-        self._remove(self.page_path(project, "html"))
+        self._remove(self.served_path(project, "html"))
         self.unpublish(project)
 
     def mark_checked(self, project: str) -> None:
@@ -139,11 +159,12 @@ class PageStore:
         self.unpublish(project)
         for kind in PAGE_KINDS:
             self._remove(self.page_path(project, kind))
+            self._remove(self.served_path(project, kind))
         volume.links_path(self.root, project).unlink(missing_ok=True)
 
     def publish(self, project: str, kind: str) -> None:
         """Let nginx serve the page without a request to the cache."""
-        source = self.page_path(project, kind)
+        source = self.served_path(project, kind)
         target = self.fresh / source.name
         for suffix in (GZIP_SUFFIX, ""):  # the file that nginx looks for comes last
             link = self.new_partial_path()
@@ -153,9 +174,9 @@ class PageStore:
 
     def ensure_html(self, project: str) -> Path:
         """Return the path of a stored page's HTML form; renders it on first use."""
-        path = self.page_path(project, "html")
+        path = self.served_path(project, "html")
         if not path.exists():
-            document = load_document(self.page_path(project, "json").read_bytes())
+            document = load_document(self.served_path(project, "json").read_bytes())
             self._write(*_with_gzip(path, render_html(document)))
         return path
 

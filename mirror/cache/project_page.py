@@ -30,8 +30,9 @@ from mirror.cache.names import (
     quote_filename,
 )
 from mirror.cache.package_paths import PACKAGES_PATH, are_package_urls, find_origin
+from mirror.policy import POLICY_KEY
 from mirror.settings import MIRROR_INDEX, SIMPLE_JSON
-from mirror.volume import URL_PREFIX
+from mirror.volume import URL_PREFIX, PageKind
 
 FILES_PATH = f"{MIRROR_INDEX}/+f"  # of cached files, below the server's root URL
 
@@ -161,6 +162,13 @@ def load_document(body: bytes) -> Mapping[str, Any]:
     return document
 
 
+def render_form(document: Mapping[str, Any], kind: PageKind) -> bytes:
+    """Render a page in one of its two forms."""
+    if kind == "html":
+        return render_html(document)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 def render_html(document: Mapping[str, Any]) -> bytes:
     """Render a page for clients that do not accept JSON."""
     title = f"Links for {escape(str(document['name']))}"
@@ -169,12 +177,25 @@ def render_html(document: Mapping[str, Any]) -> bytes:
         '<html><head><meta name="pypi:repository-version" content="1.0">'
         f"{_render_status(document)}<title>{title}</title></head><body><h1>{title}</h1>",
     ]
+    lines += [f"<p>{escape(line)}</p>" for line in _describe_policy(document)]
     lines += [
         f"<a {_render_attributes(file)}>{escape(file['filename'])}</a><br>"
         for file in document["files"]
     ]
     lines.append("</body></html>\n")
     return "\n".join(lines).encode()
+
+
+def _describe_policy(document: Mapping[str, Any]) -> list[str]:
+    """Return what the mirror's policy has done to a page, in sentences."""
+    policy = document.get(POLICY_KEY)
+    if not isinstance(policy, dict):
+        return []
+    # another mirror's page may have the key, too
+    rules = [str(rule) for rule in policy.get("rules") or ()]
+    notes = [str(note) for note in policy.get("notes") or ()]
+    hidden = policy.get("hidden", 0)
+    return [f"Files hidden by the mirror's policy ({', '.join(rules)}): {hidden}", *notes]
 
 
 def _render_status(document: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from mirror.cache.errors import NotFoundError, UnavailableError
 from mirror.cache.file_cache import FileCache
 from mirror.cache.page_cache import MAX_AGE, PageCache
+from mirror.cache.page_policy import PagePolicy
 from mirror.cache.page_store import PageStore
 from mirror.cache.upstream import UpstreamClient
 from mirror.volume import PageKind
@@ -39,7 +40,13 @@ class UpstreamCache:
 class PublicIndex:
     """The public projects of all upstreams. For one event loop."""
 
-    def __init__(self, upstreams: Sequence[UpstreamCache], pins: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        upstreams: Sequence[UpstreamCache],
+        pins: Mapping[str, str],
+        policy: PagePolicy | None = None,
+    ) -> None:
+        self.policy = policy
         self._upstreams = tuple(upstreams)
         self._pins = dict(pins)
         # when an upstream last said that it does not have a project, by both names
@@ -52,11 +59,17 @@ class PublicIndex:
             return self._upstreams
         return tuple(upstream for upstream in self._upstreams if upstream.name == pin)
 
-    def find(self, name: str, project: str) -> UpstreamCache:
-        """Return an upstream by its name; raises NotFoundError if ``project`` is pinned to another.
+    def get_pin(self, project: str) -> str:
+        """Return the upstream that a project is pinned to, or an empty text."""
+        return self._pins.get(project, "")
 
-        With an empty ``project``, pins do not count.
+    def find(self, name: str, project: str) -> UpstreamCache:
+        """Return an upstream by its name. With an empty ``project``, no rule is looked at.
+
+        Raises NotFoundError if the project is pinned to another one, PolicyError if it is hidden.
         """
+        if self.policy is not None and project:
+            self.policy.check_project(project)
         pin = self._pins.get(project, name)
         if pin != name:
             raise NotFoundError(f"{project} is pinned to the upstream {pin}")
@@ -73,7 +86,12 @@ class PublicIndex:
     async def find_page(
         self, project: str, kind: PageKind, *, publish: bool = True
     ) -> tuple[UpstreamCache, Path | bytes]:
-        """Return the upstream that a project comes from, and its page."""
+        """Return the upstream that a project comes from, and its page.
+
+        Raises NotFoundError, UnavailableError, PolicyError.
+        """
+        if self.policy is not None:
+            self.policy.check_project(project)
         *earlier, last = self.list_candidates(project)
         for upstream in earlier:
             key = (upstream.name, project)

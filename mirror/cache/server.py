@@ -16,7 +16,8 @@ from urllib.parse import quote, unquote
 from aiohttp import web
 from packaging.utils import canonicalize_name
 
-from mirror.cache.errors import NotFoundError, UnavailableError
+from mirror.cache.errors import NotFoundError, PolicyError, UnavailableError
+from mirror.cache.explain import explain_project
 from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download
 from mirror.cache.metrics import CONTENT_TYPE, CacheMetrics
 from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
@@ -81,6 +82,9 @@ class CacheServer:
             return await handler(request)
         except NotFoundError as error:
             return web.Response(status=404, text=str(error))
+        except PolicyError as error:
+            self._metrics.refusals.labels(error.rule).inc()
+            return web.Response(status=403, text=f"{error}\n")
         except UnavailableError as error:
             _log(f"{request.raw_path}: {error}")
             headers = {"Retry-After": str(math.ceil(error.retry_after))}
@@ -97,6 +101,11 @@ class CacheServer:
             loop = asyncio.get_running_loop()
             status = await loop.run_in_executor(None, self._service.status)
             return web.json_response(status)
+        if len(parts) == 3 and parts[:2] == ["+mirror", "explain"]:
+            project = canonicalize_name(parts[2])
+            if not is_normalized(project):
+                raise NotFoundError("this is not a project name")
+            return web.json_response(dump(await explain_project(self._service, project)))
         if parts == ["metrics"]:
             loop = asyncio.get_running_loop()
             metrics = await loop.run_in_executor(None, self._metrics.render)
@@ -160,6 +169,8 @@ class CacheServer:
         ):
             raise NotFoundError("this is not the name of a file")
         files = self._service.index.find(upstream, project).files
+        if self._service.index.policy is not None:
+            self._service.index.policy.check_file(project, filename)
         return await self._send(request, await files.get(project, folder, filename))
 
     async def _send_package(
@@ -169,6 +180,8 @@ class CacheServer:
         if package is None:
             raise NotFoundError("this is not the path of a file")
         files = self._service.index.find(upstream, "").files
+        if self._service.index.policy is not None:
+            self._service.index.policy.check_package(package.filename)
         return await self._send(request, files.get_package(package))
 
     async def _send(self, request: web.Request, file: Path | Download) -> web.StreamResponse:

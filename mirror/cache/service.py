@@ -8,12 +8,14 @@ from pathlib import Path
 
 from mirror.cache.file_cache import FileCache
 from mirror.cache.page_cache import PageCache
+from mirror.cache.page_policy import PagePolicy
 from mirror.cache.page_store import PageStore
 from mirror.cache.public_index import PublicIndex, UpstreamCache
 from mirror.cache.request_log import READ_INTERVAL, RequestLog
 from mirror.cache.scrubber import Scrubber
 from mirror.cache.upstream import UpstreamClient
 from mirror.core.codec import dump
+from mirror.policy import Policy
 from mirror.settings import DEFAULT_UPSTREAM
 from mirror.upstreams import UPSTREAM_PATH
 from mirror.volume import FRESH, upstream_folder
@@ -30,15 +32,17 @@ class CacheService:
         request_log: RequestLog | None = None,
         *,
         pins: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.root = root
         self.scrubber = scrubber
         self.request_log = request_log or RequestLog(None)
         self.status_requests = 0  # since the start
         base = next((u for u in upstreams if u.name == DEFAULT_UPSTREAM), upstreams[0])
-        self.upstreams = [_open_upstream(root, client, base) for client in upstreams]
+        page_policy = PagePolicy(policy, root) if policy and not policy.is_empty else None
+        self.upstreams = [_open_upstream(root, c, base, page_policy) for c in upstreams]
         self.base = next(upstream for upstream in self.upstreams if upstream.client is base)
-        self.index = PublicIndex(self.upstreams, pins or {})
+        self.index = PublicIndex(self.upstreams, pins or {}, page_policy)
 
     async def watch_requests(self) -> None:
         """Count the requests that nginx logs, and keep its log short."""
@@ -78,6 +82,7 @@ class CacheService:
                 {"name": upstream.name, **_describe_upstream(upstream)}
                 for upstream in self.upstreams
             ],
+            "policy": self.index.policy.rules.describe() if self.index.policy else [],
             **self.count_contents(),
             **self._count_served(),
             "asked": {
@@ -95,17 +100,21 @@ class CacheService:
         }
 
 
-def _open_upstream(root: Path, client: UpstreamClient, base: UpstreamClient) -> UpstreamCache:
+def _open_upstream(
+    root: Path, client: UpstreamClient, base: UpstreamClient, policy: PagePolicy | None
+) -> UpstreamCache:
     """Open the folders of an upstream; those of ``base`` are the root's own."""
-    store = PageStore(root)
+    has_policy = policy is not None
+    store = PageStore(root, has_policy=has_policy)
     if client is not base:
         store = PageStore(
             upstream_folder(root, client.name),
             fresh=root / FRESH,
             prefix=f"{UPSTREAM_PATH}/{client.name}/",
+            has_policy=has_policy,
         )
     store.prepare_for(client.url)
-    pages = PageCache(store, client)
+    pages = PageCache(store, client, policy)
     return UpstreamCache(client, store, pages, FileCache(store, client, pages))
 
 

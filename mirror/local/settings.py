@@ -82,6 +82,9 @@ class LocalSettings:
     upstream: str | None = None  # the URL of the one whose files are at /packages
     upstreams: tuple[str, ...] = ()  # all of them, if there are several
     pins: tuple[str, ...] = ()
+    min_age: str | None = None  # of public files, such as 7d
+    allow: tuple[str, ...] = ()  # public projects, their patterns or versions
+    deny: tuple[str, ...] = ()
     ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +100,13 @@ class LocalSettings:
     @property
     def rules(self) -> IndexRules:
         """Which public packages are served. Raises InputError if the settings contradict."""
-        return IndexRules(upstreams=self.upstreams, pins=self.pins)
+        return IndexRules(
+            upstreams=self.upstreams,
+            pins=self.pins,
+            min_age=self.min_age,
+            allow=self.allow,
+            deny=self.deny,
+        )
 
     @classmethod
     def load(cls, path: Path) -> LocalSettings:

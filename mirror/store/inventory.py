@@ -146,12 +146,11 @@ def count_files(*folders: Path) -> tuple[int, int]:
 
 def _iter_pages(public: Path, fresh: Path) -> Iterator[StoredFile]:
     """Yield the pages of one upstream; ``fresh`` is where nginx finds them."""
-    for path in sorted((public / volume.PAGES).glob("*.json")):
+    pages = (public / volume.PAGES, public / volume.SHOWN)
+    for path in sorted(path for folder in pages for path in folder.glob("*.json")):
         project = path.name.removesuffix(".json")
         forms = [
-            folder / f"{project}.{kind}"
-            for folder in (fresh, public / volume.PAGES)
-            for kind in volume.PAGE_KINDS
+            folder / f"{project}.{kind}" for folder in (fresh, *pages) for kind in volume.PAGE_KINDS
         ]
         packed = [volume.with_suffix(form, volume.GZIP_SUFFIX) for form in forms]
         links = volume.links_path(public, project)

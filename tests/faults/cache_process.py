@@ -27,6 +27,7 @@ from mirror.cache.upstream import UpstreamClient
 from mirror.cache.upstream_metrics import UpstreamMetrics
 from mirror.core.wait import Deadline, wait_until
 from mirror.local.processes import find_free_port
+from mirror.policy import Policy
 from mirror.settings import DEFAULT_UPSTREAM, SIMPLE_JSON
 
 
@@ -77,6 +78,7 @@ def run_cache(
     request_log: RequestLog | None = None,
     *,
     pins: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
 ) -> Iterator[CacheClient]:
     """Run the cache in a thread of this process for the length of a block.
 
@@ -90,7 +92,7 @@ def run_cache(
     async def serve() -> None:
         metrics = UpstreamMetrics()
         clients = [UpstreamClient(url, name=n, metrics=metrics) for n, url in urls.items()]
-        service = CacheService(root, clients, scrubber, request_log, pins=pins)
+        service = CacheService(root, clients, scrubber, request_log, pins=pins, policy=policy)
         server = CacheServer(service, 0)
         await server.start()
         ports.put(server.port)

@@ -36,6 +36,7 @@ class FaultyFile:
     hashes: dict[str, str] | None = None  # those of its page; None: its SHA-256
     path: str = ""  # below /packages/, which holds its BLAKE2b-256; else below /files/
     delay: float = 0.0  # seconds before each eighth of the content
+    uploaded: str = ""  # the upload time on its page (PEP 700); empty: none
     length: int | None = None  # the announced length; None: the true one, 0: none is announced
 
     def __post_init__(self) -> None:
@@ -244,6 +245,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
                 "size": len(file.content),
                 "core-metadata": False,
             }
+            if file.uploaded:
+                entry["upload-time"] = file.uploaded
             if file.metadata is not None:
                 entry["core-metadata"] = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
             files.append(entry)
