@@ -126,12 +126,12 @@ def test_a_file_appears_when_it_is_old_enough(
     stand.start(min_age="7d")
     assert stand.list_versions() == ["1.0"]
 
-    class Later(datetime):
+    class WeekLater(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> Later:
+        def now(cls, tz: Any = None) -> WeekLater:
             return super().now(tz) + timedelta(days=7)
 
-    monkeypatch.setattr("mirror.cache.page_policy.datetime", Later)
+    monkeypatch.setattr("mirror.cache.page_policy.datetime", WeekLater)
     stand.start(min_age="7d")
     assert stand.list_versions() == ["1.0", "2.0"]
 
