@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from deploy.cluster.client import ApiError, Cluster, Object
 from deploy.cluster.node_images import normalize_reference
@@ -26,14 +27,12 @@ IDS_ANNOTATION = "pypi-mirror/image-ids"  # of the DaemonSet, for an image that 
 class AgentImage:
     """An image. ``ids`` are its digests on the nodes; empty if they were never seen.
 
-    ``origin`` says where it comes from, for people. ``pull_secret`` is the Secret in kube-system
-    with which the nodes pull it.
+    ``origin`` says where it comes from, for people.
     """
 
     reference: str
     ids: tuple[str, ...] = ()
     origin: str = ""
-    pull_secret: str | None = None
 
     def describe(self) -> str:
         """Return the reference with what is known about its digest."""
@@ -43,20 +42,13 @@ class AgentImage:
 def read_agent_image(cluster: Cluster) -> AgentImage | None:
     """Return the recorded image; None if there is none, or it cannot be read."""
     try:
-        namespace = cluster.get("Namespace", SYSTEM_NAMESPACE)
-        record = json.loads(_get_annotations(namespace)[ANNOTATION])
+        record = _read_record(cluster)
         reference, ids, mirror = record["image"], tuple(map(str, record["ids"])), record["mirror"]
     except (ApiError, KeyError, TypeError, ValueError):
         return None
     if not isinstance(reference, str):
         return None
-    secret = record.get("pull_secret")
-    return AgentImage(
-        reference=reference,
-        ids=ids,
-        origin=f"recorded by mirror up in {mirror}",
-        pull_secret=secret if isinstance(secret, str) else None,
-    )
+    return AgentImage(reference=reference, ids=ids, origin=f"recorded by mirror up in {mirror}")
 
 
 def choose_agent_image(cluster: Cluster, given: str | None) -> AgentImage | None:
@@ -98,8 +90,11 @@ def record_agent_image(
 
 def read_pull_secret(cluster: Cluster) -> str | None:
     """Return the Secret in kube-system for images of a registry that asks for a login."""
-    recorded = read_agent_image(cluster)
-    return recorded.pull_secret if recorded else None
+    try:
+        secret = _read_record(cluster)["pull_secret"]
+    except (ApiError, KeyError, TypeError, ValueError):
+        return None
+    return secret if isinstance(secret, str) else None
 
 
 def explain_pull_secret(cluster: Cluster, progress: Progress) -> None:
@@ -120,8 +115,7 @@ def explain_pull_secret(cluster: Cluster, progress: Progress) -> None:
 def forget_agent_image(cluster: Cluster, mirror_namespace: str) -> None:
     """Remove the record that `mirror up` made for the mirror in this namespace."""
     try:
-        annotations = _get_annotations(cluster.get("Namespace", SYSTEM_NAMESPACE))
-        if json.loads(annotations[ANNOTATION])["mirror"] == mirror_namespace:
+        if _read_record(cluster)["mirror"] == mirror_namespace:
             _annotate(cluster, None)
     except (ApiError, KeyError, TypeError, ValueError):
         return
@@ -146,6 +140,11 @@ def read_expected_ids(cluster: Cluster, daemon_set: Object) -> tuple[str, ...]:
 def render_seen_ids(reference: str, ids: Iterable[str]) -> dict[str, str]:
     """Return the annotation of a DaemonSet that keeps the digests of its first start."""
     return {IDS_ANNOTATION: " ".join([reference, *sorted(set(ids))])}
+
+
+def _read_record(cluster: Cluster) -> Any:
+    """Return the record as JSON. Raises KeyError or ValueError if there is none."""
+    return json.loads(_get_annotations(cluster.get("Namespace", SYSTEM_NAMESPACE))[ANNOTATION])
 
 
 def _get_annotations(obj: Object | None) -> dict[str, str]:
