@@ -26,6 +26,15 @@ _PLACEHOLDERS = (  # pattern of a variable's name → a value of the right form
     (r"\w*DEBUG", "false"),
 )
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+_REMOVED = {  # version of Python → modules that its standard library no longer has
+    "3.12": {"asynchat", "asyncore", "distutils", "imp", "smtpd"},
+    "3.13": {
+        *("aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "lib2to3", "mailcap"),
+        *("msilib", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau"),
+        *("telnetlib", "uu", "xdrlib"),
+    },
+}
+_OLDER = {"3.12": "3.11", "3.13": "3.12"}
 _TEMPLATE_SUFFIXES = (".template", ".example", ".sample", ".dist", ".tmpl", ".default")
 
 
@@ -46,6 +55,12 @@ def assign_table(table: str, key: str, value: str) -> str:
 def assign_list(key: str, values: Iterable[str]) -> str:
     """Return an assignment of a list, as TOML. --set adds to the list that is there."""
     return f"{key}={json.dumps(list(values))}"
+
+
+def assign_argv(start: str, argv: Iterable[str]) -> str:
+    """Return an assignment of a start command."""
+    quoted = start if re.fullmatch(r"[A-Za-z0-9_-]+", start) else json.dumps(start)
+    return f"starts.{quoted}.argv={json.dumps(list(argv))}"
 
 
 def advise_on_attempt(attempt: NetworkAttempt, start: str = "") -> Advice:
@@ -139,7 +154,7 @@ def advise_on_failure(
         case Cause.ADDRESS:
             return Advice(
                 text=f"{subject} cannot listen on its address: let it bind to 0.0.0.0, at a port "
-                "of its own; neither the proof nor every pod has an IPv6 address"
+                "of its own; not every pod has IPv6 addresses"
             )
         case Cause.DOWNLOAD:
             return Advice(
@@ -212,7 +227,23 @@ def _advise_on_file(path: str, subject: str, folder: str, templates: Mapping[str
 
 
 def _advise_on_module(name: str, subject: str, is_start: bool) -> Advice:
-    top = name.partition(".")[0]
+    top, _, inner = name.partition(".")
+    if since := find_removal(top):
+        return Advice(
+            text=f"{subject} needs the module {top}, which Python {since} and later do not have: "
+            "lock newer versions of the packages that import it, or choose an older Python: --base "
+            f"python:{_OLDER[since]}-slim-bookworm"
+        )
+    if top == "pkg_resources":
+        return Advice(
+            text=f"{subject} needs pkg_resources: add setuptools<81 to the project's dependencies"
+        )
+    if inner and top != subject.partition(".")[0]:
+        return Advice(
+            text=f"{subject} needs the module {name}, which the installed version of {top} does "
+            "not have: it may be too old for this Python; lock a newer one, or choose an older "
+            f"Python: --base python:{_OLDER['3.12']}-slim-bookworm"
+        )
     what = f"the module {top}" if top else "what it imports"
     text = f"{subject} needs {what}: add the distribution that has it to the project's dependencies"
     if is_start:
@@ -221,6 +252,11 @@ def _advise_on_module(name: str, subject: str, is_start: bool) -> Advice:
         text=f"{text}; if the application never uses {subject}, say so",
         changes=(assign_table("import_failures", subject, "it is not used"),),
     )
+
+
+def find_removal(module: str) -> str:
+    """Return the version of Python that has removed a module of its library, "" for none."""
+    return next((version for version, names in _REMOVED.items() if module in names), "")
 
 
 def _find_module(text: str) -> str:

@@ -60,6 +60,7 @@ class ApplicationRecipe:
     run_packages: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    install_project: bool = True  # if it has a build system; its source is in the image anyway
     editable: bool = True
     folder: str = "/app"
     workdir: str = ""  # where it starts, below ``folder``

@@ -154,7 +154,7 @@ def build_application(
         image=image,
         recipe=recipe,
         lock=lock,
-        source=read_source_facts(source, recipe, _list_members(source, lock)),
+        source=read_source_facts(source, recipe, _list_members(recipe, source, lock)),
         progress=progress,
     )
     reference = request.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
@@ -251,15 +251,18 @@ def _render(
         build_base=build_base,
         run_base=run_base,
         index=route.sandbox_url,
-        members=_list_members(source, lock),
+        members=_list_members(recipe, source, lock),
         versions=_find_versions(recipe, source, lock, deadline),
     )
 
 
-def _list_members(source: ProjectSource, lock: ProjectLock) -> tuple[str, ...]:
+def _list_members(
+    recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock
+) -> tuple[str, ...]:
     """Return the folders of the source to install: the project itself, and what its lock names."""
     own = source.project or "."
-    installed = (own,) if is_installable(source.folder / source.project) else ()
+    is_installed = recipe.install_project and is_installable(source.folder / source.project)
+    installed = (own,) if is_installed else ()
     return tuple(dict.fromkeys((*installed, *lock.members)))
 
 
@@ -271,7 +274,7 @@ def _choose_backends(
     deadline: Deadline,
 ) -> dict[str, bytes]:
     """Return the files with the build backends of the packages, and of the project's own builds."""
-    members = [source.folder / member for member in _list_members(source, lock)]
+    members = [source.folder / member for member in _list_members(recipe, source, lock)]
     places = dict.fromkeys((source.folder, source.folder / source.project))
     constraints = [line for place in places for line in list_build_constraints(place)]
     constraints += recipe.build_constraints
@@ -284,7 +287,7 @@ def _choose_backends(
 def _find_versions(
     recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock, deadline: Deadline
 ) -> dict[str, str]:
-    folders = {member: source.folder / member for member in _list_members(source, lock)}
+    folders = {member: source.folder / member for member in _list_members(recipe, source, lock)}
     return find_version_variables(folders, recipe.build_environment, deadline)
 
 

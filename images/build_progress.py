@@ -31,6 +31,12 @@ _ADVICE = (  # pattern of an installer's message → next step
         "build its wheel elsewhere, then --vendor NAME=WHEEL",
     ),
     (
+        r"PermissionError: [^\n]*/\.venv/",
+        "a step of the project (build_steps) writes into its packages, which belong to root: make "
+        "those files before, as files of the project, and leave out the steps: --set "
+        "'build_steps=[]'",
+    ),
+    (
         r'File "[^"]*manage\.py"',
         "a step of the project (build_steps) failed: give it what it needs, e.g. --set "
         "'build_environment.SECRET_KEY=\"x\"', or leave out the steps: --set 'build_steps=[]'",
@@ -115,13 +121,23 @@ def advise_on_output(output: str) -> Advice | None:
     """Return what to do about a failed step, by what it printed."""
     conflict = re.search(r"you require (\S+) and ([\w.-]+)==\S+, we can conclude", output)
     if conflict and conflict[1].startswith(conflict[2]):
+        constraint = assign_list("build_constraints", [conflict[1]])
+        text = f"the build of a package needs {conflict[1]}, and another version is pinned here"
+        if conflict[2].lower() != "cython":
+            return Advice(text=text, changes=(constraint,))
         return Advice(
-            text=f"the build of a package needs {conflict[1]}, and another version is pinned here",
-            changes=(assign_list("build_constraints", [conflict[1]]),),
+            text=f"{text}; what it writes is compiled, for which a compiler is needed",
+            changes=(constraint, assign_list("build_packages", ["build-essential"])),
         )
     for pattern, text in _ADVICE:
         if re.search(pattern, output):
             return Advice(text=text)
+    if own := re.search(r"Failed to build [`']?([\w.-]+) @ file:///project\b", output):
+        return Advice(
+            text=f"the project {own[1]} itself cannot be installed: correct its build-system, or, "
+            "if it runs from its folder, do not install it",
+            changes=("install_project=false",),
+        )
     failed = re.search(r"Failed to build [`']?([\w.-]+)(?:==|-| @ |[`'])", output)
     subject = f"{failed[1]} is compiled: it" if failed else "what is compiled"
     if packages := find_build_packages(output):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,25 @@ def find_packages(folder: Path, members: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_installable(folder: Path) -> bool:
-    """Whether uv would install the project itself: tool.uv.package, else a build system."""
+    """Whether the project itself is installed: as its tool says, else if it has a build system."""
     document = read_pyproject(folder)
-    package = document.get("tool", {}).get("uv", {}).get("package")
-    return bool(package) if package is not None else "build-system" in document
+    tool = document.get("tool", {})
+    for name, key in (("uv", "package"), ("poetry", "package-mode"), ("pdm", "distribution")):
+        if isinstance(stated := tool.get(name, {}).get(key), bool):
+            return stated
+    return "build-system" in document and not _lacks_poetry_package(folder, document)
+
+
+def _lacks_poetry_package(folder: Path, document: Mapping[str, Any]) -> bool:
+    """Whether Poetry has nothing to install: no packages are listed, none has the project's name.
+
+    `poetry install` goes on with a warning, other installers fail.
+    """
+    poetry = document.get("tool", {}).get("poetry")
+    backend = str(document["build-system"].get("build-backend", ""))
+    if poetry is None or not backend.startswith("poetry") or "packages" in poetry:
+        return False
+    name = str(poetry.get("name") or document.get("project", {}).get("name") or "")
+    module = re.sub(r"[-_.]+", "_", name)
+    names = (module, module.lower(), f"{module}.py")
+    return not any((folder / top / name).exists() for top in ("", "src") for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,11 @@ def find_uv() -> str:
     if not path:
         raise InputError("uv is not installed", next_step="pip install uv")
     return path
+
+
+def name_uv() -> str:
+    """Return how a user's shell starts uv: by its name if it is on PATH, else by its path."""
+    return "uv" if shutil.which("uv") else shlex.quote(find_uv())
 
 
 def uv_environment(**extra: str) -> dict[str, str]:

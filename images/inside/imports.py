@@ -52,6 +52,8 @@ class Importer:
         if event in ("socket.getaddrinfo", "socket.gethostbyname"):
             host = arguments[0]
         elif event == "socket.connect" and isinstance(arguments[1], tuple):
+            if getattr(arguments[0], "type", None) == socket.SOCK_DGRAM:
+                return  # sends nothing: programs do so to learn their own address
             host = arguments[1][0]
         else:
             return

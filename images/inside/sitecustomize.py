@@ -84,6 +84,8 @@ def _install_hook() -> None:
                 address = arguments[1]
                 if not isinstance(address, tuple):
                     return
+                if getattr(arguments[0], "type", None) == socket.SOCK_DGRAM:
+                    return  # sends nothing: programs do so to learn their own address
                 host, port = address[0], address[1]
             if isinstance(host, bytes):
                 host = host.decode(errors="replace")

@@ -13,7 +13,7 @@ from images.locks import LockedProject, LockKind, find_named
 from images.locks.drift import find_drift
 from images.locks.second_index import take_from_indexes
 from images.toml_file import read_pyproject, read_toml
-from images.uv import export_lock
+from images.uv import export_lock, name_uv
 from mirror.core.errors import InputError
 from mirror.lock import LockFile, PinnedDistribution, parse_requirements
 
@@ -46,7 +46,7 @@ def _check_up_to_date(project: LockedProject, path: Path, lock: Mapping[str, Any
         raise InputError(
             f"uv.lock of {path.parent} is out of date",
             why="; ".join(drift[:5]) + " — the lock was made for another pyproject.toml",
-            next_step=f"lock it again there: uv lock --directory {path.parent}",
+            next_step=f"lock it again there: {name_uv()} lock --directory {path.parent}",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +124,19 @@ def translate_word(word: str, layout: ImageLayout, workdir: str) -> str:
     if found is None or found == path:
         return word
     return found
+
+
+def strip_environment(argv: Sequence[str], environments: Collection[str]) -> tuple[str, ...]:
+    """Return a command whose programs of their virtual environments are found on PATH instead.
+
+    ``environments`` are the folders of those with an unusual name.
+    """
+    places = "|".join(map(re.escape, sorted(environments))) or "/nowhere"
+    program = re.compile(
+        rf"(?<![\w./-])(?:{places}|(?:/[\w.-]+)+/\.?venv|/usr/local|/root/\.local"
+        r"|/home/[\w-]+/\.local)/bin/([\w.-]+)(?![\w/])"
+    )
+    return tuple(program.sub(r"\1", word) for word in argv)
 
 
 def _local_path(word: str, layout: ImageLayout) -> Path | None:

@@ -152,6 +152,19 @@ def find_contradictions(
                 f"{_DEFAULT_IMAGE.format(choose_version(bounds) or DEFAULT_VERSION)}",
             )
         return
+    if choose_version(statements):
+        return
+    too_old = [item for item in statements if not any(map(item.allows, _MINOR_VERSIONS))]
+    for item in too_old:
+        yield Contradiction(
+            what="the project asks for a Python that cannot be used",
+            why=f"{item.line}: {item.text}; images are built with Python {_MINOR_VERSIONS[0]} to "
+            f"{_MINOR_VERSIONS[-1]}",
+            next_step="choose another one, and make the lock for it: --base "
+            + _DEFAULT_IMAGE.format(DEFAULT_VERSION)
+            if item.is_choice
+            else "correct the line, and lock the project again",
+        )
     for index, first in enumerate(statements):
         for second in statements[index + 1 :]:
             if not _overlap(first, second):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shlex
@@ -25,6 +26,7 @@ from images.project.layout import (
     ImageLayout,
     choose_folder,
     find_workdir,
+    strip_environment,
     translate_argv,
     translate_word,
 )
@@ -41,12 +43,15 @@ from images.project.reading import Conclusion, Line, NotTaken, ProjectReading, f
 from images.project.run_steps import (
     ALL,
     RunFindings,
+    list_environments,
     names_program,
     read_runs,
     read_selection,
     strip_runner,
 )
+from images.project.server_settings import find_configured_port
 from images.project.settings import OWN_VARIABLES, find_hosts, read_example_settings
+from images.project.start_suggestion import suggest_start
 from images.project.workspace import find_workspace
 from images.toml_file import read_pyproject
 
@@ -230,6 +235,10 @@ class ProjectReader:
                 step = list(translate_argv(argv, self.layout, stage.workdir))
                 self.document.setdefault("build_steps", []).append(step)
                 self._conclude("build_steps", shlex.join(step), line)
+        installs = [*building.installs, *final.installs]
+        if installs and not any(includes for includes, _ in installs):
+            self.document["install_project"] = False
+            self._conclude("install_project", "false", installs[-1][1])
         self._choose_requirements([*building.requirements, *final.requirements], stage.workdir)
         for folder, line in final.folders:
             self._add_writable(folder, line)
@@ -369,6 +378,7 @@ class ProjectReader:
             workdir = stage.workdir
             argv = own_command
             argv = translate_argv(strip_runner(argv), self.layout, workdir)
+            argv = strip_environment(argv, list_environments(found.stages))
             starts.append(self._make_start("main", argv, stage.command_line, stage, service))
             if service and service.argv and service.argv != stage.command:
                 why = f"the command of {found.name} is used"
@@ -391,7 +401,11 @@ class ProjectReader:
                 environment = self.document.setdefault("environment", {})
                 environment.setdefault("PORT", str(PROCFILE_PORT))
                 given = environment["PORT"] if environment["PORT"].isdigit() else PROCFILE_PORT
-                start["port"] = find_port(process.argv) or int(given)
+                start["port"] = (
+                    find_port(process.argv)
+                    or find_configured_port(self._localize(process.argv), self.folder)
+                    or int(given)
+                )
                 self._conclude(f"starts.{process.name}.port", str(start["port"]), process.line)
             elif port := find_port(process.argv) or guess_port(process.argv):
                 start["port"] = port
@@ -440,7 +454,9 @@ class ProjectReader:
         health_port, health = self._read_health(stage) if stage else (0, "")
         exposed = list(stage.exposed) if stage else []
         variables = {key: value for key, (value, _) in stage.environment.items()} if stage else {}
-        named = find_port(argv, variables)
+        named = find_port(argv, variables) or find_configured_port(
+            self._localize(argv), self.root / self.document.get("workdir", "")
+        )
         compose_port = service.port if service else 0
         numbers = [port for port, _ in exposed]
         port = named or health_port or (numbers or [0])[0] or guess_port(argv) or compose_port
@@ -457,6 +473,11 @@ class ProjectReader:
             start["health"] = health
             self._conclude(f"starts.{name}.health", health, stage.health[1])
         return start
+
+    def _localize(self, argv: Sequence[str]) -> list[str]:
+        """Return a command with our paths of the project's files as they are in its source."""
+        prefix = f"{self.document.get('folder', DEFAULT_FOLDER)}/"
+        return [word.replace(prefix, f"{self.root}/") for word in argv]
 
     def _read_health(self, stage: Stage) -> tuple[int, str]:
         """Return port and path of an HTTP HEALTHCHECK."""
@@ -481,6 +502,8 @@ class ProjectReader:
         ]
         if programs:
             text += f"; the folder has {', '.join(programs)}"
+        if argv := suggest_start(self.folder, scripts):
+            text += f"; perhaps --set 'starts.main.argv={json.dumps(argv)}'"
         return text
 
     def _read_example(self) -> None:
@@ -516,7 +539,7 @@ class ProjectReader:
         self.document["proof_environment"] = settings
 
     def _make_recipe(self) -> ApplicationRecipe:
-        document = {key: value for key, value in self.document.items() if value}
+        document = {key: value for key, value in self.document.items() if value or value is False}
         return parse_application_recipe(document, self.folder)
 
 

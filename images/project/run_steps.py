@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from images.project.dockerfile_stages import RunInstruction
+from images.project.dockerfile_stages import RunInstruction, Stage
 from images.project.reading import Line, NotTaken, shorten
 from images.project.shell import ShellCommand, list_commands
 from images.project.system_packages import (
@@ -36,6 +37,8 @@ _RUN_VALUES = {  # options of `uv run` with a value
         "--with-editable",
     ),
 }
+_MAKES_ENVIRONMENT = re.compile(r"^(\S*python[0-9.]* -m (venv|virtualenv)|virtualenv|uv venv)\b")
+_LEAVES_PROJECT = {"--no-root", "--no-install-project", "--no-self", "--no-install-workspace"}
 _EXTRAS = re.compile(r"[A-Za-z0-9._/-]*\[([A-Za-z0-9._, -]+)\]")
 
 
@@ -49,7 +52,11 @@ class RunFindings:
     groups: list[tuple[str, Line]] = field(default_factory=list)
     members: list[tuple[str, Line]] = field(default_factory=list)
     requirements: list[tuple[str, Line]] = field(default_factory=list)
+    # what pip installs by name, beside the project's own lists
+    named: list[str] = field(default_factory=list)
     folders: list[tuple[str, Line]] = field(default_factory=list)
+    # (whether the project itself is installed, line) of each installation of a lock's packages
+    installs: list[tuple[bool, Line]] = field(default_factory=list)
     not_taken: list[NotTaken] = field(default_factory=list)
 
 
@@ -158,6 +165,22 @@ def names_program(words: Sequence[str]) -> bool:
     return bool(rest)
 
 
+def list_environments(stages: Sequence[Stage]) -> frozenset[str]:
+    """Return the folders of the virtual environments that the stages of a Dockerfile make."""
+    found = set()
+    for stage in stages:
+        for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+            value, _ = stage.environment.get(name, ("", None))
+            found.add(value)
+        for run in stage.runs:
+            for script in run.scripts:
+                for command in list_commands(script, run.variables):
+                    words = command.words
+                    if _MAKES_ENVIRONMENT.search(" ".join(words[:3])):
+                        found.add(posixpath.normpath(posixpath.join(run.workdir, words[-1])))
+    return frozenset(filter(None, found))
+
+
 def _find_installer(words: Sequence[str]) -> str | None:
     """Return pip, uv, … if the words install Python packages."""
     if not words:
@@ -180,7 +203,12 @@ def _read_installer(
 ) -> None:
     """Read what an installation selects; the packages themselves come from the lock."""
     words = command.words
+    before = list(findings.requirements)
     values = read_selection(words, line, findings)
+    if command.is_conditional:  # the last list counts: first those of a branch
+        findings.requirements[:] = [*findings.requirements[len(before) :], *before]
+    if (installs := _installs_project(installer, words)) is not None:
+        findings.installs.append((installs, line))
     if not ("install" in words and (installer == "pip" or "pip" in words[:3])):
         return
     taken = {value for _, value in values}
@@ -194,8 +222,20 @@ def _read_installer(
         name = re.split(r"[\[=<>~!@ ]", word)[0]
         if word.startswith((".", "/")) or name.lower() in _TOOLS or word.endswith(".whl"):
             continue
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w., -]+\])?([=<>~!].*)?", word):
+            findings.named.append(word)
         why = "packages come from the lock only: add it there if it is not in it"
         findings.not_taken.append(NotTaken(line=line, text=f"pip install {word}", why=why))
+
+
+def _installs_project(installer: str, words: Sequence[str]) -> bool | None:
+    """Whether a command installs the project itself, None if it installs nothing of a project."""
+    if installer == "pip" or "pip" in words[:3]:
+        own = any(re.fullmatch(r"(\.|/[\w./-]*|\./\S*)(\[.*\])?", word) for word in words)
+        return True if "install" in words and own else None
+    if not {"sync", "install"}.intersection(words[1:3]):
+        return None
+    return not _LEAVES_PROJECT.intersection(words)
 
 
 def read_selection(

@@ -24,7 +24,8 @@ class ShellCommand:
 
     ``words`` have their quotes removed and known variables replaced; ``unresolved`` are the words
     with a part that only a shell can tell. ``assignments`` stand before the command. ``line``
-    counts from 0. ``is_filter`` is true if another command writes to it.
+    counts from 0. ``is_filter`` is true if another command writes to it, ``is_conditional`` if it
+    is a branch of an `if` or a `case`.
     """
 
     words: tuple[str, ...]
@@ -33,6 +34,7 @@ class ShellCommand:
     text: str
     line: int
     is_filter: bool
+    is_conditional: bool
 
 
 @cache
@@ -135,7 +137,20 @@ def _read_command(node: Node, variables: Mapping[str, str]) -> ShellCommand | No
         is_filter=node.parent is not None
         and node.parent.type == "pipeline"
         and node.parent.named_children[0] != node,
+        is_conditional=_is_in_branch(node),
     )
+
+
+def _is_in_branch(node: Node) -> bool:
+    """Whether a node is in a branch of an `if` or a `case`, not in its condition."""
+    child, parent = node, node.parent
+    while parent is not None:
+        if parent.type in ("if_statement", "case_item", "elif_clause", "else_clause"):
+            condition = parent.child_by_field_name("condition")
+            if parent.type != "if_statement" or condition is None or child != condition:
+                return True
+        child, parent = parent, parent.parent
+    return False
 
 
 def _read_assignment(node: Node, variables: Mapping[str, str]) -> tuple[str, str] | None:

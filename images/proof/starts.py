@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from images.advice import Advice, advise_on_failure, assign_list, is_service
+from images.advice import Advice, advise_on_failure, assign_argv, assign_list, is_service
 from images.application_recipe import StartCommand
 from images.engine.containers import EngineContainer, run_container
 from images.failure import Cause, Failure, explain_end, is_allowed
@@ -20,7 +22,7 @@ from images.proof import (
     describe_unexpected,
 )
 from images.sandbox import NetworkAttempt, Sandbox, open_sandbox
-from mirror.core.errors import WaitTimeout
+from mirror.core.errors import EngineError, WaitTimeout
 from mirror.core.wait import wait_until
 
 ORDER = 5
@@ -125,10 +127,15 @@ def check(subject: ProofSubject) -> ProofResult:
 def _run_start(subject: ProofSubject, start: StartCommand) -> StartResult:
     with open_sandbox(subject.engine, subject.image) as sandbox:
         spec = subject.describe_program(start.argv, sandbox=sandbox, **start.environment)
-        with run_container(subject.engine, spec) as container:
-            watch = _Watch(subject, start, sandbox, container)
-            result = _watch_start(watch)
-            attempts = sandbox.attempts()
+        try:
+            with run_container(subject.engine, spec) as container:
+                watch = _Watch(subject, start, sandbox, container)
+                result = _watch_start(watch)
+                attempts = sandbox.attempts()
+        except EngineError as error:
+            if failed := judge_start_error(start, error.why):
+                return failed
+            raise
     unexpected = describe_unexpected(attempts, watch.allowed)
     outcome = result.outcome
     if unexpected and outcome.outcome is not Outcome.FAILED:
@@ -146,6 +153,37 @@ def _run_start(subject: ProofSubject, start: StartCommand) -> StartResult:
         faults=(*result.faults, *unexpected),
         warnings=result.warnings,
         advice=advice,
+    )
+
+
+def judge_start_error(start: StartCommand, why: str) -> StartResult | None:
+    """Return the result of a command that the engine could not start, None for another error."""
+    program = start.argv[0]
+    reasons = {
+        r"executable file not found|stat .*no such file|exec.*no such file": "is not in the image",
+        r"permission denied": "is not executable",
+        r"exec format error": "has no #! line, and is no program for this machine",
+        r"is a directory": "is a folder",
+    }
+    found = (text for pattern, text in reasons.items() if re.search(pattern, why, re.IGNORECASE))
+    reason = next(found, "")
+    if not reason:
+        return None
+    detail = f"cannot be started: {program} {reason}"
+    name = PurePosixPath(program).name
+    return StartResult(
+        outcome=SubjectOutcome(name=start.name, outcome=Outcome.FAILED, detail=detail),
+        attempts=(),
+        faults=(detail,),
+        advice=(
+            Advice(
+                text=f"{start.name}: name a program that the lock or a Debian package "
+                f"(run_packages) brings, with its arguments; if {name} is one, without its folder",
+                changes=(assign_argv(start.name, [name, *start.argv[1:]]),)
+                if program != name
+                else (),
+            ),
+        ),
     )
 
 

@@ -251,6 +251,29 @@ def test_a_download_hidden_behind_a_generic_error_fails(prover: Prover) -> None:
     assert modules["hello.hides"] == modules["hello.main"] == "failed"
 
 
+def test_a_program_may_ask_the_kernel_for_its_own_address(prover: Prover) -> None:
+    """A connected UDP socket sends nothing: servers learn their address from one."""
+    own_address = (
+        "import socket\n\nwith socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:\n"
+        '    probe.connect(("192.0.2.1", 58162))\n'
+    )
+    files = {"src/hello/address.py": own_address, **import_first("hello.address")}
+    result = starts.check(prover.subject(prover.load(RECIPE, **files)))
+    assert outcomes(result) == {"web": "served"}
+    sends = own_address + '    probe.send(b"x")\n'
+    files = {"src/hello/address.py": sends, **import_first("hello.address")}
+    result = starts.check(prover.subject(prover.load(RECIPE, **files)))
+    assert "it tries to reach 192.0.2.1" in "\n".join(result.faults)
+
+
+def test_a_start_whose_program_is_not_there_fails_with_a_change(prover: Prover) -> None:
+    recipe = change_recipe(prover.load(RECIPE), ('starts.web.argv=["/opt/venv/bin/uvicorn", "x"]',))
+    result = starts.check(prover.subject(recipe))
+    assert outcomes(result) == {"web": "failed"}
+    assert result.faults == ("web: cannot be started: /opt/venv/bin/uvicorn is not in the image",)
+    assert result.advice[0].changes == ('starts.web.argv=["uvicorn", "x"]',)
+
+
 SLEEPS = "import time\n\ntime.sleep(600)\n"
 ENDS = 'print("set HELLO_API_KEY to start the server")\n'
 RETRIES = """\

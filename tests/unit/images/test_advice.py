@@ -116,3 +116,29 @@ def test_assignments_change_values_lists_tables_and_starts() -> None:
 def test_refuses_assignments_that_do_not_fit(assignment: str) -> None:
     with pytest.raises(InputError):
         change_recipe(RECIPE, (assignment,))
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("distutils.version", "Python 3.12 and later do not have"),
+        ("telnetlib", "--base python:3.12-slim-bookworm"),
+        ("pkg_resources", "setuptools<81"),
+        ("urllib3.packages.six.moves", "the installed version of urllib3 does not have"),
+        ("six", "add the distribution that has it"),
+        ("app.inner", "add the distribution that has it"),
+    ],
+)
+def test_a_missing_module_names_what_has_it(name: str, part: str) -> None:
+    error = RaisedError(type="ModuleNotFoundError", text=f"No module named '{name}'", name=name)
+    failure = Failure(cause=Cause.MODULE, error=error)
+    advice = advise_on_failure(failure, subject="app.main", folder="/app", templates={})
+    assert part in advice.text
+    assert bool(advice.changes) is (part == "add the distribution that has it")
+
+
+def test_an_address_to_listen_on_is_no_service() -> None:
+    error = RaisedError(type="", text="Invalid address: ('::1', 8000)")
+    failure = Failure(cause=Cause.ADDRESS, error=error)
+    advice = advise_on_failure(failure, subject="web", folder="/app", templates={})
+    assert "bind to 0.0.0.0" in advice.text

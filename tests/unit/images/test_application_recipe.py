@@ -169,6 +169,28 @@ def test_derives_a_recipe_from_a_project(tmp_path: Path) -> None:
     assert is_installable(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("table", "is_installed"),
+    [
+        ("[tool.poetry]\nname = 'x'\npackage-mode = false\n", False),
+        ("[tool.pdm]\ndistribution = false\n", False),
+        ("[tool.uv]\npackage = false\n", False),
+        ("[tool.uv]\npackage = true\n", True),
+        ("[tool.poetry]\nname = 'my-shop'\n", True),
+        ("[tool.poetry]\nname = 'other'\n", False),
+        ("[tool.poetry]\nname = 'other'\npackages = [{ include = 'x' }]\n", True),
+        ("", True),
+    ],
+)
+def test_installs_a_project_only_if_its_tool_would(
+    tmp_path: Path, table: str, is_installed: bool
+) -> None:
+    build = '[build-system]\nrequires = ["x"]\nbuild-backend = "poetry.core.masonry.api"\n'
+    (tmp_path / "src/my_shop").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(table + build)
+    assert is_installable(tmp_path) is is_installed
+
+
 def test_finds_packages_in_both_layouts(tmp_path: Path) -> None:
     for name in ("src/one/__init__.py", "lib/two/__init__.py", "lib/tests/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True)

@@ -55,6 +55,17 @@ def test_labels_are_one_step() -> None:
         ("fatal error: odd/thing.h: No such file or directory", "apt-file search odd/thing.h", ()),
         ("× Failed to build `x==1`\nerror: broken", "--vendor x=WHEEL", ()),
         ("Hash mismatch for x", "mirror verify", ()),
+        (
+            "× Failed to build `shop @ file:///project`\nRuntimeError: non-package mode",
+            "the project shop itself cannot be installed",
+            ("install_project=false",),
+        ),
+        (
+            'File "/app/manage.py", line 1\n'
+            "PermissionError: [Errno 13] Permission denied: '/app/.venv/lib/x.css'",
+            "writes into its packages",
+            (),
+        ),
     ],
 )
 def test_advice_on_a_failed_step_fits_what_it_printed(
@@ -74,4 +85,8 @@ def test_a_backend_that_is_pinned_at_another_version_names_the_change() -> None:
     output = "cause: Because you require cython<3.0 and cython==3.3.1, we can conclude that your"
     advice = advise_on_output(output)
     assert advice is not None
-    assert advice.changes == ('build_constraints=["cython<3.0"]',)
+    compiler = 'build_packages=["build-essential"]'
+    assert advice.changes == ('build_constraints=["cython<3.0"]', compiler)
+    advice = advise_on_output(output.replace("cython", "wheel"))
+    assert advice is not None
+    assert advice.changes == ('build_constraints=["wheel<3.0"]',)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shlex
@@ -373,8 +374,9 @@ def test_uses_the_named_lock(tmp_path: Path) -> None:
     ],
 )
 def test_names_the_command_that_makes_a_lock(
-    tmp_path: Path, files: dict[str, str], command: str
+    tmp_path: Path, files: dict[str, str], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(Path(find_uv()).parent), prepend=os.pathsep)
     folder = tmp_path / "with space"
     write(folder, **files)
     with pytest.raises(InputError, match=r"has no lock|is not pinned") as refused:
@@ -382,6 +384,42 @@ def test_names_the_command_that_makes_a_lock(
     place = shlex.quote(str(folder))
     quoted = re.sub(r"\{0\}(/\S+)", lambda match: shlex.quote(f"{folder}{match[1]}"), command)
     assert quoted.format(place) in refused.value.next_step
+
+
+def test_names_uv_by_its_path_if_a_shell_would_not_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = find_uv()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("images.uv.find_uv", lambda: uv)
+    write(tmp_path, requirements_dot_in="six")
+    with pytest.raises(InputError) as refused:
+        read(tmp_path)
+    assert f": {uv} pip compile " in refused.value.next_step
+
+
+def test_a_lock_is_for_the_chosen_base_image(tmp_path: Path) -> None:
+    write(tmp_path, requirements_dot_in="six")
+    (tmp_path / ".python-version").write_text("3.14\n")
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, replace(RECIPE, base="python:3.13-slim-trixie"))
+    assert "--python-version 3.13 " in refused.value.next_step
+
+
+def test_a_lock_gets_what_the_dockerfile_installs_by_name(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        requirements_dot_txt="Six\nweb-lib[x]>=1\n",
+        Dockerfile="FROM python:3.12 AS tools\nRUN pip install black\nFROM python:3.12\n"
+        "RUN pip install -U pip six web_lib 'gunicorn>=20' pymysql -r requirements.txt ./own.whl\n"
+        'CMD ["gunicorn"]\n',
+    )
+    with pytest.raises(InputError) as refused:
+        read(tmp_path)
+    command = refused.value.next_step
+    assert "what the Dockerfile installs (gunicorn>=20, pymysql): " in command
+    assert "printf '%s\\n' 'gunicorn>=20' pymysql | " in command
+    assert f"{tmp_path}/requirements.txt - -o " in command
 
 
 def test_requirements_without_hashes_name_a_command_that_leads_to_a_build(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,100 @@ def test_a_root_dockerfile_chooses_the_member_that_it_installs(tmp_path: Path) -
     assert read_project(tmp_path, "src/api").recipe.starts == ()
 
 
+@pytest.mark.parametrize(
+    ("runs", "is_installed"),
+    [
+        ("RUN poetry install --no-root", False),
+        ("RUN uv sync --no-install-project", False),
+        ("RUN uv sync --no-install-project\nCOPY . .\nRUN uv sync", True),
+        ("RUN poetry install --no-root && pip install .", True),
+        ("RUN poetry install --no-root && pip install -e .[web]", True),
+        ("RUN poetry install --no-root && pip install gunicorn", False),
+        ("RUN pip install -r requirements.txt", True),
+    ],
+)
+def test_installs_the_project_as_its_dockerfile_does(
+    tmp_path: Path, runs: str, is_installed: bool
+) -> None:
+    reading = read(tmp_path, f'FROM python:3.12-slim\n{runs}\nCMD ["shop"]\n')
+    assert reading.recipe.install_project is is_installed
+
+
+def test_the_requirements_of_a_branch_do_not_count(tmp_path: Path) -> None:
+    reading = read(
+        tmp_path,
+        "FROM python:3.12-slim\nRUN pip install -r requirements/all.txt\nARG DEV\n"
+        'RUN if [ -n "$DEV" ]; then pip install -r requirements/dev.txt; fi\nCMD ["shop"]\n',
+        requirements__all_dot_txt="",
+        requirements__dev_dot_txt="",
+    )
+    assert reading.recipe.lock == "requirements/all.txt"
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "text", "port"),
+    [
+        ("gunicorn --config conf/g.py shop", "conf/g.py", 'bind = "0.0.0.0:8123"', 8123),
+        ("gunicorn -c conf/g.py shop", "conf/g.py", "workers = 2\nbind = ['[::]:8123']", 8123),
+        ("gunicorn shop", "gunicorn.conf.py", 'bind = ":8123"', 8123),
+        ("gunicorn shop", "gunicorn.conf.py", "# bind = ':8123'", 8000),
+        ("gunicorn -b :9000 shop", "gunicorn.conf.py", "bind = ':8123'", 9000),
+        ("uwsgi /app/u.ini", "u.ini", "[uwsgi]\nhttp = 0.0.0.0:8123\n", 8123),
+        ("uwsgi --ini=u.ini", "u.ini", "http-socket=:8123\n", 8123),
+        ("serve conf/g.py", "conf/g.py", 'bind = ":8123"', 0),
+    ],
+)
+def test_finds_the_port_in_the_file_of_the_server(
+    tmp_path: Path, command: str, file: str, text: str, port: int
+) -> None:
+    write_files(tmp_path, {file: text})
+    dockerfile = f"FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nCMD {command}\n"
+    assert read(tmp_path, dockerfile).recipe.starts[0].port == port
+    (tmp_path / "Dockerfile").unlink()
+    (tmp_path / "Procfile").write_text(f"web: {command}\n")
+    # without a port of its own, a web process gets that of the platform
+    assert read_project(tmp_path).recipe.starts[0].port == (port or 8000)
+
+
+@pytest.mark.parametrize(
+    ("files", "argv"),
+    [
+        ({"main.py": "x = 1\napp = FastAPI(\n)"}, ["uvicorn", "main:app", "--host", "0.0.0.0"]),
+        ({"app.py": "api: X = f.Starlette()"}, ["uvicorn", "app:api", "--host", "0.0.0.0"]),
+        (
+            {"app.py": "app = Flask(__name__)"},
+            ["flask", "--app", "app", "run", "--host", "0.0.0.0"],
+        ),
+        ({"manage.py": ""}, ["python", "manage.py", "runserver", "0.0.0.0:8000"]),
+        ({"main.py": 'if __name__ == "__main__":'}, ["python", "main.py"]),
+        ({"main.py": "", "other.py": ""}, None),
+    ],
+)
+def test_a_missing_start_is_suggested(
+    tmp_path: Path, files: dict[str, str], argv: list[str] | None
+) -> None:
+    write_files(tmp_path, files)
+    (line,) = [line for line in read(tmp_path).unknown if line.startswith("the start command")]
+    _, _, assignment = line.partition("perhaps --set ")
+    assert (json.loads(assignment.strip("'").partition("=")[2]) if assignment else None) == argv
+
+
+def test_a_program_of_the_project_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'{PYPROJECT}[project.scripts]\nshop = "shop:run"\n')
+    (line,) = [x for x in read_project(tmp_path).unknown if x.startswith("the start command")]
+    assert line.endswith("--set 'starts.main.argv=[\"shop\"]'")
+
+
+def test_a_python_that_is_too_old_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("")
+    (tmp_path / "Dockerfile").write_text('FROM python:3.7-alpine\nCMD ["python", "x.py"]\n')
+    with pytest.raises(InputError, match="a Python that cannot be used") as refused:
+        read_project(tmp_path).check()
+    assert refused.value.why.startswith("Dockerfile:1: FROM python:3.7-alpine;")
+    base = refused.value.next_step.partition("--base ")[2]
+    read_project(tmp_path, base=base).check()
+
+
 def test_an_entrypoint_removes_the_command_of_an_earlier_stage(tmp_path: Path) -> None:
     reading = read(
         tmp_path,
@@ -196,6 +291,28 @@ def test_puts_paths_of_copied_files_where_our_image_has_them(tmp_path: Path) -> 
     # the script is not executable in the project: its own interpreter starts it
     expected = ("bash", "/code/docker/start.sh", "python", "/code/src/serve.py")
     assert reading.recipe.starts[0].argv == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "argv"),
+    [
+        ('RUN python3 -m venv /opt/shop\nCMD ["/opt/shop/bin/shop", "-v"]', ("shop", "-v")),
+        ('WORKDIR /code\nRUN uv venv own\nCMD ["/code/own/bin/shop"]', ("shop",)),
+        ('ENV VIRTUAL_ENV=/env\nCMD ["/env/bin/shop", "/env/x"]', ("shop", "/env/x")),
+        ('CMD ["/srv/.venv/bin/python", "x.py"]', ("python", "x.py")),
+        ('CMD ["/usr/local/bin/gunicorn", "shop"]', ("gunicorn", "shop")),
+        ('CMD ["/root/.local/bin/shop"]', ("shop",)),
+        ("CMD a && /opt/venv/bin/shop", ("/bin/sh", "-c", "a && shop")),
+        ('COPY run.sh /usr/local/bin/\nCMD ["/usr/local/bin/run.sh"]', ("/bin/sh", "/app/run.sh")),
+        ('CMD ["/opt/shop/bin/shop"]', ("/opt/shop/bin/shop",)),
+        ('CMD ["/usr/bin/shop", "/usr/local/bin/x/y"]', ("/usr/bin/shop", "/usr/local/bin/x/y")),
+    ],
+)
+def test_programs_of_a_virtual_environment_are_found_on_path(
+    tmp_path: Path, lines: str, argv: tuple[str, ...]
+) -> None:
+    reading = read(tmp_path, f"FROM python:3.12-slim\n{lines}\n", run_dot_sh="#!/bin/sh\n")
+    assert reading.recipe.starts[0].argv == argv
 
 
 def test_starts_in_the_working_folder_of_the_dockerfile(tmp_path: Path) -> None:
