@@ -89,6 +89,11 @@ class _LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
 
+def list_sections() -> dict[str, list[str]]:
+    """Return the commands by section, in the order of the overview."""
+    return {title: list(commands) for title, commands in _SECTIONS.items()}
+
+
 def _get_attribute(name: str) -> str:
     """Return the name of the command's function: `list` would hide a built-in."""
     return {"list": "list_projects"}.get(name, name)

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     "--save",
     type=OUTPUT_FILE,
     metavar="FILE",
-    help="Save the evidence, for `mirror doctor --from` elsewhere.",
+    help="Save the evidence, for `mirror doctor --from FILE` elsewhere.",
 )
 @click.option(
     "--from",

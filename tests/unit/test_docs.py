@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,11 @@ def read_text(node: ast.expr) -> str:
         case ast.IfExp(body=body):
             return read_text(body)
     return "…"
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    write = (sys.executable, "docs/commands.py", "--check")
+    subprocess.run(write, cwd=REPOSITORY, timeout=120, check=True)
 
 
 def test_explains_messages_that_the_programs_have() -> None:
