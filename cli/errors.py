@@ -17,6 +17,7 @@ import click
 
 from cli.called_name import use_called_name
 from cli.streams import prepare_streams
+from mirror.core.credentials import hide_credentials
 from mirror.core.errors import InputError, MirrorError, UnfitError
 
 INTERRUPTED = 130
@@ -110,17 +111,23 @@ def describe_os_error(error: OSError) -> UnfitError:
 
 
 def print_error(error: MirrorError, prog_name: str) -> None:
-    """Print what, why and the next step to stderr, with commands as this program was called."""
+    """Print what, why and the next step to stderr, with commands as this program was called.
+
+    A password in a URL, which a user may have passed, is not shown.
+    """
     color = None if use_color() else False
-    what = "\n       ".join(_wrap(use_called_name(error.what, prog_name), indent=7))
+
+    def show(text: str) -> str:
+        return hide_credentials(use_called_name(text, prog_name))
+
+    what = "\n       ".join(_wrap(show(error.what), indent=7))
     click.echo(click.style("error: ", fg="red", bold=True) + what, err=True, color=color)
-    why = use_called_name(error.why, prog_name).strip().splitlines()
+    why = show(error.why).strip().splitlines()
     reasons = [part for line in why for part in _wrap(line, indent=7)]
     for number, line in enumerate(reasons):
         click.echo(("  why: " if number == 0 else "       ") + line, err=True, color=color)
     if error.next_step:  # not wrapped: it is copied
-        next_step = use_called_name(error.next_step, prog_name)
-        next_step = click.style("  next: ", bold=True) + next_step
+        next_step = click.style("  next: ", bold=True) + show(error.next_step)
         click.echo(next_step, err=True, color=color)
 
 

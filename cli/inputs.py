@@ -164,6 +164,12 @@ def check_url(text: str) -> str:
             why="a URL begins with http:// or https:// and has a host",
             next_step="give one such as https://debian.example",
         )
+    if parts.username or parts.password:
+        raise InputError(
+            "this URL must not contain a password",
+            why="it would appear in the image's history and in logs",
+            next_step="remove the user and password from the URL",
+        )
     return text
 
 

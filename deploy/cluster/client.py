@@ -29,6 +29,7 @@ from deploy.cluster.failures import (
 from deploy.cluster.failures import get_first_line as get_first_line
 from deploy.cluster.kubeconfig import check_kubeconfig
 from mirror.core.codec import Object as Object
+from mirror.core.credentials import hide_credentials
 from mirror.core.errors import ClusterError
 from mirror.core.wait import Deadline
 
@@ -51,7 +52,7 @@ class Cluster:
         self._api = api
         self.context = context
         self.deadline = deadline
-        self.server: str = api.configuration.host
+        self.server: str = hide_credentials(api.configuration.host)  # to be shown
         file = f"--kubeconfig {quote(str(kubeconfig))} " if kubeconfig else ""
         self.kubectl = f"kubectl {file}--context {quote(context)}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mirror.core.codec import Object
+from mirror.core.credentials import hide_credentials
 from mirror.core.errors import ClusterError
 
 _NEXT = "give --kubeconfig FILE (MicroK8s: microk8s config > FILE)"
@@ -139,7 +139,7 @@ def _check_urls(cluster: Object, context: str, title: str) -> None:
         if text is None:
             continue
         if not _is_http_url(str(text)):
-            shown = re.sub(r"//[^@/]*@", "//", str(text))  # without a password
+            shown = hide_credentials(str(text))
             raise KubeconfigError(
                 f"context {context!r} of {title} cannot be used: its {key} is not an HTTP URL",
                 why=f"{key}: {shown!r} is not http:// or https:// with a host",

@@ -7,6 +7,8 @@ requirements, 4 timed out, 5 refused to protect data, 130 interrupted.
 
 from __future__ import annotations
 
+from mirror.core.credentials import hide_credentials
+
 
 class MirrorError(Exception):
     """Base class of all errors shown to users without a traceback.
@@ -79,4 +81,5 @@ class ProgramError(MirrorError):
 
 def format_error(error: MirrorError) -> str:
     """Format an error as the programs in pods print it: what, why and the next step."""
-    return f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}"
+    text = f"error: {error.what}\n  why: {error.why}\n  next: {error.next_step}"
+    return hide_credentials(text)

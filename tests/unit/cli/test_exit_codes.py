@@ -59,7 +59,7 @@ CONTROLLERS = (run_stateful_set_pods, collect_garbage, end_pods)
 LOCK = 'version = 1\nrequires-python = ">=3.12"\n'
 
 
-class FakeIndexClient:
+class AnsweringIndex:
     """The mirror's index, in which a wheel of project `taken` has other bytes."""
 
     def get_server_version(self) -> str:
@@ -104,8 +104,8 @@ def lab(
     """That cluster, and an index that answers."""
 
     @contextmanager
-    def open_client(*_: object, **__: object) -> Iterator[FakeIndexClient]:
-        yield FakeIndexClient()
+    def open_client(*_: object, **__: object) -> Iterator[AnsweringIndex]:
+        yield AnsweringIndex()
 
     addresses = IndexAddresses("https://index.example/simple/", "https://files.example/")
     with run_whole_cluster(tmp_path, monkeypatch) as lab:
