@@ -58,11 +58,24 @@ class NodeDriver:
 
     def _ask(self, target: Target, request: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(target, NodeFile | NodeSysctl)
+        request = {**request, "target": agent_target(target)}
         pod = self._find_pod(target.node)
-        response = ask_agent(self._cluster, pod, {**request, "target": agent_target(target)})
+        try:
+            response = ask_agent(self._cluster, pod, request)
+        except ClusterError:
+            if not self._has_ended(pod):
+                raise
+            # evicted: a write that it finished counts as a conflict for the next agent, and the
+            # engine then finds the target as intended
+            self._pods = None
+            response = ask_agent(self._cluster, self._find_pod(target.node), request)
         if "moved" in response:
             raise WriteConflict(str(target))
         return response
+
+    def _has_ended(self, name: str) -> bool:
+        pod = self._cluster.get("Pod", name, SYSTEM_NAMESPACE)
+        return pod is None or "deletionTimestamp" in pod["metadata"]
 
     def _find_pod(self, node: str) -> str:
         pods = self._find_pods()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 import pytest
 
 from deploy.changes.state import read_states
+from mirror.core.errors import ClusterError
 from tests.fix_targets import (
     FIXES,
     FixTargets,
@@ -18,6 +20,7 @@ from tests.fix_targets import (
 )
 from tests.kubernetes_api import KilledError, MemoryApi
 from tests.kubernetes_api.failures import When
+from tests.kubernetes_api.requests import ApiRequest
 
 ALL_FIXES = ("attach", "search-domains", "dns", "removal")
 SEEDS = [*range(24), 550]  # seed 550 once found a bug
@@ -70,6 +73,58 @@ def test_continues_after_a_kill_at_every_write(
         assert targets.list_leftovers() == [], kills
     # the Lease twice; for each of three targets its entry, the target, and the entry again
     assert kills == 2 + 3 * 3
+
+
+def lose_api_server(api: MemoryApi, number: int, when: When) -> None:
+    """Let the API server end at its ``number``-th request from now on, and answer none after it."""
+    count = itertools.count(1)
+    ended = False
+
+    def is_lost(_: ApiRequest) -> bool:
+        nonlocal ended
+        ended = ended or next(count) == number
+        return ended
+
+    def fail(_: ApiRequest) -> None:
+        raise ClusterError("the connection was closed without a response")
+
+    api.failures.add(is_lost, fail, when, times=None)
+    if when == "after":  # later requests have no effect
+        api.failures.add(lambda _: ended, fail, "before", times=None)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("during", [apply_fixes, roll_back_fixes])
+def test_continues_after_the_api_server_was_killed_at_any_request(
+    api: MemoryApi,
+    targets: FixTargets,
+    restart: Callable[[], None],
+    during: Callable[..., None],
+    when: When,
+) -> None:
+    """The command ends with an error; the same one, and then a rollback, finish it."""
+    before = targets.read_state()
+    for number in itertools.count(1):
+        if during is roll_back_fixes:
+            apply_fixes(targets, *ALL_FIXES)
+        lose_api_server(api, number, when)
+        try:
+            during(targets, *ALL_FIXES)
+        except ClusterError:
+            is_lost = True
+        else:
+            is_lost = False
+        restart()
+        during(targets, *ALL_FIXES)
+        if during is apply_fixes:
+            states = {state.state for state in read_states(targets.make_engine(), FIXES)}
+            assert states == {"applied"}, number
+        roll_back_fixes(targets, *ALL_FIXES)
+        assert targets.read_state() == before, number
+        assert targets.list_leftovers() == [], number
+        if not is_lost:
+            break
+    assert number > 15, "reads, the Lease, and three targets with their entries"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
