@@ -75,6 +75,7 @@ class PinnedDistribution:
     marker: str = ""
     hashes: tuple[str, ...] = ()
     origin: str = ""
+    registry: str = ""  # the URL of its index, if the lock names one
 
     @property
     def source(self) -> Source:
@@ -173,9 +174,18 @@ def _looks_like_json(path: Path, text: str) -> bool:
     return path.name == "Pipfile.lock" or text.lstrip().startswith("{")
 
 
+def find_other_tool(path: Path) -> str:
+    """Return Poetry, PDM or Pipenv if a file is a lock of it, else an empty text."""
+    return _find_other_tool(path, _read_text(path)) if path.is_file() else ""
+
+
+def _find_other_tool(path: Path, text: str) -> str:
+    return next((tool for tool, is_of in _OTHER_LOCKS.items() if is_of(path, text)), "")
+
+
 def _refuse_other_tools(path: Path, text: str) -> None:
     """Raise InputError for a lock of Poetry, PDM or Pipenv: it names the tool and its export."""
-    tool, _ = next((pair for pair in _OTHER_LOCKS.items() if pair[1](path, text)), ("", None))
+    tool = _find_other_tool(path, text)
     if tool:
         raise _lock_error(
             str(path),
@@ -347,6 +357,7 @@ def _parse_uv_lock(document: Mapping[str, Any], source: str) -> LockFile:
                     marker=markers[number],
                     hashes=tuple(str(file["hash"]).lower() for file in files if "hash" in file),
                     origin=_uv_origin(package["source"]),
+                    registry=str(package["source"].get("registry", "")),
                 )
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -376,6 +387,7 @@ def _parse_pylock(document: Mapping[str, Any], source: str) -> LockFile:
             marker=str(package.marker or ""),
             hashes=_pylock_hashes(package),
             origin=_pylock_origin(package),
+            registry=str(package.index or ""),
         )
         for package in lock.packages
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
@@ -20,11 +20,15 @@ from cli.options import (
 )
 from cli.output import terminal
 from mirror import lock
+from mirror.cache_status import CacheStatus
+from mirror.client import IndexClient
 from mirror.core.codec import dump
 from mirror.core.errors import InputError, MirrorError, UnfitError, WaitTimeout
 from mirror.core.wait import Deadline
+from mirror.exemptions import ExemptionRequest, add_exemptions
 from mirror.local.mirror import LocalMirror
 from mirror.local.warm_runs import WarmRuns
+from mirror.lock_formats.files import read_any_lock
 from mirror.warm.follow import follow_run
 from mirror.warm.request import (
     MissingDistribution,
@@ -84,10 +88,10 @@ def warm(
 ) -> None:
     """Fetch everything that a lock needs into the mirror.
 
-    Takes uv.lock, pylock.toml, requirements files (with hashes: exactly those files) and package
-    names (without their dependencies: pass a lock for those). It runs beside the mirror, in a
-    cluster as a Job, so Ctrl-C does not stop it. Files that the mirror has are not fetched again:
-    to resume, run it again.
+    Takes the locks of uv, Poetry, PDM and Pipenv, pylock.toml, requirements files (with hashes:
+    exactly those files) and package names (without their dependencies). It runs beside the mirror,
+    in a cluster as a Job, so Ctrl-C does not stop it. Files that the mirror has are not fetched
+    again: to resume, run it again.
 
     Exits with 1 if something is missing, and lists each with its reason.
 
@@ -99,7 +103,7 @@ def warm(
     """
     _check_arguments(sources, follow, versions)
     # before the cluster is asked
-    locks = [lock.read_lock(source, follow_includes=True) for source in sources]
+    locks = [read_any_lock(source) for source in sources]
     pinned = lock.merge_locks(locks)
     backend = _LocalBackend(target) if local else _ClusterBackend(target)
     unfetchable: tuple[MissingDistribution, ...] = ()
@@ -112,10 +116,16 @@ def warm(
             or backend.list_machines(),
             musl=musl,
         )
-        request, unfetchable = build_warm_request(pinned.pins, environment)
+        stats = None if dry_run else backend.read_stats()
+        upstreams = {u.url: u.name for u in stats.upstreams} if stats else {}
+        if len(upstreams) < 2:
+            upstreams = {}  # the mirror's one index stands for whatever the lock names
+        request, unfetchable = build_warm_request(pinned.pins, environment, upstreams)
         if dry_run:
             _print_dry_run(request, unfetchable, output)
             return
+        if stats and any(rule.startswith("min-age") for rule in stats.policy):
+            backend.exempt(_build_exemptions(request))
         name = backend.start(request, at_once)
     if detach:
         terminal.facts(f"warm run {name}", [("follow", _follow_command(local))])
@@ -130,12 +140,38 @@ def warm(
     click.get_current_context().exit(1 if report.misses or unfetchable else 0)
 
 
+def _build_exemptions(request: WarmRequest) -> ExemptionRequest:
+    """Return the hashes of the locks, for which the minimum age of files does not count."""
+    return ExemptionRequest(
+        lock=request.digest,
+        sha256=tuple(digest for release in request.releases for digest in release.hashes),
+        projects=tuple(release.name for release in request.releases if release.hashes),
+    )
+
+
 class _ClusterBackend:
     """Runs as Jobs in the cluster."""
 
     def __init__(self, target: ClusterOptions) -> None:
 
         self._cluster, self._namespace = target.connect(), target.namespace
+
+    def read_stats(self) -> CacheStatus | None:
+        from deploy.lifecycle.connect import open_client, read_endpoint
+
+        endpoint = read_endpoint(self._cluster, self._namespace)
+        # the Job may reach it all the same
+        with (
+            suppress(MirrorError),
+            open_client(self._cluster, self._namespace, endpoint) as client,
+        ):
+            return client.read_stats()
+        return None
+
+    def exempt(self, request: ExemptionRequest) -> None:
+        from deploy.lifecycle.warm import exempt_files
+
+        exempt_files(self._cluster, self._namespace, request)
 
     def list_machines(self) -> tuple[str, ...]:
         from deploy.lifecycle.warm import list_machines
@@ -165,6 +201,14 @@ class _LocalBackend:
         self._mirror = LocalMirror()
         self._deadline = Deadline.after(target.timeout)
         self._runs = WarmRuns(self._mirror)
+
+    def read_stats(self) -> CacheStatus | None:
+        endpoint = self._mirror.require_endpoint(self._deadline)
+        with IndexClient(endpoint.root_url, self._deadline) as client:
+            return client.read_stats()
+
+    def exempt(self, request: ExemptionRequest) -> None:
+        add_exemptions(self._mirror.paths.data_dir, request)
 
     def list_machines(self) -> tuple[str, ...]:
         return (WHEEL_ARCHITECTURES.get(platform.machine(), "x86_64"),)

@@ -13,11 +13,14 @@ from deploy.cluster.objects import (
     get_pull_secret,
     has_condition,
 )
+from deploy.cluster.pod_exec import run_in_pod
 from deploy.lifecycle import connect
 from deploy.manifests.jobs import WARM_COMPONENT, render_request_map, render_warm_job
-from deploy.manifests.model import NAME, ClusterSettings, build_selector
-from mirror.core.errors import MirrorError, RefusedError, WaitTimeout
+from deploy.manifests.model import NAME, POD_NAME, ClusterSettings, build_selector
+from deploy.manifests.pods import DATA_DIR
+from mirror.core.errors import ClusterError, MirrorError, RefusedError, WaitTimeout
 from mirror.core.wait import wait_until
+from mirror.exemptions import ExemptionRequest
 from mirror.warm.follow import follow_run
 from mirror.warm.request import WarmProgress, WarmReport, WarmRequest, parse_latest_progress
 from mirror.wheels import WHEEL_ARCHITECTURES
@@ -80,6 +83,21 @@ def start_job(cluster: Cluster, namespace: str, request: WarmRequest, concurrenc
     config_map["metadata"]["ownerReferences"] = [owner]
     cluster.apply(config_map)
     return name
+
+
+def exempt_files(cluster: Cluster, namespace: str, request: ExemptionRequest) -> None:
+    """Let the minimum age not hide the files of a lock: a program in the mirror's pod stores them.
+
+    Only who may run programs in that pod can do so. Raises ClusterError.
+    """
+    argv = ("python3", "-m", "mirror.exemptions", "--data", str(DATA_DIR))
+    exit_code, output, errors = run_in_pod(cluster, namespace, POD_NAME, argv, request.to_json())
+    if exit_code:
+        raise ClusterError(
+            "the files of the lock cannot be exempt from the mirror's minimum age",
+            why=(errors or output).strip()[-300:],
+            next_step="mirror up   brings an image of this version",
+        )
 
 
 def find_newest_job(cluster: Cluster, namespace: str) -> str | None:

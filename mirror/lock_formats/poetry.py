@@ -149,6 +149,7 @@ def _read_pin(
         # the files of a Git repository or a folder have no hash of their own
         hashes=tuple(digest for digest in digests if digest.startswith(_HASHES)),
         origin=origin,
+        registry=str(package.get("source", {}).get("url", "")) if not origin else "",
     )
 
 

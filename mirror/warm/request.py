@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mirror.core.codec import dump, json_key, load
@@ -19,11 +19,15 @@ from mirror.wheels import TargetEnvironment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedRelease:
-    """A release to warm: project, PEP 440 specifier, and the SHA-256 (hex) of allowed files."""
+    """A release to warm: project, PEP 440 specifier, and the SHA-256 (hex) of allowed files.
+
+    ``upstream`` is the mirror's name for the index that the lock names; empty: the mirror chooses.
+    """
 
     name: str
     specifier: str = ""
     hashes: tuple[str, ...] = ()
+    upstream: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,11 @@ class WarmRequest:
 
     def to_bytes(self) -> bytes:
         """Return the request as compressed JSON: a ConfigMap holds at most 1 MiB."""
-        return gzip.compress(json.dumps(dump(self), sort_keys=True).encode(), mtime=0)
+        document = dump(self)
+        for release in document["wanted"]:
+            if not release["upstream"]:
+                del release["upstream"]  # older images do not know it
+        return gzip.compress(json.dumps(document, sort_keys=True).encode(), mtime=0)
 
     @property
     def digest(self) -> str:
@@ -78,9 +86,16 @@ class WarmRequest:
 
 
 def build_warm_request(
-    pins: Sequence[PinnedDistribution], target: TargetEnvironment
+    pins: Sequence[PinnedDistribution],
+    target: TargetEnvironment,
+    upstreams: Mapping[str, str] | None = None,
 ) -> tuple[WarmRequest, tuple[MissingDistribution, ...]]:
-    """Return a request for what ``target`` needs from an index, and the pins that no index has."""
+    """Return a request for what ``target`` needs from an index, and the pins that no index has.
+
+    ``upstreams`` are the mirror's names of its indexes by their URLs: a package whose lock names
+    one of these is taken from there.
+    """
+    names = {url.rstrip("/"): name for url, name in (upstreams or {}).items()}
     releases: dict[RequestedRelease, None] = {}
     missing = []
     for pin in pins:
@@ -90,7 +105,12 @@ def build_warm_request(
             missing.append(MissingDistribution(name=pin.name, why=why))
         elif pin.source == "index" and target.satisfies_marker(pin.marker):
             hashes = tuple(sorted(pin.sha256_digests))
-            release = RequestedRelease(name=pin.name, specifier=pin.specifier, hashes=hashes)
+            release = RequestedRelease(
+                name=pin.name,
+                specifier=pin.specifier,
+                hashes=hashes,
+                upstream=names.get(pin.registry.rstrip("/"), ""),
+            )
             releases[release] = None
     return WarmRequest(releases=tuple(releases), target=target), tuple(missing)
 

@@ -27,6 +27,7 @@ from mirror.core.wait import Deadline, wait_until
 from mirror.http_pool import final_url
 from mirror.settings import SIMPLE_JSON
 from mirror.store.download import DownloadCheck, check_download, request_mirror
+from mirror.upstreams import UPSTREAM_PATH
 from mirror.warm.request import (
     MissingDistribution,
     RequestedRelease,
@@ -138,6 +139,8 @@ def _find_release_files(
     index: str, release: RequestedRelease, target: TargetEnvironment
 ) -> list[IndexFile]:
     """Return the files of a release that ``target`` installs. Raises _NotAvailable."""
+    if release.upstream:
+        index = urljoin(index, f"/{UPSTREAM_PATH}/{release.upstream}/+simple/")
     url = f"{index}{quote(release.name)}/"
     try:
         files = wait_until(
@@ -219,11 +222,14 @@ def _read_page(url: str) -> list[IndexFile] | None:
     """Return a page's files, None if a retry may help. Raises MirrorError for a final answer."""
     try:
         with request_mirror(url, accept=SIMPLE_JSON, timeout=_RETRY_SECONDS) as response:
-            page = json.loads(response.read()) if response.status == 200 else None
+            body = response.read()
+            page = json.loads(body) if response.status == 200 else None
     except (HTTPError, OSError, ValueError):
         return None
     if response.status == 404:
         raise MirrorError("no index has a project of this name")
+    if response.status == 403:
+        raise MirrorError(body.decode("utf-8", "replace").strip()[:300])
     if response.status in _TRANSIENT_STATUSES:
         return None
     if response.status != 200:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -63,5 +64,41 @@ def test_pip_and_uv_install_from_two_upstreams(
         assert [f["filename"] for f in json.loads(page.content)["files"]] == [
             "tensor-2.4.0-py3-none-any.whl"
         ]
+    finally:
+        home.run_mirror("down")
+
+
+def test_warm_takes_packages_from_the_indexes_of_their_lock_however_young(
+    tmp_path: Path, program: RunProgram, upstreams: tuple[FaultyUpstream, FaultyUpstream]
+) -> None:
+    default, cpu = upstreams
+    young = default.add_package("young", uploaded=datetime.now(UTC).isoformat())
+    (tensor,) = cpu.projects["tensor"].files.values()
+    home = MirrorHome(tmp_path, program)
+    packages = "".join(
+        f'[[package]]\nname = "{name}"\nversion = "{version}"\n'
+        f'source = {{ registry = "{index.url}" }}\n'
+        f'wheels = [{{ url = "{index.url}x.whl", hash = "sha256:{sha256}" }}]\n'
+        for name, version, index, sha256 in (
+            ("tensor", "2.4.0+cpu", cpu, tensor.sha256),
+            ("young", "1.0", default, young.sha256),
+        )
+    )
+    (tmp_path / "uv.lock").write_text(f"version = 1\n{packages}")
+    try:
+        home.up(
+            *("--upstream", default.url, "--upstream", f"cpu={cpu.url}"),
+            *("--min-age", "7d", "--deny", "helper>9"),
+        )
+        code, explained = home.run_json("explain", "young")
+        assert (code, explained["upstream"]) == (1, "default")
+        assert explained["files"][0]["rule"].startswith("min-age 7d: uploaded ")
+        code, report = home.run_json("warm", str(tmp_path / "uv.lock"))
+        assert (code, report["files"], report["misses"]) == (0, 2, [])
+        assert default.request_counts["/simple/tensor/"] == 0
+        code, explained = home.run_json("explain", "young==1.0")
+        assert (code, explained["files"][0]["rule"]) == (0, "")
+        rows = home.run_mirror("explain", "helper").stdout.split("\n")
+        assert [row.split() for row in rows if "not asked" in row] == [["not", "asked", "cpu"]]
     finally:
         home.run_mirror("down")

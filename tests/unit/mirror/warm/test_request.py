@@ -63,3 +63,21 @@ def test_parses_the_latest_message_of_a_log() -> None:
     assert parse_latest_progress("\n".join(lines)) == second
     lines.append(json.dumps({"report": dump(report)}))
     assert parse_latest_progress("\n".join(lines)) == report
+
+
+def test_a_package_is_taken_from_the_upstream_that_its_lock_names() -> None:
+    pins = [
+        PinnedDistribution(name="tensor", specifier="==1", registry="https://cpu.example/simple"),
+        PinnedDistribution(name="lib", specifier="==1", registry="https://gone.example/simple/"),
+        PinnedDistribution(name="plain"),
+    ]
+    upstreams = {"https://cpu.example/simple/": "cpu", "https://a.example/": "default"}
+    request, _ = build_warm_request(pins, TARGET, upstreams)
+    assert [(r.name, r.upstream) for r in request.releases] == [
+        ("tensor", "cpu"),
+        ("lib", ""),
+        ("plain", ""),
+    ]
+    assert WarmRequest.from_bytes(request.to_bytes()) == request
+    document = json.loads(gzip.decompress(request.to_bytes()))
+    assert [release.get("upstream") for release in document["wanted"]] == ["cpu", None, None]

@@ -130,3 +130,21 @@ def test_retries_until_the_time_is_over(
         report, _ = run_warm(index, RequestedRelease(name="lib"))
     assert [miss.name for miss in report.misses] == ["lib"]
     assert index.request_counts["/simple/lib/"] > 1
+
+
+def test_asks_the_upstream_of_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
+
+    def read_page(url: str) -> list[worker.IndexFile]:
+        urls.append(url)
+        return []
+
+    monkeypatch.setattr(worker, "_read_page", read_page)
+    releases = (RequestedRelease(name="tensor", upstream="cpu"), RequestedRelease(name="lib"))
+    request = WarmRequest(releases=releases, target=TARGET)
+    index = "http://10.1.2.3:3141/workloads/stable/+simple/"
+    worker.warm(index, request, on_progress=lambda _: None)
+    assert sorted(urls) == [
+        "http://10.1.2.3:3141/+upstream/cpu/+simple/tensor/",
+        "http://10.1.2.3:3141/workloads/stable/+simple/lib/",
+    ]
