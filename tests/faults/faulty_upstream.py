@@ -5,13 +5,14 @@ Use it healthy as well: it counts requests and can be as slow as a test needs.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +44,25 @@ class FaultyFile:
         self.sha256 = self.sha256 or hashlib.sha256(self.content).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """A request that the index has received. The names of its headers are in lower case."""
+
+    path: str
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class PageHttp:
+    """How the index answers requests of pages, as real indexes do in part."""
+
+    has_etags: bool = False
+    is_gzip: bool = False  # if the client accepts it
+    moved_to: str = ""  # pages are below this path, and redirected to there
+    retry_after: str = ""  # of a 429 that the next ``limited`` requests get
+    limited: int = 0
+
+
 @dataclass(slots=True)
 class FaultyProject:
     """A project with its files by name."""
@@ -64,6 +84,8 @@ class FaultyUpstream:
         self.chunk_delay = 0.0
         self.is_html_only = False  # as static indexes: relative links, no upload times
         self.request_counts: Counter[str] = Counter()
+        self.requests: list[RecordedRequest] = []
+        self.http = PageHttp()
         self._lock = threading.Lock()
         self._release = threading.Event()  # ends all stalled answers
         self._server: ThreadingHTTPServer | None = None
@@ -106,6 +128,8 @@ class FaultyUpstream:
         """Make the index healthy and fast, and forget the requests."""
         self.fault = ""
         self.chunk_delay = 0.0
+        self.http = PageHttp()
+        self.requests.clear()
         self.request_counts.clear()
 
     def start(self) -> None:
@@ -171,9 +195,21 @@ class FaultyUpstream:
                 for filler in fillers:
                     filler.close()
 
-    def count_request(self, path: str) -> None:
+    def record_request(self, path: str, headers: Mapping[str, str]) -> None:
         with self._lock:
             self.request_counts[path] += 1
+            lowered = {name.lower(): value for name, value in headers.items()}
+            self.requests.append(RecordedRequest(path, lowered))
+
+    def takes_limited(self) -> bool:
+        """Return whether this request of a page is one too many."""
+        with self._lock:
+            self.http.limited -= 1
+            return self.http.limited >= 0
+
+    def find_requests(self, path: str) -> list[RecordedRequest]:
+        """Return the requests of a path, the oldest first."""
+        return [request for request in self.requests if request.path == path]
 
     def find_project(self, filename: str) -> str:
         """Return the name of the project with this file."""
@@ -198,7 +234,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         upstream = self.owner
-        upstream.count_request(self.path)
+        upstream.record_request(self.path, dict(self.headers.items()))
         fault = upstream.fault
         if fault == "stalled":
             upstream.stall(120)
@@ -227,12 +263,36 @@ class _RequestHandler(BaseHTTPRequestHandler):
         elif parts[0] == "simple":
             if project.delay:
                 upstream.stall(project.delay)
-            if upstream.is_html_only:
-                self._send(200, "text/html", self._render_html(project, parts[1]))
-            else:
-                self._send(200, SIMPLE_JSON, self._render_page(parts[1], project))
+            self._send_page(parts[1], project)
+        elif parts[0] == upstream.http.moved_to.strip("/"):
+            self._send_page(parts[1], project, is_moved=True)
         else:
             self._send_file(project, parts[2])
+
+    def _send_page(self, name: str, project: FaultyProject, *, is_moved: bool = False) -> None:
+        http = self.owner.http
+        if self.owner.takes_limited():
+            self._send(429, "text/plain", b"too many", {"Retry-After": http.retry_after})
+            return
+        if http.moved_to and not is_moved:
+            self._send(301, "text/plain", b"", {"Location": f"{http.moved_to}{name}/"})
+            return
+        accept = self.headers.get("Accept", "*/*")
+        is_json = SIMPLE_JSON in accept or "*/*" in accept
+        if self.owner.is_html_only or not is_json:
+            content_type, body = "text/html", self._render_html(project, name)
+        else:
+            content_type, body = SIMPLE_JSON, self._render_page(name, project)
+        headers = {}
+        if http.has_etags:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+            if self.headers.get("If-None-Match") == headers["ETag"]:
+                self._send(304, content_type, b"", headers)
+                return
+        if http.is_gzip and "gzip" in self.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body)
+        self._send(200, content_type, body, headers)
 
     def _render_page(self, name: str, project: FaultyProject) -> bytes:
         files = []
@@ -279,11 +339,16 @@ class _RequestHandler(BaseHTTPRequestHandler):
                     self.owner.stall(delay)
                 self.wfile.write(content[start : start + chunk])
 
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
+    def _send(
+        self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             self.send_response(status)
             self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
+            if status != 304:
+                self.send_header("Content-Length", str(len(body)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
