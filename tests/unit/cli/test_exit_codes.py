@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +12,12 @@ import pytest
 import yaml
 
 from cli.mirror import mirror
-from deploy.fix_registry import build_engine
-from deploy.lifecycle import connect
-from deploy.lifecycle.publish import publish_environment
-from mirror.client import UploadResult
-from mirror.core.errors import RefusedError
 from mirror.core.wait import Deadline
-from mirror.lock_urls import IndexAddresses
-from tests.kubernetes_api import MemoryApi, Rule
-from tests.kubernetes_api.controllers import collect_garbage, end_pods, run_stateful_set_pods
+from tests.kubernetes_api import Rule
 from tests.kubernetes_api.store import ObjectStore
-from tests.unit.cli.memory_lab import apply_dns_fix
 from tests.unit.cli.run_command import CommandResult, run_command
-from tests.unit.cli.whole_cluster import WholeClusterLab, run_whole_cluster
+from tests.unit.cli.running_mirror import LOCK, end_verify_pods, prepare_store, run_mirror
+from tests.unit.cli.whole_cluster import WholeClusterLab
 from tests.wheels import make_wheel
 
 COMMANDS = mirror.list_commands(click.Context(mirror))
@@ -46,6 +36,7 @@ SUCCESS = {
     "warm": "warm requests --detach",
     "add": "add acme-1.0-py3-none-any.whl",
     "reserve": "reserve acme",
+    "explain": "explain requests",
     "list": "list",
     "verify": "verify",
     "doctor": "doctor",
@@ -54,103 +45,20 @@ SUCCESS = {
     "completion": "completion bash",
 }
 WITH_CLUSTER = [name for name in COMMANDS if name not in {"completion", "manifests"}]
-WITH_FAKE_INDEX = {"add", "reserve", "list", "lock"}
-CONTROLLERS = (run_stateful_set_pods, collect_garbage, end_pods)
-LOCK = 'version = 1\nrequires-python = ">=3.12"\n'
-
-
-class AnsweringIndex:
-    """The mirror's index, in which a wheel of project `taken` has other bytes."""
-
-    def get_server_version(self) -> str:
-        return "6.0.0"
-
-    def read_stats(self, *_: object) -> None:
-        return None
-
-    def reserve_name(self, name: str) -> bool:
-        return name != "taken"
-
-    def list_private_projects(self) -> tuple[()]:
-        return ()
-
-    def list_cached_projects(self) -> tuple[()]:
-        return ()
-
-    def upload(self, path: Path) -> UploadResult:
-        if path.name.startswith("taken"):
-            raise RefusedError(f"{path.name} is there with other bytes", why="w", next_step="n")
-        return UploadResult(filename=path.name, sha256="0" * 64, outcome="added")
+WITH_FAKE_INDEX = {"add", "explain", "reserve", "list", "lock"}
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
-    """What a mirror that runs, with an attached workload and a fix, has in the cluster."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch, run_whole_cluster(folder, patch) as lab:
-        lab.api.after_write += CONTROLLERS
-        lab.install()
-        lab.api.seed(COREDNS_POD)
-        publish_environment(lab.cluster, "pypi-mirror", ["shop"])
-        lab.list_writes_of("attach", "deployment/attached", "-n", "shop", "--yes")
-        apply_dns_fix(build_engine(lab.cluster))
-        return lab.api.store
+def store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
+    return prepare_store(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture
 def lab(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: ObjectStore
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: ObjectStore
 ) -> Iterator[WholeClusterLab]:
-    """That cluster, and an index that answers."""
-
-    @contextmanager
-    def open_client(*_: object, **__: object) -> Iterator[AnsweringIndex]:
-        yield AnsweringIndex()
-
-    addresses = IndexAddresses("https://index.example/simple/", "https://files.example/")
-    with run_whole_cluster(tmp_path, monkeypatch) as lab:
-        lab.api.store = deepcopy(prepared)
-        lab.api.after_write += [*CONTROLLERS, end_verify_pods()]
-        lab.api.logs["pypi-mirror", "pypi-mirror-0", "devpi"] = "started\n"
-        for command in ("add", "reserve", "list"):
-            monkeypatch.setattr(f"cli.commands.{command}.open_index", open_client)
-        monkeypatch.setattr(connect, "open_client", open_client)
-        monkeypatch.setattr("cli.commands.lock.read_addresses", lambda *_: (addresses, addresses))
-        monkeypatch.chdir(tmp_path)
-        for name in ("acme", "taken"):
-            make_wheel(tmp_path, name, "1.0", "")
-        Path("uv.lock").write_text(LOCK)
+    with run_mirror(store, tmp_path, monkeypatch) as lab:
         yield lab
-
-
-COREDNS_POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {
-        "name": "coredns-1",
-        "namespace": "kube-system",
-        "labels": {"k8s-app": "kube-dns"},
-    },
-    "spec": {"nodeName": "ra", "containers": [{"name": "coredns", "image": "dns:1"}]},
-    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-}
-
-
-def end_verify_pods(*flaws: dict[str, Any]) -> Callable[[MemoryApi], None]:
-    """Return a controller that ends the pods of `mirror verify` with a report."""
-    report = {"files": 1, "size": 1, "unknown": 0, "flaws": list(flaws), "seconds": 0.1}
-
-    def end(api: MemoryApi) -> None:
-        for pod in api.list_objects("Pod"):
-            name = pod["metadata"]["name"]
-            is_over = pod.get("status", {}).get("phase") == "Succeeded"
-            if name.startswith("pypi-mirror-verify-") and not is_over:
-                ended = {"name": "probe", "state": {"terminated": {"exitCode": 0}}}
-                pod["status"] = {"phase": "Succeeded", "containerStatuses": [ended]}
-                api.store.put(api.find_resource(pod), pod)
-                api.logs["pypi-mirror", name, "probe"] = json.dumps({"report": report})
-
-    return end
 
 
 def test_every_command_is_tested() -> None:
