@@ -161,7 +161,7 @@ def _prepare(
     nodes = check_cluster(cluster, settings)
     check_admission(cluster, settings)
     ca_map = cluster.get("ConfigMap", CA_MAP, request.namespace)  # of an earlier `mirror up`
-    ca_pem = request.ca_pem or (ca_map["data"]["ca.crt"] if ca_map else None)
+    ca_pem = request.ca_pem or ((ca_map or {}).get("data") or {}).get("ca.crt")
     if dry_run:
         reference = image.predict_reference(cluster, image_request, old_record.image, progress)
         is_chosen = False

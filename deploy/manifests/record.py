@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import IPv4Address
 from typing import Any
 
 from deploy.manifests.mirror_objects import render_config_map
-from deploy.manifests.model import RECORD_MAP, Object
+from deploy.manifests.model import RECORD_MAP, ClusterSettings, Object
 from mirror.core.errors import RefusedError
 from mirror.settings import DEFAULT_PORT, Endpoint
 
 _KEY = "record.json"
+# what the options of `mirror up` set
+_SETTINGS = {each.name for each in fields(ClusterSettings)} - {
+    *("image", "image_is_0_1", "namespace", "ca_pem", "cluster_ip", "cluster_cidrs"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ def parse_record(config_map: Object | None, namespace: str) -> MirrorRecord:
         document = json.loads(config_map["data"][_KEY])
         record = MirrorRecord(**{**document, "published": tuple(document.get("published", ()))})
         _ = record.endpoint
+        _check_types(record)
     except (KeyError, ValueError, TypeError) as error:
         raise RefusedError(
             f"cannot read the mirror's record (ConfigMap {namespace}/{RECORD_MAP})",
@@ -58,6 +63,29 @@ def parse_record(config_map: Object | None, namespace: str) -> MirrorRecord:
             next_step="restore it; or, if no workload uses the mirror yet, delete the ConfigMap",
         ) from error
     return record
+
+
+def _check_types(record: MirrorRecord) -> None:
+    """Raise TypeError for what `mirror up` never records: whoever edits the namespace may."""
+    _require(_is_port(record.port), "port", record.port)
+    _require(isinstance(record.image, str | None), "image", record.image)
+    _require(all(isinstance(name, str) for name in record.published), "published", record.published)
+    _require(isinstance(record.settings, dict), "settings", record.settings)
+    for name, value in record.settings.items():
+        is_known = name in _SETTINGS
+        is_text = value is None or isinstance(value, str | bool)
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        right = is_text or is_list or (name in {"port", "node_port"} and _is_port(value))
+        _require(is_known and right, f"settings.{name}", value)
+
+
+def _is_port(value: Any) -> bool:
+    return type(value) is int and 0 < value < 65536
+
+
+def _require(condition: bool, name: str, value: Any) -> None:
+    if not condition:
+        raise TypeError(f"{name} cannot be {value!r}")
 
 
 def render_record(namespace: str, record: MirrorRecord) -> Object:
