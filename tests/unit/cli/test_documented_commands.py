@@ -62,8 +62,14 @@ def parse(line: str) -> tuple[str, list[str]]:
             raise click.UsageError(f"no command {name}")
         command = found
     given = getattr(command, "words", list)(rest)
-    _, arguments, _ = command.make_parser(click.Context(command)).parse_args(given)
-    return name, arguments
+    context = click.Context(command)
+    values, rest, _ = command.make_parser(context).parse_args(given)
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            value = values.get(parameter.name or "")
+            found = value if isinstance(value, list | tuple) else [value]
+            rest += [each for each in found if isinstance(each, str)]  # else a mark of click's
+    return name, rest
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
