@@ -67,8 +67,8 @@ def parse(line: str) -> tuple[str, list[str]]:
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             value = values.get(parameter.name or "")
-            found = value if isinstance(value, list | tuple) else [value]
-            rest += [each for each in found if isinstance(each, str)]  # else a mark of click's
+            given = value if isinstance(value, list | tuple) else [value]
+            rest += [each for each in given if isinstance(each, str)]  # else a mark of click's
     return name, rest
 
 

@@ -30,7 +30,9 @@ _BACKTICKS = re.compile(r"`((?:mirror|build-image|kubectl) [^`]*)`")
 _SEPARATORS = re.compile(r"; |: | && | \|\| | \| |,? or |, |\n| #| \(")
 _START = re.compile(r"(?:sudo )?(?:mirror|build-image|kubectl) ")
 # the rest of a sentence after a command
-_PROSE = re.compile(r"\s(?:(?:and|removes|restarts|restores|says|shows|keeps|undoes|first|again)\b.*|instead$)")
+_PROSE = re.compile(
+    r"\s(?:(?:and|removes|restarts|restores|says|shows|keeps|undoes|first|again)\b.*|instead$)"
+)
 
 
 def read_text(node: ast.AST) -> str | None:
