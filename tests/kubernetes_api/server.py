@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ class _MemoryServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # doctor opens dozens of connections at once
     api: MemoryApi
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing about a client that is gone, e.g. after Ctrl-C."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _MemoryApiHandler(BaseHTTPRequestHandler):
