@@ -127,6 +127,8 @@ def advise_on_failure(
         case Cause.FILE:
             return _advise_on_file(error.path or _find_path(error.text), subject, folder, templates)
         case Cause.MODULE:
+            if advice := _advise_on_missing_name(error.text, subject):
+                return advice
             missing = error.name or _find_module(error.text)
             return _advise_on_module(missing, subject, is_start)
         case Cause.PROGRAM:
@@ -223,6 +225,18 @@ def _advise_on_file(path: str, subject: str, folder: str, templates: Mapping[str
         text=f"{subject} needs the file {place}: add it to the project (.dockerignore may leave it "
         "out), or, if it is mounted at run time, give the proof a copy with the recipe's "
         "proof_files"
+    )
+
+
+def _advise_on_missing_name(text: str, subject: str) -> Advice | None:
+    """Return what to do about a name that a module of another distribution does not have."""
+    found = re.search(r"cannot import name '(\w+)' from '([\w.]+)'", text)
+    top = found[2].partition(".")[0] if found else ""
+    if found is None or top == subject.partition(".")[0]:
+        return None
+    return Advice(
+        text=f"{subject} needs {found[1]} of {found[2]}, which the installed version of {top} does "
+        f"not have: limit the version of {top}, and lock again"
     )
 
 

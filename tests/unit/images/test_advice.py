@@ -137,6 +137,21 @@ def test_a_missing_module_names_what_has_it(name: str, part: str) -> None:
     assert bool(advice.changes) is (part == "add the distribution that has it")
 
 
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("cannot import name 'url_quote' from 'werkzeug.urls' (/app/…)", "limit the version of"),
+        ("cannot import name 'x' from 'app.own' (/app/…)", "add the distribution that has it"),
+        ("cannot import name 'x' from partially initialized module 'a'", "add the distribution"),
+    ],
+)
+def test_a_missing_name_is_a_matter_of_versions(text: str, part: str) -> None:
+    error = RaisedError(type="ImportError", text=text)
+    failure = Failure(cause=Cause.MODULE, error=error)
+    advice = advise_on_failure(failure, subject="app.main", folder="/app", templates={})
+    assert part in advice.text
+
+
 def test_an_address_to_listen_on_is_no_service() -> None:
     error = RaisedError(type="", text="Invalid address: ('::1', 8000)")
     failure = Failure(cause=Cause.ADDRESS, error=error)
