@@ -184,7 +184,7 @@ def classify_error(error: RaisedError, allowed: Sequence[str] = ()) -> Cause | N
     if any(not is_allowed(host, allowed) for host in _URL_HOST.findall(error.text)):
         return Cause.DOWNLOAD if _classify_text(error.text) else None
     if "ModuleNotFoundError" not in names and (cause := _classify_text(error.text)) in (
-        *(Cause.ADDRESS, Cause.LIBRARY, Cause.DOWNLOAD),
+        *(Cause.LIBRARY, Cause.DOWNLOAD),
     ):
         return cause
     if cause := _classify_type(error):
