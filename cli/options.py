@@ -19,7 +19,7 @@ from cli.program import TYPED
 from mirror.core.errors import InputError
 from mirror.core.wait import Deadline
 from mirror.policy import check_age, check_rule
-from mirror.settings import check_dns_label, check_port
+from mirror.settings import check_dns_label, check_host_name, check_port
 from mirror.upstreams import check_pin, check_upstream, split_option
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class MirrorOptions:
     min_age: str | None
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    allow_host: tuple[str, ...]
     ca_bundle: Path | None
     size: str | None
     storage_class: str | None
@@ -117,13 +118,14 @@ class MirrorOptions:
     def list_given(self) -> dict[str, Any]:
         """Return the given ones by name, without the CA bundle."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("ca_bundle", "upstream", "pin", "allow", "deny"):
+        for name in ("ca_bundle", "upstream", "pin", "allow", "deny", "allow_host"):
             del values[name]
         upstreams = split_option(self.upstream) if self.upstream else {}
         lists = {
             "pins": _read_list(self.pin),
             "allow": _read_list(self.allow),
             "deny": _read_list(self.deny),
+            "allow_hosts": _read_list(self.allow_host),
         }
         return {**given_options(values), **upstreams, **given_options(lists)}
 
@@ -256,6 +258,13 @@ def mirror_options(function: F) -> F:
             type=Checked("rule", check_list_entry(check_rule)),
             metavar="RULE",
             help="Hide these public projects or versions; repeatable. '' denies none.",
+        ),
+        click.option(
+            "--allow-host",
+            multiple=True,
+            type=Checked("host", check_list_entry(check_host_name)),
+            metavar="HOST",
+            help="Also answer under this name, such as an Ingress's; repeatable. '' removes all.",
         ),
         click.option(
             "--ca-bundle",

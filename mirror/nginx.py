@@ -111,6 +111,7 @@ def render_config(
     health: str | None = None,
     user: str | None = None,
     has_rules: bool = False,
+    allowed_hosts: Sequence[str] = (),
 ) -> str:
     """Render nginx.conf.
 
@@ -118,6 +119,7 @@ def render_config(
     folder for temporary files. ``user`` is for a master process that runs as root: its workers
     would run as nobody, who cannot read the data. ``has_rules``: several upstreams or a
     policy decide what a page is; if the cache is down, only those that it published are sent.
+    ``allowed_hosts`` are names besides those of the cluster, such as an Ingress's.
 
     Requests for a name with a marker go to devpi. All others are answered with a file on the
     volume; if it is missing or expired, the cache is asked and names one. nginx caches no pages,
@@ -157,8 +159,11 @@ def render_config(
         '    geo $dollar { default "$"; }',  # a path may hold one, and nothing quotes it
         *_render_map("$http_accept $form", _FORMS),
         "    map $form $stored_form { default html; json json; }",
-        *_render_map("$http_host $is_known_host", _KNOWN_HOSTS),
+        *_render_map(
+            "$http_host $is_known_host", (*_KNOWN_HOSTS, *map(_match_host, allowed_hosts))
+        ),
         *_render_map("$http_user_agent $is_counted", _COUNTED_AGENTS),
+        *_render_map("$http_accept $wants_html", ("default 0", r'"~*(?:^|,)\s*text/html" 1')),
         *(_render_health_server(health) if health else ()),
         "    server {",
         f"        listen {listen} backlog=4096;",
@@ -171,6 +176,15 @@ def render_config(
         "        proxy_max_temp_file_size 0;",
         "        proxy_next_upstream off;",
         *_render_location("/", *_DEVPI),
+        # a browser gets our page, devpi's clients the list of users
+        *_render_location(
+            "= /",
+            "if ($is_known_host = 0) { return 421; }",
+            "if ($wants_html) { return 418; }",
+            "error_page 418 = @home",
+            *_DEVPI[1:],
+        ),
+        *_render_location("@home", *_CACHE, "proxy_set_header X-Mirror-Host $http_host"),
         *_render_location("@devpi", *_DEVPI),
         *_render_location(
             "@public",
@@ -279,6 +293,12 @@ def render_config(
         "",
     )
     return "\n".join(lines)
+
+
+def _match_host(name: str) -> str:
+    """Return the entry of a map that allows a host name with any port."""
+    escaped = name.replace(".", r"\.")
+    return f'"~*^{escaped}(?::[0-9]+)?$" 1'
 
 
 def _quote(path: PurePath, suffix: str = "") -> str:

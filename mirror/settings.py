@@ -86,6 +86,18 @@ def check_index_url(url: str) -> str:
     return url
 
 
+def check_host_name(value: str) -> str:
+    """Return the value if it is a host name in lower case, else raise InputError."""
+    labels = value.split(".")
+    if len(value) > 253 or not all(_DNS_LABEL.match(label) for label in labels):
+        raise InputError(
+            f"not a host name: {value[:80]!r}",
+            why="a host name has labels of lower-case letters, digits and '-', without a port",
+            next_step="give one such as packages.corp.example",
+        )
+    return value
+
+
 def check_dns_label(value: str, what: str) -> str:
     """Return the value if it is a Kubernetes name (RFC 1123 label), else raise InputError."""
     if not _DNS_LABEL.match(value):

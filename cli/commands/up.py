@@ -159,7 +159,16 @@ def _show_plan(
         click.echo("\nnothing was written; -o yaml shows the objects")
 
 
-_LOCAL_OPTIONS = {"port", "upstream", "upstreams", "pins", "min_age", "allow", "deny"}
+_LOCAL_OPTIONS = {
+    "port",
+    "upstream",
+    "upstreams",
+    "pins",
+    "min_age",
+    "allow",
+    "deny",
+    "allow_hosts",
+}
 
 
 def _refuse_with_local(options: Mapping[str, Any]) -> None:

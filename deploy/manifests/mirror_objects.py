@@ -73,6 +73,7 @@ def render_proxy_config(settings: ClusterSettings) -> Object:
         scratch=TMP_DIR,
         health=f"0.0.0.0:{nginx.HEALTH_PORT}",
         has_rules=not settings.rules.are_plain,
+        allowed_hosts=settings.allow_hosts,
     )
     return render_config_map(settings.namespace, PROXY_MAP, {"nginx.conf": config})
 

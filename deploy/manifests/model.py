@@ -39,6 +39,7 @@ class ClusterSettings:
     min_age: str | None = None  # of public files, such as 7d
     allow: Sequence[str] = ()  # public projects, their patterns or versions
     deny: Sequence[str] = ()
+    allow_hosts: Sequence[str] = ()  # host names of an Ingress
     ca_pem: str | None = None
     cluster_ip: str | None = None  # None: the cluster chooses
     cluster_cidrs: tuple[str, ...] = ()  # the mirror may not connect to these

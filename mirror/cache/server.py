@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from mirror.cache.errors import NotFoundError, PolicyError, UnavailableError
 from mirror.cache.explain import explain_project
 from mirror.cache.file_cache import WHOLE_FILE_WAIT, Download
+from mirror.cache.home_page import CONTENT_POLICY, render_home_page
 from mirror.cache.metrics import CONTENT_TYPE, CacheMetrics
 from mirror.cache.names import is_distribution_filename, is_file_folder, is_normalized
 from mirror.cache.negotiation import choose_form
@@ -96,6 +97,8 @@ class CacheServer:
         parts = unquote(path).strip("/").split("/")
         if parts == ["healthz"]:
             return web.Response(text="ok")
+        if parts == [""]:
+            return await self._send_home_page(request)
         if parts == ["+mirror", "status"]:
             self._service.status_requests += 1
             loop = asyncio.get_running_loop()
@@ -125,6 +128,28 @@ class CacheServer:
         if len(parts) == 5 and parts[0] == PACKAGES_PATH:
             return await self._send_package(request, base, parts[1:])
         raise NotFoundError("no such page")
+
+    async def _send_home_page(self, request: web.Request) -> web.StreamResponse:
+        """Send the mirror's own page; nginx says under which name it was asked for."""
+        service = self._service
+        loop = asyncio.get_running_loop()
+        status, projects = await loop.run_in_executor(None, service.describe)
+        host = request.headers.get("X-Mirror-Host", "")
+        page = render_home_page(
+            root_url=f"http://{host}",
+            status=status,
+            projects=projects,
+            query=request.query.get("q", ""),
+        )
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": CONTENT_POLICY,
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }
+        body = page.encode("utf-8", "replace")
+        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
     async def _respond_for_upstream(
         self, request: web.Request, upstream: str, parts: list[str]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from mirror.cache.file_cache import FileCache
+from mirror.cache.home_page import ListedProject
 from mirror.cache.page_cache import PageCache
 from mirror.cache.page_policy import PagePolicy
 from mirror.cache.page_store import PageStore
@@ -17,8 +21,11 @@ from mirror.cache.upstream import UpstreamClient
 from mirror.core.codec import dump
 from mirror.policy import Policy
 from mirror.settings import DEFAULT_UPSTREAM
+from mirror.store.inventory import list_cached_projects
 from mirror.upstreams import UPSTREAM_PATH
-from mirror.volume import FRESH, upstream_folder
+from mirror.volume import FRESH, PRIVATE, upstream_folder
+
+_DESCRIPTION_AGE = 10.0  # seconds
 
 
 class CacheService:
@@ -38,6 +45,9 @@ class CacheService:
         self.scrubber = scrubber
         self.request_log = request_log or RequestLog(None)
         self.status_requests = 0  # since the start
+        self._description_lock = Lock()
+        self._described_at = float("-inf")
+        self._description: tuple[dict[str, object], list[ListedProject]] = ({}, [])
         base = next((u for u in upstreams if u.name == DEFAULT_UPSTREAM), upstreams[0])
         page_policy = PagePolicy(policy, root) if policy and not policy.is_empty else None
         self.upstreams = [_open_upstream(root, c, base, page_policy) for c in upstreams]
@@ -60,6 +70,26 @@ class CacheService:
         hits = log.hits["page"] + log.hits["file"]
         counts = {f"{kind}s": log.count(kind) for kind in ("page", "file")}
         return {"served": {**counts, "private": log.count("private"), "hits": hits}}
+
+    def describe(self) -> tuple[dict[str, object], list[ListedProject]]:
+        """Return the status and all projects, at most 10 s old: both walk through the volume."""
+        with self._description_lock:
+            if time.monotonic() - self._described_at > _DESCRIPTION_AGE:
+                self._description = (self.status(), self._list_projects())
+                self._described_at = time.monotonic()
+            return self._description
+
+    def _list_projects(self) -> list[ListedProject]:
+        """Return private projects, then cached ones that no private one hides."""
+        private: set[str] = set()
+        with suppress(OSError):
+            private = {marker.name for marker in (self.root.parent / PRIVATE).iterdir()}
+        listed = [ListedProject(name, True) for name in sorted(private)]
+        return listed + [
+            ListedProject(project.name, False, project.files, project.size)
+            for project in list_cached_projects(self.root)
+            if project.name not in private
+        ]
 
     def count_contents(self) -> dict[str, int]:
         """Count the pages, the files and their bytes of all upstreams."""

@@ -116,6 +116,7 @@ class LocalServices:
             scratch=scratch,
             user="root" if os.getuid() == 0 else None,
             has_rules=not settings.rules.are_plain,
+            allowed_hosts=settings.allow_hosts,
         )
         write_atomically(config, text)
         self.processes.start("nginx", nginx.build_argv(program, scratch, config))

@@ -14,7 +14,7 @@ from mirror.core.codec import load
 from mirror.core.errors import InputError, MirrorError
 from mirror.index_rules import IndexRules
 from mirror.local.processes import write_atomically
-from mirror.settings import DEFAULT_PORT, Endpoint, check_index_url, check_port
+from mirror.settings import DEFAULT_PORT, Endpoint, check_host_name, check_index_url, check_port
 
 _APP = "pypi-mirror"
 
@@ -85,10 +85,13 @@ class LocalSettings:
     min_age: str | None = None  # of public files, such as 7d
     allow: tuple[str, ...] = ()  # public projects, their patterns or versions
     deny: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()  # host names under which private packages are served
     ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.rules
+        for name in self.allow_hosts:
+            check_host_name(name)
         check_port(self.port)
         if self.upstream is not None:
             check_index_url(self.upstream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,7 +68,13 @@ class NginxStand:
 
 
 @contextmanager
-def run_nginx(data: Path, scratch: Path, cache_port: int | None = None) -> Iterator[NginxStand]:
+def run_nginx(
+    data: Path,
+    scratch: Path,
+    cache_port: int | None = None,
+    *,
+    allowed_hosts: Sequence[str] = (),
+) -> Iterator[NginxStand]:
     """Run nginx for the length of a block; ``cache_port`` is that of a real cache."""
     for folder in (*volume.PUBLIC_FOLDERS, f"../{volume.PRIVATE}"):
         (data / volume.PUBLIC / folder).mkdir(parents=True, exist_ok=True)
@@ -85,6 +91,7 @@ def run_nginx(data: Path, scratch: Path, cache_port: int | None = None) -> Itera
             data=data,
             scratch=scratch,
             user="root",
+            allowed_hosts=allowed_hosts,
         )
     )
     with subprocess.Popen(

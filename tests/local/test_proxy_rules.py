@@ -168,3 +168,25 @@ def test_logs_each_request_of_a_client_with_its_kind(tmp_path: Path) -> None:
             "page 200 7 -",
             "private 200 5 200",
         ]
+
+
+def test_answers_under_the_name_of_an_ingress(tmp_path: Path) -> None:
+    hosts = ("packages.corp.example",)
+    with run_nginx(tmp_path / "data", tmp_path / "scratch", allowed_hosts=hosts) as stand:
+        (stand.data / "private/ours").touch()
+        page = "/workloads/stable/+simple/ours/"
+        for name in ("packages.corp.example", "Packages.Corp.Example:8443"):
+            assert stand.get(page, Host=name).text == "devpi"
+        for name in ("packagesxcorp.example", "a.packages.corp.example", "packages.corp.example.x"):
+            assert stand.get(page, Host=name).status_code == 421
+
+
+def test_the_root_is_a_page_for_browsers_and_devpis_for_its_clients(proxy: NginxStand) -> None:
+    browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+    assert proxy.get("/?q=x", Accept=browser).text == "cache"
+    ((path, headers),) = proxy.cache.requests
+    assert path == "/?q=x"
+    assert headers["x-mirror-host"] == proxy.url.removeprefix("http://")
+    for accept in ("application/json", "*/*", ""):
+        assert proxy.get("/", Accept=accept).text == "devpi"
+    assert proxy.get("/", Accept=browser, Host="evil.example").status_code == 421
