@@ -61,7 +61,7 @@ def _require(condition: object) -> None:
 def _check_script(text: str, depth: int) -> None:
     _require(depth <= _MAX_DEPTH)
     text = text.replace("\\\n", "")
-    text = re.sub(r"&>(?= ?/dev/null)", ">", re.sub(r"2>&1\b", "", text))
+    text = re.sub(r"&>(?= ?/dev/null)", ">", re.sub(r"(?<=\s)2>&1(?=\s|;|$)", "", text))
     # a comment without quotes is harmless wherever the line is, even inside a quoted text
     lines = [line for line in text.split("\n") if not _COMMENT.fullmatch(line)]
     text = "\n".join(lines)

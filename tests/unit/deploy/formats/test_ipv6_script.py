@@ -105,6 +105,7 @@ HARMFUL = [
     "echo 1 > $f",
     "echo kernel.core_pattern=x | tee -a /etc/sysctl.conf",
     "echo kernel.core_pattern=x >> /etc/sysctl.conf",
+    f"sh -c 'echo {OFF} >> /etc/sysctl.conf'2>&1",
     f"echo '{OFF}\nkernel.core_pattern=x' >> /etc/sysctl.conf",
     f"echo {OFF} > /etc/sysctl.conf",
     f"echo {OFF} > /etc/sysctl.d/10-network-security.conf",
