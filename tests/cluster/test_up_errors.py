@@ -37,14 +37,6 @@ def write_kubeconfig_for_port(mirror_lab: MirrorLab, folder: Path, port: int) ->
     return str(path)
 
 
-def test_up_fails_without_a_cluster(mirror_lab: MirrorLab, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    kubeconfig = write_kubeconfig_for_port(mirror_lab, tmp_path, port)
-    messages = ("does not answer", str(port))
-    mirror_lab.expect_up_to_fail("--kubeconfig", kubeconfig, code=3, messages=messages)
-
-
 def test_up_gives_up_on_an_api_server_that_never_answers(
     mirror_lab: MirrorLab, tmp_path: Path
 ) -> None:
@@ -53,20 +45,6 @@ def test_up_gives_up_on_an_api_server_that_never_answers(
         kubeconfig = write_kubeconfig_for_port(mirror_lab, tmp_path, port)
         messages = ("does not answer",)
         mirror_lab.expect_up_to_fail("--kubeconfig", kubeconfig, code=3, messages=messages)
-
-
-def test_up_fails_without_a_kubeconfig(mirror_lab: MirrorLab, tmp_path: Path) -> None:
-    missing = str(tmp_path / "none")
-    mirror_lab.expect_up_to_fail(
-        "--kubeconfig", missing, code=3, messages=("no cluster to talk to", "--local")
-    )
-
-
-def test_up_lists_the_contexts_for_an_unknown_one(mirror_lab: MirrorLab) -> None:
-    active = mirror_lab.lab.kubectl("config", "current-context").strip()
-    mirror_lab.expect_up_to_fail(
-        "--context", "prod", code=3, messages=("no context 'prod'", active)
-    )
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids="-".join)
