@@ -55,8 +55,9 @@ class PreviousVersion:
 
 def ensure_previous_version() -> PreviousVersion:
     """Install the previous version and build its image; both are cached."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    environment = ensure_cached(f"previous/{COMMIT}-{python}", _install)
+    # it refers to the libraries of this environment
+    key = digest(COMMIT, sysconfig.get_path("purelib"))
+    environment = ensure_cached(f"previous/{key}", _install)
     key = digest(COMMIT, ensure_base_image().name)
     previous = PreviousVersion(environment, cache_root() / f"images/mirror-previous-{key}.tar")
     ensure_cached(f"images/{previous.archive.name}", partial(_build_image, previous))
