@@ -159,7 +159,7 @@ def _explain_other_server(
     asked = {server for each in servers for server in each}
     if not asked or asked & set(service.addresses):
         return
-    if all(ip_address(server).is_link_local for server in asked):
+    if all(map(_is_link_local, asked)):
         yield Remedy(
             "Check NodeLocal DNSCache: pods ask it on their own node "
             f"({', '.join(sorted(asked))}), before the Service.",
@@ -174,6 +174,13 @@ def _explain_other_server(
             "nodes",
             f"kubectl get --raw /api/v1/nodes/{node}/proxy/configz",
         )
+
+
+def _is_link_local(server: str) -> bool:
+    try:
+        return ip_address(server).is_link_local
+    except ValueError:
+        return False  # resolv.conf may have anything
 
 
 def _answers_pods(evidence: Evidence) -> bool:
