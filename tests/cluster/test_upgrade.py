@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.manifests.agent import RECONCILER_NAME
-from tests.cluster import coredns, reconciler_checks, versions
+from tests.cluster import coredns, reconciler_checks
 from tests.cluster.fix_lab import FixLab
 from tests.cluster.fixtures import START_ERRORS, skip_or_fail
 from tests.cluster.lab import running_lab
@@ -28,34 +28,6 @@ from tests.wheels import make_wheel
 pytestmark = pytest.mark.cluster
 
 FIXES = {"dns", "search-domains", "pod-sysctl", "ippool", "host-sysctl"}
-SYSTEM = "kube-system"
-# what a runbook installed by hand, and `fix host-sysctl --adopt` removes
-RUNBOOK = {
-    "apiVersion": "apps/v1",
-    "kind": "DaemonSet",
-    "metadata": {"name": "disable-ipv6", "namespace": SYSTEM, "labels": {"from": "runbook"}},
-    "spec": {
-        "selector": {"matchLabels": {"app": "disable-ipv6"}},
-        "template": {
-            "metadata": {"labels": {"app": "disable-ipv6"}},
-            "spec": {
-                "hostPID": True,
-                "hostNetwork": True,
-                "terminationGracePeriodSeconds": 0,
-                "tolerations": [{"operator": "Exists"}],
-                "containers": [
-                    {
-                        "name": "disable-ipv6",
-                        "image": versions.BUSYBOX_IMAGE,
-                        "securityContext": {"privileged": True},
-                        # the setting that each node has already: the lab's IPv6 stays
-                        "command": ["sh", "-c", "sysctl net.ipv6.conf.lo.disable_ipv6; sleep 9d"],
-                    }
-                ],
-            },
-        },
-    },
-}
 PROBE = ("--name", "index.example", "--yes")
 
 
@@ -90,23 +62,13 @@ def before(upgrade_lab: FixLab) -> Mapping[str, Any]:
     """Everything that fixes may change, as it was before any fix."""
     kubectl = upgrade_lab.lab.kubectl
     kubectl("create", "namespace", "web")
-    upgrade_lab.lab.apply(RUNBOOK)
     kubectl("-n", "web", "create", "deployment", "backend", "--image=busybox:1", "--replicas=0")
     hosts = {node: upgrade_lab.read_host(node) for node in DEFAULT_NODES}
     return {
-        "runbook": read_runbook(upgrade_lab),
         "hosts": hosts,
         "cluster": upgrade_lab.read_cluster(),
         "backend": upgrade_lab.lab.get("deployment", "backend", "-n", "web")["spec"],
     }
-
-
-def read_runbook(lab: FixLab) -> Mapping[str, Any]:
-    """Return what a rollback restores of the runbook's DaemonSet."""
-    daemon_set = lab.lab.get("daemonset", "disable-ipv6", "-n", SYSTEM)
-    metadata = daemon_set["metadata"]
-    annotations = metadata["annotations"]
-    return {"spec": daemon_set["spec"], "labels": metadata["labels"], "annotations": annotations}
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +93,7 @@ def left_by_previous(
     up = json.loads(mirror("up", "--image", image, "--ca-bundle", str(ca_bundle), "-o", "json"))
     mirror("add", str(wheel))
     mirror("attach", "deployment/backend", "-n", "web", "--ndots", "--yes")
-    mirror("fix", "all", "--adopt", "--keep", *PROBE)
-    assert "disable-ipv6" not in upgrade_lab.lab.kubectl("get", "daemonsets", "-n", SYSTEM)
+    mirror("fix", "all", "--keep", *PROBE)
     assert upgrade_lab.read_cluster() != before["cluster"]
     return {"url": up["url"], "fixed": upgrade_lab.read_cluster(), "image": image}
 
@@ -218,6 +179,5 @@ def test_everything_is_rolled_back(
     for node in DEFAULT_NODES:
         assert upgrade_lab.read_host(node) == before["hosts"][node], node
     assert upgrade_lab.lab.get("deployment", "backend", "-n", "web")["spec"] == before["backend"]
-    assert read_runbook(upgrade_lab) == before["runbook"]
     assert reconciler_checks.list_objects(upgrade_lab.lab) == ""
     assert set(read_states(upgrade_lab).values()) == {"absent"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from deploy.changes.model import Change, Edit, ObjectSpec
 from deploy.fix_registry import build_engine
 from deploy.repair.node_agents import remove_idle_agents
 from mirror.core.errors import RefusedError
+from mirror.merge import encode_spec
 from tests.kubernetes_api import DirectCluster, MemoryApi
 
 SYSTEM = "kube-system"
@@ -21,6 +24,8 @@ RUNBOOK = ObjectSpec(kind="DaemonSet", name="disable-ipv6", namespace=SYSTEM)
 CHANGE = Change(target=RUNBOOK, edit=Edit(fix="host-sysctl"), why="")
 
 
+LEDGER = Path(__file__).parents[2] / "cases" / "ledger" / "version-0.1.0-runbook.json"
+VERSION_0_1_0: Any = json.loads(LEDGER.read_text())
 SCRIPT = "nsenter -t 1 -m -u -n -i sysctl -w net.ipv6.conf.all.disable_ipv6=1; sleep infinity"
 
 
@@ -97,6 +102,20 @@ def test_a_harmless_copy_of_version_0_1_0_is_restored_exactly(api: MemoryApi) ->
     after = api.read("DaemonSet", "disable-ipv6", SYSTEM)
     assert (after["spec"], after["metadata"]["labels"]) == (before["spec"], {"keep": "me"})
     assert build_engine(DirectCluster(api)).entries() == []
+
+
+def test_what_version_0_1_0_itself_stored_is_restored_exactly(api: MemoryApi) -> None:
+    """The ConfigMap is one that the code of that version wrote when it removed the DaemonSet."""
+    api.remove("DaemonSet", "disable-ipv6", SYSTEM)
+    api.seed(VERSION_0_1_0)
+    roll_back(api)
+    restored = api.read("DaemonSet", "disable-ipv6", SYSTEM)
+    assert restored["metadata"]["labels"] == {"from": "runbook"}
+    assert encode_spec(restored["spec"]) == base64.b64decode(VERSION_0_1_0["binaryData"]["base"])
+    (container,) = restored["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["command"]) == ("busybox:1.36", ["sh", "-c", SCRIPT])
+    assert build_engine(DirectCluster(api)).rejected() == []
+    assert not [name for name in api.dump() if "ledger" in name]
 
 
 def test_a_copy_with_an_unknown_image_waits_for_an_administrator(api: MemoryApi) -> None:
