@@ -187,6 +187,23 @@ def test_refuses_wrong_or_huge_compressed_pages(
         client.fetch_page().decode_body()
 
 
+@pytest.mark.parametrize(("size", "is_refused"), [(1000, False), (1001, True)])
+def test_refuses_huge_pages_before_they_are_complete(
+    httpserver: HTTPServer,
+    client: SyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    is_refused: bool,
+) -> None:
+    monkeypatch.setattr(upstream, "MAX_PAGE_BYTES", 1000)
+    httpserver.expect_request("/simple/lib/").respond_with_data(b"x" * size)
+    if is_refused:
+        with pytest.raises(UpstreamResponseError, match="larger than 1000 bytes"):
+            client.fetch_page()
+    else:
+        assert client.fetch_page().decode_body() == b"x" * size
+
+
 def test_sends_no_cookies_back(httpserver: HTTPServer, client: SyncClient) -> None:
     httpserver.expect_request("/simple/lib/").respond_with_data(
         PAGE, content_type="text/html", headers={"Set-Cookie": "session=1"}
