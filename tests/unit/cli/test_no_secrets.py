@@ -47,6 +47,7 @@ CASES = {
     "warm": ["warm requests --dry-run", "warm requests --detach"],
     "reserve": ["reserve acme"],
     "add": ["add nowhere.whl"],
+    "explain": ["explain requests"],
 }
 WITHOUT_CLUSTER = {"completion", "lock"}  # the files of the user, and the shell
 JSON = {
