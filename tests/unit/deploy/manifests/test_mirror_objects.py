@@ -110,3 +110,36 @@ def test_shares_no_parts_between_objects() -> None:
     objects = render_objects(replace(SETTINGS, ca_pem="x"))
     for obj in objects:
         check(obj)
+
+
+def test_rules_travel_to_the_cache_and_the_proxy() -> None:
+    """As they come from the record, which is JSON: lists in place of tuples."""
+    settings = replace(
+        SETTINGS,
+        upstream="http://a.example/simple/",
+        upstreams=["http://a.example/simple/", "cpu=http://b.example/"],
+        pins=["tensor=cpu"],
+        min_age="7d",
+        allow=["acme-*"],
+        deny=["evil"],
+        allow_hosts=["packages.corp.example"],
+    )
+    objects = {f"{o['kind']} {o['metadata']['name']}": o for o in render_objects(settings)}
+    containers = objects["StatefulSet pypi-mirror"]["spec"]["template"]["spec"]["containers"]
+    (cache,) = (container for container in containers if container["name"] == "public")
+    assert cache["command"][7:] == [
+        "--upstream=http://a.example/simple/",
+        "--upstream=cpu=http://b.example/",
+        "--pin=tensor=cpu",
+        "--min-age=7d",
+        "--allow=acme-*",
+        "--deny=evil",
+        "--requests",
+        "/tmp/requests.log",
+    ]
+    config = objects["ConfigMap pypi-mirror-front"]["data"]["nginx.conf"]
+    assert r'"~*^packages\.corp\.example(?::[0-9]+)?$" 1;' in config
+    any_age = config.partition("location @any_age {")[2].partition("}")[0]
+    assert "return 503;" in any_age, "no page of an upstream that another one may have replaced"
+    plain = render_objects(SETTINGS)[1]["data"]["nginx.conf"]
+    assert "return 503;" not in plain.partition("location @any_age {")[2].partition("}")[0]
