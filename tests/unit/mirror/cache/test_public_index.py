@@ -195,7 +195,13 @@ def test_a_page_of_one_upstream_is_for_those_who_ask_for_it(two: TwoUpstreams) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/+upstream/..", "/+upstream/../+simple/lib/", "/+upstream/cpu/+simple/..%2f..%2fx/"]
+    "path",
+    [
+        "/+upstream/%2e%2e",
+        "/+upstream/%2e%2e/+simple/lib/",
+        "/+upstream/cpu/+simple/%2e%2e%2f%2e%2e%2fx/",
+        "/+upstream/%2e%2e%2fcpu/+f/lib/x/lib-1.0.tar.gz",
+    ],
 )
 def test_no_path_leads_out_of_an_upstream(two: TwoUpstreams, path: str) -> None:
     assert two.get(path).status_code == 404
