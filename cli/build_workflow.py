@@ -22,15 +22,15 @@ from cli.output import terminal
 from cli.output.build_report import print_build_report
 from cli.output.project_reading import print_reading
 from images.application_recipe import ApplicationRecipe, load_application_recipe
-from images.build_application import (
+from images.build_application import build_application, check_request
+from images.build_mirror import build_mirror
+from images.builders import (
+    Builder,
     BuildRequest,
     ChangeableError,
     CheckedRequest,
-    build_application,
-    check_request,
     preview_dockerfile,
 )
-from images.build_mirror import build_mirror
 from images.derived_recipe import read_source_project, render_reading
 from images.engine import EngineClient
 from images.project.reading import Conclusion, ProjectReading, find_line
@@ -63,6 +63,7 @@ class BuildOptions:
     vendors: tuple[str, ...]
     no_proof: bool
     no_cache: bool
+    builder: Builder
     preview: str | None
     report: Path | None
     sbom: Path | None
@@ -132,6 +133,7 @@ def run_application_build(
         vendor_sources=_parse_vendors(options.vendors),
         prove=not options.no_proof,
         no_cache=options.no_cache,
+        builder=options.builder,
     )
     with check_request(request, deadline) as checked:
         if options.preview == "dockerfile":

@@ -5,98 +5,47 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from images.application_dockerfile import (
-    BUILD_CONSTRAINTS,
-    BYTECODE_COMPILER,
-    INSTALLER,
-    PROJECT_CONSTRAINTS,
-    REQUIREMENTS,
-    SYSTEM_SCRIPT,
-    UV_REQUIREMENTS,
-    render_application_dockerfile,
-    render_base_dockerfile,
-    render_label_dockerfile,
-)
+from images.application_dockerfile import SYSTEM_SCRIPT, render_base_dockerfile
 from images.application_recipe import ApplicationRecipe
 from images.base_python import check_base_image, check_base_tag, has_known_python
-from images.build_backends import (
-    choose_backends,
-    list_build_constraints,
-    list_build_requirements,
-    read_pinned_backends,
+from images.builders import (
+    BUILDERS,
+    BuildJob,
+    BuildRequest,
+    ChangeableError,
+    CheckedRequest,
+    UnlabeledImage,
+    list_members,
 )
-from images.build_progress import BuildProgress, describe_attempts, explain_failure
 from images.debian_packages import advise_on_packages
-from images.derived_recipe import is_installable
 from images.engine import EngineClient, EngineImage
-from images.engine.build_log import shorten_step
 from images.engine.leftovers import remove_leftovers
-from images.inside import read_program
 from images.inspect import inspect_image
-from images.project.git_version import find_version_variables
 from images.project_lock import ProjectLock, read_project_lock
 from images.proof import ProofResult, ProofSubject, judge_proof, run_proof
 from images.proof_cache import ProofCache, run_cached
 from images.recipes import RECIPES
 from images.report import RECIPE_LABEL, BuildReport, report_labels
-from images.sandbox import RELAY_PORT, MirrorRoute, Sandbox, open_sandbox
+from images.sandbox import MirrorRoute
 from images.shared_build import build_unnamed, get_base_image
 from images.source import ProjectSource, open_source
 from images.source_facts import read_source_facts
 from images.vendor import PrivateIndex, check_sources, vendor
-from mirror.core.errors import EngineError, MirrorError, RefusedError
-from mirror.core.progress import SILENT, Progress
+from mirror.core.errors import EngineError, RefusedError
+from mirror.core.progress import Progress
 from mirror.core.wait import Deadline
 
 _SCRATCH = "pypi-mirror-vendor-"
 
 
-class ChangeableError(MirrorError):
-    """An error that a change of the recipe may remove.
-
-    ``changes`` are assignments of the recipe (`build-image --set`), of which ``next_step`` speaks.
-    """
-
-    changes: tuple[str, ...] = ()
-
-
 class ImageProofError(ChangeableError):
     """The image was built, but failed its proof. It has no name."""
-
-
-class FailedStepError(ChangeableError, EngineError):
-    """A step of the build failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What to build. ``vendor_sources`` maps canonical names to WHEEL, DIR or URL.
-
-    ``source`` is DIR or GIT_URL[@REV].
-    """
-
-    recipe: ApplicationRecipe
-    source: str
-    tag: str | None = None
-    apt_mirror: str | None = None
-    vendor_sources: Mapping[str, str] = field(default_factory=dict)
-    prove: bool = True
-    no_cache: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedRequest:
-    """A request whose inputs were checked, with the opened source and the lock in it."""
-
-    request: BuildRequest
-    source: ProjectSource
-    lock: ProjectLock
 
 
 @contextmanager
@@ -127,6 +76,7 @@ def build_application(
     recipe, deadline = request.recipe, engine.deadline
     seconds: dict[str, float] = {}
     route = MirrorRoute.parse(index.url)
+    build = BUILDERS[request.builder]
     remove_leftovers(engine)
     if request.tag:
         _check_tag(engine, request.tag, recipe)
@@ -139,59 +89,67 @@ def build_application(
         )
     with _measure(seconds, "system"):
         build_base, run_base = prepare_base_images(engine, recipe, request.apt_mirror, progress)
-    bases = build_base.id, run_base.id
-    dockerfile = _render(recipe, source, lock, route, *bases, deadline)
-    files = _collect_files(dockerfile, lock) | _choose_backends(
-        recipe, source, lock, index.url, deadline
-    )
-    with _measure(seconds, "build"), open_sandbox(engine, run_base.id, route) as sandbox:
-        progress.step("build")
-        steps = BuildProgress(progress, sandbox)
-        image = _build_in_sandbox(engine, files, source, steps, sandbox, request.no_cache)
-        relayed, elsewhere = sandbox.count_relayed(), len(sandbox.attempts())
-    subject = ProofSubject(
+    job = BuildJob(
         engine=engine,
-        image=image,
-        recipe=recipe,
+        request=request,
+        source=source,
         lock=lock,
-        source=read_source_facts(source, recipe, _list_members(recipe, source, lock)),
+        route=route,
+        index=index.url,
+        build_base=build_base,
+        run_base=run_base,
         progress=progress,
     )
-    reference = request.tag or f"{recipe.name}:{image.removeprefix('sha256:')[:12]}"
-    with ThreadPoolExecutor(1) as executor:  # the proof mostly waits
-        inspection = executor.submit(inspect_image, subject, run_base)
-        proof: tuple[ProofResult, ...] = ()
-        if request.prove:
-            with _measure(seconds, "proof"):
-                cache = None if request.no_cache else ProofCache.of_user()
-                proof = _prove(subject, reference, cache)
+    with ExitStack() as stack:
+        with _measure(seconds, "build"):
+            built = stack.enter_context(build(job))
+        subject = ProofSubject(
+            engine=engine,
+            image=built.id,
+            recipe=recipe,
+            lock=lock,
+            source=read_source_facts(source, recipe, list_members(recipe, source, lock)),
+            progress=progress,
+        )
+        reference = request.tag or f"{recipe.name}:{built.id.removeprefix('sha256:')[:12]}"
+        report = _prove_and_inspect(job, built, subject, reference, seconds)
+        report = replace(report, vendored=vendored)
         with _measure(seconds, "bill"):
-            progress.step("inspect the image")
-            report = replace(
-                inspection.result(),
-                reference=reference,
-                vendored=vendored,
-                revision=source.revision,
-                relayed=relayed,
-                elsewhere=elsewhere,
-                left_out=source.left_out,
-                proof=proof,
-                proof_verdict=judge_proof(proof),
-                mounts=_list_mounts(subject),
-            )
             labels = report_labels(report, recipe.name, recipe.title or recipe.name)
-            image = _add_labels(engine, image, labels)
+            image = built.add_labels(labels)
             _check_tag(engine, reference, recipe)  # it may have been taken during the build
             engine.tag(image, reference)
     return replace(report, id=image, seconds=seconds)
 
 
-def preview_dockerfile(checked: CheckedRequest, deadline: Deadline) -> str:
-    """Return the Dockerfile that a build would use. Builds nothing."""
-    recipe = checked.request.recipe
-    route = MirrorRoute(address="127.0.0.1", port=RELAY_PORT, path="/MIRROR/")
-    bases = recipe.base, recipe.base
-    return _render(recipe, checked.source, checked.lock, route, *bases, deadline)
+def _prove_and_inspect(
+    job: BuildJob,
+    built: UnlabeledImage,
+    subject: ProofSubject,
+    reference: str,
+    seconds: dict[str, float],
+) -> BuildReport:
+    """Return the report of an image that has passed its proof; add the seconds of both."""
+    with ThreadPoolExecutor(1) as executor:  # the proof mostly waits
+        inspection = executor.submit(inspect_image, subject, job.run_base)
+        proof: tuple[ProofResult, ...] = ()
+        if job.request.prove:
+            with _measure(seconds, "proof"):
+                cache = None if job.request.no_cache else ProofCache.of_user()
+                proof = _prove(subject, reference, cache)
+        with _measure(seconds, "bill"):
+            job.progress.step("inspect the image")
+            return replace(
+                inspection.result(),
+                reference=reference,
+                revision=job.source.revision,
+                relayed=built.relayed,
+                elsewhere=built.elsewhere,
+                left_out=job.source.left_out,
+                proof=proof,
+                proof_verdict=judge_proof(proof),
+                mounts=_list_mounts(subject),
+            )
 
 
 def prepare_base_images(
@@ -237,107 +195,6 @@ def _read_lock(request: BuildRequest, source: ProjectSource, deadline: Deadline)
     )
 
 
-def _render(
-    recipe: ApplicationRecipe,
-    source: ProjectSource,
-    lock: ProjectLock,
-    route: MirrorRoute,
-    build_base: str,
-    run_base: str,
-    deadline: Deadline,
-) -> str:
-    return render_application_dockerfile(
-        recipe,
-        build_base=build_base,
-        run_base=run_base,
-        index=route.sandbox_url,
-        members=_list_members(recipe, source, lock),
-        versions=_find_versions(recipe, source, lock, deadline),
-    )
-
-
-def _list_members(
-    recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock
-) -> tuple[str, ...]:
-    """Return the folders of the source to install: the project itself, and what its lock names."""
-    own = source.project or "."
-    is_installed = recipe.install_project and is_installable(source.folder / source.project)
-    installed = (own,) if is_installed else ()
-    return tuple(dict.fromkeys((*installed, *lock.members)))
-
-
-def _choose_backends(
-    recipe: ApplicationRecipe,
-    source: ProjectSource,
-    lock: ProjectLock,
-    index: str,
-    deadline: Deadline,
-) -> dict[str, bytes]:
-    """Return the files with the build backends of the packages, and of the project's own builds."""
-    members = [source.folder / member for member in _list_members(recipe, source, lock)]
-    places = dict.fromkeys((source.folder, source.folder / source.project))
-    constraints = [line for place in places for line in list_build_constraints(place)]
-    constraints += recipe.build_constraints
-    requires = [line for member in members for line in list_build_requirements(member)]
-    backends = choose_backends(read_pinned_backends(), constraints, (), index, deadline)
-    own = choose_backends(backends, constraints, requires, index, deadline)
-    return {BUILD_CONSTRAINTS: backends.encode(), PROJECT_CONSTRAINTS: own.encode()}
-
-
-def _find_versions(
-    recipe: ApplicationRecipe, source: ProjectSource, lock: ProjectLock, deadline: Deadline
-) -> dict[str, str]:
-    folders = {member: source.folder / member for member in _list_members(recipe, source, lock)}
-    return find_version_variables(folders, recipe.build_environment, deadline)
-
-
-def _collect_files(dockerfile: str, lock: ProjectLock) -> dict[str, bytes]:
-    """Return the build context (path → content) without the source."""
-    return {
-        "Dockerfile": dockerfile.encode(),
-        REQUIREMENTS: lock.requirements_text.encode(),
-        UV_REQUIREMENTS: (RECIPES / "uv.txt").read_bytes(),
-        **{name: read_program(name) for name in (INSTALLER, BYTECODE_COMPILER)},
-    }
-
-
-def _build_in_sandbox(
-    engine: EngineClient,
-    files: Mapping[str, bytes],
-    source: ProjectSource,
-    steps: BuildProgress,
-    sandbox: Sandbox,
-    no_cache: bool,
-) -> str:
-    """Return the image's id. EngineError if a step tried to reach anything but the mirror."""
-    try:
-        image = build_unnamed(
-            engine, files, steps, source=source, network_mode=sandbox.network, no_cache=no_cache
-        )
-        steps.record_attempts()
-    except EngineError as error:
-        changes: tuple[str, ...] = ()
-        with suppress(EngineError):  # the engine may have gone away
-            changes = explain_failure(error, engine.last_output, sandbox)
-        if not changes:
-            raise
-        failed = FailedStepError(error.what, why=error.why, next_step=error.next_step)
-        failed.changes = changes
-        raise failed from error
-    finally:
-        if steps.attempts:
-            # the next build must run the step again, or it would not see the attempt
-            engine.discard_last_build()
-    if steps.attempts:
-        step, first = steps.attempts[0]
-        raise EngineError(
-            f"a step of the build tried to reach {first.host}: {shorten_step(step)}",
-            why=describe_attempts([attempt for _, attempt in steps.attempts]),
-            next_step="builds can only use the mirror: add it to the lock, or --vendor NAME=WHEEL",
-        )
-    return image
-
-
 def _prove(
     subject: ProofSubject, reference: str, cache: ProofCache | None
 ) -> tuple[ProofResult, ...]:
@@ -364,14 +221,6 @@ def _list_mounts(subject: ProofSubject) -> dict[str, str]:
     return {f"{recipe.folder}/{path}": origin for path, origin in {**templates, **given}.items()}
 
 
-def _add_labels(engine: EngineClient, image: str, labels: dict[str, str]) -> str:
-    """Return the id of the same image with labels; no layer is added."""
-    dockerfile = render_label_dockerfile(image, labels).encode()
-    return build_unnamed(
-        engine, {"Dockerfile": dockerfile}, SILENT, network_mode="none", append_log=True
-    )
-
-
 def _check_tag(engine: EngineClient, tag: str, recipe: ApplicationRecipe) -> None:
     """Raise RefusedError if the name belongs to an image that was not built from this recipe."""
     image = engine.find(tag)
@@ -388,4 +237,4 @@ def _measure(seconds: dict[str, float], part: str) -> Iterator[None]:
     """Add how long a block takes."""
     start = time.monotonic()
     yield
-    seconds[part] = round(time.monotonic() - start, 2)
+    seconds[part] = round(seconds.get(part, 0) + time.monotonic() - start, 2)

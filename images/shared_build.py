@@ -72,7 +72,7 @@ def build_unnamed(
     The build writes a log file, whose path is part of the error if it fails; ``append_log`` appends
     to an existing log.
     """
-    path = _build_log_path()
+    path = build_log_path()
     mode = "a" if append_log else "w"
     with path.open(mode, buffering=1) as log, pack_context(files, source) as context:
         try:
@@ -89,7 +89,8 @@ def build_unnamed(
             raise
 
 
-def _build_log_path() -> Path:
+def build_log_path() -> Path:
+    """Return the file of the last build's log."""
     folder = platformdirs.user_log_path(_PROJECT, appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,10 @@ Nothing outside this package imports the Docker SDK.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import IO, Any, cast
 
 import urllib3
@@ -32,7 +33,8 @@ ENGINE_FAILURES = (DockerException, urllib3.exceptions.HTTPError, OSError)
 class EngineImage:
     """An image in the engine. ``size`` in bytes; ``architecture`` as Docker names it.
 
-    ``layers`` are the digests of its layers, the lowest first.
+    ``layers`` are the digests of its layers, the lowest first; ``config`` is what containers of it
+    get, with the keys of the OCI image specification.
     """
 
     id: str
@@ -40,6 +42,7 @@ class EngineImage:
     size: int
     labels: Mapping[str, str]
     layers: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 class EngineClient:
@@ -81,7 +84,14 @@ class EngineClient:
             size=details["Size"],
             labels=details["Config"].get("Labels") or {},
             layers=tuple(details.get("RootFS", {}).get("Layers") or ()),
+            config=details["Config"],
         )
+
+    def list_names(self, repository: str) -> list[str]:
+        """Return the names of all images in a repository."""
+        with self.api_call(f"list the images of {repository}"):
+            images: Any = self.api.images(repository)
+        return [name for image in images for name in image["RepoTags"] or ()]
 
     def get(self, reference: str) -> EngineImage:
         """Return the image with this name or id. EngineError if the engine does not have it."""
@@ -142,6 +152,47 @@ class EngineClient:
                 self.check_deadline(f"save {reference}")
                 written += out.write(chunk)
         return written
+
+    def load(self, archive: Iterator[bytes], reference: str) -> EngineImage:
+        """Load an archive in the format of `docker save` with one image; return that image."""
+
+        def limited() -> Iterator[bytes]:
+            for chunk in archive:
+                self.check_deadline(f"load {reference}")
+                yield chunk
+
+        with self.api_call(f"load {reference}", _STREAM_SECONDS):
+            events: Any = self.api.load_image(limited())  # type: ignore[no-untyped-call]
+            for event in events:
+                self.check_deadline(f"load {reference}")
+                if "error" in event:
+                    why = str(event["error"])
+                    raise EngineError(
+                        f"the Docker engine could not load {reference}",
+                        why=why,
+                        next_step=disk_full_advice(why),
+                    )
+        return self.get(reference)
+
+    def count_present(self, layers: Sequence[str], label: str) -> int:
+        """Return how many of an image's lowest layers the images with a label have, too."""
+        with self.api_call("list the layers of images"):
+            images: Any = self.api.images(filters={"label": label}, quiet=True)
+            counts = [0]
+            for image in dict.fromkeys(images):
+                with suppress(NotFound):  # removed a moment ago
+                    details: Any = self.api.inspect_image(image)  # type: ignore[no-untyped-call]
+                    known = details["RootFS"].get("Layers") or ()
+                    pairs = zip(layers, known, strict=False)
+                    counts.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return max(counts)
+
+    def uses_containerd_store(self) -> bool:
+        """Whether the engine keeps images in containerd's store, which knows no layer by itself."""
+        with self.api_call("describe itself"):
+            info: Any = self.api.info()
+        status = info.get("DriverStatus") or ()
+        return ["driver-type", "io.containerd.snapshotter.v1"] in [list(pair) for pair in status]
 
     # -- builds ---------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""Remove containers and volumes of processes that were killed or whose engine died.
+"""Remove containers, volumes and images of processes that were killed or whose engine died.
 
-All our containers and volumes carry a label with the process that owns them. The next build on the
-same machine removes those whose owner no longer exists.
+All our containers and volumes carry a label with the process that owns them, and images that are
+not finished have it in their name. The next build on the same machine removes those whose owner no
+longer exists.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import secrets
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,8 +19,10 @@ from typing import Any
 import psutil
 
 from images.engine import ENGINE_FAILURES, EngineClient
+from mirror.core.errors import EngineError
 
 OWNER_LABEL = "io.github.pypi-mirror.work"
+UNFINISHED = "pypi-mirror-unfinished"  # repository of images that have not passed their proof
 _CLOCK_TOLERANCE = 3600  # seconds: a process's start time shifts if the clock is set
 
 
@@ -27,8 +31,13 @@ def current_owner() -> str:
     return f"{_machine_id()}/{os.getpid()}/{_start_time(os.getpid())}"
 
 
+def unfinished_name() -> str:
+    """Return a new name for an image that this process has not finished."""
+    return f"{UNFINISHED}:{current_owner().replace('/', '-')}-{secrets.token_hex(4)}"
+
+
 def remove_leftovers(engine: EngineClient) -> tuple[str, ...]:
-    """Remove the containers and volumes of processes that have ended; return their names."""
+    """Remove what belongs to processes that have ended; return the names."""
     with engine.api_call("look for leftovers of earlier builds"):
         containers: Any = engine.api.containers(all=True)
         volumes: Any = engine.api.volumes(filters={"label": OWNER_LABEL})["Volumes"] or []
@@ -45,16 +54,25 @@ def remove_leftovers(engine: EngineClient) -> tuple[str, ...]:
         with suppress(*ENGINE_FAILURES):
             engine.api.remove_volume(volume["Name"], force=True)
             removed.append(volume["Name"])
+    for name in engine.list_names(UNFINISHED):
+        machine, pid, started, *_ = [*name.partition(":")[2].split("-"), "", ""]
+        if _has_ended(machine, pid, started):
+            with suppress(EngineError):
+                engine.untag(name)
+                removed.append(name)
     return tuple(removed)
 
 
 def _is_orphan(thing: Mapping[str, Any]) -> bool:
     """Whether the label of a container or volume names a process of this machine that has ended."""
     machine, *numbers = ((thing["Labels"] or {}).get(OWNER_LABEL) or "").split("/")
-    if len(numbers) != 2 or machine != _machine_id() or not "".join(numbers).isdigit():
+    return len(numbers) == 2 and _has_ended(machine, *numbers)
+
+
+def _has_ended(machine: str, pid: str, started: str) -> bool:
+    if machine != _machine_id() or not (pid + started).isdigit():
         return False
-    pid, started = map(int, numbers)
-    return abs(_start_time(pid) - started) > _CLOCK_TOLERANCE
+    return abs(_start_time(int(pid)) - int(started)) > _CLOCK_TOLERANCE
 
 
 def _machine_id() -> str:

@@ -1,6 +1,9 @@
 """Compile the modules of a folder to the same bytecode in every build.
 
-usage: bytecode.py FOLDER [FINAL]   compile FOLDER; code objects name files as if it were at FINAL
+usage: bytecode.py FOLDER [FINAL [GROUPS]]
+
+Compile FOLDER; code objects name files as if it were at FINAL. GROUPS is a JSON file with the only
+modules to compile: a list of lists of paths. Those of a list may share processes.
 
 CPython writes equal sets of strings in a module once or several times, depending on the strings
 that the process has seen before, and so on what it compiled before and in which order. Here every
@@ -14,13 +17,15 @@ Files that are not Python 3 are skipped silently, as pip and uv do.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import py_compile
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 MODULES_PER_PROCESS = 200
 
@@ -57,7 +62,13 @@ def compile_modules(paths: list[str], folder: str, final: str) -> int:
     return 0
 
 
-def compile_folder(folder: str, final: str) -> None:
+def find_groups(folder: str) -> Iterator[list[str]]:
+    """Yield the modules of each package of a folder."""
+    for entry in sorted_entries(folder):
+        yield list(find_modules(entry))
+
+
+def compile_groups(groups: Iterable[list[str]], folder: str, final: str) -> None:
     warnings.simplefilter("ignore")
     gc.disable()  # every process is short-lived
     processors = len(os.sched_getaffinity(0))
@@ -69,8 +80,7 @@ def compile_folder(folder: str, final: str) -> None:
         if status:
             sys.exit(f"compiling {first} and the modules after it failed: wait status {status}")
 
-    for entry in sorted_entries(folder):
-        paths = list(find_modules(entry))
+    for paths in groups:
         for start in range(0, len(paths), MODULES_PER_PROCESS):
             if len(running) == processors:
                 wait()
@@ -84,4 +94,6 @@ def compile_folder(folder: str, final: str) -> None:
 
 
 if __name__ == "__main__":
-    compile_folder(sys.argv[1], sys.argv[-1])
+    root, *rest = sys.argv[1:]
+    given = json.loads(Path(rest[1]).read_text()) if len(rest) > 1 else find_groups(root)
+    compile_groups(given, root, rest[0] if rest else root)

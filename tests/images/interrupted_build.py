@@ -20,13 +20,15 @@ from tests.images.projects import (
 SLOW = "import time\nfrom setuptools import setup\n\ntime.sleep(300)\nsetup(name='plain')\n"
 
 
-def start_build(build_env: BuildEnvironment, folder: Path, tag: str) -> subprocess.Popen[str]:
+def start_build(
+    build_env: BuildEnvironment, folder: Path, tag: str, *options: str
+) -> subprocess.Popen[str]:
     """Run `build-image` until it is in a step that takes minutes."""
     write_files(folder, {"setup.py": SLOW, "pyproject.toml": PLAIN_PYPROJECT + SETUPTOOLS_BUILD})
     program = shutil.which("build-image")
     assert program
     child = subprocess.Popen(
-        (program, str(folder), "--tag", tag, "--base", BASE),
+        (program, str(folder), "--tag", tag, "--base", BASE, *options),
         env={**os.environ, **build_env.env()},
         stderr=subprocess.PIPE,
         text=True,

@@ -56,7 +56,9 @@ class BuildEnvironment:
     index: str
 
     def env(self, **extra: str) -> dict[str, str]:
-        return {**self.mirror_home.env, "DOCKER_HOST": self.engine.host, **extra}
+        cache = str(self.mirror_home.root / "cache")
+        own = {"DOCKER_HOST": self.engine.host, "XDG_CACHE_HOME": cache}
+        return {**self.mirror_home.env, **own, **extra}
 
     def build(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `build-image` with the base image that the engine has."""

@@ -300,3 +300,24 @@ def test_the_next_build_removes_what_a_killed_one_left(
     assert build_env.engine.docker("volume", "ls", "--quiet").strip()
     assert build_env.build_report(str(earlier[1]), "--tag", TAG)["id"]
     assert_nothing_left(build_env)
+
+
+# -- assembled images ---------------------------------------------------------------------------
+
+
+def test_assembly_refuses_an_sdist_that_calls_a_host_every_time(
+    build_env: BuildEnvironment, plain_project: Path, requirement_lines: dict[str, str]
+) -> None:
+    """What it built is in no cache."""
+    (plain_project / "requirements.txt").write_text(
+        requirement_lines["alpha"] + requirement_lines["calls"]
+    )
+    for _ in range(2):
+        output = build_refused(build_env, plain_project, "--builder", "assemble")
+        assert "a step of the build tried to reach weights.example.test: build the pack" in output
+
+
+def test_ctrl_c_stops_an_assembly(build_env: BuildEnvironment, plain_project: Path) -> None:
+    child = start_build(build_env, plain_project, TAG, "--builder", "assemble")
+    output = stop_build(child, lambda: child.send_signal(signal.SIGINT), code=130)
+    assert "interrupted" in output

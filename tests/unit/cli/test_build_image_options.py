@@ -103,7 +103,10 @@ def test_refuses_bad_input(
     assert refused.value.next_step
 
 
-@pytest.mark.parametrize("arguments", [("--tag", "x:1"), ("--push",), ("--extra", "web")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--tag", "x:1"), ("--push",), ("--extra", "web"), ("--builder", "assemble")],
+)
 def test_refuses_options_that_the_mirrors_image_does_not_take(arguments: tuple[str, ...]) -> None:
     result = CliRunner().invoke(build_image, ["mirror", *arguments])
     assert result.exit_code == 2

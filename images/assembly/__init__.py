@@ -1,0 +1,1 @@
+"""Assemble an application's image from layers that we write: the same bytes on every machine."""
