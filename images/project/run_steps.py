@@ -38,7 +38,7 @@ _RUN_VALUES = {  # options of `uv run` with a value
     ),
 }
 _MAKES_ENVIRONMENT = re.compile(r"^(\S*python[0-9.]* -m (venv|virtualenv)|virtualenv|uv venv)\b")
-_LEAVES_PROJECT = {"--no-root", "--no-install-project", "--no-self", "--no-install-workspace"}
+_LEAVES_PROJECT = {"--no-root", "--no-self"}
 _EXTRAS = re.compile(r"[A-Za-z0-9._/-]*\[([A-Za-z0-9._, -]+)\]")
 
 
@@ -235,6 +235,8 @@ def _installs_project(installer: str, words: Sequence[str]) -> bool | None:
         return True if "install" in words and own else None
     if not {"sync", "install"}.intersection(words[1:3]):
         return None
+    if installer == "uv" and "--no-install-project" in words:
+        return None  # `uv run` installs it at the start
     return not _LEAVES_PROJECT.intersection(words)
 
 

@@ -108,8 +108,9 @@ def test_a_root_dockerfile_chooses_the_member_that_it_installs(tmp_path: Path) -
     ("runs", "is_installed"),
     [
         ("RUN poetry install --no-root", False),
-        ("RUN uv sync --no-install-project", False),
-        ("RUN uv sync --no-install-project\nCOPY . .\nRUN uv sync", True),
+        ("RUN pdm sync --no-self", False),
+        ("RUN poetry install --no-root\nCOPY . .\nRUN poetry install", True),
+        ("RUN uv sync --no-install-project", True),  # `uv run` installs it later
         ("RUN poetry install --no-root && pip install .", True),
         ("RUN poetry install --no-root && pip install -e .[web]", True),
         ("RUN poetry install --no-root && pip install gunicorn", False),
