@@ -10,7 +10,14 @@ from collections.abc import Mapping
 import click
 
 from cli.index_session import read_addresses
-from cli.options import NAMESPACE, AliasedOption, ClusterOptions, cluster_options, local_option
+from cli.options import (
+    NAMESPACE,
+    AliasedOption,
+    ClusterOptions,
+    cluster_options,
+    dry_run_option,
+    local_option,
+)
 from cli.output import terminal
 from deploy.manifests.mirror_objects import render_environment_map
 from deploy.manifests.model import ENV_MAP
@@ -37,12 +44,14 @@ from mirror.settings import Endpoint
     "of locks as they are; for versions of uv that have these.",
 )
 @click.option("--publish", is_flag=True, help="Write it to a ConfigMap in the given namespaces.")
+@dry_run_option
 @click.argument("namespaces", nargs=-1, type=NAMESPACE, metavar="[NAMESPACE]...")
 def env(
     local: bool,
     target: ClusterOptions,
     environment_format: str,
     publish: bool,
+    dry_run: bool,
     namespaces: tuple[str, ...],
 ) -> None:
     """Print or publish the environment that makes uv and pip use it.
@@ -58,6 +67,12 @@ def env(
             why="without --publish, the environment is only printed",
             next_step="mirror env --publish chronicle",
         )
+    if dry_run and not publish:
+        raise InputError(
+            "--dry-run needs --publish",
+            why="without --publish, the environment is only printed",
+            next_step="omit --dry-run",
+        )
     if local:
         if publish:
             raise InputError(
@@ -72,7 +87,14 @@ def env(
         from deploy.lifecycle.publish import publish_environment
 
         if publish:
-            endpoint = publish_environment(target.connect(), target.namespace, namespaces)
+            cluster = target.connect()
+            endpoint = publish_environment(cluster, target.namespace, namespaces, dry_run=dry_run)
+            if dry_run:
+                for name in namespaces:
+                    click.echo(
+                        f"would be published in {name}: ConfigMap {ENV_MAP}  ({endpoint.url})"
+                    )
+                return
             _print_published(endpoint, namespaces)
             return
         endpoint = read_endpoint(target.connect(), target.namespace)

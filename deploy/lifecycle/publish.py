@@ -25,17 +25,21 @@ from mirror.core.progress import SILENT, Progress
 from mirror.settings import Endpoint
 
 
-def publish_environment(cluster: Cluster, namespace: str, targets: Sequence[str]) -> Endpoint:
+def publish_environment(
+    cluster: Cluster, namespace: str, targets: Sequence[str], *, dry_run: bool = False
+) -> Endpoint:
     """Put the ConfigMap into the target namespaces and record them.
 
-    All targets are checked before the first write. Raises InputError for a namespace that does not
-    exist, RefusedError for a ConfigMap of that name that is not this mirror's.
+    All targets are checked before the first write; a ``dry_run`` ends there. Raises InputError for
+    a namespace that does not exist, RefusedError for a ConfigMap that is not this mirror's.
     """
     endpoint = connect.read_endpoint(cluster, namespace)
     old = record.read(cluster, namespace)
     mirror = read_identity(cluster, namespace)
     for target in targets:
         _check_target(cluster, target, mirror, old)
+    if dry_run:
+        return endpoint
     # recorded first: an interruption may leave an unused name, never an unrecorded ConfigMap
     _write_record(cluster, mirror, old, targets)
     for target in targets:

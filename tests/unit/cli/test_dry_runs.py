@@ -25,6 +25,7 @@ CASES = {
     ],
     "detach": ["detach deployment/backend -n shop", "detach -n shop --force"],
     "down": ["down --purge"],
+    "env": ["env --publish shop default"],
     "fix": ["fix dns", "fix dns --keep --force", "fix all", "fix pod-sysctl"],
     "rollback": ["rollback", "rollback dns", "rollback --force"],
     "uninstall": ["uninstall", "uninstall --force"],
@@ -37,6 +38,7 @@ CASES = {
     "warm": ["warm requests"],
 }
 LOCAL_CASES = {
+    "env": ["env --local"],
     "down": ["down --purge --local"],
     "up": ["up --local", "up --local --port 3200"],
     "warm": ["warm requests --local"],
@@ -125,6 +127,19 @@ def test_a_local_dry_run_creates_no_file(
     monkeypatch.setenv("HOME", str(tmp_path))
     run_command(monkeypatch, "mirror", *words.split(), "--dry-run")
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_publication_is_checked_but_not_made(lab: WholeClusterLab) -> None:
+    result = lab.run("env", "--publish", "shop", "default", "--dry-run")
+    url = "http://10.152.183.50:3141/workloads/stable/+simple/"
+    assert result.out == (
+        f"would be published in shop: ConfigMap pypi-mirror-env  ({url})\n"
+        f"would be published in default: ConfigMap pypi-mirror-env  ({url})\n"
+    )
+    assert not lab.api.has("ConfigMap", "pypi-mirror-env", "default")
+    assert lab.run("env", "--publish", "shop", "nowhere", "--dry-run").code == 2
+    assert lab.list_writes_of("env", "--publish", "shop", "default")
+    assert lab.api.has("ConfigMap", "pypi-mirror-env", "default")
 
 
 def test_uninstall_lists_everything_for_programs(lab: WholeClusterLab) -> None:
