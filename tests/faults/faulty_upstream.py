@@ -139,10 +139,8 @@ class FaultyUpstream:
         class Handler(_RequestHandler):
             owner = upstream
 
-        ThreadingHTTPServer.allow_reuse_address = True
         self._release.clear()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -227,6 +225,13 @@ class FaultyUpstream:
     def stall(self, seconds: float) -> None:
         """Wait, unless the fault ends before."""
         self._release.wait(seconds)
+
+
+class _Server(ThreadingHTTPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    # with the usual 5, Linux drops connections of hundreds of clients and they wait for seconds
+    request_queue_size = 1024
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
