@@ -30,7 +30,7 @@ from mirror.core.errors import MirrorError
 from mirror.http_pool import create_tls_context, find_proxy
 from mirror.settings import DEFAULT_UPSTREAM, SIMPLE_JSON
 
-CONNECT_TIMEOUT = 5.0  # seconds
+CONNECT_TIMEOUT = 15.0  # seconds; hundreds of connections at once wait for each other
 READ_TIMEOUT = 15.0  # seconds without a byte
 PAGE_TIMEOUT = 40.0  # seconds for a whole page
 MAX_PAGE_BYTES = 48 * 1024**2  # the largest pages of public indexes have about 15 MB
