@@ -44,6 +44,7 @@ STOPPED = """\
 0755 data/pypi-mirror/public/packages/
 0755 data/pypi-mirror/public/pages/
 0755 data/pypi-mirror/public/partial/
+0755 data/pypi-mirror/public/shown/
 0644 data/pypi-mirror/public/upstream
 0700 data/pypi-mirror/secrets/
 0600 data/pypi-mirror/secrets/root-password
@@ -56,6 +57,7 @@ STOPPED = """\
 0700 state/pypi-mirror/nginx/fastcgi/
 0644 state/pypi-mirror/nginx/nginx.conf
 0700 state/pypi-mirror/nginx/proxy/
+0644 state/pypi-mirror/nginx/requests.log
 0700 state/pypi-mirror/nginx/scgi/
 0700 state/pypi-mirror/nginx/uwsgi/
 0644 state/pypi-mirror/nginx.log
@@ -81,7 +83,9 @@ COMMANDS = {
         " --enable-core-metadata --argon2-memory-cost 8192 --argon2-time-cost 1"
         " --argon2-parallelism 1"
     ),
-    "public": "PYTHON -m mirror.cache --root DATA/public --port PORT",
+    "public": (
+        "PYTHON -m mirror.cache --root DATA/public --port PORT --requests STATE/nginx/requests.log"
+    ),
     "nginx": "nginx: master process NGINX -p STATE/nginx -c STATE/nginx/nginx.conf -e stderr",
 }
 # variables that a process has in addition to those of the command that started it
@@ -226,7 +230,7 @@ def test_keeps_no_file_open_outside_its_folders(mirror: RunningMirror, name: str
     for process in mirror.processes[name]:
         opened = {Path(each.path) for each in process.open_files()}
         assert state / f"{name}.log" in opened
-        others = opened - {state / f"{name}.log"}
+        others = opened - {state / f"{name}.log", state / "nginx/requests.log"}
         assert not [path for path in others if not path.is_relative_to(folders[name])]
         assert Path(f"/proc/{process.pid}/fd/0").readlink() == Path("/dev/null")
 
