@@ -7,9 +7,11 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.fix_registry import build_engine
@@ -118,6 +120,18 @@ class TerminalRun:
                 return
             self.output += data.decode(errors="replace")
 
+    def type(self, keys: str) -> None:
+        """Type at a prompt once the process sleeps.
+
+        Python misses a Ctrl-C between the output of a prompt and the wait for keys, until the next
+        key.
+        """
+        end = time.monotonic() + 60
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_SLEEPING:
+            assert time.monotonic() < end, "it does not wait for keys"
+            time.sleep(0.01)
+        os.write(self.master, keys.encode())
+
     def wait(self) -> int:
         """Read to the end and return the exit code."""
         reader = threading.Thread(target=self.read_until, args=("\0",))
@@ -148,7 +162,7 @@ def test_keys_on_a_terminal(
     terminal_run.read_until("[y/N]: ")
     assert "write this? [y/N]: " in terminal_run.output
     before = lab.api.dump()
-    os.write(terminal_run.master, keys.encode())
+    terminal_run.type(keys)
     assert terminal_run.wait() == code, terminal_run.output
     assert "Traceback" not in terminal_run.output
     if code:
