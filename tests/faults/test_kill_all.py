@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from mirror.client import IndexClient
@@ -27,6 +28,7 @@ from mirror.local.mirror import LocalMirror
 from mirror.local.processes import find_free_port
 from mirror.settings import SIMPLE_JSON
 from mirror.store.verify import verify_files
+from tests.cluster.waiting import wait_for
 from tests.faults.faulty_upstream import FaultyUpstream
 from tests.faults.uploads import check_uploads, create_hot_journal, upload_until_killed
 from tests.wheels import make_wheel
@@ -34,6 +36,13 @@ from tests.wheels import make_wheel
 KILLS = max(2, int(os.environ.get("MIRROR_KILLS", "3")) // 5)
 RECOVERY_SECONDS = 60.0
 DOWNLOADS = 4  # in progress at each kill
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether a process has not ended; one that is killed may answer for a moment."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 class KillableMirror:
@@ -58,10 +67,13 @@ class KillableMirror:
 
     def kill(self) -> None:
         """Send SIGKILL to all processes and their children, as when a node fails."""
+        killed = []
         for record in self.local_mirror.services.processes.read_records().values():
             for process in record.find_session():
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+        wait_for("the end of the killed", lambda: not any(map(_is_alive, killed)), timeout=30)
 
     def fetch_sha256(self, project: str) -> str:
         """Return the SHA-256 of the project's file, downloaded as an installer does."""
