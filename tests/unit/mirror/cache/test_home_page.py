@@ -117,15 +117,13 @@ def test_shows_at_most_200_projects() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Iterator[CacheClient]:
-    index = FaultyUpstream()
+def cache(tmp_path: Path, index: FaultyUpstream) -> Iterator[CacheClient]:
     index.add_package("lib")
     with run_cache(tmp_path / "data/public", index.url, Scrubber(tmp_path / "data")) as client:
         (tmp_path / "data/private").mkdir()
         (tmp_path / "data/private/acme").touch()
         client.fetch_sha256("lib")
         yield client
-    index.stop()
 
 
 def test_the_cache_sends_it_with_headers_that_allow_no_script(cache: CacheClient) -> None:

@@ -23,13 +23,6 @@ SETTINGS = ClusterSettings(image="pypi-mirror:1")
 
 
 @pytest.fixture
-def index() -> Iterator[FaultyUpstream]:
-    index = FaultyUpstream()
-    yield index
-    index.stop()
-
-
-@pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "requests.log"
 

@@ -9,34 +9,18 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import httpx
 import pytest
 
-from mirror.cache.scrubber import Scrubber
 from mirror.settings import SIMPLE_JSON
 from mirror.store.inventory import iter_stored_files
 from mirror.store.verify import verify_files
-from tests.faults.cache_process import CacheClient, run_cache
+from tests.faults.cache_process import CacheClient
 from tests.faults.faulty_upstream import FaultyFile, FaultyProject, FaultyUpstream
 
 CLIENTS = 400
-
-
-@pytest.fixture
-def index() -> Iterator[FaultyUpstream]:
-    index = FaultyUpstream()
-    yield index
-    index.stop()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, index: FaultyUpstream) -> Iterator[CacheClient]:
-    with run_cache(tmp_path / "data/public", index.url, Scrubber(tmp_path / "data")) as client:
-        yield client
 
 
 def get(cache: CacheClient, path: str, method: str = "GET", **headers: str) -> httpx.Response:

@@ -5,32 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import httpx
 import pytest
 
 from mirror import volume
-from mirror.cache.scrubber import Scrubber
 from mirror.settings import SIMPLE_JSON
-from tests.faults.cache_process import CacheClient, run_cache
+from tests.faults.cache_process import CacheClient
 from tests.faults.faulty_upstream import FaultyUpstream, PageHttp
-
-
-@pytest.fixture
-def index() -> Iterator[FaultyUpstream]:
-    index = FaultyUpstream()
-    yield index
-    index.stop()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, index: FaultyUpstream) -> Iterator[CacheClient]:
-    with run_cache(tmp_path / "data/public", index.url, Scrubber(tmp_path / "data")) as client:
-        yield client
 
 
 def get_page(cache: CacheClient, project: str) -> httpx.Response:
